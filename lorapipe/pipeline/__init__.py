@@ -1,0 +1,1 @@
+"""From a YAML file to artifacts: language → plan → run. Knows stages and families only through their registries."""

@@ -1,0 +1,53 @@
+"""What a stage is given to work with, besides its own knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lorapipe.errors import Interrupted
+from lorapipe.pipeline.events import Event
+
+T = TypeVar("T")
+
+
+class Warm:
+    """The one expensive thing that a worker keeps between stages: the last base model."""
+
+    def __init__(self) -> None:
+        self._key: str | None = None
+        self._value: Any = None
+
+    def get(self, key: str, build: Callable[[], T]) -> T:
+        """The value kept under `key`, or a new one; the old one is let go first, so that two never fill the memory."""
+        if key != self._key:
+            self._key, self._value = None, None
+            self._value = build()
+            self._key = key
+        value: T = self._value
+        return value
+
+
+@dataclass(frozen=True)
+class Context:
+    """A stage's surroundings.
+
+    `out` is empty at the start and becomes the published result. `resume` outlives a killed attempt: what is found there
+    was left by the same stage with the same key. `cache` is shared by all stages and pipelines of the store; entries are
+    files named by content, written aside and renamed. `stopping()` turns true when the user wants to stop.
+    """
+
+    out: Path
+    resume: Path
+    cache: Path
+    emit: Callable[[Event], None]
+    stopping: Callable[[], bool]
+    device: str = "auto"
+    warm: Warm = field(default_factory=Warm)
+
+    def check(self) -> None:
+        """Raise `Interrupted` when asked to stop; for work that has nothing to save."""
+        if self.stopping():
+            raise Interrupted("Stopped; run the same command again to continue.")

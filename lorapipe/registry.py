@@ -1,0 +1,89 @@
+"""A file name is a registered name.
+
+A registry is a package folder: `lorapipe/training/adapters/locon.py` is the adapter `locon`, because the file is there.
+Installed packages may add more through an entry point of the group that the package names
+(`lorapipe.training.adapters`). Listing names reads the folder and imports nothing; a file is imported when its name is
+asked for, and must define exactly one subclass of the package's contract.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from lorapipe.errors import InputError, near_miss
+
+Contract = TypeVar("Contract")
+
+
+class Registry(Generic[Contract]):
+    """The implementations of `contract`, found as files in `package`."""
+
+    def __init__(self, package: str, contract: type[Contract]) -> None:
+        self.package = package
+        self.contract = contract
+
+    @property
+    def kind(self) -> str:
+        """What one entry is called in messages: `lorapipe.training.adapters` holds things called `adapter`."""
+        return self.contract.__name__.lower()
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted; nothing is imported."""
+        return sorted({*self._files(), *self._entry_points()})
+
+    def get(self, name: str) -> type[Contract]:
+        """The class registered as `name`; an unknown name is an `InputError` with the near miss."""
+        if name in self._files():
+            return self._only_subclass(importlib.import_module(f"{self.package}.{name}"))
+        if name in self._entry_points():
+            return self._check(self._entry_points()[name].load(), name)
+        raise InputError(f"there is no {self.kind} {name!r}.", cure=near_miss(name, self.names()))
+
+    def name_of(self, cls: type[Contract]) -> str:
+        """The registered name of a class that `get` returned."""
+        package, _, stem = cls.__module__.rpartition(".")
+        if package == self.package:
+            return stem
+        value = f"{cls.__module__}:{cls.__qualname__}"
+        return next(name for name, entry in self._entry_points().items() if entry.value == value)
+
+    def _files(self) -> frozenset[str]:
+        return _modules_of(self.package)
+
+    def _entry_points(self) -> dict[str, metadata.EntryPoint]:
+        return _entry_points_of(self.package)
+
+    def _only_subclass(self, module: ModuleType) -> type[Contract]:
+        own = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, self.contract) and value.__module__ == module.__name__
+        ]
+        leaves = [cls for cls in own if not any(other is not cls and issubclass(other, cls) for other in own)]
+        if len(leaves) != 1:
+            raise TypeError(f"{module.__name__} must define one {self.contract.__name__}, not {len(leaves)}")
+        return leaves[0]
+
+    def _check(self, loaded: object, name: str) -> type[Contract]:
+        if not (isinstance(loaded, type) and issubclass(loaded, self.contract)):
+            raise TypeError(f"entry point {name} of {self.package} is not a {self.contract.__name__}")
+        return loaded
+
+
+@cache
+def _modules_of(package: str) -> frozenset[str]:
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    files = (file.stem for folder in folders for file in Path(folder).glob("*.py"))
+    return frozenset(stem for stem in files if not stem.startswith("_"))
+
+
+@cache
+def _entry_points_of(package: str) -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=package)}

@@ -1,0 +1,192 @@
+"""Declaring knobs: `param()`, the `Spec` base, and the plain form of a spec."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from lorapipe.errors import Problem
+from lorapipe.registry import Registry
+
+S = TypeVar("S", bound="Spec")
+REQUIRED: Any = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class Param:
+    """The declaration of one knob: what `param()` was told."""
+
+    help: str
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    min_items: int | None = None
+    content: bool = True
+
+    def bounds(self) -> dict[str, float]:
+        """The limits under their JSON Schema names."""
+        names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+        return {schema: limit for ours, schema in names.items() if (limit := getattr(self, ours)) is not None}
+
+    def complaint(self, value: float) -> str | None:
+        """Why a number is out of range, or None."""
+        if self.ge is not None and value < self.ge:
+            return f"{value} is below the minimum {self.ge}."
+        if self.gt is not None and value <= self.gt:
+            return f"{value} must be above {self.gt}."
+        if self.le is not None and value > self.le:
+            return f"{value} is above the maximum {self.le}."
+        if self.lt is not None and value >= self.lt:
+            return f"{value} must be below {self.lt}."
+        return None
+
+
+def param(
+    default: Any = REQUIRED,
+    help: str = "",
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    min_items: int | None = None,
+    content: bool = True,
+) -> Any:
+    """Declare a knob: its default, a sentence a user reads, and its limits.
+
+    `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` says
+    that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key.
+    """
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content)}
+    if callable(default) and default is not REQUIRED:
+        return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
+    return dataclasses.field(default=default, kw_only=True, metadata=metadata)
+
+
+class Value(ABC):
+    """A type with its own one-line form in a document: a duration, a size, a reference to a stage."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, value: object, folder: Path) -> Any:
+        """The object for a document's plain value; relative paths start at `folder`. ValueError says what is wrong."""
+
+    @abstractmethod
+    def plain(self) -> Any:
+        """The document's form: `parse(x.plain(), folder) == x`."""
+
+    @classmethod
+    @abstractmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON Schema of the plain form."""
+
+
+class Spec:
+    """Base of every object that is described by `param()` fields. Subclasses are `@dataclass(frozen=True)`."""
+
+    registry: ClassVar[Registry[Any] | None] = None
+    tag: ClassVar[str] = "type"
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """`class Adapter(Spec, contract="type")` declares a contract: the union over the package it is written in."""
+        tag = keywords.pop("contract", None)
+        super().__init_subclass__(**keywords)
+        if tag is not None:
+            cls.tag = tag
+            cls.registry = Registry(cls.__module__, cls)
+
+    @classmethod
+    def default(cls: type[S], name: str, **knobs: Any) -> Callable[[], S]:
+        """A default for a field typed as this contract: the implementation `name`, imported when it is needed."""
+        registry = cls.registry
+        assert registry is not None, f"{cls.__name__} is not a contract"
+        return lambda: typing.cast(S, registry.get(name)(**knobs))
+
+    @property
+    def name(self) -> str:
+        """The registered name (its file's)."""
+        assert self.registry is not None, f"{type(self).__name__} has no registry"
+        return self.registry.name_of(type(self))
+
+    def problems(self) -> Iterable[Problem]:
+        """Settings that are valid alone but wrong together, each with its reason; `path` names the field to mend."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One field of a spec, resolved: its name, type, default and declaration."""
+
+    name: str
+    type: Any
+    field: dataclasses.Field[Any]
+    param: Param
+
+    @property
+    def required(self) -> bool:
+        return self.field.default is REQUIRED and self.field.default_factory is REQUIRED
+
+    def default(self) -> Any:
+        """The default value; REQUIRED where there is none."""
+        return self.field.default_factory() if self.field.default_factory is not REQUIRED else self.field.default
+
+
+@cache
+def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
+    """The knobs of a spec class in the order of their declaration."""
+    hints = typing.get_type_hints(cls)
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    return tuple(Knob(f.name, hints[f.name], f, f.metadata["param"]) for f in fields if "param" in f.metadata)
+
+
+def to_dict(spec: Spec) -> dict[str, Any]:
+    """The document form of a spec; `from_dict` of it gives the spec again."""
+    return _tagged(spec, {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))})
+
+
+def content(spec: Spec, digest: Callable[[Value], object]) -> dict[str, Any]:
+    """What a content key is made of: the knobs that differ from their default and are declared `content=True`.
+
+    So a knob added by a later release voids no key. `digest` gives what stands for a value: a source by the digest of
+    its bytes, for one.
+    """
+    chosen = (knob for knob in knobs(type(spec)) if knob.param.content)
+    values = ((knob.name, getattr(spec, knob.name)) for knob in chosen if getattr(spec, knob.name) != knob.default())
+    return _tagged(spec, {name: plain(value, digest) for name, value in values})
+
+
+def _tagged(spec: Spec, fields: dict[str, Any]) -> dict[str, Any]:
+    return fields if spec.registry is None else {spec.tag: spec.name, **fields}
+
+
+def plain(value: Any, digest: Callable[[Value], object] | None = None) -> Any:
+    """A knob's value as JSON types; with `digest`, as it enters a content key."""
+    if isinstance(value, Spec):
+        return to_dict(value) if digest is None else content(value, digest)
+    if isinstance(value, Value):
+        return value.plain() if digest is None else digest(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        return {key: plain(item, digest) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, digest) for item in value]
+    return value
+
+
+def canonical(plain: object) -> bytes:
+    """The one JSON text of a plain value, for digests."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sentence(help: str) -> str:
+    """A knob's help as a sentence: capital letter, full stop."""
+    return f"{help[:1].upper()}{help[1:]}." if help and not help.endswith(".") else help

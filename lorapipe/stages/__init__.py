@@ -1,0 +1,40 @@
+"""Stages: the steps of a pipeline.
+
+A stage is a frozen spec. Its fields are its inputs (typed as artifacts, or as `Source` for the user's own files) and its
+knobs; `run()` makes one artifact. A stage knows nothing of the pipeline, of other stages, or of who reads its events. Its
+result is a function of its content (fields declared `content=True`, inputs by their bytes, `version`, `libraries`): that
+is what lets the planner reuse it.
+
+To add one, create a file here. Import only light modules at the top (a spec is read to draw a menu); import torch and
+its friends inside `run()`. Raise `version` when the same knobs come to mean another result.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.context import Context
+from lorapipe.spec import Spec
+
+
+@dataclass(frozen=True)
+class Stage(Spec, contract="uses"):
+    """One step of a pipeline."""
+
+    version: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version changes the result (`diffusers`); part of the content key."""
+    makes: ClassVar[type[Artifact]]
+    """The kind of artifact that `run` returns, so that references are checked before anything runs."""
+
+    @abstractmethod
+    def run(self, context: Context) -> Artifact:
+        """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""
+
+    def deliver(self, artifact: Any) -> list[Path]:
+        """Put copies where the user wants them, after a run and after a reuse alike; return what is there now."""
+        return []
