@@ -1,0 +1,59 @@
+"""Adapters: small trainable updates ΔW of a frozen base.
+
+An adapter is a spec (rank, alpha …); `inject` puts trainable modules into a model and gives an `Injected` handle, whose
+`eject` leaves the model exactly as it was. What has been learnt leaves as `AdapterWeights`, which know nothing of how they
+were trained. PEFT does the work where it can.
+
+To add one, create a file here. ΔW's formula lives with the algorithm in `lorapipe.formats`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.spec import Spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorapipe.formats import AdapterWeights
+    from lorapipe.training.families import Model
+
+
+@dataclass(frozen=True)
+class Adapter(Spec, contract="type"):
+    """How the update is parametrised."""
+
+    @abstractmethod
+    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
+        """Add the update, zero at first, to the targets of the given parts; only it requires gradients, in float32.
+
+        The initial values are a function of `seed` and the module's name alone.
+        """
+
+
+class Injected(ABC):
+    """An adapter inside a model."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
+        """The trainable parameters of each part, in a fixed order, float32."""
+
+    @abstractmethod
+    def extract(self) -> AdapterWeights:
+        """A copy of what has been learnt, float32 on the CPU."""
+
+    @abstractmethod
+    def load(self, weights: AdapterWeights) -> None:
+        """Put weights in; the modules must be the same as at `inject`."""
+
+    @abstractmethod
+    def set_strength(self, strengths: Mapping[str, float]) -> None:
+        """Scale ΔW of each part: `{"unet": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `inject`."""
+
+    @abstractmethod
+    def eject(self) -> None:
+        """Take the update out: the model's modules and outputs are bit for bit what they were."""

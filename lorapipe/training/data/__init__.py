@@ -1,0 +1,1 @@
+"""From a folder to batches: manifest, captions, buckets, cache."""

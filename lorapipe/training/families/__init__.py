@@ -1,0 +1,142 @@
+"""Model families: all that lorapipe knows of a kind of base model.
+
+A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the base,
+the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts, and
+makes the sampling pipeline from the very same modules. What other code needs to know of an architecture (which modules an
+adapter may target, what kohya calls them, which sizes fit) is asked of the model or the family, never tested by name.
+
+To add one, create a file here: a `Family` subclass and its `Model` subclass. Import torch and diffusers inside methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from lorapipe import pocket
+from lorapipe.spec import Source, Spec, param
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+Condition = Mapping[str, "torch.Tensor"]
+"""Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
+
+
+@dataclass(frozen=True)
+class Checkpoint(Source):
+    """A diffusers folder, a single-file checkpoint, or `pocket`: the base model that comes with lorapipe."""
+
+    @classmethod
+    def parse(cls, value: object, folder: Path) -> Self:
+        """See `Value.parse`."""
+        return cls(pocket.BASE) if value == "pocket" else super().parse(value, folder)
+
+    def plain(self) -> str:
+        """See `Value.plain`."""
+        return "pocket" if self.path == pocket.BASE else super().plain()
+
+
+@dataclass(frozen=True)
+class Family(Spec, contract="family"):
+    """A base model: its kind and where it lies."""
+
+    checkpoint: Checkpoint = param(help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket")
+
+    base_model_version: ClassVar[str]
+    """What kohya's metadata calls the family (`ss_base_model_version`)."""
+    architecture: ClassVar[str]
+    """What modelspec calls the family (`modelspec.architecture`, without `/lora`)."""
+
+    @abstractmethod
+    def native_size(self) -> int:
+        """The side in pixels of the square that the base was made for (512 for SD1.x). Reads no weights."""
+
+    @abstractmethod
+    def size_step(self) -> int:
+        """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
+
+    def clip(self) -> Path | None:
+        """A CLIP model folder that belongs to the base, for scoring; None where it has none."""
+        beside = self.checkpoint.path.parent / "clip"
+        return beside if self.checkpoint.path.is_dir() and (beside / "config.json").is_file() else None
+
+    @abstractmethod
+    def load(self, device: str, dtype: str = "fp32") -> Model:
+        """The base on a device (`cpu`, `cuda:0`, `mps`), frozen, weights held as fp32, fp16 or bf16. Parts load lazily."""
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls, folder: Path, seed: int = 0) -> Self:
+        """A random model of the family, small enough for tests, saved below `folder`."""
+
+
+class Model(ABC):
+    """A loaded base model, frozen and in eval mode.
+
+    Parts (`unet`, `text_encoder`, `vae` …) are loaded when first asked for and let go by `release`, so a VAE that has done
+    its caching does not sit beside the training.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    prediction: Literal["epsilon", "v_prediction"]
+    alphas_cumprod: torch.Tensor
+    """ᾱ_t of the training schedule, shape (T,), float32, on the device (Ho et al. 2020, eq. 4)."""
+    trainable: tuple[str, ...]
+    """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
+    tokens: int
+    """Tokens of a caption chunk without its two ends: 75."""
+
+    @abstractmethod
+    def part(self, name: str) -> torch.nn.Module:
+        """A part of the base, loaded if need be."""
+
+    @abstractmethod
+    def release(self, *names: str) -> None:
+        """Let parts go from memory; `part` loads them again."""
+
+    @abstractmethod
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, 3, H, W) in −1 … 1 → scaled latents (B, C, H/f, W/f), float32: the mean, so deterministic."""
+
+    @abstractmethod
+    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition:
+        """Captions → condition, with gradients where the text encoder is being trained.
+
+        `max_tokens` 75, 150 or 225: longer ones are cut into chunks of 75 as kohya does (FORMATS §3.3). `clip_skip` 2
+        takes the last layer but one. A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed.
+        """
+
+    @abstractmethod
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Condition) -> torch.Tensor:
+        """The network's output (ε or v) for noisy latents (B, C, h, w) at integer timesteps (B,)."""
+
+    @abstractmethod
+    def pipeline(self) -> DiffusionPipeline:
+        """The sampling pipeline over these same modules, without a safety checker and without a progress bar."""
+
+    @abstractmethod
+    def targets(self, part: str, convolutions: bool = False) -> list[str]:
+        """Dotted paths of the modules of a part that LoRA trains, in model order.
+
+        Linear layers and 1×1 convolutions of the transformer blocks (kohya's LierLa); with `convolutions`, also those of
+        the resnet, downsample and upsample blocks (C3Lier). Of the text encoder: attention and MLP projections.
+        """
+
+    @abstractmethod
+    def kohya_name(self, part: str, path: str) -> str:
+        """kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in` (FORMATS §2.1)."""
+
+    def kohya_names(self) -> dict[str, tuple[str, str]]:
+        """kohya's name → (part, path) of every module that a file may hold."""
+        pairs = [(part, path) for part in self.trainable for path in self.targets(part, convolutions=True)]
+        return {self.kohya_name(*pair): pair for pair in pairs}
+
+    def settings(self) -> dict[str, Any]:
+        """What a person may want to know of the base, for logs."""
+        return {"prediction": self.prediction, "dtype": str(self.dtype), "device": str(self.device)}
