@@ -53,7 +53,7 @@ class InputError(LorapipeError):
     exit_code = 2
 
 
-class Interrupted(LorapipeError):
+class Interrupted(LorapipeError):  # noqa: N818 (an interruption is no error)
     """The run was asked to stop and has saved what is needed to go on."""
 
     exit_code = 130

@@ -37,6 +37,10 @@ class Registry(Generic[Contract]):
         """Every registered name, sorted; nothing is imported."""
         return sorted({*self._files(), *self._entry_points()})
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a name is registered. Other packages are looked through only where the folder does not have it."""
+        return name in self._files() or name in self._entry_points()
+
     def get(self, name: str) -> type[Contract]:
         """The class registered as `name`; an unknown name is an `InputError` with the near miss."""
         if name in self._files():

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from lorapipe.spec import Spec, Value, from_dict, to_dict
 
@@ -65,9 +65,10 @@ class Artifact(Value):
         return Ref.schema()
 
 
-def location(default: Any = dataclasses.MISSING) -> Any:
-    """A field that says where something lies, not what it is: outside the content digest."""
-    return dataclasses.field(default=default, metadata={"content": False})
+LOCATION = "location"
+"""Marks a field that says where something lies, not what it is: outside the content digest."""
+OPEN = "open"
+"""Marks a path that a person will want to open when the stage has finished."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Dataset(Artifact):
 
     manifest: Path
     base: Spec
-    images: Path = location()
-    contact_sheet: Path = location()
+    images: Annotated[Path, LOCATION]
+    contact_sheet: Annotated[Path, LOCATION, OPEN]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Weights(Artifact):
     snapshots: tuple[Snapshot, ...]
     dataset: Dataset
     training: Path
-    log: Path = location()
+    log: Annotated[Path, LOCATION]
     strength: float = 1.0
 
 
@@ -111,9 +112,9 @@ class Weights(Artifact):
 class Report(Artifact):
     """The verdict on weights: a page for people, the same as data, the grid of pictures, and the best snapshot."""
 
-    page: Path
+    page: Annotated[Path, OPEN]
     data: Path
-    grid: Path
+    grid: Annotated[Path, OPEN]
     best: Weights
 
 
@@ -121,30 +122,65 @@ class Report(Artifact):
 class File(Artifact):
     """A finished file."""
 
-    path: Path
+    path: Annotated[Path, OPEN]
 
 
 # ------------------------------------------------------------------------------------------------------- to and fro
 
 
-def encode(artifact: Artifact, store: Path) -> dict[str, Any]:
-    """The JSON form of an artifact; paths below `store` become relative to it."""
-    return {"kind": type(artifact).__name__, **_encode_fields(artifact, lambda path: _portable(path, store))}
+def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> dict[str, Any]:
+    """The JSON form of an artifact; paths below `store` become relative to it.
+
+    `attempt` is a folder that will be renamed into the store under its own name: paths below it are written as they
+    will be then.
+    """
+
+    def portable(path: Path) -> str:
+        for folder in filter(None, (store, attempt and attempt.parent)):
+            if path.is_relative_to(folder):
+                return f"{STORE}{path.relative_to(folder).as_posix()}"
+        return path.absolute().as_posix()
+
+    return {"kind": type(artifact).__name__, **_encode_fields(artifact, portable)}
 
 
 def decode(data: dict[str, Any], store: Path) -> Artifact:
     """The artifact of `encode`'s JSON, its paths below the given store."""
-    return typing.cast(Artifact, _decode(_KINDS[data["kind"]], data, store))
+    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store))
+
+
+def paths(artifact: Artifact) -> list[Path]:
+    """Every path in an artifact and in those inside it."""
+    found: list[Path] = []
+
+    def note(path: Path) -> str:
+        found.append(path)
+        return ""
+
+    _encode_fields(artifact, note)
+    return found
+
+
+def to_open(artifact: Artifact) -> list[Path]:
+    """The files of this artifact (not of those inside it) that a person will want to open."""
+    return [getattr(artifact, name) for name, marks in _marks(type(artifact)).items() if OPEN in marks]
+
+
+def field_kind(kind: type[Artifact], name: str) -> type[Artifact] | None:
+    """The kind of the artifact in the field `name` of another; None where there is no such artifact."""
+    found = typing.get_type_hints(kind).get(name)
+    return found if isinstance(found, type) and issubclass(found, Artifact) else None
+
+
+def fields_of_kind(kind: type[Artifact], wanted: type[Artifact]) -> list[str]:
+    """The fields of an artifact that hold an artifact of the wanted kind."""
+    hints = typing.get_type_hints(kind)
+    return [name for name in hints if (found := field_kind(kind, name)) is not None and issubclass(found, wanted)]
 
 
 def content(artifact: Artifact, digest: Callable[[Path], str]) -> dict[str, Any]:
     """What an artifact is, for a content key: every path by `digest`, and no `location`."""
     return {"kind": type(artifact).__name__, **_encode_fields(artifact, digest, content_only=True)}
-
-
-def _portable(path: Path, store: Path) -> str:
-    inside = path.is_relative_to(store)
-    return f"{STORE}{path.relative_to(store).as_posix()}" if inside else path.absolute().as_posix()
 
 
 def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content_only: bool = False) -> dict[str, Any]:
@@ -159,9 +195,14 @@ def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content
             return path_form(value)
         return [form(item) for item in value] if isinstance(value, tuple) else value
 
-    fields = dataclasses.fields(typing.cast(Any, artifact))
-    kept = [f for f in fields if not (content_only and f.metadata.get("content") is False)]
-    return {f.name: form(getattr(artifact, f.name)) for f in kept}
+    kept = [name for name, marks in _marks(type(artifact)).items() if not (content_only and LOCATION in marks)]
+    return {name: form(getattr(artifact, name)) for name in kept}
+
+
+def _marks(kind: type[Artifact]) -> dict[str, tuple[str, ...]]:
+    """The fields of an artifact with what they are marked as."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {f.name: getattr(hints[f.name], "__metadata__", ()) for f in dataclasses.fields(typing.cast(Any, kind))}
 
 
 def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any]:
@@ -202,4 +243,9 @@ def _contract_of(package: str) -> type[Spec]:
     )
 
 
-_KINDS: dict[str, type[Artifact]] = {cls.__name__: cls for cls in (Dataset, Snapshot, Weights, Report, File)}
+def _kind(name: str) -> type[Artifact]:
+    """The artifact class of a name, whichever package declares it."""
+    classes = [Artifact]
+    for cls in classes:  # grows as it goes: all subclasses, at any depth
+        classes += cls.__subclasses__()
+    return next(cls for cls in classes if cls.__name__ == name)

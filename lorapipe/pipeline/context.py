@@ -34,9 +34,9 @@ class Warm:
 class Context:
     """A stage's surroundings.
 
-    `out` is empty at the start and becomes the published result. `resume` outlives a killed attempt: what is found there
-    was left by the same stage with the same key. `cache` is shared by all stages and pipelines of the store; entries are
-    files named by content, written aside and renamed. `stopping()` turns true when the user wants to stop.
+    `out` is empty at the start and becomes the published result. `resume` outlives a killed attempt: what is found
+    there was left by the same stage with the same key. `cache` is shared by all stages and pipelines of the store;
+    entries are files named by content, written aside and renamed. `stopping()` turns true when the user wants to stop.
     """
 
     out: Path

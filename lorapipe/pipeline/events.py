@@ -74,9 +74,10 @@ class Log(Event):
 
 @dataclass(frozen=True)
 class Reused(Event):
-    """The stage's result was there already."""
+    """The stage's result was there already; `files` as in `Finished`."""
 
     key: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ class Failed(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.__name__.lower(): cls
-    for cls in (Planned, Started, Progress, Metric, Preview, Log, Reused, Finished, Failed)
+    cls.__name__.lower(): cls for cls in (Planned, Started, Progress, Metric, Preview, Log, Reused, Finished, Failed)
 }
 
 

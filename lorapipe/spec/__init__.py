@@ -1,11 +1,11 @@
 """One source of truth for every knob.
 
 A spec is a frozen dataclass whose fields are declared with `param()`. From those declarations alone come validation
-(`from_dict`), the plain form (`to_dict`), the JSON Schema for editors (`json_schema`), `lorapipe show`, the tables of the
-documentation and ComfyUI's widgets. Nothing else names a knob.
+(`from_dict`), the plain form (`to_dict`), the JSON Schema for editors (`json_schema`), `lorapipe show`, the tables of
+the documentation and ComfyUI's widgets. Nothing else names a knob.
 
-A *contract* is a spec with many implementations, one file each (see `registry`). A field typed as a contract is a tagged
-union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contract's own (`type`, `uses`, `family`).
+A *contract* is a spec with many implementations, one file each (see `registry`). A field typed as a contract is a
+tagged union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contract's own (`type`, `uses`, `family`).
 
 A *value type* (`Value`) is a class with its own text form, such as a duration `10 epochs`.
 """
@@ -24,7 +24,7 @@ from lorapipe.spec.knobs import (
     sentence,
     to_dict,
 )
-from lorapipe.spec.read import from_dict
+from lorapipe.spec.read import Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source
 
@@ -33,6 +33,7 @@ __all__ = [
     "Duration",
     "Knob",
     "Param",
+    "Reading",
     "Source",
     "Spec",
     "Value",
@@ -43,6 +44,7 @@ __all__ = [
     "knobs",
     "param",
     "plain",
+    "read",
     "sentence",
     "spec_schema",
     "to_dict",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 from lorapipe.errors import Problem
 from lorapipe.registry import Registry
 
-S = TypeVar("S", bound="Spec")
 REQUIRED: Any = dataclasses.MISSING
 
 
@@ -38,6 +38,8 @@ class Param:
 
     def complaint(self, value: float) -> str | None:
         """Why a number is out of range, or None."""
+        if not math.isfinite(value):
+            return f"{value} is not a finite number."
         if self.ge is not None and value < self.ge:
             return f"{value} is below the minimum {self.ge}."
         if self.gt is not None and value <= self.gt:
@@ -104,11 +106,11 @@ class Spec:
             cls.registry = Registry(cls.__module__, cls)
 
     @classmethod
-    def default(cls: type[S], name: str, **knobs: Any) -> Callable[[], S]:
+    def default(cls, name: str, **knobs: Any) -> Callable[[], Self]:
         """A default for a field typed as this contract: the implementation `name`, imported when it is needed."""
         registry = cls.registry
         assert registry is not None, f"{cls.__name__} is not a contract"
-        return lambda: typing.cast(S, registry.get(name)(**knobs))
+        return lambda: typing.cast(Self, registry.get(name)(**knobs))
 
     @property
     def name(self) -> str:
@@ -136,14 +138,19 @@ class Knob:
 
     def default(self) -> Any:
         """The default value; REQUIRED where there is none."""
-        return self.field.default_factory() if self.field.default_factory is not REQUIRED else self.field.default
+        factory: Any = self.field.default_factory
+        return self.field.default if factory is REQUIRED else factory()
+
+
+def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
+    """The knobs of a spec class in the order of their declaration."""
+    return _knobs(typing.cast(Any, cls))
 
 
 @cache
-def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
-    """The knobs of a spec class in the order of their declaration."""
+def _knobs(cls: Any) -> tuple[Knob, ...]:
     hints = typing.get_type_hints(cls)
-    fields = dataclasses.fields(typing.cast(Any, cls))
+    fields = dataclasses.fields(cls)
     return tuple(Knob(f.name, hints[f.name], f, f.metadata["param"]) for f in fields if "param" in f.metadata)
 
 
@@ -152,33 +159,34 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     return _tagged(spec, {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))})
 
 
-def content(spec: Spec, digest: Callable[[Value], object]) -> dict[str, Any]:
+def content(spec: Spec, digest: Callable[[Value], object], *, defaults: bool = False) -> dict[str, Any]:
     """What a content key is made of: the knobs that differ from their default and are declared `content=True`.
 
     So a knob added by a later release voids no key. `digest` gives what stands for a value: a source by the digest of
-    its bytes, for one.
+    its bytes, for one. With `defaults`, the knobs left at their default too: what a person compares.
     """
-    chosen = (knob for knob in knobs(type(spec)) if knob.param.content)
-    values = ((knob.name, getattr(spec, knob.name)) for knob in chosen if getattr(spec, knob.name) != knob.default())
-    return _tagged(spec, {name: plain(value, digest) for name, value in values})
+    values = {knob.name: getattr(spec, knob.name) for knob in knobs(type(spec)) if knob.param.content}
+    usual = {} if defaults else {knob.name: knob.default() for knob in knobs(type(spec))}
+    chosen = {name: value for name, value in values.items() if defaults or value != usual[name]}
+    return _tagged(spec, {name: plain(value, digest, defaults) for name, value in chosen.items()})
 
 
 def _tagged(spec: Spec, fields: dict[str, Any]) -> dict[str, Any]:
     return fields if spec.registry is None else {spec.tag: spec.name, **fields}
 
 
-def plain(value: Any, digest: Callable[[Value], object] | None = None) -> Any:
-    """A knob's value as JSON types; with `digest`, as it enters a content key."""
+def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults: bool = False) -> Any:
+    """A knob's value as JSON types; with `digest`, as it enters a content key (see `content`)."""
     if isinstance(value, Spec):
-        return to_dict(value) if digest is None else content(value, digest)
+        return to_dict(value) if digest is None else content(value, digest, defaults=defaults)
     if isinstance(value, Value):
         return value.plain() if digest is None else digest(value)
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, Mapping):
-        return {key: plain(item, digest) for key, item in value.items()}
+        return {key: plain(item, digest, defaults) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item, digest) for item in value]
+        return [plain(item, digest, defaults) for item in value]
     return value
 
 

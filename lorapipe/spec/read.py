@@ -5,27 +5,47 @@ from __future__ import annotations
 import json
 import types
 import typing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, Generic, Literal, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, sentence
 
 S = TypeVar("S", bound=Spec)
+Address = tuple[str | int, ...]
+"""Where in a document: `("adapter", "rank")`."""
 
-def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
-    """Read a spec (or one implementation of a contract) from its document form.
 
-    Raises `InputError` with every problem at once, each `path` relative to `plain`.
+@dataclass(frozen=True)
+class Reading(Generic[S]):
+    """What a document said: the spec (None where it could not be read), what is wrong, and every `Value` met.
+
+    `values` holds (address, type that the knob asks for, value), also of specs that could not be read as a whole, so
+    that references can be checked in the same report.
     """
+
+    spec: S | None
+    problems: tuple[Problem, ...]
+    values: tuple[tuple[Address, type[Value], Any], ...]
+
+
+def read(kind: type[S], plain: object, folder: Path | None = None) -> Reading[S]:
+    """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`."""
     reader = _Reader(folder or Path())
     spec = reader.read(kind, plain, Param(""), ())
-    if reader.problems:
-        raise InputError(reader.problems)
-    return typing.cast(S, spec)
+    return Reading(None if reader.problems else spec, tuple(reader.problems), tuple(reader.values))
 
 
-class _Invalid(Exception):
+def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
+    """Like `read`, for one who wants the spec: raises `InputError` with every problem, `path` relative to `plain`."""
+    reading = read(kind, plain, folder)
+    if reading.spec is None:
+        raise InputError(reading.problems)
+    return reading.spec
+
+
+class _InvalidError(Exception):
     """A value could not be read; the problem is already noted."""
 
 
@@ -35,19 +55,20 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.problems: list[Problem] = []
+        self.values: list[tuple[Address, type[Value], Any]] = []
 
-    def read(self, kind: Any, plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         """The object of type `kind`; None (with a problem noted) where there is none."""
         try:
             return self._read(kind, plain, limits, at)
-        except _Invalid:
+        except _InvalidError:
             return None
 
-    def _refuse(self, what: str, at: tuple[str | int, ...], cure: str = "") -> typing.NoReturn:
+    def _refuse(self, what: str, at: Address, cure: str = "") -> typing.NoReturn:
         self.problems.append(Problem(what, cure=cure, path=at))
-        raise _Invalid
+        raise _InvalidError
 
-    def _read(self, kind: Any, plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         origin = typing.get_origin(kind)
         if origin in (Union, types.UnionType):
             return self._union(typing.get_args(kind), plain, limits, at)
@@ -63,78 +84,80 @@ class _Reader:
             return self._value(kind, plain, limits, at)
         return self._scalar(kind, plain, limits, at)
 
-    def _scalar(self, kind: Any, plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _scalar(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         if kind is Any:
             return plain
-        wanted = {bool: bool, int: int, float: (int, float), str: str, Path: str}[kind]
-        if not isinstance(plain, wanted) or (isinstance(plain, bool) and kind is not bool):
-            cure = f"{limits.help} " if limits.help else ""
-            self._refuse(f"{show(plain)} is not {KINDS[kind]}.", at, f"{cure}{_quote_hint(kind, plain)}".strip())
-        if kind in (int, float) and (complaint := limits.complaint(plain)):
+        value = _as_scalar(kind, plain)
+        if value is None:
+            cure = " ".join(filter(None, [sentence(limits.help), _quote_hint(kind, plain)]))
+            self._refuse(f"{show(plain)} is not {KINDS[kind]}.", at, cure)
+        if kind in (int, float) and (complaint := limits.complaint(value)):
             self._refuse(complaint, at, sentence(limits.help))
         if kind is Path:
-            path = Path(plain).expanduser()
+            path = Path(value).expanduser()
             return path if path.is_absolute() else self.folder / path
-        return float(plain) if kind is float else plain
+        return value
 
-    def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
-        if plain in choices and type(plain) in map(type, choices):
-            return plain
-        known = [str(choice) for choice in choices]
-        self._refuse(f"{show(plain)} is not one of {', '.join(known)}.", at, _miss(plain, known))
+    def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
+        if not any(plain == choice and type(plain) is type(choice) for choice in choices):
+            known = [str(choice) for choice in choices]
+            self._refuse(f"{show(plain)} is not one of {', '.join(known)}.", at, _close(plain, known))
+        return plain
 
-    def _union(self, kinds: tuple[Any, ...], plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _union(self, kinds: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
         if plain is None and type(None) in kinds:
             return None
         others = [kind for kind in kinds if kind is not type(None)]
         assert len(others) == 1, "a knob is one type or nothing; write a Value type for more"
         return self._read(others[0], plain, limits, at)
 
-    def _sequence(self, kind: Any, plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _sequence(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         if not isinstance(plain, (list, tuple)):
             self._refuse(f"{show(plain)} is not a list.", at, f"Write it as [{plain}].")
         if limits.min_items is not None and len(plain) < limits.min_items:
             self._refuse(f"needs at least {limits.min_items} entries.", at, sentence(limits.help))
         return tuple(self.read(kind, item, limits, (*at, index)) for index, item in enumerate(plain))
 
-    def _mapping(self, kind: Any, plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _mapping(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
             self._refuse(f"{show(plain)} is not a mapping of names to values.", at, sentence(limits.help))
         value_kind = (typing.get_args(kind) or (str, Any))[1]
         return {key: self.read(value_kind, item, limits, (*at, key)) for key, item in plain.items()}
 
-    def _value(self, kind: type[Value], plain: Any, limits: Param, at: tuple[str | int, ...]) -> Any:
+    def _value(self, kind: type[Value], plain: Any, limits: Param, at: Address) -> Any:
         try:
-            return kind.parse(plain, self.folder)
+            value = kind.parse(plain, self.folder)
         except ValueError as error:
             self._refuse(str(error), at, sentence(limits.help))
+        self.values.append((at, kind, value))
+        return value
 
-    def _spec(self, kind: type[Spec], plain: Any, at: tuple[str | int, ...]) -> Any:
+    def _spec(self, kind: type[Spec], plain: Any, at: Address) -> Any:
         cls = kind
         if kind.registry is not None:
             cls, plain = self._tagged(kind, plain, at)
         if not isinstance(plain, dict):
             self._refuse(f"{show(plain)} is not a mapping of settings.", at)
         before = len(self.problems)
-        known = {knob.name: knob for knob in knobs(cls)}
-        for key in plain:
-            if key not in known:
-                self.problems.append(Problem(f"unknown setting {key!r}.", "", _miss(key, list(known)), (*at, key)))
-        given = {
-            name: self.read(knob.type, plain[name], knob.param, (*at, name))
-            for name, knob in known.items()
-            if name in plain
-        }
-        for name, knob in known.items():
-            if knob.required and name not in plain:
-                self.problems.append(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
+        given = self._fields(cls, plain, at)
         if len(self.problems) > before:
-            raise _Invalid
+            raise _InvalidError
         spec = cls(**given)
         self.problems += [problem.under(*at) for problem in spec.problems()]
         return spec
 
-    def _tagged(self, kind: type[Spec], plain: Any, at: tuple[str | int, ...]) -> tuple[type[Spec], Any]:
+    def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
+        known = {knob.name: knob for knob in knobs(cls)}
+        for key in plain:
+            if key not in known:
+                self.problems.append(Problem(f"unknown setting {show(key)}.", "", _close(key, list(known)), (*at, key)))
+        for name, knob in known.items():
+            if knob.required and name not in plain:
+                self.problems.append(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
+        given = [knob for name, knob in known.items() if name in plain]
+        return {knob.name: self.read(knob.type, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
+
+    def _tagged(self, kind: type[Spec], plain: Any, at: Address) -> tuple[type[Spec], Any]:
         registry = kind.registry
         assert registry is not None
         if isinstance(plain, str):
@@ -143,15 +166,27 @@ class _Reader:
             self._refuse(f"{show(plain)} is not a mapping with a {kind.tag!r}.", at)
         rest = dict(plain)
         name = rest.pop(kind.tag, None)
-        known = registry.names()
         if name is None:
-            self._refuse(f"{kind.tag!r} is missing.", at, f"Known: {', '.join(known)}.")
-        if name not in known:
-            self._refuse(f"there is no {registry.kind} {show(name)}.", (*at, kind.tag), _miss(name, known))
+            self._refuse(f"{kind.tag!r} is missing.", at, f"Known: {', '.join(registry.names())}.")
+        if not isinstance(name, str) or name not in registry:
+            place = (*at, kind.tag) if len(plain) > 1 or rest else at
+            self._refuse(f"there is no {registry.kind} {show(name)}.", place, _close(name, registry.names()))
         return registry.get(name), rest
 
 
-KINDS = {
+def _as_scalar(kind: Any, plain: Any) -> Any:
+    """A document's scalar as `kind`; None where it is none. 1e3 counts as a whole number, true never as a number."""
+    if isinstance(plain, bool):
+        return plain if kind is bool else None
+    if kind is int and isinstance(plain, float) and plain.is_integer():
+        return int(plain)
+    if kind is float and isinstance(plain, (int, float)):
+        return float(plain)
+    wanted: type = str if kind is Path else kind
+    return plain if isinstance(plain, wanted) else None
+
+
+KINDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -167,7 +202,7 @@ def show(plain: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _miss(word: object, known: list[str]) -> str:
+def _close(word: object, known: list[str]) -> str:
     return near_miss(str(word), known)
 
 

@@ -22,8 +22,8 @@ class Duration(Value):
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            count, unit = value, "steps"
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
+            count, unit = int(value), "steps"
         elif isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*(step|epoch)s?", value.strip())):
             count, unit = int(match[1]), f"{match[2]}s"
         else:

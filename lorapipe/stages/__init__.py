@@ -1,9 +1,9 @@
 """Stages: the steps of a pipeline.
 
-A stage is a frozen spec. Its fields are its inputs (typed as artifacts, or as `Source` for the user's own files) and its
-knobs; `run()` makes one artifact. A stage knows nothing of the pipeline, of other stages, or of who reads its events. Its
-result is a function of its content (fields declared `content=True`, inputs by their bytes, `version`, `libraries`): that
-is what lets the planner reuse it.
+A stage is a frozen spec. Its fields are its inputs (typed as artifacts, or as `Source` for the user's own files) and
+its knobs; `run()` makes one artifact. A stage knows nothing of the pipeline, of other stages, or of who reads its
+events. Its result is a function of its content (fields declared `content=True`, inputs by their bytes, `version`,
+`libraries`): that is what lets the planner reuse it.
 
 To add one, create a file here. Import only light modules at the top (a spec is read to draw a menu); import torch and
 its friends inside `run()`. Raise `version` when the same knobs come to mean another result.
