@@ -24,12 +24,13 @@ from lorapipe.spec.knobs import (
     sentence,
     to_dict,
 )
-from lorapipe.spec.read import Reading, from_dict, read
+from lorapipe.spec.read import Address, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source
 
 __all__ = [
     "REQUIRED",
+    "Address",
     "Duration",
     "Knob",
     "Param",

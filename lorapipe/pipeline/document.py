@@ -1,0 +1,200 @@
+"""YAML text → plain values, with a position for everything.
+
+PyYAML's C parser composes nodes; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no`
+is false and a key given twice is silently lost) and because its own values have no positions. Scalars are those of the
+YAML 1.2 core schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.spec import Address
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+"""Values after aliases are expanded, so that a small document cannot become a large one."""
+
+Position = tuple[int, int]
+"""Line and column, both from 1."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The plain value of a YAML file and where each part of it stands; `name` is the file as the user named it."""
+
+    name: str
+    value: Any
+    positions: Mapping[Address, Position]
+
+    def position(self, address: Address) -> Position:
+        """Where the address, or the nearest thing around it that is in the file, stands."""
+        while address and address not in self.positions:
+            address = address[:-1]
+        return self.positions.get(address, (1, 1))
+
+    def where(self, address: Address) -> str:
+        """`cat.yaml:4:54`."""
+        line, column = self.position(address)
+        return f"{self.name}:{line}:{column}"
+
+
+def open_document(path: Path) -> Document:
+    """Read a YAML file; whatever is wrong with it is an `InputError`."""
+    name = str(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"is larger than {MAX_BYTES // 1000} kB.", where=name, cure="Is it a pipeline?")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError("there is no such file.", where=name, cure=_beside(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=name) from None
+    try:
+        return parse(data.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=name, cure="Save it as UTF-8.") from None
+
+
+def parse(text: str, name: str) -> Document:
+    """The document in a YAML text; `InputError` lists what is wrong with it."""
+    try:
+        _check_depth(text, name)
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise InputError(_syntax_problem(error, text, name)) from None
+    except yaml.reader.ReaderError as error:
+        what = f"holds a character that YAML does not allow: U+{error.character:04X}."
+        raise InputError(what, where=name) from None
+    if node is None:
+        raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
+    builder = _Builder(name)
+    value = builder.build(node, ())
+    if builder.problems:
+        raise InputError(builder.problems)
+    return Document(name, value, builder.positions)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The C parser without YAML 1.1's idea of what a scalar means."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+class _Builder:
+    """Makes plain values from nodes, noting positions and problems."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.positions: dict[Address, Position] = {}
+        self.problems: list[Problem] = []
+        self.values = 0
+
+    def build(self, node: yaml.Node, at: Address) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES or len(at) > MAX_DEPTH:
+            what = f"holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are expanded."
+            raise InputError(what, where=self.name, cure="Write fewer aliases (*name).")
+        self.positions.setdefault(at, _position(node.start_mark))
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
+            self._refuse(f"the tag {node.tag!r} is not used in pipelines.", node, "Take it away.")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*at, index)) for index, item in enumerate(node.value)]
+        return scalar(node.value) if (getattr(node, "style", None) or "") == "" else node.value
+
+    def _mapping(self, node: yaml.MappingNode, at: Address) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._refuse("a key must be a word, not a list or a mapping.", key_node, FLOW_HINT)
+                continue
+            key = key_node.value
+            if key in result:
+                line, _ = self.positions[*at, key]
+                self._refuse(f"{key!r} is given twice; the first is in line {line}.", key_node, "Keep one.")
+                continue
+            self.positions[*at, key] = _position(key_node.start_mark)
+            result[key] = self.build(value_node, (*at, key))
+        return result
+
+    def _refuse(self, what: str, node: yaml.Node, cure: str = "") -> None:
+        line, column = _position(node.start_mark)
+        self.problems.append(Problem(what, f"{self.name}:{line}:{column}", cure))
+
+
+NULL = re.compile(r"~|null|Null|NULL|")
+TRUE = re.compile(r"true|True|TRUE")
+FALSE = re.compile(r"false|False|FALSE")
+INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
+OTHER_BASE = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def scalar(text: str) -> Any:
+    """The value of a plain scalar in the YAML 1.2 core schema."""
+    if NULL.fullmatch(text):
+        return None
+    if TRUE.fullmatch(text):
+        return True
+    if FALSE.fullmatch(text):
+        return False
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if OTHER_BASE.fullmatch(text):
+        return int(text, 0)
+    if FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
+
+
+def _check_depth(text: str, name: str) -> None:
+    """Refuse deep nesting while it is still a flat list of events: composing nodes is recursive."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line, column = _position(event.start_mark)
+            raise InputError(f"is nested more than {MAX_DEPTH} levels deep.", where=f"{name}:{line}:{column}")
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    line, column = _position(mark) if mark else (1, 1)
+    lines = text.splitlines()
+    at = lines[line - 1] if line <= len(lines) else ""
+    problem = error.problem or "unknown"
+    cure = ""
+    if "\t" in problem or "\\t" in problem or at.lstrip(" ").startswith("\t"):
+        cure = "Indent with spaces, not with tabs."
+    elif re.search(r"[{\[].*[^\"']\$\{", at):
+        cure = FLOW_HINT
+    elif "mapping values are not allowed" in problem:
+        cure = "Put text that holds ': ' in quotes, and check the indentation."
+    elif "single document" in str(error):
+        cure = "Keep one document: take the '---' lines away."
+    return Problem(f"this is not YAML: {problem}.", f"{name}:{line}:{column}", cure)
+
+
+def _position(mark: Any) -> Position:
+    return mark.line + 1, mark.column + 1
+
+
+def _beside(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"The folder {folder} does not exist either."
+    found = sorted(str(folder / entry.name) for entry in folder.iterdir() if entry.suffix in (".yaml", ".yml"))
+    return near_miss(str(path), found[:50])

@@ -1,0 +1,95 @@
+"""`--set stage.knob=value`: a document changed from the command line."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.pipeline.document import parse
+from lorapipe.spec import Address, Spec, knobs
+from lorapipe.stages import Stage
+
+
+def split(text: str) -> tuple[Address, Any]:
+    """`penny.adapter.rank=8` → its address in the document and the value, read as YAML."""
+    place, equals, value = text.partition("=")
+    parts = place.strip().split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise InputError("is not a setting.", where=f"--set {text}", cure="Write stage.knob=value or vars.name=value.")
+    head: Address = ("vars",) if parts[0] == "vars" else ("stages", parts[0])
+    keys = tuple(int(part) if part.isdigit() else part for part in parts[1:])
+    return (*head, *keys), parse(value, f"--set {text}").value if value.strip() else None
+
+
+def put(document: dict[str, Any], address: Address, value: Any) -> Problem | None:
+    """Set a value in a document, in place; a short form on the way (`optimizer: adamw`) is written out first."""
+    if address[0] == "vars":
+        return _put_variable(document, address, value)
+    stages = document["stages"]
+    if address[1] not in stages:
+        return Problem(f"there is no stage {address[1]!r}.", cure=near_miss(str(address[1]), [*stages]), path=address)
+    return _put_knob(stages, address[1], _Place(Stage), address[2:], value, address)
+
+
+def _put_variable(document: dict[str, Any], address: Address, value: Any) -> Problem | None:
+    values = document.get("vars")
+    if len(address) != 2 or not isinstance(values, dict) or address[1] not in values:
+        known = [*values] if isinstance(values, dict) else []
+        name = ".".join(map(str, address[1:]))
+        return Problem(f"there is no variable {name!r}.", cure=near_miss(name, known), path=address)
+    values[address[1]] = value
+    return None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What belongs at a place in the document: the knob's type, and its default where it has one."""
+
+    kind: Any = None
+    default: Any = None
+
+    @property
+    def contract(self) -> type[Spec] | None:
+        kinds = typing.get_args(self.kind) or (self.kind,)
+        return next((k for k in kinds if isinstance(k, type) and issubclass(k, Spec)), None)
+
+
+def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: Any, address: Address) -> Problem | None:
+    """Go down from `holder[key]` along `rest`."""
+    if not rest:
+        holder[key] = value
+        return None
+    there = holder.get(key) if isinstance(holder, dict) else holder[key]
+    inner = holder[key] = _written_out(there, place)
+    if isinstance(inner, list):
+        if not (isinstance(rest[0], int) and rest[0] < len(inner)):
+            return Problem(f"the list has no entry {rest[0]}.", cure=f"It has {len(inner)}, from 0.", path=address)
+    elif not isinstance(inner, dict):
+        return Problem(f"{key} has no settings of its own.", cure="Set it as a whole.", path=address)
+    return _put_knob(inner, rest[0], _inside(inner, place, rest[0]), rest[1:], value, address)
+
+
+def _written_out(plain: Any, place: _Place) -> Any:
+    """`adamw` → `{type: adamw}`; nothing → the default, named in that form."""
+    contract = place.contract
+    if plain is None and isinstance(place.default, Spec) and place.default.registry is not None:
+        plain = place.default.name
+    if isinstance(plain, str) and contract is not None and contract.registry is not None:
+        return {contract.tag: plain}
+    return {} if plain is None else plain
+
+
+def _inside(plain: Any, place: _Place, name: Any) -> _Place:
+    """What belongs under `name` in the spec that `plain` describes, as far as it can be known."""
+    cls = place.contract
+    if cls is None or not isinstance(plain, dict):
+        return _Place()
+    if cls.registry is not None:
+        implementation = plain.get(cls.tag)
+        if not isinstance(implementation, str) or implementation not in cls.registry:
+            return _Place()
+        cls = cls.registry.get(implementation)
+    knob = next((knob for knob in knobs(cls) if knob.name == name), None)
+    return _Place() if knob is None else _Place(knob.type, None if knob.required else knob.default())

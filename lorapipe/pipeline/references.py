@@ -1,0 +1,107 @@
+"""`$stage` in a stage's fields: the edges of the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from lorapipe.errors import Problem, near_miss
+from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind
+from lorapipe.spec import Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+def needs(spec: Spec) -> tuple[str, ...]:
+    """The stages that a spec refers to, in the order of its fields."""
+    found: dict[str, None] = {}
+    _replace(spec, lambda ref: found.setdefault(ref.stage))
+    return tuple(found)
+
+
+def resolve(spec: S, artifacts: Mapping[str, Artifact]) -> S:
+    """The spec with every reference replaced by the artifact it stands for."""
+    resolved: S = _replace(spec, lambda ref: follow(ref, artifacts))
+    return resolved
+
+
+def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> Any:
+    """The artifact that `$stage.field` stands for."""
+    value: Any = artifacts[ref.stage]
+    for field in ref.fields:
+        value = getattr(value, field)
+    return value
+
+
+def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
+    """A copy of a knob's value with `put(ref)` for every reference in it."""
+    if isinstance(value, Ref):
+        return put(value)
+    if isinstance(value, Spec):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}  # type: ignore[arg-type]
+        changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
+        return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
+    if isinstance(value, tuple):
+        new = tuple(_replace(item, put) for item in value)
+        return value if all(a is b for a, b in zip(new, value, strict=True)) else new
+    if isinstance(value, dict):
+        return {key: _replace(item, put) for key, item in value.items()}
+    return value
+
+
+def check(ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None]) -> Problem | None:
+    """What is wrong with a reference where `wanted` is asked for.
+
+    `makes` says what each stage makes, None where that is not known.
+    """
+    if ref.stage not in makes:
+        return Problem(f"there is no stage {ref.stage!r}.", cure=near_miss(ref.stage, [*makes]))
+    kind = makes[ref.stage]
+    if kind is None:
+        return None
+    head = f"${ref.stage}"
+    for name in ref.fields:
+        inner = field_kind(kind, name)
+        if inner is None:
+            known = fields_of_kind(kind, Artifact)
+            cure = near_miss(name, known) if known else f"Write {head} alone."
+            return Problem(f"{head} is a {kind.__name__} and has no artifact {name!r}.", cure=cure)
+        kind, head = inner, f"{head}.{name}"
+    if issubclass(kind, wanted):
+        return None
+    what = f"{head} is a {kind.__name__}, but a {wanted.__name__} is needed here."
+    return Problem(what, cure=_instead(head, kind, wanted, makes))
+
+
+def _instead(
+    head: str, kind: type[Artifact], wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None]
+) -> str:
+    inside = [f"{head}.{name}" for name in fields_of_kind(kind, wanted)]
+    makers = [f"${stage}" for stage, made in makes.items() if made is not None and issubclass(made, wanted)]
+    fitting = inside or makers
+    return f"Did you mean {' or '.join(fitting)}?" if fitting else f"No stage here makes a {wanted.__name__}."
+
+
+def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
+    """The stages so that each stands after those it needs, and, if the graph is cyclic, one cycle `[a, b, a]`."""
+    order: dict[str, None] = {}
+    trail: list[str] = []
+
+    def visit(name: str) -> list[str]:
+        if name in order:
+            return []
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        trail.append(name)
+        for need in graph[name]:
+            if need in graph and (cycle := visit(need)):
+                return cycle
+        trail.pop()
+        order[name] = None
+        return []
+
+    for name in graph:
+        if cycle := visit(name):
+            return list(order), cycle
+    return list(order), []

@@ -1,0 +1,141 @@
+"""Stages small enough to test the engine with, registered the way any other package would register its own.
+
+They work on text files: `words` joins a folder of texts, `count` counts a word in it, `keep` copies the count to where the
+user wants it, and `trouble` fails in the ways that stages fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Metric, Progress
+from lorapipe.spec import Source, param
+from lorapipe.stages import Stage
+
+
+@dataclass(frozen=True)
+class Text(Artifact):
+    """A text and where it came from."""
+
+    path: Path
+    origin: Annotated[Path, LOCATION]
+
+
+@dataclass(frozen=True)
+class Tally(Artifact):
+    """How often a word was met."""
+
+    text: Text
+    page: Annotated[Path, OPEN]
+    times: int
+
+
+@dataclass(frozen=True)
+class Words(Stage):
+    """Joins the texts of a folder."""
+
+    makes: ClassVar = Text
+    folder: Source = param(help="a folder of text files")
+    upper: bool = param(False, "shout")
+    note: str = param("", "a remark for people only", content=False)
+
+    def run(self, context: Context) -> Text:
+        text = " ".join(file.read_text("utf-8") for file in sorted(self.folder.path.rglob("*.txt")))
+        out = context.out / "text.txt"
+        out.write_text(text.upper() if self.upper else text, encoding="utf-8")
+        print("joined", len(text), "characters")
+        return Text(out, self.folder.path)
+
+
+@dataclass(frozen=True)
+class Count(Stage):
+    """Counts a word."""
+
+    makes: ClassVar = Tally
+    text: Text = param(help="the text to search")
+    word: str = param("a", "what to count")
+    least: int = param(0, "counts below this are zero", ge=0, le=100)
+    weight: float = param(1.0, "unused", gt=0)
+    steps: int = param(1, "how many times to count", ge=1)
+    pause: float = param(0.0, "seconds to rest after each", ge=0, content=False)
+
+    def problems(self):
+        if self.word == "":
+            yield Problem("there is nothing to count.", path=("word",))
+
+    def run(self, context: Context) -> Tally:
+        start = 0
+        saved = context.resume / "step.txt"
+        if saved.exists():
+            start = int(saved.read_text())
+            print("resumed at", start)
+        for step in range(start, self.steps):
+            if context.stopping():
+                saved.write_text(str(step))
+            context.check()
+            time.sleep(self.pause)
+            context.emit(Metric(step=step, values={"loss": 1 / (step + 1)}))
+            context.emit(Progress(step=step + 1, total=self.steps, values={"loss": 1 / (step + 1)}))
+        times = self.text.path.read_text("utf-8").split().count(self.word)
+        page = context.out / "tally.html"
+        page.write_text(f"<p>{times if times >= self.least else 0}</p>", encoding="utf-8")
+        return Tally(self.text, page, times)
+
+
+@dataclass(frozen=True)
+class Keep(Stage):
+    """Copies texts to where the user wants them."""
+
+    makes: ClassVar = Tally
+    tally: Tally = param(help="what to copy")
+    others: tuple[Text, ...] = param((), "texts to keep beside it")
+    to: Path = param(help="the file to write", content=False)
+
+    def run(self, context: Context) -> Tally:
+        page = context.out / "page.html"
+        shutil.copyfile(self.tally.page, page)
+        return Tally(self.tally.text, page, self.tally.times)
+
+    def deliver(self, artifact: Tally) -> list[Path]:
+        self.to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.page, self.to)
+        return [self.to]
+
+
+@dataclass(frozen=True)
+class Trouble(Stage):
+    """Fails, in the way asked for."""
+
+    makes: ClassVar = Text
+    how: Literal["bug", "input", "memory", "die", "hang", "nothing", "noise"] = param("bug", "the way to fail")
+    text: Text | None = param(None, "something to wait for")
+
+    def run(self, context: Context) -> Text:
+        match self.how:
+            case "bug":
+                raise ZeroDivisionError("one over nothing")
+            case "input":
+                raise InputError("the picture is broken.", where="a.png", cure="Take it away.")
+            case "memory":
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+            case "die":
+                os._exit(3)
+            case "hang":
+                context.emit(Progress(step=1, total=2))
+                time.sleep(60)
+            case "noise":
+                os.write(1, b"noise from C\n")
+                os.write(2, b"a warning from C\n")
+                print("noise from Python")
+                out = context.out / "t.txt"
+                out.write_text("t")
+                return Text(out, out)
+        return Text(context.out / "missing.txt", context.out)
