@@ -50,10 +50,12 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     return value
 
 
-def check(ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None]) -> Problem | None:
+def check(
+    ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None], but: str = ""
+) -> Problem | None:
     """What is wrong with a reference where `wanted` is asked for.
 
-    `makes` says what each stage makes, None where that is not known.
+    `makes` says what each stage makes, None where that is not known; the stage `but` is not proposed instead.
     """
     if ref.stage not in makes:
         return Problem(f"there is no stage {ref.stage!r}.", cure=near_miss(ref.stage, [*makes]))
@@ -71,14 +73,13 @@ def check(ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] |
     if issubclass(kind, wanted):
         return None
     what = f"{head} is a {kind.__name__}, but a {wanted.__name__} is needed here."
-    return Problem(what, cure=_instead(head, kind, wanted, makes))
+    others = {stage: made for stage, made in makes.items() if stage != but and made is not None}
+    return Problem(what, cure=_instead(head, kind, wanted, others))
 
 
-def _instead(
-    head: str, kind: type[Artifact], wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None]
-) -> str:
+def _instead(head: str, kind: type[Artifact], wanted: type[Artifact], makes: Mapping[str, type[Artifact]]) -> str:
     inside = [f"{head}.{name}" for name in fields_of_kind(kind, wanted)]
-    makers = [f"${stage}" for stage, made in makes.items() if made is not None and issubclass(made, wanted)]
+    makers = [f"${stage}" for stage, made in makes.items() if issubclass(made, wanted)]
     fitting = inside or makers
     return f"Did you mean {' or '.join(fitting)}?" if fitting else f"No stage here makes a {wanted.__name__}."
 

@@ -1,7 +1,7 @@
 """Stages small enough to test the engine with, registered the way any other package would register its own.
 
-They work on text files: `words` joins a folder of texts, `count` counts a word in it, `keep` copies the count to where the
-user wants it, and `trouble` fails in the ways that stages fail.
+They work on text files: `words` joins a folder of texts, `count` counts a word in it, `keep` copies the count to where
+the user wants it, and `trouble` fails in the ways that stages fail.
 """
 
 from __future__ import annotations
