@@ -1,0 +1,144 @@
+"""A job: one stage to run, as data, and the running of it: in a worker process, inline, later on another machine."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.pipeline.artifacts import decode, encode
+from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.events import Event, Failed, Log, Progress
+from lorapipe.pipeline.locks import Busy, holding
+from lorapipe.pipeline.references import resolve
+from lorapipe.spec import from_dict
+from lorapipe.stages import Stage
+
+PROGRESS_SECONDS = 0.1
+"""Progress is told no more often than this: nobody reads faster, and a training may take a thousand steps a second."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
+
+    Paths are absolute. `locks` are held while the stage runs: that of the attempt, so that a worker whose driver has
+    died still holds it, and that of the device.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, Any]]
+    attempt: str
+    store: str
+    cache: str
+    locks: tuple[str, ...]
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+def perform(
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm
+) -> dict[str, Any] | Failed:
+    """Run the job's stage: its artifact in JSON form, or how it failed. Never raises."""
+    try:
+        return _perform(job, emit, stopping, warm)
+    except BaseException as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        return failure(job.name, error)
+
+
+def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm) -> dict[str, Any]:
+    attempt, store = Path(job.attempt), Path(job.store)
+    inputs = {name: decode(dict(data), store) for name, data in job.inputs.items()}
+    contract: Any = Stage
+    stage: Stage = resolve(from_dict(contract, job.spec), inputs)
+
+    def wait(busy: Busy) -> None:
+        if stopping():
+            raise Interrupted("Stopped while waiting.")
+        tell(Log(job.name, f"waits for process {busy.holder}, which is still at work here"))
+
+    tell = _once(emit)
+    with holding(Path(job.locks[0]), wait), holding(Path(job.locks[1]), wait):
+        context = Context(
+            out=attempt / "out",
+            resume=attempt / "resume",
+            cache=Path(job.cache),
+            emit=_calmly(emit),
+            stopping=stopping,
+            device=job.device,
+            warm=warm,
+        )
+        artifact = stage.run(context)
+    if not isinstance(artifact, stage.makes):
+        raise TypeError(f"stage {stage.name} returned {type(artifact).__name__}, not {stage.makes.__name__}")
+    return encode(artifact, store, attempt)
+
+
+def _once(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Tell the same thing once."""
+    told: set[str] = set()
+
+    def tell(event: Event) -> None:
+        if repr(event) not in told:
+            told.add(repr(event))
+            emit(event)
+
+    return tell
+
+
+def _calmly(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Pass on what a stage tells, but of its progress no more than can be read."""
+    last = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress) and event.step < event.total:
+            now = time.monotonic()
+            if now - last < PROGRESS_SECONDS:
+                return
+            last = now
+        emit(event)
+
+    return tell
+
+
+def failure(name: str, error: BaseException) -> Failed:
+    """The class of a failure, what to say of it, and what to do."""
+    cause, message, hint = _classify(error)
+    return Failed(name, cause, message, hint)
+
+
+Cause = Literal["oom", "error", "timeout", "lost", "cancelled", "input"]
+
+
+def _classify(error: BaseException) -> tuple[Cause, str, str]:
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        return "cancelled", "stopped", ""
+    if isinstance(error, InputError):
+        return "input", str(error), ""
+    if isinstance(error, LorapipeError):
+        return "error", str(error), ""
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "out of memory" in str(error).lower():
+        return "oom", _first_line(error), "There was not enough memory: use a smaller batch or smaller pictures."
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno == errno.ENOSPC
+        hint = "Make room and run the same command again." if full else ""
+        return "error", f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint
+    return "error", f"{type(error).__name__}: {_first_line(error)}", "This is a bug in the stage, or a broken file."
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,0 +1,69 @@
+"""What a stage's result depends on, and the key made of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.artifacts import content as artifact_content
+from lorapipe.pipeline.digests import Digests
+from lorapipe.spec import Source, Value, canonical, content
+from lorapipe.stages import Stage
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A stage with all its inputs at hand: its key, and what to say when that differs from the last one.
+
+    `settings` has every knob, also those left at their default; `sources` the files of every folder that is an input.
+    """
+
+    key: str
+    settings: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, str]]
+
+    @property
+    def id(self) -> str:
+        """The key as a folder's name."""
+        return short(self.key)
+
+
+def short(key: str) -> str:
+    """Enough of a key to be unique, and short enough for Windows' paths."""
+    return key[:20]
+
+
+def identify(stage: Stage, digests: Digests) -> Identity:
+    """The identity of a stage whose references are resolved.
+
+    Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its
+    siblings, the device or any path. `InputError` where a source cannot be read.
+    """
+    used: dict[str, Mapping[str, str]] = {}
+
+    def digest(value: Value) -> object:
+        if isinstance(value, Artifact):
+            return artifact_content(value, digests.path)
+        if not isinstance(value, Source):
+            return value.plain()
+        found = digests.path(value.path)
+        if found in digests.listings:
+            used[found] = digests.listings[found]
+        return found
+
+    made_by = {"version": stage.version, "libraries": {name: _version(name) for name in stage.libraries}}
+    key = hashlib.sha256(canonical({"stage": content(stage, digest), **made_by})).hexdigest()
+    settings = {**content(stage, digest, defaults=True), "(made by)": made_by}
+    return Identity(key, settings, used)
+
+
+def _version(distribution: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,249 @@
+"""The ledger: what was built from what, and the store of results.
+
+    .lorapipe/                beside the pipeline
+      store/<key>/            a published result, read-only: out/ manifest.json log.txt
+      work/<key>/             an attempt: out/ (wiped each time), resume/ (kept: checkpoints), log.txt
+      cache/                  shared by all stages: files named by content
+      locks/  ledger.db       see `locks` and `records`
+      runs/<n>/events.jsonl   what each run told
+    outputs/<stage>           points to the stage's last result in the store
+
+A result is published by renaming its finished folder into the store, so that it is there whole or not at all, and the
+manifests in the store are the truth: everything else can be made from them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline.artifacts import Artifact, decode, paths
+from lorapipe.pipeline.digests import Digests
+from lorapipe.pipeline.keys import Identity, short
+from lorapipe.pipeline.records import Records
+
+MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """A published result."""
+
+    key: str
+    folder: Path
+    manifest: Mapping[str, Any]
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class Damage:
+    """There is a result, but not whole: `what` is missing or changed."""
+
+    what: str
+
+
+class Ledger:
+    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / ".lorapipe"
+        self.store = self.root / "store"
+        self.work = self.root / "work"
+        self.cache = self.root / "cache"
+        self.runs = self.root / "runs"
+        self.locks = self.root / "locks"
+
+    @cached_property
+    def records(self) -> Records:
+        """The database; where there is no ledger yet, an empty one that is not written."""
+        file = self.root / "ledger.db"
+        records = Records(file if self.root.is_dir() else None)
+        if records.is_new:
+            records.rebuild(self.manifests())
+        return records
+
+    @cached_property
+    def digests(self) -> Digests:
+        """Digests of files, remembered in the database."""
+        return Digests(self.records)
+
+    def open(self) -> None:
+        """Make what is not there yet."""
+        try:
+            for folder in (self.store, self.work, self.cache, self.runs, self.locks):
+                folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            what = f"cannot write here: {error.strerror}."
+            raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
+        self.__dict__.pop("records", None)
+        self.__dict__.pop("digests", None)
+
+    def close(self) -> None:
+        """Write what was learnt of files and let go of the database."""
+        if "digests" in self.__dict__:
+            self.digests.save()
+        if "records" in self.__dict__:
+            self.records.close()
+
+    def manifests(self) -> Iterator[Mapping[str, Any]]:
+        """The manifests of all results in the store."""
+        for file in self.store.glob(f"*/{MANIFEST}"):
+            if (manifest := _read_manifest(file)) is not None:
+                yield manifest
+
+    def manifest(self, key: str) -> Mapping[str, Any] | None:
+        """The manifest of a result, which may be damaged; None if there is none."""
+        return _read_manifest(self.store / short(key) / MANIFEST)
+
+    def result(self, key: str) -> Result | Damage | None:
+        """The result of a key, if it is there and whole."""
+        folder = self.store / short(key)
+        if not folder.is_dir():
+            return None
+        manifest = _read_manifest(folder / MANIFEST)
+        if manifest is None or manifest["key"] != key:
+            return Damage(MANIFEST)
+        for name, kept in manifest["files"].items():
+            if not self._is_whole(folder / name, kept):
+                return Damage(name)
+        try:
+            artifact = decode(manifest["artifact"], self.store)
+        except InputError as error:
+            return Damage(str(error))
+        gone = next((path for path in paths(artifact) if not path.exists()), None)
+        return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
+
+    def _is_whole(self, file: Path, kept: Mapping[str, Any]) -> bool:
+        try:
+            found = file.stat()
+            if found.st_size != kept["size"]:
+                return False
+            if found.st_mtime_ns != kept["mtime_ns"] and self.digests.file(file) != kept["digest"]:
+                return False
+            self.digests.know(file, kept["digest"])
+            return True
+        except OSError:
+            return False
+
+    def attempt(self, key: str) -> Path:
+        """The folder to build a result in: an empty out/, and resume/ as an earlier attempt left it."""
+        folder = self.work / short(key)
+        remove(folder / "out")
+        (folder / "out").mkdir(parents=True)
+        (folder / "resume").mkdir(exist_ok=True)
+        return folder
+
+    def has_checkpoint(self, key: str) -> bool:
+        """Whether an earlier attempt left something to go on from."""
+        resume = self.work / short(key) / "resume"
+        return resume.is_dir() and any(resume.iterdir())
+
+    def publish(self, identity: Identity, artifact: dict[str, Any], about: Mapping[str, Any]) -> Result:
+        """Turn a finished attempt into the result of its key; the lock of the key must be held.
+
+        `artifact` is in its JSON form, with paths as they will be in the store; `about` goes into the manifest. Raises
+        `LorapipeError` where a file of the artifact is missing.
+        """
+        attempt, target = self.work / identity.id, self.store / identity.id
+        files = _inventory(attempt, self.digests)
+        inside = (
+            path.relative_to(target) for path in paths(decode(artifact, self.store)) if path.is_relative_to(target)
+        )
+        missing = next((path for path in inside if not (attempt / path).exists()), None)
+        if missing is not None:
+            raise LorapipeError(f"The stage said that it made {missing.as_posix()}, but it did not.")
+        manifest = {
+            "version": MANIFEST_VERSION,
+            "key": identity.key,
+            **about,
+            "finished": time.time(),
+            "settings": identity.settings,
+            "sources": identity.sources,
+            "artifact": artifact,
+            "files": files,
+        }
+        (attempt / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+        remove(attempt / "resume")
+        for file in attempt.rglob("*"):
+            if file.is_file():
+                file.chmod(stat.S_IREAD | stat.S_IRGRP | stat.S_IROTH)
+        if target.exists():  # damaged, or it would have been used
+            aside = self.work / f"{identity.id}.damaged"
+            remove(aside)
+            target.rename(aside)
+            remove(aside)
+        attempt.rename(target)
+        result = self.result(identity.key)
+        assert isinstance(result, Result), result
+        return result
+
+    def point(self, stage: str, result: Result) -> Path:
+        """Make `outputs/<stage>` point to a result; returns the folder to show: the pointer, or the result itself.
+
+        Where links are refused (Windows without the right to make them), a text file beside says where to look. What
+        the user has put there is left alone.
+        """
+        outputs = self.folder / "outputs"
+        link, out = outputs / stage, result.folder / "out"
+        ours = ".lorapipe" in link.readlink().parts if link.is_symlink() else not link.exists()
+        if not ours:
+            return out
+        aside = outputs / f".{stage}.{os.getpid()}"
+        try:
+            outputs.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):
+                aside.unlink()
+            aside.symlink_to(os.path.relpath(out, outputs), target_is_directory=True)
+            aside.replace(link)
+        except OSError:
+            with suppress(OSError):
+                (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
+            return out
+        return link
+
+
+def _read_manifest(file: Path) -> Mapping[str, Any] | None:
+    try:
+        manifest = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(manifest, dict) and manifest.get("version") == MANIFEST_VERSION
+    return manifest if whole else None
+
+
+def _inventory(attempt: Path, digests: Digests) -> dict[str, dict[str, Any]]:
+    """Every file that was made, with its size, time and digest."""
+    files = {}
+    for file in sorted((attempt / "out").rglob("*")):
+        if file.is_file():
+            found = file.stat()
+            name = file.relative_to(attempt).as_posix()
+            files[name] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "digest": digests.file(file)}
+    return files
+
+
+def remove(path: Path) -> None:
+    """Delete a folder of ours, also what is read-only in it."""
+
+    def writable(function: Any, name: str, _: Any) -> None:
+        if Path(name).exists():
+            Path(name).chmod(stat.S_IRWXU)
+            function(name)
+
+    if path.is_dir():
+        shutil.rmtree(path, onerror=writable)

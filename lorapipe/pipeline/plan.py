@@ -1,0 +1,82 @@
+"""Pipeline + ledger → plan: what runs, what is reused, and why. Planning writes nothing.
+
+Where a stage has to run, the keys of those after it are not known until it has: they are planned as `run`, and decided
+anew when their inputs are there (`decide`). If the new bytes equal the old, the run stops there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lorapipe.pipeline import references
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.keys import Identity, identify
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.ledger import Damage, Ledger, Result
+from lorapipe.pipeline.reasons import why
+from lorapipe.stages import Stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens to one stage. `identity` is None while an input has yet to be made; `result` is what is reused."""
+
+    name: str
+    action: Literal["run", "reuse"]
+    reason: str
+    identity: Identity | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a pipeline in the order of their running."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def to_run(self) -> int:
+        """How many stages have to run."""
+        return sum(step.action == "run" for step in self.steps)
+
+
+def plan(pipeline: Pipeline, ledger: Ledger) -> Plan:
+    """What running the pipeline would do now. `InputError` where a source cannot be read."""
+    artifacts: dict[str, Artifact] = {}
+    steps = []
+    for name, stage in pipeline.stages.items():
+        waits_for = [need for need in references.needs(stage) if need not in artifacts]
+        if waits_for:
+            steps.append(Step(name, "run", f"after {' and '.join(waits_for)}"))
+            continue
+        step = decide(pipeline, name, references.resolve(stage, artifacts), ledger)
+        if step.result is not None:
+            artifacts[name] = step.result.artifact
+        steps.append(step)
+    return Plan(tuple(steps))
+
+
+def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger) -> Step:
+    """What to do with a stage whose references are resolved."""
+    identity = identify(stage, ledger.digests)
+    found = ledger.result(identity.key)
+    if isinstance(found, Result):
+        return Step(name, "reuse", "unchanged", identity, found)
+    reason = _reason(pipeline, name, stage, ledger, identity, found)
+    if ledger.has_checkpoint(identity.key):
+        reason = f"{reason}; goes on where it stopped"
+    return Step(name, "run", reason, identity)
+
+
+def _reason(
+    pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, identity: Identity, damage: Damage | None
+) -> str:
+    if damage is not None:
+        return f"its result is damaged: {damage.what}"
+    key = ledger.records.last_key(pipeline.name, name, stage.name)
+    last: Mapping[str, object] | None = None if key is None else ledger.manifest(key)
+    if key is None:
+        return "first run"
+    return "its last result is gone" if last is None else why(last, identity)

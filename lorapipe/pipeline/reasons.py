@@ -1,0 +1,95 @@
+"""Why a stage has to run: what has changed since its last result, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from lorapipe.pipeline.digests import PREFIX
+from lorapipe.pipeline.keys import Identity
+
+MOST = 3
+"""Differences that are listed before `and 5 more`."""
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"})
+CAPTIONS = frozenset({".txt", ".caption"})
+Listing = Mapping[str, str]
+
+
+def why(last: Mapping[str, Any], now: Identity) -> str:
+    """What differs between the manifest of the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
+    sources = {**last["sources"], **now.sources}
+    found = list(_differences(last["settings"], now.settings, (), sources))
+    rest = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    return ", ".join(found[:MOST]) + rest if found else "its result is gone"
+
+
+def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
+    if old == new:
+        return
+    place = ".".join(at)
+    if at and at[0] == "(made by)":
+        yield from _made_by(old, new)
+    elif _is_artifact(old) or _is_artifact(new):
+        yield f"{place} changed"
+    elif isinstance(old, dict) and isinstance(new, dict):
+        if at and old.keys() != new.keys():  # another implementation: its knobs say nothing more
+            yield f"{place} {_show(old)} → {_show(new)}"
+            return
+        for key in {**old, **new}:
+            yield from _differences(old.get(key), new.get(key), (*at, key), sources)
+    elif _is_digest(old) and _is_digest(new):
+        changed = old in sources and new in sources
+        yield _files_changed(sources[old], sources[new]) if changed else f"{place} changed"
+    else:
+        yield f"{place} {_show(old)} → {_show(new)}"
+
+
+def _made_by(old: Any, new: Any) -> Iterator[str]:
+    if not isinstance(old, dict) or old.get("version") != new["version"]:
+        yield "lorapipe now does this stage differently"
+        return
+    for name, version in new["libraries"].items():
+        before = old["libraries"].get(name)
+        if before != version:
+            yield f"{name} {before or 'none'} → {version}"
+
+
+def _files_changed(old: Listing, new: Listing) -> str:
+    """`3 pictures added, 1 caption changed: a.png, b.txt`."""
+    groups = {
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "changed": sorted(name for name in new.keys() & old.keys() if old[name] != new[name]),
+    }
+    counts = [
+        f"{count} {noun if count == 1 else noun + 's'} {what}"
+        for what, names in groups.items()
+        for noun, count in Counter(map(_noun, names)).items()
+    ]
+    names = [name for group in groups.values() for name in group]
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{', '.join(counts)}: {', '.join(names[:MOST])}{more}"
+
+
+def _noun(name: str) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    return "picture" if suffix in PICTURES else "caption" if suffix in CAPTIONS else "file"
+
+
+def _is_artifact(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_artifact, value))
+    return isinstance(value, dict) and "kind" in value
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):  # a spec's tag comes first
+        value = next(iter(value.values()), "{}")
+    text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
