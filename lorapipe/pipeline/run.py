@@ -17,7 +17,7 @@ from typing import IO
 from lorapipe.errors import Interrupted, LorapipeError
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
-from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Progress, Reused, Started, to_json
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Progress, Reused, Started, to_json
 from lorapipe.pipeline.job import Job, failure
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline

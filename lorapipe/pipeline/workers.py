@@ -2,8 +2,8 @@
 
 The driver writes JSON lines to the worker's standard input (`{"job": …}`, `{"stop": true}`) and reads JSON lines, many
 events and one outcome a job, from what was its standard output. Inside the worker, standard output and error are the
-job's log, down to what C libraries print. The worker ignores Ctrl-C, which a terminal sends to everyone: stopping is the
-driver's to decide. When its input ends, the driver has died: the worker stops its job and ends.
+job's log, down to what C libraries print. The worker ignores Ctrl-C, which a terminal sends to everyone: stopping is
+for the driver to decide. When its input ends, the driver has died: the worker stops its job and ends.
 """
 
 from __future__ import annotations

@@ -1,0 +1,7 @@
+"""`python -m lorapipe`."""
+
+import sys
+
+from lorapipe.cli import main
+
+sys.exit(main())

@@ -1,0 +1,239 @@
+"""The terminal's view of a run: a line for each stage, a live bar while it works, and what to open at the end."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started, to_json
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+PLAIN_SECONDS = 15.0
+"""Without a terminal, progress is a line this often."""
+ASCII = {
+    "✓": "+",
+    "✗": "x",
+    "▸": ">",
+    "·": "-",
+    "→": "->",
+    "−": "-",
+    "×": "x",
+    "Δ": "d",
+    "…": "...",
+    "≥": ">=",
+    "≤": "<=",
+}
+
+
+class Printer:
+    """Writes text to a stream, in words that it can spell: old Windows consoles have no arrows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
+        self._table = {} if encoding.startswith("utf") else str.maketrans(ASCII)
+        self._encoding = encoding
+
+    def spell(self, text: str) -> str:
+        """The text as the stream can show it."""
+        if not self._table:
+            return text.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what is no character
+        return text.translate(self._table).encode(self._encoding, "replace").decode(self._encoding)
+
+    def line(self, text: str = "") -> None:
+        """One line."""
+        self.stream.write(self.spell(text) + "\n")
+        self.stream.flush()
+
+
+class Json:
+    """A run as JSON lines, for programs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def show(self, event: Event) -> None:
+        """Write one event."""
+        self.stream.write(to_json(event) + "\n")
+        self.stream.flush()
+
+    def note(self, text: str) -> None:
+        """Nothing: what is not an event is not for programs."""
+
+    def close(self) -> None:
+        """Nothing to tidy."""
+
+
+class Display:
+    """A run for people: plain lines, with a live bar where the stream is a terminal."""
+
+    def __init__(self, stream: TextIO, names: Iterable[str], *, quiet: bool = False) -> None:
+        self._printer = Printer(stream)
+        self._quiet = quiet
+        self._width = max(map(len, names), default=0)
+        self._bar = Bar(stream) if stream.isatty() and not quiet and os.environ.get("TERM") != "dumb" else None
+        self._reasons: dict[str, str] = {}
+        self._files: list[str] = []
+        self._told = time.monotonic()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Planned():
+                self._reasons[event.stage] = event.reason
+            case Started():
+                self._line("▸", event.stage, self._reasons[event.stage])
+                self._told = time.monotonic()
+            case Progress():
+                self._progress(event)
+            case Preview():
+                self._line(" ", event.stage, f"preview: {shown_path(event.path)}")
+            case Log(level="warning"):
+                self._line("!", event.stage, event.text)
+            case Reused():
+                self._end_bar()
+                self._line("·", event.stage, "reused")
+                self._files += event.files
+            case Finished():
+                self._end_bar()
+                self._line("✓", event.stage, duration(event.seconds))
+                self._files += event.files
+            case Failed():
+                self._end_bar()
+                self._failed(event)
+
+    def note(self, text: str) -> None:
+        """Say something about the run as a whole."""
+        self._print(text)
+
+    def close(self) -> None:
+        """Take the bar away and say what to open."""
+        self._end_bar()
+        if self._files and not self._quiet:
+            self._print("")
+            for name in dict.fromkeys(self._files):
+                self._print(f"  {shown_path(name)}")
+
+    def _failed(self, event: Failed) -> None:
+        mark = "·" if event.cause == "cancelled" else "✗"
+        first, *rest = event.message.splitlines() or [event.cause]
+        lines = [f"{mark} {event.stage:<{self._width}}  {first}"]
+        lines += [f"  {'':<{self._width}}  {line}" for line in [*rest, *event.hint.splitlines()]]
+        for line in lines:
+            self._print(line, always=True)
+
+    def _progress(self, event: Progress) -> None:
+        if self._bar is not None:
+            self._bar.update(f"  {event.stage:<{self._width}}", event)
+        elif time.monotonic() - self._told >= PLAIN_SECONDS:
+            self._told = time.monotonic()
+            self._line(" ", event.stage, f"{event.step}/{event.total} {event.unit}  {figures(event)}")
+
+    def _line(self, mark: str, stage: str, text: str) -> None:
+        self._print(f"{mark} {stage:<{self._width}}  {text}".rstrip())
+
+    def _print(self, text: str, always: bool = False) -> None:
+        if self._quiet and not always:
+            return
+        if self._bar is not None and self._bar.print(self._printer.spell(text)):
+            return
+        self._printer.line(text)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.end()
+
+
+class Bar:
+    """The live line under what is printed; rich is loaded when there is something to show."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live: Live | None = None
+
+    def update(self, head: str, event: Progress) -> None:
+        """Show where a stage is."""
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        if self._live is None:
+            console = Console(file=self._stream, highlight=False, soft_wrap=True)
+            self._live = Live(console=console, refresh_per_second=8, transient=True)
+            self._live.start()
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(no_wrap=True)
+        row.add_column(width=24)
+        row.add_column(no_wrap=True)
+        row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        bar = ProgressBar(total=max(event.total, 1), completed=event.step, width=24)
+        row.add_row(Text(head), bar, f"{event.step}/{event.total}", Text(figures(event), style="dim"))
+        self._live.update(row)
+
+    def print(self, text: str) -> bool:
+        """Print a line above the bar; False where there is no bar."""
+        if self._live is None:
+            return False
+        self._live.console.print(text, markup=False)
+        return True
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def figures(event: Progress) -> str:
+    """`loss 0.0812  lr 1.00e-04  0.31 s/it  0:58 left`."""
+    parts = [f"{name} {number(value)}" for name, value in event.values.items()]
+    if event.seconds_left is not None:
+        parts.append(f"{clock(event.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def number(value: float) -> str:
+    """Four significant digits, or three and an exponent where the number is small or large."""
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e6):
+        return str(int(value))
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def clock(seconds: float) -> str:
+    """`0:58`, `1:02:03`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `2 min 13 s`, `1 h 2 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def shown_path(path: str) -> str:
+    """A path as one would type it here: relative where it lies below this folder."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return path
+
+
+def view(names: Iterable[str], *, json: bool, quiet: bool) -> Any:
+    """The view that was asked for, on standard output."""
+    return Json(sys.stdout) if json else Display(sys.stdout, names, quiet=quiet)
