@@ -1,0 +1,333 @@
+"""A creature becomes a picture: bold, flat, thickly outlined shapes, each attribute visible at 64 x 64.
+
+Parts are drawn around the creature's own origin, the middle of the picture, with its feet on `GROUND`. One function or
+table entry for each value of an attribute, keyed by its tag.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image
+
+from lorapipe.pocket.ink import DARK, Colour, Ink, Point, arc, box, mix, oval, star
+from lorapipe.pocket.scenes import WHITE, draw_scene
+from lorapipe.pocket.world import Creature
+
+GROUND = 21.0
+
+COLOURS: dict[str, Colour] = {
+    "red": (226, 58, 58),
+    "orange": (246, 142, 44),
+    "yellow": (252, 214, 62),
+    "green": (78, 172, 78),
+    "blue": (58, 116, 228),
+    "purple": (148, 84, 206),
+    "pink": (248, 144, 188),
+    "brown": (148, 96, 62),
+    "white": (246, 244, 238),
+}
+
+
+@dataclass(frozen=True)
+class Body:
+    """An outline as half widths: at height t (-1 top, 1 bottom) the body is `width(t)` wide to either side."""
+
+    width: Callable[[float], float]
+    half: float
+    face: float
+
+    @property
+    def middle(self) -> float:
+        """Where t = 0 lies."""
+        return GROUND - self.half
+
+    def y(self, t: float) -> float:
+        """Height t in picture units."""
+        return self.middle + self.half * t
+
+    def band(self, top: float, bottom: float, inset: float = 0.0) -> list[Point]:
+        """The body's outline between two heights, or a line `inset` units within it."""
+        steps = [top + (bottom - top) * step / 24 for step in range(25)]
+        right = [(max(0.0, self.width(t) - inset), self.y(t)) for t in steps]
+        return right + [(-x, y) for x, y in reversed(right)]
+
+
+def _superellipse(width: float, power: float) -> Callable[[float], float]:
+    return lambda t: width * max(0.0, 1 - abs(t) ** power) ** (1 / power)
+
+
+def _pear(t: float) -> float:
+    return (11.5 + 4.5 * t) * max(0.0, 1 - abs(t) ** 2.6) ** (1 / 2.6)
+
+
+def _ghost(t: float) -> float:
+    return 12.5 * math.sqrt(1 - 0.94 * t * t) if t < 0 else 12.5 + 2 * t
+
+
+BODIES = {
+    "round body": Body(_superellipse(14.5, 2.0), 14.5, face=-2.5),
+    "tall body": Body(_superellipse(10.5, 2.6), 18.5, face=-7.0),
+    "square body": Body(_superellipse(13.5, 7.0), 13.5, face=-3.0),
+    "wide body": Body(_superellipse(16.0, 2.4), 10.5, face=-2.5),
+    "pear body": Body(_pear, 16.5, face=-5.0),
+    "ghost body": Body(_ghost, 16.0, face=-4.0),
+}
+
+
+def draw(creature: Creature, ink: Ink | None = None) -> Image.Image:
+    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `ink` has."""
+    ink = ink or Ink()
+    draw_scene(ink, creature.background, Random(creature.chance))
+    ink.move(ink.width / 2 + creature.x, ink.height / 2 + creature.y, creature.scale, creature.mirrored)
+    body, colour = BODIES[creature.body], COLOURS[creature.colour]
+    _ears(ink, creature.ears, body, colour)
+    _arms(ink, creature, body, colour)
+    _torso(ink, creature, body, colour)
+    face = body.middle + body.face
+    EYES[creature.eyes](ink, face)
+    MOUTHS[creature.mouth](ink, face + 7.5)
+    if creature.hat in HATS:
+        HATS[creature.hat](ink, body.y(-1) + 1.5)
+    return ink.picture()
+
+
+# ------------------------------------------------------------------ body
+
+
+def _torso(ink: Ink, creature: Creature, body: Body, colour: Colour) -> None:
+    if creature.body == "ghost body":
+        sides = body.band(-1, 0.86)
+        outline = sides[:25] + _hem(body) + sides[25:]
+    else:
+        outline = body.band(-1, 1)
+        for side in (-1, 1):
+            ink.shape(oval(side * body.width(0.5) * 0.5, GROUND, 4.6, 3), mix(colour, DARK, 0.25))
+    ink.shape(outline, colour, 1.6)
+    if creature.pattern in PATTERNS:
+        PATTERNS[creature.pattern](ink, body, colour)
+
+
+def _hem(body: Body) -> list[Point]:
+    width, low = body.width(0.86), body.y(0.86)
+    steps = [1 - 2 * step / 30 for step in range(31)]
+    return [(width * step, low + 3.2 * abs(math.sin(1.5 * math.pi * (step + 1)))) for step in steps]
+
+
+def _shade(colour: Colour) -> Colour:
+    return mix(colour, DARK, 0.42)
+
+
+def _spots(ink: Ink, body: Body, colour: Colour) -> None:
+    places = ((-0.72, -0.5, 2.2), (0.74, -0.42, 2.6), (-0.7, 0.3, 3), (0.66, 0.42, 3), (-0.1, 0.78, 2.6))
+    for across, t, radius in places:
+        width = body.width(t)
+        ink.fill(oval(across * (width - radius * 0.4), body.y(t), radius), _shade(colour))
+
+
+def _stripes(ink: Ink, body: Body, colour: Colour) -> None:
+    for t in (-0.85, -0.3, 0.25, 0.8):
+        ink.fill(body.band(t - 0.11, t + 0.11, inset=0.8), _shade(colour))
+
+
+def _belly(ink: Ink, body: Body, colour: Colour) -> None:
+    ink.fill(oval(0, body.y(0.48), body.width(0.45) * 0.68, body.half * 0.5), mix(colour, WHITE, 0.72))
+
+
+PATTERNS = {"spots": _spots, "stripes": _stripes, "pale belly": _belly}
+
+
+# ------------------------------------------------------------------ face
+
+
+def _eyeballs(ink: Ink, y: float, apart: float, radius: float, pupil: float) -> None:
+    for side in (-1, 1) if apart else (0,):
+        ink.shape(oval(side * apart, y, radius), WHITE, 1.3)
+        ink.fill(oval(side * apart, y + 0.4, pupil), DARK)
+
+
+def _small_eyes(ink: Ink, y: float) -> None:
+    for side in (-1, 1):
+        ink.fill(oval(5 * side, y, 1.9, 2.2), DARK)
+
+
+def _closed_eyes(ink: Ink, y: float) -> None:
+    for side in (-1, 1):
+        ink.line(arc(5 * side, y - 1, 3.2, 2.6, 10, 170), 1.6)
+
+
+def _angry_eyes(ink: Ink, y: float) -> None:
+    _eyeballs(ink, y + 0.5, 4.6, 3.3, 1.7)
+    for side in (-1, 1):
+        ink.line([(8.6 * side, y - 5.4), (1.6 * side, y - 1.6)], 2.4)
+
+
+EYES: dict[str, Callable[[Ink, float], None]] = {
+    "big eyes": lambda ink, y: _eyeballs(ink, y, 5, 4.6, 2.5),
+    "small eyes": _small_eyes,
+    "closed eyes": _closed_eyes,
+    "one eye": lambda ink, y: _eyeballs(ink, y - 0.5, 0, 6, 3.2),
+    "angry eyes": _angry_eyes,
+}
+
+
+def _open_mouth(ink: Ink, y: float) -> None:
+    ink.shape(oval(0, y + 1, 4, 3.6), (150, 36, 52), 1.3)
+
+
+def _tongue(ink: Ink, y: float) -> None:
+    ink.shape(oval(1, y + 1.8, 2.7, 3.4), (255, 110, 130), 1.1)
+    ink.line([(-4.6, y - 0.4), (4.6, y - 0.4)], 1.6)
+
+
+def _buck_teeth(ink: Ink, y: float) -> None:
+    ink.shape(box(-2.8, y, 2.8, y + 4.2), WHITE, 1.1)
+    ink.line([(0, y), (0, y + 4)], 0.9)
+    ink.line([(-5, y - 0.4), (5, y - 0.4)], 1.6)
+
+
+MOUTHS: dict[str, Callable[[Ink, float], None]] = {
+    "smile": lambda ink, y: ink.line(arc(0, y - 1.5, 5.2, 4.2, 10, 170), 1.8),
+    "frown": lambda ink, y: ink.line(arc(0, y + 3, 4.8, 4, 190, 350), 1.8),
+    "open mouth": _open_mouth,
+    "tongue out": _tongue,
+    "buck teeth": _buck_teeth,
+}
+
+
+# ------------------------------------------------------------------ ears and hats
+
+
+def _ears(ink: Ink, name: str, body: Body, colour: Colour) -> None:
+    if name in EARS:
+        root = max(5.5, body.width(-0.75) * 0.82)
+        for side in (-1, 1):
+            EARS[name](ink, side, side * root, body.y(-0.75), colour)
+
+
+def _cat_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+    ink.shape([(x - 4 * side, y), (x + 2.5 * side, y - 9), (x + 4.5 * side, y + 4)], colour)
+
+
+def _rabbit_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+    ink.shape(oval(x + 0.5 * side, y - 6, 3.2, 9.5), colour)
+    ink.fill(oval(x + 0.5 * side, y - 6, 1.3, 6.5), (255, 190, 200))
+
+
+def _bear_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+    ink.shape(oval(x + 2 * side, y - 1.5, 5), colour)
+    ink.fill(oval(x + 2 * side, y - 1.5, 2.4), _shade(colour))
+
+
+def _horn(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+    points = ((-3, 0), (3, -4), (3.5, -10), (7.5, -4), (4, 3))
+    ink.shape([(x + across * side, y + down) for across, down in points], (250, 232, 190))
+
+
+def _antenna(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+    ink.line([(x, y + 2), (x + 1.5 * side, y - 4), (x + 4 * side, y - 8)], 1.7)
+    ink.shape(oval(x + 4 * side, y - 9, 2.7), (255, 214, 70), 1.2)
+
+
+EARS: dict[str, Callable[[Ink, int, float, float, Colour], None]] = {
+    "cat ears": _cat_ear,
+    "rabbit ears": _rabbit_ear,
+    "bear ears": _bear_ear,
+    "horns": _horn,
+    "antennae": _antenna,
+}
+
+
+def _top_hat(ink: Ink, y: float) -> None:
+    ink.shape(box(-5.6, y - 11, 5.6, y), (66, 62, 84))
+    ink.fill(box(-5, y - 4, 5, y - 1), (230, 60, 70))
+    ink.shape(oval(0, y, 9, 1.6, 4), (66, 62, 84))
+
+
+def _party_hat(ink: Ink, y: float) -> None:
+    ink.shape([(-6.5, y + 0.5), (0, y - 12), (6.5, y + 0.5)], (60, 200, 220))
+    ink.fill([(-4.2, y - 3.4), (-3, y - 5.8), (3, y - 5.8), (4.2, y - 3.4)], (255, 240, 120))
+    ink.shape(oval(0, y - 12, 2.3), (250, 90, 150), 1.1)
+
+
+def _crown(ink: Ink, y: float) -> None:
+    points = [(-7, y + 1), (-8, y - 8), (-3.6, y - 4), (0, y - 9.5), (3.6, y - 4), (8, y - 8), (7, y + 1)]
+    ink.shape(points, (255, 206, 60))
+    ink.fill(oval(0, y - 1.8, 1.7), (226, 50, 80))
+
+
+def _beanie(ink: Ink, y: float) -> None:
+    ink.shape(arc(0, y, 8.4, 8.5, 180, 360), (40, 150, 150))
+    ink.shape(oval(0, y, 9.2, 2.2, 4), (240, 240, 240), 1.3)
+    ink.shape(oval(0, y - 9, 2.8), (240, 240, 240), 1.2)
+
+
+def _bow(ink: Ink, y: float) -> None:
+    for side in (-1, 1):
+        ink.shape([(0, y - 1.5), (8.5 * side, y - 6.5), (8.5 * side, y + 3)], (255, 70, 130))
+    ink.shape(oval(0, y - 1.5, 2.4), (255, 70, 130))
+
+
+HATS: dict[str, Callable[[Ink, float], None]] = {
+    "top hat": _top_hat,
+    "party hat": _party_hat,
+    "crown": _crown,
+    "beanie": _beanie,
+    "bow": _bow,
+}
+
+
+# ------------------------------------------------------------------ arms and what they hold
+
+REACH = {"arms up": (4.5, -7.5), "arms out": (6.0, 0.5), "arms down": (4.0, 8.5)}
+
+
+def _arms(ink: Ink, creature: Creature, body: Body, colour: Colour) -> None:
+    across, down = REACH[creature.arms]
+    shoulder, height = body.width(0.15) - 1.5, body.y(0.15)
+    hand = (shoulder + 1.5 + across, height + down)
+    if creature.held in HELD:
+        HELD[creature.held](ink, *hand)
+    for side in (-1, 1):
+        limb = [(side * shoulder, height), (side * hand[0], hand[1])]
+        ink.line(limb, 6)
+        ink.line(limb, 3.2, colour)
+
+
+def _balloon(ink: Ink, x: float, y: float) -> None:
+    ink.line([(x, y), (x + 1, y - 12)], 0.9)
+    ink.shape(oval(x + 1, y - 17, 5, 6), (236, 60, 72), 1.3)
+    ink.fill(oval(x - 0.6, y - 19.5, 1.4, 2), WHITE)
+
+
+def _flag(ink: Ink, x: float, y: float) -> None:
+    ink.line([(x, y + 3), (x, y - 17)], 1.6)
+    ink.shape([(x, y - 17), (x + 9, y - 12.5), (x, y - 8)], (40, 120, 240), 1.2)
+
+
+def _star(ink: Ink, x: float, y: float) -> None:
+    ink.line([(x, y + 3), (x + 1, y - 7)], 1.6)
+    ink.shape(star(x + 1, y - 11, 6.8, 3.1), (255, 222, 60), 1.2)
+
+
+def _flower(ink: Ink, x: float, y: float) -> None:
+    ink.line([(x, y + 3), (x + 1, y - 9)], 1.8, (50, 140, 60))
+    for petal in range(5):
+        angle = math.radians(72 * petal - 90)
+        ink.shape(oval(x + 1 + 3.6 * math.cos(angle), y - 11 + 3.6 * math.sin(angle), 2.4), (255, 150, 210), 0.9)
+    ink.fill(oval(x + 1, y - 11, 2.4), (255, 220, 70))
+
+
+def _umbrella(ink: Ink, x: float, y: float) -> None:
+    ink.line([(x, y + 4), (x, y - 12)], 1.5)
+    ink.shape(arc(x, y - 10, 8.5, 8.5, 180, 360), (120, 70, 200), 1.3)
+
+
+HELD: dict[str, Callable[[Ink, float, float], None]] = {
+    "holding balloon": _balloon,
+    "holding flag": _flag,
+    "holding star": _star,
+    "holding flower": _flower,
+    "holding umbrella": _umbrella,
+}

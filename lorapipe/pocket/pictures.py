@@ -1,0 +1,34 @@
+"""Pictures as arrays and tensors."""
+
+from random import Random
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lorapipe.pocket.draw import draw
+from lorapipe.pocket.world import Creature, sample
+
+HELD_OUT = 1  # the seed of the creatures that no training sees
+
+
+def creatures(seed: int, count: int) -> list[Creature]:
+    """`count` creatures of the world; the same seed gives the same ones."""
+    rng = Random(seed)
+    return [sample(rng) for _ in range(count)]
+
+
+def render(population: list[Creature]) -> NDArray[np.uint8]:
+    """Their pictures, (N, 64, 64, 3)."""
+    return np.stack([np.asarray(draw(creature)) for creature in population])
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """(N, H, W, 3) bytes to (N, 3, H, W) in -1..1, channels last in memory, which convolutions prefer."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def to_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """The inverse of `to_tensor`, rounding and clipping."""
+    return tensor.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,0 +1,72 @@
+"""CLIP's tokenizer over the world's words: each of them one token, everything else spelled.
+
+Byte-pair encoding (Sennrich et al. 2016) at byte level, in the files and by the rules of CLIP's tokenizer: lower
+case, `</w>` ends a word, <|startoftext|> and <|endoftext|> around it all, 77 tokens.
+"""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+from transformers import CLIPTokenizer
+
+from lorapipe.pocket.world import TAGS
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+LENGTH = 77
+EXTRA_WORDS = ("creature",)
+
+
+def words() -> list[str]:
+    """The words that are one token each."""
+    return sorted({word for tag in TAGS for word in tag.split()} | set(EXTRA_WORDS))
+
+
+def byte_symbols() -> list[str]:
+    """A printable character for each byte, as GPT-2 and CLIP map them."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
+
+
+def merges() -> list[tuple[str, str]]:
+    """Merge rules, best first, that make every one of `words` a single token.
+
+    A word is encoded with the rules so far and what remains is joined from the left. Later rules rank below earlier
+    ones, so they cannot change what an earlier word became.
+    """
+    rules: list[tuple[str, str]] = []
+    for word in words():
+        pieces = _apply(rules, [*word[:-1], word[-1] + "</w>"])
+        while len(pieces) > 1:
+            rules.append((pieces[0], pieces[1]))
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+    return rules
+
+
+def _apply(rules: list[tuple[str, str]], pieces: list[str]) -> list[str]:
+    rank = {rule: place for place, rule in enumerate(rules)}
+    while True:
+        known = [pair for pair in pairwise(pieces) if pair in rank]
+        if not known:
+            return pieces
+        first, second = min(known, key=rank.__getitem__)
+        place = next(i for i, pair in enumerate(pairwise(pieces)) if pair == (first, second))
+        pieces = [*pieces[:place], first + second, *pieces[place + 2 :]]
+
+
+def write_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write the tokenizer's files into `folder` and load them from there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rules, symbols = merges(), byte_symbols()
+    pieces = [*symbols, *(symbol + "</w>" for symbol in symbols)]
+    pieces += dict.fromkeys(first + second for first, second in rules)
+    vocabulary = {piece: number for number, piece in enumerate([*pieces, START, END])}
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    config = special | {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True}
+    lines = ["#version: 0.2", *(f"{first} {second}" for first, second in rules), ""]
+    (folder / "merges.txt").write_text("\n".join(lines), encoding="utf-8", newline="\n")
+    for name, content in (("vocab", vocabulary), ("special_tokens_map", special), ("tokenizer_config", config)):
+        text = json.dumps(content, indent=None if name == "vocab" else 2, ensure_ascii=False) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    return CLIPTokenizer.from_pretrained(folder)
