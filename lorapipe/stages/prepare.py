@@ -1,0 +1,276 @@
+"""`prepare`: a folder of pictures becomes a dataset that is ready to train on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.artifacts import Artifact, Dataset
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log, Progress
+from lorapipe.spec import Source, canonical, param, to_dict
+from lorapipe.stages import Stage
+from lorapipe.training.data.buckets import Buckets, Resolution
+from lorapipe.training.data.pictures import WHITE, Colour
+from lorapipe.training.families import Family, Model
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.manifest import LeftOut, Manifest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepare(Stage):
+    """Look through a folder of pictures, sort them into buckets, encode them, and show what will be trained on."""
+
+    version: ClassVar[int] = 1
+    makes: ClassVar[type[Artifact]] = Dataset
+
+    images: Source = param(
+        help="the folder of pictures, looked through with all its subfolders: png, jpg, webp, bmp, gif (first frame), "
+        "avif. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats (10) and, to "
+        "pictures without a caption file, their caption (penny cat)"
+    )
+    base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
+    resolution: Resolution | None = param(
+        None, "training size in pixels: 512, or 512x768 (width x height); by default what the base was made for"
+    )
+    enable_bucket: bool = param(
+        True, "keep each picture's shape by sorting them into buckets of about equal area; false cuts all to resolution"
+    )
+    min_bucket_reso: int | None = param(
+        None, "shortest side of a bucket in pixels, rounded down to the step; by default half the resolution", ge=16
+    )
+    max_bucket_reso: int | None = param(
+        None, "longest side of a bucket in pixels, rounded up to the step; by default twice the resolution", ge=16
+    )
+    bucket_reso_steps: int | None = param(
+        None, "bucket sides are multiples of this; by default the smallest that the base allows (64 for SD1.x)", ge=8
+    )
+    bucket_no_upscale: bool = param(
+        False, "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso then mean nothing"
+    )
+    caption_extensions: tuple[str, ...] = param(
+        (".txt", ".caption"), "endings of caption files beside the pictures; the first that exists counts", min_items=1
+    )
+    class_word: str = param(
+        "", "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class"
+    )
+    repeats: int = param(
+        1, "times that each picture is shown in an epoch, where its folder's name does not say", ge=1, le=10_000
+    )
+    background: Colour = param(WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black")
+    min_size: int | None = param(
+        None, "leave out pictures whose shorter side has fewer pixels; by default a quarter of the resolution", ge=1
+    )
+    duplicate_tolerance: int = param(
+        6,
+        "how alike two pictures are when one is left out as a copy: the largest difference, in levels of 255, between "
+        "their 16x16 thumbnails; 0 leaves out only files that are equal byte for byte",
+        ge=0,
+        le=64,
+    )
+    held_out: float = param(
+        0.1,
+        "share of the pictures that is never trained on, so that evaluation can tell learning from memorising; fewer "
+        "than 10 pictures are all trained on",
+        ge=0,
+        le=0.5,
+    )
+    dtype: Literal["fp32", "fp16", "bf16"] = param(
+        "fp32",
+        "precision of the VAE while it encodes; fp16 and bf16 are faster on a GPU, slightly noisier",
+        content=False,
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`: only what needs no look at the base; the rest is said by `run`."""
+        for place, extension in enumerate(self.caption_extensions):
+            if not extension.startswith(".") or len(extension) < 2:
+                cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
+                yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
+
+    def run(self, context: Context) -> Dataset:
+        """See `Stage.run`."""
+        from lorapipe.training.data import contact_sheet
+        from lorapipe.training.data.cache import Cache
+        from lorapipe.training.data.pictures import quiet
+
+        cache = Cache(context.cache)
+        with quiet():
+            manifest = self._encoded(self._selected(context, cache), context, cache)
+            manifest.save(context.out / "manifest.json")
+            thumbnails = self._thumbnails(manifest)
+            contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
+        return Dataset(
+            manifest=context.out / "manifest.json",
+            base=self.base,
+            images=self.images.path,
+            contact_sheet=context.out / "contact_sheet.jpg",
+        )
+
+    # ------------------------------------------------------------------------------------------------------ the steps
+
+    def _buckets(self) -> Buckets:
+        native = self.base.native_size()
+        width, height = self.resolution.size if self.resolution else (native, native)
+        step = self.bucket_reso_steps or self.base.size_step()
+        buckets = Buckets(
+            (width, height),
+            self.min_bucket_reso or min(width, height) // 2,
+            self.max_bucket_reso or 2 * max(width, height),
+            step,
+            self.enable_bucket,
+            self.bucket_no_upscale,
+        )
+        problems = buckets.problems()
+        if step % self.base.size_step():
+            cure = f"This base needs multiples of {self.base.size_step()}."
+            problems.append(Problem(f"{step} does not fit the base.", cure=cure, path=("bucket_reso_steps",)))
+        if problems:
+            raise InputError(problems)
+        return buckets
+
+    def _selected(self, context: Context, cache: Cache) -> Manifest:
+        """Scan, examine, choose; the latents' keys are not there yet."""
+        from lorapipe.training.data.captions import CaptionFiles
+        from lorapipe.training.data.scan import examine, find, pictures_among
+        from lorapipe.training.data.selection import Rules, select
+
+        buckets, root = self._buckets(), self.images.path
+        if not root.is_dir():
+            raise InputError(
+                "is a file, not a folder of pictures.", where=str(root), cure="Name the folder it lies in."
+            )
+        files = find(root)
+        pictures = pictures_among(files)
+        looking = examine(root, pictures, cache, self.background)
+        looks = list(_followed(looking, len(pictures), "pictures examined", context))
+        rules = Rules(
+            buckets=buckets,
+            min_size=self.min_size or max(1, min(buckets.resolution) // 4),
+            duplicate_tolerance=self.duplicate_tolerance,
+            held_out=self.held_out,
+            repeats=self.repeats,
+            class_word=self.class_word,
+            background=self.background,
+        )
+        manifest, complaints = select(looks, CaptionFiles(root, files, self.caption_extensions), rules)
+        if not manifest.pictures:
+            raise InputError(_nothing(manifest.left_out, len(pictures)), where=str(root), cure=_cure(len(pictures)))
+        for text in _warnings(manifest, complaints):
+            context.emit(Log(text=text, level="warning"))
+        return manifest
+
+    def _encoded(self, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
+        """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
+        from lorapipe.training.data.encode import (
+            PICTURE_PARTS,
+            encode_latents,
+            encoder_digest,
+            latents_key,
+            missing_latents,
+        )
+        from lorapipe.training.data.selection import with_latents
+
+        def load() -> Model:
+            device = _device(context.device)
+            key = canonical([to_dict(self.base), device, self.dtype]).decode()
+            return context.warm.get(key, lambda: self.base.load(device, self.dtype))
+
+        encoder = encoder_digest(self.base, PICTURE_PARTS, self.dtype, cache, load)
+        keys = {p.path: latents_key(p, self.background, encoder) for p in manifest.pictures}
+        manifest = with_latents(manifest, keys)
+        missing = missing_latents(manifest, cache)
+        if missing:
+            model = load()
+            work = encode_latents(missing, self.images.path, self.background, model, cache)
+            for _ in _followed(work, len(missing), "pictures encoded", context):
+                pass
+            model.release(*PICTURE_PARTS)
+        reused = len(manifest.pictures) - len(missing)
+        context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
+        return manifest
+
+    def _thumbnails(self, manifest: Manifest) -> dict[str, Image]:
+        from lorapipe.training.data.ahead import ahead
+        from lorapipe.training.data.contact_sheet import shown, thumbnail
+        from lorapipe.training.data.encode import picture_view
+
+        pictures = shown(manifest)
+        images = ahead(lambda p: thumbnail(picture_view(self.images.path, p, self.background)), pictures)
+        return {picture.path: image for picture, image in zip(pictures, images, strict=True)}
+
+
+# -------------------------------------------------------------------------------------------------- telling the user
+
+
+def _followed(items: Iterable[T], total: int, unit: str, context: Context) -> Iterator[T]:
+    """The items, with progress told twice a second, and the work stopped where the user wants it."""
+    start = told = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        context.check()
+        now = time.monotonic()
+        if now - told > 0.5 or done == total:
+            left = (now - start) / done * (total - done)
+            context.emit(Progress(step=done, total=total, unit=unit, seconds_left=left))
+            told = now
+
+
+def _warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
+    """What the user should know, a line for each kind of thing; the manifest and the contact sheet have the rest."""
+    by_kind: dict[str, list[LeftOut]] = {}
+    for file in manifest.left_out:
+        by_kind.setdefault(file.kind, []).append(file)
+    for kind, files in sorted(by_kind.items()):
+        yield f"{_pictures(len(files))} left out ({kind}): {_some([f'{f.path}: {f.reason}' for f in files])}"
+    if complaints:
+        yield f"{len(complaints)} caption files: {_some(complaints)}"
+    bare = [picture.path for picture in manifest.pictures if not picture.caption]
+    if bare:
+        cure = "Write captions, name their folder like 10_penny cat, or set class_word"
+        yield f"{_pictures(len(bare))} without any caption. {cure}: {_some(bare)}"
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture" if count == 1 else f"{count} pictures"
+
+
+def _some(lines: list[str], most: int = 4) -> str:
+    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
+    return "; ".join(lines[:most]) + more
+
+
+def _nothing(left_out: tuple[LeftOut, ...], found: int) -> str:
+    """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
+    if not found:
+        return "no pictures found."
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(file.kind for file in left_out).items()))
+    examples = _some([f"{file.path}: {file.reason}" for file in left_out], 3)
+    return f"{_pictures(found)} found, none usable: {kinds} ({examples})."
+
+
+def _cure(found: int) -> str:
+    if found:
+        return "Put readable pictures of at least min_size into the folder."
+    return "Name a folder with png, jpg, webp, bmp, gif or avif pictures in it or in its subfolders."
+
+
+def _device(wanted: str) -> str:
+    """A device for torch: `auto` is the first CUDA or MPS device, else the CPU."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,92 @@
+"""The order in which pictures are trained on: a pure function of the seed and the step.
+
+Nothing is drawn from a running generator, so a training that was killed at step 700 goes on with batch 701 as if
+nothing had happened, and previews, evaluation or the number of devices cannot shift what comes next.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from lorapipe.training.data.buckets import Pair
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.encode import load_latents
+from lorapipe.training.data.manifest import Picture
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one bucket. `latents` is (B, C, h, w), float32, on the CPU; `indices` count in `Batches.pictures`."""
+
+    index: int
+    epoch: int
+    indices: tuple[int, ...]
+    pictures: tuple[Picture, ...]
+    latents: torch.Tensor
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The captions as the manifest has them."""
+        return tuple(picture.caption for picture in self.pictures)
+
+
+class Batches:
+    """An endless sequence of batches, each known by its number.
+
+    As in kohya's sd-scripts (`train_util.py`, `BucketManager.shuffle` and `BaseDataset.__getitem__`): each bucket,
+    every picture in it `repeats` times, is shuffled and cut into batches, the last of a bucket being as small as it
+    falls; then the batches of all buckets are shuffled. Each epoch anew. Gradient accumulation takes consecutive ones.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], batch_size: int, seed: int) -> None:
+        if not pictures:
+            raise ValueError("no pictures to train on")
+        self.pictures = tuple(pictures)
+        self.batch_size = batch_size
+        self.seed = seed
+        self._buckets: dict[Pair, list[int]] = {}
+        for index, picture in enumerate(self.pictures):
+            self._buckets.setdefault(picture.bucket, []).extend([index] * picture.repeats)
+        self._order = lru_cache(maxsize=2)(self._draw)
+
+    @property
+    def pictures_per_epoch(self) -> int:
+        """Pictures that an epoch shows, repeats counted."""
+        return sum(len(bucket) for bucket in self._buckets.values())
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches of an epoch; more than pictures / batch size where buckets do not come out even."""
+        return sum(-(-len(bucket) // self.batch_size) for bucket in self._buckets.values())
+
+    def epoch(self, index: int) -> int:
+        """The epoch, from 0, that batch `index` belongs to."""
+        return index // self.per_epoch
+
+    def indices(self, index: int) -> tuple[int, ...]:
+        """Which pictures make up batch `index`, from 0."""
+        epoch, place = divmod(index, self.per_epoch)
+        return self._order(epoch)[place]
+
+    def load(self, index: int, cache: Cache) -> Batch:
+        """Batch `index`, from 0, with its latents."""
+        indices = self.indices(index)
+        pictures = tuple(self.pictures[i] for i in indices)
+        return Batch(index, self.epoch(index), indices, pictures, load_latents(pictures, cache))
+
+    def _draw(self, epoch: int) -> list[tuple[int, ...]]:
+        """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
+        source = random.Random(f"batches {self.seed} {epoch}")
+        batches = []
+        for _, bucket in sorted(self._buckets.items()):
+            order = source.sample(bucket, len(bucket))
+            batches += [tuple(order[i : i + self.batch_size]) for i in range(0, len(order), self.batch_size)]
+        source.shuffle(batches)
+        return batches

@@ -1,0 +1,97 @@
+"""Results worth keeping, as files named by what they were made from.
+
+A name is the SHA-256 of everything that the content depends on, so an entry is never out of date and never needs to be
+looked at by two people in two ways: it is there or it is not. Entries are written aside and renamed; two processes that
+make the same entry write the same bytes, and whoever comes second changes nothing. A damaged entry counts as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.spec import canonical
+
+if TYPE_CHECKING:
+    import torch
+
+
+def key_of(*what: Any) -> str:
+    """The name of an entry that is made from these plain values."""
+    return hashlib.sha256(canonical(list(what))).hexdigest()
+
+
+class Cache:
+    """A folder of entries; `kind` is a word (`latents`, `text`, `glances`) that gets a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where an entry lies, or would."""
+        return self.folder / kind / key[:2] / key
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is an entry; it may yet turn out to be damaged."""
+        return self.path(kind, key).is_file()
+
+    def record(self, kind: str, key: str) -> Any:
+        """The plain value kept under a key; None where there is none or it is damaged."""
+        try:
+            return json.loads(self.path(kind, key).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def keep_record(self, kind: str, key: str, value: Any) -> None:
+        """Keep a plain value."""
+        self._write(self.path(kind, key), canonical(value))
+
+    def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
+        """The tensors kept under a key, on the CPU; None where there are none or they are damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            data = self.path(kind, key).read_bytes()
+            return load(data) if _sound(data) else None
+        except (OSError, ValueError, SafetensorError):
+            return None
+
+    def keep_tensors(self, kind: str, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Keep tensors as a safetensors file, with a checksum of its data in its header."""
+        from safetensors.torch import save
+
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        checksum = {"crc32": str(zlib.crc32(_body(save(plain))))}
+        self._write(self.path(kind, key), save(plain, metadata=checksum))
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+        aside.write_bytes(data)
+        try:
+            aside.replace(path)
+        except PermissionError:  # Windows, while another process reads the entry: its bytes are these
+            aside.unlink(missing_ok=True)
+            if not path.is_file():
+                raise
+
+
+def _body(data: bytes) -> memoryview:
+    """A safetensors file without its header (8 bytes of length, then JSON)."""
+    return memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
+
+
+def _sound(data: bytes) -> bool:
+    """Whether the data is what the checksum was taken of. A file cut short, overwritten or zeroed is not."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return bool(header["__metadata__"]["crc32"] == str(zlib.crc32(_body(data))))
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,244 @@
+"""One picture of the whole dataset as the trainer sees it: cut, by bucket, with captions, and what was left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.training.data.buckets import Pair
+from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SHOWN = 200
+"""Pictures on a sheet at most; a few thousand pixels is what viewers open gladly."""
+LISTED = 60
+"""Left-out files on a sheet at most; the manifest has all."""
+COLUMNS, CELL, GAP, MARGIN, LINE = 8, 176, 14, 36, 17
+WIDTH = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
+CAPTION_LINES = 3
+PAPER, INK, FAINT, RULE, ACCENT, MAT = "#fbfaf8", "#22201d", "#86807a", "#ddd8d2", "#b4512a", "#efece7"
+
+
+def shown(manifest: Manifest) -> list[Picture]:
+    """The pictures that a sheet shows: by bucket, the fullest first, 200 at most."""
+    full: dict[Pair, int] = {}
+    for picture in manifest.pictures:
+        full[picture.bucket] = full.get(picture.bucket, 0) + 1
+    return sorted(manifest.pictures, key=lambda p: (-full[p.bucket], p.bucket, p.path))[:SHOWN]
+
+
+def thumbnail(view: Image) -> Image:
+    """A picture at the size that it has on the sheet; small ones are enlarged pixel by pixel, not blurred."""
+    from PIL.Image import Resampling
+
+    scale = CELL / max(view.size)
+    size = (max(1, round(view.width * scale)), max(1, round(view.height * scale)))
+    return view.resize(size, Resampling.NEAREST if scale >= 2 else Resampling.LANCZOS)
+
+
+def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> None:
+    """Draw the sheet as a JPEG, written aside and renamed; `thumbnails` by path of all that `shown(manifest)` names."""
+    pen = _Pen()
+    pen.title(manifest)
+    for bucket, pictures in _by_bucket(shown(manifest)):
+        pen.heading(f"{bucket[0]} × {bucket[1]}", _plural(_count(manifest, bucket), "picture"))
+        for start in range(0, len(pictures), COLUMNS):
+            pen.row(pictures[start : start + COLUMNS], thumbnails)
+    if len(manifest.pictures) > SHOWN:
+        pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures.")
+    pen.left_out(manifest.left_out)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    pen.sheet().save(aside, format="JPEG", quality=88, subsampling=0)
+    aside.replace(path)
+
+
+def _by_bucket(pictures: Sequence[Picture]) -> Iterator[tuple[Pair, list[Picture]]]:
+    buckets: dict[Pair, list[Picture]] = {}
+    for picture in pictures:
+        buckets.setdefault(picture.bucket, []).append(picture)
+    yield from buckets.items()
+
+
+def _count(manifest: Manifest, bucket: Pair) -> int:
+    return sum(picture.bucket == bucket for picture in manifest.pictures)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class _Pen:
+    """Lays the sheet out from top to bottom as a list of things to draw, then draws it, its height being known."""
+
+    def __init__(self) -> None:
+        self.y = MARGIN
+        self._texts: list[tuple[int, int, str, int, str]] = []
+        self._pictures: list[tuple[int, int, Image]] = []
+        self._boxes: list[tuple[tuple[int, int, int, int], str]] = []
+
+    def title(self, manifest: Manifest) -> None:
+        width, height = manifest.resolution
+        facts = [
+            f"{len(manifest.training)} to train on",
+            f"{len(manifest.held_out)} held out",
+            f"{len(manifest.left_out)} left out",
+            f"{manifest.pictures_per_epoch} shown in an epoch",
+            f"resolution {width} × {height}",
+        ]
+        self._text(MARGIN, "What the trainer sees", 26, INK)
+        self.y += 36
+        self._text(MARGIN, "   ·   ".join(facts), 15, FAINT)
+        self.y += 30
+
+    def heading(self, text: str, detail: str) -> None:
+        self.y += 10
+        self._boxes.append(((MARGIN, self.y, WIDTH - MARGIN, self.y + 1), RULE))
+        self.y += 12
+        self._text(MARGIN, text, 17, INK)
+        self._text(MARGIN + _width(text, 17) + 12, detail, 15, FAINT, down=2)
+        self.y += 32
+
+    def row(self, pictures: Sequence[Picture], thumbnails: Mapping[str, Image]) -> None:
+        """Pictures side by side on mats of one height, under each its caption and what is special about it."""
+        height = max(thumbnails[picture.path].height for picture in pictures)
+        lines = 0
+        for column, picture in enumerate(pictures):
+            left, image = MARGIN + column * (CELL + GAP), thumbnails[picture.path]
+            self._boxes.append(((left, self.y, left + CELL, self.y + height), MAT))
+            self._pictures.append((left + (CELL - image.width) // 2, self.y + (height - image.height) // 2, image))
+            lines = max(lines, self._under(picture, left, self.y + height + 5))
+        self.y += height + 5 + lines * LINE + 12
+
+    def _under(self, picture: Picture, left: int, top: int) -> int:
+        special = "   ".join(
+            (["held out"] if picture.held_out else [])
+            + ([f"× {picture.repeats}"] if picture.repeats != 1 else [])
+            + ([] if picture.caption else ["no caption"])
+        )
+        lines = [(line, FAINT) for line in wrap(picture.caption, CELL, CAPTION_LINES)]
+        for number, (line, ink) in enumerate([(special, ACCENT)] * bool(special) + lines):
+            self._texts.append((left, top + number * LINE, line, 13, ink))
+        return len(lines) + bool(special)
+
+    def left_out(self, files: Sequence[LeftOut]) -> None:
+        if not files:
+            return
+        self.heading("Left out", f"{_plural(len(files), 'file')}; none of them was touched")
+        for file in files[:LISTED]:
+            name = next(iter(wrap(file.path, 5 * CELL, 1)), "")
+            self._text(MARGIN, name, 14, INK)
+            room = WIDTH - 2 * MARGIN - _width(name, 14) - 16
+            self._text(MARGIN + _width(name, 14) + 16, next(iter(wrap(file.reason, room, 1)), ""), 14, ACCENT)
+            self.y += 21
+        if len(files) > LISTED:
+            self.note(f"… and {len(files) - LISTED} more; manifest.json lists them all.")
+
+    def note(self, text: str) -> None:
+        self._text(MARGIN, text, 14, FAINT)
+        self.y += 24
+
+    def _text(self, left: int, text: str, size: int, ink: str, down: int = 0) -> None:
+        self._texts.append((left, self.y + down, text, size, ink))
+
+    def sheet(self) -> Image:
+        """The drawing."""
+        import PIL.Image
+        from PIL import ImageDraw
+
+        sheet = PIL.Image.new("RGB", (WIDTH, self.y + MARGIN), PAPER)
+        draw = ImageDraw.Draw(sheet)
+        for box, colour in self._boxes:
+            draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=colour)
+        for x, y, image in self._pictures:
+            sheet.paste(image, (x, y))
+        for x, y, text, size, ink in self._texts:
+            for part, font in _runs(text, size):
+                draw.text((x, y), part, font=font, fill=ink, anchor="la")
+                x += round(font.getlength(part))
+        return sheet
+
+
+# ------------------------------------------------------------------------------------------------------------- text
+
+FALLBACKS = (
+    "malgun.ttf",  # Windows, then macOS, then Linux
+    "AppleSDGothicNeo.ttc",
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansKR-Regular.otf",
+    "NanumGothic.ttf",
+    "DroidSansFallbackFull.ttf",
+    "DejaVuSans.ttf",
+)
+"""System fonts for what Pillow's own font, which is Latin, does not have. Where none does, a letter becomes a box."""
+
+
+def wrap(text: str, width: int, lines: int, size: int = 13) -> list[str]:
+    """Text cut into `lines` lines at most, each of `width` pixels at most, at spaces if any; … where it goes on."""
+    text = " ".join(text[: 100 * lines].split()) + ("…" if len(text) > 100 * lines else "")
+    cut: list[str] = []
+    while text:
+        count = _fitting(text, width, size)
+        if count < len(text) and len(cut) == lines - 1:
+            return [*cut, text[: _fitting(text, width - _width("…", size), size)].rstrip() + "…"]
+        space = text.rfind(" ", 0, count + 1)
+        if count < len(text) and space > 0:
+            count = space
+        cut.append(text[:count].rstrip())
+        text = text[count:].lstrip()
+    return cut
+
+
+def _fitting(text: str, width: int, size: int) -> int:
+    """How many characters of the text fit into a width; 1 at least."""
+    used = 0.0
+    for count, char in enumerate(text):
+        used += _width(char, size)
+        if used > width and count:
+            return count
+    return len(text)
+
+
+def _width(text: str, size: int) -> int:
+    return round(sum(font.getlength(part) for part, font in _runs(text, size)))
+
+
+def _runs(text: str, size: int) -> Iterator[tuple[str, Any]]:
+    """The text in parts, each with a font that has its letters."""
+    part, current = "", None
+    for char in text:
+        font = _font_for(char, size)
+        if font is not current and part:
+            yield part, current
+            part = ""
+        part, current = part + (char if char.isprintable() else " "), font
+    if part:
+        yield part, current
+
+
+@cache
+def _fonts(size: int) -> list[Any]:
+    from PIL import ImageFont
+
+    fonts = [ImageFont.load_default(size)]
+    for name in FALLBACKS:
+        try:
+            fonts.append(ImageFont.truetype(name, size))
+        except OSError:
+            continue
+    return fonts
+
+
+@cache
+def _font_for(char: str, size: int) -> Any:
+    fonts = _fonts(size)
+    return next((font for font in fonts if _has(font, char)), fonts[0])
+
+
+def _has(font: Any, char: str) -> bool:
+    """Whether a font has a letter: it draws something else than for a character that no font has."""
+    return char.isspace() or bytes(font.getmask(char)) != bytes(font.getmask("\U0010fffe"))

@@ -1,0 +1,146 @@
+"""The manifest: which pictures are trained on, how each is cut and captioned, and which were left out and why.
+
+It is JSON that a person can read and that is the same, byte for byte, for the same pictures and settings: no absolute
+paths, no times, sorted. Sizes are [width, height] in pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lorapipe.errors import InputError
+from lorapipe.training.data.buckets import Fit, Pair
+from lorapipe.training.data.pictures import Colour
+
+VERSION = 1
+"""Of the manifest's form; raised when a reader must change."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to train on.
+
+    `path` is relative to the dataset's images, `digest` the SHA-256 of the file, `size` that of the upright picture.
+    The trainer sees the `bucket`-sized part at `crop` of the picture scaled to `resized`, `repeats` times an epoch; a
+    `held_out` picture is never trained on. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents`
+    is the key of the encoded picture in the cache.
+    """
+
+    path: str
+    digest: str
+    size: Pair
+    bucket: Pair
+    resized: Pair
+    crop: Pair
+    repeats: int
+    caption: str
+    caption_from: str
+    held_out: bool = False
+    latents: str = ""
+
+    @property
+    def fit(self) -> Fit:
+        """How the picture comes to fill its bucket."""
+        return Fit(self.bucket, self.resized, self.crop)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not trained on; `kind` is a word for counting, `reason` completes "left out: …"."""
+
+    path: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that `prepare` decided; see the module."""
+
+    resolution: Pair
+    background: Colour
+    pictures: tuple[Picture, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def training(self) -> tuple[Picture, ...]:
+        """The pictures to train on, in the order of their paths."""
+        return tuple(picture for picture in self.pictures if not picture.held_out)
+
+    @property
+    def held_out(self) -> tuple[Picture, ...]:
+        """The pictures kept from training, to see whether the adapter has learnt or memorised."""
+        return tuple(picture for picture in self.pictures if picture.held_out)
+
+    @property
+    def pictures_per_epoch(self) -> int:
+        """How many pictures an epoch shows, repeats counted."""
+        return sum(picture.repeats for picture in self.training)
+
+    def buckets(self) -> dict[Pair, int]:
+        """Bucket → pictures of it to train on (repeats not counted), sorted."""
+        return dict(sorted(Counter(picture.bucket for picture in self.training).items()))
+
+    def save(self, path: Path) -> None:
+        """Write the JSON aside and rename it into place."""
+        body = {
+            "version": VERSION,
+            "resolution": self.resolution,
+            "background": self.background.plain(),
+            "totals": {
+                "training": len(self.training),
+                "held_out": len(self.held_out),
+                "left_out": len(self.left_out),
+                "pictures_per_epoch": self.pictures_per_epoch,
+            },
+            "buckets": {f"{width}x{height}": count for (width, height), count in self.buckets().items()},
+            "pictures": [dataclasses.asdict(picture) for picture in self.pictures],
+            "left_out": [dataclasses.asdict(file) for file in self.left_out],
+        }
+        text = "{\n" + ",\n".join(f" {_json(name)}: {_lines(value)}" for name, value in body.items()) + "\n}\n"
+        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        aside.write_bytes(text.encode("utf-8"))
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The manifest of a dataset; `InputError` where the file is none of this version."""
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            if body["version"] != VERSION:
+                raise ValueError(f"version {body['version']}, not {VERSION}")
+            return cls(
+                resolution=_pair(body["resolution"]),
+                background=Colour.parse(body["background"], Path()),
+                pictures=tuple(_picture(entry) for entry in body["pictures"]),
+                left_out=tuple(LeftOut(**entry) for entry in body["left_out"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"not a manifest: {error}.", where=str(path), cure="Run prepare again.") from None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(value: Any) -> str:
+    """JSON with a line for each entry of a list of objects: a picture a line."""
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(map(_json, value)) + "\n ]"
+    return _json(value)
+
+
+def _pair(value: Any) -> Pair:
+    width, height = value
+    return int(width), int(height)
+
+
+def _picture(entry: dict[str, Any]) -> Picture:
+    pairs = {name: _pair(entry[name]) for name in ("size", "bucket", "resized", "crop")}
+    return Picture(**{**entry, **pairs})
