@@ -10,9 +10,10 @@ from random import Random
 
 from PIL import Image
 
-from lorapipe.pocket.draw import EYES, HATS, HELD, MOUTHS
+from lorapipe.pocket.draw import EYES, MOUTHS
 from lorapipe.pocket.ink import Ink, Point, oval
 from lorapipe.pocket.scenes import draw_scene
+from lorapipe.pocket.wardrobe import HATS, HELD
 from lorapipe.pocket.world import ATTRIBUTES
 
 TRIGGER = "penny"

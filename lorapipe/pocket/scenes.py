@@ -20,8 +20,8 @@ def draw_scene(ink: Ink, name: str, rng: Random) -> None:
 
 PLAIN: dict[str, Colour] = {
     "cream background": (255, 240, 205),
-    "mint background": (190, 236, 214),
-    "lavender background": (216, 204, 246),
+    "mint background": (176, 236, 206),
+    "lavender background": (214, 196, 250),
 }
 
 

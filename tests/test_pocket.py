@@ -1,0 +1,200 @@
+"""The bundled world: drawings show their tags, the tokenizer reads anything, the base draws what is asked."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from lorapipe.pocket import BASE, CLIP
+from lorapipe.pocket.world import ATTRIBUTES, TAGS, Creature, caption, sample, tags
+
+MIB = 1 << 20
+PLAIN = Creature(*(values[0] for values in ATTRIBUTES.values()))
+
+
+def pixels(creature: Creature) -> np.ndarray:
+    from lorapipe.pocket.draw import draw
+
+    return np.asarray(draw(creature)).astype(int)
+
+
+# ------------------------------------------------------------------ the world
+
+
+def test_a_seed_gives_the_same_creature_picture_and_caption() -> None:
+    first, second = sample(Random(7)), sample(Random(7))
+    assert first == second
+    assert caption(first, Random(3)) == caption(second, Random(3))
+    assert (pixels(first) == pixels(second)).all()
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_every_tag_is_visible(attribute: str) -> None:
+    """Between any two values of an attribute at least 12 of 4096 pixels differ by 32 of 255 levels."""
+    drawn = [pixels(replace(PLAIN, **{attribute: value})) for value in ATTRIBUTES[attribute]]
+    for place, first in enumerate(drawn):
+        for second in drawn[:place]:
+            assert (abs(first - second).max(axis=2) > 32).sum() >= 12
+
+
+def test_tags_name_every_attribute_once() -> None:
+    assert tags(PLAIN) == [values[0] for values in ATTRIBUTES.values()]
+    assert len(TAGS) == len(set(TAGS)) == sum(map(len, ATTRIBUTES.values()))
+
+
+def test_captions_are_shuffled_and_often_short() -> None:
+    rng = Random(0)
+    captions = [caption(PLAIN, rng).split(", ") for _ in range(200)]
+    assert {len(tokens) for tokens in captions} >= set(range(1, 11))
+    assert len({tokens[0] for tokens in captions}) > 10
+
+
+# ------------------------------------------------------------------ the examples
+
+
+def test_the_committed_examples_are_what_the_code_draws() -> None:
+    from PIL import Image
+
+    from lorapipe.pocket.examples import neon, penny
+
+    folder = Path(__file__).parents[1] / "pipelines" / "examples"
+    for name, made in (("penny", penny(0)), ("neon", neon(0))):
+        files = sorted((folder / name).glob("*.png"))
+        assert len(files) == len(made)
+        for file, (picture, text) in list(zip(files, made, strict=True))[::5]:
+            drawn, committed = np.asarray(picture).astype(int), np.asarray(Image.open(file)).astype(int)
+            assert abs(drawn - committed).max() <= 8  # Pillow's rasteriser may move between releases
+            assert file.with_suffix(".txt").read_text(encoding="utf-8").strip() == text
+
+
+def test_the_trigger_words_mean_nothing_to_the_base() -> None:
+    from lorapipe.pocket import character, style
+
+    assert not {character.TRIGGER, style.TRIGGER} & {word for tag in TAGS for word in tag.split()}
+
+
+# ------------------------------------------------------------------ the tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(BASE / "tokenizer", local_files_only=True)
+
+
+def test_every_word_of_the_world_is_one_token(tokenizer) -> None:
+    for word in {word for tag in TAGS for word in tag.split()}:
+        assert tokenizer.tokenize(word) == [f"{word}</w>"]
+
+
+@pytest.mark.parametrize("text", ["penny", "zqx, 1girl", "돌고래", "naïve 🎈", "a redder balloonist"])
+def test_any_other_text_is_spelled_without_loss(tokenizer, text: str) -> None:
+    ids = tokenizer(text).input_ids
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.eos_token_id not in ids[1:-1]
+    spelled = tokenizer.decode(ids, skip_special_tokens=True)
+    assert spelled.replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_committed_tokenizer_is_what_the_code_builds(tmp_path: Path) -> None:
+    from lorapipe.pocket.tokenizer import write_tokenizer
+
+    write_tokenizer(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        for folder in (BASE / "tokenizer", CLIP):
+            assert (folder / name).read_text(encoding="utf-8") == (tmp_path / name).read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ what ships
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_the_folders_are_small_enough_to_ship() -> None:
+    assert size(BASE) <= 16 * MIB
+    assert size(CLIP) <= 3 * MIB
+
+
+def test_weights_are_fp16_under_their_published_names() -> None:
+    from safetensors import safe_open
+
+    for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+        with safe_open(BASE / f"{part}.safetensors", "pt") as file:
+            keys = list(file.keys())
+            assert {file.get_slice(key).get_dtype() for key in keys} == {"F16"}
+    assert all(key.startswith("text_model.") for key in keys)
+
+
+def test_samples_show_what_was_asked() -> None:
+    from lorapipe.pocket.clip import attribute_accuracy
+    from lorapipe.pocket.score import load_base, load_clip, pictures
+
+    rng = Random(12345)
+    asked = [sample(rng) for _ in range(4)]
+    drawn = pictures(load_base(BASE), [", ".join(tags(creature)) for creature in asked])
+    accuracy = attribute_accuracy(load_clip(CLIP), drawn, asked)
+    assert sum(accuracy.values()) / len(accuracy) >= 0.75
+
+
+def test_unknown_words_do_no_harm() -> None:
+    from lorapipe.pocket.score import load_base, pictures
+
+    plain, odd, other = pictures(
+        load_base(BASE), ["red, round body, meadow", "zqx penny, red, round body, meadow", "blue, tall body, night sky"]
+    )
+    assert (plain - odd).abs().mean() < (plain - other).abs().mean()
+
+
+# ------------------------------------------------------------------ training
+
+
+def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch import nn
+
+    from lorapipe.pocket import fit
+
+    monkeypatch.setattr(fit, "CHECKPOINT_EVERY", 3)
+
+    def train(checkpoint: Path, stop: int) -> fit.Fit:
+        torch.manual_seed(0)
+        model = nn.Linear(4, 4)
+        training = fit.Fit(model, 10, 1e-2, checkpoint)
+
+        def loss_at(step: int) -> torch.Tensor:
+            return model(torch.randn(8, 4, generator=fit.generator(0, step))).square().mean()
+
+        for step, _ in training.run(loss_at):
+            if step == stop:
+                break
+        return training
+
+    whole = train(tmp_path / "whole.pt", 10)
+    train(tmp_path / "cut.pt", 5)
+    resumed = train(tmp_path / "cut.pt", 10)
+    for name, tensor in whole.average.state_dict().items():
+        assert torch.equal(tensor, resumed.average.state_dict()[name])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_foreign_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
+    from torch import nn
+
+    from lorapipe.errors import LorapipeError
+    from lorapipe.pocket.fit import Fit
+
+    (tmp_path / "other.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(LorapipeError, match="Delete it"):
+        Fit(nn.Linear(2, 2), 1, 1e-3, tmp_path / "other.pt").resume()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, lorapipe.pocket.__main__; assert not {'torch', 'PIL', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
