@@ -11,12 +11,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lorapipe.errors import InputError, near_miss
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Contract = TypeVar("Contract")
 
@@ -60,7 +62,7 @@ class Registry(Generic[Contract]):
     def _files(self) -> frozenset[str]:
         return _modules_of(self.package)
 
-    def _entry_points(self) -> dict[str, metadata.EntryPoint]:
+    def _entry_points(self) -> dict[str, EntryPoint]:
         return _entry_points_of(self.package)
 
     def _only_subclass(self, module: ModuleType) -> type[Contract]:
@@ -89,5 +91,7 @@ def _modules_of(package: str) -> frozenset[str]:
 
 
 @cache
-def _entry_points_of(package: str) -> dict[str, metadata.EntryPoint]:
+def _entry_points_of(package: str) -> dict[str, EntryPoint]:
+    from importlib import metadata  # slow, and needed only for a name that is not in the folder
+
     return {entry.name: entry for entry in metadata.entry_points(group=package)}
