@@ -1,4 +1,4 @@
-"""What `param()` declares is all there is to know of a knob: reading, writing, messages, keys and schema follow from it."""
+"""What `param()` declares is all there is to know of a knob: reading, writing, messages, keys, schema follow from it."""
 
 from __future__ import annotations
 

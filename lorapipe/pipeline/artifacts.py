@@ -244,7 +244,7 @@ def _contract_of(package: str) -> type[Spec]:
 
 
 def _kind(name: str) -> type[Artifact]:
-    """The artifact class of a name, whichever package declares it."""
+    """The artifact class of a name, whichever package declares it, once that is imported."""
     classes = [Artifact]
     for cls in classes:  # grows as it goes: all subclasses, at any depth
         classes += cls.__subclasses__()

@@ -60,9 +60,9 @@ def perform(
 
 def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm) -> dict[str, Any]:
     attempt, store = Path(job.attempt), Path(job.store)
-    inputs = {name: decode(dict(data), store) for name, data in job.inputs.items()}
     contract: Any = Stage
-    stage: Stage = resolve(from_dict(contract, job.spec), inputs)
+    spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of
+    stage = resolve(spec, {name: decode(dict(data), store) for name, data in job.inputs.items()})
 
     def wait(busy: Busy) -> None:
         if stopping():
