@@ -72,7 +72,7 @@ class Prepare(Stage):
         None, "leave out pictures whose shorter side has fewer pixels; by default a quarter of the resolution", ge=1
     )
     duplicate_tolerance: int = param(
-        6,
+        10,
         "how alike two pictures are when one is left out as a copy: the largest difference, in levels of 255, between "
         "their 16x16 thumbnails; 0 leaves out only files that are equal byte for byte",
         ge=0,
@@ -172,6 +172,7 @@ class Prepare(Stage):
 
     def _encoded(self, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
         """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
+        from lorapipe.training import device
         from lorapipe.training.data.encode import (
             PICTURE_PARTS,
             encode_latents,
@@ -182,9 +183,9 @@ class Prepare(Stage):
         from lorapipe.training.data.selection import with_latents
 
         def load() -> Model:
-            device = _device(context.device)
-            key = canonical([to_dict(self.base), device, self.dtype]).decode()
-            return context.warm.get(key, lambda: self.base.load(device, self.dtype))
+            where = device.resolve(context.device)
+            key = canonical([to_dict(self.base), where, self.dtype]).decode()
+            return context.warm.get(key, lambda: self.base.load(where, self.dtype))
 
         encoder = encoder_digest(self.base, PICTURE_PARTS, self.dtype, cache, load)
         keys = {p.path: latents_key(p, self.background, encoder) for p in manifest.pictures}
@@ -263,14 +264,3 @@ def _cure(found: int) -> str:
     if found:
         return "Put readable pictures of at least min_size into the folder."
     return "Name a folder with png, jpg, webp, bmp, gif or avif pictures in it or in its subfolders."
-
-
-def _device(wanted: str) -> str:
-    """A device for torch: `auto` is the first CUDA or MPS device, else the CPU."""
-    if wanted != "auto":
-        return wanted
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda:0"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

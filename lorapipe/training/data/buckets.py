@@ -126,7 +126,7 @@ class Buckets:
         return Fit(bucket, resized, ((resized[0] - bucket[0]) // 2, (resized[1] - bucket[1]) // 2))
 
     def _covering(self, size: Pair) -> tuple[Pair, Pair]:
-        """(resized, bucket) with upscaling: the bucket nearest in width / height, not in its log; the first of equals."""
+        """(resized, bucket) with upscaling: the bucket nearest in width / height, not its log; first of equals."""
         width, height = size
         ratio = width / height
         bucket = size if size in self.table else min(self.table, key=lambda b: abs(b[0] / b[1] - ratio))

@@ -45,31 +45,19 @@ def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> Non
     """Draw the sheet as a JPEG, written aside and renamed; `thumbnails` by path of all that `shown(manifest)` names."""
     pen = _Pen()
     pen.title(manifest)
-    for bucket, pictures in _by_bucket(shown(manifest)):
-        pen.heading(f"{bucket[0]} × {bucket[1]}", _plural(_count(manifest, bucket), "picture"))
-        for start in range(0, len(pictures), COLUMNS):
-            pen.row(pictures[start : start + COLUMNS], thumbnails)
+    pictures = shown(manifest)
+    for start in range(0, len(pictures), COLUMNS):
+        pen.row(pictures[start : start + COLUMNS], thumbnails)
     if len(manifest.pictures) > SHOWN:
-        pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures.")
+        pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures; manifest.json lists them all.")
     pen.left_out(manifest.left_out)
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     pen.sheet().save(aside, format="JPEG", quality=88, subsampling=0)
     aside.replace(path)
 
 
-def _by_bucket(pictures: Sequence[Picture]) -> Iterator[tuple[Pair, list[Picture]]]:
-    buckets: dict[Pair, list[Picture]] = {}
-    for picture in pictures:
-        buckets.setdefault(picture.bucket, []).append(picture)
-    yield from buckets.items()
-
-
-def _count(manifest: Manifest, bucket: Pair) -> int:
-    return sum(picture.bucket == bucket for picture in manifest.pictures)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _size(bucket: Pair) -> str:
+    return f"{bucket[0]} × {bucket[1]}"
 
 
 class _Pen:
@@ -82,18 +70,20 @@ class _Pen:
         self._boxes: list[tuple[tuple[int, int, int, int], str]] = []
 
     def title(self, manifest: Manifest) -> None:
-        width, height = manifest.resolution
         facts = [
             f"{len(manifest.training)} to train on",
             f"{len(manifest.held_out)} held out",
             f"{len(manifest.left_out)} left out",
             f"{manifest.pictures_per_epoch} shown in an epoch",
-            f"resolution {width} × {height}",
         ]
+        fullest = sorted(manifest.buckets().items(), key=lambda item: -item[1])
+        buckets = [f"{count} of {_size(bucket)}" for bucket, count in fullest]
         self._text(MARGIN, "What the trainer sees", 26, INK)
         self.y += 36
-        self._text(MARGIN, "   ·   ".join(facts), 15, FAINT)
-        self.y += 30
+        for line in ("   ·   ".join(facts), "buckets:  " + "   ·   ".join(buckets)):
+            self._text(MARGIN, next(iter(wrap(line, WIDTH - 2 * MARGIN, 1, 15))), 15, FAINT)
+            self.y += 22
+        self.y += 14
 
     def heading(self, text: str, detail: str) -> None:
         self.y += 10
@@ -115,25 +105,27 @@ class _Pen:
         self.y += height + 5 + lines * LINE + 12
 
     def _under(self, picture: Picture, left: int, top: int) -> int:
-        special = "   ".join(
-            (["held out"] if picture.held_out else [])
+        special = (
+            [_size(picture.bucket)]
+            + (["held out"] if picture.held_out else [])
             + ([f"× {picture.repeats}"] if picture.repeats != 1 else [])
             + ([] if picture.caption else ["no caption"])
         )
-        lines = [(line, FAINT) for line in wrap(picture.caption, CELL, CAPTION_LINES)]
-        for number, (line, ink) in enumerate([(special, ACCENT)] * bool(special) + lines):
+        lines = ["  ·  ".join(special), *wrap(picture.caption, CELL, CAPTION_LINES)]
+        for number, line in enumerate(lines):
+            ink = FAINT if number else ACCENT if len(special) > 1 else INK
             self._texts.append((left, top + number * LINE, line, 13, ink))
-        return len(lines) + bool(special)
+        return len(lines)
 
     def left_out(self, files: Sequence[LeftOut]) -> None:
         if not files:
             return
-        self.heading("Left out", f"{_plural(len(files), 'file')}; none of them was touched")
+        self.heading("Left out", f"{len(files)}; nothing in your folder was touched")
         for file in files[:LISTED]:
-            name = next(iter(wrap(file.path, 5 * CELL, 1)), "")
+            name = next(iter(wrap(file.path, 5 * CELL, 1, 14)), "")
             self._text(MARGIN, name, 14, INK)
             room = WIDTH - 2 * MARGIN - _width(name, 14) - 16
-            self._text(MARGIN + _width(name, 14) + 16, next(iter(wrap(file.reason, room, 1)), ""), 14, ACCENT)
+            self._text(MARGIN + _width(name, 14) + 16, next(iter(wrap(file.reason, room, 1, 14)), ""), 14, ACCENT)
             self.y += 21
         if len(files) > LISTED:
             self.note(f"… and {len(files) - LISTED} more; manifest.json lists them all.")
@@ -179,7 +171,8 @@ FALLBACKS = (
 
 def wrap(text: str, width: int, lines: int, size: int = 13) -> list[str]:
     """Text cut into `lines` lines at most, each of `width` pixels at most, at spaces if any; … where it goes on."""
-    text = " ".join(text[: 100 * lines].split()) + ("…" if len(text) > 100 * lines else "")
+    most = lines * width // 2  # no letter is narrower than two pixels
+    text = " ".join(text[:most].split()) + ("…" if len(text) > most else "")
     cut: list[str] = []
     while text:
         count = _fitting(text, width, size)

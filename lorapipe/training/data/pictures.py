@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"})
+OTHER_SUFFIXES = frozenset({".heic", ".heif", ".jxl", ".tif", ".tiff", ".psd", ".svg", ".jp2", ".dng", ".cr2", ".nef"})
+"""Of pictures that are not read: their owner should be told, not left to wonder."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
 """Pillow's readers that are let near a user's file. JPEG's also reads MPO, a phone's JPEG with a second one inside."""
 
@@ -134,7 +136,7 @@ def _guarded(data: bytes, use: Any) -> Any:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return use(image)
     except PIL.UnidentifiedImageError:
-        raise Unreadable(f"not a picture{_really(data)}") from None
+        raise Unreadable(_what_instead(data)) from None
     except PIL.Image.DecompressionBombError:
         raise Unreadable("more than 178 megapixels") from None
     except MemoryError:
@@ -157,21 +159,16 @@ def _import_readers() -> None:
     )
 
 
-def _really(data: bytes) -> str:
-    """What a file that pretends to be a picture is, for the reason."""
-    heads = {
-        b"ftypheic": "HEIC",
-        b"ftypheix": "HEIC",
-        b"ftypmif1": "HEIF",
-        b"\xff\x0a": "JPEG XL",
-        b"\0\0\0\x0cJXL": "JPEG XL",
-    }
-    for head, name in heads.items():
-        if data.startswith(head) or data[4:12] == head:
-            return f" that can be read: it is {name}; save it as PNG or JPEG"
+def _what_instead(data: bytes) -> str:
+    """The reason for a file that no reader takes for its own."""
+    if data[4:12] in (b"ftypavif", b"ftypavis") or data[:4] == b"RIFF" or data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "damaged or breaks off"
+    for head, name in ((b"ftyphei", "HEIC"), (b"ftypmif1", "HEIF"), (b"JXL ", "JPEG XL")):
+        if data[4:12].startswith(head):
+            return f"not a picture that can be read, but {name}; save it as PNG or JPEG"
     if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return ", but a web page"
-    return ", but text" if _is_text(data[:1000]) else ""
+        return "not a picture, but a web page"
+    return "not a picture, but text" if _is_text(data[:1000]) else "not a picture"
 
 
 def _is_text(head: bytes) -> bool:
@@ -224,7 +221,7 @@ def _orientation(image: Image) -> int:
 
 
 def _plain_mode(image: Image, background: Colour) -> Image:
-    """RGB or CMYK, whatever the file's mode, transparency laid on the background."""
+    """RGB, CMYK or L, which colour profiles may be for, whatever the file's mode; transparency shows the background."""
     import PIL.Image
 
     if image.mode.startswith("I"):
@@ -232,7 +229,7 @@ def _plain_mode(image: Image, background: Colour) -> Image:
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
         return PIL.Image.alpha_composite(PIL.Image.new("RGBA", over.size, (*background.rgb, 255)), over).convert("RGB")
-    return image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
+    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
 
 
 def _from_16_bits(image: Image) -> Image:

@@ -18,7 +18,7 @@ from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.duplicates import GLANCE, signature
 from lorapipe.training.data.manifest import LeftOut
-from lorapipe.training.data.pictures import RECIPE, SUFFIXES, Colour, Unreadable, glance
+from lorapipe.training.data.pictures import OTHER_SUFFIXES, RECIPE, SUFFIXES, Colour, Unreadable, glance
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,15 @@ class Look:
 def find(root: Path) -> list[PurePosixPath]:
     """Every file below a folder, relative and sorted; nothing hidden (`.git`, `._photo.jpg`), no `__MACOSX`.
 
-    Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there.
+    Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there. Links into
+    lorapipe's own store (`outputs/dataset`) are not: its contact sheets are no pictures of the user's.
     """
     found: list[PurePosixPath] = []
     entered: set[Path] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = Path(folder).resolve()
-        if real in entered:
+        into_store = folder != str(root) and Path(folder).is_symlink() and ".lorapipe" in real.parts
+        if real in entered or into_store:
             folders.clear()
             continue
         entered.add(real)
@@ -55,8 +57,8 @@ def _wanted(name: str) -> bool:
 
 
 def pictures_among(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """The files that call themselves pictures."""
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
+    """The files that call themselves pictures, those of kinds that are not read too."""
+    return [file for file in files if file.suffix.lower() in SUFFIXES | OTHER_SUFFIXES]
 
 
 def examine(
@@ -68,6 +70,8 @@ def examine(
 
 def _examine(root: Path, path: PurePosixPath, cache: Cache, background: Colour) -> Look | LeftOut:
     name = str(path)
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return LeftOut(name, "unreadable", f"{path.suffix.lower()} files are not read; save it as png or jpg")
     try:
         name.encode("utf-8")
         data = (root / path).read_bytes()

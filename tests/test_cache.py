@@ -1,0 +1,167 @@
+"""The cache gives back what was put in, or nothing: never something else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from photographs import AveragingModel
+
+from lorapipe.errors import LorapipeError
+from lorapipe.training.data.cache import Cache, key_of
+from lorapipe.training.data.encode import encode_captions, encoder_digest, load_conditions, text_parts
+
+KEY = key_of("a", 1)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "cache")
+
+
+def test_tensors_come_back_bit_for_bit(cache):
+    tensors = {"a": torch.randn(4, 8, 8), "b": torch.randn(3, dtype=torch.float64).to(torch.bfloat16)}
+    cache.keep_tensors("latents", KEY, tensors)
+    found = cache.tensors("latents", KEY)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype for name in found)
+
+
+def test_the_same_tensors_make_the_same_file(cache, tmp_path):
+    other = Cache(tmp_path / "other")
+    for place in (cache, other):
+        place.keep_tensors("latents", KEY, {"b": torch.ones(2), "a": torch.zeros(2)})
+    assert cache.path("latents", KEY).read_bytes() == other.path("latents", KEY).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "zeros", "empty", "text", "no checksum"])
+def test_a_damaged_entry_is_no_entry(cache, damage):
+    from safetensors.torch import save
+
+    cache.keep_tensors("latents", KEY, {"latents": torch.randn(4, 8, 8)})
+    path = cache.path("latents", KEY)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    replacement = {
+        "cut": data[:-7],
+        "flip": data,
+        "zeros": bytes(len(data)),
+        "empty": b"",
+        "text": b"lorem ipsum dolor sit amet",
+        "no checksum": save({"latents": torch.zeros(1)}),
+    }[damage]
+    path.write_bytes(replacement)
+    assert cache.tensors("latents", KEY) is None
+    cache.keep_tensors("latents", KEY, {"latents": torch.ones(1)})
+    assert torch.equal(cache.tensors("latents", KEY)["latents"], torch.ones(1))
+
+
+def test_a_damaged_record_is_no_record(cache):
+    assert cache.record("glances", KEY) is None
+    cache.keep_record("glances", KEY, {"size": [3, 4]})
+    assert cache.record("glances", KEY) == {"size": [3, 4]}
+    cache.path("glances", KEY).write_bytes(b'{"size": [3')
+    assert cache.record("glances", KEY) is None
+
+
+WRITER = """
+import sys, torch
+from lorapipe.training.data.cache import Cache
+cache = Cache(__import__("pathlib").Path(sys.argv[1]))
+for turn in range(200):
+    cache.keep_tensors("latents", "ab" * 32, {"latents": torch.full((4, 32, 32), float(turn % 3))})
+    found = cache.tensors("latents", "ab" * 32)
+    assert found is not None and found["latents"].unique().numel() == 1
+"""
+
+
+def test_two_processes_may_write_and_read_the_same_entry(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    writers = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+# --------------------------------------------------------------------------------------------------------- encoders
+
+
+@dataclass
+class Loads:
+    """A base whose loads are counted."""
+
+    checkpoint: SimpleNamespace
+    model: AveragingModel
+    count: int = 0
+
+    def load(self) -> AveragingModel:
+        self.count += 1
+        return self.model
+
+
+@pytest.fixture
+def base(tmp_path):
+    file = tmp_path / "base.safetensors"
+    file.write_bytes(b"weights")
+    return Loads(SimpleNamespace(path=file), AveragingModel())
+
+
+def test_an_encoder_is_hashed_once_for_each_checkpoint(base, cache):
+    first = encoder_digest(base, ["vae"], "fp32", cache, base.load)
+    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) == first
+    assert base.count == 1
+
+
+def test_another_file_with_the_same_encoder_has_its_digest_and_other_weights_have_not(base, cache):
+    first = encoder_digest(base, ["vae"], "fp32", cache, base.load)
+    base.checkpoint.path.write_bytes(b"weights of a merge")
+    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) == first
+    base.checkpoint.path.write_bytes(b"another vae altogether")
+    base.model.vae.scale.data[2] += 1e-6
+    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) != first
+    assert base.count == 3
+
+
+def test_a_folder_with_another_vocabulary_has_another_text_encoder(base, cache, tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "tokenizer").mkdir(parents=True)
+    base.checkpoint.path = folder
+    digests = []
+    for vocabulary in ("{}", '{"a": 1}'):
+        (folder / "tokenizer/vocab.json").write_text(vocabulary)
+        digests.append(encoder_digest(base, ["text_encoder"], "fp32", cache, base.load))
+    assert digests[0] != digests[1]
+
+
+# --------------------------------------------------------------------------------------------------------- captions
+
+
+def test_only_new_captions_are_encoded_and_each_as_if_alone(cache):
+    model = AveragingModel()
+    assert text_parts(model) == ("text_encoder",)
+    assert list(encode_captions(["a cat", "a dog", "a cat", ""], model, "e", cache)) == ["a cat", "a dog", ""]
+    assert list(encode_captions(["a cat", "a bird"], model, "e", cache)) == ["a bird"]
+    assert model.captions == ["a cat", "a dog", "", "a bird"]
+    batch = load_conditions(["a bird", "a cat"], "e", cache)
+    assert torch.equal(batch["hidden"], model.encode_text(["a bird", "a cat"])["hidden"])
+
+
+@pytest.mark.parametrize("other", [{"max_tokens": 150}, {"clip_skip": 2}])
+def test_other_settings_and_encoders_are_other_entries(cache, other):
+    model = AveragingModel()
+    list(encode_captions(["a cat"], model, "e", cache))
+    assert list(encode_captions(["a cat"], model, "e", cache, **other)) == ["a cat"]
+    assert list(encode_captions(["a cat"], model, "f", cache)) == ["a cat"]
+    found = load_conditions(["a cat"], "e", cache, **other)["hidden"]
+    assert torch.equal(found, model.encode_text(["a cat"], **other)["hidden"])
+
+
+def test_a_lost_entry_is_said_so(cache):
+    with pytest.raises(LorapipeError, match=r"lost.*'a cat'.*run the same command again"):
+        load_conditions(["a cat"], "e", cache)

@@ -1,0 +1,185 @@
+"""What is chosen from a folder, and how it is written down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+
+import pytest
+from photographs import encoded, photograph
+from PIL import Image
+
+from lorapipe.errors import InputError
+from lorapipe.training.data.buckets import Buckets
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.captions import CaptionFiles
+from lorapipe.training.data.duplicates import near_duplicates, signature
+from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
+from lorapipe.training.data.pictures import WHITE, Colour, quiet
+from lorapipe.training.data.scan import Look, examine, find, pictures_among
+from lorapipe.training.data.selection import Rules, select
+
+RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
+
+
+def chosen(root, rules=RULES) -> Manifest:
+    files = find(root)
+    with quiet():
+        looks = list(examine(root, pictures_among(files), Cache(root / ".cache"), WHITE))
+    return select(looks, CaptionFiles(root, files, [".txt"]), rules)[0]
+
+
+def looks(count: int) -> list[Look]:
+    """Pictures that are all different: one cell of the signature each."""
+    return [
+        Look(f"{i:03}.png", f"digest {i}", (512, 512), bytes(255 * (j in (i, 2 * i + 100)) for j in range(768)))
+        for i in range(count)
+    ]
+
+
+def select_from(pictures, rules=RULES, root=PurePosixPath()) -> Manifest:
+    return select(pictures, CaptionFiles(root, [], [".txt"]), rules)[0]
+
+
+MANIFEST = Manifest(
+    resolution=(512, 768),
+    background=Colour((1, 2, 3)),
+    pictures=(
+        Picture("10_고양이/🐈.png", "ab" * 32, (900, 800), (576, 448), (576, 512), (0, 32), 10, 'a "cat"', "folder"),
+        Picture("z.png", "cd" * 32, (512, 512), (512, 512), (512, 512), (0, 0), 1, "", "none", True, "ef" * 32),
+    ),
+    left_out=(LeftOut("bad.png", "unreadable", "the file is empty"),),
+)
+
+
+def test_a_manifest_comes_back_as_it_was(tmp_path):
+    MANIFEST.save(tmp_path / "manifest.json")
+    assert Manifest.load(tmp_path / "manifest.json") == MANIFEST
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_manifest_is_plain_json_with_totals(tmp_path):
+    MANIFEST.save(tmp_path / "manifest.json")
+    text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
+    body = json.loads(text)
+    assert body["totals"] == {"training": 1, "held_out": 1, "left_out": 1, "pictures_per_epoch": 10}
+    assert body["buckets"] == {"576x448": 1}
+    assert "🐈" in text and len(text.splitlines()) < 16  # a person can read it: a line for each picture
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 99}', '{"version": 1, "resolution": 3}'])
+def test_what_is_no_manifest_is_refused_plainly(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="not a manifest"):
+        Manifest.load(tmp_path / "manifest.json")
+
+
+def test_held_out_pictures_are_chosen_by_their_content():
+    ten = select_from(looks(40))
+    names = {p.path for p in ten.held_out}
+    assert len(names) == 4
+    renamed = [Look(f"renamed {look.path}", look.digest, look.size, look.signature) for look in looks(40)]
+    assert {p.path for p in select_from(renamed).held_out} == {f"renamed {name}" for name in names}
+    more = {p.path for p in select_from(looks(41)).held_out}
+    assert len(names & more) >= 3
+
+
+@pytest.mark.parametrize(("count", "share", "expected"), [(9, 0.1, 0), (10, 0.1, 1), (14, 0.1, 1), (40, 0, 0), (20, 0.5, 10)])
+def test_how_many_are_held_out(count, share, expected):
+    rules = Rules(RULES.buckets, 64, 10, share, 1, "", WHITE)
+    manifest = select_from(looks(count), rules)
+    assert len(manifest.held_out) == expected and len(manifest.training) == count - expected
+
+
+def test_repeats_are_the_folders_or_the_knobs():
+    one, two, three = looks(3)
+    pictures = [
+        Look("7_cat/a.png", one.digest, one.size, one.signature),
+        Look("0_bad/a.png", two.digest, two.size, two.signature),
+        Look("plain/a.png", three.digest, three.size, three.signature),
+    ]
+    manifest = select_from(pictures, Rules(RULES.buckets, 64, 10, 0.1, 3, "thing", WHITE))
+    assert [(p.path, p.repeats, p.caption) for p in manifest.pictures] == [
+        ("7_cat/a.png", 7, "cat"),
+        ("plain/a.png", 3, "thing"),
+    ]
+    assert manifest.pictures_per_epoch == 10
+    assert manifest.left_out == (LeftOut("0_bad/a.png", "no repeats", "its folder's name asks for 0 repeats"),)
+
+
+def test_tiny_and_hair_thin_pictures_are_left_out():
+    one, two = looks(2)
+    thin = Rules(Buckets((512, 512), 256, 1024, 64, no_upscale=True), 16, 10, 0.1, 1, "", WHITE)
+    tiny = Look("tiny.png", one.digest, (15, 900), one.signature)
+    hair = Look("hair.png", two.digest, (20, 900), two.signature)
+    kinds = {file.path: file.kind for file in select_from([tiny, hair], thin).left_out}
+    assert kinds == {"tiny.png": "tiny", "hair.png": "no bucket"}
+
+
+# ------------------------------------------------------------------------------------------------------- duplicates
+
+
+def test_of_copies_the_one_with_a_caption_stays_then_the_largest(tmp_path):
+    cat = photograph("chelsea")
+    (tmp_path / "a.png").write_bytes(encoded(cat, "PNG"))
+    (tmp_path / "b.png").write_bytes(encoded(cat, "PNG"))
+    (tmp_path / "b.txt").write_text("captioned")
+    (tmp_path / "c.jpg").write_bytes(encoded(cat.resize((902, 600)), "JPEG", quality=80))
+    manifest = chosen(tmp_path)
+    assert [p.path for p in manifest.pictures] == ["b.png"]
+    assert {(f.path, f.reason) for f in manifest.left_out} == {
+        ("a.png", "the same file as b.png"),
+        ("c.jpg", "the same picture as b.png"),
+    }
+    (tmp_path / "b.txt").unlink()
+    assert [p.path for p in chosen(tmp_path).pictures] == ["c.jpg"]
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "motorcycle_left", "hubble_deep_field"])
+def test_a_photograph_saved_anew_is_the_same_and_a_shifted_one_is_not(name):
+    photo = photograph(name)
+    half = photo.resize((photo.width // 2, photo.height // 2))
+    shifted = photo.crop((photo.width // 20, 0, photo.width, photo.height - photo.height // 20))
+    sizes = [photo.size, half.size, shifted.size]
+    assert near_duplicates([signature(image) for image in (photo, half, shifted)], sizes, 10) == {1: 0}
+
+
+def test_drawings_that_differ_in_one_eye_are_two():
+    from PIL import ImageDraw
+
+    open_eyes = Image.new("RGB", (256, 256), "#e8e0d0")
+    pen = ImageDraw.Draw(open_eyes)
+    pen.ellipse((60, 60, 200, 220), fill="#d04040")
+    pen.ellipse((95, 110, 109, 124), fill="black")
+    wink = open_eyes.copy()
+    ImageDraw.Draw(wink).ellipse((95, 110, 109, 124), fill="#d04040")
+    assert near_duplicates([signature(open_eyes), signature(wink)], [(256, 256)] * 2, 10) == {}
+
+
+def test_tolerance_zero_compares_no_pictures_and_another_shape_is_another_picture():
+    flat = signature(Image.new("RGB", (64, 64), "red"))
+    assert near_duplicates([flat, flat], [(64, 64), (64, 64)], 0) == {}
+    assert near_duplicates([flat, flat], [(64, 64), (64, 96)], 10) == {}
+    assert near_duplicates([flat] * 3, [(64, 64)] * 3, 10) == {1: 0, 2: 0}
+
+
+# ------------------------------------------------------------------------------------------------------------- scan
+
+
+def test_hidden_files_links_in_a_circle_and_own_results_are_not_entered(tmp_path):
+    photo = encoded(photograph("chelsea"), "PNG")
+    for name in ("a.PNG", ".b.png", "sub/._c.png", "__MACOSX/d.png", ".git/e.png", "sub/f.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo)
+    store = tmp_path / ".lorapipe/store/k/out"
+    store.mkdir(parents=True)
+    (store / "contact_sheet.jpg").write_bytes(photo)
+    (tmp_path / "sub/up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "outputs").symlink_to(store, target_is_directory=True)
+    assert list(map(str, find(tmp_path))) == ["a.PNG", "sub/f.webp"]
+
+
+def test_kinds_that_are_not_read_are_reported(tmp_path):
+    (tmp_path / "phone.HEIC").write_bytes(b"whatever")
+    (left,) = chosen(tmp_path).left_out
+    assert left.path == "phone.HEIC" and "save it as png" in left.reason
