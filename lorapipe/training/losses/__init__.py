@@ -1,9 +1,9 @@
 """Losses: how far a prediction is from its target.
 
-A loss is a spec with one pure function over tensors; weighting by timestep (min-SNR …) and by picture comes after it, in
-`lorapipe.training.noise` and the loop.
+A loss is a spec with one pure function over tensors. The loop takes the mean over each sample's elements and then weighs
+the samples (`lorapipe.training.noise.min_snr_weight`), in that order, as kohya's sd-scripts does.
 
-To add one, create a file here.
+To add one, create a file here; import torch inside `__call__`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss(Spec, contract="type"):
-    """The distance between prediction and target."""
+    """The distance between prediction and target: 0 where they are equal, never negative."""
 
     @abstractmethod
     def __call__(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Elementwise loss of two (B, C, h, w) tensors, in float32, not reduced."""
+        """Elementwise loss of two (B, C, h, w) tensors of any floating type, in float32, not reduced."""

@@ -20,4 +20,4 @@ class Scheduler(Spec, contract="type"):
 
     @abstractmethod
     def factor(self, step: int, total: int) -> float:
-        """The factor on the learning rate for update `step` (0 … total − 1)."""
+        """The factor, 0 … 1, on the learning rate for update `step` (0 … total − 1); never 0 throughout."""

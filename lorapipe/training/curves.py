@@ -1,0 +1,101 @@
+"""The figures of a training by step: `metrics.jsonl` for programs, TensorBoard's files for people.
+
+Losses are read from the device a few times a second, many at once: reading each would make the device wait for us.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorapipe.errors import LorapipeError
+
+PATIENCE = 3
+"""Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The figures after update `step`, from 1: `loss`, `lr/unet`, `d` …"""
+
+    step: int
+    values: dict[str, float]
+
+    def line(self) -> str:
+        """As a line of `metrics.jsonl`; JSON has no NaN, so what is no number is null."""
+        values = {name: value if math.isfinite(value) else None for name, value in self.values.items()}
+        return json.dumps({"step": self.step, **values}) + "\n"
+
+
+@dataclass
+class Curves:
+    """Writes the figures of steps into a folder: `metrics.jsonl` and `tensorboard/`."""
+
+    folder: Path
+    waiting: list[tuple[int, Mapping[str, float | torch.Tensor]]] = field(default_factory=list)
+    bad: int = 0
+    board: Any = None
+
+    def begin(self, step: int) -> None:
+        """Forget whatever was written of steps after `step`: they will be made again."""
+        from tensorboardX import SummaryWriter
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = [point.line() for point in read(self.path) if point.step <= step]
+        aside = self.path.with_suffix(".part")
+        aside.write_text("".join(kept), encoding="utf-8", newline="\n")
+        aside.replace(self.path)
+        if step == 0:
+            shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
+        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    @property
+    def path(self) -> Path:
+        """A JSON line for each step."""
+        return self.folder / "metrics.jsonl"
+
+    def add(self, step: int, values: Mapping[str, float | torch.Tensor]) -> None:
+        """Note the figures of a step; tensors are read when they are written."""
+        self.waiting.append((step, values))
+
+    def write(self) -> list[Point]:
+        """Write what is waiting, and return it. LorapipeError where the loss has ceased to be a number."""
+        points = [Point(step, {name: float(v) for name, v in values.items()}) for step, values in self.waiting]
+        self.waiting.clear()
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.writelines(point.line() for point in points)
+        for point in points:
+            for name, value in point.values.items():
+                self.board.add_scalar(name, value, point.step)
+            self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
+            if self.bad >= PATIENCE:
+                raise LorapipeError(
+                    f"the loss has not been a number since step {point.step - PATIENCE + 1}: the training has blown up.",
+                    cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
+                )
+        self.board.flush()
+        return points
+
+    def close(self) -> None:
+        """Let TensorBoard's file go."""
+        if self.board is not None:
+            self.board.close()
+
+
+def read(path: Path) -> Iterator[Point]:
+    """The figures in a `metrics.jsonl`, as far as they are whole: a killed program leaves half a line."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            yield Point(values.pop("step"), {n: math.nan if v is None else v for n, v in values.items()})
+        except (ValueError, KeyError, AttributeError):
+            return

@@ -1,0 +1,56 @@
+"""The loop's updates, made ready while the one before is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+import torch
+
+from lorapipe.spec import Duration
+from lorapipe.training.data.ahead import ahead
+from lorapipe.training.data.batches import Batch, Batches
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.loop import MicroBatch, Update
+
+Fetch = Callable[[], Mapping[str, torch.Tensor]]
+
+
+class Feed:
+    """`batches` read from the cache, `accumulation` of them to an update.
+
+    `condition` gives, for a batch, what fetches its encoded captions; it is asked in another thread, ahead of time, the
+    fetcher in the loop's own when the captions are needed.
+    """
+
+    def __init__(
+        self, batches: Batches, cache: Cache, condition: Callable[[Batch], Fetch], accumulation: int = 1
+    ) -> None:
+        self.batches = batches
+        self.cache = cache
+        self.condition = condition
+        self.accumulation = accumulation
+
+    @property
+    def per_epoch(self) -> float:
+        """Updates in an epoch."""
+        return self.batches.per_epoch / self.accumulation
+
+    def total(self, duration: Duration) -> int:
+        """Updates in a training of this length."""
+        return duration.count if duration.unit == "steps" else math.ceil(duration.count * self.per_epoch)
+
+    def epoch(self, step: int) -> int:
+        """The epoch, from 1, that update `step`, from 1, ends in."""
+        return self.batches.epoch(step * self.accumulation - 1) + 1
+
+    def updates(self, done: int, total: int) -> Iterator[Update]:
+        """The updates after the first `done`, up to `total`."""
+        loaded = ahead(self._load, range(done * self.accumulation, total * self.accumulation), threads=1)
+        for step in range(done, total):
+            yield Update(step, list(islice(loaded, self.accumulation)))
+
+    def _load(self, index: int) -> MicroBatch:
+        batch = self.batches.load(index, self.cache)
+        return MicroBatch(batch.latents, self.condition(batch))

@@ -1,0 +1,134 @@
+"""The training loop: a generator that yields a `Step` for each update and knows nothing else.
+
+Everything arrives as an argument; nothing is called back. Checkpoints, curves, previews, progress and interruption are
+consumers of what it yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from lorapipe.training import noise
+
+
+class Model(Protocol):
+    """What is used of a family's `Model`."""
+
+    device: torch.device
+    dtype: torch.dtype
+    prediction: noise.Prediction
+    alphas_cumprod: torch.Tensor
+
+    def predict(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What goes through the network at once: clean latents (B, C, h, w), and what encodes or fetches their captions."""
+
+    latents: torch.Tensor
+    condition: Callable[[], Mapping[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step to be made: update `step`, from 0, over the samples of all its batches."""
+
+    step: int
+    batches: Sequence[MicroBatch]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step that was made. `step` counts from 1; `loss` stays on the device until someone needs its value."""
+
+    step: int
+    loss: torch.Tensor
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: the weighted loss of predictions at random timesteps."""
+
+    model: Model
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    min_snr_gamma: float
+    seed: int
+
+    def __call__(
+        self, step: int, samples: range, clean: torch.Tensor, condition: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The weighted loss of each sample, (B,), for these samples of update `step`."""
+        model, schedule = self.model, self.model.alphas_cumprod
+        drawn, timesteps = noise.draw(self.seed, step, samples, clean.shape[1:], len(schedule))
+        clean, drawn, timesteps = (tensor.to(model.device) for tensor in (clean, drawn, timesteps))
+        condition = {name: tensor.to(model.device) for name, tensor in condition.items()}
+        noisy = noise.diffuse(clean, drawn, timesteps, schedule)
+        prediction = model.predict(noisy, timesteps, condition)
+        target = noise.target(model.prediction, clean, drawn, timesteps, schedule)
+        weight = noise.min_snr_weight(model.prediction, timesteps, schedule, self.min_snr_gamma)
+        return self.loss(prediction.float(), target).flatten(1).mean(1) * weight
+
+
+def train(
+    updates: Iterable[Update],
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    factor: Callable[[int], float],
+    *,
+    max_grad_norm: float = 0.0,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Iterator[Step]:
+    """Make the updates, one for each `next`.
+
+    `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
+    batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
+    fp16, and an update whose gradients overflowed is left out.
+    """
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    for update in updates:
+        rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
+        for group in optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        loss = _accumulate(update, objective, scaler)
+        scaler.unscale_(optimizer)
+        if max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=False)  # gradients may be windows into one tensor
+        yield Step(update.step + 1, loss, rates)
+
+
+def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScaler) -> torch.Tensor:
+    """Add up the gradients of an update's mean loss over all its samples, batch by batch; return that loss."""
+    _seed(objective.model.device, noise.seed_of("modules", objective.seed, update.step))
+    count = sum(len(batch.latents) for batch in update.batches)
+    total = torch.zeros((), device=objective.model.device)
+    done = 0
+    for batch in update.batches:
+        samples = range(done, done + len(batch.latents))
+        loss = objective(update.step, samples, batch.latents, batch.condition()).sum() / count
+        scaler.scale(loss).backward()
+        total += loss.detach()
+        done = samples.stop
+    return total
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Fix what modules draw for themselves, such as dropout. (`torch.manual_seed` takes 0.24 ms, this 0.01.)"""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

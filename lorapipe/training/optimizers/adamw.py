@@ -1,0 +1,33 @@
+"""AdamW in 32 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.spec import param
+from lorapipe.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay  (Loshchilov & Hutter 2017, arXiv:1711.05101). Well tested; needs a good rate."""
+
+    weight_decay: float = param(
+        0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1
+    )
+    beta1: float = param(0.9, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
+    beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)
+    eps: float = param(1e-8, "keeps the division by the root of the mean square finite; rarely changed", gt=0)
+
+    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+        """See `Optimizer.build`."""
+        import torch
+
+        betas = (self.beta1, self.beta2)
+        # fused: one pass over the memory instead of one for each operation
+        return torch.optim.AdamW(groups, betas=betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)

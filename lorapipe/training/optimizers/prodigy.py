@@ -1,0 +1,65 @@
+"""Prodigy: Adam that finds its own rate."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lorapipe.spec import param
+from lorapipe.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Prodigy(Optimizer):
+    """Adam whose rate is d, an estimate of how far there is to go  (Mishchenko & Defazio 2023, arXiv:2306.06101).
+
+    Give rates of 1.0 and a constant scheduler; it starts at d0 and works its way up within the first hundred steps or
+    so. Needs twice AdamW's memory for its state. Arguments are the training guide's (§5), not the library's.
+    """
+
+    adaptive: ClassVar[bool] = True
+    one_rate: ClassVar[bool] = True
+
+    d_coef: float = param(
+        2.0, "factor on the estimate d: the one to change. 0.5–2 is usual, up to 10 for LoKr or rank ≤ 8", gt=0, le=100
+    )
+    weight_decay: float = param(0.01, "pull of the weights towards zero, as a share of the rate", ge=0, le=1)
+    decouple: bool = param(True, "weight decay as in AdamW (true), or as a part of the gradient (false)")
+    use_bias_correction: bool = param(True, "Adam's correction of its young means; also slows the first steps")
+    safeguard_warmup: bool = param(
+        False, "keep the rate out of d's estimate; true only with a scheduler that warms up, whose small rates mislead it"
+    )
+    beta1: float = param(0.9, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
+    beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)
+    d0: float = param(1e-6, "where d starts; rarely changed", gt=0, le=1)
+    growth_rate: float | None = param(
+        None, "most that d may grow by in a step, as a factor: 1.02 is a slow start; empty: no limit", gt=1
+    )
+
+    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+        """See `Optimizer.build`."""
+        from prodigyopt import Prodigy as Implementation
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints that decay is decoupled
+            return Implementation(
+                groups,
+                betas=(self.beta1, self.beta2),
+                weight_decay=self.weight_decay,
+                decouple=self.decouple,
+                use_bias_correction=self.use_bias_correction,
+                safeguard_warmup=self.safeguard_warmup,
+                d0=self.d0,
+                d_coef=self.d_coef,
+                growth_rate=float("inf") if self.growth_rate is None else self.growth_rate,
+            )
+
+    def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
+        """d, and d × lr: the rate that AdamW would be given for steps like these."""
+        group = max(optimizer.param_groups, key=lambda group: group["lr"])
+        return {"d": group["d"], "d*lr": group["d"] * group["lr"]}

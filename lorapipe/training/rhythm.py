@@ -1,0 +1,54 @@
+"""How often: `10` times, `every 100 steps`, `every 2 epochs`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lorapipe.spec import Value
+from lorapipe.spec.values import Duration
+
+
+@dataclass(frozen=True)
+class Rhythm(Value):
+    """So many times, evenly over a training, or every so many steps or epochs. Its end is always one of them."""
+
+    count: int
+    unit: Literal["times", "steps", "epochs"] = "times"
+
+    @classmethod
+    def parse(cls, value: object, folder: Path) -> Self:
+        """See `Value.parse`: a bare number is how many times; with a unit it is a distance."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError(f"{value} times is never; the least is 1.")
+            return cls(value)
+        try:
+            if not isinstance(value, str):
+                raise ValueError
+            every = Duration.parse(value.strip().removeprefix("every "), folder)
+        except ValueError:
+            hint = "write 10 for ten times in all, or 'every 100 steps', or 'every 2 epochs'."
+            raise ValueError(f"{value!r} does not say how often; {hint}") from None
+        return cls(every.count, every.unit)
+
+    def plain(self) -> int | str:
+        """See `Value.plain`."""
+        return self.count if self.unit == "times" else f"every {self.count} {self.unit}"
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """See `Value.schema`."""
+        text = {"type": "string", "pattern": r"^\s*(every )?\s*[0-9]+\s*(step|epoch)s?\s*$"}
+        return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
+
+    def steps(self, total: int, per_epoch: float) -> frozenset[int]:
+        """The steps, from 1, after which it is time, of `total`; an epoch is `per_epoch` steps long."""
+        if self.unit == "times":
+            count = min(self.count, total)
+            return frozenset(round(total * place / count) for place in range(1, count + 1))
+        distance = self.count * (per_epoch if self.unit == "epochs" else 1)
+        marks = (math.ceil(distance * place) for place in range(1, math.ceil(total / distance) + 1))
+        return frozenset(mark for mark in marks if mark <= total) | {total}

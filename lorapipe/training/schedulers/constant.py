@@ -1,0 +1,16 @@
+"""The same rate throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorapipe.training.schedulers import Scheduler
+
+
+@dataclass(frozen=True)
+class Constant(Scheduler):
+    """The rate as given, from first to last. What adaptive optimizers expect: they find their own step size."""
+
+    def factor(self, step: int, total: int) -> float:
+        """See `Scheduler.factor`."""
+        return 1.0

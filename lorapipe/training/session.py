@@ -1,0 +1,104 @@
+"""A training under way: what is done with each step that the loop yields.
+
+Figures are told a few times a second, snapshots and previews made when it is time, and the state kept, so that a killed
+program goes on where it was and ends with the same file, bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lorapipe.errors import Interrupted
+from lorapipe.pipeline.events import Event, Log, Metric, Progress
+from lorapipe.training.checkpoint import Checkpoints, Trainable
+from lorapipe.training.curves import Curves, Point
+from lorapipe.training.loop import Step
+from lorapipe.training.pace import Pace
+
+CHECKPOINT_SECONDS = 60.0
+"""The most that a killed training loses, about; snapshots are checkpoints too."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The steps, from 1, after which something is to be made."""
+
+    snapshots: frozenset[int]
+    previews: frozenset[int] = frozenset()
+
+
+@dataclass
+class Session:
+    """The consumer of the loop's steps. `folder` outlives a killed attempt; `total` is the number of the last step.
+
+    `snapshot(step)` and `preview(step)` make their files; `estimates()` are the optimizer's own figures.
+    """
+
+    folder: Path
+    total: int
+    marks: Marks
+    trainable: Trainable
+    estimates: Callable[[], Mapping[str, float | torch.Tensor]]
+    snapshot: Callable[[int], None]
+    preview: Callable[[int], None]
+    emit: Callable[[Event], None]
+    stopping: Callable[[], bool]
+
+    def begin(self) -> int:
+        """Take up where an earlier attempt was: how many steps it had made."""
+        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.curves = Curves(self.folder)
+        done, complaints = self.checkpoints.load(self.trainable)
+        for text in complaints:
+            self.emit(Log(text=text, level="warning"))
+        if done:
+            self.emit(Log(text=f"Goes on after step {done} of {self.total}."))
+        self.curves.begin(done)
+        self.pace = Pace(self.total, done)
+        self.saved = time.monotonic()
+        return done
+
+    def follow(self, steps: Iterator[Step]) -> None:
+        """Take steps until there are no more. `Interrupted` where asked to stop, with everything saved."""
+        try:
+            for step in steps:
+                self._take(step)
+        finally:
+            self.curves.close()
+
+    def _take(self, step: Step) -> None:
+        number, stopping = step.step, self.stopping()
+        rates = {f"lr/{name}": rate for name, rate in step.rates.items()}
+        self.curves.add(number, {"loss": step.loss, **rates, **self.estimates()})
+        marked = number in self.marks.snapshots or number in self.marks.previews
+        if marked or stopping or self.pace.due():
+            self._tell(self.curves.write())
+        if number in self.marks.snapshots:
+            self.snapshot(number)
+        if number in self.marks.previews:
+            self.preview(number)
+        if number in self.marks.snapshots or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            self._save(number)
+        if stopping and number < self.total:
+            raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
+
+    def _save(self, step: int) -> None:
+        self._tell(self.curves.write())  # the curve is never behind the state
+        self.checkpoints.save(step, self.trainable)
+        self.saved = time.monotonic()
+
+    def _tell(self, points: list[Point]) -> None:
+        if not points:
+            return
+        for point in points:
+            self.pace.smooth(point.values["loss"])
+            self.emit(Metric(step=point.step, values=point.values))
+        last = points[-1]
+        self.pace.look(last.step)
+        values = {**last.values, "loss": self.pace.loss, "s/it": self.pace.seconds_per_step}
+        self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))
