@@ -1,0 +1,77 @@
+"""What was measured of a grid: the input of the verdict, as plain numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
+
+from lorapipe.evaluation.cells import Cell
+from lorapipe.evaluation.choice import Probe, Scores, choose, lowest, merit
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a cell's pictures are like, whatever they show: means over its pictures, 0 … 1.
+
+    `saturation` and `contrast` see `metrics`; `diversity` is how different pictures of one prompt are (None with one
+    picture a prompt), `copied` the share closer to a training picture than those are to one another (None: no CLIP).
+    """
+
+    saturation: float
+    contrast: float
+    diversity: float | None = None
+    copied: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured. Nothing in it of the base counts as a cell.
+
+    `scores` is empty where there is no CLIP; `probes` are by step; `broken` are cells with pictures of one colour or of
+    no numbers; `knobs` are the train stage's, as it was run: `steps`, `unet_lr`, `text_encoder_lr` or, where the
+    optimizer finds its rate, `optimizer.d_coef`, and `adapter.rank`; those that it has not are missing.
+    """
+
+    cells: Sequence[Cell]
+    scores: Mapping[Cell, Scores]
+    probe: Probe
+    probes: Mapping[int, Probe]
+    looks: Mapping[Cell, Look] = field(default_factory=dict)
+    base: Look | None = None
+    training: Look | None = None
+    broken: frozenset[Cell] = frozenset()
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def sound(self) -> dict[Cell, Scores]:
+        """The scored cells whose pictures are pictures."""
+        return {
+            cell: each
+            for cell, each in self.scores.items()
+            if cell not in self.broken and math.isfinite(merit(each)) and math.isfinite(fmean(each.likeness))
+        }
+
+    @cached_property
+    def chosen(self) -> Cell:
+        """The cell to use: by its scores, else by the probe at the strength nearest 1."""
+        together = {cell: scores for cell, scores in self.sound.items() if cell.together}
+        if together:
+            return choose(together)
+        usable = [cell for cell in self.cells if cell.together and cell not in self.broken]
+        cells = usable or [cell for cell in self.cells if cell.together]
+        probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
+        step = lowest(probes, self.probe) if probes else cells[-1].step
+        return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
+
+    @property
+    def steps(self) -> list[int]:
+        """The snapshots' steps, in order."""
+        return sorted({cell.step for cell in self.cells})
+
+    def at(self, step: int) -> Scores | None:
+        """The scores of a snapshot at the chosen strength."""
+        chosen = self.chosen
+        return self.sound.get(Cell(step, chosen.strength, chosen.text_encoder))

@@ -1,0 +1,113 @@
+"""What pictures are worth, as figures. Embeddings are unit vectors of a CLIP model, pictures RGB arrays.
+
+Similarity is the cosine (Radford et al. 2021, arXiv:2103.00020). DreamBooth's measures (Ruiz et al. 2023,
+arXiv:2208.12242, §5) are the starting point: CLIP-I, the mean similarity of generated to real pictures of the subject,
+and CLIP-T, that of pictures to their prompts. As bare cosines they mean little: both depend on the CLIP model, CLIP-I on
+how varied the real pictures are, and CLIP-T falls for any subject that the CLIP model has no word for. So
+
+- *likeness* is CLIP-I on a scale from the base's pictures (0) to the real pictures among themselves (1);
+- *following* is not how near a picture is to its prompt but how much nearer than to the *other* prompts, on a scale from
+  chance (0) to the base's pictures (1). What moves a picture towards or away from all prompts alike, such as the subject
+  itself, cancels out; pictures that no longer differ from prompt to prompt get 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""(N, d), each row of length 1."""
+
+DISCERNIBLE = 2.0
+"""A scale must be this many standard errors long to measure with."""
+
+
+def image_similarity(pictures: Vectors, training: Vectors) -> NDArray[np.float32]:
+    """CLIP-I of each picture, (N,): its mean cosine with the training pictures."""
+    return (pictures @ training.T).mean(axis=1)
+
+
+def text_similarity(pictures: Vectors, prompts: Vectors, whose: Sequence[int]) -> NDArray[np.float32]:
+    """CLIP-T of each picture, (N,): its cosine with its own prompt; `whose[n]` is the prompt of picture n."""
+    return (pictures @ prompts.T)[np.arange(len(pictures)), list(whose)]
+
+
+def contrast_to_others(pictures: Vectors, prompts: Vectors, whose: Sequence[int]) -> NDArray[np.float32]:
+    """How much nearer each picture is to its own prompt than to the others on average, (N,); two prompts at least."""
+    own = text_similarity(pictures, prompts, whose)
+    others = ((pictures @ prompts.T).sum(axis=1) - own) / (len(prompts) - 1)
+    return own - others
+
+
+def among(vectors: Vectors) -> float:
+    """Mean cosine of all pairs: how alike pictures are to one another; NaN for fewer than two."""
+    count = len(vectors)
+    if count < 2:
+        return math.nan
+    return float(((vectors @ vectors.T).sum() - count) / (count * (count - 1)))
+
+
+def likeness_scale(base: Vectors, training: Vectors) -> tuple[float, float] | None:
+    """CLIP-I of likeness 0 and of likeness 1; None where the base's pictures cannot be told from the training's."""
+    own = image_similarity(base, training)
+    low, high = float(own.mean()), among(training)
+    error = float(own.std(ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else 0.0
+    return (low, high) if high - low > max(DISCERNIBLE * error, 0.01) else None
+
+
+def following_scale(base: Vectors, prompts: Vectors, whose: Sequence[int]) -> float | None:
+    """The contrast to others that is following 1; None where CLIP cannot tell the base's pictures apart by prompt."""
+    if len(prompts) < 2:
+        return None
+    contrast = contrast_to_others(base, prompts, whose)
+    error = float(contrast.std(ddof=1)) / math.sqrt(len(contrast)) if len(contrast) > 1 else 0.0
+    mean = float(contrast.mean())
+    return mean if mean > max(DISCERNIBLE * error, 1e-3) else None
+
+
+def copied(pictures: Vectors, training: Vectors) -> float:
+    """Share of pictures nearer to a training picture than any two training pictures are to each other."""
+    if len(training) < 3:
+        return 0.0
+    between = training @ training.T
+    np.fill_diagonal(between, -1.0)
+    return float(((pictures @ training.T).max(axis=1) > between.max()).mean())
+
+
+def nearest(pictures: Vectors, training: Vectors) -> list[int]:
+    """For each picture, the training picture that it is most like."""
+    return [int(index) for index in (pictures @ training.T).argmax(axis=1)]
+
+
+def diversity(pictures: Vectors, whose: Sequence[int]) -> float | None:
+    """How different pictures of one prompt are: the mean over prompts of 1 − their mean cosine; None without pairs."""
+    groups = [pictures[[n for n, prompt in enumerate(whose) if prompt == each]] for each in dict.fromkeys(whose)]
+    values = [1 - among(group) for group in groups if len(group) > 1]
+    return float(np.mean(values)) if values else None
+
+
+# ------------------------------------------------------------------------------------------- of the pictures themselves
+
+
+def saturation(picture: Image) -> float:
+    """Mean chroma: the difference of the largest and the smallest channel, 0 (grey) … 1."""
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    return float((pixels.max(axis=2) - pixels.min(axis=2)).mean())
+
+
+def contrast(picture: Image) -> float:
+    """Root-mean-square contrast: the standard deviation of Rec. 601 luma, 0 (even) … 0.5  (Peli 1990)."""
+    return float((np.asarray(picture.convert("L"), dtype=np.float32) / 255).std())
+
+
+def blank(picture: Image) -> bool:
+    """Whether a picture is of one colour: what a sampler makes of numbers that are none."""
+    return all(low == high for low, high in picture.convert("RGB").getextrema())
