@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,13 +107,12 @@ def _run(options: argparse.Namespace) -> int:
     view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
     failures: list[Failed] = []
     with Stop(view) as stop:
-        try:
-            for event in run(pipeline, device=options.device, inline=options.inline, stopping=stop.level):
+        events = run(pipeline, device=options.device, inline=options.inline, stopping=stop.level)
+        with closing(view), closing(events):
+            for event in events:
                 view.show(event)
                 if isinstance(event, Failed):
                     failures.append(event)
-        finally:
-            view.close()
     if failures or stop.level():
         view.note(f"\n{_summary(failures, options)}")
     if stop.level():
@@ -167,7 +167,8 @@ def _plan(options: argparse.Namespace) -> int:
     from lorapipe.terminal import Printer
 
     pipeline = Pipeline.load(options.file, options.set)
-    steps = plan(pipeline, Ledger(pipeline.folder)).steps
+    with closing(Ledger(pipeline.folder)) as ledger:
+        steps = plan(pipeline, ledger).steps
     printer = Printer(sys.stdout)
     width = max(len(step.name) for step in steps)
     for step in steps:

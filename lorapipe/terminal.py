@@ -37,7 +37,7 @@ class Printer:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
         self._table = {} if encoding.startswith("utf") else str.maketrans(ASCII)
         self._encoding = encoding
 

@@ -67,7 +67,7 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     def wait(busy: Busy) -> None:
         if stopping():
             raise Interrupted("Stopped while waiting.")
-        tell(Log(job.name, f"waits for process {busy.holder}, which is still at work here"))
+        tell(Log(job.name, f"waits for process {busy.holder}, which is still at work here", "warning"))
 
     tell = _once(emit)
     with holding(Path(job.locks[0]), wait), holding(Path(job.locks[1]), wait):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,10 @@ class Ledger:
     def records(self) -> Records:
         """The database; where there is no ledger yet, an empty one that is not written."""
         file = self.root / "ledger.db"
-        records = Records(file if self.root.is_dir() else None)
+        try:
+            records = Records(file if self.root.is_dir() else None)
+        except sqlite3.OperationalError as error:
+            raise LorapipeError(f"cannot be opened: {error}.", where=str(file)) from None
         if records.is_new:
             records.rebuild(self.manifests())
         return records
@@ -96,7 +100,8 @@ class Ledger:
     def close(self) -> None:
         """Write what was learnt of files and let go of the database."""
         if "digests" in self.__dict__:
-            self.digests.save()
+            with suppress(sqlite3.OperationalError):  # a ledger that may only be read is read all the same
+                self.digests.save()
         if "records" in self.__dict__:
             self.records.close()
 

@@ -125,6 +125,8 @@ class _Reader:
         return {key: self.read(value_kind, item, limits, (*at, key)) for key, item in plain.items()}
 
     def _value(self, kind: type[Value], plain: Any, limits: Param, at: Address) -> Any:
+        if isinstance(plain, float) and plain.is_integer():
+            plain = int(plain)  # 1e3 is a whole number to its author
         try:
             value = kind.parse(plain, self.folder)
         except ValueError as error:

@@ -22,8 +22,8 @@ class Duration(Value):
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
-            count, unit = int(value), "steps"
+        if isinstance(value, int) and not isinstance(value, bool):
+            count, unit = value, "steps"
         elif isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*(step|epoch)s?", value.strip())):
             count, unit = int(match[1]), f"{match[2]}s"
         else:
@@ -39,7 +39,7 @@ class Duration(Value):
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """See `Value.schema`."""
-        text = {"type": "string", "pattern": r"^\s*[0-9]+\s*(step|epoch)s?\s*$"}
+        text = {"type": "string", "pattern": r"^\s*0*[1-9][0-9]*\s*(step|epoch)s?\s*$"}
         return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
 
     def steps(self, pictures: int, batch: int) -> int:

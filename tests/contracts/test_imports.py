@@ -1,0 +1,131 @@
+"""Who may import whom. Data flows one way; the half that describes and plans never reaches the half that computes.
+
+Read from the source's syntax trees, so that an import inside a function counts, and one for type checkers does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
+CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+LIGHT = ("lorapipe.spec", "lorapipe.errors")
+ENGINE = ("lorapipe.pipeline", "lorapipe.registry", *LIGHT)
+FRONT = ("=lorapipe", "lorapipe.cli", "lorapipe.terminal", "lorapipe.reference")
+
+TABLE: dict[str, tuple[str, ...]] = {
+    "lorapipe.errors": (),
+    "lorapipe.registry": ("lorapipe.errors",),
+    "lorapipe.spec": ("lorapipe.registry", *LIGHT),
+    "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
+    **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
+    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", *LIGHT),
+    "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
+    "lorapipe.training.data": ("lorapipe.training.data", *LIGHT),
+    "lorapipe.training.noise": (),
+    "lorapipe.training.loop": ("lorapipe.training.noise",),
+    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *LIGHT),
+    "lorapipe.formats": ("lorapipe.formats", *LIGHT),
+    "lorapipe.evaluation": (
+        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families", *LIGHT
+    ),
+    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
+    "lorapipe.stages": (
+        "=lorapipe", "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation", *ENGINE
+    ),
+    "lorapipe.__main__": FRONT,
+    "lorapipe.cli": (*FRONT, *ENGINE),
+    "lorapipe.terminal": (*FRONT, *ENGINE),
+    "lorapipe.reference": (*FRONT, *ENGINE),
+    "lorapipe": (),
+}  # fmt: skip
+"""Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
+
+TORCH_FREE = ("errors", "registry", "spec", "pipeline", "cli", "terminal", "reference", "__main__")
+"""The half that may use no package but these."""
+SMALL_PACKAGES = frozenset({"yaml", "rich"})
+SPEC_BEARING = ("lorapipe.stages", "lorapipe.formats", *(contract.removeprefix("=") for contract in CONTRACTS))
+"""Read to draw a menu: at the top only the standard library and ours."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours by its dotted name."""
+    files = sorted((ROOT / "lorapipe").rglob("*.py"))
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    return dict(zip(names, files, strict=True))
+
+
+MODULES = modules()
+
+
+def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
+    """Dotted names that a module imports, except for type checkers alone; with `top`, only when it is loaded."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "imports are absolute"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else node.module for name in inner)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not (top and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            waiting += ast.iter_child_nodes(node)
+
+
+def forbidden(module: str, imported: set[str]) -> set[str]:
+    """What of ours a module may not import."""
+    row = max((name for name in TABLE if module == name or module.startswith(f"{name}.")), key=len)
+    ours = {name for name in imported if name.partition(".")[0] == "lorapipe"}
+    allowed = (*TABLE[row], f"{row}._")  # a registry folder's files may share what is private to it
+    return {name for name in ours if name != module and not any(_within(name, each) for each in allowed)}
+
+
+def _within(name: str, allowed: str) -> bool:
+    if allowed.startswith("="):
+        return name == allowed[1:]
+    return name == allowed or name.startswith(allowed if allowed.endswith("_") else f"{allowed}.")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_import_only_what_they_may(module: str) -> None:
+    assert not forbidden(module, set(imports(ast.parse(MODULES[module].read_text("utf-8")))))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_describing_half_needs_only_small_packages(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    outside = {name.partition(".")[0] for name in imports(tree)} - sys.stdlib_module_names - {"lorapipe"}
+    if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
+        assert outside <= SMALL_PACKAGES
+    if any(module == package or module.startswith(f"{package}.") for package in SPEC_BEARING):
+        at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
+        assert not at_top - sys.stdlib_module_names - {"lorapipe"}
+
+
+def test_every_row_is_about_something() -> None:
+    assert not [row for row in TABLE if row not in MODULES]
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "refused"),
+    [
+        ("lorapipe.cli", "from lorapipe.training.loop import train", True),
+        ("lorapipe.cli", "import lorapipe.formats", True),
+        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
+        ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
+        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),
+    ],
+)
+def test_the_table_is_enforced(module: str, line: str, refused: bool) -> None:
+    assert bool(forbidden(module, set(imports(ast.parse(line))))) == refused

@@ -1,0 +1,66 @@
+"""Describing, planning and reusing never load a package that computes: that is what keeps the command line quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "numpy",
+    "PIL",
+    "safetensors",
+    "rich",
+    "jsonschema",
+)
+PROBE = """
+import sys
+from lorapipe.cli import main
+try:
+    status = main(sys.argv[1:])
+except SystemExit as end:
+    status = end.code
+print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def loaded(*words: str, folder: Path = ROOT) -> set[str]:
+    """The packages that a command has loaded when it is done."""
+    run = subprocess.run(
+        [sys.executable, "-c", PROBE, *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stderr.rpartition("loaded:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["show"],
+        ["show", "stage"],
+        ["show", "stage", "train"],
+        ["show", "adapter", "lora"],
+        ["schema"],
+        ["check", "pipelines/quickstart.yaml"],
+        ["plan", "pipelines/quickstart.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_describe_load_nothing_heavy(words: list[str]) -> None:
+    assert not loaded(*words) & set(HEAVY)
+
+
+def test_a_run_that_reuses_everything_loads_nothing_heavy(project: Path) -> None:
+    loaded("run", "cat.yaml", "--inline", "--quiet", folder=project)
+    assert not loaded("run", "cat.yaml", folder=project) & set(HEAVY)

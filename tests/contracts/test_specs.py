@@ -1,0 +1,183 @@
+"""Every file of every registry keeps the contract of specs; nobody has to write a test for a new knob."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import pytest
+
+from lorapipe.cli import main
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of
+from lorapipe.pipeline.document import open_document
+from lorapipe.spec import Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
+
+ROOT = Path(__file__).parents[2]
+CONTRACTS = contracts()
+SPECS = {f"{kind} {name}": (kind, name) for kind, each in CONTRACTS.items() for name in registry_of(each).names()}
+CLASSES = {label: registry_of(CONTRACTS[kind]).get(name) for label, (kind, name) in SPECS.items()}
+KNOBS = {f"{label}.{knob.name}": knob for label, cls in CLASSES.items() for knob in knobs(cls)}
+
+TRIALS: list[Any] = [
+    None, True, False, -1, 0, 1, 2, 3, 0.5, -0.5, 64, 1e9, 1e30, "", "x", "$stage", "$stage.field", "10 epochs",
+    "0 steps", [], ["x"], [1], [0.5], [[]], {}, {"x": 1}, {"type": "x"}, {"x": "y"}, "constant", "pocket", "true", "1",
+]  # fmt: skip
+"""Values of every shape: for each knob, some are right and some are wrong."""
+
+
+def sample(kind: Any, here: Path) -> Any:
+    """A plain value that is right for a type, where a knob has no default."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return None if type(None) in arguments else sample(arguments[0], here)
+    if origin is Literal:
+        return arguments[0]
+    if origin in (tuple, list):
+        return [sample(arguments[0], here)]
+    if isinstance(kind, type) and issubclass(kind, Spec):
+        if kind.registry is None:
+            return document(kind, here)
+        name = kind.registry.names()[0]
+        return {kind.tag: name, **document(kind.registry.get(name), here)}
+    if isinstance(kind, type) and issubclass(kind, Artifact):
+        return "$stage"
+    if isinstance(kind, type) and issubclass(kind, Source):
+        return str(here)
+    known = {bool: True, int: 1, float: 1.0, str: "x", Path: str(here / "new"), Duration: 10, dict: {}}
+    return known.get(origin or kind, {})
+
+
+def document(cls: type[Spec], here: Path) -> dict[str, Any]:
+    """The shortest right document of a spec."""
+    return {knob.name: sample(knob.type, here) for knob in knobs(cls) if knob.required}
+
+
+def built(label: str, here: Path) -> Spec:
+    """The spec with nothing but its required knobs given."""
+    kind, name = SPECS[label]
+    contract = CONTRACTS[kind]
+    return from_dict(contract, {contract.tag: name, **document(CLASSES[label], here)}, here)
+
+
+def test_there_is_something_to_test() -> None:
+    assert {"stage", "family", "adapter", "optimizer", "scheduler", "loss", "format"} <= set(CONTRACTS)
+
+
+@pytest.mark.parametrize("label", SPECS)
+def test_a_spec_is_a_frozen_dataclass_that_explains_itself(label: str) -> None:
+    cls = CLASSES[label]
+    assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
+    assert cls.__doc__ and not cls.__doc__.startswith(f"{cls.__name__}("), "a sentence on what it is"
+    undeclared = [field.name for field in dataclasses.fields(cls) if "param" not in field.metadata]
+    assert not undeclared, "every field is declared with param()"
+
+
+@pytest.mark.parametrize("label", KNOBS)
+def test_a_knob_says_what_it_is_for(label: str) -> None:
+    knob = KNOBS[label]
+    assert len(knob.param.help) >= 5 and knob.param.help == knob.param.help.strip()
+
+
+@pytest.mark.parametrize("label", SPECS)
+def test_the_defaults_are_right_and_survive_the_document_form(label: str, tmp_path: Path) -> None:
+    spec = built(label, tmp_path)
+    plain = to_dict(spec)
+    assert from_dict(CONTRACTS[SPECS[label][0]], plain, Path("/elsewhere")) == spec
+    assert spec.name == SPECS[label][1]
+
+
+@pytest.mark.parametrize("label", SPECS)
+def test_the_schema_accepts_what_the_program_accepts(label: str, tmp_path: Path) -> None:
+    contract = CONTRACTS[SPECS[label][0]]
+    schema = json_schema(contract)
+    jsonschema.Draft7Validator.check_schema(schema)
+    valid = jsonschema.Draft7Validator(schema).is_valid
+    plain = to_dict(built(label, tmp_path))
+    assert valid(plain)
+    assert not valid({**plain, "no such knob": 1})
+    assert not valid({**plain, contract.tag: "nothing"})
+
+
+@pytest.mark.parametrize("label", KNOBS)
+def test_program_and_schema_agree_on_every_trial(label: str, tmp_path: Path) -> None:
+    knob = KNOBS[label]
+    alone = _alone(knob)
+    valid = jsonschema.Draft7Validator(json_schema(alone)).is_valid
+    trials = [trial for trial in TRIALS if not (_names_a_file(knob.type) and isinstance(trial, str))]
+    taken = {}
+    for index, trial in enumerate(trials):
+        taken[index] = read(alone, {knob.name: trial}, tmp_path).spec is not None
+        a_text_of_its_own = isinstance(trial, str) and _is_value(knob.type)  # a pattern cannot see a range
+        if taken[index] or not a_text_of_its_own:
+            assert taken[index] == valid({knob.name: trial}), f"{knob.name}: {trial!r}"
+    assert not all(taken.values()), "no value at all is refused"
+
+
+def _alone(knob: Knob) -> type[Spec]:
+    """A spec of this one knob."""
+    return dataclasses.make_dataclass("Alone", [(knob.name, knob.type, knob.field)], bases=(Spec,), frozen=True)
+
+
+def _is_value(kind: Any) -> bool:
+    found = [each for each in (kind, *typing.get_args(kind)) if isinstance(each, type)]
+    return any(issubclass(each, Value) and not issubclass(each, Artifact) for each in found)
+
+
+def _names_a_file(kind: Any) -> bool:
+    """Whether existence on disk, which no schema can see, decides."""
+    if isinstance(kind, type) and issubclass(kind, (Source, Spec)):
+        return issubclass(kind, Source)
+    return any(_names_a_file(inner) for inner in typing.get_args(kind))
+
+
+@pytest.mark.parametrize("label", KNOBS)
+def test_a_knob_has_a_type_that_documents_can_hold(label: str) -> None:
+    def known(kind: Any) -> bool:
+        if kind in (bool, int, float, str, Path, type(None), ...):
+            return True
+        if isinstance(kind, type) and issubclass(kind, (Spec, Value)):
+            return True
+        return typing.get_origin(kind) is Literal or all(map(known, typing.get_args(kind) or (object,)))
+
+    assert known(KNOBS[label].type)
+    default = KNOBS[label].default()
+    assert not isinstance(default, Path) or default.is_absolute(), "a default path has no folder to start from"
+
+
+# ------------------------------------------------------------------------------------------- the schema for editors
+
+
+def test_the_committed_schema_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["schema", "--check"]) == 0
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda file: file.name)
+def test_shipped_pipelines_fit_the_schema_and_name_it(file: Path) -> None:
+    jsonschema.Draft7Validator(pipeline_schema()).validate(open_document(file).value)
+    head = file.read_text("utf-8").partition("\n")[0]
+    assert head == "# yaml-language-server: $schema=../schemas/pipeline.schema.json"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": {}},
+        {"stages": {}},
+        {"stages": {"a": {"uses": "nothing"}}},
+        {"stages": {"a": {"uses": "train"}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "steps": "many"}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "adapter": {"type": "lora", "rank": 0}}}},
+        {"stages": {"1": {"uses": "train", "dataset": "$d"}}},
+    ],
+)
+def test_an_editor_underlines_what_the_program_refuses(change: dict[str, Any]) -> None:
+    right = {"stages": {"a": {"uses": "train", "dataset": "$d", "steps": "${n}"}}}
+    validator = jsonschema.Draft7Validator(pipeline_schema())
+    assert validator.is_valid(right)
+    assert not validator.is_valid({**right, **change})

@@ -1,0 +1,206 @@
+"""The command line: what a person sees, what a program reads, and the exit status that both rely on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lorapipe import terminal
+from lorapipe.cli import main
+from lorapipe.pipeline.events import Failed, Finished, Log, Planned, Progress, Started, from_json
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project as the current folder."""
+    monkeypatch.chdir(project)
+    return project
+
+
+def test_run_says_what_it_does_and_what_to_open(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cat.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip(" 0123456789.s") for line in lines[:2]] == ["▸ text   first run", "✓ text"]
+    assert lines[-1] == "  result.html" and lines[-3] == ""
+    assert main(["run", "cat.yaml"]) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == ["· text   reused", "· tally  reused", "· kept   reused"]
+
+
+def test_plan_shows_actions_and_reasons_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "cat.yaml"]) == 0
+    assert capsys.readouterr().out == "text   run    first run\ntally  run    after text\nkept   run    after tally\n"
+    assert not (here / ".lorapipe").exists()
+    assert main(["plan", "cat.yaml", "--json"]) == 0
+    assert from_json(capsys.readouterr().out.splitlines()[0]) == Planned("text", "run", "first run")
+
+
+def test_check_is_silent_on_what_is_right_and_lists_what_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "cat.yaml"]) == 0
+    assert capsys.readouterr().out == "cat.yaml is right: text, tally, kept.\n"
+    assert main(["check", "cat.yaml", "--set", "tally.least=-1", "--set", "text.uper=1"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--set text.uper: unknown setting \"uper\". Did you mean 'upper'?",
+        "--set tally.least: -1 is below the minimum 0. Counts below this are zero.",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "check"])
+def test_a_missing_file_is_the_users_mistake(here: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main([command, "cta.yaml"]) == 2
+    assert capsys.readouterr().err == "cta.yaml: there is no such file. Did you mean 'cat.yaml'?\n"
+
+
+@pytest.mark.parametrize(("how", "status"), [("bug", 1), ("input", 2)])
+def test_a_failure_names_the_command_that_goes_on(
+    here: Path, capsys: pytest.CaptureFixture[str], how: str, status: int
+) -> None:
+    (here / "bad.yaml").write_text(
+        "stages:\n  bad: {uses: trouble}\n  after: {uses: count, text: $bad}\n", encoding="utf-8"
+    )
+    assert main(["run", "bad.yaml", "--quiet", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
+    assert main(["run", "bad.yaml", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "Failed: bad. What is done is kept. To go on:"
+    assert lines[-1] == f"  lorapipe run bad.yaml --set bad.how={how} --set 'after.word=a b'"
+    assert any(line.startswith("· after  not run, because it needs bad") for line in lines)
+
+
+def test_quiet_prints_nothing_where_all_is_well(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cat.yaml", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_prints_events(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cat.yaml", "--json"]) == 0
+    events = [from_json(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event.stage for event in events if isinstance(event, Finished)] == ["text", "tally", "kept"]
+    assert all(json.loads(line)["v"] == 1 for line in (here / ".lorapipe/runs/1/events.jsonl").read_text().splitlines())
+
+
+def test_show_lists_and_explains(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show"]) == 0
+    assert "count" in capsys.readouterr().out.splitlines()[0]
+    assert main(["show", "stage"]) == 0
+    assert "  count    Counts a word.\n" in capsys.readouterr().out
+    assert main(["show", "stage", "count"]) == 0
+    text = capsys.readouterr().out
+    assert "  makes: Tally\n" in text
+    assert "  least: whole number, ≥ 0 and ≤ 100; default 0\n      Counts below this are zero.\n" in text
+    assert "  text: $text, a reference to a stage that makes a Text; required\n" in text
+    assert main(["show", "stage", "cuont"]) == 2
+    assert main(["show", "staeg"]) == 2
+    assert "Did you mean 'stage'?" in capsys.readouterr().err
+
+
+def test_a_bad_device_is_refused_before_anything_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "cat.yaml", "--device", "gpu"])
+    assert "'gpu' is not a device" in capsys.readouterr().err
+
+
+def test_there_are_no_more_than_twelve_flags() -> None:
+    source = Path(sys.modules[main.__module__].__file__ or "").read_text("utf-8")
+    assert 1 <= source.count('add_argument("--') + source.count('"--set", metavar') <= 12
+
+
+def started(here: Path, *words: str, **options) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "lorapipe", *words]
+    return subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+def test_ctrl_c_saves_and_says_how_to_go_on(here: Path) -> None:
+    run = started(here, "run", "cat.yaml", "--set", "tally.steps=4000", "--set", "tally.pause=0.01")
+    assert run.stdout is not None
+    while not run.stdout.readline().startswith("▸ tally".encode()):
+        pass
+    run.send_signal(signal.SIGINT)
+    rest, errors = run.communicate(timeout=20)
+    lines = rest.decode("utf-8").splitlines()
+    assert run.returncode == 130 and errors == b""
+    assert lines[0].startswith("Stopping as soon as")
+    assert lines[-2] == "Stopped. What is done is kept. To go on:"
+    assert (next((here / ".lorapipe" / "work").iterdir()) / "resume" / "step.txt").exists()
+
+
+def test_a_console_without_our_characters_is_served_all_the_same(here: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    (here / "고양이.yaml").write_text((here / "cat.yaml").read_text(), encoding="utf-8")
+    for words, expected in (
+        (["run", "cat.yaml"], b"> text   first run"),
+        (["check", "고양이.yaml"], b"???.yaml is right"),
+    ):
+        run = started(here, *words, env=environment)
+        out, errors = run.communicate(timeout=60)
+        assert (run.returncode, errors) == (0, b"") and expected in out
+
+
+def test_closing_the_pipe_is_no_crash(here: Path) -> None:
+    run = started(here, "show")
+    assert run.stdout is not None and run.stderr is not None
+    run.stdout.close()
+    assert b"Traceback" not in run.stderr.read()
+    run.wait()
+
+
+# ---------------------------------------------------------------------------------------------------------- display
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_live_bar_with_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    view = terminal.Display(stream, ["penny"])
+    for event in (
+        Planned("penny", "run", "adapter.rank 8 → 16"),
+        Started("penny", "k"),
+        Progress("penny", 212, 400, "steps", 58.0, {"loss": 0.08123, "lr": 1e-4, "s/it": 0.31}),
+        Log("penny", "two pictures are alike", "warning"),
+        Finished("penny", "k", 133.0, ("/somewhere/report.html",)),
+    ):
+        view.show(event)
+    view.close()
+    shown = stream.getvalue()
+    assert "212/400" in shown and "loss 0.08123  lr 1.00e-04  s/it 0.31  0:58 left" in shown
+    assert "▸ penny  adapter.rank 8 → 16\n" in shown
+    assert "! penny  two pictures are alike" in shown
+    assert shown.index("2 min 13 s") < shown.index("/somewhere/report.html")
+
+
+def test_without_a_terminal_there_is_no_bar() -> None:
+    stream = io.StringIO()
+    view = terminal.Display(stream, ["penny"])
+    view.show(Planned("penny", "run", "first run"))
+    view.show(Started("penny", "k"))
+    for step in range(1000):
+        view.show(Progress("penny", step, 1000))
+    view.show(Failed("penny", "oom", "out of memory", "Use a smaller batch."))
+    assert stream.getvalue() == "▸ penny  first run\n✗ penny  out of memory\n         Use a smaller batch.\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (133, "2 min 13 s"), (3725, "1 h 2 min")]
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
+
+
+def test_numbers_are_short() -> None:
+    values = [0.08123456, 1e-4, 1.0, 1234.5, 3, float("nan"), 1e9]
+    assert list(map(terminal.number, values)) == ["0.08123", "1.00e-04", "1", "1234", "3", "nan", "1.00e+09"]
