@@ -31,8 +31,18 @@ class ModuleWeights:
     alpha: float
 
     def delta(self) -> torch.Tensor:
-        """ΔW in float32, in the shape of the module's weight: (alpha / r) · up · down for `lora`."""
-        raise NotImplementedError
+        """ΔW in float32, in the shape of the module's weight: (alpha / r) · up · down for `lora` (Hu et al. 2021).
+
+        With `mid` (r, r, k, k), down and up are 1×1 and the kernel is the middle's (LyCORIS' Tucker form).
+        """
+        import torch
+
+        tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
+        down, up = tensors["down"], tensors["up"]
+        scale, (out, rank) = self.alpha / down.shape[0], up.shape[:2]
+        if "mid" in tensors:
+            return scale * torch.einsum("or,rskl,si->oikl", up.flatten(1), tensors["mid"], down.flatten(1))
+        return scale * (up.reshape(out, rank) @ down.flatten(1)).reshape(out, *down.shape[1:])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,160 @@
+"""LoRA layers through PEFT: put in, scaled, read, taken out again."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lorapipe.errors import InputError
+from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.training.adapters import Injected
+
+if TYPE_CHECKING:
+    from lorapipe.training.families import Model
+
+NAME = "lorapipe"
+"""The adapter's name inside PEFT's layers."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """The rank of a module's update, its alpha, and the share of its input that dropout zeroes."""
+
+    rank: int
+    alpha: float
+    dropout: float = 0.0
+
+
+def inject(
+    model: Model, parts: Sequence[str], convolutions: bool, width: Callable[[torch.nn.Module], Width], seed: int
+) -> Injected:
+    """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
+    modules: dict[tuple[str, str], _Site] = {}
+    for part in parts:
+        root = model.part(part)
+        for path in model.targets(part, convolutions):
+            modules[part, path] = _Site.make(root, path, width)
+    for (part, path), site in modules.items():
+        site.put_in(_generator(seed, model.kohya_name(part, path)))
+    return PeftInjected(modules)
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    """Initial values depend on the seed and the module's name, not on which modules came before."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass
+class _Site:
+    """One module of the base with its LoRA layer around it."""
+
+    parent: torch.nn.Module
+    child: str
+    base: torch.nn.Module
+    layer: Any
+    width: Width
+
+    @classmethod
+    def make(cls, root: torch.nn.Module, path: str, width: Callable[[torch.nn.Module], Width]) -> _Site:
+        from peft import LoraConfig
+        from peft.tuners.lora import Conv2d, Linear
+
+        parent_path, _, child = path.rpartition(".")
+        parent = root.get_submodule(parent_path)
+        base = parent.get_submodule(child)
+        size = width(base)
+        config = LoraConfig(r=size.rank, lora_alpha=size.alpha)
+        kind = Linear if isinstance(base, torch.nn.Linear) else Conv2d
+        layer = kind(base, NAME, config=config, r=size.rank, lora_alpha=size.alpha)
+        return cls(parent, child, base, layer, size)
+
+    def put_in(self, generator: torch.Generator) -> None:
+        device = self.base.weight.device
+        for module in (self.down, self.up):
+            module.to(device, torch.float32)
+            module.requires_grad_(True)
+        initial = torch.empty(self.down.weight.shape)
+        torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
+        with torch.no_grad():
+            self.down.weight.copy_(initial)
+            self.up.weight.zero_()
+        if self.width.dropout:
+            self.layer.lora_dropout[NAME] = _TrainingDropout(self.width.dropout)
+        self.layer.train(self.base.training)
+        setattr(self.parent, self.child, self.layer)
+
+    def take_out(self) -> None:
+        setattr(self.parent, self.child, self.base)
+
+    @property
+    def down(self) -> torch.nn.Module:
+        return self.layer.lora_A[NAME]
+
+    @property
+    def up(self) -> torch.nn.Module:
+        return self.layer.lora_B[NAME]
+
+
+class _TrainingDropout(torch.nn.Dropout):
+    """Dropout that is on where gradients are, so that the frozen base can stay in eval mode and samples are exact."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(input, self.p, training=torch.is_grad_enabled())
+
+
+class PeftInjected(Injected):
+    """See `Injected`."""
+
+    def __init__(self, sites: Mapping[tuple[str, str], _Site]) -> None:
+        self._sites = dict(sites)
+
+    def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
+        """See `Injected.parameters`."""
+        found: dict[str, list[torch.nn.Parameter]] = {}
+        for (part, _), site in self._sites.items():
+            found.setdefault(part, []).extend((site.down.weight, site.up.weight))
+        return found
+
+    def extract(self) -> AdapterWeights:
+        """See `Injected.extract`."""
+
+        def module(site: _Site) -> ModuleWeights:
+            tensors = {
+                "down": site.down.weight.detach().to("cpu", torch.float32, copy=True).contiguous(),
+                "up": site.up.weight.detach().to("cpu", torch.float32, copy=True).contiguous(),
+            }
+            return ModuleWeights("lora", tensors, site.width.alpha)
+
+        return AdapterWeights({key: module(site) for key, site in self._sites.items()})
+
+    def load(self, weights: AdapterWeights) -> None:
+        """See `Injected.load`."""
+        ours, theirs = self._sites.keys(), weights.modules.keys()
+        if ours != theirs:
+            odd = sorted(ours ^ theirs)[0]
+            raise InputError(f"the weights are of other modules than the adapter: {odd[0]} {odd[1]} is only in one.")
+        with torch.no_grad():
+            for key, site in self._sites.items():
+                module = weights.modules[key]
+                # Another alpha than ours is the same update at another scale.
+                factor = module.alpha / site.width.alpha
+                for mine, name in ((site.down, "down"), (site.up, "up")):
+                    tensor = module.tensors[name].reshape(mine.weight.shape)
+                    mine.weight.copy_(tensor * factor if name == "up" and factor != 1 else tensor)
+
+    def set_strength(self, strengths: Mapping[str, float]) -> None:
+        """See `Injected.set_strength`."""
+        for (part, _), site in self._sites.items():
+            if part in strengths:
+                site.layer.scaling[NAME] = strengths[part] * site.width.alpha / site.width.rank
+
+    def eject(self) -> None:
+        """See `Injected.eject`."""
+        for site in self._sites.values():
+            site.take_out()

@@ -1,0 +1,48 @@
+"""LoCon (kohya's C3Lier): LoRA that also reaches the 3×3 convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import Problem
+from lorapipe.spec import param
+from lorapipe.training.adapters import Adapter, Injected
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorapipe.training.adapters._peft import Width
+    from lorapipe.training.families import Model
+
+
+@dataclass(frozen=True)
+class LoCon(Adapter):
+    """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
+
+    rank: int = param(16, "width of the update of Linear layers and 1×1 convolutions (network_dim)", ge=1, le=768)
+    alpha: float = param(0.0, "scale of those: alpha / rank; 0 means rank", ge=0)
+    conv_rank: int = param(8, "width of the update of 3×3 convolutions (conv_dim); smaller than rank is usual", ge=1, le=768)
+    conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
+    dropout: float = param(0.0, "share of each module's input that training zeroes at random; 0 is usual", ge=0, lt=1)
+
+    def problems(self) -> Iterable[Problem]:
+        """Alpha above rank is over-fitting by design (guide §7)."""
+        for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
+            if (scale := getattr(self, alpha)) > (width := getattr(self, rank)):
+                what = f"{alpha} {scale:g} is above {rank} {width}, which over-fits."
+                yield Problem(what, "", f"Use at most {width}, or a higher learning rate.", (alpha,))
+
+    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
+        """See `Adapter.inject`."""
+        from lorapipe.training.adapters._peft import inject
+
+        return inject(model, parts, convolutions=True, width=self._width, seed=seed)
+
+    def _width(self, module: torch.nn.Module) -> Width:
+        from lorapipe.training.adapters._peft import Width
+
+        if getattr(module, "kernel_size", (1, 1)) == (1, 1):
+            return Width(self.rank, self.alpha or float(self.rank), self.dropout)
+        return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank), self.dropout)

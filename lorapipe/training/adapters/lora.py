@@ -1,0 +1,52 @@
+"""LoRA on the transformer blocks (kohya's LierLa): what "LoRA" means without qualification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import Problem
+from lorapipe.spec import param
+from lorapipe.training.adapters import Adapter, Injected
+
+if TYPE_CHECKING:
+    from lorapipe.training.families import Model
+
+
+@dataclass(frozen=True)
+class LoRA(Adapter):
+    """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: int = param(
+        16,
+        "width of the update (network_dim): 4–16 for plain characters, 32–64 for ornate ones or real people, 96–192 for "
+        "styles; too high wastes disk and over-fits",
+        ge=1,
+        le=768,
+    )
+    alpha: float = param(
+        0.0,
+        "scale: the update is multiplied by alpha / rank. 0 means rank, no damping; 1 damps strongly and wants more steps, "
+        "a higher rate, or an adaptive optimizer",
+        ge=0,
+    )
+    dropout: float = param(0.0, "share of each module's input that training zeroes at random; 0 is usual", ge=0, lt=1)
+
+    @property
+    def scale_alpha(self) -> float:
+        """The alpha that is meant: rank where 0 was given."""
+        return self.alpha or float(self.rank)
+
+    def problems(self) -> Iterable[Problem]:
+        """Alpha above rank is over-fitting by design (guide §7)."""
+        if self.alpha > self.rank:
+            cure = f"Use at most {self.rank}, or a higher learning rate, which does the same honestly."
+            yield Problem(f"alpha {self.alpha:g} is above rank {self.rank}, which over-fits.", "", cure, ("alpha",))
+
+    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
+        """See `Adapter.inject`."""
+        from lorapipe.training.adapters._peft import Width, inject
+
+        width = Width(self.rank, self.scale_alpha, self.dropout)
+        return inject(model, parts, convolutions=False, width=lambda module: width, seed=seed)
