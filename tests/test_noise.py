@@ -22,7 +22,7 @@ T = torch.tensor([0, 250, 999])
 
 def test_noise_depends_on_seed_step_and_sample_alone() -> None:
     whole = noise.draw(7, 3, range(4), (4, 8, 8), 1000)
-    for parts in ([range(0, 1), range(1, 4)], [range(0, 2), range(2, 4)]):
+    for parts in ([range(1), range(1, 4)], [range(2), range(2, 4)]):
         drawn = [noise.draw(7, 3, part, (4, 8, 8), 1000) for part in parts]
         assert torch.equal(whole[0], torch.cat([noises for noises, _ in drawn]))
         assert torch.equal(whole[1], torch.cat([timesteps for _, timesteps in drawn]))

@@ -59,7 +59,7 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, step: int, trainable: Trainable) -> None:
-        """Keep the state after `step` updates: written aside, on the disk, then renamed, so that it is whole or not there."""
+        """Keep the state after `step` updates. Written aside, synced and renamed: it is whole or not there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
         aside = path.with_suffix(".part")
@@ -72,7 +72,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def load(self, trainable: Trainable) -> tuple[int, list[str]]:
-        """Take up the newest state that can be read: its step (0 where there is none), and what was wrong with others."""
+        """Take up the newest state that can be read: its step (0: there is none), and what was wrong with others."""
         complaints = []
         for path in self._files():
             try:

@@ -77,7 +77,7 @@ class Curves:
             self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
             if self.bad >= PATIENCE:
                 raise LorapipeError(
-                    f"the loss has not been a number since step {point.step - PATIENCE + 1}: the training has blown up.",
+                    f"the training has blown up: since step {point.step - PATIENCE + 1} its loss is not a number.",
                     cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
                 )
         self.board.flush()

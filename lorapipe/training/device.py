@@ -38,7 +38,9 @@ def dtype(precision: Precision, device: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision == "fp16" and kind == "cpu":
         raise InputError(
-            "fp16 overflows, and CPUs compute it slowly.", cure="Use fp32, or bf16 for half the memory.", where="precision"
+            "fp16 overflows, and CPUs compute it slowly.",
+            cure="Use fp32, or bf16 for half the memory.",
+            where="precision",
         )
     return precision
 

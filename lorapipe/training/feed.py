@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -12,9 +14,33 @@ from lorapipe.spec import Duration
 from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.encode import Encoders, load_conditions
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How captions are read: `max_tokens` 75, 150 or 225, and which layer of the text encoder, from its end."""
+
+    max_tokens: int = 75
+    clip_skip: int = 1
+
+
+def live(model: Encoders, reading: Reading) -> Callable[[Batch], Fetch]:
+    """Captions encoded when they are needed, with gradients: for a text encoder that is being trained."""
+    return lambda batch: partial(model.encode_text, batch.captions, **vars(reading))
+
+
+def cached(encoder: str, cache: Cache, reading: Reading) -> Callable[[Batch], Fetch]:
+    """Captions encoded once, read from the cache; `encoder` is their `encoder_digest`."""
+
+    def condition(batch: Batch) -> Fetch:
+        loaded = load_conditions(batch.captions, encoder, cache, **vars(reading))
+        return lambda: loaded
+
+    return condition
 
 
 class Feed:

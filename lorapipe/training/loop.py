@@ -46,7 +46,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step that was made. `step` counts from 1; `loss` stays on the device until someone needs its value."""
+    """One optimizer step that was made. `step` counts from 1; `loss` stays on the device until someone reads it."""
 
     step: int
     loss: torch.Tensor

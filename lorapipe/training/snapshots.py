@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,16 +13,26 @@ import torch
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes."""
-    from safetensors.torch import save
-
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
-    aside.write_bytes(save(dict(sorted(tensors.items())), dict(sorted(metadata.items()))))
+    aside.write_bytes(serialize(tensors, metadata))
     aside.replace(path)
 
 
+def serialize(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file. The library orders metadata by chance, anew in each process; here it is sorted."""
+    from safetensors.torch import save
+
+    plain = save(dict(tensors))
+    end = 8 + int.from_bytes(plain[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(plain[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begins at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + plain[end:]
+
+
 def publish(source: Path, target: Path) -> None:
-    """Make a file or folder appear at `target` as well. What is only read from now on needs no second copy on the disk."""
+    """Make a file or folder appear at `target` as well; what is only read from now on needs no second copy."""
     if source.is_dir():
         for inner in sorted(source.iterdir()):
             publish(inner, target / inner.name)

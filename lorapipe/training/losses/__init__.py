@@ -1,7 +1,7 @@
 """Losses: how far a prediction is from its target.
 
-A loss is a spec with one pure function over tensors. The loop takes the mean over each sample's elements and then weighs
-the samples (`lorapipe.training.noise.min_snr_weight`), in that order, as kohya's sd-scripts does.
+A loss is a spec with one pure function over tensors. The loop takes the mean over each sample's elements and then
+weighs the samples (`lorapipe.training.noise.min_snr_weight`), in that order, as kohya's sd-scripts does.
 
 To add one, create a file here; import torch inside `__call__`.
 """

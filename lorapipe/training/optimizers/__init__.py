@@ -1,8 +1,8 @@
 """Optimizers: how gradients become steps.
 
-An optimizer is a spec; `build` makes a `torch.optim.Optimizer` over parameter groups, each with its own `lr` and `name`.
-Defaults are those of the training guide for LoRA, not the library's. Its whole state must be in `state_dict()`, as
-tensors and plain values: that is what a checkpoint keeps. An adaptive one also says its step size estimate d.
+An optimizer is a spec; `build` makes a `torch.optim.Optimizer` over parameter groups, each with its own `lr` and
+`name`. Defaults are those of the training guide for LoRA, not the library's. Its whole state must be in `state_dict()`,
+as tensors and plain values: that is what a checkpoint keeps. An adaptive one also says its step size estimate d.
 
 To add one, create a file here; import torch or the optimizer's package inside `build`.
 """
@@ -29,8 +29,8 @@ class Optimizer(Spec, contract="type"):
     one_rate: ClassVar[bool] = False
     """True where all parts must have the same rate (or none), because one step size is estimated for all."""
     elementwise: ClassVar[bool] = True
-    """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many small
-    matrices of an adapter may be handed over as one flat tensor. False for such as Adafactor, which factors matrices."""
+    """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many
+    small matrices of an adapter may be handed over as one flat tensor. False for Adafactor, which factors matrices."""
 
     @property
     def usual_rates(self) -> dict[str, float]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay  (Loshchilov & Hutter 2017, arXiv:1711.05101). Well tested; needs a good rate."""
+    """Adam with decoupled weight decay  (Loshchilov & Hutter 2017, arXiv:1711.05101).
+
+    Well tested, and the least memory of the exact ones; it needs a good rate.
+    """
 
     weight_decay: float = param(
         0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1

@@ -33,7 +33,8 @@ class Prodigy(Optimizer):
     decouple: bool = param(True, "weight decay as in AdamW (true), or as a part of the gradient (false)")
     use_bias_correction: bool = param(True, "Adam's correction of its young means; also slows the first steps")
     safeguard_warmup: bool = param(
-        False, "keep the rate out of d's estimate; true only with a scheduler that warms up, whose small rates mislead it"
+        False,
+        "keep the rate out of d's estimate; true only with a scheduler that warms up, whose small rates mislead it",
     )
     beta1: float = param(0.9, "how long the mean of the gradient remembers; rarely changed", ge=0, lt=1)
     beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)

@@ -10,7 +10,7 @@ from lorapipe.training.schedulers import Scheduler
 
 @dataclass(frozen=True)
 class Cosine(Scheduler):
-    """Full rate at first, half at half time, almost none at the end  (Loshchilov & Hutter 2016, arXiv:1608.03983, eq. 5).
+    """Full rate at first, half at half time, almost none at the end  (Loshchilov & Hutter 2016, eq. 5).
 
     The late, small steps settle detail: the last snapshot is usually the one to keep.
     """

@@ -1,0 +1,273 @@
+"""`train`: a dataset becomes an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorapipe.errors import Problem
+from lorapipe.pipeline.artifacts import Artifact, Dataset, Snapshot, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log, Preview, Progress
+from lorapipe.spec import Duration, param
+from lorapipe.stages import Stage
+from lorapipe.training.adapters import Adapter
+from lorapipe.training.device import Precision
+from lorapipe.training.losses import Loss
+from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.schedulers import Scheduler
+
+if TYPE_CHECKING:
+    from lorapipe.training.adapters import Injected
+    from lorapipe.training.checkpoint import Trainable
+    from lorapipe.training.data.batches import Batch
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.families import Model
+    from lorapipe.training.feed import Feed, Fetch
+
+STEEP = 0.02
+"""No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+
+
+@dataclass(frozen=True)
+class Train(Stage):
+    """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
+
+    version: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "peft")
+    makes: ClassVar[type[Artifact]] = Weights
+
+    dataset: Dataset = param(help="the pictures to train on: a prepare stage")
+    adapter: Adapter = param(Adapter.default("lora"), "what is trained: its kind, rank and alpha")
+    optimizer: Optimizer = param(
+        Optimizer.default("adamw"), "how it learns: adamw needs a good rate, prodigy finds it and takes more memory"
+    )
+    scheduler: Scheduler = param(
+        Scheduler.default("constant"), "how the rate changes over the training: constant (for prodigy), cosine"
+    )
+    loss: Loss = param(Loss.default("mse"), "what counts as an error; mse is what the base models were made with")
+    unet_lr: float | None = param(
+        None,
+        "learning rate of the U-Net, the most sensitive knob; empty: the optimizer's usual (adamw 1e-4, prodigy 1.0). "
+        "Noise or repeated parts in the pictures: lower it; missing detail: raise it; 0 leaves the U-Net as it is",
+        ge=0,
+        le=10,
+    )
+    text_encoder_lr: float | None = param(
+        None,
+        "learning rate of the text encoder, well below the U-Net's; empty: the optimizer's usual (adamw 5e-5, prodigy "
+        "1.0). Unwanted things appear: lower it; only strong prompts work: raise it; 0 leaves the text encoder as it "
+        "is, which is faster and needs less memory",
+        ge=0,
+        le=10,
+    )
+    steps: Duration = param(
+        Duration(1000),
+        "how long: 1000, or '10 epochs' (an epoch shows every picture once, times its repeats). About 1000 for a "
+        "character, 3000 for a style",
+    )
+    snapshots: Rhythm = param(
+        Rhythm(10),
+        "how often to keep the adapter as it is, to choose the best of them: 10 (so many, evenly), 'every 100 steps', "
+        "'every 2 epochs'. The end is always kept",
+    )
+    batch: int = param(1, "pictures at once; more is steadier and takes more memory", ge=1, le=256)
+    accumulation: int = param(
+        1, "batches added up to one step: a larger batch without its memory, so many times as slow", ge=1, le=1024
+    )
+    min_snr_gamma: float = param(
+        5.0,
+        "evens out what nearly clean pictures teach: 5 is recommended, 1 strong, 20 nearly none, 0 off. At most 5 "
+        "suits characters, at least 5 styles and concepts",
+        ge=0,
+        le=100,
+    )
+    clip_skip: int = param(
+        1, "layer of the text encoder that is read, from its end; 2 for anime bases of the NAI lineage", ge=1, le=12
+    )
+    max_tokens: Literal[75, 150, 225] = param(
+        75, "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions"
+    )
+    max_grad_norm: float = param(
+        1.0, "gradients longer than this are shortened to it, so that one odd picture cannot spoil it all; 0 off", ge=0
+    )
+    precision: Precision = param(
+        "auto",
+        "how the frozen base is held; what is trained is always fp32. auto: bf16 on a GPU that has it, else fp16; fp32 "
+        "on a CPU. fp32 takes twice the memory",
+    )
+    gradient_checkpointing: bool = param(
+        False, "compute half of everything twice instead of remembering it: a fifth of the memory, 1.3 times as slow"
+    )
+    seed: int = param(
+        0, "another seed is another training of the same kind; the last thing to change", ge=0, le=2**32 - 1
+    )
+    preview_prompts: tuple[str, ...] = param(
+        (), "pictures to paint on the way, to watch it learn; they change nothing", content=False
+    )
+    previews: Rhythm = param(Rhythm(5), "how often to paint them, as in snapshots", content=False)
+
+    # ----------------------------------------------------------------------------------------------------- the checks
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        rates = self.rates(("unet", "text_encoder"))
+        if not rates:
+            cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
+            yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
+        for part, rate in rates.items():
+            yield from self._odd_rate(part, rate)
+        if self.optimizer.one_rate and len(set(rates.values())) > 1:
+            what = f"{self.optimizer.name} finds one step size for all parts and cannot give them different rates."
+            cure = "Make both rates equal (1.0), or set one of them to 0."
+            yield Problem(what, cure=cure, path=("text_encoder_lr",))
+
+    def _odd_rate(self, part: str, rate: float) -> Iterator[Problem]:
+        usual, name = self.optimizer.usual_rates[part], self.optimizer.name
+        if self.optimizer.adaptive and rate < STEEP:
+            what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
+            yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+        if not self.optimizer.adaptive and rate >= STEEP:
+            what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
+            yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+
+    def rates(self, parts: Sequence[str]) -> dict[str, float]:
+        """The learning rate of each of a model's parts that is trained; the others are left out."""
+        given = {"unet": self.unet_lr, "text_encoder": self.text_encoder_lr}
+        found = {}
+        for part in parts:
+            kind = "text_encoder" if part.startswith("text_encoder") else "unet"
+            rate = given[kind]
+            found[part] = self.optimizer.usual_rates[kind] if rate is None else rate
+        return {part: rate for part, rate in found.items() if rate > 0}
+
+    # ------------------------------------------------------------------------------------------------------- the work
+
+    def run(self, context: Context) -> Weights:
+        """See `Stage.run`."""
+        from lorapipe.training import device
+        from lorapipe.training.data.batches import Batches
+        from lorapipe.training.data.cache import Cache
+        from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training.feed import Feed
+        from lorapipe.training.injection import injected, recomputed
+
+        where = device.resolve(context.device)
+        dtype = device.dtype(self.precision, where)
+        base, cache = self.dataset.base, Cache(context.cache)
+        manifest = Manifest.load(self.dataset.manifest)
+        with device.memory_explained():
+            self._need_latents(manifest, cache, where, context)
+            model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
+            rates = self.rates(model.trainable)
+            condition = self._condition(manifest, model, rates, dtype, cache, context)
+            feed = Feed(Batches(manifest.training, self.batch, self.seed), cache, condition, self.accumulation)
+            adapters = injected(self.adapter, model, list(rates), self.seed)
+            with recomputed(model, self.gradient_checkpointing), adapters as adapter:
+                self._train(model, adapter, rates, feed, context)
+        return self._published(feed, context)
+
+    def _need_latents(self, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
+        """Encode again what `prepare` had encoded, should the cache have been emptied since."""
+        from lorapipe.training.data.encode import encode_latents, missing_latents
+
+        missing = missing_latents(manifest, cache)
+        if missing:
+            vae = self.dataset.base.load(where, "fp32")
+            for _ in encode_latents(missing, self.dataset.images, manifest.background, vae, cache):
+                context.check()
+            context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
+
+    def _condition(
+        self, manifest: Manifest, model: Model, rates: Mapping[str, float], dtype: str, cache: Cache, context: Context
+    ) -> Callable[[Batch], Fetch]:
+        """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
+        from lorapipe.training.data.encode import encode_captions, encoder_digest, text_parts
+        from lorapipe.training.feed import Reading, cached, live
+
+        reading, encoders = Reading(self.max_tokens, self.clip_skip), text_parts(model)
+        if any(part in rates for part in encoders):
+            model.release("vae")
+            return live(model, reading)
+        digest = encoder_digest(self.dataset.base, encoders, dtype, cache, lambda: model)
+        captions = dict.fromkeys(picture.caption for picture in manifest.training)
+        for done, _ in enumerate(encode_captions(list(captions), model, digest, cache, **vars(reading)), start=1):
+            context.check()
+            context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
+        model.release("vae", *encoders)
+        return cached(digest, cache, reading)
+
+    def _train(self, model: Model, adapter: Injected, rates: Mapping[str, float], feed: Feed, context: Context) -> None:
+        from lorapipe.training.loop import Objective, train
+        from lorapipe.training.session import Marks, Session
+
+        total, trainable = feed.total(self.steps), self._trainable(model, adapter, rates)
+        previews = self.previews.steps(total, feed.per_epoch) if self.preview_prompts else frozenset()
+        session = Session(
+            folder=context.resume,
+            total=total,
+            marks=Marks(self.snapshots.steps(total, feed.per_epoch), previews),
+            trainable=trainable,
+            estimates=lambda: self.optimizer.estimates(trainable.optimizer),
+            snapshot=lambda step: self._snapshot(step, model, adapter, context),
+            preview=lambda step: self._preview(step, model, context),
+            emit=context.emit,
+            stopping=context.stopping,
+        )
+        done = session.begin()
+        steps = train(
+            feed.updates(done, total),
+            Objective(model, self.loss, self.min_snr_gamma, self.seed),
+            trainable.optimizer,
+            lambda step: self.scheduler.factor(step, total),
+            max_grad_norm=self.max_grad_norm,
+            scaler=trainable.scaler,
+        )
+        session.follow(steps)
+
+    def _trainable(self, model: Model, adapter: Injected, rates: Mapping[str, float]) -> Trainable:
+        import torch
+
+        from lorapipe.training.checkpoint import Trainable
+        from lorapipe.training.flat import flatten
+
+        parameters = {part: found for part, found in adapter.parameters().items() if found}
+        if self.optimizer.elementwise:
+            parameters = {part: [flatten(found)] for part, found in parameters.items()}
+        groups = [{"params": found, "lr": rates[part], "name": part} for part, found in parameters.items()]
+        scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
+        return Trainable(parameters, self.optimizer.build(groups), scaler)
+
+    def _snapshot(self, step: int, model: Model, adapter: Injected, context: Context) -> None:
+        from lorapipe.formats import Format
+        from lorapipe.training.snapshots import write
+
+        assert Format.registry is not None
+        tensors = Format.registry.get("kohya")().save(adapter.extract(), model.kohya_names())
+        write(tensors, {}, context.resume / _file(step))
+
+    def _preview(self, step: int, model: Model, context: Context) -> None:
+        raise NotImplementedError
+
+    def _published(self, feed: Feed, context: Context) -> Weights:
+        """What was made, from where it outlived interruptions to where it belongs."""
+        from lorapipe.training.snapshots import publish
+
+        for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
+            if (context.resume / name).exists():
+                publish(context.resume / name, context.out / name)
+        steps = sorted(self.snapshots.steps(feed.total(self.steps), feed.per_epoch))
+        return Weights(
+            snapshots=tuple(Snapshot(step, feed.epoch(step), context.out / _file(step)) for step in steps),
+            dataset=self.dataset,
+            training=context.out / "training.json",
+            log=context.out / "metrics.jsonl",
+        )
+
+
+def _file(step: int) -> str:
+    """A snapshot's place in the resume and result folders; sorted by name is sorted by step."""
+    return f"snapshots/step-{step:06d}.safetensors"
