@@ -18,7 +18,7 @@ REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", *LIGHT)
-FRONT = ("=lorapipe", "lorapipe.cli", "lorapipe.terminal", "lorapipe.reference")
+FRONT = ("lorapipe.cli", "lorapipe.terminal", "lorapipe.reference")
 
 TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.errors": (),
@@ -41,7 +41,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.provenance": LIGHT,
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
     "lorapipe.stages": (
-        "=lorapipe", "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
+        "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.lettering", "lorapipe.provenance", *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -89,7 +89,7 @@ def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
 def forbidden(module: str, imported: set[str]) -> set[str]:
     """What of ours a module may not import."""
     row = max((name for name in TABLE if module == name or module.startswith(f"{name}.")), key=len)
-    ours = {name for name in imported if name.partition(".")[0] == "lorapipe"}
+    ours = {name for name in imported if name.startswith("lorapipe.")}  # anyone may ask for the version
     allowed = (*TABLE[row], f"{row}._")  # a registry folder's files may share what is private to it
     return {name for name in ours if name != module and not any(_within(name, each) for each in allowed)}
 
