@@ -6,11 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import skimage
 import torch
 from PIL import Image
+
+from lorapipe.training.families import Checkpoint, Family, Model
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 
@@ -136,3 +139,30 @@ class AveragingModel:
         self.captions += captions
         spelled = [torch.tensor(list(caption.encode()[:max_tokens].ljust(max_tokens))) for caption in captions]
         return {"hidden": self.text_encoder(torch.stack(spelled)) * clip_skip}
+
+
+@dataclass(frozen=True)
+class AveragingBase(Family):
+    """A base for pictures of 512 pixels whose model counts what it is asked."""
+
+    model: ClassVar[AveragingModel]
+    loads: ClassVar[int] = 0
+    name = "averaging"
+    base_model_version = "none"
+    architecture = "none"
+
+    def native_size(self) -> int:
+        return 512
+
+    def size_step(self) -> int:
+        return 64
+
+    def load(self, device: str, dtype: str = "fp32") -> Model:
+        type(self).loads += 1
+        return cast(Model, self.model)
+
+    @classmethod
+    def tiny(cls, folder: Path, seed: int = 0) -> AveragingBase:
+        cls.model, cls.loads = AveragingModel(), 0
+        (folder / "averaging.safetensors").write_bytes(b"weights")
+        return cls(checkpoint=Checkpoint(folder / "averaging.safetensors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from lorapipe.training.data.manifest import Picture
 
 
 def picture(name: str, bucket=(64, 64), repeats=1) -> Picture:
-    return Picture(name, "d", bucket, bucket, bucket, (0, 0), repeats, f"caption of {name}", "none", False, f"{name:_>64}")
+    return Picture(
+        name, "d", bucket, bucket, bucket, (0, 0), repeats, f"caption of {name}", "none", False, f"{name:_>64}"
+    )
 
 
 PICTURES = (
@@ -58,7 +61,7 @@ def test_epochs_and_seeds_differ_and_buckets_are_mixed():
     assert epoch(batches, 0) != epoch(Batches(PICTURES, 1, seed=6), 0)
     assert epoch(Batches(PICTURES, 1, seed=6), 0) != epoch(batches, 1)  # kohya's seed + epoch would repeat itself
     buckets = [PICTURES[batch[0]].bucket for batch in epoch(batches, 0)]
-    assert sum(a != b for a, b in zip(buckets, buckets[1:], strict=False)) > 2
+    assert sum(a != b for a, b in pairwise(buckets)) > 2
 
 
 def test_every_picture_comes_first_in_some_epoch():

@@ -1,4 +1,4 @@
-"""Buckets are kohya's, to the pixel. Expected numbers were worked out by hand from the description of its arithmetic."""
+"""Buckets are kohya's, to the pixel. The expected numbers were worked out by hand from a description of its rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ and each of them lying down."""
 
 
 def test_the_table_of_512():
-    assert list(SD15.table) == sorted(TABLE_512)
+    assert sorted(TABLE_512) == list(SD15.table)
 
 
 def test_no_bucket_exceeds_the_area_or_the_limits():
@@ -101,6 +101,12 @@ def test_every_fit_is_covered_by_its_picture():
                 assert fit is not None
                 assert fit.box[0] >= 0 and fit.box[1] >= 0
                 assert fit.box[2] <= fit.resized[0] and fit.box[3] <= fit.resized[1], (width, height, fit)
+
+
+def test_a_resolution_of_one_step_has_one_bucket_and_less_is_refused():
+    assert Buckets((64, 64), 32, 128, 64).table == ((64, 64),)
+    (problem,) = Buckets((32, 32), 16, 128, 64).problems()
+    assert problem.path == ("resolution",)
 
 
 def test_settings_that_make_no_buckets_are_named():

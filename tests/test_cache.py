@@ -74,7 +74,7 @@ WRITER = """
 import sys, torch
 from lorapipe.training.data.cache import Cache
 cache = Cache(__import__("pathlib").Path(sys.argv[1]))
-for turn in range(200):
+for turn in range(60):
     cache.keep_tensors("latents", "ab" * 32, {"latents": torch.full((4, 32, 32), float(turn % 3))})
     found = cache.tensors("latents", "ab" * 32)
     assert found is not None and found["latents"].unique().numel() == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
+from pathlib import Path
 
 import pytest
 from photographs import encoded, photograph
@@ -37,8 +37,8 @@ def looks(count: int) -> list[Look]:
     ]
 
 
-def select_from(pictures, rules=RULES, root=PurePosixPath()) -> Manifest:
-    return select(pictures, CaptionFiles(root, [], [".txt"]), rules)[0]
+def select_from(pictures, rules=RULES) -> Manifest:
+    return select(pictures, CaptionFiles(Path(), [], [".txt"]), rules)[0]
 
 
 MANIFEST = Manifest(
@@ -84,7 +84,9 @@ def test_held_out_pictures_are_chosen_by_their_content():
     assert len(names & more) >= 3
 
 
-@pytest.mark.parametrize(("count", "share", "expected"), [(9, 0.1, 0), (10, 0.1, 1), (14, 0.1, 1), (40, 0, 0), (20, 0.5, 10)])
+@pytest.mark.parametrize(
+    ("count", "share", "expected"), [(9, 0.1, 0), (10, 0.1, 1), (14, 0.1, 1), (40, 0, 0), (20, 0.5, 10)]
+)
 def test_how_many_are_held_out(count, share, expected):
     rules = Rules(RULES.buckets, 64, 10, share, 1, "", WHITE)
     manifest = select_from(looks(count), rules)

@@ -12,7 +12,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
-from lorapipe.spec import Source, canonical, param, to_dict
+from lorapipe.spec import Source, param
 from lorapipe.stages import Stage
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.pictures import WHITE, Colour
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.training.data.cache import Cache
-    from lorapipe.training.data.manifest import LeftOut, Manifest
+    from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class Prepare(Stage):
 
         def load() -> Model:
             where = device.resolve(context.device)
-            key = canonical([to_dict(self.base), where, self.dtype]).decode()
+            key = device.warm_key(self.base, where, self.dtype)
             return context.warm.get(key, lambda: self.base.load(where, self.dtype))
 
         encoder = encoder_digest(self.base, PICTURE_PARTS, self.dtype, cache, load)
@@ -204,11 +204,12 @@ class Prepare(Stage):
     def _thumbnails(self, manifest: Manifest) -> dict[str, Image]:
         from lorapipe.training.data.ahead import ahead
         from lorapipe.training.data.contact_sheet import shown, thumbnail
-        from lorapipe.training.data.encode import picture_view
+
+        def draw(picture: Picture) -> Image:
+            return thumbnail((self.images.path / picture.path).read_bytes(), picture, self.background)
 
         pictures = shown(manifest)
-        images = ahead(lambda p: thumbnail(picture_view(self.images.path, p, self.background)), pictures)
-        return {picture.path: image for picture, image in zip(pictures, images, strict=True)}
+        return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}
 
 
 # -------------------------------------------------------------------------------------------------- telling the user

@@ -91,6 +91,9 @@ class Buckets:
     def problems(self) -> list[Problem]:
         """Why these settings make no buckets, with the names of kohya's options, which are also prepare's."""
         found = []
+        if min(self.resolution) < self.step:
+            cure = f"Buckets are multiples of {self.step}: that is the least."
+            found.append(Problem(f"{min(self.resolution)} is too small.", cure=cure, path=("resolution",)))
         if self.enabled and not self.no_upscale and self._floor(self.smallest) > min(self.resolution):
             cure = f"It must be at most the resolution's shorter side, {min(self.resolution)}."
             found.append(Problem(f"{self.smallest} is above the resolution.", cure=cure, path=("min_bucket_reso",)))
@@ -108,7 +111,7 @@ class Buckets:
         if not self.enabled:
             return (self.resolution,)
         area = self.resolution[0] * self.resolution[1]
-        low, high = self._floor(self.smallest), self._ceil(self.largest)
+        low, high = max(self.step, self._floor(self.smallest)), self._ceil(self.largest)
         side = self._floor(int(math.sqrt(area)))
         found = {(side, side)}
         for width in range(low, high + 1, self.step):

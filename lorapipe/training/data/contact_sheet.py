@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
+from lorapipe.training.data.pictures import Colour, glance
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,13 +33,22 @@ def shown(manifest: Manifest) -> list[Picture]:
     return sorted(manifest.pictures, key=lambda p: (-full[p.bucket], p.bucket, p.path))[:SHOWN]
 
 
-def thumbnail(view: Image) -> Image:
-    """A picture at the size that it has on the sheet; small ones are enlarged pixel by pixel, not blurred."""
+def thumbnail(data: bytes, picture: Picture, background: Colour) -> Image:
+    """What the trainer sees of a picture file, at the size that it has on the sheet.
+
+    Made from a coarse decoding, by the same geometry. Buckets smaller than that are shown pixel by pixel: they are
+    all that the trainer gets.
+    """
     from PIL.Image import Resampling
 
-    scale = CELL / max(view.size)
-    size = (max(1, round(view.width * scale)), max(1, round(view.height * scale)))
-    return view.resize(size, Resampling.NEAREST if scale >= 2 else Resampling.LANCZOS)
+    _, whole = glance(data, CELL, background)
+    along, down = whole.width / picture.resized[0], whole.height / picture.resized[1]
+    left, top, right, bottom = picture.fit.box
+    scale = CELL / max(picture.bucket)
+    size = (max(1, round(picture.bucket[0] * scale)), max(1, round(picture.bucket[1] * scale)))
+    seen = size if scale < 1 else picture.bucket
+    view = whole.resize(seen, Resampling.LANCZOS, box=(left * along, top * down, right * along, bottom * down))
+    return view.resize(size, Resampling.NEAREST)
 
 
 def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> None:
@@ -197,7 +207,7 @@ def _fitting(text: str, width: int, size: int) -> int:
 
 
 def _width(text: str, size: int) -> int:
-    return round(sum(font.getlength(part) for part, font in _runs(text, size)))
+    return int(sum(font.getlength(part) for part, font in _runs(text, size)))
 
 
 def _runs(text: str, size: int) -> Iterator[tuple[str, Any]]:

@@ -10,11 +10,11 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lorapipe.spec import Value
 from lorapipe.training.data.buckets import Fit
@@ -22,6 +22,8 @@ from lorapipe.training.data.buckets import Fit
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"})
 OTHER_SUFFIXES = frozenset({".heic", ".heif", ".jxl", ".tif", ".tiff", ".psd", ".svg", ".jp2", ".dng", ".cr2", ".nef"})
@@ -90,9 +92,10 @@ def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[tuple[in
     """
 
     def look(image: Image) -> tuple[tuple[int, int], Image]:
-        size = image.size
-        turned = _orientation(image) in _TURNED
-        return (size[::-1] if turned else size), _finished(_coarse(image, side), background)
+        width, height = image.size
+        small = _finished(_coarse(image, side), background)
+        turned = _orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+        return ((height, width) if turned else (width, height)), small
 
     return _guarded(data, look)
 
@@ -125,7 +128,7 @@ def to_pixels(image: Image) -> torch.Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
-def _guarded(data: bytes, use: Any) -> Any:
+def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
     """`use(image)`, whatever Pillow's readers raise on a bad file turned into `Unreadable`."""
     import PIL.Image
 

@@ -1,0 +1,296 @@
+"""`prepare` on a folder as users have them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from photographs import AveragingBase, encoded, photograph, real_folder
+from PIL import Image
+
+from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Event, Log, Progress
+from lorapipe.spec import Source, from_dict, to_dict
+from lorapipe.stages import Stage
+from lorapipe.stages.prepare import Prepare
+from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.contact_sheet import SHOWN
+from lorapipe.training.data.encode import load_latents, picture_view
+from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.data.pictures import Colour, to_pixels
+
+KEPT = {
+    "10_penny cat/utf16.png": ("a page of a book, ｐenny", (704, 320), 10),
+    "10_penny cat/한글 이름.png": ("penny cat", (576, 448), 10),
+    "10_penny cat/🎉party.png": ("penny cat", (384, 640), 10),
+    "Coffee.JPG": ("a cup of coffee, on a table", (640, 384), 1),
+    "astronaut.png": ("penny, 1girl, orange suit, smile", (512, 512), 1),
+    "empty caption.png": ("", (576, 448), 1),
+    "grey.bmp": ("", (512, 512), 1),
+    "moving.gif": ("", (512, 512), 1),
+    "print.jpg": ("penny, " + "stars, " * 570 + "end", (576, 448), 1),
+    "sixteen.png": ("", (512, 512), 1),
+    "sub/deep/turned.jpg": ("a cat lying <|startoftext|> down <|endoftext|>", (640, 384), 1),
+    "tall.avif": ("", (320, 704), 1),
+    "transparent.png": ("", (512, 512), 1),
+    "wide.webp": ("", (768, 320), 1),
+}
+LEFT_OUT = {
+    "again/astronaut smaller.jpg": "the same picture as astronaut.png",
+    "again/copy of astronaut.png": "the same file as astronaut.png",
+    "broken/notes.jpg": "not a picture, but text",
+    "broken/nothing.png": "the file is empty",
+    "broken/page.webp": "not a picture, but a web page",
+    "broken/tiny.png": "40x40 pixels; min_size is 128",
+    "broken/truncated.jpg": "the file breaks off",
+    "broken/truncated.png": "the file breaks off",
+}
+
+
+class Workplace:
+    """Runs prepare as a worker does, and remembers what it said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = folder / "images"
+        self.base = AveragingBase.tiny(folder)
+        self.cache = folder / "cache"
+        self.runs = 0
+        self.events: list[Event] = []
+        self.stopping: Callable[[], bool] = lambda: False
+
+    def run(self, **knobs: object) -> Dataset:
+        self.runs += 1
+        out = self.folder / f"out{self.runs}"
+        out.mkdir()
+        self.events = []
+        context = Context(out, self.folder / "resume", self.cache, self.events.append, self.stopping, "cpu")
+        return Prepare(images=Source(self.images), base=self.base, **knobs).run(context)
+
+    def warnings(self) -> str:
+        return "\n".join(e.text for e in self.events if isinstance(e, Log) and e.level == "warning")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Workplace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return real_folder(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def real(place, pictures):
+    shutil.copytree(pictures, place.images)
+    return place
+
+
+def state(folder: Path) -> dict[str, tuple[int, str]]:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(f): (f.stat().st_mtime_ns, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files}
+
+
+def test_a_folder_as_users_have_them(real):
+    before = state(real.images)
+    dataset = real.run()
+    manifest = Manifest.load(dataset.manifest)
+    assert {p.path: (p.caption, p.bucket, p.repeats) for p in manifest.pictures} == KEPT
+    assert {file.path: file.reason for file in manifest.left_out} == LEFT_OUT
+    assert len(manifest.held_out) == 1 and manifest.pictures_per_epoch == sum(p.repeats for p in manifest.training)
+    assert state(real.images) == before
+    assert dataset.images == real.images and dataset.base == real.base
+    with Image.open(dataset.contact_sheet) as sheet:
+        assert sheet.format == "JPEG" and sheet.width < 2000
+
+
+def test_the_user_is_told_what_was_left_out_and_what_lacks_a_caption(real):
+    real.run()
+    told = real.warnings()
+    for words in (
+        "5 pictures left out (unreadable)",
+        "astronaut.png: the same file as astronaut.png",
+        "1 picture left out (tiny)",
+        "empty caption.png: is empty",
+        "7 pictures without any caption",
+        "set class_word",
+    ):
+        assert words in told
+    assert len(told.splitlines()) <= 6  # a summary, not a list
+    steps = [event for event in real.events if isinstance(event, Progress)]
+    assert steps[-1].step == steps[-1].total == len(KEPT) and steps[-1].unit == "pictures encoded"
+
+
+def test_latents_are_those_of_what_the_trainer_sees(real):
+    dataset = real.run()
+    manifest = Manifest.load(dataset.manifest)
+    for picture in manifest.pictures:
+        view = picture_view(dataset.images, picture, manifest.background)
+        assert view.size == picture.bucket
+        expected = real.base.model.encode_images(to_pixels(view))
+        assert torch.equal(load_latents([picture], Cache(real.cache)), expected)
+
+
+def test_the_manifest_does_not_depend_on_the_place_or_the_time(pictures, tmp_path):
+    manifests = []
+    for name in ("here", "there/and elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        place = Workplace(tmp_path / name)
+        shutil.copytree(pictures, place.images, copy_function=shutil.copy)
+        manifests.append(place.run().manifest.read_bytes())
+    assert manifests[0] == manifests[1]
+    assert str(tmp_path).encode() not in manifests[0]
+
+
+def test_a_second_run_encodes_nothing_and_does_not_load_the_base(real):
+    first = real.run().manifest.read_bytes()
+    done, AveragingBase.loads = real.base.model.pictures, 0
+    assert real.run().manifest.read_bytes() == first
+    assert real.base.model.pictures == done == len(KEPT) and AveragingBase.loads == 0
+
+
+def test_three_new_pictures_are_three_encodings_and_a_new_caption_is_none(real):
+    real.run(held_out=0.0)
+    done = real.base.model.pictures
+    for number, name in enumerate(("coins", "brick", "gravel")):
+        photo = photograph(name).rotate(90 * number, expand=True).crop((10, 10, 300, 290))
+        (real.images / f"new {name}.png").write_bytes(encoded(photo, "PNG"))
+    real.run(held_out=0.0)
+    assert real.base.model.pictures == done + 3
+    (real.images / "astronaut.txt").write_text("another caption", encoding="utf-8")
+    manifest = Manifest.load(real.run(held_out=0.0).manifest)
+    assert real.base.model.pictures == done + 3
+    assert next(p for p in manifest.pictures if p.path == "astronaut.png").caption == "another caption"
+
+
+def test_a_damaged_entry_is_made_again(real):
+    manifest = Manifest.load(real.run().manifest)
+    done = real.base.model.pictures
+    entry = Cache(real.cache).path("latents", manifest.pictures[3].latents)
+    intact = entry.read_bytes()
+    entry.write_bytes(intact[:-5])
+    real.run()
+    assert real.base.model.pictures == done + 1 and entry.read_bytes() == intact
+
+
+@pytest.fixture
+def few(place):
+    """Four small photographs with captions."""
+    place.images.mkdir()
+    for name in ("coffee", "chelsea", "rocket", "coins"):
+        (place.images / f"{name}.png").write_bytes(encoded(photograph(name), "PNG"))
+        (place.images / f"{name}.txt").write_text(name)
+    return place
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"resolution": Resolution(256, 256)}, {"background": Colour((0, 0, 0))}, {"enable_bucket": False}],
+    ids=["size", "background", "cut"],
+)
+def test_another_size_background_or_cut_is_another_encoding(few, knobs):
+    few.run()
+    few.run(**knobs)
+    assert few.base.model.pictures == 8
+    few.run(**knobs)
+    few.run()
+    assert few.base.model.pictures == 8
+
+
+def test_another_vae_is_another_encoding_and_another_unet_is_none(few):
+    few.run()
+    few.base.checkpoint.path.write_bytes(b"merged with another U-Net")
+    few.run()
+    assert few.base.model.pictures == 4
+    few.base.checkpoint.path.write_bytes(b"with another VAE baked in")
+    few.base.model.vae.scale.data += 0.25
+    few.run()
+    assert few.base.model.pictures == 8
+
+
+def test_a_pipeline_may_name_every_knob(few):
+    document = {
+        "uses": "prepare",
+        "images": "images",
+        "base": {"family": "sd15", "checkpoint": "pocket"},
+        "resolution": "512x768",
+        "bucket_no_upscale": True,
+        "background": "#102030",
+        "caption_extensions": [".caption"],
+        "held_out": 0.2,
+    }
+    stage = from_dict(Stage, document, few.folder)
+    assert isinstance(stage, Prepare) and stage.resolution.size == (512, 768)
+    assert from_dict(Stage, to_dict(stage)) == stage
+
+
+def test_settings_that_do_not_fit_are_refused_together(few):
+    with pytest.raises(InputError) as error:
+        few.run(min_bucket_reso=1024, max_bucket_reso=256, bucket_reso_steps=24)
+    assert {problem.path for problem in error.value.problems} == {
+        ("min_bucket_reso",), ("max_bucket_reso",), ("bucket_reso_steps",),
+    }  # fmt: skip
+    (wrong,) = Prepare(images=Source(few.images), base=few.base, caption_extensions=("txt",)).problems()
+    assert wrong.path == ("caption_extensions", 0) and "'.txt'" in wrong.cure
+
+
+def test_an_empty_folder_and_one_of_bad_pictures_are_told_plainly(place):
+    place.images.mkdir()
+    with pytest.raises(InputError, match="no pictures found"):
+        place.run()
+    (place.images / "a.png").write_bytes(b"")
+    (place.images / "b.jpg").write_bytes(b"notes")
+    (place.images / "c.png").write_bytes(encoded(Image.new("RGB", (9, 9)), "PNG"))
+    with pytest.raises(
+        InputError, match=r"3 pictures found, none usable: 1 tiny, 2 unreadable \(a.png: the file is empty;"
+    ):
+        place.run()
+    place.images = place.images / "a.png"
+    with pytest.raises(InputError, match="a file, not a folder"):
+        place.run()
+
+
+def test_stopping_stops_and_what_was_encoded_stays(few):
+    few.stopping = lambda: few.base.model.pictures >= 2
+    with pytest.raises(Interrupted):
+        few.run()
+    assert 2 <= few.base.model.pictures < 4
+    few.stopping = lambda: False
+    few.run()
+    assert few.base.model.pictures == 4
+
+
+def test_a_vae_that_overflows_is_noticed(few):
+    few.base.model.vae.scale.data[0] = float("inf")
+    with pytest.raises(LorapipeError, match=r"NaN.*fp32"):
+        few.run()
+
+
+def test_a_picture_that_changed_since_is_not_shown_as_the_old_one(few):
+    manifest = Manifest.load(few.run().manifest)
+    (few.images / "coffee.png").write_bytes(encoded(photograph("coffee").crop((0, 0, 300, 300)), "PNG"))
+    coffee = next(p for p in manifest.pictures if p.path == "coffee.png")
+    with pytest.raises(LorapipeError, match=r"coffee.png.*changed since"):
+        picture_view(few.images, coffee, manifest.background)
+
+
+def test_a_large_folder_makes_a_bounded_sheet(place):
+    place.images.mkdir()
+    coffee = photograph("coffee")
+    for number in range(SHOWN + 30):
+        photo = coffee.crop((number, number // 2, number + 140, number // 2 + 150 - number % 40))
+        (place.images / f"{number:04}.png").write_bytes(encoded(photo, "PNG"))
+        (place.images / f"{number:04}.txt").write_text("긴 설명 🎉 " * (number % 7), encoding="utf-8")
+    dataset = place.run(resolution=Resolution(128, 128), duplicate_tolerance=0)
+    assert len(Manifest.load(dataset.manifest).pictures) == SHOWN + 30
+    with Image.open(dataset.contact_sheet) as sheet:
+        assert sheet.height < 9000
+    assert dataset.contact_sheet.stat().st_size < 8_000_000
