@@ -17,7 +17,7 @@ BATCH = 32
 
 
 class Clip:
-    """Loaded from a transformers folder (config.json, model, tokenizer, preprocessor_config.json), never from a network."""
+    """Loaded from a transformers folder: config, weights, tokenizer and preprocessor; never from a network."""
 
     def __init__(self, folder: Path, device: str) -> None:
         import torch

@@ -2,13 +2,13 @@
 
 Similarity is the cosine (Radford et al. 2021, arXiv:2103.00020). DreamBooth's measures (Ruiz et al. 2023,
 arXiv:2208.12242, §5) are the starting point: CLIP-I, the mean similarity of generated to real pictures of the subject,
-and CLIP-T, that of pictures to their prompts. As bare cosines they mean little: both depend on the CLIP model, CLIP-I on
-how varied the real pictures are, and CLIP-T falls for any subject that the CLIP model has no word for. So
+and CLIP-T, that of pictures to their prompts. As bare cosines they mean little: both depend on the CLIP model, CLIP-I
+also on how varied the real pictures are, and CLIP-T falls for any subject that the CLIP model has no word for. So
 
 - *likeness* is CLIP-I on a scale from the base's pictures (0) to the real pictures among themselves (1);
-- *following* is not how near a picture is to its prompt but how much nearer than to the *other* prompts, on a scale from
-  chance (0) to the base's pictures (1). What moves a picture towards or away from all prompts alike, such as the subject
-  itself, cancels out; pictures that no longer differ from prompt to prompt get 0.
+- *following* is not how near a picture is to its prompt but how much nearer than to the *other* prompts, on a scale
+  from chance (0) to the base's pictures (1). What moves a picture towards or away from all prompts alike, such as the
+  subject itself, cancels out; pictures that no longer differ from prompt to prompt get 0.
 """
 
 from __future__ import annotations

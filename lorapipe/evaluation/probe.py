@@ -1,0 +1,60 @@
+"""The probe: the training's loss at fixed noise and timesteps, so that two snapshots can be compared.
+
+The loss that a training shows is of random pictures at random timesteps, and jumps by more than it falls in an hour.
+Here the pictures, the noise and the timesteps are the same for every snapshot, so that differences are the snapshot's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lorapipe.training import noise
+from lorapipe.training.families import Model
+
+TIMESTEPS = 5
+"""At the middles of so many equal parts of the schedule: 100, 300 … 900 of 1000."""
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to probe with: its clean latent (C, h, w), its caption, and what its noise is drawn from."""
+
+    latent: torch.Tensor
+    caption: str
+    seed: int
+
+
+def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, clip_skip: int = 1) -> torch.Tensor:
+    """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU; unweighted (Ho et al. 2020, eq. 14).
+
+    The latents must be of one shape. NaN where the model has broken down.
+    """
+    length = len(model.alphas_cumprod)
+    timesteps = torch.tensor([(2 * part + 1) * length // (2 * TIMESTEPS) for part in range(TIMESTEPS)])
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(subjects), BATCH):
+            batch = subjects[start : start + BATCH]
+            condition = model.encode_text([each.caption for each in batch], max_tokens=max_tokens, clip_skip=clip_skip)
+            clean = torch.stack([each.latent for each in batch]).to(model.device)
+            columns = [_loss(model, batch, clean, int(timestep), condition) for timestep in timesteps]
+            found.append(torch.stack(columns, dim=1))
+    return torch.cat(found)
+
+
+def _loss(model: Model, batch: Sequence[Subject], clean: torch.Tensor, timestep: int, condition: object) -> torch.Tensor:
+    drawn = torch.stack([_noise(subject, timestep) for subject in batch]).to(model.device)
+    times = torch.full((len(batch),), timestep, device=model.device)
+    noisy = noise.diffuse(clean, drawn, times, model.alphas_cumprod)
+    target = noise.target(model.prediction, clean, drawn, times, model.alphas_cumprod)
+    error = model.predict(noisy, times, condition) - target  # type: ignore[arg-type]
+    return error.double().square().flatten(1).mean(1).cpu()
+
+
+def _noise(subject: Subject, timestep: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(noise.seed_of("probe", subject.seed, timestep))
+    return torch.randn(subject.latent.shape, generator=generator)

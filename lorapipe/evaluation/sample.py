@@ -1,0 +1,128 @@
+"""Pictures from a base and whatever adapter is in it.
+
+The network is asked through `Model.predict` and captions are read through `Model.encode_text`, exactly as in training
+(same chunks, same clip skip); the schedule's solver, the VAE and the size of latents come from the model's own pipeline.
+Classifier-free guidance is Ho & Salimans' (2022, arXiv:2207.12598), written as in every Stable Diffusion:
+ε = ε(∅) + cfg · (ε(prompt) − ε(∅)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from lorapipe.training.families import Condition, Model
+
+Solver = Literal["dpm++", "ddim", "euler"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
+
+    `max_tokens` and `clip_skip` are the training's: see `Model.encode_text`.
+    """
+
+    size: tuple[int, int]
+    steps: int = 25
+    cfg: float = 7.0
+    solver: Solver = "dpm++"
+    negative: str = ""
+    max_tokens: int = 75
+    clip_skip: int = 1
+
+
+class Sampler:
+    """Samples pictures of one recipe. Makes nothing that outlives it but the model's own parts."""
+
+    def __init__(self, model: Model, recipe: Recipe) -> None:
+        self.model = model
+        self.recipe = recipe
+        self._pipeline: Any = model.pipeline()
+        self._conditions: dict[str, Condition] = {}
+
+    def read(self, prompts: Sequence[str]) -> None:
+        """Encode the prompts with the text encoder as it is now; call again when the adapter has changed."""
+        import torch
+
+        texts = list(dict.fromkeys([*prompts, self.recipe.negative]))
+        with torch.inference_mode():
+            both = self.model.encode_text(texts, max_tokens=self.recipe.max_tokens, clip_skip=self.recipe.clip_skip)
+        self._conditions = {
+            text: {name: tensor[place : place + 1] for name, tensor in both.items()} for place, text in enumerate(texts)
+        }
+
+    def pictures(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> list[Image]:
+        """A picture for each prompt and its seed, all at once; `check` is called before each step and may raise."""
+        import torch
+
+        with torch.inference_mode():
+            latents = self._denoise(prompts, seeds, check)
+            return [self._decode(latent) for latent in latents]
+
+    def _denoise(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
+        recipe, model = self.recipe, self.model
+        guided = recipe.cfg != 1
+        texts = [recipe.negative] * len(prompts) + list(prompts) if guided else list(prompts)
+        condition = self._condition(texts)
+        solver = solver_for(recipe.solver, self._pipeline.scheduler)
+        solver.set_timesteps(recipe.steps, device=model.device)
+        latents = self.noise(seeds).to(model.device) * solver.init_noise_sigma
+        for timestep in solver.timesteps:
+            check()
+            both = torch_cat([latents, latents]) if guided else latents
+            both = solver.scale_model_input(both, timestep)
+            output = model.predict(both, timestep.expand(len(both)), condition)
+            if guided:
+                without, with_prompt = output.chunk(2)
+                output = without + recipe.cfg * (with_prompt - without)
+            latents = solver.step(output, timestep, latents).prev_sample
+        return latents
+
+    def _condition(self, texts: Sequence[str]) -> Condition:
+        found: list[Mapping[str, torch.Tensor]] = [self._conditions[text] for text in texts]
+        return {name: torch_cat([each[name] for each in found]) for name in found[0]}
+
+    def noise(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Initial noise (B, C, h, w), each a function of its seed alone: drawn on the CPU, alike for every device."""
+        import torch
+
+        factor = self._pipeline.vae_scale_factor
+        width, height = self.recipe.size
+        shape = (self._pipeline.unet.config.in_channels, height // factor, width // factor)
+        return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    def _decode(self, latent: torch.Tensor) -> Image:
+        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on."""
+        vae = self._pipeline.vae
+        pixels = vae.decode(latent[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        pictures: list[Image] = self._pipeline.image_processor.postprocess(pixels.float().nan_to_num(-1.0))
+        return pictures[0]
+
+
+def solver_for(name: Solver, scheduler: Any) -> Any:
+    """A deterministic solver over a base's own schedule.
+
+    `dpm++` is DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095) on Karras' noise levels, the usual choice; `ddim`
+    (Song et al. 2021, arXiv:2010.02502) with η = 0; `euler` (Karras et al. 2022, arXiv:2206.00364, algorithm 1).
+    """
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+
+    config = scheduler.config
+    if name == "ddim":
+        return DDIMScheduler.from_config(config)
+    if name == "euler":
+        return EulerDiscreteScheduler.from_config(config)
+    return DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", use_karras_sigmas=True)
+
+
+def torch_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """torch.cat, torch being imported late."""
+    import torch
+
+    return torch.cat(list(tensors))
