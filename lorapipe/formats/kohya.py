@@ -28,7 +28,9 @@ class Kohya(Format):
         modules: dict[tuple[str, str], ModuleWeights] = {}
         for name in dict.fromkeys(key.partition(".")[0] for key in tensors):
             if name not in names:
-                raise InputError(f"the file's module {name} is not in this base model.", cure="Is it of another family?")
+                raise InputError(
+                    f"the file's module {name} is not in this base model.", cure="Is it of another family?"
+                )
             found = {short: tensors[name + end] for short, end in SUFFIXES.items() if name + end in tensors}
             if not {"down", "up"} <= found.keys():
                 raise InputError(f"the file's module {name} is not a LoRA: {', '.join(_of(tensors, name))}.")

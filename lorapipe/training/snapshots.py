@@ -13,9 +13,14 @@ import torch
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes."""
+    write_bytes(serialize(tensors, metadata), path)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file aside and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
-    aside.write_bytes(serialize(tensors, metadata))
+    aside.write_bytes(data)
     aside.replace(path)
 
 

@@ -23,7 +23,9 @@ class LoCon(Adapter):
 
     rank: int = param(16, "width of the update of Linear layers and 1×1 convolutions (network_dim)", ge=1, le=768)
     alpha: float = param(0.0, "scale of those: alpha / rank; 0 means rank", ge=0)
-    conv_rank: int = param(8, "width of the update of 3×3 convolutions (conv_dim); smaller than rank is usual", ge=1, le=768)
+    conv_rank: int = param(
+        8, "width of the update of 3×3 convolutions (conv_dim); smaller than rank is usual", ge=1, le=768
+    )
     conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
     dropout: float = param(0.0, "share of each module's input that training zeroes at random; 0 is usual", ge=0, lt=1)
 

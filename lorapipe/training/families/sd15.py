@@ -58,9 +58,12 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
 class SD15(Family):
     """Stable Diffusion 1.x: U-Net of 860 M parameters, CLIP ViT-L text encoder, 512 px."""
 
-    vae: Source | None = param(None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout")
+    vae: Source | None = param(
+        None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout"
+    )
     config: Source | None = param(
-        None, "a diffusers folder whose configuration and tokenizer describe a single-file checkpoint; usually not needed"
+        None,
+        "a diffusers folder whose configuration and tokenizer describe a single-file checkpoint; usually not needed",
     )
 
     base_model_version: ClassVar[str] = "sd_v1"

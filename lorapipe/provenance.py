@@ -1,0 +1,198 @@
+"""Where weights come from: what is recorded of a training, and how files' metadata says it.
+
+`TrainingRecord` is written by training as JSON, without times or absolute paths, so that the same training gives the same
+bytes. `kohya_metadata` and `modelspec` spell it as sd-scripts (`train_network.py`, `ss_*`) and Stability's model
+specification (1.0.1) do; other programs read their fields, so values are text and names are theirs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lorapipe import __version__
+from lorapipe.errors import InputError
+
+Privacy = Literal["full", "private", "none"]
+"""How much metadata says: `private` leaves out names, captions, tags and folders; `none` only what loaders need."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What was trained, how, and on what.
+
+    `settings` are the train stage's knobs in document form. `rates` are the learning rates by part as they were used;
+    `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`.
+    """
+
+    family: str
+    base_model_version: str
+    architecture: str
+    prediction: str
+    base_name: str
+    settings: Mapping[str, Any]
+    rates: Mapping[str, float]
+    rank: int
+    alpha: float
+    pictures: int
+    pictures_per_epoch: int
+    batches_per_epoch: int
+    steps: int
+    resolution: tuple[int, int]
+    buckets: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    repeats: Mapping[str, int] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON aside and rename it into place."""
+        aside = path.with_name(f"{path.name}.part")
+        text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        aside.write_bytes(f"{text}\n".encode())
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The record of a training; `InputError` where the file is none."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**data, "resolution": tuple(data["resolution"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"is no record of a training: {error}.", where=str(path), cure="Train again.") from None
+
+
+def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy) -> dict[str, str]:
+    """`ss_*` metadata of a LoRA file, as sd-scripts writes it (FORMATS §2.4); values that mean nothing here are None."""
+    loader = {
+        "ss_v2": False,
+        "ss_base_model_version": record.base_model_version,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": record.rank,
+        "ss_network_alpha": record.alpha,
+        "ss_network_args": json.dumps(_network_args(record.settings)),
+    }
+    if privacy == "none":
+        return _as_text(loader)
+    chosen = {**loader, **_run(record, step, epoch), **_knobs(record), **_data(record)}
+    if privacy == "full":
+        chosen |= {
+            **({"ss_output_name": title} if title else {}),
+            "ss_sd_model_name": record.base_name,
+            "ss_tag_frequency": json.dumps(record.tags, ensure_ascii=False),
+            "ss_dataset_dirs": json.dumps(
+                {folder: {"n_repeats": n, "img_count": record.pictures} for folder, n in record.repeats.items()},
+                ensure_ascii=False,
+            ),
+            "lorapipe_settings": json.dumps(record.settings, sort_keys=True, ensure_ascii=False),
+        }
+    return _as_text({**chosen, "lorapipe_version": __version__})
+
+
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
+
+
+def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
+    adapter = settings.get("adapter", {})
+    known = {"conv_rank": "conv_dim", "conv_alpha": "conv_alpha", "dropout": "dropout"}
+    return {theirs: str(adapter[ours]) for ours, theirs in known.items() if adapter.get(ours)}
+
+
+def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
+    return {
+        "ss_steps": step,
+        "ss_epoch": epoch,
+        "ss_max_train_steps": record.steps,
+        "ss_num_epochs": max(1, -(-record.steps // max(1, record.batches_per_epoch))),
+        "ss_num_train_images": record.pictures_per_epoch,
+        "ss_num_reg_images": 0,
+        "ss_num_batches_per_epoch": record.batches_per_epoch,
+        "ss_unet_lr": record.rates.get("unet"),
+        "ss_text_encoder_lr": record.rates.get("text_encoder"),
+        "ss_learning_rate": max(record.rates.values(), default=None),
+        "ss_training_comment": None,
+        "ss_sd_scripts_commit_hash": None,
+    }
+
+
+def _knobs(record: TrainingRecord) -> dict[str, Any]:
+    settings = record.settings
+    return {
+        "ss_optimizer": _spelled(settings.get("optimizer")),
+        "ss_lr_scheduler": (settings.get("scheduler") or {}).get("type"),
+        "ss_lr_warmup_steps": 0,
+        "ss_seed": settings.get("seed"),
+        "ss_clip_skip": settings.get("clip_skip"),
+        "ss_max_token_length": settings.get("max_tokens"),
+        "ss_min_snr_gamma": settings.get("min_snr_gamma") or None,
+        "ss_loss_type": {"mse": "l2"}.get(kind := (settings.get("loss") or {}).get("type"), kind),
+        "ss_max_grad_norm": settings.get("max_grad_norm"),
+        "ss_mixed_precision": settings.get("precision"),
+        "ss_full_fp16": False,
+        "ss_gradient_checkpointing": settings.get("gradient_checkpointing"),
+        "ss_gradient_accumulation_steps": settings.get("accumulation"),
+        "ss_network_dropout": (settings.get("adapter") or {}).get("dropout"),
+        "ss_cache_latents": True,
+        "ss_zero_terminal_snr": False,
+        "ss_noise_offset": None,
+        "ss_prior_loss_weight": 1.0,
+        "ss_scale_weight_norms": None,
+    }
+
+
+def _spelled(optimizer: Mapping[str, Any] | None) -> str:
+    settings = {key: value for key, value in (optimizer or {}).items() if key != "type"}
+    arguments = ",".join(f"{key}={value}" for key, value in settings.items())
+    return f"{(optimizer or {}).get('type')}({arguments})" if arguments else str((optimizer or {}).get("type"))
+
+
+def _data(record: TrainingRecord) -> dict[str, Any]:
+    buckets = {
+        str(index): {"resolution": [int(side) for side in size.split("x")], "count": count}
+        for index, (size, count) in enumerate(record.buckets.items())
+    }
+    return {
+        "ss_resolution": f"({record.resolution[0]}, {record.resolution[1]})",
+        "ss_batch_size_per_device": record.settings.get("batch"),
+        "ss_total_batch_size": record.settings.get("batch"),
+        "ss_enable_bucket": len(buckets) > 1,
+        "ss_bucket_info": json.dumps({"buckets": buckets}),
+        "ss_shuffle_caption": False,
+        "ss_keep_tokens": 0,
+        "ss_flip_aug": False,
+        "ss_color_aug": False,
+        "ss_random_crop": False,
+    }
+
+
+def modelspec(
+    record: TrainingRecord, title: str, date: str, trigger: str = "", hint: str = "", thumbnail: str = ""
+) -> dict[str, str]:
+    """`modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL."""
+    values = {
+        "sai_model_spec": "1.0.1",
+        "architecture": f"{record.architecture}/lora",
+        "implementation": "https://github.com/Stability-AI/generative-models",
+        "title": title,
+        "resolution": f"{record.resolution[0]}x{record.resolution[1]}",
+        "date": date,
+        "prediction_type": {"v_prediction": "v"}.get(record.prediction, record.prediction),
+        "encoder_layer": str(record.settings.get("clip_skip", 1)),
+        "trigger_phrase": trigger,
+        "usage_hint": hint,
+        "thumbnail": thumbnail,
+    }
+    return {f"modelspec.{key}": value for key, value in values.items() if value}
+
+
+def hashes(data: bytes | memoryview) -> dict[str, str]:
+    """kohya's two hashes of a safetensors file: of its tensors' bytes, and A1111's old one of 64 KiB at 1 MiB."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return {
+        "sshs_model_hash": hashlib.sha256(data[start:]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(data[0x100000 : 0x100000 + 0x10000]).hexdigest()[:8],
+    }

@@ -1,0 +1,122 @@
+"""`export`: weights become a file that other programs load."""
+
+from __future__ import annotations
+
+import datetime
+import filecmp
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from lorapipe.errors import LorapipeError
+from lorapipe.formats import Format
+from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log
+from lorapipe.spec import param
+from lorapipe.stages import Stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorapipe.formats import AdapterWeights, Names
+    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training.families import Family
+
+ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
+"""Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
+
+
+@dataclass(frozen=True)
+class Export(Stage):
+    """Write a LoRA file for ComfyUI, A1111, Forge or diffusers, read it back, and compare every module's ΔW."""
+
+    version: ClassVar[int] = 1
+    makes: ClassVar[type[Artifact]] = File
+
+    weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
+    to: Path = param(
+        help="where the file goes, such as out/penny.safetensors. ComfyUI keeps loaded files by name: a new name for a "
+        "new version is safe",
+        content=False,
+    )
+    format: Format = param(Format.default("kohya"), "the dialect of its keys; kohya's is loaded everywhere")
+    dtype: Literal["fp16", "bf16", "fp32"] = param("fp16", "numbers of the file: fp16 is usual, fp32 twice the size")
+    metadata: Literal["full", "private", "none"] = param(
+        "full", "what the file tells of its making; private leaves out names, tags and folders, none all but the format"
+    )
+    title: str = param("", "a name written into the file, which A1111 shows; empty: programs show the file's name")
+    trigger: str = param("", "the trigger word or phrase, for programs that show it")
+
+    def run(self, context: Context) -> File:
+        """See `Stage.run`."""
+        from lorapipe.formats.kohya import Kohya
+        from lorapipe.training.snapshots import serialize, write_bytes
+
+        snapshot = self.weights.snapshots[-1]
+        names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
+        learnt = Kohya().load(_tensors(snapshot.path), names)
+        tensors = _cast(self.format.save(learnt, names), self.dtype)
+        path = context.out / self.to.name
+        write_bytes(serialize(tensors, self._metadata(snapshot, tensors)), path)
+        worst = self._verify(path, learnt, names)
+        megabytes = path.stat().st_size / 1e6
+        context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
+        return File(path)
+
+    def deliver(self, artifact: File) -> list[Path]:
+        """The file at `to`: written aside and renamed, unless the same bytes are there."""
+        if not (self.to.is_file() and filecmp.cmp(artifact.path, self.to, shallow=False)):
+            self.to.parent.mkdir(parents=True, exist_ok=True)
+            aside = self.to.with_name(f"{self.to.name}.{os.getpid()}.part")
+            shutil.copyfile(artifact.path, aside)
+            aside.replace(self.to)
+        return [self.to]
+
+    def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+        from lorapipe.provenance import TrainingRecord, hashes, kohya_metadata, modelspec
+        from lorapipe.training.snapshots import serialize
+
+        record = TrainingRecord.load(self.weights.training)
+        chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, self.metadata)
+        if self.metadata != "none":
+            # The snapshot's own time: exporting the same weights twice gives the same bytes.
+            made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
+            date = made.isoformat(timespec="seconds").replace("+00:00", "Z")
+            chosen |= modelspec(record, self.title, date, self.trigger, self._hint(record))
+        return chosen | hashes(serialize(tensors, {}))
+
+    def _hint(self, record: TrainingRecord) -> str:
+        return f"Strength {self.weights.strength:g}, at {record.resolution[0]}x{record.resolution[1]}."
+
+    def _verify(self, path: Path, learnt: AdapterWeights, names: Names) -> float:
+        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding."""
+        read = self.format.load(_tensors(path), names)
+        if read.modules.keys() != learnt.modules.keys():
+            raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
+        worst = 0.0
+        for place, module in learnt.modules.items():
+            wanted, found = module.delta(), read.modules[place].delta()
+            error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
+            if not error <= 4 * ROUNDING[self.dtype]:
+                what = f"ΔW of {' '.join(place)} was not saved as it is (relative error {error:.1e})."
+                raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
+            worst = max(worst, error)
+        return worst
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
+    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256."""
+    import torch
+
+    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+    return {key: tensor if key.endswith(".alpha") else tensor.to(kind) for key, tensor in tensors.items()}

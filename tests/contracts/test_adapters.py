@@ -1,0 +1,112 @@
+"""What every adapter must do, whichever file it is in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lorapipe.training.adapters import Adapter
+from lorapipe.training.families import Model
+from lorapipe.training.families.sd15 import SD15
+
+PARTS = ("unet", "text_encoder")
+REGISTRY = Adapter.registry
+assert REGISTRY is not None
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return SD15.tiny(tmp_path_factory.mktemp("tiny")).load("cpu")
+
+
+@pytest.fixture(params=REGISTRY.names())
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    return REGISTRY.get(request.param)()
+
+
+def answer(model: Model) -> torch.Tensor:
+    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model.predict(noise, torch.tensor([5, 500]), model.encode_text(["a red hat", "b"]))
+
+
+def stir(injected: object) -> None:
+    generator = torch.Generator().manual_seed(2)
+    for parameters in injected.parameters().values():  # type: ignore[attr-defined]
+        for parameter in parameters:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+
+def test_it_begins_as_nothing_and_leaves_no_trace(model: Model, adapter: Adapter) -> None:
+    before, modules = answer(model), [id(m) for part in PARTS for m in model.part(part).modules()]
+    injected = adapter.inject(model, PARTS)
+    assert torch.equal(answer(model), before)
+    stir(injected)
+    assert (answer(model) - before).abs().max() > 0.01
+    injected.eject()
+    assert torch.equal(answer(model), before)
+    assert [id(m) for part in PARTS for m in model.part(part).modules()] == modules
+    assert not any(p.requires_grad for part in PARTS for p in model.part(part).parameters())
+
+
+def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
+    injected = adapter.inject(model, PARTS)
+    ours = {id(p) for parameters in injected.parameters().values() for p in parameters}
+    learning = {id(p) for part in PARTS for p in model.part(part).parameters() if p.requires_grad}
+    assert ours == learning
+    assert {p.dtype for parameters in injected.parameters().values() for p in parameters} == {torch.float32}
+    injected.eject()
+
+
+def test_what_it_extracts_is_what_it_does(model: Model, adapter: Adapter) -> None:
+    """ΔW of the extracted weights, added to the base by hand, gives the adapter's answers."""
+    injected = adapter.inject(model, PARTS)
+    stir(injected)
+    wanted, weights = answer(model), injected.extract()
+    injected.eject()
+    layers = {place: model.part(place[0]).get_submodule(place[1]) for place in weights.modules}
+    kept = {place: layer.weight.data.clone() for place, layer in layers.items()}
+    for place, layer in layers.items():
+        layer.weight.data += weights.modules[place].delta().reshape(layer.weight.shape)
+    merged = answer(model)
+    for place, layer in layers.items():
+        layer.weight.data = kept[place]
+    assert (merged - wanted).abs().max() < 1e-5
+
+
+def test_it_loads_what_it_extracted(model: Model, adapter: Adapter) -> None:
+    injected = adapter.inject(model, PARTS)
+    stir(injected)
+    wanted, weights = answer(model), injected.extract()
+    injected.eject()
+    again = adapter.inject(model, PARTS, seed=7)
+    again.load(weights)
+    assert torch.equal(answer(model), wanted)
+    again.eject()
+
+
+def test_strength_scales_each_part(model: Model, adapter: Adapter) -> None:
+    base = answer(model)
+    injected = adapter.inject(model, PARTS)
+    stir(injected)
+    full = answer(model)
+    injected.set_strength({"unet": 0.0, "text_encoder": 0.0})
+    assert torch.equal(answer(model), base)
+    injected.set_strength({"unet": 1.0})
+    half = answer(model)
+    assert not torch.allclose(half, base) and not torch.allclose(half, full)
+    injected.set_strength({"text_encoder": 1.0})
+    assert torch.equal(answer(model), full)
+    injected.eject()
+
+
+def test_a_seed_is_a_beginning(model: Model, adapter: Adapter) -> None:
+    def initial(parts: tuple[str, ...], seed: int) -> dict[tuple[str, str], torch.Tensor]:
+        injected = adapter.inject(model, parts, seed)
+        weights = injected.extract()
+        injected.eject()
+        return {place: module.tensors["down"] for place, module in weights.modules.items()}
+
+    both, alone, other = initial(PARTS, 0), initial(("text_encoder",), 0), initial(PARTS, 1)
+    assert all(torch.equal(alone[place], both[place]) for place in alone), "whatever else is trained"
+    assert not any(torch.equal(other[place], both[place]) for place in both)

@@ -1,0 +1,212 @@
+"""Exported files: other programs' readers get the same ΔW and the same pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.formats.kohya import Kohya
+from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.provenance import TrainingRecord
+from lorapipe.stages.export import Export
+from lorapipe.training.adapters.locon import LoCon
+from lorapipe.training.families import Model
+from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.snapshots import write
+
+RECORD = TrainingRecord(
+    family="sd15", base_model_version="sd_v1", architecture="stable-diffusion-v1", prediction="epsilon",
+    base_name="tiny", settings={"adapter": {"type": "locon", "conv_rank": 2}, "optimizer": {"type": "adamw"}, "seed": 3},
+    rates={"unet": 1e-4, "text_encoder": 5e-5}, rank=4, alpha=2.0, pictures=3, pictures_per_epoch=6,
+    batches_per_epoch=3, steps=30, resolution=(64, 64), buckets={"64x64": 3}, tags={"2_penny": {"secret tag": 3}},
+    repeats={"2_penny": 2},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SD15:
+    return SD15.tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(tiny: SD15) -> Model:
+    return tiny.load("cpu")
+
+
+@pytest.fixture(scope="module")
+def learnt(model: Model) -> AdapterWeights:
+    """A LoCon with random weights, as a training would leave it."""
+    injected = LoCon(rank=4, alpha=2.0, conv_rank=2).inject(model, ("unet", "text_encoder"))
+    generator = torch.Generator().manual_seed(0)
+    for parameters in injected.parameters().values():
+        for parameter in parameters:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    weights = injected.extract()
+    injected.eject()
+    return weights
+
+
+Exporter = Callable[..., tuple[Path, Export]]
+
+
+@pytest.fixture
+def export(tiny: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> Exporter:
+    write(Kohya().save(learnt, model.kohya_names()), {}, tmp_path / "step-000030.safetensors")
+    RECORD.save(tmp_path / "training.json")
+    dataset = Dataset(manifest=tmp_path / "m.json", base=tiny, images=tmp_path, contact_sheet=tmp_path / "c.png")
+    snapshot = Snapshot(30, 10, tmp_path / "step-000030.safetensors")
+    weights = Weights((snapshot,), dataset, tmp_path / "training.json", tmp_path / "log.jsonl")
+
+    def run(**knobs: object) -> tuple[Path, Export]:
+        stage = Export(weights=weights, to=tmp_path / "to" / "penny.safetensors", **knobs)
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        context = Context(out, tmp_path / "resume", tmp_path / "cache", lambda event: None, lambda: False)
+        return stage.run(context).path, stage
+
+    return run
+
+
+def deltas(path: Path) -> dict[str, np.ndarray]:
+    """kohya's file by its published layout, in plain numpy: the second implementation."""
+    tensors = load_file(path)
+    found = {}
+    for key in tensors:
+        if key.endswith(".lora_down.weight"):
+            name = key.removesuffix(".lora_down.weight")
+            down, up = tensors[key].astype(np.float64), tensors[f"{name}.lora_up.weight"].astype(np.float64)
+            scale = float(tensors[f"{name}.alpha"]) / down.shape[0]
+            found[name] = scale * np.tensordot(up.reshape(up.shape[0], -1), down, axes=1)
+    return found
+
+
+def test_an_independent_reader_finds_the_same_update(export: Exporter, model: Model, learnt: AdapterWeights) -> None:
+    path, _ = export(dtype="fp32")
+    found = deltas(path)
+    assert found.keys() == {model.kohya_name(*place) for place in learnt.modules}
+    for place, module in learnt.modules.items():
+        assert np.abs(found[model.kohya_name(*place)] - module.delta().numpy()).max() < 1e-5
+
+
+def test_diffusers_paints_the_same_pictures(export: Exporter, model: Model, learnt: AdapterWeights) -> None:
+    path, _ = export(dtype="fp32")
+
+    def paint() -> np.ndarray:
+        generator = torch.Generator().manual_seed(4)
+        pipeline = model.pipeline()
+        pictures = pipeline("a hat", num_inference_steps=4, guidance_scale=3.0, height=64, width=64,
+                            output_type="np", generator=generator).images  # fmt: skip
+        return np.asarray(pictures)
+
+    base = paint()
+    injected = LoCon(rank=4, alpha=2.0, conv_rank=2).inject(model, ("unet", "text_encoder"))
+    injected.load(learnt)
+    ours = paint()
+    injected.eject()
+    pipeline = model.pipeline()
+    pipeline.load_lora_weights(path)
+    theirs = paint()
+    pipeline.unload_lora_weights()
+    assert np.abs(ours - base).max() > 0.01
+    assert np.abs(theirs - ours).max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])
+def test_the_file_has_the_dtype_and_an_exact_alpha(export: Exporter, dtype: str) -> None:
+    path, _ = export(dtype=dtype)
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            name = file.get_slice(key).get_dtype()
+            assert name == ("F32" if key.endswith(".alpha") else {"fp16": "F16", "bf16": "BF16", "fp32": "F32"}[dtype])
+
+
+def test_metadata_tells_what_was_asked_for(export: Exporter) -> None:
+    def metadata(privacy: str) -> dict[str, str]:
+        path, _ = export(metadata=privacy, title="Penny", trigger="penny")
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata())
+
+    full, private, none = metadata("full"), metadata("private"), metadata("none")
+    assert full["ss_network_dim"] == "4" and full["ss_network_alpha"] == "2.0"
+    assert full["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    assert full["modelspec.trigger_phrase"] == "penny"
+    assert json.loads(full["ss_tag_frequency"]) == {"2_penny": {"secret tag": 3}}
+    assert "secret" not in json.dumps(private) and "2_penny" not in json.dumps(private)
+    assert private["ss_unet_lr"] == "0.0001" and all(isinstance(value, str) for value in full.values())
+    assert not [key for key in none if key.startswith("modelspec") or "lr" in key]
+    assert none["ss_base_model_version"] == "sd_v1"
+
+
+def test_the_hash_is_of_the_files_tensors(export: Exporter) -> None:
+    path, _ = export()
+    data = path.read_bytes()
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    start = 8 + int.from_bytes(data[:8], "little")
+    assert metadata["sshs_model_hash"] == hashlib.sha256(data[start:]).hexdigest()
+
+
+def test_the_same_weights_give_the_same_bytes(export: Exporter) -> None:
+    assert export()[0].read_bytes() == export()[0].read_bytes()
+
+
+def test_it_is_delivered_and_mended(export: Exporter, tmp_path: Path) -> None:
+    from lorapipe.pipeline.artifacts import File
+
+    path, stage = export()
+    (target,) = stage.deliver(File(path))
+    assert target.read_bytes() == path.read_bytes()
+    target.write_bytes(b"damaged")
+    stage.deliver(File(path))
+    assert target.read_bytes() == path.read_bytes()
+    assert [entry.name for entry in target.parent.iterdir()] == ["penny.safetensors"]
+
+
+def test_a_file_that_does_not_say_the_same_is_not_published(export: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Kohya.save
+
+    def forgets_alpha(self: Kohya, *arguments: object) -> dict[str, torch.Tensor]:
+        tensors = honest(self, *arguments)  # type: ignore[arg-type]
+        return {key: tensor for key, tensor in tensors.items() if not key.endswith("mlp_fc1.alpha")}
+
+    monkeypatch.setattr(Kohya, "save", forgets_alpha)
+    with pytest.raises(LorapipeError, match="was not saved as it is"):
+        export()
+
+
+def test_a_module_of_another_model_is_named(model: Model) -> None:
+    tensors = {
+        "lora_unet_nowhere.lora_down.weight": torch.zeros(1, 4),
+        "lora_unet_nowhere.lora_up.weight": torch.zeros(4, 1),
+    }
+    with pytest.raises(InputError, match="lora_unet_nowhere is not in this base"):
+        Kohya().load(tensors, model.kohya_names())
+
+
+def test_a_missing_alpha_is_the_rank() -> None:
+    down, up = torch.ones(2, 3), torch.ones(4, 2)
+    loaded = Kohya().load(
+        {"lora_unet_x.lora_down.weight": down, "lora_unet_x.lora_up.weight": up}, {"lora_unet_x": ("unet", "x")}
+    )
+    assert torch.equal(loaded.modules["unet", "x"].delta(), torch.full((4, 3), 2.0))
+
+
+def test_the_tucker_form_is_its_product() -> None:
+    generator = torch.Generator().manual_seed(0)
+    down, up = torch.randn(2, 5, 1, 1, generator=generator), torch.randn(7, 2, 1, 1, generator=generator)
+    mid = torch.randn(2, 2, 3, 3, generator=generator)
+    x = torch.randn(1, 5, 8, 8, generator=generator)
+    delta = ModuleWeights("lora", {"down": down, "up": up, "mid": mid}, 1.0).delta()
+    conv = torch.nn.functional.conv2d
+    assert torch.allclose(conv(x, delta, padding=1), 0.5 * conv(conv(conv(x, down), mid, padding=1), up), atol=1e-4)

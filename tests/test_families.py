@@ -1,0 +1,192 @@
+"""SD1.x: what an adapter may target, loading from folder and file, captions to tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lorapipe.errors import InputError
+from lorapipe.spec import Source
+from lorapipe.training.families import Checkpoint, Model
+from lorapipe.training.families._checkpoint import TEXT, UNET, VAE, SingleFile
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families.sd15 import CONFIGURATION, SD15
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SD15:
+    return SD15.tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(tiny: SD15) -> Model:
+    return tiny.load("cpu")
+
+
+def test_full_size_sd15_has_kohyas_modules() -> None:
+    full = LatentDiffusion(SingleFile(Path("none.safetensors"), CONFIGURATION), "cpu", "fp32")
+    assert len(full.targets("unet")) == 192
+    assert len(full.targets("unet", convolutions=True)) == 278
+    assert len(full.targets("text_encoder")) == 72
+    names = full.kohya_names()
+    assert names["lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"][0] == "unet"
+    assert "lora_te_text_model_encoder_layers_11_mlp_fc2" in names
+    assert "lora_unet_up_blocks_1_upsamplers_0_conv" in names
+
+
+def test_sizes_come_from_the_configuration(tiny: SD15, tmp_path: Path) -> None:
+    assert (tiny.native_size(), tiny.size_step()) == (64, 8)
+    file = tmp_path / "some.safetensors"
+    file.touch()
+    assert (SD15(checkpoint=Checkpoint(file)).native_size(), SD15(checkpoint=Checkpoint(file)).size_step()) == (512, 64)
+
+
+def single_file(model: LatentDiffusion, path: Path) -> Path:
+    """The tiny model as one LDM-layout file, by a table written here from the published layout."""
+    from safetensors.torch import save_file
+
+    def unet(key: str) -> str:
+        blocks = {
+            "conv_in.": "input_blocks.0.0.", "time_embedding.linear_1.": "time_embed.0.",
+            "time_embedding.linear_2.": "time_embed.2.", "conv_norm_out.": "out.0.", "conv_out.": "out.2.",
+            "down_blocks.0.resnets.0.": "input_blocks.1.0.", "down_blocks.0.attentions.0.": "input_blocks.1.1.",
+            "down_blocks.0.downsamplers.0.conv.": "input_blocks.2.0.op.", "down_blocks.1.resnets.0.": "input_blocks.3.0.",
+            "mid_block.resnets.0.": "middle_block.0.", "mid_block.attentions.0.": "middle_block.1.",
+            "mid_block.resnets.1.": "middle_block.2.", "up_blocks.0.resnets.0.": "output_blocks.0.0.",
+            "up_blocks.0.resnets.1.": "output_blocks.1.0.", "up_blocks.0.upsamplers.0.conv.": "output_blocks.1.1.conv.",
+            "up_blocks.1.resnets.0.": "output_blocks.2.0.", "up_blocks.1.attentions.0.": "output_blocks.2.1.",
+            "up_blocks.1.resnets.1.": "output_blocks.3.0.", "up_blocks.1.attentions.1.": "output_blocks.3.1.",
+        }  # fmt: skip
+        start = next(start for start in blocks if key.startswith(start))
+        rest = key.removeprefix(start)
+        if ".resnets." in start:
+            names = {
+                "norm1.": "in_layers.0.", "conv1.": "in_layers.2.", "time_emb_proj.": "emb_layers.1.",
+                "norm2.": "out_layers.0.", "conv2.": "out_layers.3.", "conv_shortcut.": "skip_connection.",
+            }  # fmt: skip
+            inner = next(name for name in names if rest.startswith(name))
+            rest = names[inner] + rest.removeprefix(inner)
+        return UNET + blocks[start] + rest
+
+    def vae(key: str) -> str:
+        for ours, theirs in (("mid_block.resnets.0.", "mid.block_1."), ("mid_block.resnets.1.", "mid.block_2."),
+                             ("mid_block.attentions.0.group_norm.", "mid.attn_1.norm."),
+                             ("mid_block.attentions.0.to_q.", "mid.attn_1.q."),
+                             ("mid_block.attentions.0.to_k.", "mid.attn_1.k."),
+                             ("mid_block.attentions.0.to_v.", "mid.attn_1.v."),
+                             ("mid_block.attentions.0.to_out.0.", "mid.attn_1.proj_out."),
+                             ("conv_shortcut", "nin_shortcut"), ("conv_norm_out", "norm_out"),
+                             (".downsamplers.0.", ".downsample."), (".upsamplers.0.", ".upsample."),
+                             (".resnets.", ".block.")):  # fmt: skip
+            key = key.replace(ours, theirs)
+        for level in range(3):
+            key = key.replace(f"down_blocks.{level}.", f"down.{level}.").replace(
+                f"up_blocks.{level}.", f"up.{2 - level}."
+            )
+        return VAE + key
+
+    def text(key: str) -> str:
+        return f"{TEXT}text_model.{key.removeprefix('text_model.')}"
+
+    tensors: dict[str, torch.Tensor] = {}
+    for part, rename in (("unet", unet), ("vae", vae), ("text_encoder", text)):
+        for key, tensor in model.part(part).state_dict().items():
+            conv = "attn_1" in rename(key) and key.endswith("weight") and tensor.ndim == 2
+            tensors[rename(key)] = tensor[:, :, None, None].clone() if conv else tensor.clone()
+    save_file(tensors, path)
+    return path
+
+
+def test_a_single_file_is_the_same_model_as_the_folder(tiny: SD15, model: LatentDiffusion, tmp_path: Path) -> None:
+    file = single_file(model, tmp_path / "tiny.safetensors")
+    torch.save({"state_dict": SingleFile(file, {})._all}, tmp_path / "tiny.ckpt")
+    for path in (file, tmp_path / "tiny.ckpt"):
+        other = SD15(checkpoint=Checkpoint(path), config=Source(tiny.checkpoint.path)).load("cpu")
+        pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        latents, condition = model.encode_images(pixels), model.encode_text(["a hat"])
+        assert torch.equal(other.encode_images(pixels), latents)
+        assert torch.equal(other.encode_text(["a hat"])["hidden"], condition["hidden"])
+        steps = torch.tensor([500])
+        assert torch.equal(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
+
+
+@pytest.mark.parametrize("spelled", [True, False])
+def test_text_encoders_of_transformers_4_and_5_both_load(
+    tiny: SD15, model: Model, tmp_path: Path, spelled: bool
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny.checkpoint.path, tmp_path / "base")
+    file = tmp_path / "base" / "text_encoder" / "model.safetensors"
+    plain = {key.removeprefix("text_model."): tensor.clone() for key, tensor in load_file(file).items()}
+    save_file({f"text_model.{key}" if spelled else key: tensor for key, tensor in plain.items()}, file)
+    loaded = SD15(checkpoint=Checkpoint(tmp_path / "base")).load("cpu")
+    assert torch.equal(loaded.encode_text(["x"])["hidden"], model.encode_text(["x"])["hidden"])
+
+
+def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    kinds = {
+        "lora_unet_x.lora_down.weight": "a LoRA file",
+        "conditioner.embedders.1.model.x": "an SDXL checkpoint",
+        "cond_stage_model.model.x": "an SD2 checkpoint",
+        "model.diffusion_model.x": "a checkpoint without VAE and text encoder",
+        "weight": "no Stable Diffusion checkpoint",
+    }
+    for key, kind in kinds.items():
+        save_file({key: torch.zeros(1)}, tmp_path / "x.safetensors")
+        with pytest.raises(InputError, match=kind):
+            SD15(checkpoint=Checkpoint(tmp_path / "x.safetensors")).load("cpu")
+    whole = single_file(model, tmp_path / "y.safetensors").read_bytes()
+    (tmp_path / "x.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="readable"):
+        SD15(checkpoint=Checkpoint(tmp_path / "x.safetensors")).load("cpu")
+    with pytest.raises(InputError, match="no diffusers folder"):
+        SD15(checkpoint=Checkpoint(tmp_path)).load("cpu")
+
+
+def test_long_captions_are_chunked_and_special_tokens_are_spelled(model: LatentDiffusion) -> None:
+    from lorapipe.training.families._clip_text import tokenize
+
+    ids = tokenize(model.tokenizer, ["hat, " * 60, "<|endoftext|> hat <|startoftext|>"], 150)
+    bos, eos = model.tokenizer.bos_token_id, model.tokenizer.eos_token_id
+    assert ids.shape == (2, 2, 77)
+    assert (ids[:, :, 0] == bos).all() and (ids[0, 0, -1] == eos)
+    assert (ids == bos).sum() == 4, "a BOS in a caption is text"
+    first = ids[1, 0]
+    assert len({int(token) for token in first[1:10]} & {bos, eos}) == 0
+    hidden = model.encode_text(["hat, " * 60], max_tokens=150)["hidden"]
+    assert hidden.shape == (1, 152, 32)
+
+
+def test_clip_skip_reads_the_layer_before(model: LatentDiffusion) -> None:
+    encoder = model.part("text_encoder")
+    one, two = (model.encode_text(["a hat"], clip_skip=skip)["hidden"] for skip in (1, 2))
+    ids = torch.tensor(model.tokenizer("a hat", padding="max_length", max_length=77).input_ids)[None]
+    states = encoder(ids, output_hidden_states=True).hidden_states
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    assert torch.allclose(two, norm(states[-2]), atol=1e-6)
+    assert not torch.allclose(one, two, atol=1e-3)
+
+
+def test_half_precision_weights_answer_in_float32(tiny: SD15) -> None:
+    half = tiny.load("cpu", "bf16")
+    assert next(half.part("unet").parameters()).dtype == torch.bfloat16
+    assert next(half.part("vae").parameters()).dtype == torch.float32
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    answer = half.predict(noise, torch.tensor([10]), half.encode_text(["x"]))
+    exact = tiny.load("cpu").predict(noise, torch.tensor([10]), tiny.load("cpu").encode_text(["x"]))
+    assert answer.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(answer.flatten(), exact.flatten(), dim=0) > 0.99
+
+
+def test_released_parts_come_back(tiny: SD15) -> None:
+    model = tiny.load("cpu")
+    before = model.encode_text(["x"])["hidden"]
+    model.release("text_encoder", "vae")
+    assert torch.equal(model.encode_text(["x"])["hidden"], before)
