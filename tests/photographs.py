@@ -13,6 +13,7 @@ import skimage
 import torch
 from PIL import Image
 
+from lorapipe.spec import Source, param
 from lorapipe.training.families import Checkpoint, Family, Model
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
@@ -144,6 +145,8 @@ class AveragingModel:
 @dataclass(frozen=True)
 class AveragingBase(Family):
     """A base for pictures of 512 pixels whose model counts what it is asked."""
+
+    vae: Source | None = param(None, "another VAE")
 
     model: ClassVar[AveragingModel]
     loads: ClassVar[int] = 0

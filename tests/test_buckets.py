@@ -9,10 +9,10 @@ import pytest
 
 from lorapipe.training.data.buckets import Buckets, Fit, Resolution
 
-SD15 = Buckets((512, 512), 256, 1024, 64)
-KEPT = Buckets((512, 512), 256, 1024, 64, no_upscale=True)
+sd15 = Buckets((512, 512), 256, 1024, 64)
+kept = Buckets((512, 512), 256, 1024, 64, no_upscale=True)
 
-TABLE_512 = [
+table_512 = [
     (256, 1024), (320, 768), (384, 640), (448, 576), (512, 512), (576, 448), (640, 384), (704, 320), (768, 320),
     (832, 256), (896, 256), (960, 256), (1024, 256),
     (256, 960), (256, 896), (256, 832), (320, 704),
@@ -22,7 +22,7 @@ and each of them lying down."""
 
 
 def test_the_table_of_512():
-    assert sorted(TABLE_512) == list(SD15.table)
+    assert list(sd15.table) == sorted(table_512)
 
 
 def test_no_bucket_exceeds_the_area_or_the_limits():
@@ -56,13 +56,13 @@ def test_a_resolution_off_the_step_gives_the_square_below():
     ],
 )
 def test_fits(size, expected):
-    assert SD15.fit(size) == expected
+    assert sd15.fit(size) == expected
 
 
 def test_the_ratio_is_compared_by_difference_not_by_logarithm():
     ratio = 1.14
-    by_logarithm = min(SD15.table, key=lambda b: abs(math.log(b[0] / b[1] / ratio)))
-    assert by_logarithm == (576, 448) and SD15.fit((1140, 1000)).bucket == (512, 512)
+    by_logarithm = min(sd15.table, key=lambda b: abs(math.log(b[0] / b[1] / ratio)))
+    assert by_logarithm == (576, 448) and sd15.fit((1140, 1000)).bucket == (512, 512)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_ratio_is_compared_by_difference_not_by_logarithm():
     ],
 )
 def test_fits_without_upscaling(size, expected):
-    assert KEPT.fit(size) == expected
+    assert kept.fit(size) == expected
 
 
 def test_without_buckets_everything_is_cut_to_the_resolution():
@@ -94,7 +94,7 @@ def test_without_buckets_everything_is_cut_to_the_resolution():
 
 
 def test_every_fit_is_covered_by_its_picture():
-    for rule in (SD15, KEPT, Buckets((768, 512), 320, 1024, 64)):
+    for rule in (sd15, kept, Buckets((768, 512), 320, 1024, 64)):
         for width in range(64, 3000, 97):
             for height in range(64, 3000, 101):
                 fit = rule.fit((width, height))
@@ -112,7 +112,7 @@ def test_a_resolution_of_one_step_has_one_bucket_and_less_is_refused():
 def test_settings_that_make_no_buckets_are_named():
     wrong = Buckets((512, 512), 640, 448, 64)
     assert {problem.path[0] for problem in wrong.problems()} == {"min_bucket_reso", "max_bucket_reso"}
-    assert not SD15.problems()
+    assert not sd15.problems()
     # kohya rounds the limits outwards first: 540 counts as 512
     assert not Buckets((512, 512), 540, 512, 64).problems()
 

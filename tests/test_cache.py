@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from photographs import AveragingModel
+from photographs import AveragingBase, AveragingModel
 
 from lorapipe.errors import LorapipeError
+from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.encode import encode_captions, encoder_digest, load_conditions, text_parts
+from lorapipe.training.families import Checkpoint
 
 KEY = key_of("a", 1)
 
@@ -72,6 +73,7 @@ def test_a_damaged_record_is_no_record(cache):
 
 WRITER = """
 import sys, torch
+from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache
 cache = Cache(__import__("pathlib").Path(sys.argv[1]))
 for turn in range(60):
@@ -92,50 +94,45 @@ def test_two_processes_may_write_and_read_the_same_entry(tmp_path):
 # --------------------------------------------------------------------------------------------------------- encoders
 
 
-@dataclass
-class Loads:
-    """A base whose loads are counted."""
-
-    checkpoint: SimpleNamespace
-    model: AveragingModel
-    count: int = 0
-
-    def load(self) -> AveragingModel:
-        self.count += 1
-        return self.model
-
-
 @pytest.fixture
 def base(tmp_path):
-    file = tmp_path / "base.safetensors"
-    file.write_bytes(b"weights")
-    return Loads(SimpleNamespace(path=file), AveragingModel())
+    return AveragingBase.tiny(tmp_path)
+
+
+def digest(base: AveragingBase, cache: Cache, part: str = "vae", dtype: str = "fp32") -> str:
+    return encoder_digest(base, [part], dtype, cache, lambda: base.load("cpu"))
 
 
 def test_an_encoder_is_hashed_once_for_each_checkpoint(base, cache):
-    first = encoder_digest(base, ["vae"], "fp32", cache, base.load)
-    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) == first
-    assert base.count == 1
+    first = digest(base, cache)
+    assert digest(base, cache) == first and AveragingBase.loads == 1
 
 
 def test_another_file_with_the_same_encoder_has_its_digest_and_other_weights_have_not(base, cache):
-    first = encoder_digest(base, ["vae"], "fp32", cache, base.load)
+    first = digest(base, cache)
     base.checkpoint.path.write_bytes(b"weights of a merge")
-    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) == first
+    assert digest(base, cache) == first
     base.checkpoint.path.write_bytes(b"another vae altogether")
     base.model.vae.scale.data[2] += 1e-6
-    assert encoder_digest(base, ["vae"], "fp32", cache, base.load) != first
-    assert base.count == 3
+    assert digest(base, cache) != first and AveragingBase.loads == 3
 
 
-def test_a_folder_with_another_vocabulary_has_another_text_encoder(base, cache, tmp_path):
-    folder = tmp_path / "folder"
-    (folder / "tokenizer").mkdir(parents=True)
-    base.checkpoint.path = folder
+def test_a_vae_of_its_own_that_is_replaced_is_noticed(tmp_path, base, cache):
+    (tmp_path / "vae.safetensors").write_bytes(b"one")
+    base = replace(base, vae=Source(tmp_path / "vae.safetensors"))
+    first = digest(base, cache)
+    (tmp_path / "vae.safetensors").write_bytes(b"another")
+    base.model.vae.scale.data[0] *= 2
+    assert digest(base, cache) != first
+
+
+def test_a_folder_with_another_vocabulary_has_another_text_encoder(tmp_path, base, cache):
+    base = replace(base, checkpoint=Checkpoint(tmp_path / "folder"))
+    (tmp_path / "folder/tokenizer").mkdir(parents=True)
     digests = []
     for vocabulary in ("{}", '{"a": 1}'):
-        (folder / "tokenizer/vocab.json").write_text(vocabulary)
-        digests.append(encoder_digest(base, ["text_encoder"], "fp32", cache, base.load))
+        (tmp_path / "folder/tokenizer/vocab.json").write_text(vocabulary)
+        digests.append(digest(base, cache, "text_encoder"))
     assert digests[0] != digests[1]
 
 

@@ -25,6 +25,7 @@ from lorapipe.training.data.contact_sheet import SHOWN
 from lorapipe.training.data.encode import load_latents, picture_view
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.data.pictures import Colour, to_pixels
+from lorapipe.training.families.sd15 import SD15
 
 KEPT = {
     "10_penny cat/utf16.png": ("a page of a book, ｐenny", (704, 320), 10),
@@ -294,3 +295,17 @@ def test_a_large_folder_makes_a_bounded_sheet(place):
     with Image.open(dataset.contact_sheet) as sheet:
         assert sheet.height < 9000
     assert dataset.contact_sheet.stat().st_size < 8_000_000
+
+
+def test_with_a_real_base_of_random_weights(few):
+    """The VAE of a Stable Diffusion in little: the latents of a batch are those of its pictures, encoded alone."""
+    base = SD15.tiny(few.folder / "base")
+    few.base = base
+    side = base.native_size()
+    manifest = Manifest.load(few.run(min_size=8).manifest)
+    assert all(max(p.bucket) <= 2 * side and not p.bucket[0] % base.size_step() for p in manifest.pictures)
+    model = base.load("cpu")
+    for picture in manifest.pictures:
+        pixels = to_pixels(picture_view(few.images, picture, manifest.background))
+        latents = load_latents([picture], Cache(few.cache))
+        assert latents.dtype == torch.float32 and torch.allclose(latents, model.encode_images(pixels), atol=1e-6)

@@ -87,7 +87,7 @@ class Prepare(Stage):
     )
     dtype: Literal["fp32", "fp16", "bf16"] = param(
         "fp32",
-        "precision of the VAE while it encodes; fp16 and bf16 are faster on a GPU, slightly noisier",
+        "precision of the VAE while it encodes; fp16 and bf16 are faster on a GPU",
         content=False,
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lorapipe.errors import LorapipeError
-from lorapipe.spec import Spec, to_dict
+from lorapipe.spec import Source, Spec, knobs, to_dict
 from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.manifest import Manifest, Picture
@@ -39,13 +39,6 @@ class Encoders(Protocol):
     def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition: ...
 
 
-class BaseModel(Protocol):
-    """What is used of a `Family`: a spec that says where its checkpoint lies."""
-
-    @property
-    def checkpoint(self) -> Any: ...
-
-
 PICTURE_PARTS = ("vae",)
 
 
@@ -57,28 +50,32 @@ def text_parts(model: Encoders) -> tuple[str, ...]:
 # --------------------------------------------------------------------------------------------------------- encoders
 
 
-def encoder_digest(
-    base: BaseModel, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]
-) -> str:
+def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]) -> str:
     """What the named parts of a base are, held as `dtype` (fp32, fp16 or bf16): a digest of their weights and settings.
 
-    `load` is only called where the checkpoint was not met before. Ask before an adapter is injected.
+    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is injected.
     """
-    root: Path = base.checkpoint.path
-    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
-    stats = [[str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    spec = to_dict(base) if isinstance(base, Spec) else {}
-    memo = key_of("encoder", spec, str(root.resolve()), stats, list(parts), dtype)
+    files = _files(base)
+    stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    memo = key_of("encoder", to_dict(base), stats, list(parts), dtype)
     if isinstance(known := cache.record("encoders", memo), str):
         return known
     digest = hashlib.sha256()
-    for file in (file for file in files if _settings(file)):
+    for file in filter(_settings, files):
         digest.update(file.read_bytes())
     model = load()
     for part in parts:
         _hash_weights(model.part(part), digest)
     cache.keep_record("encoders", memo, digest.hexdigest())
     return digest.hexdigest()
+
+
+def _files(base: Spec) -> list[Path]:
+    """Every file that a base is made of: the checkpoint, and a VAE or settings of its own if it has them."""
+    values = (getattr(base, knob.name) for knob in knobs(type(base)))
+    roots = [value.path for value in values if isinstance(value, Source)]
+    inside = (sorted(root.rglob("*")) if root.is_dir() else [root] for root in roots)
+    return [file for files in inside for file in files if file.is_file()]
 
 
 def _settings(file: Path) -> bool:
