@@ -204,9 +204,10 @@ class Prepare(Stage):
     def _thumbnails(self, manifest: Manifest) -> dict[str, Image]:
         from lorapipe.training.data.ahead import ahead
         from lorapipe.training.data.contact_sheet import shown, thumbnail
+        from lorapipe.training.data.encode import picture_bytes
 
         def draw(picture: Picture) -> Image:
-            return thumbnail((self.images.path / picture.path).read_bytes(), picture, self.background)
+            return thumbnail(picture_bytes(self.images.path, picture), picture, self.background)
 
         pictures = shown(manifest)
         return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}

@@ -100,18 +100,21 @@ def latents_key(picture: Picture, background: Colour, encoder: str) -> str:
     return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder)
 
 
-def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
-    """What the trainer sees of a picture: RGB, of the size of its bucket. `images` is the dataset's folder."""
+def picture_bytes(images: Path, picture: Picture) -> bytes:
+    """The file of a picture, `images` being the dataset's folder; `LorapipeError` where it has changed."""
+    path, cure = images / picture.path, "Run the pipeline again; prepare will take it up."
     try:
-        data = (images / picture.path).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise LorapipeError(f"cannot be opened ({error.strerror}).", where=str(images / picture.path)) from None
+        raise LorapipeError(f"cannot be opened ({error.strerror}).", where=str(path), cure=cure) from None
     if hashlib.sha256(data).hexdigest() != picture.digest:
-        cure = "Run the pipeline again; prepare will take it up."
-        raise LorapipeError(
-            "this picture was changed since it was prepared.", where=str(images / picture.path), cure=cure
-        )
-    return view(data, picture.fit, background)
+        raise LorapipeError("this picture was changed since it was prepared.", where=str(path), cure=cure)
+    return data
+
+
+def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
+    """What the trainer sees of a picture: RGB, of the size of its bucket."""
+    return view(picture_bytes(images, picture), picture.fit, background)
 
 
 def missing_latents(manifest: Manifest, cache: Cache) -> list[Picture]:
