@@ -27,7 +27,8 @@ def write(draw: Any, x: float, y: float, text: str, size: int, ink: str) -> None
 
 def width(text: str, size: int) -> int:
     """How wide a line of text is, in pixels."""
-    return round(sum(font.getlength(part) for part, font in _runs(text, size)))
+    length: float = sum(font.getlength(part) for part, font in _runs(text, size))
+    return round(length)
 
 
 def wrap(text: str, room: int, lines: int, size: int) -> list[str]:

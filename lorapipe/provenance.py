@@ -1,7 +1,7 @@
 """Where weights come from: what is recorded of a training, and how files' metadata says it.
 
-`TrainingRecord` is written by training as JSON, without times or absolute paths, so that the same training gives the same
-bytes. `kohya_metadata` and `modelspec` spell it as sd-scripts (`train_network.py`, `ss_*`) and Stability's model
+`TrainingRecord` is written by training as JSON, without times or absolute paths, so that the same training gives the
+same bytes. `kohya_metadata` and `modelspec` spell it as sd-scripts (`train_network.py`, `ss_*`) and Stability's model
 specification (1.0.1) do; other programs read their fields, so values are text and names are theirs.
 """
 
@@ -66,7 +66,7 @@ class TrainingRecord:
 
 
 def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy) -> dict[str, str]:
-    """`ss_*` metadata of a LoRA file, as sd-scripts writes it (FORMATS §2.4); values that mean nothing here are None."""
+    """`ss_*` metadata of a LoRA file, as sd-scripts writes it; what means nothing here is None."""
     loader = {
         "ss_v2": False,
         "ss_base_model_version": record.base_model_version,
@@ -129,7 +129,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_clip_skip": settings.get("clip_skip"),
         "ss_max_token_length": settings.get("max_tokens"),
         "ss_min_snr_gamma": settings.get("min_snr_gamma") or None,
-        "ss_loss_type": {"mse": "l2"}.get(kind := (settings.get("loss") or {}).get("type"), kind),
+        "ss_loss_type": _loss(settings),
         "ss_max_grad_norm": settings.get("max_grad_norm"),
         "ss_mixed_precision": settings.get("precision"),
         "ss_full_fp16": False,
@@ -142,6 +142,11 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_prior_loss_weight": 1.0,
         "ss_scale_weight_norms": None,
     }
+
+
+def _loss(settings: Mapping[str, Any]) -> str:
+    kind = str(settings.get("loss", {}).get("type"))
+    return {"mse": "l2"}.get(kind, kind)
 
 
 def _spelled(optimizer: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """File formats: dialects of keys and metadata around one in-memory type.
 
-`AdapterWeights` is what an adapter has learnt, by part and module path. A dialect recognises a file by its keys, loads it
-and saves it; module names come from a table that the model gives (`Model.kohya_names`), so no format knows a family.
+`AdapterWeights` is what an adapter has learnt, by part and module path. A dialect recognises a file by its keys, loads
+it and saves it; module names come from a table that the model gives (`Model.kohya_names`), so no format knows a family.
 
 To add one, create a file here.
 """

@@ -17,7 +17,10 @@ SUFFIXES = {"down": ".lora_down.weight", "up": ".lora_up.weight", "mid": ".lora_
 
 @dataclass(frozen=True)
 class Kohya(Format):
-    """`lora_unet_….lora_down.weight`, `.lora_up.weight`, `.alpha`; module names in diffusers' style (sd-scripts, `lora.py`)."""
+    """`lora_unet_….lora_down.weight`, `.lora_up.weight`, `.alpha`; module names in diffusers' style.
+
+    As sd-scripts writes them (`networks/lora.py`).
+    """
 
     def matches(self, keys: Collection[str]) -> bool:
         """See `Format.matches`."""
@@ -40,7 +43,7 @@ class Kohya(Format):
         return AdapterWeights(modules)
 
     def save(self, weights: AdapterWeights, names: Names) -> dict[str, torch.Tensor]:
-        """See `Format.save`; alpha is written for every module, since a missing one is read as other things elsewhere."""
+        """See `Format.save`; every module has its alpha, since a missing one means different things elsewhere."""
         import torch
 
         written = {place: name for name, place in names.items()}

@@ -1,1 +1,1 @@
-"""Manifest, cache, batches, loss, weights: the training core. Everything here that touches a tensor is imported late."""
+"""Manifest, cache, batches, loss, weights: the training core. Whatever touches a tensor is imported late."""

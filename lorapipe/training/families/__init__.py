@@ -1,9 +1,10 @@
 """Model families: all that lorapipe knows of a kind of base model.
 
-A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the base,
-the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts, and
-makes the sampling pipeline from the very same modules. What other code needs to know of an architecture (which modules an
-adapter may target, what kohya calls them, which sizes fit) is asked of the model or the family, never tested by name.
+A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the
+base, the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts,
+and makes the sampling pipeline from the very same modules. What other code needs to know of an architecture (which
+modules an adapter may target, what kohya calls them, which sizes fit) is asked of the model or the family, never
+tested by name.
 
 To add one, create a file here: a `Family` subclass and its `Model` subclass. Import torch and diffusers inside methods.
 """

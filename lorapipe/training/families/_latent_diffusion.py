@@ -59,10 +59,8 @@ class LatentDiffusion(Model):
         module = self.skeleton(name)
         # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs once per picture only.
         dtype = torch.float32 if name == "vae" else self.dtype
-        if name == "vae" and self._vae_file is not None:
-            tensors = read_tensors(self._vae_file)
-        else:
-            tensors = self.source.tensors(name)
+        own = name == "vae" and self._vae_file
+        tensors = read_tensors(own) if own else self.source.tensors(name)
         fill(module, tensors, dtype, where=f"{self._where()} {name}")
         return module
 

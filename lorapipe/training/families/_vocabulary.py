@@ -34,8 +34,8 @@ def clip_vocabulary(checkpoint: Path) -> Path:
     raise InputError(
         "a single-file checkpoint has no tokenizer, and CLIP's vocabulary was not found on this machine.",
         where=str(checkpoint),
-        cure=f"Put a `tokenizer` folder (vocab.json and merges.txt of any SD1.5 model) into {checkpoint.parent}, or give "
-        "`config: FOLDER` with a diffusers folder of SD1.5, or `pip install --no-deps clip-anytorch`, which carries it.",
+        cure=f"Put a `tokenizer` folder (vocab.json and merges.txt of any SD1.5 model) into {checkpoint.parent}, or "
+        "give `config: FOLDER` with a diffusers folder of SD1.5, or `pip install --no-deps clip-anytorch`, which has it.",
     )
 
 
