@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import Problem
-from lorapipe.pipeline.artifacts import Artifact, Dataset, Snapshot, Weights
+from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log, Preview, Progress
-from lorapipe.spec import Duration, param
-from lorapipe.stages import Stage
+from lorapipe.pipeline.events import Log, Progress
+from lorapipe.spec import Duration, knobs, param, plain
+from lorapipe.stages import Stage, _outputs
+from lorapipe.stages._outputs import Outputs
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.device import Precision
 from lorapipe.training.losses import Loss
@@ -20,14 +21,15 @@ from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers import Scheduler
 
 if TYPE_CHECKING:
-    from lorapipe.training.adapters import Injected
     from lorapipe.training.checkpoint import Trainable
     from lorapipe.training.data.batches import Batch
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training.families import Model
-    from lorapipe.training.feed import Feed, Fetch
+    from lorapipe.training.feed import Fetch
 
+CHARACTERS = 4
+"""Of a caption to a token, at least: English words and tags have 4 to 5."""
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
 
@@ -164,11 +166,24 @@ class Train(Stage):
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
             rates = self.rates(model.trainable)
             condition = self._condition(manifest, model, rates, dtype, cache, context)
-            feed = Feed(Batches(manifest.training, self.batch, self.seed), cache, condition, self.accumulation)
+            batches = Batches(manifest.training, self.batch, self.seed)
+            feed = Feed(batches, self.accumulation, self.steps, cache, condition)
+            record = _outputs.record(base, manifest, model, self._settings(dtype), rates, feed)
+            record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
             with recomputed(model, self.gradient_checkpointing), adapters as adapter:
-                self._train(model, adapter, rates, feed, context)
-        return self._published(feed, context)
+                self._train(Outputs(model, adapter, feed, record, context))
+        return Weights(
+            snapshots=_outputs.publish(feed, self.snapshots.steps(feed.total, feed.per_epoch), context),
+            dataset=self.dataset,
+            training=context.out / "training.json",
+            log=context.out / "metrics.jsonl",
+        )
+
+    def _settings(self, dtype: str) -> dict[str, Any]:
+        """The knobs that make the result what it is, in document form, with the precision that was found."""
+        chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name != "dataset"]
+        return {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
 
     def _need_latents(self, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
         """Encode again what `prepare` had encoded, should the cache have been emptied since."""
@@ -189,38 +204,46 @@ class Train(Stage):
         from lorapipe.training.feed import Reading, cached, live
 
         reading, encoders = Reading(self.max_tokens, self.clip_skip), text_parts(model)
+        captions = list(dict.fromkeys(picture.caption for picture in manifest.training))
+        self._warn_of_length(captions, context)
         if any(part in rates for part in encoders):
             model.release("vae")
             return live(model, reading)
         digest = encoder_digest(self.dataset.base, encoders, dtype, cache, lambda: model)
-        captions = dict.fromkeys(picture.caption for picture in manifest.training)
-        for done, _ in enumerate(encode_captions(list(captions), model, digest, cache, **vars(reading)), start=1):
+        for done, _ in enumerate(encode_captions(captions, model, digest, cache, **vars(reading)), start=1):
             context.check()
             context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
         model.release("vae", *encoders)
         return cached(digest, cache, reading)
 
-    def _train(self, model: Model, adapter: Injected, rates: Mapping[str, float], feed: Feed, context: Context) -> None:
+    def _warn_of_length(self, captions: Sequence[str], context: Context) -> None:
+        long = sum(len(caption) > CHARACTERS * self.max_tokens for caption in captions)
+        if long and self.max_tokens < 225:
+            what = f"{long} captions are probably longer than {self.max_tokens} tokens, and cut there"
+            context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
+
+    def _train(self, outputs: Outputs) -> None:
         from lorapipe.training.loop import Objective, train
         from lorapipe.training.session import Marks, Session
 
-        total, trainable = feed.total(self.steps), self._trainable(model, adapter, rates)
-        previews = self.previews.steps(total, feed.per_epoch) if self.preview_prompts else frozenset()
+        feed, context, trainable = outputs.feed, outputs.context, self._trainable(outputs)
+        total, per_epoch = feed.total, feed.per_epoch
+        previews = self.previews.steps(total, per_epoch) if self.preview_prompts else frozenset()
         session = Session(
             folder=context.resume,
             total=total,
-            marks=Marks(self.snapshots.steps(total, feed.per_epoch), previews),
+            marks=Marks(self.snapshots.steps(total, per_epoch), previews),
             trainable=trainable,
             estimates=lambda: self.optimizer.estimates(trainable.optimizer),
-            snapshot=lambda step: self._snapshot(step, model, adapter, context),
-            preview=lambda step: self._preview(step, model, context),
+            snapshot=outputs.snapshot,
+            preview=lambda step: outputs.preview(step, self.preview_prompts),
             emit=context.emit,
             stopping=context.stopping,
         )
         done = session.begin()
         steps = train(
-            feed.updates(done, total),
-            Objective(model, self.loss, self.min_snr_gamma, self.seed),
+            feed.updates(done),
+            Objective(outputs.model, self.loss, self.min_snr_gamma, self.seed),
             trainable.optimizer,
             lambda step: self.scheduler.factor(step, total),
             max_grad_norm=self.max_grad_norm,
@@ -228,46 +251,16 @@ class Train(Stage):
         )
         session.follow(steps)
 
-    def _trainable(self, model: Model, adapter: Injected, rates: Mapping[str, float]) -> Trainable:
+    def _trainable(self, outputs: Outputs) -> Trainable:
         import torch
 
         from lorapipe.training.checkpoint import Trainable
         from lorapipe.training.flat import flatten
 
-        parameters = {part: found for part, found in adapter.parameters().items() if found}
+        model, rates = outputs.model, outputs.record.rates
+        parameters = {part: found for part, found in outputs.adapter.parameters().items() if found}
         if self.optimizer.elementwise:
             parameters = {part: [flatten(found)] for part, found in parameters.items()}
         groups = [{"params": found, "lr": rates[part], "name": part} for part, found in parameters.items()]
         scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
         return Trainable(parameters, self.optimizer.build(groups), scaler)
-
-    def _snapshot(self, step: int, model: Model, adapter: Injected, context: Context) -> None:
-        from lorapipe.formats import Format
-        from lorapipe.training.snapshots import write
-
-        assert Format.registry is not None
-        tensors = Format.registry.get("kohya")().save(adapter.extract(), model.kohya_names())
-        write(tensors, {}, context.resume / _file(step))
-
-    def _preview(self, step: int, model: Model, context: Context) -> None:
-        raise NotImplementedError
-
-    def _published(self, feed: Feed, context: Context) -> Weights:
-        """What was made, from where it outlived interruptions to where it belongs."""
-        from lorapipe.training.snapshots import publish
-
-        for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
-            if (context.resume / name).exists():
-                publish(context.resume / name, context.out / name)
-        steps = sorted(self.snapshots.steps(feed.total(self.steps), feed.per_epoch))
-        return Weights(
-            snapshots=tuple(Snapshot(step, feed.epoch(step), context.out / _file(step)) for step in steps),
-            dataset=self.dataset,
-            training=context.out / "training.json",
-            log=context.out / "metrics.jsonl",
-        )
-
-
-def _file(step: int) -> str:
-    """A snapshot's place in the resume and result folders; sorted by name is sorted by step."""
-    return f"snapshots/step-{step:06d}.safetensors"

@@ -44,37 +44,40 @@ def cached(encoder: str, cache: Cache, reading: Reading) -> Callable[[Batch], Fe
 
 
 class Feed:
-    """`batches` read from the cache, `accumulation` of them to an update.
+    """`batches` read from the cache, `accumulation` of them to an update, for as long as `duration`.
 
     `condition` gives, for a batch, what fetches its encoded captions; it is asked in another thread, ahead of time, the
     fetcher in the loop's own when the captions are needed.
     """
 
     def __init__(
-        self, batches: Batches, cache: Cache, condition: Callable[[Batch], Fetch], accumulation: int = 1
+        self, batches: Batches, accumulation: int, duration: Duration, cache: Cache, condition: Callable[[Batch], Fetch]
     ) -> None:
         self.batches = batches
         self.cache = cache
         self.condition = condition
         self.accumulation = accumulation
+        self.duration = duration
 
     @property
     def per_epoch(self) -> float:
         """Updates in an epoch."""
         return self.batches.per_epoch / self.accumulation
 
-    def total(self, duration: Duration) -> int:
-        """Updates in a training of this length."""
-        return duration.count if duration.unit == "steps" else math.ceil(duration.count * self.per_epoch)
+    @property
+    def total(self) -> int:
+        """Updates in all."""
+        count = self.duration.count
+        return count if self.duration.unit == "steps" else math.ceil(count * self.per_epoch)
 
     def epoch(self, step: int) -> int:
         """The epoch, from 1, that update `step`, from 1, ends in."""
         return self.batches.epoch(step * self.accumulation - 1) + 1
 
-    def updates(self, done: int, total: int) -> Iterator[Update]:
-        """The updates after the first `done`, up to `total`."""
-        loaded = ahead(self._load, range(done * self.accumulation, total * self.accumulation), threads=1)
-        for step in range(done, total):
+    def updates(self, done: int) -> Iterator[Update]:
+        """The updates after the first `done`."""
+        loaded = ahead(self._load, range(done * self.accumulation, self.total * self.accumulation), threads=1)
+        for step in range(done, self.total):
             yield Update(step, list(islice(loaded, self.accumulation)))
 
     def _load(self, index: int) -> MicroBatch:

@@ -48,7 +48,7 @@ class Rhythm(Value):
         """The steps, from 1, after which it is time, of `total`; an epoch is `per_epoch` steps long."""
         if self.unit == "times":
             count = min(self.count, total)
-            return frozenset(round(total * place / count) for place in range(1, count + 1))
+            return frozenset(math.ceil(total * place / count) for place in range(1, count + 1))
         distance = self.count * (per_epoch if self.unit == "epochs" else 1)
         marks = (math.ceil(distance * place) for place in range(1, math.ceil(total / distance) + 1))
         return frozenset(mark for mark in marks if mark <= total) | {total}

@@ -80,12 +80,12 @@ class Session:
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
             self.snapshot(number)
-        if number in self.marks.previews:
-            self.preview(number)
-        if number in self.marks.snapshots or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+        if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             self._save(number)
         if stopping and number < self.total:
             raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
+        if number in self.marks.previews:
+            self.preview(number)  # last: it takes long, and may be interrupted
 
     def _save(self, step: int) -> None:
         self._tell(self.curves.write())  # the curve is never behind the state

@@ -1,0 +1,108 @@
+"""What a training leaves on the disk: its record, snapshots and previews.
+
+All of it is made in `context.resume`, which outlives a killed attempt, and appears in `context.out` at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.pipeline.artifacts import Snapshot
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log, Preview
+
+if TYPE_CHECKING:
+    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training.adapters import Injected
+    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.families import Family, Model
+    from lorapipe.training.feed import Feed
+
+
+def record(
+    base: Family, manifest: Manifest, model: Model, settings: Mapping[str, Any], rates: Mapping[str, float], feed: Feed
+) -> TrainingRecord:
+    """What is said of a training in the metadata of its files; `settings` has its knobs in document form."""
+    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training import tally
+
+    rank = settings["adapter"].get("rank", 0)
+    return TrainingRecord(
+        family=base.name,
+        base_model_version=base.base_model_version,
+        architecture=base.architecture,
+        prediction=model.prediction,
+        base_name=base.checkpoint.plain().rpartition("/")[2],
+        settings=settings,
+        rates=rates,
+        rank=rank,
+        alpha=settings["adapter"].get("alpha") or rank,
+        pictures=len(manifest.training),
+        pictures_per_epoch=manifest.pictures_per_epoch,
+        batches_per_epoch=feed.batches.per_epoch,
+        steps=feed.total,
+        resolution=manifest.resolution,
+        buckets={f"{width}x{height}": count for (width, height), count in manifest.buckets().items()},
+        tags=tally.tags(manifest.training),
+        repeats=tally.repeats(manifest.training),
+    )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Writes the files of a training under way."""
+
+    model: Model
+    adapter: Injected
+    feed: Feed
+    record: TrainingRecord
+    context: Context
+
+    def snapshot(self, step: int) -> None:
+        """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
+        from lorapipe.formats.kohya import Kohya
+        from lorapipe.provenance import kohya_metadata
+        from lorapipe.training.snapshots import write
+
+        tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
+        metadata = kohya_metadata(self.record, "", step, self.feed.epoch(step), "none")
+        write(tensors, metadata, self.context.resume / _file(step))
+
+    def preview(self, step: int, prompts: tuple[str, ...]) -> None:
+        """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
+        from lorapipe.evaluation.sample import Recipe, Sampler
+
+        settings, rates = self.record.settings, self.record.rates
+        recipe = Recipe(self.record.resolution, max_tokens=settings["max_tokens"], clip_skip=settings["clip_skip"])
+        try:
+            sampler = Sampler(self.model, recipe)
+            sampler.read(prompts)
+            for seed, prompt in enumerate(prompts):
+                picture = sampler.pictures([prompt], [seed], self.context.check)[0]
+                path = self.context.resume / "previews" / f"step-{step:06d}-{seed + 1}.png"
+                path.parent.mkdir(exist_ok=True)
+                picture.save(path)
+                self.context.emit(Preview(path=str(path), caption=f"step {step}: {prompt}"))
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            self.context.emit(Log(text=f"no preview at step {step}: {reason}", level="warning"))
+        finally:
+            frozen = (part for part in self.model.trainable if part.startswith("text_encoder") and part not in rates)
+            self.model.release("vae", *frozen)
+
+
+def publish(feed: Feed, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
+    """Put what was made where it belongs; the snapshots after `steps`."""
+    from lorapipe.training import snapshots
+
+    for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
+        if (context.resume / name).exists():
+            snapshots.publish(context.resume / name, context.out / name)
+    return tuple(Snapshot(step, feed.epoch(step), context.out / _file(step)) for step in sorted(steps))
+
+
+def _file(step: int) -> str:
+    """A snapshot's place in the resume and result folders; sorted by name is sorted by step."""
+    return f"snapshots/step-{step:06d}.safetensors"

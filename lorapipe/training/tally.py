@@ -1,0 +1,29 @@
+"""What a dataset says of itself, counted: the tags of its captions and the repeats of its folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from lorapipe.training.data.manifest import Picture
+
+
+def tags(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
+    """How many pictures have each comma-separated tag, by folder; the most frequent first (ss_tag_frequency)."""
+    counts: dict[str, Counter[str]] = {}
+    for picture in pictures:
+        found = dict.fromkeys(tag for part in picture.caption.split(",") if (tag := part.strip()))
+        counts.setdefault(_folder(picture), Counter()).update(found.keys())
+    return {
+        folder: dict(sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))) for folder, count in counts.items()
+    }
+
+
+def repeats(pictures: Iterable[Picture]) -> dict[str, int]:
+    """How often an epoch shows the pictures of each folder."""
+    return {_folder(picture): picture.repeats for picture in pictures}
+
+
+def _folder(picture: Picture) -> str:
+    return PurePosixPath(picture.path).parent.name or "images"

@@ -1,0 +1,173 @@
+"""Whatever happens to a training, the same command ends in the same file, bit for bit, with the same curve."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from lorapipe.errors import Interrupted
+from lorapipe.pipeline.artifacts import Dataset, Weights
+from lorapipe.pipeline.events import Log, Metric
+from lorapipe.spec import Duration
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.rhythm import Rhythm
+
+STEPS = 16
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("resume")
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    return tiny.dataset(folder)
+
+
+@pytest.fixture
+def bench(folder: Path) -> tiny.Bench:
+    return tiny.Bench(folder)
+
+
+def training(dataset: Dataset, optimizer: str) -> Train:
+    """With dropout, so that what modules draw for themselves is tested too."""
+    spec = Optimizer.registry.get(optimizer)()
+    adapter = LoRA(rank=2, dropout=0.1)
+    return Train(dataset=dataset, optimizer=spec, adapter=adapter, steps=Duration(STEPS), snapshots=Rhythm(4))
+
+
+@pytest.fixture(scope="module")
+def unbroken(folder: Path, dataset: Dataset) -> Iterator[dict[str, Weights]]:
+    """Each optimizer's training, made in one go when first asked for."""
+
+    class Made(dict[str, Weights]):
+        def __missing__(self, optimizer: str) -> Weights:
+            context = tiny.Bench(folder).context(f"unbroken-{optimizer}")
+            self[optimizer] = training(dataset, optimizer).run(context)
+            return self[optimizer]
+
+    yield Made()
+
+
+def same(ours: Weights, theirs: Weights) -> None:
+    assert len(ours.snapshots) == 4
+    assert ours.log.read_bytes() == theirs.log.read_bytes()
+    for mine, other in zip(ours.snapshots, theirs.snapshots, strict=True):
+        assert mine.path.read_bytes() == other.path.read_bytes()
+
+
+@pytest.mark.parametrize("optimizer", Optimizer.registry.names())
+def test_a_killed_process(
+    optimizer: str, folder: Path, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    """Killed with no chance to save anything, at a random step; twice, where the second attempt is no luckier."""
+    for _ in range(2):
+        kill_at_random(folder, optimizer)
+    same(training(dataset, optimizer).run(bench.context(f"killed-{optimizer}")), unbroken[optimizer])
+    assert any("Goes on after step" in event.text for event in bench.of(Log))
+
+
+def kill_at_random(folder: Path, optimizer: str) -> None:
+    target = random.SystemRandom().randint(5, STEPS - 2)
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(folder), optimizer],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert process.stdout is not None
+    steps = [0]
+    for line in process.stdout:
+        steps.append(int(line))
+        if steps[-1] >= target:
+            process.kill()
+            break
+    process.wait()
+    assert steps[-1] >= target, "the process was to be killed on its way"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "another training's"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    damage: str, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    name = f"damaged-{damage[:4]}"
+    stop(bench, dataset, name, after=9)
+    newest = sorted((bench.folder / name / "resume" / "checkpoints").glob("*.pt"))[-1]
+    if damage == "another training's":
+        state = torch.load(newest, weights_only=True)
+        state["parameters"] = {"unet": [torch.zeros(3)]}
+        torch.save(state, newest)
+    else:
+        data = newest.read_bytes()
+        newest.write_bytes({"truncated": data[: len(data) // 2], "garbage": os.urandom(500), "empty": b""}[damage])
+    bench.told.clear()
+    same(training(dataset, "adamw").run(bench.context(name)), unbroken["adamw"])
+    logs = bench.of(Log)
+    assert [event.level for event in logs if newest.name in event.text] == ["warning"]
+    assert any("Goes on after step 8" in event.text for event in logs)
+
+
+def test_no_checkpoint_can_be_read_at_all(dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:
+    stop(bench, dataset, "hopeless", after=9)
+    for path in (bench.folder / "hopeless" / "resume" / "checkpoints").iterdir():
+        path.write_bytes(b"PK\x03\x04")
+    same(training(dataset, "adamw").run(bench.context("hopeless")), unbroken["adamw"])
+
+
+def test_what_a_killed_process_leaves_half_written(
+    dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    """A line of the curve cut short, lines of steps after the checkpoint, files not yet renamed."""
+    stop(bench, dataset, "half", after=9)
+    resume = bench.folder / "half" / "resume"
+    log = resume / "metrics.jsonl"
+    extra = json.dumps({"step": 12, "loss": 123.0})
+    log.write_text(log.read_text(encoding="utf-8") + f'{extra}\n{{"step": 13, "lo', encoding="utf-8")
+    (resume / "checkpoints" / "step-00000012.part").write_bytes(b"half")
+    (resume / "snapshots" / "step-000012.part").write_bytes(b"half")
+    weights = training(dataset, "adamw").run(bench.context("half"))
+    same(weights, unbroken["adamw"])
+    assert not list(weights.log.parent.rglob("*.part"))
+
+
+def test_killed_between_the_last_step_and_the_end(
+    dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
+) -> None:
+    """All steps are made, the result is not yet published: nothing is trained again."""
+    train = training(dataset, "adamw")
+    train.run(bench.context("finished"))
+    bench.told.clear()
+    same(train.run(bench.context("finished")), unbroken["adamw"])
+    assert not bench.of(Metric)
+
+
+def stop(bench: tiny.Bench, dataset: Dataset, name: str, after: int) -> None:
+    """Interrupt a training as the engine does; it saves and stops after the next step."""
+    bench.stopping = lambda: len(bench.of(Metric)) >= after
+    context = bench.context(name)
+    with pytest.raises(Interrupted):
+        training(dataset, "adamw").run(context)
+    bench.stopping = lambda: False
+
+
+if __name__ == "__main__":  # the process that is to be killed: tells each step it has made
+    root, chosen = Path(sys.argv[1]), sys.argv[2]
+
+    def tell(event: object) -> None:
+        if isinstance(event, Metric):
+            print(event.step, flush=True)
+
+    training(tiny.dataset(root), chosen).run(tiny.Bench(root).context(f"killed-{chosen}", tell))

@@ -1,0 +1,293 @@
+"""The train stage on a tiny base: what a user gets, what a user is told, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
+from lorapipe.pipeline.events import Log, Metric, Preview, Progress
+from lorapipe.spec import Duration, from_dict
+from lorapipe.stages import Stage
+from lorapipe.stages.train import Train
+from lorapipe.training import curves
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.optimizers.adamw import AdamW
+from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.schedulers.cosine import Cosine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    return tiny.dataset(folder)
+
+
+@pytest.fixture
+def bench(folder: Path) -> tiny.Bench:
+    return tiny.Bench(folder)
+
+
+def short(dataset: Dataset, **knobs: Any) -> Train:
+    knobs = {"steps": Duration(4), "snapshots": Rhythm(2), "adapter": LoRA(rank=2), **knobs}
+    return Train(dataset=dataset, **knobs)
+
+
+def run(bench: tiny.Bench, name: str, train: Train) -> Weights:
+    return train.run(bench.context(name))
+
+
+def losses(weights: Weights) -> list[float]:
+    return [point.values["loss"] for point in curves.read(weights.log)]
+
+
+# ------------------------------------------------------------------------------------------------------- what is made
+
+
+def test_snapshots_are_files_that_other_programs_load(dataset: Dataset, bench: tiny.Bench) -> None:
+    weights = run(bench, "made", short(dataset, steps=Duration(6), snapshots=Rhythm(3)))
+    assert [snapshot.step for snapshot in weights.snapshots] == [2, 4, 6]
+    assert [snapshot.epoch for snapshot in weights.snapshots] == [1, 1, 2]  # five pictures, one at a time
+    first, last = load_file(weights.snapshots[0].path), load_file(weights.snapshots[-1].path)
+    assert all(tensor.dtype == torch.float32 for tensor in last.values())
+    assert {key.split("_")[1] for key in last} == {"unet", "te"}
+    ups = [key for key in last if key.endswith(".lora_up.weight")]
+    assert len(ups) > 10
+    assert all(last[key].abs().max() > 0 for key in ups)  # every module has learnt something
+    assert any(not torch.equal(first[key], last[key]) for key in ups)
+
+    pipeline = SD15(checkpoint=dataset.base.checkpoint).load("cpu").pipeline()
+    pipeline.load_lora_weights(str(weights.snapshots[-1].path))  # diffusers, which knows nothing of us
+
+
+def test_a_longer_training_lowers_the_loss(dataset: Dataset, bench: tiny.Bench) -> None:
+    train = short(dataset, steps=Duration(60), snapshots=Rhythm(1), unet_lr=5e-3, batch=4, min_snr_gamma=0.0)
+    found = losses(run(bench, "longer", train))
+    assert len(found) == 60
+    assert sum(found[-15:]) < 0.97 * sum(found[:15])
+
+
+def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Dataset, bench: tiny.Bench) -> None:
+    weights = run(bench, "curves", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
+    lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert set(lines[0]) == {"step", "loss", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4) for step in range(4)])
+    assert list((weights.log.parent / "tensorboard").glob("events.out.tfevents.*"))
+    told = bench.of(Metric)
+    assert [event.step for event in told] == [1, 2, 3, 4]
+    assert told[0].values == {key: value for key, value in lines[0].items() if key != "step"}
+    last = bench.of(Progress)[-1]
+    assert (last.step, last.total, last.seconds_left) == (4, 4, 0)
+    assert list(last.values) == ["loss", "lr/unet", "lr/text_encoder", "d", "d*lr", "s/it"]
+
+
+def test_epochs_count_batches_of_every_bucket(dataset: Dataset, bench: tiny.Bench) -> None:
+    """Four pictures of one shape and one of another: two a batch are three batches, in twos two steps."""
+    weights = run(bench, "epochs", short(dataset, steps=Duration(2, "epochs"), batch=2, snapshots=Rhythm(1, "epochs")))
+    assert [(snapshot.step, snapshot.epoch) for snapshot in weights.snapshots] == [(3, 1), (6, 2)]
+    weights = run(bench, "epochs-2", short(dataset, steps=Duration(2, "epochs"), batch=2, accumulation=2))
+    assert weights.snapshots[-1].step == 3
+
+
+def test_the_same_training_twice_is_the_same_file_and_leaves_the_base_alone(
+    dataset: Dataset, bench: tiny.Bench
+) -> None:
+    """Warm or cold: what an earlier training did to the base in memory is undone."""
+    files = [run(bench, name, short(dataset)).snapshots[-1].path.read_bytes() for name in ("once", "twice")]
+    cold = tiny.Bench(bench.folder)
+    files.append(run(cold, "cold", short(dataset)).snapshots[-1].path.read_bytes())
+    assert files[0] == files[1] == files[2]
+    other = run(bench, "other", short(dataset, seed=1)).snapshots[-1].path.read_bytes()
+    assert other != files[0]
+
+
+def test_a_frozen_text_encoder_is_asked_once_and_gives_the_same_losses(dataset: Dataset, bench: tiny.Bench) -> None:
+    """The cached captions are those of the live text encoder: until something is learnt, the losses agree."""
+    frozen = run(bench, "frozen", short(dataset, text_encoder_lr=0.0))
+    live = run(bench, "live", short(dataset))
+    assert losses(frozen)[0] == pytest.approx(losses(live)[0], rel=1e-5)
+    assert {key.split("_")[1] for key in load_file(frozen.snapshots[-1].path)} == {"unet"}
+
+
+def test_previews_show_progress_and_change_nothing(dataset: Dataset, bench: tiny.Bench) -> None:
+    from PIL import Image
+
+    plain = run(bench, "unseen", short(dataset, text_encoder_lr=0.0))
+    told = tiny.Bench(bench.folder)
+    prompts = ("penny, red", "penny, blue")
+    seen = run(told, "seen", short(dataset, text_encoder_lr=0.0, preview_prompts=prompts, previews=Rhythm(2)))
+    assert seen.snapshots[-1].path.read_bytes() == plain.snapshots[-1].path.read_bytes()
+    previews = told.of(Preview)
+    assert [event.caption for event in previews] == [f"step {step}: {prompt}" for step in (2, 4) for prompt in prompts]
+    assert all(Image.open(event.path).size == (64, 64) for event in previews)
+    published = sorted(path.name for path in (seen.log.parent / "previews").iterdir())
+    assert published == [Path(event.path).name for event in previews]
+
+
+def test_the_record_says_what_was_trained(dataset: Dataset, bench: tiny.Bench) -> None:
+    from lorapipe.provenance import TrainingRecord
+
+    record = TrainingRecord.load(run(bench, "record", short(dataset, text_encoder_lr=0.0)).training)
+    assert (record.rank, record.alpha, record.steps, record.pictures) == (2, 2, 4, 5)
+    assert record.rates == {"unet": 1e-4}
+    assert record.tags["images"]["penny"] == 5
+    assert record.settings["precision"] == "fp32"  # what auto came to
+
+
+def test_long_captions_are_warned_of(dataset: Dataset, bench: tiny.Bench, tmp_path: Path) -> None:
+    manifest = json.loads(dataset.manifest.read_text(encoding="utf-8"))
+    manifest["pictures"][0]["caption"] = "a word " * 100
+    wordy = tmp_path / "manifest.json"
+    wordy.write_text(json.dumps(manifest), encoding="utf-8")
+    run(bench, "wordy", short(dataclasses.replace(dataset, manifest=wordy)))
+    warnings = [event.text for event in bench.of(Log) if event.level == "warning"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("1 captions are probably longer than 75 tokens")
+
+
+def test_the_text_encoder_alone_can_be_trained(dataset: Dataset, bench: tiny.Bench) -> None:
+    weights = run(bench, "text", short(dataset, unet_lr=0.0))
+    assert {key.split("_")[1] for key in load_file(weights.snapshots[-1].path)} == {"te"}
+
+
+def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, bench: tiny.Bench) -> None:
+    plain = losses(run(bench, "plain", short(dataset)))
+    saving = losses(run(bench, "saving", short(dataset, gradient_checkpointing=True)))
+    assert saving == pytest.approx(plain, rel=1e-5)
+
+
+def test_half_precision_holds_the_base_not_what_is_learnt(dataset: Dataset, bench: tiny.Bench) -> None:
+    weights = run(bench, "half", short(dataset, precision="bf16"))
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(weights.snapshots[-1].path).values())
+    exact = losses(run(bench, "exact", short(dataset)))
+    assert losses(weights) == pytest.approx(exact, rel=0.05)
+    assert losses(weights) != exact
+
+
+def test_an_emptied_cache_is_filled_again(dataset: Dataset, bench: tiny.Bench, tmp_path: Path) -> None:
+    elsewhere = tiny.Bench(tmp_path)
+    weights = run(elsewhere, "again", short(dataset))
+    assert losses(weights) == losses(run(bench, "as before", short(dataset)))
+    assert any("encoded again" in event.text for event in elsewhere.of(Log))
+
+
+# --------------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_stopping_saves_and_going_on_ends_in_the_same_place(dataset: Dataset, bench: tiny.Bench) -> None:
+    train = short(dataset, steps=Duration(8))
+    unbroken = run(bench, "unbroken", train)
+    bench.stopping = lambda: len(bench.of(Metric)) >= 3
+    bench.told.clear()
+    with pytest.raises(Interrupted, match=r"after step \d of 8"):
+        run(bench, "broken", train)
+    bench.stopping = lambda: False
+    broken = run(bench, "broken", train)
+    assert any("Goes on after step" in event.text for event in bench.of(Log))
+    for ours, theirs in zip(broken.snapshots, unbroken.snapshots, strict=True):
+        assert ours.path.read_bytes() == theirs.path.read_bytes()
+    assert broken.log.read_bytes() == unbroken.log.read_bytes()
+
+
+def test_a_training_that_blows_up_stops_and_says_why(dataset: Dataset, bench: tiny.Bench) -> None:
+    train = short(dataset, steps=Duration(40), optimizer=AdamW(), unet_lr=5.0, snapshots=Rhythm(1))
+    with pytest.raises(LorapipeError, match="blown up") as error:
+        run(bench, "explosive", train)
+    assert "learning rates" in str(error.value)
+    assert len(bench.of(Metric)) < 40
+
+
+def test_running_out_of_memory_names_the_cures(dataset: Dataset, bench: tiny.Bench) -> None:
+    """A real refusal of the allocator: no machine has the memory for such a batch of such pictures."""
+    from lorapipe.training.device import memory_explained
+
+    with pytest.raises(LorapipeError, match="out of memory") as error, memory_explained():
+        torch.empty(2**52, dtype=torch.float32)
+    assert "gradient_checkpointing" in str(error.value)
+
+
+def test_other_errors_keep_their_own_words() -> None:
+    from lorapipe.training.device import memory_explained
+
+    with pytest.raises(RuntimeError, match="shapes"), memory_explained():
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def test_fp16_is_refused_on_a_cpu(dataset: Dataset, bench: tiny.Bench) -> None:
+    with pytest.raises(InputError, match="fp16"):
+        run(bench, "fp16", short(dataset, precision="fp16"))
+
+
+# --------------------------------------------------------------------------------------------------- what is refused
+
+
+def complaints(**knobs: Any) -> list[str]:
+    try:
+        from_dict(Stage, {"uses": "train", "dataset": "$dataset", **knobs})
+    except InputError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def test_defaults_are_fine_for_every_optimizer() -> None:
+    assert complaints() == []
+    assert complaints(optimizer="prodigy") == []
+    assert complaints(optimizer="prodigy", unet_lr=1.0, text_encoder_lr=0) == []
+    assert complaints(optimizer="prodigy", unet_lr=0.5, text_encoder_lr=0.5) == []
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"optimizer": "prodigy", "unet_lr": 1e-4, "text_encoder_lr": 1e-4}, "finds its own step size"),
+        ({"optimizer": "prodigy", "text_encoder_lr": 0.5}, "cannot give them different rates"),
+        ({"unet_lr": 1.0}, "takes its rate as it is"),
+        ({"unet_lr": 0, "text_encoder_lr": 0}, "nothing would be trained"),
+        ({"max_tokens": 77}, "75, 150, 225"),
+        ({"snapshots": "often"}, "every 100 steps"),
+        ({"batch": 0}, "below the minimum 1"),
+    ],
+)
+def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: str) -> None:
+    found = complaints(**knobs)
+    assert found
+    assert all(words in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        (4, [3, 5, 8, 10]),
+        (20, list(range(1, 11))),
+        ("every 4 steps", [4, 8, 10]),
+        ("2 epochs", [5, 10]),
+        ("every 1 epoch", [3, 5, 8, 10]),
+        ("every 99 epochs", [10]),
+    ],
+)
+def test_rhythms_end_with_the_end(text: object, steps: list[int]) -> None:
+    rhythm = Rhythm.parse(text, Path())
+    assert sorted(rhythm.steps(10, 2.5)) == steps
+    assert Rhythm.parse(rhythm.plain(), Path()) == rhythm
+
+
+def test_a_stage_reads_back_what_it_writes() -> None:
+    train = from_dict(Stage, {"uses": "train", "dataset": "$dataset", "snapshots": "every 2 epochs", "steps": 300})
+    assert isinstance(train, Train)
+    assert train.dataset == Ref("dataset")
+    assert train.snapshots == Rhythm(2, "epochs")
