@@ -115,7 +115,7 @@ class Averages(torch.nn.Module):
 class AveragingModel:
     """As much of a model as preparing needs. Counts what it is asked, so that tests can tell work from reuse."""
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     vae: Averages = field(default_factory=Averages)
     text_encoder: torch.nn.Module = field(default_factory=lambda: torch.nn.Embedding.from_pretrained(torch.eye(256)))

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
@@ -85,18 +85,22 @@ class Prepare(Stage):
         ge=0,
         le=0.5,
     )
-    dtype: Literal["fp32", "fp16", "bf16"] = param(
-        "fp32",
-        "precision of the VAE while it encodes; fp16 and bf16 are faster on a GPU",
-        content=False,
-    )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`: only what needs no look at the base; the rest is said by `run`."""
+        """See `Spec.problems`."""
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
+        try:
+            buckets, needed = self._buckets(), self.base.size_step()
+        except InputError as error:
+            yield from (problem.under("base", "checkpoint") for problem in error.problems)
+            return
+        yield from buckets.problems()
+        if buckets.step % needed:
+            cure = f"This base needs multiples of {needed}."
+            yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
 
     def run(self, context: Context) -> Dataset:
         """See `Stage.run`."""
@@ -104,6 +108,8 @@ class Prepare(Stage):
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.pictures import quiet
 
+        if problems := list(self.problems()):
+            raise InputError(problems)
         cache = Cache(context.cache)
         with quiet():
             manifest = self._encoded(self._selected(context, cache), context, cache)
@@ -121,23 +127,15 @@ class Prepare(Stage):
 
     def _buckets(self) -> Buckets:
         native = self.base.native_size()
-        width, height = self.resolution.size if self.resolution else (native, native)
-        step = self.bucket_reso_steps or self.base.size_step()
-        buckets = Buckets(
-            (width, height),
-            self.min_bucket_reso or min(width, height) // 2,
-            self.max_bucket_reso or 2 * max(width, height),
-            step,
+        size = self.resolution.size if self.resolution else (native, native)
+        return Buckets(
+            size,
+            self.min_bucket_reso or min(size) // 2,
+            self.max_bucket_reso or 2 * max(size),
+            self.bucket_reso_steps or self.base.size_step(),
             self.enable_bucket,
             self.bucket_no_upscale,
         )
-        problems = buckets.problems()
-        if step % self.base.size_step():
-            cure = f"This base needs multiples of {self.base.size_step()}."
-            problems.append(Problem(f"{step} does not fit the base.", cure=cure, path=("bucket_reso_steps",)))
-        if problems:
-            raise InputError(problems)
-        return buckets
 
     def _selected(self, context: Context, cache: Cache) -> Manifest:
         """Scan, examine, choose; the latents' keys are not there yet."""
@@ -182,12 +180,14 @@ class Prepare(Stage):
         )
         from lorapipe.training.data.selection import with_latents
 
-        def load() -> Model:
-            where = device.resolve(context.device)
-            key = device.warm_key(self.base, where, self.dtype)
-            return context.warm.get(key, lambda: self.base.load(where, self.dtype))
+        where = device.resolve(context.device)
+        dtype = device.dtype("auto", where)  # as training's default, so that a warm model serves both
 
-        encoder = encoder_digest(self.base, PICTURE_PARTS, self.dtype, cache, load)
+        def load() -> Model:
+            key = device.warm_key(self.base, where, dtype)
+            return context.warm.get(key, lambda: self.base.load(where, dtype))
+
+        encoder = encoder_digest(self.base, PICTURE_PARTS, dtype, cache, load)
         keys = {p.path: latents_key(p, self.background, encoder) for p in manifest.pictures}
         manifest = with_latents(manifest, keys)
         missing = missing_latents(manifest, cache)

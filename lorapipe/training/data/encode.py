@@ -139,7 +139,7 @@ def encode_latents(
         for picture, tensor in zip(pictures, ahead(pixels, pictures), strict=True):
             latents = model.encode_images(tensor.to(model.device)).float().cpu()
             if not torch.isfinite(latents).all():
-                cure = "This VAE overflows in half precision; set the dtype of prepare to fp32."
+                cure = "The VAE in this checkpoint is damaged or overflows; give the base another one."
                 raise LorapipeError("the VAE encodes this picture to NaN.", where=picture.path, cure=cure)
             cache.keep_tensors("latents", picture.latents, {"latents": latents[0]})
             yield picture
