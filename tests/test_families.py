@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import ldm_layout
 from lorapipe.errors import InputError
 from lorapipe.spec import Source
 from lorapipe.training.families import Checkpoint, Model
-from lorapipe.training.families._checkpoint import TEXT, UNET, VAE, SingleFile
+from lorapipe.training.families._checkpoint import SingleFile
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import CONFIGURATION, SD15
 
@@ -44,59 +45,10 @@ def test_sizes_come_from_the_configuration(tiny: SD15, tmp_path: Path) -> None:
 
 
 def single_file(model: LatentDiffusion, path: Path) -> Path:
-    """The tiny model as one LDM-layout file, by a table written here from the published layout."""
+    """The model as one LDM-layout file."""
     from safetensors.torch import save_file
 
-    def unet(key: str) -> str:
-        blocks = {
-            "conv_in.": "input_blocks.0.0.", "time_embedding.linear_1.": "time_embed.0.",
-            "time_embedding.linear_2.": "time_embed.2.", "conv_norm_out.": "out.0.", "conv_out.": "out.2.",
-            "down_blocks.0.resnets.0.": "input_blocks.1.0.", "down_blocks.0.attentions.0.": "input_blocks.1.1.",
-            "down_blocks.0.downsamplers.0.conv.": "input_blocks.2.0.op.",
-            "down_blocks.1.resnets.0.": "input_blocks.3.0.", "mid_block.resnets.0.": "middle_block.0.",
-            "mid_block.attentions.0.": "middle_block.1.",
-            "mid_block.resnets.1.": "middle_block.2.", "up_blocks.0.resnets.0.": "output_blocks.0.0.",
-            "up_blocks.0.resnets.1.": "output_blocks.1.0.", "up_blocks.0.upsamplers.0.conv.": "output_blocks.1.1.conv.",
-            "up_blocks.1.resnets.0.": "output_blocks.2.0.", "up_blocks.1.attentions.0.": "output_blocks.2.1.",
-            "up_blocks.1.resnets.1.": "output_blocks.3.0.", "up_blocks.1.attentions.1.": "output_blocks.3.1.",
-        }  # fmt: skip
-        start = next(start for start in blocks if key.startswith(start))
-        rest = key.removeprefix(start)
-        if ".resnets." in start:
-            names = {
-                "norm1.": "in_layers.0.", "conv1.": "in_layers.2.", "time_emb_proj.": "emb_layers.1.",
-                "norm2.": "out_layers.0.", "conv2.": "out_layers.3.", "conv_shortcut.": "skip_connection.",
-            }  # fmt: skip
-            inner = next(name for name in names if rest.startswith(name))
-            rest = names[inner] + rest.removeprefix(inner)
-        return UNET + blocks[start] + rest
-
-    def vae(key: str) -> str:
-        for ours, theirs in (("mid_block.resnets.0.", "mid.block_1."), ("mid_block.resnets.1.", "mid.block_2."),
-                             ("mid_block.attentions.0.group_norm.", "mid.attn_1.norm."),
-                             ("mid_block.attentions.0.to_q.", "mid.attn_1.q."),
-                             ("mid_block.attentions.0.to_k.", "mid.attn_1.k."),
-                             ("mid_block.attentions.0.to_v.", "mid.attn_1.v."),
-                             ("mid_block.attentions.0.to_out.0.", "mid.attn_1.proj_out."),
-                             ("conv_shortcut", "nin_shortcut"), ("conv_norm_out", "norm_out"),
-                             (".downsamplers.0.", ".downsample."), (".upsamplers.0.", ".upsample."),
-                             (".resnets.", ".block.")):  # fmt: skip
-            key = key.replace(ours, theirs)
-        for level in range(3):
-            key = key.replace(f"down_blocks.{level}.", f"down.{level}.").replace(
-                f"up_blocks.{level}.", f"up.{2 - level}."
-            )
-        return VAE + key
-
-    def text(key: str) -> str:
-        return f"{TEXT}text_model.{key.removeprefix('text_model.')}"
-
-    tensors: dict[str, torch.Tensor] = {}
-    for part, rename in (("unet", unet), ("vae", vae), ("text_encoder", text)):
-        for key, tensor in model.part(part).state_dict().items():
-            conv = "attn_1" in rename(key) and key.endswith("weight") and tensor.ndim == 2
-            tensors[rename(key)] = tensor[:, :, None, None].clone() if conv else tensor.clone()
-    save_file(tensors, path)
+    save_file(ldm_layout.checkpoint(*(model.part(part) for part in ("unet", "vae", "text_encoder"))), path)
     return path
 
 
