@@ -32,7 +32,8 @@ class Evidence:
 
     `scores` is empty where there is no CLIP; `probes` are by step; `broken` are cells with pictures of one colour or of
     no numbers; `knobs` are the train stage's, as it was run: `steps`, `unet_lr`, `text_encoder_lr` or, where the
-    optimizer finds its rate, `optimizer.d_coef`, and `adapter.rank`; those that it has not are missing.
+    optimizer finds its rate, `optimizer.d_coef`, and `adapter.rank`; those that it has not are missing. `unscored` says
+    why there are no scores, where there are none.
     """
 
     cells: Sequence[Cell]
@@ -44,6 +45,7 @@ class Evidence:
     training: Look | None = None
     broken: frozenset[Cell] = frozenset()
     knobs: Mapping[str, float] = field(default_factory=dict)
+    unscored: str = "There is no CLIP model to compare pictures with"
 
     @cached_property
     def sound(self) -> dict[Cell, Scores]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.families import Model
+from lorapipe.training.families import Condition, Model
 
 TIMESTEPS = 5
 """At the middles of so many equal parts of the schedule: 100, 300 … 900 of 1000."""
@@ -29,9 +29,9 @@ class Subject:
 
 
 def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, clip_skip: int = 1) -> torch.Tensor:
-    """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU; unweighted (Ho et al. 2020, eq. 14).
+    """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU.
 
-    The latents must be of one shape. NaN where the model has broken down.
+    Unweighted (Ho et al. 2020, eq. 14). The latents must be of one shape. NaN where the model has broken down.
     """
     length = len(model.alphas_cumprod)
     timesteps = torch.tensor([(2 * part + 1) * length // (2 * TIMESTEPS) for part in range(TIMESTEPS)])
@@ -46,12 +46,19 @@ def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, c
     return torch.cat(found)
 
 
-def _loss(model: Model, batch: Sequence[Subject], clean: torch.Tensor, timestep: int, condition: object) -> torch.Tensor:
+def relative(found: torch.Tensor, base: torch.Tensor) -> tuple[float, ...]:
+    """Each picture's loss as a share of the base's, (pictures,): every timestep counts the same, large losses or small."""
+    return tuple(float(share) for share in (found / base).mean(dim=1))
+
+
+def _loss(
+    model: Model, batch: Sequence[Subject], clean: torch.Tensor, timestep: int, condition: Condition
+) -> torch.Tensor:
     drawn = torch.stack([_noise(subject, timestep) for subject in batch]).to(model.device)
     times = torch.full((len(batch),), timestep, device=model.device)
     noisy = noise.diffuse(clean, drawn, times, model.alphas_cumprod)
     target = noise.target(model.prediction, clean, drawn, times, model.alphas_cumprod)
-    error = model.predict(noisy, times, condition) - target  # type: ignore[arg-type]
+    error = model.predict(noisy, times, condition) - target
     return error.double().square().flatten(1).mean(1).cpu()
 
 

@@ -22,7 +22,7 @@ def _figures(evidence: Evidence) -> Iterator[str]:
     """What speaks for the chosen cell."""
     scores = evidence.at(evidence.chosen.step)
     if scores is None:
-        yield "There is no CLIP model to compare pictures with: this goes by the loss on fixed noise alone."
+        yield f"{evidence.unscored}: this goes by the loss on fixed noise alone."
         return
     text = f"Its pictures are {_percent(fmean(scores.likeness))} of the way from the base to the training pictures"
     if scores.following is None:

@@ -1,13 +1,14 @@
 """Pictures from a base and whatever adapter is in it.
 
 The network is asked through `Model.predict` and captions are read through `Model.encode_text`, exactly as in training
-(same chunks, same clip skip); the schedule's solver, the VAE and the size of latents come from the model's own pipeline.
+(same chunks, same clip skip); the schedule, the VAE and the size of latents come from the model's own pipeline.
 Classifier-free guidance is Ho & Salimans' (2022, arXiv:2207.12598), written as in every Stable Diffusion:
 ε = ε(∅) + cfg · (ε(prompt) − ε(∅)).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,8 @@ Solver = Literal["dpm++", "ddim", "euler"]
 class Recipe:
     """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
 
-    `max_tokens` and `clip_skip` are the training's: see `Model.encode_text`.
+    `clip_skip` is the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A short prompt
+    is read in one chunk, as other programs do, however many the training had.
     """
 
     size: tuple[int, int]
@@ -52,10 +54,17 @@ class Sampler:
 
         texts = list(dict.fromkeys([*prompts, self.recipe.negative]))
         with torch.inference_mode():
-            both = self.model.encode_text(texts, max_tokens=self.recipe.max_tokens, clip_skip=self.recipe.clip_skip)
+            both = self.model.encode_text(texts, max_tokens=self._longest(texts), clip_skip=self.recipe.clip_skip)
         self._conditions = {
             text: {name: tensor[place : place + 1] for name, tensor in both.items()} for place, text in enumerate(texts)
         }
+
+    def _longest(self, texts: Sequence[str]) -> int:
+        """The tokens of the longest text, in whole chunks, within the recipe's limit."""
+        read = self._pipeline.tokenizer
+        most = max(len(read(text, add_special_tokens=False, verbose=False).input_ids) for text in texts)
+        chunks = max(1, math.ceil(most / self.model.tokens))
+        return min(chunks * self.model.tokens, self.recipe.max_tokens)
 
     def pictures(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> list[Image]:
         """A picture for each prompt and its seed, all at once; `check` is called before each step and may raise."""

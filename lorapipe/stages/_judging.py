@@ -1,0 +1,166 @@
+"""The course of an evaluation: pictures and probes of every cell, then the evidence, then the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.errors import InputError
+from lorapipe.evaluation.cells import BASE, Cell, crossed, evenly, parted
+from lorapipe.evaluation.choice import Probe
+from lorapipe.evaluation.evidence import Evidence
+from lorapipe.evaluation.gallery import Gallery
+from lorapipe.evaluation.measure import Measure, Measured
+from lorapipe.evaluation.sample import Recipe, Sampler
+from lorapipe.evaluation.story import Found
+from lorapipe.evaluation.verdict import judge
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log
+from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, training_pictures
+from lorapipe.training import curves
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.families import Model
+
+if TYPE_CHECKING:
+    from lorapipe.evaluation.clip import Clip
+    from lorapipe.provenance import TrainingRecord
+    from lorapipe.stages.evaluate import Evaluate
+    from lorapipe.training.adapters import Injected
+
+UNSCORED = "CLIP cannot tell the base's pictures from the training pictures"
+
+
+class Judging:
+    """One evaluation: a stage's knobs, a loaded base, and what is known of the training."""
+
+    def __init__(
+        self,
+        stage: Evaluate,
+        context: Context,
+        record: TrainingRecord,
+        manifest: Manifest,
+        model: Model,
+        clip: Clip | None,
+    ) -> None:
+        self.stage, self.context, self.record, self.manifest, self.model, self.clip = (
+            stage,
+            context,
+            record,
+            manifest,
+            model,
+            clip,
+        )
+        self.snapshots = {each.step: each for each in evenly(stage.weights.snapshots, stage.snapshots)}
+        self.cells = crossed(list(self.snapshots), stage.strengths)
+        self.gallery = Gallery(context.resume / "pictures", stage.prompts, stage.pictures, stage.seed)
+        self.sampler = Sampler(model, self._recipe())
+
+    def _recipe(self) -> Recipe:
+        stage, settings, base = self.stage, self.record.settings, self.stage.weights.dataset.base
+        native, step = base.native_size(), base.size_step()
+        size = stage.size.size if stage.size else (native, native)
+        if any(side % step for side in size):
+            cure = f"Both sides must be multiples of {step}."
+            raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
+        reading = {"max_tokens": settings["max_tokens"], "clip_skip": settings["clip_skip"]}
+        return Recipe(size, stage.steps, stage.cfg, stage.sampler, stage.negative_prompt, **reading)
+
+    def found(self) -> Found:
+        """Sample, probe, measure, judge."""
+        stage, dataset = self.stage, self.stage.weights.dataset
+        first = learnt(next(iter(self.snapshots.values())), self.model)
+        apart = self._parts_apart(any(part.startswith("text_encoder") for part, _ in first.modules))
+        cells = 1 + len(self.cells) + len(apart)
+        sitting = Sitting(
+            self.sampler, self.gallery, stage.batch, Counter(self.context, cells * len(self.gallery.shots))
+        )
+        training = training_pictures(dataset, self.manifest)
+        prober = self._prober()
+        sitting.base()
+        measure = Measure(self.clip, stage.prompts, self.gallery.whose, self.gallery.pictures(BASE), training)
+        with trained(self.record, first, self.model) as adapter:
+            probes = {step: self._visit(step, sitting, prober, adapter) for step in self.snapshots}
+            measured = {cell: measure(self.gallery.pictures(cell)) for cell in self.cells}
+            evidence = self._evidence(measured, measure, prober.base, probes)
+            step = evidence.chosen.step
+            adapter.load(learnt(self.snapshots[step], self.model))
+            for cell in self._apart(step, apart):
+                sitting.cell(cell, adapter)
+                measured[cell] = measure(self.gallery.pictures(cell))
+        evidence = self._evidence(measured, measure, prober.base, probes)
+        log = [(point.step, point.values["loss"]) for point in curves.read(stage.weights.log)]
+        verdict = judge(evidence)
+        return Found(evidence, verdict, {BASE: measure.base, **measured}, self.gallery, training, log, self._about())
+
+    def _prober(self) -> Prober:
+        settings, dataset = self.record.settings, self.stage.weights.dataset
+        reading = {"max_tokens": settings["max_tokens"], "clip_skip": settings["clip_skip"]}
+        return Prober(dataset, self.manifest, Cache(self.context.cache), self.model, reading)
+
+    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Injected) -> Probe:
+        """Everything of one snapshot that needs it in the model."""
+        adapter.load(learnt(self.snapshots[step], self.model))
+        adapter.set_strength(dict.fromkeys(self.model.trainable, 1.0))
+        probe = prober()
+        for cell in (cell for cell in self.cells if cell.step == step):
+            sitting.cell(cell, adapter)
+        return probe
+
+    def _parts_apart(self, text_encoder: bool) -> list[Cell]:
+        """The cells of parts at different strengths, of a step not known yet (0), that are no others already."""
+        wanted = self.stage.text_encoder_strengths
+        if wanted and not text_encoder:
+            text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
+            self.context.emit(Log(text=text, level="warning"))
+            return []
+        cells = parted(0, self.stage.strengths, wanted)
+        return [cell for cell in cells if not (cell.together and cell.strength in self.stage.strengths)]
+
+    def _apart(self, step: int, cells: Iterable[Cell]) -> list[Cell]:
+        return [Cell(step, cell.strength, cell.text_encoder) for cell in cells]
+
+    def _evidence(
+        self, measured: dict[Cell, Measured], measure: Measure, base: Probe, probes: dict[int, Probe]
+    ) -> Evidence:
+        return Evidence(
+            cells=sorted(measured),
+            scores={cell: each.scores for cell, each in measured.items() if each.scores is not None},
+            probe=base,
+            probes=probes,
+            looks={cell: each.look for cell, each in measured.items()},
+            base=measure.base.look,
+            training=measure.training,
+            broken=frozenset(cell for cell, each in measured.items() if each.broken),
+            knobs=self._knobs(),
+            **({"unscored": UNSCORED} if self.clip is not None else {}),
+        )
+
+    def _knobs(self) -> dict[str, float]:
+        """The knobs that advice may change, as they were."""
+        record, knobs = self.record, {"steps": float(self.record.steps)}
+        optimizer: Any = record.settings.get("optimizer") or {}
+        if "d_coef" in optimizer:
+            knobs["optimizer.d_coef"] = optimizer["d_coef"]
+        else:
+            for part, rate in record.rates.items():
+                knobs["text_encoder_lr" if part.startswith("text_encoder") else "unet_lr"] = rate
+        return knobs | ({"adapter.rank": float(record.rank)} if record.rank else {})
+
+    def _about(self) -> dict[str, str]:
+        """How it was all made, for the report; nothing in it depends on the machine or the day."""
+        stage, recipe, record = self.stage, self.sampler.recipe, self.record
+        rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
+        held_out = len(self.manifest.held_out)
+        clip = "none" if self.clip is None else ("the base's own" if stage.clip is None else stage.clip.path.name)
+        return {
+            "base": record.base_name,
+            "trained on": f"{len(self.manifest.training)} pictures; {held_out} held out",
+            "training": f"{record.steps} steps, rank {record.rank}, rates {rates}",
+            "prompts": " · ".join(stage.prompts),
+            **({"negative prompt": stage.negative_prompt} if stage.negative_prompt else {}),
+            "pictures": f"{stage.pictures} a prompt, {recipe.size[0]}×{recipe.size[1]}, seeds from {stage.seed}",
+            "sampling": f"{recipe.steps} steps of {recipe.solver}, CFG {recipe.cfg:g}",
+            "strengths": ", ".join(f"{strength:g}" for strength in stage.strengths),
+            "CLIP": clip,
+        }

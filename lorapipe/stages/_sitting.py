@@ -1,0 +1,179 @@
+"""An evaluation under way: the base in memory, an adapter in it, pictures and probes taken cell by cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from lorapipe.errors import InputError
+from lorapipe.evaluation import probe
+from lorapipe.evaluation.cells import BASE, Cell, evenly
+from lorapipe.evaluation.choice import Probe
+from lorapipe.evaluation.gallery import Gallery
+from lorapipe.evaluation.sample import Sampler
+from lorapipe.formats import AdapterWeights
+from lorapipe.formats.kohya import Kohya
+from lorapipe.pipeline.artifacts import Dataset, Snapshot
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Preview, Progress
+from lorapipe.spec import from_dict
+from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.encode import encode_latents, load_latents, picture_view
+from lorapipe.training.data.manifest import Manifest, Picture
+from lorapipe.training.families import Model
+from lorapipe.training.injection import injected
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lorapipe.provenance import TrainingRecord
+
+PROBED = 8
+"""Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""
+COMPARED = 64
+"""Training pictures compared with, at most."""
+
+
+@dataclass
+class Counter:
+    """How far it is: pictures that were there already count, but not for the speed."""
+
+    context: Context
+    total: int
+    done: int = 0
+    sampled: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def tell(self, pictures: int, fresh: bool) -> None:
+        """So many pictures more."""
+        self.done += pictures
+        self.sampled += pictures if fresh else 0
+        rate = self.sampled / max(time.monotonic() - self.start, 1e-9)
+        left = (self.total - self.done) / rate if self.sampled else None
+        self.context.emit(Progress(step=self.done, total=self.total, unit="pictures", seconds_left=left))
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Samples the cells of a gallery; `batch` pictures at once."""
+
+    sampler: Sampler
+    gallery: Gallery
+    batch: int
+    counter: Counter
+
+    @property
+    def model(self) -> Model:
+        """The base."""
+        return self.sampler.model
+
+    def base(self) -> None:
+        """The pictures without an adapter."""
+        self._shoot(BASE)
+
+    def cell(self, cell: Cell, adapter: Injected) -> None:
+        """The pictures of a cell, its snapshot being in the adapter."""
+        adapter.set_strength(cell.strengths(self.model.trainable))
+        self._shoot(cell)
+
+    def _shoot(self, cell: Cell) -> None:
+        gallery, context = self.gallery, self.counter.context
+        missing = gallery.missing(cell, self.batch)
+        self.counter.tell(len(gallery.shots) - sum(map(len, missing)), fresh=False)
+        if missing:
+            self.sampler.read(gallery.prompts)
+        for shots in missing:
+            prompts = [gallery.prompts[shot.prompt] for shot in shots]
+            seeds = [gallery.noise_seed(shot) for shot in shots]
+            gallery.keep(cell, shots, self.sampler.pictures(prompts, seeds, context.check))
+            self.counter.tell(len(shots), fresh=True)
+        first = gallery.path(cell, gallery.shots[0])
+        context.emit(Preview(path=str(first), caption=f"{cell}: {gallery.prompts[0]}"))
+
+
+# ----------------------------------------------------------------------------------------------------------- adapters
+
+
+def learnt(snapshot: Snapshot, model: Model) -> AdapterWeights:
+    """The adapter in a snapshot's file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return Kohya().load(load_file(snapshot.path), model.kohya_names())
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(snapshot.path), cure="Train again.") from None
+
+
+@contextmanager
+def trained(record: TrainingRecord, first: AdapterWeights, model: Model) -> Iterator[Injected]:
+    """The adapter that the training had, in the parts that the weights are of."""
+    contract: type[Adapter] = Adapter
+    parts = [part for part in model.trainable if any(part == place[0] for place in first.modules)]
+    with injected(from_dict(contract, record.settings["adapter"]), model, parts) as adapter:
+        yield adapter
+
+
+# ----------------------------------------------------------------------------------------------------------- the probe
+
+
+class Prober:
+    """Probes a model with a dataset's pictures, whatever adapter is in it; asked first of the base."""
+
+    def __init__(self, dataset: Dataset, manifest: Manifest, cache: Cache, model: Model, reading: Mapping[str, int]):
+        self.model = model
+        self.reading = reading
+        self._training = evenly(manifest.training, PROBED)
+        self._held_out = evenly(manifest.held_out, PROBED)
+        chosen = [*self._training, *self._held_out]
+        lost = [picture for picture in chosen if cache.tensors("latents", picture.latents) is None]
+        for _ in encode_latents(lost, dataset.images, manifest.background, model, cache):
+            pass
+        self._subjects = {picture.path: _subject(picture, cache) for picture in chosen}
+        self._base = self._losses()
+
+    @property
+    def base(self) -> Probe:
+        """The base's own: 1 everywhere."""
+        return self._probe(self._base)
+
+    def __call__(self) -> Probe:
+        """The probe of the model as it is now."""
+        return self._probe(self._losses())
+
+    def _probe(self, losses: Mapping[str, torch.Tensor]) -> Probe:
+        def shares(pictures: Iterable[Picture]) -> tuple[float, ...]:
+            paths = [picture.path for picture in pictures]
+            return probe.relative(_stacked(losses, paths), _stacked(self._base, paths)) if paths else ()
+
+        return Probe(shares(self._training), shares(self._held_out))
+
+    def _losses(self) -> dict[str, torch.Tensor]:
+        """The losses of each picture by its path; pictures of one shape go through the network together."""
+        by_shape: dict[tuple[int, ...], list[str]] = {}
+        for path, subject in self._subjects.items():
+            by_shape.setdefault(tuple(subject.latent.shape), []).append(path)
+        found: dict[str, torch.Tensor] = {}
+        for paths in by_shape.values():
+            rows = probe.losses(self.model, [self._subjects[path] for path in paths], **self.reading)
+            found |= dict(zip(paths, rows, strict=True))
+        return found
+
+
+def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:
+    return torch.stack([losses[path] for path in paths])
+
+
+def _subject(picture: Picture, cache: Cache) -> probe.Subject:
+    return probe.Subject(load_latents([picture], cache)[0], picture.caption, int(picture.digest[:12], 16))
+
+
+def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:
+    """The training pictures as the trainer saw them, evenly chosen where there are many."""
+    return [picture_view(dataset.images, each, manifest.background) for each in evenly(manifest.training, COMPARED)]

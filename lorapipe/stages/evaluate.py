@@ -1,0 +1,141 @@
+"""`evaluate`: snapshots become pictures, figures and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorapipe.errors import Problem
+from lorapipe.pipeline.artifacts import Artifact, Report, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log, Metric
+from lorapipe.spec import Source, param
+from lorapipe.stages import Stage
+from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.device import Precision
+
+if TYPE_CHECKING:
+    from lorapipe.evaluation.clip import Clip
+    from lorapipe.evaluation.story import Found
+    from lorapipe.training.families import Family
+
+
+@dataclass(frozen=True)
+class Evaluate(Stage):
+    """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
+
+    version: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
+    makes: ClassVar[type[Artifact]] = Report
+
+    weights: Weights = param(help="what to judge: a train stage")
+    prompts: tuple[str, ...] = param(
+        help="what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the "
+        "training pictures do not all show. Four or more that differ; the verdict measures whether they still do",
+        min_items=1,
+    )
+    negative_prompt: str = param("", "what the pictures should not show")
+    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
+    seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
+    strengths: tuple[float, ...] = param(
+        (0.6, 0.8, 1.0), "how strongly the LoRA is applied; a good one works at 1", gt=0, le=4, min_items=1
+    )
+    text_encoder_strengths: tuple[float, ...] = param(
+        (),
+        "also try the best snapshot with its text encoder at these strengths against its U-Net at each of `strengths`, "
+        "to find which part is off: 0.5, 1.0, 2.0",
+        ge=0,
+        le=4,
+    )
+    snapshots: int = param(6, "at most so many snapshots, evenly chosen; the last is always among them", ge=1, le=1000)
+    steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
+    cfg: float = param(
+        7.0,
+        "how strongly the prompt guides (classifier-free guidance): 5–7 for Stable Diffusion, 4 for pocket",
+        ge=1,
+        le=50,
+    )
+    sampler: Literal["dpm++", "ddim", "euler"] = param("dpm++", "the solver: dpm++ (2M Karras), ddim or euler")
+    size: Resolution | None = param(
+        None, "of the pictures, in pixels: 512, or 512x768 (width x height); by default what the base was made for"
+    )
+    batch: int = param(
+        4, "pictures sampled at once; more is faster on a GPU and takes memory", ge=1, le=256, content=False
+    )
+    clip: Source | None = param(
+        None, "a CLIP model folder (transformers) to compare pictures with; by default the one that comes with the base"
+    )
+    precision: Precision = param(
+        "auto", "how the base is held. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        for place, prompt in enumerate(self.prompts):
+            if prompt in self.prompts[:place]:
+                yield Problem(f"{prompt!r} is there twice.", cure="Ask for something else.", path=("prompts", place))
+
+    def run(self, context: Context) -> Report:
+        """See `Stage.run`."""
+        from lorapipe.provenance import TrainingRecord
+        from lorapipe.stages._judging import Judging
+        from lorapipe.training import device
+        from lorapipe.training.data.manifest import Manifest
+
+        record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
+        where = device.resolve(context.device)
+        dtype = device.dtype(self.precision, where)
+        clip = self._clip(dataset.base, where, context)
+        key = device.warm_key(dataset.base, where, dtype)
+        with device.memory_explained():
+            model = context.warm.get(key, lambda: dataset.base.load(where, dtype))
+            found = Judging(self, context, record, Manifest.load(dataset.manifest), model, clip).found()
+        return self._published(found, context)
+
+    def _clip(self, base: Family, where: str, context: Context) -> Clip | None:
+        from lorapipe.evaluation.clip import Clip
+
+        folder = self.clip.path if self.clip else base.clip()
+        if folder is None:
+            text = (
+                "There is no CLIP model, so likeness and prompt-following are not measured and the loss alone decides"
+            )
+            context.emit(Log(text=f"{text}. Name the folder of one as clip.", level="warning"))
+            return None
+        return Clip(folder, where)
+
+    def _published(self, found: Found, context: Context) -> Report:
+        from lorapipe.evaluation import grid, report, story
+        from lorapipe.training.snapshots import publish
+
+        verdict, out = found.verdict, context.out
+        _tell(found, context)
+        drawing = grid.draw(verdict.headline, found.about["sampling"], found.training, story.tables(found))
+        grid.save(drawing, out / "grid.png")
+        report.write(report.page(story.story(found, drawing)), out / "report.html")
+        report.write(report.as_json(story.data(found)), out / "report.json")
+        publish(found.gallery.folder, out / "pictures")
+        best = tuple(each for each in self.weights.snapshots if each.step == found.best.step)
+        return Report(
+            page=out / "report.html",
+            data=out / "report.json",
+            grid=out / "grid.png",
+            best=replace(self.weights, snapshots=best, strength=found.best.strength),
+        )
+
+
+def _tell(found: Found, context: Context) -> None:
+    """The verdict for the log, and the figures of the snapshots for curves."""
+    for cell in found.row:
+        scores, probe = found.measured[cell].scores, found.evidence.probes[cell.step]
+        values = {"probe/training": fmean(probe.training)}
+        if probe.held_out:
+            values["probe/held_out"] = fmean(probe.held_out)
+        if scores is not None:
+            values["likeness"] = fmean(scores.likeness)
+            if scores.following is not None:
+                values["following"] = fmean(scores.following)
+        context.emit(Metric(step=cell.step, values=values))
+    context.emit(Log(text=" ".join([found.verdict.headline, *found.verdict.reasons])))
