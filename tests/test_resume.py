@@ -68,13 +68,12 @@ def same(ours: Weights, theirs: Weights) -> None:
         assert mine.path.read_bytes() == other.path.read_bytes()
 
 
-@pytest.mark.parametrize("optimizer", Optimizer.registry.names())
+@pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])
 def test_a_killed_process(
     optimizer: str, folder: Path, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
-    """Killed with no chance to save anything, at a random step; twice, where the second attempt is no luckier."""
-    for _ in range(2):
-        kill_at_random(folder, optimizer)
+    """Killed with no chance to save anything, at a random step."""
+    kill_at_random(folder, optimizer)
     same(training(dataset, optimizer).run(bench.context(f"killed-{optimizer}")), unbroken[optimizer])
     assert any("Goes on after step" in event.text for event in bench.of(Log))
 
@@ -99,12 +98,20 @@ def kill_at_random(folder: Path, optimizer: str) -> None:
     assert steps[-1] >= target, "the process was to be killed on its way"
 
 
+@pytest.mark.parametrize("optimizer", Optimizer.registry.names())
+def test_a_stopped_training(optimizer: str, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:
+    """Asked to stop, twice; every optimizer goes on as if it had not been."""
+    for after in (3, 8):
+        stop(bench, dataset, f"stopped-{optimizer}", after, optimizer)
+    same(training(dataset, optimizer).run(bench.context(f"stopped-{optimizer}")), unbroken[optimizer])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "another training's"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     damage: str, dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
     name = f"damaged-{damage[:4]}"
-    stop(bench, dataset, name, after=9)
+    stop(bench, dataset, name, after=8)
     newest = sorted((bench.folder / name / "resume" / "checkpoints").glob("*.pt"))[-1]
     if damage == "another training's":
         state = torch.load(newest, weights_only=True)
@@ -121,7 +128,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def test_no_checkpoint_can_be_read_at_all(dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:
-    stop(bench, dataset, "hopeless", after=9)
+    stop(bench, dataset, "hopeless", after=8)
     for path in (bench.folder / "hopeless" / "resume" / "checkpoints").iterdir():
         path.write_bytes(b"PK\x03\x04")
     same(training(dataset, "adamw").run(bench.context("hopeless")), unbroken["adamw"])
@@ -131,7 +138,7 @@ def test_what_a_killed_process_leaves_half_written(
     dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]
 ) -> None:
     """A line of the curve cut short, lines of steps after the checkpoint, files not yet renamed."""
-    stop(bench, dataset, "half", after=9)
+    stop(bench, dataset, "half", after=8)
     resume = bench.folder / "half" / "resume"
     log = resume / "metrics.jsonl"
     extra = json.dumps({"step": 12, "loss": 123.0})
@@ -154,12 +161,12 @@ def test_killed_between_the_last_step_and_the_end(
     assert not bench.of(Metric)
 
 
-def stop(bench: tiny.Bench, dataset: Dataset, name: str, after: int) -> None:
-    """Interrupt a training as the engine does; it saves and stops after the next step."""
+def stop(bench: tiny.Bench, dataset: Dataset, name: str, after: int, optimizer: str = "adamw") -> None:
+    """Interrupt a training as the engine does, once it has told of step `after`; it saves and stops after the next."""
     bench.stopping = lambda: len(bench.of(Metric)) >= after
     context = bench.context(name)
     with pytest.raises(Interrupted):
-        training(dataset, "adamw").run(context)
+        training(dataset, optimizer).run(context)
     bench.stopping = lambda: False
 
 

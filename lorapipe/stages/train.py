@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training.families import Model
     from lorapipe.training.feed import Fetch
+    from lorapipe.training.loop import Step
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
@@ -150,6 +151,16 @@ class Train(Stage):
 
     def run(self, context: Context) -> Weights:
         """See `Stage.run`."""
+        training = self.steps_of(context)
+        while True:
+            try:
+                next(training)
+            except StopIteration as end:
+                weights: Weights = end.value
+                return weights
+
+    def steps_of(self, context: Context) -> Generator[Step, None, Weights]:
+        """The training one step at a time; `run` takes them all."""
         from lorapipe.training import device
         from lorapipe.training.data.batches import Batches
         from lorapipe.training.data.cache import Cache
@@ -172,7 +183,7 @@ class Train(Stage):
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
             with recomputed(model, self.gradient_checkpointing), adapters as adapter:
-                self._train(Outputs(model, adapter, feed, record, context))
+                yield from self._train(Outputs(model, adapter, feed, record, context))
         return Weights(
             snapshots=_outputs.publish(feed, self.snapshots.steps(feed.total, feed.per_epoch), context),
             dataset=self.dataset,
@@ -222,7 +233,7 @@ class Train(Stage):
             what = f"{long} captions are probably longer than {self.max_tokens} tokens, and cut there"
             context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
 
-    def _train(self, outputs: Outputs) -> None:
+    def _train(self, outputs: Outputs) -> Iterator[Step]:
         from lorapipe.training.loop import Objective, train
         from lorapipe.training.session import Marks, Session
 
@@ -249,7 +260,7 @@ class Train(Stage):
             max_grad_norm=self.max_grad_norm,
             scaler=trainable.scaler,
         )
-        session.follow(steps)
+        return session.follow(steps)
 
     def _trainable(self, outputs: Outputs) -> Trainable:
         import torch

@@ -63,11 +63,12 @@ class Session:
         self.saved = time.monotonic()
         return done
 
-    def follow(self, steps: Iterator[Step]) -> None:
-        """Take steps until there are no more. `Interrupted` where asked to stop, with everything saved."""
+    def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Do what is to be done after each step, and pass it on. `Interrupted` where asked to stop, all saved."""
         try:
             for step in steps:
                 self._take(step)
+                yield step
         finally:
             self.curves.close()
 
