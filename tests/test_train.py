@@ -139,6 +139,21 @@ def test_previews_show_progress_and_change_nothing(dataset: Dataset, bench: tiny
     assert published == [Path(event.path).name for event in previews]
 
 
+def test_stopping_while_a_preview_is_painted_loses_no_step(dataset: Dataset, bench: tiny.Bench) -> None:
+    train = short(dataset, preview_prompts=("penny",), previews=Rhythm(2))
+    unbroken = run(bench, "patient", train)
+    bench.told.clear()
+    bench.stopping = lambda: bool(bench.of(Metric))
+    with pytest.raises(Interrupted):
+        run(bench, "impatient", train)
+    made = bench.of(Metric)[-1].step
+    assert made == 2  # the first that was told of, just before the preview
+    bench.stopping = lambda: False
+    bench.told.clear()
+    assert run(bench, "impatient", train).snapshots[-1].path.read_bytes() == unbroken.snapshots[-1].path.read_bytes()
+    assert [event.step for event in bench.of(Metric)] == [3, 4]
+
+
 def test_the_record_says_what_was_trained(dataset: Dataset, bench: tiny.Bench) -> None:
     from lorapipe.provenance import TrainingRecord
 

@@ -40,7 +40,6 @@ class Train(Stage):
     """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
 
     version: ClassVar[int] = 1
-    libraries: ClassVar[tuple[str, ...]] = ("diffusers", "peft")
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
