@@ -53,6 +53,10 @@ class InputError(LorapipeError):
     exit_code = 2
 
 
+class OutOfMemory(LorapipeError):
+    """A stage needs more memory than there is; the cure names what takes less."""
+
+
 class Interrupted(LorapipeError):  # noqa: N818 (an interruption is no error)
     """The run was asked to stop and has saved what is needed to go on."""
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
 from lorapipe.pipeline.events import Event, Failed, Log, Progress
@@ -129,7 +129,7 @@ def _classify(error: BaseException) -> tuple[Cause, str, str]:
     if isinstance(error, InputError):
         return "input", str(error), ""
     if isinstance(error, LorapipeError):
-        return "error", str(error), ""
+        return "oom" if isinstance(error, OutOfMemory) else "error", str(error), ""
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "out of memory" in str(error).lower():
         return "oom", _first_line(error), "There was not enough memory: use a smaller batch or smaller pictures."
     if isinstance(error, OSError) and error.strerror:

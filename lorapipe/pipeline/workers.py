@@ -159,9 +159,19 @@ class Process(Worker):
                 process.wait()
 
 
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+"""glibc gives every large tensor back to the kernel and asks for it anew, page by page. On a CPU that can cost as much as
+the training itself; other systems ignore these names."""
+
+
 def _spawn() -> subprocess.Popen[str]:
     """A worker that sees the same packages as this process, in a process group of its own."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
+    environment = {**KEEP_FREED_MEMORY, **os.environ}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
     own_group = {"creationflags": 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
     return subprocess.Popen(
         [sys.executable, "-m", "lorapipe.pipeline.workers"],

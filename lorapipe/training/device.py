@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from lorapipe.errors import InputError, LorapipeError
+from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.spec import Spec, canonical, to_dict
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -63,4 +63,4 @@ def memory_explained() -> Iterator[None]:
             "What takes less: gradient_checkpointing: true; batch: 1 (with accumulation for the rest); a smaller "
             "resolution in prepare; text_encoder_lr: 0; a smaller rank; adamw rather than prodigy; precision: bf16."
         )
-        raise LorapipeError("out of memory while training.", cure=cure) from error
+        raise OutOfMemory("out of memory while training.", cure=cure) from error
