@@ -16,6 +16,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of
 from lorapipe.pipeline.document import open_document
 from lorapipe.spec import Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
+from lorapipe.training.families import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = contracts()
@@ -46,6 +47,8 @@ def sample(kind: Any, here: Path) -> Any:
         return {kind.tag: name, **document(kind.registry.get(name), here)}
     if isinstance(kind, type) and issubclass(kind, Artifact):
         return "$stage"
+    if isinstance(kind, type) and issubclass(kind, Checkpoint):
+        return "pocket"
     if isinstance(kind, type) and issubclass(kind, Source):
         return str(here)
     known = {bool: True, int: 1, float: 1.0, str: "x", Path: str(here / "new"), Duration: 10, dict: {}}
