@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ldm_layout
 import pytest
 import torch
 
-import ldm_layout
 from lorapipe.errors import InputError
 from lorapipe.spec import Source
 from lorapipe.training.families import Checkpoint, Model

@@ -65,8 +65,8 @@ def draw(title: str, detail: str, training: Sequence[Image], tables: Sequence[Ta
     pen = ImageDraw.Draw(sheet)
     for box, ink in page.boxes:
         pen.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=ink)
-    for x, y, picture in page.pictures:
-        sheet.paste(picture, (x, y))
+    for x, y, picture, by in page.pictures:
+        sheet.paste(_scaled(picture, by), (x, y))
     for x, y, text, size, ink in page.texts:
         write(pen, x, y, text, size, ink)
     return sheet
@@ -94,9 +94,13 @@ def _zoom(tables: Sequence[Table], scale: float) -> float:
 def _scaled(picture: Image, scale: float) -> Image:
     from PIL.Image import Resampling
 
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     whole = scale >= 1 and scale == round(scale)
-    return picture.convert("RGB").resize(size, Resampling.NEAREST if whole else Resampling.LANCZOS)
+    kind = Resampling.NEAREST if whole else Resampling.LANCZOS
+    return picture.convert("RGB").resize(_size(picture, scale), kind)
+
+
+def _size(picture: Image, scale: float) -> tuple[int, int]:
+    return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
 class _Page:
@@ -114,7 +118,7 @@ class _Page:
         self.right = 0
         self.bottom = self.margin
         self.boxes: list[tuple[tuple[int, int, int, int], str]] = []
-        self.pictures: list[tuple[int, int, Image]] = []
+        self.pictures: list[tuple[int, int, Image, float]] = []
         self.texts: list[tuple[int, int, str, int, str]] = []
 
     def head(self, title: str, detail: str) -> None:
@@ -133,11 +137,11 @@ class _Page:
         x = self.margin + self.label
         side = round(0.75 * self.scale * min(min(picture.size) for picture in training))
         for picture in training:
-            small = _scaled(picture, side / picture.height)
-            if x + small.width > self.margin + room:
+            wide, _ = _size(picture, side / picture.height)
+            if x + wide > self.margin + room:
                 break
-            self.pictures.append((x, self.bottom, small))
-            x += small.width + self.gap
+            self.pictures.append((x, self.bottom, picture, side / picture.height))
+            x += wide + self.gap
         self.bottom += side + 2 * self.gap
 
     def table(self, table: Table) -> None:
@@ -172,9 +176,9 @@ class _Page:
     def _cell(self, cell: Sequence[Image], left: int) -> None:
         across = _across(len(cell))
         for place, picture in enumerate(cell):
-            shown = _scaled(picture, self.scale)
-            x = left + (place % across) * (shown.width + 1)
-            self.pictures.append((x, self.bottom + (place // across) * (shown.height + 1), shown))
+            wide, high = _size(picture, self.scale)
+            x = left + (place % across) * (wide + 1)
+            self.pictures.append((x, self.bottom + (place // across) * (high + 1), picture, self.scale))
 
     # ------------------------------------------------------------------------------------------------------- measures
 
@@ -195,7 +199,7 @@ class _Page:
     def _cell_size(self, cell: Sequence[Image]) -> tuple[int, int]:
         across = _across(len(cell))
         down = math.ceil(len(cell) / across)
-        wide, high = round(cell[0].width * self.scale), round(cell[0].height * self.scale)
+        wide, high = _size(cell[0], self.scale)
         return across * (wide + 1) - 1, down * (high + 1) - 1
 
     def _rule(self, room: int) -> None:

@@ -81,7 +81,7 @@ def _broken(evidence: Evidence) -> Finding | None:
         return Finding("broken", "The training has broken the model: no snapshot can be used.", (cure,))
     if failed[-1] != evidence.steps[-1]:
         return None
-    return Finding("broken", f"The training broke down at step {failed[0]}; {_use(evidence)} before it does.", (cure,))
+    return Finding("broken", f"{_use(evidence)}: at step {failed[0]} the training broke down.", (cure,))
 
 
 def _diverged(evidence: Evidence, step: int) -> bool:
@@ -110,7 +110,7 @@ def _needs_lowering(evidence: Evidence) -> Finding | None:
     if strength >= 1 or not any(cell.strength >= 1 for cell in evidence.sound):
         return None
     advice = Advice("It should work at strength 1: learn more gently.", _rate(evidence, max(0.5, strength)))
-    return Finding("over-trained", f"Over-trained: {_use(evidence)}, below 1.", (advice,))
+    return Finding("over-trained", f"{_use(evidence)}: at full strength it is too much.", (advice,))
 
 
 def _needs_raising(evidence: Evidence) -> Finding | None:
@@ -118,7 +118,7 @@ def _needs_raising(evidence: Evidence) -> Finding | None:
     if evidence.chosen.strength <= 1 or not any(cell.strength <= 1 for cell in evidence.sound):
         return None
     advice = Advice("It should work at strength 1: train longer.", _longer(evidence, 1.5))
-    return Finding("under-trained", f"Under-trained: {_use(evidence)}, above 1.", (advice,))
+    return Finding("under-trained", f"{_use(evidence)}: at strength 1 it is too little.", (advice,))
 
 
 def _still_rising(evidence: Evidence) -> Finding | None:
@@ -134,7 +134,7 @@ def _still_rising(evidence: Evidence) -> Finding | None:
     if not rising:
         return None
     advice = Advice("It was still getting better at the end: train longer.", _longer(evidence, 1.5))
-    return Finding("under-trained", f"Under-trained: {_use(evidence)}, the last; more steps would help.", (advice,))
+    return Finding("under-trained", f"{_use(evidence)}: the last, and more steps would help.", (advice,))
 
 
 def _still_falling(evidence: Evidence) -> bool:
@@ -149,7 +149,7 @@ def _from_the_start(evidence: Evidence) -> Finding | None:
     last = evidence.at(evidence.steps[-1])
     slower = Advice("Learn more gently, so that there is a best moment to catch.", _rate(evidence, 0.5))
     if scores is not None and scores.following is not None and fmean(scores.following) < FAITHLESS:
-        found = f"Over-trained: it ignores most of the prompt from step {evidence.steps[0]} on; {_use(evidence)}."
+        found = f"{_use(evidence)}, though it ignores most of the prompt."
         return Finding("over-trained", found, (slower, *_lower_rank(evidence)))
     if chosen.step != evidence.steps[0] or len(evidence.steps) < 2:
         return None
@@ -158,7 +158,7 @@ def _from_the_start(evidence: Evidence) -> Finding | None:
     rose = not evidence.scores and first is not None and end is not None and risen(first.held_out, end.held_out)
     if not fell and not rose:
         return None
-    found = f"Over-trained early: {_use(evidence)}, the first snapshot; all later ones are worse."
+    found = f"{_use(evidence)}: the first, and all later ones are worse."
     return Finding("over-trained", found, (slower,))
 
 
@@ -171,14 +171,13 @@ def _stuck(evidence: Evidence) -> Finding | None:
     wider: Patch = {"adapter.rank": int(rank * 2)} if rank else {}
     what = "It has stopped short of the subject: give it more room and a higher rate."
     advice = Advice(what, {**_rate(evidence, 2), **wider})
-    return Finding("under-trained", f"Under-trained: the likeness is weak; {_use(evidence)}.", (advice,))
+    return Finding("under-trained", f"{_use(evidence)}, though the likeness is weak.", (advice,))
 
 
 def _good(evidence: Evidence) -> Finding:
     """What is left."""
     chosen, last = evidence.chosen, evidence.steps[-1]
-    use = _use(evidence)
-    headline = f"{use[:1].upper()}{use[1:]}."
+    headline = f"{_use(evidence)}."
     scores, end = evidence.at(chosen.step), evidence.at(last)
     if chosen.step != last and scores is not None and end is not None and worse(end, scores):
         advice = Advice("Later steps only over-fit: next time, stop here.", _stop_at(evidence, chosen.step))
@@ -222,7 +221,7 @@ def _parts(evidence: Evidence) -> Iterator[Advice]:
 
 
 def _use(evidence: Evidence) -> str:
-    return f"use {evidence.chosen}"
+    return f"Use {evidence.chosen}"
 
 
 def _rounded(value: float) -> float:

@@ -16,7 +16,7 @@ from lorapipe.errors import LorapipeError
 from lorapipe.pocket import BASE, CLIP
 
 EXAMPLES = Path(__file__).parents[2] / "pipelines" / "examples"
-PUBLISH_EVERY = 1_000
+PUBLISH_EVERY = 500
 
 
 def main() -> int:

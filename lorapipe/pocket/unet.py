@@ -19,9 +19,9 @@ from lorapipe.pocket.pictures import creatures, render, to_tensor
 from lorapipe.pocket.tokenizer import LENGTH
 from lorapipe.pocket.world import caption
 
-POOL = 24_000
+POOL = 16_000
 BATCH = 24
-STEPS = 9_000
+STEPS = 1_900
 PEAK = 1e-3
 GAMMA = 5.0
 EMPTY = 0.1
@@ -99,7 +99,7 @@ def train_unet(
     population = creatures(seed + 200, POOL)
     latents = _encoded(work, vae, seed)
     torch.manual_seed(seed)
-    model = Denoiser(tokenizer).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Denoiser(tokenizer).to(memory_format=torch.channels_last)
     fit = Fit(model, steps, PEAK, work / "unet.pt")
 
     def loss_at(step: int) -> Tensor:

@@ -16,9 +16,9 @@ from lorapipe.pocket.pictures import HELD_OUT, creatures, render, to_tensor
 
 POOL = 16_000
 BATCH = 6
-STEPS = 6_000
+STEPS = 4_500
 PEAK = 2e-3
-KL = 1e-5
+KL = 3e-6
 
 
 def new_vae() -> AutoencoderKL:
@@ -55,7 +55,7 @@ def train_vae(work: Path, seed: int = 0, steps: int = STEPS) -> Iterator[tuple[i
     """Train or resume in `work`/vae.pt, yielding (step, loss, PSNR on unseen drawings every 250 steps)."""
     pool, unseen = render(creatures(seed + 100, POOL)), to_tensor(render(creatures(HELD_OUT, 200)))
     torch.manual_seed(seed)
-    model = Roundtrip().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Roundtrip().to(memory_format=torch.channels_last)
     fit = Fit(model, steps, PEAK, work / "vae.pt")
 
     def loss_at(step: int) -> Tensor:

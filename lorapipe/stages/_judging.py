@@ -43,14 +43,8 @@ class Judging:
         model: Model,
         clip: Clip | None,
     ) -> None:
-        self.stage, self.context, self.record, self.manifest, self.model, self.clip = (
-            stage,
-            context,
-            record,
-            manifest,
-            model,
-            clip,
-        )
+        self.stage, self.context, self.record = stage, context, record
+        self.manifest, self.model, self.clip = manifest, model, clip
         self.snapshots = {each.step: each for each in evenly(stage.weights.snapshots, stage.snapshots)}
         self.cells = crossed(list(self.snapshots), stage.strengths)
         self.gallery = Gallery(context.resume / "pictures", stage.prompts, stage.pictures, stage.seed)
@@ -103,8 +97,10 @@ class Judging:
         adapter.load(learnt(self.snapshots[step], self.model))
         adapter.set_strength(dict.fromkeys(self.model.trainable, 1.0))
         probe = prober()
-        for cell in (cell for cell in self.cells if cell.step == step):
+        cells = [cell for cell in self.cells if cell.step == step]
+        for cell in cells:
             sitting.cell(cell, adapter)
+        sitting.show(min(cells, key=lambda cell: abs(cell.strength - 1)))
         return probe
 
     def _parts_apart(self, text_encoder: bool) -> list[Cell]:

@@ -77,6 +77,11 @@ class Sitting:
         """The pictures without an adapter."""
         self._shoot(BASE)
 
+    def show(self, cell: Cell) -> None:
+        """Tell of a cell's first picture."""
+        path = self.gallery.path(cell, self.gallery.shots[0])
+        self.counter.context.emit(Preview(path=str(path), caption=f"{cell}: {self.gallery.prompts[0]}"))
+
     def cell(self, cell: Cell, adapter: Injected) -> None:
         """The pictures of a cell, its snapshot being in the adapter."""
         adapter.set_strength(cell.strengths(self.model.trainable))
@@ -93,8 +98,6 @@ class Sitting:
             seeds = [gallery.noise_seed(shot) for shot in shots]
             gallery.keep(cell, shots, self.sampler.pictures(prompts, seeds, context.check))
             self.counter.tell(len(shots), fresh=True)
-        first = gallery.path(cell, gallery.shots[0])
-        context.emit(Preview(path=str(first), caption=f"{cell}: {gallery.prompts[0]}"))
 
 
 # ----------------------------------------------------------------------------------------------------------- adapters

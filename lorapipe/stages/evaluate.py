@@ -89,9 +89,8 @@ class Evaluate(Stage):
         dtype = device.dtype(self.precision, where)
         clip = self._clip(dataset.base, where, context)
         key = device.warm_key(dataset.base, where, dtype)
-        with device.memory_explained():
-            model = context.warm.get(key, lambda: dataset.base.load(where, dtype))
-            found = Judging(self, context, record, Manifest.load(dataset.manifest), model, clip).found()
+        model = context.warm.get(key, lambda: dataset.base.load(where, dtype))
+        found = Judging(self, context, record, Manifest.load(dataset.manifest), model, clip).found()
         return self._published(found, context)
 
     def _clip(self, base: Family, where: str, context: Context) -> Clip | None:
@@ -138,4 +137,4 @@ def _tell(found: Found, context: Context) -> None:
             if scores.following is not None:
                 values["following"] = fmean(scores.following)
         context.emit(Metric(step=cell.step, values=values))
-    context.emit(Log(text=" ".join([found.verdict.headline, *found.verdict.reasons])))
+    context.emit(Log(text=" ".join([f"{found.verdict.state}:", found.verdict.headline, *found.verdict.reasons])))

@@ -1,0 +1,134 @@
+"""The report page: whole in itself, the same bytes each time, and deaf to what is written in a prompt."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lorapipe.evaluation import report
+from lorapipe.evaluation.cells import Cell
+from lorapipe.evaluation.chart import Chart, Line, smooth, svg
+from lorapipe.evaluation.report import Pair, Story, TableRow
+from lorapipe.evaluation.verdict import Advice, Verdict
+
+EVIL = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)> 페니 🌻"
+VOID = {"meta", "img", "line", "circle", "polyline"}
+
+
+class Reader(HTMLParser):
+    """Checks nesting, and collects elements, attributes and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def tell() -> Callable[..., Story]:
+    def make(text: str = "penny, meadow", side: int = 64) -> Story:
+        picture = Image.effect_noise((side, side), 90).convert("RGB")
+        advice = Advice(f"More {text}", {"steps": 600, "unet_lr": 5e-5, "optimizer.d_coef": 1.0})
+        verdict = Verdict("good", Cell(240, 1.0, 1.0), f"Use {text}.", (f"Because {text}",), (advice,))
+        likeness = Line(text, ((0, 0.0), (80, 0.5), (160, math.nan), (240, 0.9)))
+        return Story(
+            verdict=verdict,
+            figures={text: text},
+            training=[picture],
+            pairs=[Pair(text, picture, picture)],
+            grid=picture,
+            charts=[Chart(text, text, (likeness,), 240, percent=True), Chart("empty", "", (Line("none", ()),))],
+            columns=(text,),
+            rows=[TableRow(text, (text,), True), TableRow("b", ("",))],
+            settings={text: text},
+            notes=(text,),
+        )
+
+    return make
+
+
+def test_the_page_needs_nothing_else(tell: Callable[..., Story]) -> None:
+    page = Reader(report.page(tell()))
+    assert not page.all("script") and not page.all("link")
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.all("img"))
+    assert "http" not in page.text and "url(" not in page.text
+    assert "prefers-color-scheme: dark" in page.text
+
+
+def test_the_verdict_comes_first_and_the_patch_is_ready_to_paste(tell: Callable[..., Story]) -> None:
+    text = report.page(tell())
+    assert text.index("<h1>Use penny") < text.index("<img")
+    assert "steps: 600\nunet_lr: 5e-05\noptimizer: {…, d_coef: 1}" in text
+
+
+def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., Story]) -> None:
+    page = Reader(report.page(tell(EVIL)))
+    assert not page.all("script")
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert page.text.count(EVIL) >= 8
+    assert any(attributes.get("aria-label", "").count(EVIL) for attributes in page.all("svg"))
+
+
+def test_the_same_story_is_the_same_bytes(tell: Callable[..., Story], tmp_path: Path) -> None:
+    story = tell()
+    report.write(report.page(story), tmp_path / "a.html")
+    report.write(report.page(story), tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_large_photographs_do_not_make_a_large_page(tell: Callable[..., Story]) -> None:
+    assert len(report.page(tell(side=3000))) < 12_000_000
+    small = report.page(tell(side=64))
+    assert 'class="tiny"' in small and "image/png" in small
+
+
+def test_charts_speak_and_skip_what_is_no_number() -> None:
+    drawing = svg(Chart("Likeness", "", (Line("a", ((0, 0.0), (10, math.nan), (20, 0.5))),), 20, percent=True))
+    assert 'aria-label="Likeness: a from 0 % at step 0 to 50 % at step 20"' in drawing
+    assert drawing.count("<circle") == 2 and "nan" not in drawing
+    assert svg(Chart("", "", (Line("a", ((1, math.inf),)),))) == ""
+    assert svg(Chart("", "", (Line("a", ((5, 0.3),)),))), "one point is drawn too"
+    flat = svg(Chart("", "", (Line("a", ((1, 0.0), (2, 0.0))), Line("b", ((1, 0.0), (2, 0.0)), "second"))))
+    heights = [float(y) for y in re.findall(r'class="name [a-z]+" x="[\d.]+" y="([\d.]+)"', flat)]
+    assert abs(heights[0] - heights[1]) >= 15, "names of lines that meet do not cover each other"
+
+
+def test_smoothing_follows_the_mean_and_starts_without_bias() -> None:
+    zigzag = [(step, 1.0 + (0.5 if step % 2 else -0.5)) for step in range(1, 1001)]
+    smoothed = smooth(zigzag)
+    assert len(smoothed) <= 160 and smoothed[-1][0] == 1000
+    assert all(abs(y - 1) < 0.1 for _, y in smoothed[20:])
+    assert smooth([(1, 4.0), (2, 4.0), (3, math.nan)]) == ((1, 4.0), (2, 4.0))
+
+
+def test_data_is_json_whatever_the_numbers() -> None:
+    text = report.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
+    assert json.loads(text) == {"a": None, "b": [1, 0.123457], "c": {"d": None}}
