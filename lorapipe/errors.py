@@ -57,7 +57,7 @@ class OutOfMemory(LorapipeError):
     """A stage needs more memory than there is; the cure names what takes less."""
 
 
-class Interrupted(LorapipeError):  # noqa: N818 (an interruption is no error)
+class Interrupted(LorapipeError):
     """The run was asked to stop and has saved what is needed to go on."""
 
     exit_code = 130

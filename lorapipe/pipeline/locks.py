@@ -25,7 +25,7 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class Busy(Exception):  # noqa: N818 (a state, not an error)
+class Busy(Exception):
     """Another process holds the lock; `holder` is its id, where it can be known."""
 
     def __init__(self, holder: int | None) -> None:

@@ -35,7 +35,7 @@ RECIPE = 1
 """Raised when the same file and settings come to give other pixels, so that no cached latent outlives its picture."""
 
 
-class Unreadable(Exception):  # noqa: N818 (its text is a reason, not an error report)
+class Unreadable(Exception):
     """This file is no picture that can be trained on, and why."""
 
 
