@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 STATES = {"good": "good", "no effect": "bad", "broken": "bad"}
 """The colour of a state; others are warnings."""
+LARGEST = 1600
+"""The longest side of a picture in the page; the grid itself lies beside it in full."""
+
 TINY = 160
 """Pictures smaller than this are shown enlarged, pixel by pixel."""
 WIDEST = 2400
@@ -214,7 +217,9 @@ def _made(story: Story) -> Iterator[str]:
 
 
 def _picture(picture: Image, text: str) -> str:
-    """An image element with the picture in it."""
+    """An image element with the picture in it, no larger than a screen shows."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((LARGEST, LARGEST))
     kind, data = _encoded(picture)
     small = ' class="tiny"' if max(picture.size) < TINY else ""
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
@@ -225,9 +230,9 @@ def _picture(picture: Image, text: str) -> str:
 def _encoded(picture: Image) -> tuple[str, bytes]:
     """Small pictures and drawings as PNG, which loses nothing; large photographs as JPEG."""
     png = io.BytesIO()
-    picture.convert("RGB").save(png, format="PNG", optimize=True)
+    picture.save(png, format="PNG", optimize=True)
     if png.tell() < 1_500_000 and (picture.width >= WIDEST / 2 or max(picture.size) < TINY):
         return "png", png.getvalue()
     jpeg = io.BytesIO()
-    picture.convert("RGB").save(jpeg, format="JPEG", quality=90, optimize=True)
+    picture.save(jpeg, format="JPEG", quality=90, optimize=True)
     return "jpeg", jpeg.getvalue()
