@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lorapipe import __version__
+from lorapipe.aside import write_text
 from lorapipe.errors import InputError
 
 Privacy = Literal["full", "private", "none"]
@@ -50,10 +51,8 @@ class TrainingRecord:
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
-        aside = path.with_name(f"{path.name}.part")
         text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
-        aside.write_bytes(f"{text}\n".encode())
-        aside.replace(path)
+        write_text(f"{text}\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

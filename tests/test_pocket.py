@@ -168,7 +168,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkey
     def train(checkpoint: Path, stop: int) -> fit.Fit:
         torch.manual_seed(0)
         model = nn.Linear(4, 4)
-        training = fit.Fit(model, 10, 1e-2, checkpoint)
+        training = fit.Fit(model, (4, 6), 1e-2, checkpoint)
 
         def loss_at(step: int) -> torch.Tensor:
             return model(torch.randn(8, 4, generator=fit.generator(0, step))).square().mean()
@@ -194,7 +194,7 @@ def test_a_foreign_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
 
     (tmp_path / "other.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(LorapipeError, match="Delete it"):
-        Fit(nn.Linear(2, 2), 1, 1e-3, tmp_path / "other.pt").resume()
+        Fit(nn.Linear(2, 2), [1], 1e-3, tmp_path / "other.pt").resume()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

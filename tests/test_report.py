@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lorapipe.aside import write_text
 from lorapipe.evaluation import report
 from lorapipe.evaluation.cells import Cell
 from lorapipe.evaluation.chart import Chart, Line, smooth, svg
@@ -98,8 +99,8 @@ def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., Story]) ->
 
 def test_the_same_story_is_the_same_bytes(tell: Callable[..., Story], tmp_path: Path) -> None:
     story = tell()
-    report.write(report.page(story), tmp_path / "a.html")
-    report.write(report.page(story), tmp_path / "b.html")
+    write_text(report.page(story), tmp_path / "a.html")
+    write_text(report.page(story), tmp_path / "b.html")
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -127,8 +127,8 @@ def _names(frame: _Frame, lines: Sequence[Line]) -> str:
 
 def _spoken(line: Line, chart: Chart) -> str:
     (start, first), (end, last) = line.finite[0], line.finite[-1]
-    form = (lambda value: f"{100 * value:.0f} %") if chart.percent else (lambda value: f"{value:.3g}")
-    return f"{line.name} from {form(first)} at step {start:g} to {form(last)} at step {end:g}"
+    before, after = (f"{100 * y:.0f} %" if chart.percent else f"{y:.3g}" for y in (first, last))
+    return f"{line.name} from {before} at step {start:g} to {after} at step {end:g}"
 
 
 def smooth(points: Sequence[Point], most: int = 160) -> tuple[Point, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorapipe.aside import aside
 from lorapipe.evaluation.cells import Cell
 
 if TYPE_CHECKING:
@@ -58,10 +58,8 @@ class Gallery:
         """Write pictures aside and rename them into place."""
         for shot, picture in zip(shots, pictures, strict=True):
             path = self.path(cell, shot)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-            picture.save(aside, format="PNG")
-            aside.replace(path)
+            with aside(path) as part:
+                picture.save(part, format="PNG")
 
     def pictures(self, cell: Cell) -> list[Image]:
         """A cell's pictures, in the order of `shots`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorapipe.aside import aside
 from lorapipe.lettering import width, wrap, write
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ def draw(title: str, detail: str, training: Sequence[Image], tables: Sequence[Ta
 
 def save(grid: Image, path: Path) -> None:
     """Write the PNG aside and rename it into place."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    grid.save(aside, format="PNG", optimize=True)
-    aside.replace(path)
+    with aside(path) as part:
+        grid.save(part, format="PNG", optimize=True)
 
 
 def _scales(tables: Sequence[Table]) -> list[float]:

@@ -6,11 +6,9 @@ import base64
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.evaluation.chart import Chart, svg
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 STATES = {"good": "good", "no effect": "bad", "broken": "bad"}
 """The colour of a state; others are warnings."""
 LARGEST = 1600
-"""The longest side of a picture in the page; the grid itself lies beside it in full."""
+"""The longest side of a picture in the page."""
 
 TINY = 160
 """Pictures smaller than this are shown enlarged, pixel by pixel."""
@@ -75,13 +73,6 @@ def page(story: Story) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-
-
-def write(text: str, path: Path) -> None:
-    """Write a text file aside and rename it into place."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    aside.write_bytes(text.encode("utf-8"))
-    aside.replace(path)
 
 
 def as_json(data: Any) -> str:
@@ -175,12 +166,9 @@ def _number(value: float | int | str) -> str:
 
 
 def _grid(story: Story) -> Iterator[str]:
-    grid = story.grid
-    if grid.width > WIDEST:
-        grid = grid.resize((WIDEST, round(grid.height * WIDEST / grid.width)))
     text = "Every prompt, snapshot and strength side by side, labelled; the best is framed"
     yield '<section><h2>Every picture</h2><p class="detail">From left to right, the same noise under more training.</p>'
-    yield f'<div class="wide grid" tabindex="0">{_picture(grid, text)}</div></section>'
+    yield f'<div class="wide grid" tabindex="0">{_picture(story.grid, text, (WIDEST, story.grid.height))}</div></section>'
 
 
 def _charts(story: Story) -> Iterator[str]:
@@ -216,10 +204,10 @@ def _made(story: Story) -> Iterator[str]:
 # ----------------------------------------------------------------------------------------------------------- pictures
 
 
-def _picture(picture: Image, text: str) -> str:
-    """An image element with the picture in it, no larger than a screen shows."""
+def _picture(picture: Image, text: str, most: tuple[int, int] = (LARGEST, LARGEST)) -> str:
+    """An image element with the picture in it, no wider and higher than `most`."""
     picture = picture.convert("RGB")
-    picture.thumbnail((LARGEST, LARGEST))
+    picture.thumbnail(most)
     kind, data = _encoded(picture)
     small = ' class="tiny"' if max(picture.size) < TINY else ""
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

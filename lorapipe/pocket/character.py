@@ -103,7 +103,7 @@ def _plates(ink: Ink, head: Point) -> None:
 def _hide(ink: Ink, head: Point, stride: float) -> None:
     """All of it in outline first and then again without, so that the parts flow into each other."""
     x, y = head
-    parts = [
+    parts: list[list[Point]] = [
         [(-12, 1), (-19, 0), (-25, -5), (-21, 5), (-12, 10)],
         oval(-3, 6, 14.5, 8),
         [(4, 1), (x - 5, y + 2), (x + 3, y + 4), (12, 8)],

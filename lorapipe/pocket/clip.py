@@ -5,7 +5,7 @@ attribute at a time, which is how it is used for scoring, and pictures of the sa
 Chen et al. 2020), so that likeness means something for subjects that no tag names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -24,7 +24,7 @@ from lorapipe.pocket.world import ATTRIBUTES, TAGS, Creature, caption
 POOL = 12_000
 PAIRS = 4_000
 BATCH = 48
-STEPS = 2_500
+CYCLES = (2_500, 5_000)
 PEAK = 1e-3
 EMBEDDING = 96
 
@@ -111,7 +111,7 @@ def disturb(pictures: Tensor, chance: torch.Generator) -> Tensor:
 
 
 def train_clip(
-    work: Path, tokenizer: CLIPTokenizer, seed: int = 0, steps: int = STEPS
+    work: Path, tokenizer: CLIPTokenizer, seed: int = 0, cycles: Sequence[int] = CYCLES
 ) -> Iterator[tuple[int, float, Fit]]:
     """Train or resume in `work`/clip.pt, yielding (step, loss, the fit whose `average` is the model so far)."""
     population = creatures(seed + 300, POOL)
@@ -119,7 +119,7 @@ def train_clip(
     pairs = np.stack([np.stack([np.asarray(view) for view in draw_pair(seed + i)]) for i in range(PAIRS)], axis=1)
     torch.manual_seed(seed)
     model = Contrast(tokenizer)
-    fit = Fit(model, steps, PEAK, work / "clip.pt", decay=0.995)
+    fit = Fit(model, cycles, PEAK, work / "clip.pt", decay=0.995)
 
     def loss_at(step: int) -> Tensor:
         chance, words = generator(seed, step), Random(seed * 1_000_003 + step)

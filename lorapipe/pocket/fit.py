@@ -6,7 +6,7 @@ Batches and noise are functions of (seed, step), so a checkpoint is the model, i
 import copy
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,23 +22,37 @@ def generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warm-up, then a cosine to one hundredth of `peak`."""
+def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 100) -> float:
+    """In each of `cycles` (numbers of steps) a linear warm-up, then a cosine to one hundredth of that cycle's peak.
+
+    The first cycle's peak is `peak`, each later one's is half of the one before (warm restarts, Loshchilov & Hutter 2017).
+    """
+    for length in cycles[:-1]:
+        if step < length:
+            break
+        step, peak = step - length, peak / 2
+    else:
+        length = cycles[-1]
     if step < warmup:
         return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
+    progress = (step - warmup) / max(1, length - warmup)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Fit:
-    """Trains `model` for `steps` updates of AdamW at `peak` learning rate, keeping an exponential moving average.
+    """Trains `model` with AdamW for the steps of all `cycles`, keeping an exponential moving average.
+
+    `cycles` and `peak` make the learning rate (see `learning_rate`); adding a cycle goes on with a finished training.
 
     Iterating resumes from `checkpoint` if it exists, yields (step, loss) after every update and writes the checkpoint
     every `CHECKPOINT_EVERY` steps and at the end. `average` is the model to use.
     """
 
-    def __init__(self, model: nn.Module, steps: int, peak: float, checkpoint: Path, decay: float = 0.999) -> None:
-        self.model, self.steps, self.peak, self.checkpoint, self.decay = model, steps, peak, checkpoint, decay
+    def __init__(
+        self, model: nn.Module, cycles: Sequence[int], peak: float, checkpoint: Path, decay: float = 0.999
+    ) -> None:
+        self.model, self.cycles, self.peak, self.checkpoint, self.decay = model, cycles, peak, checkpoint, decay
+        self.steps = sum(cycles)
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         self.step = 0
@@ -56,7 +70,7 @@ class Fit:
 
     def _update(self, loss: Tensor) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.steps, self.peak)
+            group["lr"] = learning_rate(self.step, self.cycles, self.peak)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

@@ -3,7 +3,7 @@
 Small on purpose: no attention, one residual block a level, most of its width at the lowest resolution.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from lorapipe.pocket.pictures import HELD_OUT, creatures, render, to_tensor
 
 POOL = 16_000
 BATCH = 6
-STEPS = 4_500
+CYCLES = (4_500, 5_500)
 PEAK = 2e-3
 KL = 3e-6
 
@@ -51,12 +51,12 @@ class Roundtrip(nn.Module):
         return error.abs().mean() + 2 * error.square().mean() + KL * posterior.kl().mean()
 
 
-def train_vae(work: Path, seed: int = 0, steps: int = STEPS) -> Iterator[tuple[int, float, float | None]]:
+def train_vae(work: Path, seed: int = 0, cycles: Sequence[int] = CYCLES) -> Iterator[tuple[int, float, float | None]]:
     """Train or resume in `work`/vae.pt, yielding (step, loss, PSNR on unseen drawings every 250 steps)."""
     pool, unseen = render(creatures(seed + 100, POOL)), to_tensor(render(creatures(HELD_OUT, 200)))
     torch.manual_seed(seed)
     model = Roundtrip().to(memory_format=torch.channels_last)
-    fit = Fit(model, steps, PEAK, work / "vae.pt")
+    fit = Fit(model, cycles, PEAK, work / "vae.pt")
 
     def loss_at(step: int) -> Tensor:
         chance = generator(seed, step)

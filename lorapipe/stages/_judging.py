@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
 from lorapipe.evaluation.cells import BASE, Cell, crossed, evenly, parted
@@ -20,7 +20,7 @@ from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, 
 from lorapipe.training import curves
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families import Model
+from lorapipe.training.families import Family, Model
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
@@ -51,7 +51,8 @@ class Judging:
         self.sampler = Sampler(model, self._recipe())
 
     def _recipe(self) -> Recipe:
-        stage, settings, base = self.stage, self.record.settings, self.stage.weights.dataset.base
+        stage, settings = self.stage, self.record.settings
+        base = cast("Family", stage.weights.dataset.base)
         native, step = base.native_size(), base.size_step()
         size = stage.size.size if stage.size else (native, native)
         if any(side % step for side in size):

@@ -117,7 +117,7 @@ def learnt(snapshot: Snapshot, model: Model) -> AdapterWeights:
 @contextmanager
 def trained(record: TrainingRecord, first: AdapterWeights, model: Model) -> Iterator[Injected]:
     """The adapter that the training had, in the parts that the weights are of."""
-    contract: type[Adapter] = Adapter
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the file
     parts = [part for part in model.trainable if any(part == place[0] for place in first.modules)]
     with injected(from_dict(contract, record.settings["adapter"]), model, parts) as adapter:
         yield adapter

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from lorapipe.aside import write_text
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context
@@ -85,11 +86,12 @@ class Evaluate(Stage):
         from lorapipe.training.data.manifest import Manifest
 
         record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
+        base = cast("Family", dataset.base)
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
-        clip = self._clip(dataset.base, where, context)
-        key = device.warm_key(dataset.base, where, dtype)
-        model = context.warm.get(key, lambda: dataset.base.load(where, dtype))
+        clip = self._clip(base, where, context)
+        key = device.warm_key(base, where, dtype)
+        model = context.warm.get(key, lambda: base.load(where, dtype))
         found = Judging(self, context, record, Manifest.load(dataset.manifest), model, clip).found()
         return self._published(found, context)
 
@@ -113,8 +115,8 @@ class Evaluate(Stage):
         _tell(found, context)
         drawing = grid.draw(verdict.headline, found.about["sampling"], found.training, story.tables(found))
         grid.save(drawing, out / "grid.png")
-        report.write(report.page(story.story(found, drawing)), out / "report.html")
-        report.write(report.as_json(story.data(found)), out / "report.json")
+        write_text(report.page(story.story(found, drawing)), out / "report.html")
+        write_text(report.as_json(story.data(found)), out / "report.json")
         publish(found.gallery.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == found.best.step)
         return Report(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import filecmp
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from lorapipe.aside import aside, write_bytes
 from lorapipe.errors import LorapipeError
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
@@ -54,7 +54,7 @@ class Export(Stage):
     def run(self, context: Context) -> File:
         """See `Stage.run`."""
         from lorapipe.formats.kohya import Kohya
-        from lorapipe.training.snapshots import serialize, write_bytes
+        from lorapipe.training.snapshots import serialize
 
         snapshot = self.weights.snapshots[-1]
         names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
@@ -70,10 +70,8 @@ class Export(Stage):
     def deliver(self, artifact: File) -> list[Path]:
         """The file at `to`: written aside and renamed, unless the same bytes are there."""
         if not (self.to.is_file() and filecmp.cmp(artifact.path, self.to, shallow=False)):
-            self.to.parent.mkdir(parents=True, exist_ok=True)
-            aside = self.to.with_name(f"{self.to.name}.{os.getpid()}.part")
-            shutil.copyfile(artifact.path, aside)
-            aside.replace(self.to)
+            with aside(self.to) as part:
+                shutil.copyfile(artifact.path, part)
         return [self.to]
 
     def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:

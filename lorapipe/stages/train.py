@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lorapipe.training.data.batches import Batch
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.families import Model
+    from lorapipe.training.families import Family, Model
     from lorapipe.training.feed import Fetch
     from lorapipe.training.loop import Step
 
@@ -169,10 +169,10 @@ class Train(Stage):
 
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
-        base, cache = self.dataset.base, Cache(context.cache)
+        base, cache = cast("Family", self.dataset.base), Cache(context.cache)
         manifest = Manifest.load(self.dataset.manifest)
         with device.memory_explained():
-            self._need_latents(manifest, cache, where, context)
+            self._need_latents(base, manifest, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
             rates = self.rates(model.trainable)
             condition = self._condition(manifest, model, rates, dtype, cache, context)
@@ -195,13 +195,13 @@ class Train(Stage):
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name != "dataset"]
         return {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
 
-    def _need_latents(self, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
+    def _need_latents(self, base: Family, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
         """Encode again what `prepare` had encoded, should the cache have been emptied since."""
         from lorapipe.training.data.encode import encode_latents, missing_latents
 
         missing = missing_latents(manifest, cache)
         if missing:
-            vae = self.dataset.base.load(where, "fp32")
+            vae = base.load(where, "fp32")
             for _ in encode_latents(missing, self.dataset.images, manifest.background, vae, cache):
                 context.check()
             context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))

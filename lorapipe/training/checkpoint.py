@@ -73,7 +73,7 @@ class Checkpoints:
 
     def load(self, trainable: Trainable) -> tuple[int, list[str]]:
         """Take up the newest state that can be read: its step (0: there is none), and what was wrong with others."""
-        complaints = []
+        complaints: list[str] = []
         for path in self._files():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)

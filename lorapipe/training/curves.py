@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from lorapipe.aside import write_text
 from lorapipe.errors import LorapipeError
 
 PATIENCE = 3
@@ -49,9 +50,7 @@ class Curves:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [point.line() for point in read(self.path) if point.step <= step]
-        aside = self.path.with_suffix(".part")
-        aside.write_text("".join(kept), encoding="utf-8", newline="\n")
-        aside.replace(self.path)
+        write_text("".join(kept), self.path)
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)

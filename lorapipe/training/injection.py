@@ -29,8 +29,8 @@ def recomputed(model: Model, wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    unet.enable_gradient_checkpointing()  # type: ignore[operator]
+    unet.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        unet.disable_gradient_checkpointing()  # type: ignore[operator]
+        unet.disable_gradient_checkpointing()

@@ -10,18 +10,12 @@ from pathlib import Path
 
 import torch
 
+from lorapipe.aside import write_bytes
+
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes."""
     write_bytes(serialize(tensors, metadata), path)
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write a file aside and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_bytes(data)
-    aside.replace(path)
 
 
 def serialize(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
+SHARED = ("lorapipe.aside", "lorapipe.lettering")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", *LIGHT)
 FRONT = ("lorapipe.cli", "lorapipe.terminal", "lorapipe.reference")
 
@@ -28,21 +29,22 @@ TABLE: dict[str, tuple[str, ...]] = {
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
     "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", *LIGHT),
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
-    "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.lettering", *LIGHT),
+    "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": (),
     "lorapipe.training.loop": ("lorapipe.training.noise",),
-    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *LIGHT),
+    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
-        "lorapipe.lettering", *LIGHT
+        *SHARED, *LIGHT
     ),
+    "lorapipe.aside": (),
     "lorapipe.lettering": (),
-    "lorapipe.provenance": LIGHT,
+    "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
-        "lorapipe.lettering", "lorapipe.provenance", *ENGINE
+        "lorapipe.provenance", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),

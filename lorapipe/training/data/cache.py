@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorapipe.aside import write_bytes
 from lorapipe.spec import canonical
 
 if TYPE_CHECKING:
@@ -72,13 +71,9 @@ class Cache:
         self._write(self.path(kind, key), save(plain, metadata=checksum))
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
-        aside.write_bytes(data)
         try:
-            aside.replace(path)
+            write_bytes(data, path)
         except PermissionError:  # Windows, while another process reads the entry: its bytes are these
-            aside.unlink(missing_ok=True)
             if not path.is_file():
                 raise
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lorapipe.aside import aside
+from lorapipe.lettering import width, wrap, write
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
 from lorapipe.training.data.pictures import Colour, glance
@@ -21,7 +21,7 @@ LISTED = 60
 """Left-out files on a sheet at most; the manifest has all."""
 COLUMNS, CELL, GAP, MARGIN, LINE = 8, 176, 14, 36, 17
 WIDTH = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
-CAPTION_LINES = 3
+CAPTION_LINES, SMALL = 3, 13
 PAPER, INK, FAINT, RULE, ACCENT, MAT = "#fbfaf8", "#22201d", "#86807a", "#ddd8d2", "#b4512a", "#efece7"
 
 
@@ -61,9 +61,8 @@ def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> Non
     if len(manifest.pictures) > SHOWN:
         pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures; manifest.json lists them all.")
     pen.left_out(manifest.left_out)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    pen.sheet().save(aside, format="JPEG", quality=88, subsampling=0)
-    aside.replace(path)
+    with aside(path) as part:
+        pen.sheet().save(part, format="JPEG", quality=88, subsampling=0)
 
 
 def _size(bucket: Pair) -> str:
@@ -100,7 +99,7 @@ class _Pen:
         self._boxes.append(((MARGIN, self.y, WIDTH - MARGIN, self.y + 1), RULE))
         self.y += 12
         self._text(MARGIN, text, 17, INK)
-        self._text(MARGIN + _width(text, 17) + 12, detail, 15, FAINT, down=2)
+        self._text(MARGIN + width(text, 17) + 12, detail, 15, FAINT, down=2)
         self.y += 32
 
     def row(self, pictures: Sequence[Picture], thumbnails: Mapping[str, Image]) -> None:
@@ -121,10 +120,10 @@ class _Pen:
             + ([f"× {picture.repeats}"] if picture.repeats != 1 else [])
             + ([] if picture.caption else ["no caption"])
         )
-        lines = ["  ·  ".join(special), *wrap(picture.caption, CELL, CAPTION_LINES)]
+        lines = ["  ·  ".join(special), *wrap(picture.caption, CELL, CAPTION_LINES, SMALL)]
         for number, line in enumerate(lines):
             ink = FAINT if number else ACCENT if len(special) > 1 else INK
-            self._texts.append((left, top + number * LINE, line, 13, ink))
+            self._texts.append((left, top + number * LINE, line, SMALL, ink))
         return len(lines)
 
     def left_out(self, files: Sequence[LeftOut]) -> None:
@@ -134,8 +133,8 @@ class _Pen:
         for file in files[:LISTED]:
             name = next(iter(wrap(file.path, 5 * CELL, 1, 14)), "")
             self._text(MARGIN, name, 14, INK)
-            room = WIDTH - 2 * MARGIN - _width(name, 14) - 16
-            self._text(MARGIN + _width(name, 14) + 16, next(iter(wrap(file.reason, room, 1, 14)), ""), 14, ACCENT)
+            room = WIDTH - 2 * MARGIN - width(name, 14) - 16
+            self._text(MARGIN + width(name, 14) + 16, next(iter(wrap(file.reason, room, 1, 14)), ""), 14, ACCENT)
             self.y += 21
         if len(files) > LISTED:
             self.note(f"… and {len(files) - LISTED} more; manifest.json lists them all.")
@@ -159,89 +158,5 @@ class _Pen:
         for x, y, image in self._pictures:
             sheet.paste(image, (x, y))
         for x, y, text, size, ink in self._texts:
-            for part, font in _runs(text, size):
-                draw.text((x, y), part, font=font, fill=ink, anchor="la")
-                x += round(font.getlength(part))
+            write(draw, x, y, text, size, ink)
         return sheet
-
-
-# ------------------------------------------------------------------------------------------------------------- text
-
-FALLBACKS = (
-    "malgun.ttf",  # Windows, then macOS, then Linux
-    "AppleSDGothicNeo.ttc",
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansKR-Regular.otf",
-    "NanumGothic.ttf",
-    "DroidSansFallbackFull.ttf",
-    "DejaVuSans.ttf",
-)
-"""System fonts for what Pillow's own font, which is Latin, does not have. Where none does, a letter becomes a box."""
-
-
-def wrap(text: str, width: int, lines: int, size: int = 13) -> list[str]:
-    """Text cut into `lines` lines at most, each of `width` pixels at most, at spaces if any; … where it goes on."""
-    most = lines * width // 2  # no letter is narrower than two pixels
-    text = " ".join(text[:most].split()) + ("…" if len(text) > most else "")
-    cut: list[str] = []
-    while text:
-        count = _fitting(text, width, size)
-        if count < len(text) and len(cut) == lines - 1:
-            return [*cut, text[: _fitting(text, width - _width("…", size), size)].rstrip() + "…"]
-        space = text.rfind(" ", 0, count + 1)
-        if count < len(text) and space > 0:
-            count = space
-        cut.append(text[:count].rstrip())
-        text = text[count:].lstrip()
-    return cut
-
-
-def _fitting(text: str, width: int, size: int) -> int:
-    """How many characters of the text fit into a width; 1 at least."""
-    used = 0.0
-    for count, char in enumerate(text):
-        used += _width(char, size)
-        if used > width and count:
-            return count
-    return len(text)
-
-
-def _width(text: str, size: int) -> int:
-    return int(sum(font.getlength(part) for part, font in _runs(text, size)))
-
-
-def _runs(text: str, size: int) -> Iterator[tuple[str, Any]]:
-    """The text in parts, each with a font that has its letters."""
-    part, current = "", None
-    for char in text:
-        font = _font_for(char, size)
-        if font is not current and part:
-            yield part, current
-            part = ""
-        part, current = part + (char if char.isprintable() else " "), font
-    if part:
-        yield part, current
-
-
-@cache
-def _fonts(size: int) -> list[Any]:
-    from PIL import ImageFont
-
-    fonts = [ImageFont.load_default(size)]
-    for name in FALLBACKS:
-        try:
-            fonts.append(ImageFont.truetype(name, size))
-        except OSError:
-            continue
-    return fonts
-
-
-@cache
-def _font_for(char: str, size: int) -> Any:
-    fonts = _fonts(size)
-    return next((font for font in fonts if _has(font, char)), fonts[0])
-
-
-def _has(font: Any, char: str) -> bool:
-    """Whether a font has a letter: it draws something else than for a character that no font has."""
-    return char.isspace() or bytes(font.getmask(char)) != bytes(font.getmask("\U0010fffe"))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from lorapipe.aside import write_text
 from lorapipe.errors import InputError
 from lorapipe.training.data.buckets import Fit, Pair
 from lorapipe.training.data.pictures import Colour
@@ -104,9 +104,7 @@ class Manifest:
             "left_out": [dataclasses.asdict(file) for file in self.left_out],
         }
         text = "{\n" + ",\n".join(f" {_json(name)}: {_lines(value)}" for name, value in body.items()) + "\n}\n"
-        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        aside.write_bytes(text.encode("utf-8"))
-        aside.replace(path)
+        write_text(text, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

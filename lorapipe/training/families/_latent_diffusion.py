@@ -144,7 +144,7 @@ class LatentDiffusion(Model):
         module = self._parts.get(part) or self.skeleton(part)
         kinds = (torch.nn.Linear, torch.nn.Conv2d)
         if part == "text_encoder":
-            blocks = ("CLIPAttention", "CLIPMLP")
+            blocks: tuple[str, ...] = ("CLIPAttention", "CLIPMLP")
         else:
             blocks = TRANSFORMER_BLOCKS + (CONVOLUTION_BLOCKS if convolutions else ())
         found: dict[str, None] = {}

@@ -1,0 +1,36 @@
+"""Files that are whole or not there: written beside their place and renamed into it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path to write to, beside `path`; it takes `path`'s place when the block ends, and is gone if the block fails.
+
+    Two processes may do so at once: the last one wins, and a reader sees one whole file or the other. The name is
+    short, whatever the file's own: a name may have 255 bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file whole, making its folder."""
+    with aside(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file whole, in UTF-8 with the line ends that it has."""
+    write_bytes(text.encode("utf-8"), path)
