@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lorapipe import registry
+
+if TYPE_CHECKING:
+    import tiny
+
+    from lorapipe.pipeline.artifacts import Dataset
+    from lorapipe.training.families import Model
+    from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
 
@@ -42,3 +50,39 @@ stages:
 """
     (tmp_path / "cat.yaml").write_text(pipeline, encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stages of a module's tests run."""
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    """Drawn pictures, prepared for a tiny base."""
+    import tiny
+
+    return tiny.dataset(folder)
+
+
+@pytest.fixture
+def bench(folder: Path) -> tiny.Bench:
+    """To run stages as the engine would."""
+    import tiny
+
+    return tiny.Bench(folder)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
+    """A random base of half a million parameters."""
+    from lorapipe.training.families.sd15 import SD15
+
+    return SD15.tiny(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def model(base: SD15) -> Model:
+    """That base, loaded."""
+    return base.load("cpu")

@@ -35,16 +35,6 @@ RECORD = TrainingRecord(
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SD15:
-    return SD15.tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def model(tiny: SD15) -> Model:
-    return tiny.load("cpu")
-
-
-@pytest.fixture(scope="module")
 def learnt(model: Model) -> AdapterWeights:
     """A LoCon with random weights, as a training would leave it."""
     injected = LoCon(rank=4, alpha=2.0, conv_rank=2).inject(model, ("unet", "text_encoder"))
@@ -61,10 +51,10 @@ Exporter = Callable[..., tuple[Path, Export]]
 
 
 @pytest.fixture
-def export(tiny: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> Exporter:
+def export(base: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> Exporter:
     write(Kohya().save(learnt, model.kohya_names()), {}, tmp_path / "step-000030.safetensors")
     RECORD.save(tmp_path / "training.json")
-    dataset = Dataset(manifest=tmp_path / "m.json", base=tiny, images=tmp_path, contact_sheet=tmp_path / "c.png")
+    dataset = Dataset(manifest=tmp_path / "m.json", base=base, images=tmp_path, contact_sheet=tmp_path / "c.png")
     snapshot = Snapshot(30, 10, tmp_path / "step-000030.safetensors")
     weights = Weights((snapshot,), dataset, tmp_path / "training.json", tmp_path / "log.jsonl")
 

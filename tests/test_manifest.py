@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,10 @@ MANIFEST = Manifest(
 
 def test_a_manifest_comes_back_as_it_was(tmp_path):
     MANIFEST.save(tmp_path / "manifest.json")
-    assert Manifest.load(tmp_path / "manifest.json") == MANIFEST
+    MANIFEST.save_left_out(tmp_path / "left_out.json")
+    assert Manifest.load(tmp_path / "manifest.json") == replace(MANIFEST, left_out=())
+    (left,) = json.loads((tmp_path / "left_out.json").read_text(encoding="utf-8"))
+    assert LeftOut(**left) == MANIFEST.left_out[0]
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -62,7 +66,7 @@ def test_a_manifest_is_plain_json_with_totals(tmp_path):
     MANIFEST.save(tmp_path / "manifest.json")
     text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
     body = json.loads(text)
-    assert body["totals"] == {"training": 1, "held_out": 1, "left_out": 1, "pictures_per_epoch": 10}
+    assert body["totals"] == {"training": 1, "held_out": 1, "pictures_per_epoch": 10}
     assert body["buckets"] == {"576x448": 1}
     assert "🐈" in text and len(text.splitlines()) < 16  # a person can read it: a line for each picture
 

@@ -26,21 +26,6 @@ from lorapipe.training.rhythm import Rhythm
 STEPS = 16
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("resume")
-
-
-@pytest.fixture(scope="module")
-def dataset(folder: Path) -> Dataset:
-    return tiny.dataset(folder)
-
-
-@pytest.fixture
-def bench(folder: Path) -> tiny.Bench:
-    return tiny.Bench(folder)
-
-
 def training(dataset: Dataset, optimizer: str) -> Train:
     """With dropout, so that what modules draw for themselves is tested too."""
     spec = Optimizer.registry.get(optimizer)()

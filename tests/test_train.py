@@ -27,21 +27,6 @@ from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("train")
-
-
-@pytest.fixture(scope="module")
-def dataset(folder: Path) -> Dataset:
-    return tiny.dataset(folder)
-
-
-@pytest.fixture
-def bench(folder: Path) -> tiny.Bench:
-    return tiny.Bench(folder)
-
-
 def short(dataset: Dataset, **knobs: Any) -> Train:
     knobs = {"steps": Duration(4), "snapshots": Rhythm(2), "adapter": LoRA(rank=2), **knobs}
     return Train(dataset=dataset, **knobs)

@@ -75,7 +75,7 @@ def draw(title: str, detail: str, training: Sequence[Image], tables: Sequence[Ta
 def save(grid: Image, path: Path) -> None:
     """Write the PNG aside and rename it into place."""
     with aside(path) as part:
-        grid.save(part, format="PNG", optimize=True)
+        grid.save(part, format="PNG")
 
 
 def _scales(tables: Sequence[Table]) -> list[float]:

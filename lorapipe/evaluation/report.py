@@ -218,7 +218,7 @@ def _picture(picture: Image, text: str, most: tuple[int, int] = (LARGEST, LARGES
 def _encoded(picture: Image) -> tuple[str, bytes]:
     """Small pictures and drawings as PNG, which loses nothing; large photographs as JPEG."""
     png = io.BytesIO()
-    picture.save(png, format="PNG", optimize=True)
+    picture.save(png, format="PNG")
     if png.tell() < 1_500_000 and (picture.width >= WIDEST / 2 or max(picture.size) < TINY):
         return "png", png.getvalue()
     jpeg = io.BytesIO()

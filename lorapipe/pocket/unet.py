@@ -21,7 +21,7 @@ from lorapipe.pocket.world import caption
 
 POOL = 24_000
 BATCH = 24
-CYCLES = (8_000,)
+CYCLES = (10_000,)
 PEAK = 1e-3
 GAMMA = 5.0
 EMPTY = 0.1

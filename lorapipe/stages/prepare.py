@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Prepare(Stage):
     """Look through a folder of pictures, sort them into buckets, encode them, and show what will be trained on."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[type[Artifact]] = Dataset
 
     images: Source = param(
@@ -114,6 +114,7 @@ class Prepare(Stage):
         with quiet():
             manifest = self._encoded(self._selected(context, cache), context, cache)
             manifest.save(context.out / "manifest.json")
+            manifest.save_left_out(context.out / "left_out.json")
             thumbnails = self._thumbnails(manifest)
             contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
         return Dataset(

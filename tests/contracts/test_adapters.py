@@ -7,16 +7,10 @@ import torch
 
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.families import Model
-from lorapipe.training.families.sd15 import SD15
 
 PARTS = ("unet", "text_encoder")
 REGISTRY = Adapter.registry
 assert REGISTRY is not None
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return SD15.tiny(tmp_path_factory.mktemp("tiny")).load("cpu")
 
 
 @pytest.fixture(params=REGISTRY.names())

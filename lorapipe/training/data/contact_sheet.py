@@ -137,7 +137,7 @@ class _Pen:
             self._text(MARGIN + width(name, 14) + 16, next(iter(wrap(file.reason, room, 1, 14)), ""), 14, ACCENT)
             self.y += 21
         if len(files) > LISTED:
-            self.note(f"… and {len(files) - LISTED} more; manifest.json lists them all.")
+            self.note(f"… and {len(files) - LISTED} more; left_out.json lists them all.")
 
     def note(self, text: str) -> None:
         self._text(MARGIN, text, 14, FAINT)

@@ -1,7 +1,8 @@
-"""The manifest: which pictures are trained on, how each is cut and captioned, and which were left out and why.
+"""The manifest: which pictures are trained on, how each is cut and captioned; beside it, which were left out and why.
 
-It is JSON that a person can read and that is the same, byte for byte, for the same pictures and settings: no absolute
-paths, no times, sorted. Sizes are [width, height] in pixels.
+Both are JSON that a person can read and that is the same, byte for byte, for the same pictures and settings: no absolute
+paths, no times, sorted. Sizes are [width, height] in pixels. What was left out has a file of its own, because no training
+depends on it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that `prepare` decided; see the module."""
+    """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out."""
 
     resolution: Pair
     background: Colour
@@ -96,15 +97,17 @@ class Manifest:
             "totals": {
                 "training": len(self.training),
                 "held_out": len(self.held_out),
-                "left_out": len(self.left_out),
                 "pictures_per_epoch": self.pictures_per_epoch,
             },
             "buckets": {f"{width}x{height}": count for (width, height), count in self.buckets().items()},
             "pictures": [dataclasses.asdict(picture) for picture in self.pictures],
-            "left_out": [dataclasses.asdict(file) for file in self.left_out],
         }
         text = "{\n" + ",\n".join(f" {_json(name)}: {_lines(value)}" for name, value in body.items()) + "\n}\n"
         write_text(text, path)
+
+    def save_left_out(self, path: Path) -> None:
+        """Write what was left out: a list of objects with `path`, `kind` and `reason`."""
+        write_text(_lines([dataclasses.asdict(file) for file in self.left_out]) + "\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -117,7 +120,6 @@ class Manifest:
                 resolution=_pair(body["resolution"]),
                 background=Colour.parse(body["background"], Path()),
                 pictures=tuple(_picture(entry) for entry in body["pictures"]),
-                left_out=tuple(LeftOut(**entry) for entry in body["left_out"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"not a manifest: {error}.", where=str(path), cure="Run prepare again.") from None

@@ -16,16 +16,6 @@ from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import CONFIGURATION, SD15
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> SD15:
-    return SD15.tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def model(tiny: SD15) -> Model:
-    return tiny.load("cpu")
-
-
 def test_full_size_sd15_has_kohyas_modules() -> None:
     full = LatentDiffusion(SingleFile(Path("none.safetensors"), CONFIGURATION), "cpu", "fp32")
     assert len(full.targets("unet")) == 192
@@ -37,8 +27,8 @@ def test_full_size_sd15_has_kohyas_modules() -> None:
     assert "lora_unet_up_blocks_1_upsamplers_0_conv" in names
 
 
-def test_sizes_come_from_the_configuration(tiny: SD15, tmp_path: Path) -> None:
-    assert (tiny.native_size(), tiny.size_step()) == (64, 8)
+def test_sizes_come_from_the_configuration(base: SD15, tmp_path: Path) -> None:
+    assert (base.native_size(), base.size_step()) == (64, 8)
     file = tmp_path / "some.safetensors"
     file.touch()
     assert (SD15(checkpoint=Checkpoint(file)).native_size(), SD15(checkpoint=Checkpoint(file)).size_step()) == (512, 64)
@@ -52,11 +42,11 @@ def single_file(model: LatentDiffusion, path: Path) -> Path:
     return path
 
 
-def test_a_single_file_is_the_same_model_as_the_folder(tiny: SD15, model: LatentDiffusion, tmp_path: Path) -> None:
+def test_a_single_file_is_the_same_model_as_the_folder(base: SD15, model: LatentDiffusion, tmp_path: Path) -> None:
     file = single_file(model, tmp_path / "tiny.safetensors")
     torch.save({"state_dict": SingleFile(file, {})._all}, tmp_path / "tiny.ckpt")
     for path in (file, tmp_path / "tiny.ckpt"):
-        other = SD15(checkpoint=Checkpoint(path), config=Source(tiny.checkpoint.path)).load("cpu")
+        other = SD15(checkpoint=Checkpoint(path), config=Source(base.checkpoint.path)).load("cpu")
         pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
         latents, condition = model.encode_images(pixels), model.encode_text(["a hat"])
         assert torch.equal(other.encode_images(pixels), latents)
@@ -67,13 +57,13 @@ def test_a_single_file_is_the_same_model_as_the_folder(tiny: SD15, model: Latent
 
 @pytest.mark.parametrize("spelled", [True, False])
 def test_text_encoders_of_transformers_4_and_5_both_load(
-    tiny: SD15, model: Model, tmp_path: Path, spelled: bool
+    base: SD15, model: Model, tmp_path: Path, spelled: bool
 ) -> None:
     import shutil
 
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(tiny.checkpoint.path, tmp_path / "base")
+    shutil.copytree(base.checkpoint.path, tmp_path / "base")
     file = tmp_path / "base" / "text_encoder" / "model.safetensors"
     plain = {key.removeprefix("text_model."): tensor.clone() for key, tensor in load_file(file).items()}
     save_file({f"text_model.{key}" if spelled else key: tensor for key, tensor in plain.items()}, file)
@@ -127,19 +117,19 @@ def test_clip_skip_reads_the_layer_before(model: LatentDiffusion) -> None:
     assert not torch.allclose(one, two, atol=1e-3)
 
 
-def test_half_precision_weights_answer_in_float32(tiny: SD15) -> None:
-    half = tiny.load("cpu", "bf16")
+def test_half_precision_weights_answer_in_float32(base: SD15) -> None:
+    half = base.load("cpu", "bf16")
     assert next(half.part("unet").parameters()).dtype == torch.bfloat16
     assert next(half.part("vae").parameters()).dtype == torch.float32
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     answer = half.predict(noise, torch.tensor([10]), half.encode_text(["x"]))
-    exact = tiny.load("cpu").predict(noise, torch.tensor([10]), tiny.load("cpu").encode_text(["x"]))
+    exact = base.load("cpu").predict(noise, torch.tensor([10]), base.load("cpu").encode_text(["x"]))
     assert answer.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(answer.flatten(), exact.flatten(), dim=0) > 0.99
 
 
-def test_released_parts_come_back(tiny: SD15) -> None:
-    model = tiny.load("cpu")
+def test_released_parts_come_back(base: SD15) -> None:
+    model = base.load("cpu")
     before = model.encode_text(["x"])["hidden"]
     model.release("text_encoder", "vae")
     assert torch.equal(model.encode_text(["x"])["hidden"], before)

@@ -1,0 +1,132 @@
+"""What every model family must do, whichever file it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lorapipe.formats.kohya import Kohya
+from lorapipe.spec import from_dict, to_dict
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.families import Family, Model
+
+REGISTRY = Family.registry
+assert REGISTRY is not None
+
+
+@pytest.fixture(scope="module", params=REGISTRY.names())
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return REGISTRY.get(request.param).tiny(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def loaded(family: Family) -> Model:
+    return family.load("cpu")
+
+
+def side(family: Family) -> int:
+    return family.native_size()
+
+
+def pixels(family: Family) -> torch.Tensor:
+    return torch.rand(2, 3, side(family), side(family), generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_it_is_a_spec_that_a_document_can_hold(family: Family) -> None:
+    assert from_dict(Family, to_dict(family)) == family
+
+
+def test_sizes_fit(family: Family) -> None:
+    assert family.native_size() % family.size_step() == 0
+
+
+def test_everything_is_frozen(loaded: Model) -> None:
+    for name in (*loaded.trainable, "vae"):
+        part = loaded.part(name)
+        assert not part.training
+        assert not any(parameter.requires_grad for parameter in part.parameters())
+
+
+def test_pictures_become_the_same_latents_whoever_is_beside_them(family: Family, loaded: Model) -> None:
+    both = loaded.encode_images(pixels(family))
+    assert both.dtype == torch.float32
+    assert torch.allclose(both[:1], loaded.encode_images(pixels(family)[:1]), atol=1e-5)
+    assert torch.equal(both, loaded.encode_images(pixels(family)))
+
+
+def test_a_prediction_has_the_latents_shape_and_reads_the_caption(family: Family, loaded: Model) -> None:
+    latents, when = loaded.encode_images(pixels(family)), torch.tensor([10, 900])
+    with torch.no_grad():
+        one = loaded.predict(latents, when, loaded.encode_text(["a red hat", "a red hat"]))
+        other = loaded.predict(latents, when, loaded.encode_text(["snow", "snow"]))
+    assert one.shape == latents.shape
+    assert not torch.equal(one, other)
+
+
+def test_a_caption_is_data(loaded: Model) -> None:
+    """Special tokens written in a caption are spelled; they neither end it nor pad it."""
+    with torch.no_grad():
+        plain = loaded.encode_text(["a red hat"])
+        sly = loaded.encode_text(["a <|endoftext|> red hat"])
+    assert any(not torch.equal(plain[name], sly[name]) for name in plain)
+
+
+def test_longer_captions_take_longer_conditions(loaded: Model) -> None:
+    long = ", ".join(["hat"] * 120)
+    with torch.no_grad():
+        short, whole = loaded.encode_text([long], max_tokens=75), loaded.encode_text([long], max_tokens=225)
+    assert any(whole[name].shape[1] > short[name].shape[1] for name in short)
+
+
+def test_noise_schedule_falls(loaded: Model) -> None:
+    alphas = loaded.alphas_cumprod
+    assert alphas.ndim == 1 and alphas.dtype == torch.float32
+    assert (alphas[1:] < alphas[:-1]).all() and alphas[-1] >= 0 and alphas[0] < 1
+
+
+def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
+    names = loaded.kohya_names()
+    assert len(set(names.values())) == len(names)
+    for part, path in names.values():
+        assert isinstance(loaded.part(part).get_submodule(path), (torch.nn.Linear, torch.nn.Conv2d))
+    for part in loaded.trainable:
+        assert set(loaded.targets(part)) <= set(loaded.targets(part, convolutions=True))
+
+
+def test_an_adapter_survives_the_file_format(loaded: Model) -> None:
+    injected = LoRA(rank=2).inject(loaded, loaded.trainable)
+    for parameters in injected.parameters().values():
+        for parameter in parameters:
+            torch.nn.init.normal_(parameter, std=0.1)
+    learnt = injected.extract()
+    injected.eject()
+    read = Kohya().load(Kohya().save(learnt, loaded.kohya_names()), loaded.kohya_names())
+    assert read.modules.keys() == learnt.modules.keys()
+    assert all(torch.equal(read.modules[place].delta(), learnt.modules[place].delta()) for place in read.modules)
+
+
+def test_its_pipeline_draws_with_the_same_modules(family: Family, loaded: Model) -> None:
+    pipeline = loaded.pipeline()
+    assert pipeline.unet is loaded.part("unet")
+    size = side(family)
+    picture = pipeline("a red hat", num_inference_steps=2, height=size, width=size).images[0]
+    assert np.asarray(picture).shape == (size, size, 3)
+
+
+def test_a_part_let_go_is_the_same_when_it_is_back(family: Family) -> None:
+    fresh = family.load("cpu")
+    before = fresh.encode_images(pixels(family))
+    fresh.release("vae")
+    assert torch.equal(fresh.encode_images(pixels(family)), before)
+
+
+def test_tiny_is_tiny_and_seeded(family: Family, tmp_path: Path) -> None:
+    again = type(family).tiny(tmp_path)
+    size = sum(file.stat().st_size for file in Path(again.checkpoint.path).rglob("*") if file.is_file())
+    assert size < 8_000_000
+    assert torch.equal(
+        again.load("cpu").encode_images(pixels(family)), family.load("cpu").encode_images(pixels(family))
+    )

@@ -1,0 +1,121 @@
+"""The evaluate stage on a tiny base: what lies in its folder, what it hands on, and what a stop costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from safetensors.torch import load_file
+
+from lorapipe.errors import InputError, Interrupted
+from lorapipe.evaluation.cells import BASE, Cell
+from lorapipe.pipeline.artifacts import Dataset, Report, Weights
+from lorapipe.pipeline.events import Log, Metric, Preview, Progress
+from lorapipe.spec import Duration
+from lorapipe.stages.evaluate import Evaluate
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.rhythm import Rhythm
+
+PROMPTS = ("penny, red", "penny, blue")
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path, dataset: Dataset) -> Weights:
+    train = Train(dataset=dataset, adapter=LoRA(rank=4), steps=Duration(12), snapshots=Rhythm(3), unet_lr=5e-3, batch=2)
+    return train.run(tiny.Bench(folder).context("train"))
+
+
+def small(weights: Weights, **knobs: Any) -> Evaluate:
+    knobs = {"prompts": PROMPTS, "strengths": (0.5, 1.0), "steps": 3, **knobs}
+    return Evaluate(weights=weights, **knobs)
+
+
+@pytest.fixture(scope="module")
+def judged(folder: Path, weights: Weights) -> tuple[Report, tiny.Bench]:
+    bench = tiny.Bench(folder)
+    return small(weights).run(bench.context("whole")), bench
+
+
+@pytest.fixture(scope="module")
+def report(judged: tuple[Report, tiny.Bench]) -> Report:
+    return judged[0]
+
+
+def test_it_leaves_a_page_a_grid_and_every_picture(report: Report) -> None:
+    out = report.page.parent
+    assert report.page.read_text("utf-8").startswith("<!doctype html>")
+    with Image.open(report.grid) as grid:
+        assert grid.width > 400
+    cells = {path.parent.name for path in (out / "pictures").rglob("*.png")}
+    assert len(cells) == 1 + 3 * 2  # the base, and three snapshots at two strengths
+    assert len(list((out / "pictures").rglob("*.png"))) == len(cells) * 4  # two prompts, two pictures
+
+
+def test_it_hands_on_one_snapshot_and_a_strength(report: Report, weights: Weights) -> None:
+    (best,) = report.best.snapshots
+    assert best in weights.snapshots
+    assert report.best.strength in (0.5, 1.0)
+    data = json.loads(report.data.read_text("utf-8"))
+    assert data["verdict"]["state"]
+
+
+def test_more_strength_is_further_from_the_base(report: Report) -> None:
+    pictures = report.page.parent / "pictures"
+
+    def cell(name: str) -> np.ndarray:
+        files = sorted((pictures / name).glob("*.png"))
+        return np.stack([np.asarray(Image.open(file)).astype(float) for file in files])
+
+    half, full = (np.abs(cell(Cell(12, strength, strength).slug) - cell(BASE.slug)).mean() for strength in (0.5, 1.0))
+    assert 0 < half < full
+
+
+def test_it_tells_how_far_it_is_and_what_it_found(judged: tuple[Report, tiny.Bench]) -> None:
+    bench = judged[1]
+    progress = [event for event in bench.told if isinstance(event, Progress) and event.unit == "pictures"]
+    assert progress[-1].step == progress[-1].total == 28
+    assert {event.step for event in bench.of(Metric)} == {4, 8, 12}
+    assert bench.of(Preview)
+    assert any("There is no CLIP model" in event.text for event in bench.of(Log))
+
+
+def test_a_stop_costs_a_batch_at_most(weights: Weights, bench: tiny.Bench, report: Report) -> None:
+    counted = iter(range(1_000))
+    bench.stopping = lambda: next(counted) > 5
+    with pytest.raises(Interrupted):
+        small(weights).run(bench.context("stopped"))
+    made = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
+    assert made
+    bench.stopping = lambda: False
+    again = small(weights).run(bench.context("stopped"))
+    after = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
+    assert {path: after[path] for path in made} == made  # none was sampled again
+    assert again.data.read_bytes() == report.data.read_bytes()
+    for path in (report.page.parent / "pictures").rglob("*.png"):
+        twin = again.page.parent / path.relative_to(report.page.parent)
+        assert twin.read_bytes() == path.read_bytes()
+
+
+def test_a_size_that_does_not_fit_is_refused(weights: Weights, bench: tiny.Bench) -> None:
+    with pytest.raises(InputError, match="does not fit"):
+        small(weights, size=Resolution(68, 64)).run(bench.context("size"))
+
+
+def test_a_broken_snapshot_is_named(weights: Weights, bench: tiny.Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "step.safetensors"
+    broken.write_bytes(weights.snapshots[0].path.read_bytes()[:200])
+    first = dataclasses.replace(weights.snapshots[0], path=broken)
+    with pytest.raises(InputError, match="cannot be read"):
+        small(dataclasses.replace(weights, snapshots=(first,))).run(bench.context("broken"))
+
+
+def test_the_best_can_be_trained_further_by_others(report: Report) -> None:
+    assert all(tensor.isfinite().all() for tensor in load_file(report.best.snapshots[0].path).values())

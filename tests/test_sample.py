@@ -1,0 +1,91 @@
+"""Sampling: the pictures that other programs make from the same base, prompt and noise, and nothing left to chance."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL.Image import Image
+
+from lorapipe.evaluation.sample import Recipe, Sampler, Solver, solver_for
+from lorapipe.training.families import Model
+
+RECIPE = Recipe(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
+PROMPTS = ["red, round", "a green one"]
+
+
+def nothing() -> None:
+    pass
+
+
+def take(model: Model, recipe: Recipe, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+    sampler = Sampler(model, recipe)
+    sampler.read(prompts)
+    return [array(picture) for picture in sampler.pictures(prompts, seeds, nothing)]
+
+
+def array(picture: Image) -> np.ndarray:
+    return np.asarray(picture).astype(int)
+
+
+@pytest.mark.parametrize("solver", ["dpm++", "ddim", "euler"])
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_diffusers_own_pipeline_makes_the_same_picture(model: Model, solver: Solver, cfg: float) -> None:
+    recipe = dataclasses.replace(RECIPE, solver=solver, cfg=cfg)
+    ours = take(model, recipe, PROMPTS, [5, 6])
+    pipeline = model.pipeline()
+    pipeline.scheduler = solver_for(solver, pipeline.scheduler)
+    noise = Sampler(model, recipe).noise([5, 6])  # diffusers scales it by the solver's own first sigma
+    theirs = pipeline(
+        PROMPTS, negative_prompt=["blue", "blue"], latents=noise, num_inference_steps=4, guidance_scale=cfg,
+        height=64, width=64,
+    ).images  # fmt: skip
+    for mine, picture in zip(ours, theirs, strict=True):
+        assert np.abs(mine - array(picture)).max() <= 1  # of 255: one rounding
+
+
+def test_a_picture_depends_on_its_own_seed_and_prompt_alone(model: Model) -> None:
+    together = take(model, RECIPE, PROMPTS, [5, 6])
+    alone = take(model, RECIPE, PROMPTS[1:], [6])
+    assert np.abs(together[1] - alone[0]).max() <= 1
+    assert np.abs(together[0] - together[1]).max() > 10
+    assert np.abs(take(model, RECIPE, PROMPTS[1:], [7])[0] - alone[0]).max() > 10
+
+
+def test_sizes_are_width_and_height(model: Model) -> None:
+    (picture,) = take(model, dataclasses.replace(RECIPE, size=(64, 96)), ["red"], [0])
+    assert picture.shape == (96, 64, 3)
+
+
+def test_the_negative_prompt_and_guidance_matter(model: Model) -> None:
+    plain = take(model, RECIPE, ["red"], [1])[0]
+    assert not np.array_equal(plain, take(model, dataclasses.replace(RECIPE, negative=""), ["red"], [1])[0])
+    assert not np.array_equal(plain, take(model, dataclasses.replace(RECIPE, cfg=2.0), ["red"], [1])[0])
+
+
+def test_a_long_prompt_is_read_to_its_end_where_training_was(model: Model) -> None:
+    start = ", ".join(["red"] * 60)
+    ends = [f"{start}, blue sky", f"{start}, green room"]
+    longer = dataclasses.replace(RECIPE, max_tokens=225)
+    cut, whole = take(model, RECIPE, ends, [1, 1]), take(model, longer, ends, [1, 1])
+    assert np.array_equal(cut[0], cut[1])  # 75 tokens: the ends were not read
+    assert not np.array_equal(whole[0], whole[1])
+
+
+def test_stopping_is_asked_before_every_step(model: Model) -> None:
+    class Stop(Exception):
+        pass
+
+    asked = iter([None, None, Stop()])
+
+    def check() -> None:
+        if (answer := next(asked)) is not None:
+            raise answer
+
+    sampler = Sampler(model, RECIPE)
+    sampler.read(["red"])
+    with pytest.raises(Stop):
+        sampler.pictures(["red"], [0], check)
+    assert torch.is_grad_enabled()
