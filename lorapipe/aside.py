@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+UNFINISHED = ".part"
+"""How the name of a file ends that is being written; a killed process leaves one behind."""
+
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
@@ -17,7 +20,7 @@ def aside(path: Path) -> Iterator[Path]:
     short, whatever the file's own: a name may have 255 bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
     try:
         yield part
         part.replace(path)

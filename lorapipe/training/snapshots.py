@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lorapipe.aside import write_bytes
+from lorapipe.aside import UNFINISHED, write_bytes
 
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
@@ -31,10 +31,14 @@ def serialize(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
 
 
 def publish(source: Path, target: Path) -> None:
-    """Make a file or folder appear at `target` as well; what is only read from now on needs no second copy."""
+    """Make a file or folder appear at `target` as well; what is only read from now on needs no second copy.
+
+    What a killed process left unfinished in a folder stays behind.
+    """
     if source.is_dir():
         for inner in sorted(source.iterdir()):
-            publish(inner, target / inner.name)
+            if inner.suffix != UNFINISHED:
+                publish(inner, target / inner.name)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
