@@ -229,7 +229,7 @@ def duration(seconds: float) -> str:
 def shown_path(path: str) -> str:
     """A path as one would type it here: relative where it lies below this folder."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
+        return str(Path(os.path.normpath(path)).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +40,6 @@ class Duration(Value):
         """See `Value.schema`."""
         text = {"type": "string", "pattern": r"^\s*0*[1-9][0-9]*\s*(step|epoch)s?\s*$"}
         return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
-
-    def steps(self, pictures: int, batch: int) -> int:
-        """Optimizer steps, where an epoch shows `pictures` pictures (repeats counted), `batch` of them a step."""
-        return self.count if self.unit == "steps" else self.count * math.ceil(pictures / batch)
 
 
 @dataclass(frozen=True)
