@@ -12,23 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from outcomes import ends
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Progress, Reused, from_json, to_json
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Progress, from_json, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.run import run
-
-KINDS = (Finished, Reused, Failed)
 
 
 def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: bool):
     """All events of a run."""
     return list(run(Pipeline.load(folder / name, sets), stopping=stopping, **options))
-
-
-def ends(events: list[Event]) -> dict[str, str]:
-    """How each stage ended."""
-    return {event.stage: type(event).__name__.lower() for event in events if isinstance(event, KINDS)}
 
 
 def write(folder: Path, stages: str, name: str = "trouble.yaml") -> str:

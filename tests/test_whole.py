@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+from outcomes import ends
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused
+from lorapipe.pipeline.events import Event, Planned
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import run
 from lorapipe.training.families.sd15 import SD15
@@ -34,11 +35,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def go(folder: Path, *sets: str) -> list[Event]:
     return list(run(Pipeline.load(folder / "pipeline.yaml", sets), inline=True))
-
-
-def ends(events: list[Event]) -> dict[str, str]:
-    kinds = (Finished, Reused, Failed)
-    return {event.stage: type(event).__name__.lower() for event in events if isinstance(event, kinds)}
 
 
 def cached(folder: Path, kind: str) -> set[Path]:

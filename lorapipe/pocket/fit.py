@@ -26,13 +26,12 @@ def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 1
     """In each of `cycles` (numbers of steps) a linear warm-up, then a cosine to one hundredth of that cycle's peak.
 
     The first cycle's peak is `peak`, each later one's is half of the one before (warm restarts, Loshchilov & Hutter 2017).
+    `step` lies within the cycles.
     """
-    for length in cycles[:-1]:
+    for length in cycles:
         if step < length:
             break
         step, peak = step - length, peak / 2
-    else:
-        length = cycles[-1]
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, length - warmup)

@@ -231,7 +231,7 @@ def _followed(items: Iterable[T], total: int, unit: str, context: Context) -> It
 
 
 def _warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
-    """What the user should know, a line for each kind of thing; the manifest and the contact sheet have the rest."""
+    """What the user should know, a line for each kind of thing; the files beside the manifest have the rest."""
     by_kind: dict[str, list[LeftOut]] = {}
     for file in manifest.left_out:
         by_kind.setdefault(file.kind, []).append(file)

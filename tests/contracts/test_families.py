@@ -27,12 +27,9 @@ def loaded(family: Family) -> Model:
     return family.load("cpu")
 
 
-def side(family: Family) -> int:
-    return family.native_size()
-
-
 def pixels(family: Family) -> torch.Tensor:
-    return torch.rand(2, 3, side(family), side(family), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    size = family.native_size()
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def test_it_is_a_spec_that_a_document_can_hold(family: Family) -> None:
@@ -111,7 +108,7 @@ def test_an_adapter_survives_the_file_format(loaded: Model) -> None:
 def test_its_pipeline_draws_with_the_same_modules(family: Family, loaded: Model) -> None:
     pipeline = loaded.pipeline()
     assert pipeline.unet is loaded.part("unet")
-    size = side(family)
+    size = family.native_size()
     picture = pipeline("a red hat", num_inference_steps=2, height=size, width=size).images[0]
     assert np.asarray(picture).shape == (size, size, 3)
 

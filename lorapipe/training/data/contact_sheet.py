@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHOWN = 200
 """Pictures on a sheet at most; a few thousand pixels is what viewers open gladly."""
 LISTED = 60
-"""Left-out files on a sheet at most; the manifest has all."""
+"""Left-out files on a sheet at most; left_out.json has all."""
 COLUMNS, CELL, GAP, MARGIN, LINE = 8, 176, 14, 36, 17
 WIDTH = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
 CAPTION_LINES, SMALL = 3, 13
