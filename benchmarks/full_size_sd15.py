@@ -91,7 +91,7 @@ def train(work: Path, checkpoint: str) -> None:
     file = work / f"{name}.yaml"
     base = json.dumps({"family": "sd15", "checkpoint": checkpoint})
     file.write_text(PIPELINE.format(base=base, name=name), encoding="utf-8")
-    for event in run(Pipeline.load(file), inline=True, device="cpu"):
+    for event in run(Pipeline.load(file), on="inline", devices=["cpu"]):
         if isinstance(event, (Failed, Finished, Progress)):
             print(event, flush=True)
     with safe_open(work / f"{name}.safetensors", framework="pt") as written:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import signal
 import sys
@@ -70,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print JSON lines, for programs")
 
     run = commands.add_parser("run", parents=[pipeline, output], help="make what is not there yet")
-    run.add_argument("--device", type=_device, default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    run.add_argument("--inline", action="store_true", help="no worker process: for debuggers")
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1")
+    run.add_argument("--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`")
     run.add_argument("--quiet", action="store_true", help="print nothing but failures")
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", parents=[pipeline, output], help="say what would run, and why")
@@ -91,23 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a device: auto, cpu, cuda, cuda:1 or mps")
-    return text
-
-
 def _run(options: argparse.Namespace) -> int:
     from lorapipe import terminal
+    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.document import parse
     from lorapipe.pipeline.events import Failed
     from lorapipe.pipeline.language import Pipeline
-    from lorapipe.pipeline.run import run
+    from lorapipe.pipeline.run import open_pool, run
 
     pipeline = Pipeline.load(options.file, options.set)
+    pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
     view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
     failures: list[Failed] = []
-    with Stop(view) as stop:
-        events = run(pipeline, device=options.device, inline=options.inline, stopping=stop.level)
+    with Stop(view) as stop, closing(pool):
+        events = run(pipeline, pool=pool, stopping=stop.level)
         with closing(view), closing(events):
             for event in events:
                 view.show(event)
@@ -126,6 +122,7 @@ def _summary(failures: Sequence[Failed], options: argparse.Namespace) -> str:
     failed = [each.stage for each in failures if each.cause != "cancelled"]
     words = ["lorapipe", "run", str(options.file), *(f"--set {shlex.quote(each)}" for each in options.set)]
     words += [f"--device {options.device}"] if options.device != "auto" else []
+    words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
     head = f"Failed: {', '.join(failed)}." if failed else "Stopped."
     return f"{head} What is done is kept. To go on:\n  {' '.join(words)}"
 

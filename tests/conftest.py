@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 TOYS = Path(__file__).parent / "toys"
 
 
+@pytest.fixture(autouse=True)
+def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Device locks of the tests' own: a training on this machine neither waits for tests nor makes them wait."""
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
+
+
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""

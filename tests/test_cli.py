@@ -101,9 +101,11 @@ def test_show_lists_and_explains(here: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_bad_device_is_refused_before_anything_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "cat.yaml", "--device", "gpu"])
+    assert main(["run", "cat.yaml", "--device", "gpu"]) == 2
     assert "'gpu' is not a device" in capsys.readouterr().err
+    assert main(["run", "cat.yaml", "--on", "locl"]) == 2
+    assert "Did you mean 'local'?" in capsys.readouterr().err
+    assert not Path(".lorapipe").exists()
 
 
 def test_there_are_no_more_than_twelve_flags() -> None:

@@ -27,7 +27,7 @@ def planned(project: Path, *sets: str) -> dict[str, str]:
 @pytest.fixture
 def built(project: Path) -> Path:
     """The project, with everything made."""
-    for _ in run(Pipeline.load(project / "cat.yaml"), inline=True):
+    for _ in run(Pipeline.load(project / "cat.yaml"), on="inline"):
         pass
     return project
 

@@ -20,7 +20,7 @@ from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.run import run
 
 
-def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: bool):
+def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: object):
     """All events of a run."""
     return list(run(Pipeline.load(folder / name, sets), stopping=stopping, **options))
 
@@ -30,13 +30,13 @@ def write(folder: Path, stages: str, name: str = "trouble.yaml") -> str:
     return name
 
 
-@pytest.mark.parametrize("inline", [False, True])
-def test_a_pipeline_is_run_and_then_reused(project: Path, inline: bool) -> None:
-    first = go(project, inline=inline)
+@pytest.mark.parametrize("on", ["local", "inline"])
+def test_a_pipeline_is_run_and_then_reused(project: Path, on: str) -> None:
+    first = go(project, on=on)
     assert ends(first) == {"text": "finished", "tally": "finished", "kept": "finished"}
     assert (project / "result.html").read_text() == "<p>3</p>"
     (project / "result.html").unlink()
-    second = go(project, inline=inline)
+    second = go(project, on=on)
     assert ends(second) == {"text": "reused", "tally": "reused", "kept": "reused"}
     assert (project / "result.html").read_text() == "<p>3</p>"  # delivered after a reuse too
 
@@ -49,14 +49,14 @@ def test_a_worker_and_this_process_make_the_same_bytes(project: Path) -> None:
     go(project)
     by_worker = stored()
     Path(project / ".lorapipe").rename(project / "aside")
-    go(project, inline=True)
+    go(project, on="inline")
     assert stored() == by_worker and by_worker
 
 
 def test_equal_bytes_upstream_stop_the_run_there(project: Path) -> None:
-    go(project, inline=True)
+    go(project, on="inline")
     (project / "texts" / "three.md").write_text("not a text, but in the folder")
-    events = go(project, inline=True)
+    events = go(project, on="inline")
     assert ends(events) == {"text": "finished", "tally": "reused", "kept": "reused"}
     reasons = [event.reason for event in events if isinstance(event, Planned) and event.stage == "text"]
     assert reasons == ["1 file added: three.md"]
@@ -82,7 +82,7 @@ def test_every_event_survives_the_wire() -> None:
 
 
 def test_the_files_to_open_are_named(project: Path) -> None:
-    files = {event.stage: event.files for event in go(project, inline=True) if isinstance(event, Finished)}
+    files = {event.stage: event.files for event in go(project, on="inline") if isinstance(event, Finished)}
     assert files["kept"] == (str(project / "result.html"),)
     [page] = files["tally"]
     assert Path(page).read_text() == "<p>3</p>"
@@ -145,16 +145,16 @@ class StopAfter:
         return self.level if self.left <= 0 else 0
 
 
-@pytest.mark.parametrize("inline", [False, True])
-def test_a_stopped_stage_goes_on_where_it_was(project: Path, inline: bool) -> None:
+@pytest.mark.parametrize("on", ["local", "inline"])
+def test_a_stopped_stage_goes_on_where_it_was(project: Path, on: str) -> None:
     stop = StopAfter(3)
     seen = []
     slow = Pipeline.load(project / "cat.yaml", ["tally.steps=400", "tally.pause=0.01"])
-    for event in run(slow, inline=inline, stopping=stop):
+    for event in run(slow, on=on, stopping=stop):
         seen.append(event)
         stop.left -= isinstance(event, Metric)
     assert [(event.stage, event.cause) for event in seen if isinstance(event, Failed)] == [("tally", "cancelled")]
-    again = go(project, "tally.steps=400", "tally.pause=0", inline=inline)
+    again = go(project, "tally.steps=400", "tally.pause=0", on=on)
     assert ends(again) == {"text": "reused", "tally": "finished", "kept": "finished"}
     assert [event.reason for event in again if isinstance(event, Planned) and event.stage == "tally"] == [
         "first run; goes on where it stopped"
@@ -223,7 +223,7 @@ def test_a_killed_run_leaves_nothing_in_the_way(project: Path) -> None:
 
 
 def test_what_is_published_is_whole_however_a_run_ends(project: Path) -> None:
-    go(project, inline=True)
+    go(project, on="inline")
     ledger = Ledger(project)
     keys = [manifest["key"] for manifest in ledger.manifests()]
     assert len(keys) == 3 and all(isinstance(ledger.result(key), Result) for key in keys)

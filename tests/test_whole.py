@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go(folder: Path, *sets: str) -> list[Event]:
-    return list(run(Pipeline.load(folder / "pipeline.yaml", sets), inline=True))
+    return list(run(Pipeline.load(folder / "pipeline.yaml", sets), on="inline"))
 
 
 def cached(folder: Path, kind: str) -> set[Path]:

@@ -7,15 +7,16 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from lorapipe.pipeline.launchers import Launcher
 from lorapipe.registry import Registry
 from lorapipe.spec import Spec, json_schema, knobs
 from lorapipe.stages import Stage
 
 
 def contracts() -> dict[str, type[Spec]]:
-    """Every contract that a pipeline can name, by what one of its kind is called: stage, adapter, optimizer …"""
+    """Every contract that a user can name, by what one of its kind is called: stage, adapter, optimizer, launcher …"""
     found: dict[str, type[Spec]] = {}
-    waiting: list[type[Spec]] = [Stage]
+    waiting: list[type[Spec]] = [Stage, Launcher]
     while waiting:
         contract = waiting.pop(0)
         registry = registry_of(contract)

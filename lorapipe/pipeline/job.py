@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +16,9 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
-from lorapipe.pipeline.events import Event, Failed, Log, Progress
+from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
 from lorapipe.pipeline.locks import Busy, holding
+from lorapipe.pipeline.process_state import restored
 from lorapipe.pipeline.references import resolve
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
@@ -29,10 +32,11 @@ class Job:
     """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
 
     Paths are absolute. `locks` are held while the stage runs: that of the attempt, so that a worker whose driver has
-    died still holds it, and that of the device.
+    died still holds it, and that of the device where the stage needs one.
     """
 
     name: str
+    key: str
     spec: Mapping[str, Any]
     inputs: Mapping[str, Mapping[str, Any]]
     attempt: str
@@ -67,10 +71,15 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     def wait(busy: Busy) -> None:
         if stopping():
             raise Interrupted("Stopped while waiting.")
-        tell(Log(job.name, f"waits for process {busy.holder}, which is still at work here", "warning"))
+        what = "is still at work here" if busy.path == Path(job.locks[0]) else "is at work on the same device"
+        tell(Log(job.name, f"waits for process {busy.holder}, which {what}", "warning"))
 
     tell = _once(emit)
-    with holding(Path(job.locks[0]), wait), holding(Path(job.locks[1]), wait):
+    with ExitStack() as held:
+        for lock in job.locks:
+            held.enter_context(holding(Path(lock), wait))
+        emit(Started(job.name, job.key))
+        held.enter_context(_undisturbed(stage))
         context = Context(
             out=attempt / "out",
             resume=attempt / "resume",
@@ -84,6 +93,17 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     if not isinstance(artifact, stage.makes):
         raise TypeError(f"stage {stage.name} returned {type(artifact).__name__}, not {stage.makes.__name__}")
     return encode(artifact, store, attempt)
+
+
+def _undisturbed(stage: Stage) -> AbstractContextManager[None]:
+    """The process as it was before, once the stage is over.
+
+    Torch is loaded first where it is going to be: what is not loaded cannot be put back.
+    """
+    if stage.needs_device:
+        with suppress(ImportError):
+            importlib.import_module("torch")
+    return restored()
 
 
 def _once(emit: Callable[[Event], None]) -> Callable[[Event], None]:

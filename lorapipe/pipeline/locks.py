@@ -26,9 +26,10 @@ else:
 
 
 class Busy(Exception):
-    """Another process holds the lock; `holder` is its id, where it can be known."""
+    """Another process holds the lock of the file `path`; `holder` is its id, where it can be known."""
 
-    def __init__(self, holder: int | None) -> None:
+    def __init__(self, path: Path, holder: int | None) -> None:
+        self.path = path
         self.holder = holder
         super().__init__(f"held by process {holder}")
 
@@ -43,7 +44,7 @@ def take(path: Path) -> IO[bytes]:
         file.seek(0)
         holder = file.read(20).strip(b"\0 ")
         file.close()
-        raise Busy(int(holder) if holder.isdigit() else None) from None
+        raise Busy(path, int(holder) if holder.isdigit() else None) from None
     file.seek(0)
     file.write(str(os.getpid()).encode().ljust(20))
     return file

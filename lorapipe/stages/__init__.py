@@ -28,6 +28,8 @@ class Stage(Spec, contract="uses"):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version changes the result (`diffusers`); part of the content key."""
+    needs_device: ClassVar[bool] = False
+    """Whether it computes on the GPU (or what stands in for one): such stages run one at a time on each device."""
     makes: ClassVar[type[Artifact]]
     """The kind of artifact that `run` returns, so that references are checked before anything runs."""
 

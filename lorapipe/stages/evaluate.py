@@ -29,6 +29,7 @@ class Evaluate(Stage):
 
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
+    needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
 
     weights: Weights = param(help="what to judge: a train stage")

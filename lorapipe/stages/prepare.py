@@ -32,6 +32,7 @@ class Prepare(Stage):
     """Look through a folder of pictures, sort them into buckets, encode them, and show what will be trained on."""
 
     version: ClassVar[int] = 2
+    needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Dataset
 
     images: Source = param(

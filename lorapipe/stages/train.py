@@ -40,6 +40,7 @@ class Train(Stage):
     """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
 
     version: ClassVar[int] = 1
+    needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")

@@ -62,5 +62,5 @@ def test_commands_that_describe_load_nothing_heavy(words: list[str]) -> None:
 
 
 def test_a_run_that_reuses_everything_loads_nothing_heavy(project: Path) -> None:
-    loaded("run", "cat.yaml", "--inline", "--quiet", folder=project)
+    loaded("run", "cat.yaml", "--on", "inline", "--quiet", folder=project)
     assert not loaded("run", "cat.yaml", folder=project) & set(HEAVY)

@@ -7,7 +7,9 @@ the user wants it, and `trouble` fails in the ways that stages fail.
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +113,73 @@ class Keep(Stage):
 
 
 @dataclass(frozen=True)
+class Meet(Stage):
+    """Ends only when as many of its kind as `others` says are at work at the same time."""
+
+    makes: ClassVar = Text
+    place: Path = param(help="a folder where they leave a sign", content=False)
+    sign: str = param(help="its own name")
+    others: int = param(1, "how many to wait for", ge=0)
+    patience: float = param(20.0, "seconds to wait", content=False)
+
+    def run(self, context: Context) -> Text:
+        self.place.mkdir(exist_ok=True)
+        mine = self.place / self.sign
+        mine.touch()
+        deadline = time.monotonic() + self.patience
+        while len(list(self.place.iterdir())) <= self.others:
+            if time.monotonic() > deadline:
+                raise InputError("nobody came.")
+            context.check()
+            time.sleep(0.01)
+        out = context.out / "met.txt"
+        out.write_text(f"{os.getpid()} {context.device}", encoding="utf-8")
+        time.sleep(0.1)
+        return Text(out, out)
+
+
+@dataclass(frozen=True)
+class TrainAlone(Stage):
+    """Stands for a training: alone on its device, or `text` is what it saw of another."""
+
+    makes: ClassVar = Text
+    needs_device: ClassVar = True
+    sign: str = param("", "its own name")
+    seconds: float = param(0.0, "how long it takes", content=False)
+    disturb: bool = param(False, "leave the process changed")
+
+    def run(self, context: Context) -> Text:
+        out = context.out / "alone.txt"
+        with out.open("w", encoding="utf-8") as file:
+            began = time.time()
+            time.sleep(self.seconds)
+            file.write(f"{began} {time.time()} {os.getpid()} {context.device} {_process()}")
+        if self.disturb:
+            random.seed(3)
+            os.chdir(context.out)
+            if "torch" in sys.modules:
+                torch = sys.modules["torch"]
+                torch.manual_seed(3)
+                torch.set_grad_enabled(False)
+                torch.set_default_dtype(torch.float64)
+                torch.use_deterministic_algorithms(True)
+        return Text(out, out)
+
+
+def _process() -> str:
+    """What a stage can see of those before it in the same process."""
+    torch = sys.modules["torch"]
+    return f"{torch.is_grad_enabled()} {torch.get_default_dtype()} {torch.are_deterministic_algorithms_enabled()}"
+
+
+@dataclass(frozen=True)
 class Trouble(Stage):
     """Fails, in the way asked for."""
 
     makes: ClassVar = Text
-    how: Literal["bug", "input", "memory", "die", "hang", "nothing", "noise"] = param("bug", "the way to fail")
+    how: Literal["bug", "input", "memory", "die", "die once", "hang", "nothing", "noise"] = param(
+        "bug", "the way to fail"
+    )
     text: Text | None = param(None, "something to wait for")
 
     def run(self, context: Context) -> Text:
@@ -128,6 +192,14 @@ class Trouble(Stage):
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
             case "die":
                 os._exit(3)
+            case "die once":
+                survived = context.resume / "died"
+                if not survived.exists():
+                    survived.touch()
+                    os._exit(3)
+                out = context.out / "t.txt"
+                out.write_text("t")
+                return Text(out, out)
             case "hang":
                 context.emit(Progress(step=1, total=2))
                 time.sleep(60)

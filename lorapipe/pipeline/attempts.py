@@ -1,0 +1,105 @@
+"""An attempt: one stage at work on a slot, with the lock of its result, its clock and its right to another try."""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from lorapipe.pipeline.events import Failed
+from lorapipe.pipeline.job import Job
+from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.workers import Message, Slot
+from lorapipe.stages import Stage
+
+GRACE_SECONDS = 120.0
+"""How long a stage may take to save what it needs after it was asked to stop."""
+Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
+
+
+class Attempt:
+    """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        identity: Identity,
+        job: Job,
+        slot: Slot,
+        lock: IO[bytes],
+        retries: int,
+        timeout: float | None,
+    ) -> None:
+        self.stage = stage
+        self.identity = identity
+        self.job = job
+        self.slot = slot
+        self.retries = retries
+        self.timeout = timeout
+        self.began = time.time()
+        self._lock = lock
+        self._since: float | None = None
+        self._asked: float | None = None
+        self._late = False
+        slot.busy = True
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the pipeline."""
+        return self.job.name
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked is not None
+
+    @property
+    def log(self) -> Path:
+        """What the stage prints."""
+        return Path(self.job.attempt) / "log.txt"
+
+    def start(self, inbox: Inbox) -> None:
+        """Give the job to the worker."""
+        self._since = None
+        self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
+
+    def has_begun(self) -> None:
+        """It has got all its locks: its time counts from here."""
+        self.began, self._since = time.time(), time.monotonic()
+
+    def ask_to_stop(self) -> None:
+        """Let it save what it needs and end."""
+        if self._asked is None:
+            self._asked = time.monotonic()
+            self.slot.worker.ask_to_stop()
+
+    def look_at_the_clock(self) -> Failed | None:
+        """Ask it to stop when its time is over; how it has ended, where it had to be ended."""
+        now = time.monotonic()
+        if self.timeout is not None and self._since is not None and now - self._since > self.timeout:
+            self._late = self._late or not self.is_ending
+            self.ask_to_stop()
+        if self._asked is not None and now - self._asked > GRACE_SECONDS:
+            self.slot.worker.close()
+            return Failed(self.name, "cancelled", "stopped")
+        return None
+
+    def explain(self, failed: Failed) -> Failed:
+        """The failure with what only the driver knows: that its time was over, where its log is."""
+        if self._late and failed.cause == "cancelled":
+            hint = "What it has saved is kept: run again to go on, or give it more time."
+            return Failed(self.name, "timeout", f"not finished within its timeout of {self.timeout:g} s", hint)
+        log = f"Its log: {self.log}" if failed.cause in ("error", "oom", "lost") else ""
+        return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())
+
+    def release(self) -> None:
+        """Let go of the slot and of the lock."""
+        self._lock.close()
+        self.slot.busy = False
+
+    def abandon(self) -> None:
+        """End it and its worker at once."""
+        self.slot.worker.close()
+        self.release()

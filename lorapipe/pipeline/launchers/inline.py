@@ -1,0 +1,54 @@
+"""Stages in this very process, one at a time, on a thread: for debuggers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.devices import lock_of
+from lorapipe.pipeline.events import Failed
+from lorapipe.pipeline.job import Job, perform
+from lorapipe.pipeline.launchers import Launcher
+from lorapipe.pipeline.workers import Done, Slot, Tell, Worker
+
+
+@dataclass(frozen=True)
+class Inline(Launcher):
+    """In this process, for debuggers: a stage that does not stop when asked cannot be ended."""
+
+    def slots(self, devices: Sequence[str]) -> list[Slot]:
+        """See `Launcher.slots`."""
+        return [Slot(Thread(), devices[0], lock_of(devices[0]))]
+
+
+class Thread(Worker):
+    """Runs jobs on a thread."""
+
+    def __init__(self) -> None:
+        self._warm = Warm()
+        self._stop = threading.Event()
+
+    def start(self, job: Job, tell: Tell) -> None:
+        """See `Worker.start`."""
+        self._stop = stop = threading.Event()
+
+        def work() -> None:
+            outcome = perform(job, tell, stop.is_set, self._warm)
+            tell(outcome if isinstance(outcome, Failed) else Done(outcome))
+
+        threading.Thread(target=work, name=job.name, daemon=True).start()
+
+    def ask_to_stop(self) -> None:
+        """See `Worker.ask_to_stop`."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Ask; more cannot be done."""
+        self._stop.set()
+
+    @property
+    def is_warm(self) -> bool:
+        """Always: there is nothing to start."""
+        return True

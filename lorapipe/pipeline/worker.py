@@ -1,0 +1,83 @@
+"""A worker process: runs one job after another for the process that started it.
+
+It reads JSON lines from its standard input (`{"job": …}`, `{"stop": true}`) and writes JSON lines, many events and one
+outcome a job, to what was its standard output. Standard output and error are the job's log, down to what C libraries
+print. It ignores Ctrl-C, which a terminal sends to everyone: stopping is for the driver to decide. When its input ends,
+the driver has died: the worker stops its job, which saves what it needs to go on, and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.events import Event, Failed, to_json
+from lorapipe.pipeline.job import Job, perform
+
+ORPHAN_SECONDS = 30.0
+"""How long a stage may take to save what it needs when its driver has died."""
+
+
+def main() -> None:
+    """Run jobs until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    driver = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    _log_to(os.devnull)
+    stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
+    threading.Thread(target=_read_driver, args=(sys.stdin, stop, jobs), daemon=True).start()
+    lock, warm = threading.Lock(), Warm()
+
+    def tell(event: Event) -> None:
+        with lock, suppress(OSError):
+            driver.write(to_json(event) + "\n")
+            driver.flush()
+
+    while (job := jobs.get()) is not None:
+        _log_to(str(Path(job.attempt) / "log.txt"))
+        outcome = perform(job, tell, stop.is_set, warm)
+        _log_to(os.devnull)
+        if isinstance(outcome, Failed):
+            tell(outcome)
+        else:
+            with suppress(OSError):
+                driver.write(json.dumps({"artifact": outcome}) + "\n")
+                driver.flush()
+
+
+def _log_to(path: str) -> None:
+    """Send what this process prints, from Python or from C, to a file."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for standard in (1, 2):
+        os.dup2(file, standard)
+    os.close(file)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+
+
+def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue[Job | None]) -> None:
+    for line in stream:
+        message = json.loads(line)
+        if "job" in message:
+            stop.clear()
+            jobs.put(Job(**message["job"]))
+        else:
+            stop.set()
+    stop.set()
+    jobs.put(None)
+    time.sleep(ORPHAN_SECONDS)  # a daemon thread: it ends with the process, or ends a process that does not
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
