@@ -91,7 +91,8 @@ class Attempt:
         if self._late and failed.cause == "cancelled":
             hint = "What it has saved is kept: run again to go on, or give it more time."
             return Failed(self.name, "timeout", f"not finished within its timeout of {self.timeout:g} s", hint)
-        log = f"Its log: {self.log}" if failed.cause in ("error", "oom", "lost") else ""
+        has_log = failed.cause in ("error", "oom", "lost") and self.log.exists()
+        log = f"Its log: {self.log}" if has_log else ""
         return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())
 
     def release(self) -> None:

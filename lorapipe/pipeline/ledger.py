@@ -146,11 +146,9 @@ class Ledger:
             return False
 
     def attempt(self, key: str) -> Path:
-        """The folder to build a result in: an empty out/, and resume/ as an earlier attempt left it."""
+        """The folder to build a result in: out/, which a worker empties, and resume/ as an earlier attempt left it."""
         folder = self.work / short(key)
-        remove(folder / "out")
-        (folder / "out").mkdir(parents=True)
-        (folder / "resume").mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def has_checkpoint(self, key: str) -> bool:

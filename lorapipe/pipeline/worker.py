@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.events import Event, Failed, to_json
+from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job, perform
+from lorapipe.pipeline.workers import Done, Message, logged_to, to_line
 
 ORPHAN_SECONDS = 30.0
 """How long a stage may take to save what it needs when its driver has died."""
@@ -31,38 +32,20 @@ def main() -> None:
     """Run jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
-    _log_to(os.devnull)
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
     threading.Thread(target=_read_driver, args=(sys.stdin, stop, jobs), daemon=True).start()
     lock, warm = threading.Lock(), Warm()
 
-    def tell(event: Event) -> None:
+    def tell(message: Message) -> None:
         with lock, suppress(OSError):
-            driver.write(to_json(event) + "\n")
+            driver.write(to_line(message) + "\n")
             driver.flush()
 
-    while (job := jobs.get()) is not None:
-        _log_to(str(Path(job.attempt) / "log.txt"))
-        outcome = perform(job, tell, stop.is_set, warm)
-        _log_to(os.devnull)
-        if isinstance(outcome, Failed):
-            tell(outcome)
-        else:
-            with suppress(OSError):
-                driver.write(json.dumps({"artifact": outcome}) + "\n")
-                driver.flush()
-
-
-def _log_to(path: str) -> None:
-    """Send what this process prints, from Python or from C, to a file."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    for standard in (1, 2):
-        os.dup2(file, standard)
-    os.close(file)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    with logged_to(Path(os.devnull)):
+        while (job := jobs.get()) is not None:
+            with logged_to(Path(job.attempt) / "log.txt"):
+                outcome = perform(job, tell, stop.is_set, warm)
+            tell(outcome if isinstance(outcome, Failed) else Done(outcome))
 
 
 def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue[Job | None]) -> None:

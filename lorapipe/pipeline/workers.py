@@ -6,13 +6,18 @@ A worker knows no pipeline and no ledger: it gets a job, tells events, and ends 
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.events import Event
+from lorapipe.pipeline.events import Event, from_json, to_json
 from lorapipe.pipeline.job import Job
 
 
@@ -26,6 +31,40 @@ class Done:
 Message = Event | Done
 """What a worker tells: events, and as the last one of a job `Done` or `Failed`."""
 Tell = Callable[[Message], None]
+
+
+def to_line(message: Message) -> str:
+    """A message as a line of JSON."""
+    return json.dumps({"artifact": message.artifact}) if isinstance(message, Done) else to_json(message)
+
+
+def from_line(line: str) -> Message:
+    """The message of `to_line`'s line."""
+    return Done(json.loads(line)["artifact"]) if line.startswith('{"artifact"') else from_json(line)
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Send what this process prints, from Python or from C, to a file."""
+    before = [os.dup(standard) for standard in (1, 2)]
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _redirect([file, file])
+        yield
+    finally:
+        _redirect(before)
+        for each in (file, *before):
+            os.close(each)
+
+
+def _redirect(files: Sequence[int]) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for file, standard in zip(files, (1, 2), strict=True):
+        os.dup2(file, standard)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 class Worker(ABC):
@@ -64,24 +103,23 @@ class Pool:
 
     def __init__(self, slots: Iterable[Slot]) -> None:
         self._slots = tuple(slots)
+        self._only_devices = all(slot.device is not None for slot in self._slots)
 
     def free(self, needs_device: bool, spare_devices: bool) -> Slot | None:
         """A slot for a stage, a warm one if there is one.
 
-        What needs no device takes a device's worker only if that is warm and, as `spare_devices` says, nobody is going
-        to wait for it.
+        What needs no device has slots of its own. It takes a device's worker too if that is warm and, as
+        `spare_devices` says, nobody is going to wait for it; or where there are no others.
         """
-        if needs_device:
-            fitting = [slot for slot in self._slots if not slot.busy and slot.device is not None]
-        else:
-            fitting = [slot for slot in self._slots if not slot.busy and _fits_light(slot, spare_devices)]
-        return max(fitting, key=lambda slot: slot.worker.is_warm, default=None)
+
+        def suits(slot: Slot) -> bool:
+            if slot.busy or needs_device:
+                return not slot.busy and slot.device is not None
+            return slot.device is None or self._only_devices or (spare_devices and slot.worker.is_warm)
+
+        return max(filter(suits, self._slots), key=lambda slot: slot.worker.is_warm, default=None)
 
     def close(self) -> None:
         """End every worker."""
         for slot in self._slots:
             slot.worker.close()
-
-
-def _fits_light(slot: Slot, spare_devices: bool) -> bool:
-    return slot.device is None or (spare_devices and slot.worker.is_warm)

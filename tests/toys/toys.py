@@ -93,6 +93,13 @@ class Count(Stage):
 
 
 @dataclass(frozen=True)
+class CountOnDevice(Count):
+    """Counts a word, as if that took a GPU."""
+
+    needs_device: ClassVar = True
+
+
+@dataclass(frozen=True)
 class Keep(Stage):
     """Copies texts to where the user wants them."""
 
@@ -211,3 +218,10 @@ class Trouble(Stage):
                 out.write_text("t")
                 return Text(out, out)
         return Text(context.out / "missing.txt", context.out)
+
+
+@dataclass(frozen=True)
+class TroubleOnDevice(Trouble):
+    """Fails as if that took a GPU."""
+
+    needs_device: ClassVar = True

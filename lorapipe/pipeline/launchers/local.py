@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorapipe.pipeline.devices import lock_of
-from lorapipe.pipeline.events import Failed, from_json
+from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job
 from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.workers import Done, Message, Slot, Tell, Worker
+from lorapipe.pipeline.workers import Done, Message, Slot, Tell, Worker, from_line
 from lorapipe.spec import param
 
 KILL_SECONDS = 5.0
@@ -101,7 +101,7 @@ class Process(Worker):
         """Pass on the process's lines, and its end if a job was not over."""
         assert process.stdout is not None
         for line in process.stdout:
-            self._pass_on(process, _message(line))
+            self._pass_on(process, from_line(line))
         status = process.wait()
         self._pass_on(process, _lost(self._name, status), last=True)
 
@@ -117,10 +117,6 @@ class Process(Worker):
                 self._process = None
         if tell is not None:
             tell(message)
-
-
-def _message(line: str) -> Message:
-    return Done(json.loads(line)["artifact"]) if line.startswith('{"artifact"') else from_json(line)
 
 
 def _lost(name: str, status: int) -> Failed:

@@ -1,0 +1,103 @@
+"""Every launcher runs stages as any other does: the same bytes, events, log and failures; stopped, killed, gone on."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outcomes import ends
+
+from lorapipe.pipeline.events import Event, Failed, Log, Metric
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.launchers import Launcher
+from lorapipe.pipeline.run import open_pool, run
+from lorapipe.pipeline.workers import Pool
+
+NAMES = Launcher.registry.names() if Launcher.registry else []
+HERE: dict[str, dict[str, Any]] = {
+    "slurm": {"cluster": "local", "gpus": 0, "jobs": 2, "memory_gb": 1},
+    "ray": {"gpus": 0, "workers": 2},
+}
+"""What a launcher needs to be told to run on this machine, without a cluster or with one of its own."""
+IN_THIS_PROCESS = ("inline",)
+"""Those that have no process to lose, and print what stages print."""
+PACKAGES = {"slurm": "submitit", "ray": "ray"}
+STAGES = """\
+stages:
+  text: {uses: words, folder: texts}
+  tally: {uses: count_on_device, text: $text, steps: 300, pause: 0.01}
+  loud: {uses: trouble_on_device, how: noise, text: $text}
+"""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A launcher's name; Ray's has a cluster of two workers on this machine."""
+    name = request.param
+    if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+        pytest.skip(f"{PACKAGES[name]} is not installed")
+    if name != "ray":
+        yield name
+        return
+    import ray
+
+    path = str(Path(__file__).parents[1] / "toys")
+    environment = {"env_vars": {"PYTHONPATH": path, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", runtime_env=environment)
+    yield name
+    ray.shutdown()
+
+
+@pytest.fixture
+def pool(launcher: str) -> Iterator[Pool]:
+    with closing(open_pool({"type": launcher, **HERE.get(launcher, {})})) as made:
+        yield made
+
+
+def load(project: Path, text: str = STAGES, *sets: str) -> Pipeline:
+    (project / "p.yaml").write_text(text, encoding="utf-8")
+    return Pipeline.load(project / "p.yaml", sets)
+
+
+def test_it_runs_stages_tells_all_of_it_and_keeps_the_log(project: Path, pool: Pool, launcher: str) -> None:
+    events = list(run(load(project, STAGES, "tally.steps=3"), pool=pool))
+    assert ends(events) == {"text": "finished", "tally": "finished", "loud": "finished"}
+    assert [event.step for event in events if isinstance(event, Metric)] == [0, 1, 2]
+    assert (project / "outputs" / "tally" / "tally.html").read_text() == "<p>3</p>"
+    noise = {log.read_text() for log in (project / ".lorapipe" / "store").glob("*/log.txt")}
+    assert launcher in IN_THIS_PROCESS or "noise from C\na warning from C\nnoise from Python\n" in noise
+    assert not list((project / ".lorapipe" / "work").iterdir())
+
+
+def test_a_stopped_stage_saves_and_goes_on(project: Path, pool: Pool) -> None:
+    events: list[Event] = []
+
+    def stopping() -> int:
+        return int(sum(isinstance(event, Metric) for event in events) > 2)
+
+    for event in run(load(project), pool=pool, stopping=stopping):
+        events.append(event)
+    assert ("tally", "cancelled") in [(event.stage, event.cause) for event in events if isinstance(event, Failed)]
+    again = list(run(load(project, STAGES, "tally.pause=0"), pool=pool))
+    assert ends(again)["tally"] == "finished"
+    assert min(event.step for event in again if isinstance(event, Metric)) >= 3
+
+
+def test_a_failure_is_told_as_it_is(project: Path, pool: Pool, launcher: str) -> None:
+    text = "stages:\n  bad: {uses: trouble_on_device, how: memory}\n"
+    [failed] = [event for event in run(load(project, text), pool=pool) if isinstance(event, Failed)]
+    assert (failed.cause, failed.message) == ("oom", "CUDA out of memory. Tried to allocate 2 GiB")
+    if launcher not in IN_THIS_PROCESS:
+        assert "RuntimeError" in Path(failed.hint.partition("Its log: ")[2]).read_text("utf-8")
+
+
+def test_a_killed_worker_costs_one_more_try(project: Path, pool: Pool, launcher: str) -> None:
+    if launcher in IN_THIS_PROCESS:
+        pytest.skip("it has no process of its own to lose")
+    events = list(run(load(project, "stages:\n  a: {uses: trouble_on_device, how: die once}\n"), pool=pool))
+    assert ends(events) == {"a": "finished"}
+    assert [event for event in events if isinstance(event, Log) and "started once more" in event.text]
