@@ -15,7 +15,7 @@ from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.artifacts import content, decode, encode, paths, to_open
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, identify
-from lorapipe.pipeline.ledger import Damage, Ledger, Result
+from lorapipe.pipeline.ledger import Damage, Ledger, Result, begin
 from lorapipe.pipeline.locks import Busy, holding, take
 from lorapipe.pipeline.records import Records, stat_of
 from lorapipe.spec import Source
@@ -32,14 +32,20 @@ def ledger(tmp_path: Path):
 ABOUT = {"pipeline": "cat.yaml", "stage": "text", "type": "words", "started": 0.0}
 
 
+def attempted(ledger: Ledger, key: str) -> Path:
+    attempt = ledger.attempt(key)
+    begin(attempt)
+    return attempt
+
+
 def publish(ledger: Ledger, key: str, text: str = "hello") -> Result:
     """A result with one file, made as the runner makes it."""
     from toys import Text
 
-    attempt = ledger.attempt(key)
+    attempt = attempted(ledger, key)
     (attempt / "out" / "text.txt").write_text(text)
     artifact = encode(Text(attempt / "out" / "text.txt", ledger.folder), ledger.store, attempt)
-    return ledger.publish(Identity(key, {}, {}), artifact, ABOUT)
+    return ledger.publish(Identity(key, {}, dict), artifact, ABOUT)
 
 
 KEY = "ab" * 32
@@ -60,17 +66,18 @@ def test_a_published_result_is_read_only(toys: None, ledger: Ledger) -> None:
 
 
 def test_an_attempt_starts_empty_but_keeps_its_checkpoints(ledger: Ledger) -> None:
-    attempt = ledger.attempt(KEY)
+    attempt = attempted(ledger, KEY)
     (attempt / "out" / "half.txt").write_text("half")
     (attempt / "resume" / "step.txt").write_text("7")
     assert ledger.has_checkpoint(KEY)
-    again = ledger.attempt(KEY)
+    again = attempted(ledger, KEY)
     assert not list((again / "out").iterdir()) and (again / "resume" / "step.txt").read_text() == "7"
     assert ledger.result(KEY) is None
 
 
-@pytest.mark.parametrize("how", ["removed", "shortened", "changed", "manifest"])
-def test_damage_is_noticed_and_mended_by_publishing_again(toys: None, ledger: Ledger, how: str) -> None:
+@pytest.mark.parametrize("how", ["removed", "emptied", "shortened", "changed", "same size and time", "manifest"])
+@pytest.mark.parametrize("fresh", [True, False], ids=["next run", "this run"])
+def test_damage_is_noticed_and_mended_by_publishing_again(toys: None, ledger: Ledger, how: str, fresh: bool) -> None:
     path = publish(ledger, KEY).artifact.path
     path.chmod(0o600)
     if how == "removed":
@@ -79,10 +86,16 @@ def test_damage_is_noticed_and_mended_by_publishing_again(toys: None, ledger: Le
         path.write_text("hell")
     elif how == "changed":
         path.write_text("HELLO")
+    elif how == "emptied":
+        path.write_text("")
+    elif how == "same size and time":
+        before = path.stat()
+        path.write_text("HELLO")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     else:
         (path.parents[1] / "manifest.json").chmod(0o600)
         (path.parents[1] / "manifest.json").write_text("{")
-    damage = ledger.result(KEY)
+    damage = (Ledger(ledger.folder) if fresh else ledger).result(KEY)
     assert damage == Damage("manifest.json" if how == "manifest" else "out/text.txt")
     publish(ledger, KEY)
     assert isinstance(ledger.result(KEY), Result)
@@ -102,10 +115,10 @@ def test_a_result_whose_source_has_moved_away_is_no_result(toys: None, ledger: L
 
     origin = ledger.folder / "origin"
     origin.mkdir()
-    attempt = ledger.attempt(KEY)
+    attempt = attempted(ledger, KEY)
     (attempt / "out" / "text.txt").write_text("x")
     artifact = encode(Text(attempt / "out" / "text.txt", origin), ledger.store, attempt)
-    ledger.publish(Identity(KEY, {}, {}), artifact, ABOUT)
+    ledger.publish(Identity(KEY, {}, dict), artifact, ABOUT)
     origin.rename(ledger.folder / "moved")
     assert ledger.result(KEY) == Damage(f"{origin} is gone")
 
@@ -113,10 +126,10 @@ def test_a_result_whose_source_has_moved_away_is_no_result(toys: None, ledger: L
 def test_a_stage_must_have_made_what_it_says(toys: None, ledger: Ledger) -> None:
     from toys import Text
 
-    attempt = ledger.attempt(KEY)
+    attempt = attempted(ledger, KEY)
     artifact = encode(Text(attempt / "out" / "text.txt", ledger.folder), ledger.store, attempt)
     with pytest.raises(LorapipeError, match=r"said that it made out/text\.txt"):
-        ledger.publish(Identity(KEY, {}, {}), artifact, ABOUT)
+        ledger.publish(Identity(KEY, {}, dict), artifact, ABOUT)
     assert ledger.result(KEY) is None
 
 
@@ -192,18 +205,18 @@ def test_files_are_read_again_only_when_their_stat_changes(tmp_path: Path) -> No
     past = time.time() - 100
     os.utime(file, (past, past))
     records.remember([(str(file), stat_of(file), "sha256:remembered")])
-    assert Digests(records).file(file) == "sha256:remembered"
+    assert Digests(records).file(str(file)) == "sha256:remembered"
     file.write_text("2")
-    assert Digests(records).file(file) != "sha256:remembered"
+    assert Digests(records).file(str(file)) != "sha256:remembered"
 
 
 def test_a_file_that_was_written_just_now_is_not_trusted_to_its_stat(tmp_path: Path) -> None:
     records, file = Records(None), tmp_path / "a.txt"
     file.write_text("1")
     digests = Digests(records)
-    digests.file(file)
+    digests.file(str(file))
     digests.save()
-    assert records.digest(str(file), stat_of(file)) is None
+    assert records.digests(str(tmp_path)) == {}
 
 
 def test_a_source_that_cannot_be_read_is_the_users_to_mend(digests: Digests, tmp_path: Path) -> None:

@@ -89,13 +89,13 @@ def test_a_lost_store_is_said(built: Path) -> None:
 
 def test_a_newer_stage_or_library_is_said() -> None:
     old = {"settings": {"(made by)": {"version": 1, "libraries": {"diffusers": "0.36"}}}, "sources": {}}
-    newer = Identity("k", {"(made by)": {"version": 1, "libraries": {"diffusers": "0.37"}}}, {})
-    other = Identity("k", {"(made by)": {"version": 2, "libraries": {}}}, {})
+    newer = Identity("k", {}, lambda: {"(made by)": {"version": 1, "libraries": {"diffusers": "0.37"}}})
+    other = Identity("k", {}, lambda: {"(made by)": {"version": 2, "libraries": {}}})
     assert why(old, newer) == "diffusers 0.36 → 0.37"
     assert why(old, other) == "lorapipe now does this stage differently"
 
 
 def test_another_implementation_is_said_by_its_name() -> None:
     old = {"settings": {"optimizer": {"type": "adamw", "beta": 0.9}, "steps": "10 steps"}, "sources": {}}
-    new = Identity("k", {"optimizer": {"type": "prodigy", "d0": 1e-6}, "steps": "10 epochs"}, {})
+    new = Identity("k", {}, lambda: {"optimizer": {"type": "prodigy", "d0": 1e-6}, "steps": "10 epochs"})
     assert why(old, new) == "optimizer adamw → prodigy, steps 10 steps → 10 epochs"

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -199,6 +200,7 @@ def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content
     return {name: form(getattr(artifact, name)) for name in kept}
 
 
+@cache
 def _marks(kind: type[Artifact]) -> dict[str, tuple[str, ...]]:
     """The fields of an artifact with what they are marked as."""
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -225,9 +227,14 @@ def _decode(kind: Any, data: Any, store: Path) -> Any:
         plain = {key: value for key, value in data.items() if key != "registry"}
         return from_dict(_contract_of(data["registry"]), plain)
     if isinstance(kind, type) and issubclass(kind, Artifact):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: _decode(hints[name], value, store) for name, value in data.items() if name in hints})
     return data
+
+
+@cache
+def _hints(kind: type[Artifact]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _contract_of(package: str) -> type[Spec]:

@@ -1,4 +1,8 @@
-"""SHA-256 of files and folders, with a memory: a file is read again only when its stat has changed."""
+"""SHA-256 of files and folders, with a memory: a file is read again only when its stat has changed.
+
+The stat has the time of the last change of any kind (ctime), which no program can set back: bytes that were exchanged
+under the same size and modification time are noticed too.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,9 @@ class Digests:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._fresh: dict[str, tuple[Stat, str]] = {}
         self._known: dict[str, tuple[Stat, str]] = {}
+        self._fresh: dict[str, tuple[Stat, str]] = {}
+        self._asked_for: set[str] = set()
         self.listings: dict[str, dict[str, str]] = {}
         """Of every folder's digest: its files (relative path → digest)."""
 
@@ -32,32 +37,31 @@ class Digests:
         """The digest of a file, or of a folder: of the sorted list of its files and their digests."""
         try:
             if not path.is_dir():
-                return self.file(path)
-            listing = {name: self.file(path / name) for name in sorted(_files(str(path)))}
+                return self.file(str(path))
+            self.recall(path)
+            root = f"{path}{os.sep}"
+            listing = {name: self._file(root + name, stat) for name, stat in sorted(_files(str(path)))}
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}.", where=str(error.filename or path)) from None
         digest = PREFIX + hashlib.sha256(canonical(listing)).hexdigest()
         self.listings[digest] = listing
         return digest
 
-    def file(self, path: Path) -> str:
+    def file(self, name: str) -> str:
         """The digest of a file."""
-        name, stat = str(path), stat_of(path)
-        for memory in (self._known, self._fresh):
-            if name in memory and memory[name][0] == stat:
-                return memory[name][1]
-        known = self._records.digest(name, stat)
-        if known is not None:
-            return known
-        with path.open("rb") as file:
-            digest = PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
-        if stat_of(path) == stat and time.time_ns() - stat[1] > SETTLED_NS:
-            self._fresh[name] = (stat, digest)
-        return digest
+        if name not in self._known:
+            self.recall(Path(name).parent)
+        return self._file(name, stat_of(name))
 
-    def know(self, path: Path, digest: str) -> None:
-        """Take the digest of a file as given: the manifest of its result says so."""
-        self._known[str(path)] = (stat_of(path), digest)
+    def recall(self, folder: Path) -> None:
+        """Take from the records what is remembered of all files below a folder, in one go."""
+        if str(folder) not in self._asked_for:
+            self._asked_for.add(str(folder))
+            self._known = {**self._records.digests(str(folder)), **self._known}
+
+    def know(self, name: str, digest: str) -> None:
+        """Take the digest of a file as given, and remember it: we have just written it, and nobody else may."""
+        self._known[name] = self._fresh[name] = (stat_of(name), digest)
 
     def save(self) -> None:
         """Write what was read into the ledger's memory."""
@@ -65,22 +69,42 @@ class Digests:
             self._records.remember((name, stat, digest) for name, (stat, digest) in self._fresh.items())
             self._fresh.clear()
 
+    def _file(self, name: str, stat: Stat) -> str:
+        known = self._known.get(name)
+        if known is not None and known[0] == stat:
+            return known[1]
+        digest = read_digest(name)
+        if stat_of(name) == stat and time.time_ns() - stat[1] > SETTLED_NS:
+            self._known[name] = self._fresh[name] = (stat, digest)
+        return digest
 
-def _files(root: str) -> Iterator[str]:
-    """Relative POSIX paths of a folder's files, as deep as they lie.
+
+def read_digest(name: str) -> str:
+    """The digest of a file's bytes, read now."""
+    with open(name, "rb") as file:  # noqa: PTH123 (names are strings here: making thousands of paths takes its time)
+        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(root: str) -> Iterator[tuple[str, Stat]]:
+    """Relative POSIX paths and stats of a folder's files, as deep as they lie.
 
     Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    waiting = [("", root)]
+    while waiting:
+        prefix, folder = waiting.pop()
         real = os.path.realpath(folder)
-        into_store = folder != root and Path(folder).is_symlink() and ".lorapipe" in Path(real).parts
+        into_store = bool(prefix) and Path(folder).is_symlink() and ".lorapipe" in Path(real).parts
         if real in seen or into_store:
-            folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if inside == "." else f"{inside}/"
-        yield from (prefix + name for name in files if not name.startswith(".") and name not in NOISE)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    waiting.append((f"{prefix}{entry.name}/", entry.path))
+                elif entry.name not in NOISE:
+                    yield prefix + entry.name, stat_of(entry.path)

@@ -106,7 +106,7 @@ KINDS: dict[str, type[Event]] = {
 def to_json(event: Event) -> str:
     """One line of JSON for an event."""
     kind = type(event).__name__.lower()
-    return json.dumps({"v": VERSION, "event": kind, **dataclasses.asdict(event)}, ensure_ascii=False)
+    return json.dumps({"v": VERSION, "event": kind, **vars(event)}, ensure_ascii=False)
 
 
 def from_json(line: str) -> Event:

@@ -17,7 +17,7 @@ from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
-from lorapipe.pipeline.ledger import remove
+from lorapipe.pipeline.ledger import begin
 from lorapipe.pipeline.locks import Busy, holding
 from lorapipe.pipeline.process_state import restored
 from lorapipe.pipeline.references import resolve
@@ -79,9 +79,7 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     with ExitStack() as held:
         for lock in job.locks:
             held.enter_context(holding(Path(lock), wait))
-        remove(attempt / "out")  # only now: an orphan of an earlier run may have been writing there
-        (attempt / "out").mkdir(parents=True)
-        (attempt / "resume").mkdir(exist_ok=True)
+        begin(attempt)  # only now: an orphan of an earlier run may have been writing there
         emit(Started(job.name, job.key))
         held.enter_context(_undisturbed(stage))
         context = Context(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Artifact
@@ -18,12 +19,17 @@ from lorapipe.stages import Stage
 class Identity:
     """A stage with all its inputs at hand: its key, and what to say when that differs from the last one.
 
-    `settings` has every knob, also those left at their default; `sources` the files of every folder that is an input.
+    `sources` has the files of every folder that is an input.
     """
 
     key: str
-    settings: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, str]]
+    describe: Callable[[], Mapping[str, Any]]
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Every knob, also those left at their default: what a person compares. Made only where a stage has to run."""
+        return self.describe()
 
     @property
     def id(self) -> str:
@@ -56,10 +62,10 @@ def identify(stage: Stage, digests: Digests) -> Identity:
 
     made_by = {"version": stage.version, "libraries": {name: _version(name) for name in stage.libraries}}
     key = hashlib.sha256(canonical({"stage": content(stage, digest), **made_by})).hexdigest()
-    settings = {**content(stage, digest, defaults=True), "(made by)": made_by}
-    return Identity(key, settings, used)
+    return Identity(key, used, lambda: {**content(stage, digest, defaults=True), "(made by)": made_by})
 
 
+@cache
 def _version(distribution: str) -> str:
     from importlib import metadata
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +38,11 @@ class Pipeline:
     name: str
     folder: Path
     stages: Mapping[str, Stage]
+
+    @cached_property
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        """The stages that each stage refers to."""
+        return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     @classmethod
     def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:

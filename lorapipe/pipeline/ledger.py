@@ -29,7 +29,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
-from lorapipe.pipeline.digests import Digests
+from lorapipe.pipeline.digests import Digests, read_digest
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.records import Records
 
@@ -118,35 +118,30 @@ class Ledger:
     def result(self, key: str) -> Result | Damage | None:
         """The result of a key, if it is there and whole."""
         folder = self.store / short(key)
-        if not folder.is_dir():
-            return None
         manifest = _read_manifest(folder / MANIFEST)
         if manifest is None or manifest["key"] != key:
-            return Damage(MANIFEST)
+            return Damage(MANIFEST) if folder.is_dir() else None
+        self.digests.recall(self.store)
+        own = f"{folder}{os.sep}"
         for name, kept in manifest["files"].items():
-            if not self._is_whole(folder / name, kept):
+            if not self._is_whole(own + name, kept["digest"]):
                 return Damage(name)
         try:
             artifact = decode(manifest["artifact"], self.store)
         except InputError as error:
             return Damage(str(error))
-        gone = next((path for path in paths(artifact) if not path.exists()), None)
+        others = (path for path in paths(artifact) if not str(path).startswith(own))
+        gone = next((path for path in others if not path.exists()), None)
         return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
 
-    def _is_whole(self, file: Path, kept: Mapping[str, Any]) -> bool:
+    def _is_whole(self, name: str, digest: str) -> bool:
         try:
-            found = file.stat()
-            if found.st_size != kept["size"]:
-                return False
-            if found.st_mtime_ns != kept["mtime_ns"] and self.digests.file(file) != kept["digest"]:
-                return False
-            self.digests.know(file, kept["digest"])
-            return True
+            return self.digests.file(name) == digest
         except OSError:
             return False
 
     def attempt(self, key: str) -> Path:
-        """The folder to build a result in: out/, which a worker empties, and resume/ as an earlier attempt left it."""
+        """The folder to build a result in; see `begin`."""
         folder = self.work / short(key)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -163,7 +158,7 @@ class Ledger:
         `LorapipeError` where a file of the artifact is missing.
         """
         attempt, target = self.work / identity.id, self.store / identity.id
-        files = _inventory(attempt, self.digests)
+        files = _inventory(attempt)
         inside = (
             path.relative_to(target) for path in paths(decode(artifact, self.store)) if path.is_relative_to(target)
         )
@@ -191,6 +186,9 @@ class Ledger:
             target.rename(aside)
             remove(aside)
         attempt.rename(target)
+        for name, kept in files.items():
+            self.digests.know(str(target / name), kept["digest"])
+        self.digests.save()
         result = self.result(identity.key)
         assert isinstance(result, Result), result
         return result
@@ -203,21 +201,41 @@ class Ledger:
         """
         outputs = self.folder / "outputs"
         link, out = outputs / stage, result.folder / "out"
-        ours = ".lorapipe" in link.readlink().parts if link.is_symlink() else not link.exists()
-        if not ours:
+        target = os.path.relpath(out, outputs)
+        there = _target_of(link)
+        if there == target:
+            return link
+        if there is None or ".lorapipe" not in Path(there or ".lorapipe").parts:
             return out
         aside = outputs / f".{stage}.{os.getpid()}"
         try:
             outputs.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):
                 aside.unlink()
-            aside.symlink_to(os.path.relpath(out, outputs), target_is_directory=True)
+            aside.symlink_to(target, target_is_directory=True)
             aside.replace(link)
         except OSError:
             with suppress(OSError):
                 (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
             return out
         return link
+
+
+def begin(attempt: Path) -> None:
+    """Make an attempt's folders: out/ empty, resume/ as an earlier attempt left it. Its lock must be held."""
+    remove(attempt / "out")
+    (attempt / "out").mkdir(parents=True)
+    (attempt / "resume").mkdir(exist_ok=True)
+
+
+def _target_of(link: Path) -> str | None:
+    """Where a link points; empty where nothing is there, None where something else is."""
+    try:
+        return os.readlink(link)  # noqa: PTH115 (as a string: it is compared a thousand times)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return None
 
 
 def _read_manifest(file: Path) -> Mapping[str, Any] | None:
@@ -229,15 +247,13 @@ def _read_manifest(file: Path) -> Mapping[str, Any] | None:
     return manifest if whole else None
 
 
-def _inventory(attempt: Path, digests: Digests) -> dict[str, dict[str, Any]]:
-    """Every file that was made, with its size, time and digest."""
-    files = {}
-    for file in sorted((attempt / "out").rglob("*")):
-        if file.is_file():
-            found = file.stat()
-            name = file.relative_to(attempt).as_posix()
-            files[name] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "digest": digests.file(file)}
-    return files
+def _inventory(attempt: Path) -> dict[str, dict[str, Any]]:
+    """Every file that was made, with its size and digest."""
+    files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
+    return {
+        file.relative_to(attempt).as_posix(): {"size": file.stat().st_size, "digest": read_digest(str(file))}
+        for file in files
+    }
 
 
 def remove(path: Path) -> None:

@@ -21,11 +21,15 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to one stage. `identity` is None while an input has yet to be made; `result` is what is reused."""
+    """What happens to one stage.
+
+    `identity` and `stage` (its references resolved) are None while an input has yet to be made; `result` is reused.
+    """
 
     name: str
     action: Literal["run", "reuse"]
     reason: str
+    stage: Stage | None = None
     identity: Identity | None = None
     result: Result | None = None
 
@@ -47,7 +51,7 @@ def plan(pipeline: Pipeline, ledger: Ledger) -> Plan:
     artifacts: dict[str, Artifact] = {}
     steps = []
     for name, stage in pipeline.stages.items():
-        waits_for = [need for need in references.needs(stage) if need not in artifacts]
+        waits_for = [need for need in pipeline.needs[name] if need not in artifacts]
         if waits_for:
             steps.append(Step(name, "run", f"after {' and '.join(waits_for)}"))
             continue
@@ -63,11 +67,11 @@ def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger) -> Step:
     identity = identify(stage, ledger.digests)
     found = ledger.result(identity.key)
     if isinstance(found, Result):
-        return Step(name, "reuse", "unchanged", identity, found)
+        return Step(name, "reuse", "unchanged", stage, identity, found)
     reason = _reason(pipeline, name, stage, ledger, identity, found)
     if ledger.has_checkpoint(identity.key):
         reason = f"{reason}; goes on where it stopped"
-    return Step(name, "run", reason, identity)
+    return Step(name, "run", reason, stage, identity)
 
 
 def _reason(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
@@ -48,7 +48,7 @@ class Schedule:
         self._pool = pool
         self._number = number
         self._stopping = stopping
-        self._graph = _Graph({name: references.needs(stage) for name, stage in pipeline.stages.items()})
+        self._graph = _Graph(pipeline.needs)
         self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
         self._steps: dict[str, Step] = {}
         self._queue: list[tuple[Stage, Step]] = []
@@ -99,9 +99,10 @@ class Schedule:
     def _take_up(self, name: str) -> None:
         """It has all it needs: reuse what is there, queue what is not."""
         try:
-            stage = references.resolve(self._pipeline.stages[name], self.artifacts)
             step = self._steps[name]
-            if step.identity is None:
+            stage = step.stage
+            if stage is None:
+                stage = references.resolve(self._pipeline.stages[name], self.artifacts)
                 step = decide(self._pipeline, name, stage, self._ledger)
                 self._said.append(Planned(name, step.action, step.reason))
             if step.result is None:
@@ -162,7 +163,7 @@ class Schedule:
             name=name,
             key=identity.key,
             spec=to_dict(spec),
-            inputs={need: encode(self.artifacts[need], store) for need in references.needs(spec)},
+            inputs={need: encode(self.artifacts[need], store) for need in self._pipeline.needs[name]},
             attempt=str(self._ledger.attempt(identity.key)),
             store=str(store),
             cache=str(self._ledger.cache),
@@ -257,7 +258,7 @@ class Schedule:
 class _Graph:
     """Who waits for whom. `ready`: stages whose needs are all settled; `unsettled`: those without an end so far."""
 
-    def __init__(self, needs: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, needs: Mapping[str, tuple[str, ...]]) -> None:
         self._needs = needs
         self._open = {name: len(each) for name, each in needs.items()}
         self._dependents: dict[str, list[str]] = {name: [] for name in needs}
