@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lorapipe import terminal
+from lorapipe import commands, terminal
 from lorapipe.cli import main
 from lorapipe.pipeline.events import Failed, Finished, Log, Planned, Progress, Started, from_json
 
@@ -109,8 +109,26 @@ def test_a_bad_device_is_refused_before_anything_runs(here: Path, capsys: pytest
 
 
 def test_there_are_no_more_than_twelve_flags() -> None:
-    source = Path(sys.modules[main.__module__].__file__ or "").read_text("utf-8")
-    assert 1 <= source.count('add_argument("--') + source.count('"--set", metavar') <= 12
+    files = [file for folder in commands.__path__ for file in Path(folder).glob("*.py")]
+    assert 1 <= sum(file.read_text("utf-8").count('add_argument("--') for file in files) <= 12
+
+
+def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert text.index("    run ") < text.index("    plan ") < text.index("    schema ")
+
+
+def test_several_pipelines_run_in_one_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "dog.yaml").write_text((here / "cat.yaml").read_text().replace("word: a", "word: b"), encoding="utf-8")
+    assert main(["run", "cat.yaml", "dog.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cat.yaml:" and "· text   reused" in lines[lines.index("dog.yaml:") :]
+    (here / "bad.yaml").write_text("stages: {text: {uses: wrods}}", encoding="utf-8")
+    assert main(["run", "bad.yaml", "cat.yaml", "cta.yaml"]) == 2
+    errors = capsys.readouterr().err
+    assert "Did you mean 'words'?" in errors and "Did you mean 'cat.yaml'?" in errors
 
 
 def started(here: Path, *words: str, **options) -> subprocess.Popen[bytes]:

@@ -60,6 +60,19 @@ class Pipeline:
         return cls(name, folder.resolve(), {each: stages[each] for each in order})
 
 
+def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
+    """Read several pipelines; `InputError` holds the problems of all of them."""
+    pipelines, problems = [], list[Problem]()
+    for file in files:
+        try:
+            pipelines.append(Pipeline.load(file, sets))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    return pipelines
+
+
 class _PipelineReader:
     """One document on its way to stages."""
 

@@ -1,0 +1,33 @@
+"""Commands: what can be typed after `lorapipe`.
+
+A command is a file here with `HELP` (a line), `arguments(parser)` (what it takes) and `main(options)` (which does it and
+returns the exit status); its name is the file's. It is a reader of the engine: it says on the terminal what the ledger, the
+plan and the events say.
+
+To add one, create a file here. At the top import only what is light, and the engine inside `main`: the help of all commands
+is drawn at every start. A new flag is for what cannot be said with `--set`: there are twelve at the most, in all commands
+together.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
+
+
+def takes_pipeline(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """A pipeline file (`options.file`, or `options.files`) and settings to change in it."""
+    if several:
+        parser.add_argument("files", metavar="file", type=Path, nargs="+", help="the pipeline, a YAML file; or several")
+    else:
+        parser.add_argument("file", type=Path, help="the pipeline, a YAML file")
+    text = "change a setting; also vars.NAME=VALUE"
+    parser.add_argument("--set", metavar="STAGE.KNOB=VALUE", action="append", default=[], help=text)
+
+
+def takes_json(parser: argparse.ArgumentParser) -> None:
+    """Output for programs."""
+    parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")

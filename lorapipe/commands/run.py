@@ -1,0 +1,114 @@
+"""`lorapipe run`: make what is not there yet."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.commands import DONE, FAILED, INTERRUPTED, MISTAKE, takes_json, takes_pipeline
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.events import Failed
+    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.workers import Pool
+
+HELP = "make what is not there yet"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    takes_pipeline(parser, several=True)
+    takes_json(parser)
+    parser.add_argument(
+        "--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1"
+    )
+    parser.add_argument(
+        "--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but failures")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the pipelines one after the other, with the same workers; all are read before the first one runs."""
+    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.document import parse
+    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.run import open_pool
+
+    pipelines = load_all(options.files, options.set)
+    pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
+    failures: list[Failed] = []
+    with Stop() as stop, closing(pool):
+        for pipeline in pipelines:
+            if not stop.level():
+                failures += _run(pipeline, pool, stop, options, heading=len(pipelines) > 1)
+        view = stop.view
+        if failures or stop.level():
+            view.note(f"\n{_summary(failures, options)}")
+    if stop.level():
+        return INTERRUPTED
+    causes = {each.cause for each in failures} - {"cancelled"}
+    return DONE if not failures else MISTAKE if causes == {"input"} else FAILED
+
+
+def _run(pipeline: Pipeline, pool: Pool, stop: Stop, options: argparse.Namespace, heading: bool) -> list[Failed]:
+    """Run one pipeline and show it; what failed."""
+    from lorapipe import terminal
+    from lorapipe.pipeline.events import Failed
+    from lorapipe.pipeline.run import run
+
+    failures = []
+    stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
+    if heading:
+        view.note(f"{pipeline.name}:")
+    events = run(pipeline, pool=pool, stopping=stop.level)
+    with closing(view), closing(events):
+        for event in events:
+            view.show(event)
+            if isinstance(event, Failed):
+                failures.append(event)
+    return failures
+
+
+def _summary(failures: Sequence[Failed], options: argparse.Namespace) -> str:
+    """What has no result, and the one command that goes on."""
+    failed = [each.stage for each in failures if each.cause != "cancelled"]
+    words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
+    words += [f"--set {shlex.quote(each)}" for each in options.set]
+    words += [f"--device {options.device}"] if options.device != "auto" else []
+    words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
+    head = f"Failed: {', '.join(failed)}." if failed else "Stopped."
+    return f"{head} What is done is kept. To go on:\n  {' '.join(words)}"
+
+
+class Stop:
+    """Ctrl-C (and the system's request to end): once to stop when the stage has saved, twice to stop now."""
+
+    def __init__(self) -> None:
+        self.view: Any = None
+        self._count = 0
+        self._before: dict[int, Any] = {}
+
+    def level(self) -> int:
+        """How urgently the run is asked to stop: 0, 1 or 2."""
+        return min(self._count, 2)
+
+    def _asked(self, number: int, frame: object) -> None:
+        self._count += 1
+        if self._count == 1 and self.view is not None:
+            self.view.note("Stopping as soon as the stage has saved its work; Ctrl-C again stops at once.")
+        if self._count > 2:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._asked)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,31 @@
+"""`lorapipe show`: what can be chosen, and what each knob means."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lorapipe.commands import DONE
+
+HELP = "list what can be chosen, or explain one: show adapter lora"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …")
+    parser.add_argument("name", nargs="?", help="one of them")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print the reference."""
+    from lorapipe import reference
+    from lorapipe.terminal import Printer
+
+    if options.kind is None:
+        text = reference.overview()
+    elif options.name is None:
+        text = reference.of_kind(options.kind)
+    else:
+        text = reference.of_name(options.kind, options.name)
+    Printer(sys.stdout).line(text)
+    return DONE
