@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LorapipeError as error:
         from lorapipe.terminal import Printer
 
+        printer = Printer(sys.stderr)
         for problem in error.problems:
-            Printer(sys.stderr).line(str(problem))
+            printer.line("\n".join(filter(None, [str(problem), problem.excerpt])))
         return error.exit_code
     except KeyboardInterrupt:
         return commands.INTERRUPTED

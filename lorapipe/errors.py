@@ -17,13 +17,15 @@ class Problem:
     """One thing that is wrong.
 
     `path` is the address inside a document (`("stages", "cat", "adapter", "rank")`), from which the language finds the
-    line; `where` is what a person reads (`cat.yaml:4:54 cat.adapter.rank`, or a file); `cure` says what to do.
+    line; `where` is what a person reads (`cat.yaml:4:54 cat.adapter.rank`, or a file); `cure` says what to do; `excerpt`
+    is the line itself with a mark under the place.
     """
 
     what: str
     where: str = ""
     cure: str = ""
     path: tuple[str | int, ...] = ()
+    excerpt: str = ""
 
     def under(self, *prefix: str | int) -> Problem:
         """The same problem seen from further up the document."""

@@ -11,6 +11,7 @@ from typing import IO
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job
 from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.workers import Message, Slot
 from lorapipe.stages import Stage
 
@@ -23,21 +24,14 @@ class Attempt:
     """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
 
     def __init__(
-        self,
-        stage: Stage,
-        identity: Identity,
-        job: Job,
-        slot: Slot,
-        lock: IO[bytes],
-        retries: int,
-        timeout: float | None,
+        self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: IO[bytes], options: Options
     ) -> None:
         self.stage = stage
         self.identity = identity
         self.job = job
         self.slot = slot
-        self.retries = retries
-        self.timeout = timeout
+        self.retries = options.retries
+        self._timeout = options.timeout
         self.began = time.time()
         self._lock = lock
         self._since: float | None = None
@@ -78,7 +72,8 @@ class Attempt:
     def look_at_the_clock(self) -> Failed | None:
         """Ask it to stop when its time is over; how it has ended, where it had to be ended."""
         now = time.monotonic()
-        if self.timeout is not None and self._since is not None and now - self._since > self.timeout:
+        limit = self._timeout
+        if limit is not None and self._since is not None and now - self._since > limit.seconds:
             self._late = self._late or not self.is_ending
             self.ask_to_stop()
         if self._asked is not None and now - self._asked > GRACE_SECONDS:
@@ -88,9 +83,9 @@ class Attempt:
 
     def explain(self, failed: Failed) -> Failed:
         """The failure with what only the driver knows: that its time was over, where its log is."""
-        if self._late and failed.cause == "cancelled":
+        if self._late and failed.cause == "cancelled" and self._timeout is not None:
             hint = "What it has saved is kept: run again to go on, or give it more time."
-            return Failed(self.name, "timeout", f"not finished within its timeout of {self.timeout:g} s", hint)
+            return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)
         has_log = failed.cause in ("error", "oom", "lost") and self.log.exists()
         log = f"Its log: {self.log}" if has_log else ""
         return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())

@@ -7,9 +7,11 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.launchers import Launcher
+from lorapipe.pipeline.options import Options
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, json_schema, knobs
+from lorapipe.spec import Spec, json_schema, knobs, spec_schema
 from lorapipe.stages import Stage
 
 
@@ -48,25 +50,68 @@ def _contracts_in(kind: Any) -> Iterator[type[Spec]]:
 
 def pipeline_schema() -> dict[str, Any]:
     """The draft-07 JSON Schema of a pipeline document, for editors."""
-    stage = _with_variables(json_schema(Stage))
+    stage = _with_variables(_with_options(json_schema(Stage)))
+    names = {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "lorapipe pipeline",
         "type": "object",
         "properties": {
+            "extends": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+                "description": "A file (or several) that this one changes: mappings are merged, `null` takes a stage away.",
+            },
             "vars": {"type": ["object", "null"], "description": "Values to use as ${name} in the stages."},
             "stages": {
                 "type": "object",
                 "description": "The steps, by name; `$name` in a field stands for what another stage makes.",
-                "minProperties": 1,
-                "propertyNames": {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"},
-                "additionalProperties": stage,
+                "propertyNames": names,
             },
         },
-        "required": ["stages"],
+        "if": {"required": ["extends"]},
+        "then": {"properties": {"stages": {"additionalProperties": {"anyOf": [_unrequired(stage), {"type": "null"}]}}}},
+        "else": {"properties": {"stages": {"minProperties": 1, "additionalProperties": stage}}, "required": ["stages"]},
         "additionalProperties": False,
         "definitions": {"variable": {"type": "string", "pattern": r"\$\{[^{}]*\}"}},
     }
+
+
+def _with_options(stage: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a stage with what every stage takes. What a matrix sets need not be set beside it."""
+    values = {"anyOf": [{"type": "array", "minItems": 1}, {"$ref": "#/definitions/variable"}]}
+    cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
+    common = {
+        "when": {"type": ["string", "boolean"], "description": "A condition on variables: ${quality} == best."},
+        "matrix": {
+            "description": "Several stages of one: settings (dotted, as adapter.rank) with lists of values; or $stage.",
+            "anyOf": [
+                Ref.schema(),
+                {"type": "object", "properties": {"include": cells, "exclude": cells}, "additionalProperties": values},
+            ],
+        },
+        **spec_schema(Options)["properties"],
+    }
+    [names, tagged] = stage["anyOf"]
+    branches = [{**branch, "then": _joined(branch["then"], common)} for branch in tagged["allOf"]]
+    return {"anyOf": [names, {**tagged, "properties": {**tagged["properties"], **common}, "allOf": branches}]}
+
+
+def _joined(branch: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    required = branch["required"]
+    rest = {key: value for key, value in branch.items() if key != "required"}
+    either = {"anyOf": [{"required": required}, {"required": ["matrix"]}]} if required else {}
+    return {**rest, "properties": {**branch["properties"], **common}, **either}
+
+
+def _unrequired(schema: Any) -> Any:
+    """A stage of which another file may have said the rest."""
+    if isinstance(schema, list):
+        return [_unrequired(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.keys() == {"required"}:
+        return {}
+    return {key: value if key == "if" else _unrequired(value) for key, value in schema.items() if key != "required"}
 
 
 def schema_text() -> str:

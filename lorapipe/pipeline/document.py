@@ -8,10 +8,10 @@ YAML 1.2 core schema. Nothing but text, numbers, true, false, null, lists and ma
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -23,28 +23,53 @@ MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Values after aliases are expanded, so that a small document cannot become a large one."""
 
-Position = tuple[int, int]
-"""Line and column, both from 1."""
+EXCERPT_LENGTH = 100
+
+
+class Position(NamedTuple):
+    """Line and column, both from 1, in a file as the user named it."""
+
+    line: int
+    column: int
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True)
 class Document:
-    """The plain value of a YAML file and where each part of it stands; `name` is the file as the user named it."""
+    """The plain value of a YAML file, and of those it extends, and where each part of it stands.
+
+    `name` is the file as the user named it; `lines` are those of every file.
+    """
 
     name: str
     value: Any
     positions: Mapping[Address, Position]
+    lines: Mapping[str, Sequence[str]]
 
     def position(self, address: Address) -> Position:
         """Where the address, or the nearest thing around it that is in the file, stands."""
         while address and address not in self.positions:
             address = address[:-1]
-        return self.positions.get(address, (1, 1))
+        return self.positions.get(address, Position(1, 1, self.name))
 
     def where(self, address: Address) -> str:
         """`cat.yaml:4:54`."""
-        line, column = self.position(address)
-        return f"{self.name}:{line}:{column}"
+        return str(self.position(address))
+
+    def excerpt(self, address: Address) -> str:
+        """The line of an address, with a mark under its beginning."""
+        line, column, file = self.position(address)
+        return marked(self.lines[file][line - 1], column) if line <= len(self.lines[file]) else ""
+
+
+def marked(line: str, column: int) -> str:
+    """A line, indented, with a mark under a column (from 1); of a long line, the part around it."""
+    start = max(0, column - EXCERPT_LENGTH // 2) if len(line) > EXCERPT_LENGTH else len(line) - len(line.lstrip())
+    shown = line[start : start + EXCERPT_LENGTH].rstrip()
+    return f"    {shown}\n    {' ' * max(0, column - 1 - start)}^" if shown else ""
 
 
 def open_document(path: Path) -> Document:
@@ -76,11 +101,12 @@ def parse(text: str, name: str) -> Document:
         raise InputError(what, where=name) from None
     if node is None:
         raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
-    builder = _Builder(name)
+    lines = text.splitlines()
+    builder = _Builder(name, lines)
     value = builder.build(node, ())
     if builder.problems:
         raise InputError(builder.problems)
-    return Document(name, value, builder.positions)
+    return Document(name, value, builder.positions, {name: lines})
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -92,8 +118,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 class _Builder:
     """Makes plain values from nodes, noting positions and problems."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lines: Sequence[str]) -> None:
         self.name = name
+        self.lines = lines
         self.positions: dict[Address, Position] = {}
         self.problems: list[Problem] = []
         self.values = 0
@@ -103,7 +130,7 @@ class _Builder:
         if self.values > MAX_VALUES or len(at) > MAX_DEPTH:
             what = f"holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are expanded."
             raise InputError(what, where=self.name, cure="Write fewer aliases (*name).")
-        self.positions.setdefault(at, _position(node.start_mark))
+        self.positions.setdefault(at, self._position(node))
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
             self._refuse(f"the tag {node.tag!r} is not used in pipelines.", node, "Take it away.")
         if isinstance(node, yaml.MappingNode):
@@ -120,16 +147,20 @@ class _Builder:
                 continue
             key = key_node.value
             if key in result:
-                line, _ = self.positions[*at, key]
+                line = self.positions[*at, key].line
                 self._refuse(f"{key!r} is given twice; the first is in line {line}.", key_node, "Keep one.")
                 continue
-            self.positions[*at, key] = _position(key_node.start_mark)
+            self.positions[*at, key] = self._position(key_node)
             result[key] = self.build(value_node, (*at, key))
         return result
 
     def _refuse(self, what: str, node: yaml.Node, cure: str = "") -> None:
-        line, column = _position(node.start_mark)
-        self.problems.append(Problem(what, f"{self.name}:{line}:{column}", cure))
+        place = self._position(node)
+        excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
+        self.problems.append(Problem(what, str(place), cure, excerpt=excerpt))
+
+    def _position(self, node: yaml.Node) -> Position:
+        return Position(*_position(node.start_mark), self.name)
 
 
 NULL = re.compile(r"~|null|Null|NULL|")
@@ -185,10 +216,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Proble
         cure = "Put text that holds ': ' in quotes, and check the indentation."
     elif "single document" in str(error):
         cure = "Keep one document: take the '---' lines away."
-    return Problem(f"this is not YAML: {problem}.", f"{name}:{line}:{column}", cure)
+    return Problem(f"this is not YAML: {problem}.", f"{name}:{line}:{column}", cure, excerpt=marked(at, column))
 
 
-def _position(mark: Any) -> Position:
+def _position(mark: Any) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
 
 

@@ -5,16 +5,16 @@
       dataset: {uses: prepare, images: "${images}", base: {family: sd15, checkpoint: pocket}}
       penny:   {uses: train, dataset: $dataset, steps: 1000}
 
-A document is read in this order: values from `--set vars.…`, variables, values from `--set stage.…`, each stage by its
-own spec, references between stages. Nothing is executed or imported from YAML. (`matrix` and `extends`, which make
-several stages of one, belong between the second step and the fourth.)
+A document is read in this order: the files that it extends, values from `--set vars.…`, conditions (`when`), variables,
+values from `--set stage.…`, matrices, each stage by its own spec, references between stages. Nothing is executed or
+imported from YAML.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -22,12 +22,19 @@ from typing import Any, Self
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, Ref
-from lorapipe.pipeline.document import Document, open_document
+from lorapipe.pipeline.conditions import holds
+from lorapipe.pipeline.document import Document, Position
+from lorapipe.pipeline.layers import EXTENDS, open_layers
+from lorapipe.pipeline.matrix import CELL, Expansion, expand
+from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, Reading, read
 from lorapipe.stages import Stage
 
+KEYS = ("vars", "stages", EXTENDS)
+MAX_STAGES = 10_000
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
@@ -38,6 +45,11 @@ class Pipeline:
     name: str
     folder: Path
     stages: Mapping[str, Stage]
+    options: Mapping[str, Options] = field(default_factory=dict)
+
+    def options_of(self, stage: str) -> Options:
+        """How a stage is run."""
+        return self.options.get(stage) or Options()
 
     @cached_property
     def needs(self) -> Mapping[str, tuple[str, ...]]:
@@ -48,8 +60,8 @@ class Pipeline:
     def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:
         """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found."""
         path = Path(path)
-        reader = _PipelineReader(open_document(path), path.parent.resolve(), sets)
-        return cls(path.name, reader.folder, reader.stages())
+        reader = _PipelineReader(open_layers(path), path.parent.resolve(), sets)
+        return cls(path.name, reader.folder, reader.stages(), reader.options)
 
     @classmethod
     def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:
@@ -80,8 +92,11 @@ class _PipelineReader:
         self.document = document
         self.folder = folder
         self.problems: list[Problem] = []
+        self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
         self.values: list[tuple[Address, Any]] = []
+        self.variables = Variables({})
+        self.expansion = Expansion()
         for text in sets:
             try:
                 address, value = split(text)
@@ -92,16 +107,22 @@ class _PipelineReader:
             self.values.append((address, value))
 
     def stages(self) -> dict[str, Stage]:
-        """The stages in order; raises `InputError`."""
-        plain, broken = self._filled(self._outline())
-        readings = {name: self._read(name, value, broken) for name, value in plain["stages"].items()}
-        self._check_references(plain["stages"], readings)
+        """The stages in order; raises `InputError`. Their options are in `options` afterwards."""
+        filled = self._filled(self._outline())
+        self.expansion = expanded = expand(filled)
+        for problem in expanded.problems:
+            self._note(problem)
+        if len(expanded.stages) > MAX_STAGES:
+            self._note(Problem(f"there are {len(expanded.stages)} stages; {MAX_STAGES} is the most.", path=("stages",)))
+            raise InputError(self.problems)
+        readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
+        self._check_references(expanded.stages, readings)
         graph = {name: dict.fromkeys(ref.stage for _, _, ref in _refs(found)) for name, found in readings.items()}
         order, cycle = references.in_order(graph)
         if cycle:
             self._note(_cycle_problem(cycle))
         if self.problems:
-            raise InputError(sorted(dict.fromkeys(self.problems), key=lambda each: self.document.position(each.path)))
+            raise InputError(sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path)))
         return {name: stage for name in order if (stage := readings[name].spec) is not None}
 
     def _outline(self) -> dict[str, Any]:
@@ -110,8 +131,8 @@ class _PipelineReader:
         if not isinstance(plain, dict):
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
         for key in plain:
-            if key not in ("vars", "stages"):
-                self._note(Problem(f"unknown key {key!r}.", cure=near_miss(key, ["vars", "stages"]), path=(key,)))
+            if key not in KEYS:
+                self._note(Problem(f"unknown key {key!r}.", cure=near_miss(key, KEYS), path=(key,)))
         if not isinstance(plain.get("vars") or {}, dict):
             self._note(Problem("is not a mapping of names to values.", path=("vars",)))
         stages = plain.get("stages")
@@ -125,48 +146,104 @@ class _PipelineReader:
         variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
         return {"vars": variables, "stages": stages}
 
-    def _filled(self, plain: dict[str, Any]) -> tuple[dict[str, Any], set[Address]]:
-        """The document after `--set` and variables, and the addresses where a variable could not be filled in."""
+    def _filled(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """The stages that are wanted, after `--set` and variables."""
         for address, value in self.values:
             if address[0] == "vars":
                 self._note(put(plain, address, value))
-        variables = Variables(plain["vars"])
-        filled = {"vars": plain["vars"], "stages": variables.fill(plain["stages"], ("stages",))}
+        self.variables = Variables(plain["vars"])
+        wanted = {name: stage for name, stage in plain["stages"].items() if self._is_wanted(name, stage)}
+        filled = {name: self._fill(stage, ("stages", name), stage) for name, stage in wanted.items()}
         for address, value in self.values:
             if address[0] == "stages":
-                self._note(put(filled, address, variables.fill(value, address)))
-        for problem in variables.problems:
+                filling = self._fill(value, address, filled.get(str(address[1])))
+                self._note(put({"stages": filled}, address, filling))
+        for problem in self.variables.problems:
             self._note(problem)
-        return filled, variables.broken
+        return filled
 
-    def _read(self, name: str, plain: Any, broken: set[Address]) -> Reading[Stage]:
+    def _is_wanted(self, name: str, stage: Any) -> bool:
+        """Whether a stage's condition holds; where it cannot be read, the stage is kept, so that the rest is checked."""
+        condition = stage.get("when") if isinstance(stage, dict) else None
+        if condition is None or isinstance(condition, bool):
+            return condition is not False
+        at: Address = ("stages", name, "when")
+        before = len(self.variables.problems)
+        try:
+            return holds(str(condition), lambda variable: self.variables.fill(f"${{{variable}}}", at))
+        except ValueError as error:
+            if len(self.variables.problems) > before:
+                return True  # a variable is missing, and that is said already
+            cure = "Compare variables: ${quality} == best, ${final} and not ${draft}, ${size} in [512, 768]."
+            self._note(Problem(f"this condition {error}" if str(error).startswith("is ") else str(error), "", cure, at))
+            return True
+
+    def _fill(self, value: Any, at: Address, stage: Any) -> Any:
+        """Variables filled in; `${cell}` is left for the matrix."""
+        self.variables.keep = (CELL,) if isinstance(stage, dict) and "matrix" in stage else ()
+        return self.variables.fill(value, at)
+
+    def _read(self, name: str, plain: Any) -> Reading[Stage]:
         contract: Any = Stage  # which is abstract: what is read is one of its implementations
-        reading: Reading[Stage] = read(contract, plain, self.folder)
-        for problem in reading.problems:
+        options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
+        how = read(Options, options, self.folder)
+        self.options[name] = how.spec or Options()
+        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)))
+        for problem in (*how.problems, *reading.problems):
             placed = problem.under("stages", name)
-            if placed.path not in broken:
-                self._note(placed)
+            if self.expansion.origin(placed.path) not in self.variables.broken:
+                self._note(self._about_cells(placed))
         return reading
+
+    def _about_cells(self, problem: Problem) -> Problem:
+        """Say of `$penny`, where it is several stages and one is asked for, what can be done about it."""
+        reference = self.expansion.spread.get(problem.path)
+        if reference is None:
+            return problem
+        name = reference[1:].partition(".")[0]
+        cells = self.expansion.cells[name]
+        what = f"{reference} stands for {len(cells)} stages, and one is needed here."
+        cure = f"Write `matrix: ${name}` to make one of this for each, or name one: ${cells[0]}."
+        return replace(problem, what=what, cure=cure)
+
+    def _folder_at(self, address: Address) -> Path:
+        """Where a relative path at this address starts: in the folder of the file that wrote it."""
+        address = self.expansion.origin(address)
+        if any(address[: len(at)] == at for at in self.sets):
+            return self.folder
+        variable = self.variables.begins.get(address)
+        file = self.document.position(address if variable is None else ("vars", variable)).file
+        return self.folder if file == self.document.name else Path(file).parent.resolve()
 
     def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Reading[Stage]]) -> None:
         makes = {name: _makes(value) for name, value in plain.items()}
+        left_out = {*self.document.value["stages"]} - {*self.expansion.cells} - {*plain}
         for name, reading in readings.items():
             for at, wanted, ref in _refs(reading):
-                problem = references.check(ref, wanted, makes, but=name)
+                if ref.stage in left_out:
+                    what = f"{ref.stage!r} is left out: its `when` does not hold."
+                    problem: Problem | None = Problem(what, cure="Give this stage the same `when`.")
+                else:
+                    problem = references.check(ref, wanted, makes, but=name)
                 if problem is not None:
                     self._note(replace(problem, path=("stages", name, *at)))
+
+    def _position(self, path: Address) -> Position:
+        return self.document.position(self.expansion.origin(path))
 
     def _note(self, problem: Problem | None) -> None:
         """Add a problem, with the place that a person would look at."""
         if problem is None:
             return
-        path = problem.path
+        path = self.expansion.origin(problem.path)
         setting = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
-        words = path[1:] if path[:1] == ("stages",) else path
+        shown = problem.path if len(problem.path) > 1 else path
+        words = shown[1:] if shown[:1] == ("stages",) else shown
         place = f"{setting or self.document.where(path)} {_dotted(words)}".strip()
         if setting and setting.endswith(f" {_dotted(words)}"):
             place = setting
-        self.problems.append(replace(problem, where=problem.where or place))
+        excerpt = "" if setting or problem.where else self.document.excerpt(path)
+        self.problems.append(replace(problem, where=problem.where or place, excerpt=problem.excerpt or excerpt))
 
 
 def _refs(reading: Reading[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:

@@ -18,9 +18,13 @@ def split(text: str) -> tuple[Address, Any]:
     parts = place.strip().split(".")
     if not equals or len(parts) < 2 or not all(parts):
         raise InputError("is not a setting.", where=f"--set {text}", cure="Write stage.knob=value or vars.name=value.")
-    head: Address = ("vars",) if parts[0] == "vars" else ("stages", parts[0])
-    keys = tuple(int(part) if part.isdigit() else part for part in parts[1:])
-    return (*head, *keys), parse(value, f"--set {text}").value if value.strip() else None
+    return address_in(parts[0], ".".join(parts[1:])), parse(value, f"--set {text}").value if value.strip() else None
+
+
+def address_in(stage: str, knob: str) -> Address:
+    """`penny`, `adapter.rank` → where that stands in a document."""
+    head: Address = ("vars",) if stage == "vars" else ("stages", stage)
+    return (*head, *(int(part) if part.isdigit() else part for part in knob.split(".")))
 
 
 def put(document: dict[str, Any], address: Address, value: Any) -> Problem | None:

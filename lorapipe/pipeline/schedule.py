@@ -146,7 +146,8 @@ class Schedule:
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
-            attempt = Attempt(stage, identity, self._job(name, identity, slot), slot, lock, retries=1, timeout=None)
+            options = self._pipeline.options_of(name)
+            attempt = Attempt(stage, identity, self._job(name, identity, slot), slot, lock, options)
         except BaseException:
             lock.close()
             raise

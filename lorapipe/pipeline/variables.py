@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from lorapipe.errors import InputError, Problem, near_miss
@@ -19,8 +19,12 @@ MAX_USES = 10_000
 class Variables:
     """The `vars` of a document. Values may use one another."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], keep: Container[str] | None = ()) -> None:
         self.values = values
+        self.keep = keep
+        """Names that are filled in later, where they are not known here; None: all of them."""
+        self.begins: dict[Address, str] = {}
+        """Where a text begins with a variable: its name. A relative path belongs to the file that wrote it."""
         self.problems: list[Problem] = []
         self.broken: set[Address] = set()
         """Where a value could not be filled in: whatever else is wrong there follows from it."""
@@ -42,6 +46,9 @@ class Variables:
         return filled
 
     def _text(self, text: str, at: Address) -> Any:
+        first = VARIABLE.match(text)
+        if first and first[1]:
+            self.begins[at] = first[1]
         whole = VARIABLE.fullmatch(text)
         if whole and whole[1] is not None:
             return self._value(whole[1], at)
@@ -56,6 +63,8 @@ class Variables:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def _value(self, name: str, at: Address) -> Any:
+        if name not in self.values and (self.keep is None or name in self.keep):
+            return f"${{{name}}}"
         if name not in self.values:
             self.problems.append(Problem(f"there is no variable {name!r}.", "", self._cure(name), at))
             return None

@@ -26,7 +26,7 @@ from lorapipe.spec.knobs import (
 )
 from lorapipe.spec.read import Address, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source
+from lorapipe.spec.values import Duration, Source, Span
 
 __all__ = [
     "REQUIRED",
@@ -36,6 +36,7 @@ __all__ = [
     "Param",
     "Reading",
     "Source",
+    "Span",
     "Spec",
     "Value",
     "canonical",

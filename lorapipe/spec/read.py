@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
@@ -30,7 +31,11 @@ class Reading(Generic[S]):
     values: tuple[tuple[Address, type[Value], Any], ...]
 
 
-def read(kind: type[S], plain: object, folder: Path | None = None) -> Reading[S]:
+Folder = Path | Callable[[Address], Path]
+"""Where relative paths start: one folder, or the folder for each address."""
+
+
+def read(kind: type[S], plain: object, folder: Folder | None = None) -> Reading[S]:
     """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`."""
     reader = _Reader(folder or Path())
     spec = reader.read(kind, plain, Param(""), ())
@@ -52,8 +57,8 @@ class _InvalidError(Exception):
 class _Reader:
     """Reads plain values by type, noting every problem and carrying on."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder) -> None:
+        self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems: list[Problem] = []
         self.values: list[tuple[Address, type[Value], Any]] = []
 
@@ -95,7 +100,7 @@ class _Reader:
             self._refuse(complaint, at, sentence(limits.help))
         if kind is Path:
             path = Path(value).expanduser()
-            return path if path.is_absolute() else self.folder / path
+            return path if path.is_absolute() else self._folder_at(at) / path
         return value
 
     def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
@@ -128,7 +133,7 @@ class _Reader:
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)  # 1e3 is a whole number to its author
         try:
-            value = kind.parse(plain, self.folder)
+            value = kind.parse(plain, self._folder_at(at))
         except ValueError as error:
             self._refuse(str(error), at, sentence(limits.help))
         self.values.append((at, kind, value))

@@ -43,6 +43,36 @@ class Duration(Value):
 
 
 @dataclass(frozen=True)
+class Span(Value):
+    """A length of time: `90 min`, `8 h`, or a bare number of minutes."""
+
+    seconds: float
+    text: str = ""
+
+    @classmethod
+    def parse(cls, value: object, folder: Path) -> Self:
+        """See `Value.parse`."""
+        units = {"": 60.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|)", str(value).strip())
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not found:
+            raise ValueError(f"{value!r} is not a length of time; write '90 min', '8 h' or a number of minutes.")
+        seconds = float(found[1]) * units[found[2]]
+        if seconds <= 0:
+            raise ValueError("a time of 0 is no time.")
+        return cls(seconds, f"{found[1]} {found[2] or 'min'}")
+
+    def plain(self) -> str:
+        """See `Value.plain`."""
+        return self.text or f"{self.seconds:g} s"
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """See `Value.schema`."""
+        text = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(s|min|h|d)?\s*$"}
+        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, text]}
+
+
+@dataclass(frozen=True)
 class Source(Value):
     """A file or folder of the user's that must exist. It enters a content key by its bytes, not by its name."""
 

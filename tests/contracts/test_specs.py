@@ -6,7 +6,7 @@ import dataclasses
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jsonschema
 import pytest
@@ -15,7 +15,10 @@ from lorapipe.commands.schema import FILE
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of, schema_text
 from lorapipe.pipeline.document import open_document
+from lorapipe.pipeline.layers import TAGS
+from lorapipe.pipeline.options import RESERVED
 from lorapipe.spec import Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
+from lorapipe.stages import Stage
 from lorapipe.training.families import Checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +180,11 @@ def test_shipped_pipelines_fit_the_schema_and_name_it(file: Path) -> None:
         {"stages": {"a": {"uses": "train", "dataset": "$d", "steps": "many"}}},
         {"stages": {"a": {"uses": "train", "dataset": "$d", "adapter": {"type": "lora", "rank": 0}}}},
         {"stages": {"1": {"uses": "train", "dataset": "$d"}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "retries": -1}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "timeout": "soon"}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "matrix": {"adapter.rank": 8}}}},
+        {"stages": {"a": None}},
+        {"extends": "b.yaml", "stages": {"a": {"uses": "train", "steps": "many"}}},
     ],
 )
 def test_an_editor_underlines_what_the_program_refuses(change: dict[str, Any]) -> None:
@@ -184,3 +192,26 @@ def test_an_editor_underlines_what_the_program_refuses(change: dict[str, Any]) -
     validator = jsonschema.Draft7Validator(pipeline_schema())
     assert validator.is_valid(right)
     assert not validator.is_valid({**right, **change})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "when": "${x}", "retries": 0, "timeout": "2 h"}}},
+        {"stages": {"a": {"uses": "train", "matrix": {"dataset": ["$d", "$e"], "exclude": [{"dataset": "$d"}]}}}},
+        {"stages": {"a": {"uses": "train", "dataset": "$d", "matrix": "$d"}}},
+        {"extends": "b.yaml"},
+        {"extends": ["b.yaml", "c.yaml"], "stages": {"a": {"steps": 5}, "b": None}},
+    ],
+)
+def test_an_editor_knows_the_whole_language(document: dict[str, Any]) -> None:
+    jsonschema.Draft7Validator(pipeline_schema()).validate(document)
+
+
+def test_no_stage_has_a_knob_that_the_language_needs_for_itself() -> None:
+    stages = registry_of(cast("type[Spec]", Stage))
+    assert not {knob.name for name in stages.names() for knob in knobs(stages.get(name))} & set(RESERVED)
+
+
+def test_layers_know_every_key_that_names_a_kind() -> None:
+    assert {contract.tag for contract in contracts().values()} <= set(TAGS)

@@ -1,0 +1,83 @@
+"""`extends: other.yaml`: a document over another one, or over several, the last of which wins.
+
+Mappings are merged, ours over theirs; everything else is replaced as a whole, and so is a mapping that names another kind
+(`uses`, `type`, `family`), whose settings would mean nothing here. `null` takes a stage away. Every part keeps the place
+where it is written, so that a message points there, and a relative path means what it means there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.document import Document, open_document
+from lorapipe.spec import Address
+
+EXTENDS = "extends"
+MOST_FILES = 16
+TAGS = ("uses", "type", "family")
+"""The keys that say of which kind a mapping is."""
+
+
+def open_layers(path: Path) -> Document:
+    """Read a file and all that it extends; `InputError` where one of them cannot be."""
+    return _open(path, (), [])
+
+
+def _open(path: Path, above: tuple[Path, ...], opened: list[Path]) -> Document:
+    opened.append(path)
+    document = open_document(path)
+    if not isinstance(document.value, dict) or EXTENDS not in document.value:
+        return document
+    below: Document | None = None
+    for address, name in _names(document):
+        base = path.parent / Path(name).expanduser()
+        place = Problem("", document.where(address), path=address, excerpt=document.excerpt(address))
+        if base.resolve() in (path.resolve(), *(each.resolve() for each in above)):
+            ring = " -> ".join(str(each) for each in (*above, path, base))
+            raise InputError(replace(place, what=f"files extend one another in a circle: {ring}."))
+        if len(opened) >= MOST_FILES:
+            raise InputError(replace(place, what=f"more than {MOST_FILES} files are involved."))
+        if not base.is_file():
+            raise InputError(replace(place, what=f"there is no file {str(base)!r}."))
+        layer = _open(base, (*above, path), opened)
+        below = layer if below is None else _over(layer, below)
+    own = replace(document, value={key: value for key, value in document.value.items() if key != EXTENDS})
+    return own if below is None else _over(own, below)
+
+
+def _names(document: Document) -> list[tuple[Address, str]]:
+    given = document.value[EXTENDS]
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        at: Address = (EXTENDS,)
+        problem = Problem("is not a file name, or a list of them.", document.where(at), excerpt=document.excerpt(at))
+        raise InputError(problem)
+    return [((EXTENDS,), name) for name in names]
+
+
+def _over(upper: Document, lower: Document) -> Document:
+    if not (isinstance(upper.value, dict) and isinstance(lower.value, dict)):
+        return upper
+    value = _merged(upper.value, lower.value)
+    stages = value.get("stages")
+    if isinstance(stages, dict):
+        kept = {name: stage for name, stage in stages.items() if stage is not None}
+        value["stages"] = kept
+    return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
+
+
+def _merged(upper: dict[Any, Any], lower: dict[Any, Any]) -> dict[Any, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        old = lower.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and not _other_kind(value, old):
+            value = _merged(value, old)
+        merged[key] = value
+    return merged
+
+
+def _other_kind(upper: dict[Any, Any], lower: dict[Any, Any]) -> bool:
+    return any(tag in upper and tag in lower and upper[tag] != lower[tag] for tag in TAGS)

@@ -1,0 +1,266 @@
+"""`matrix:` on a stage: several stages of one, a cell for each combination of values.
+
+    penny:
+      uses: train
+      matrix:
+        adapter.rank: [8, 32]
+        optimizer.type: [prodigy, adamw]
+        exclude: [{adapter.rank: 32, optimizer.type: adamw}]
+        include: [{adapter.rank: 64, steps: 3000}]
+
+makes `penny-8-prodigy`, `penny-8-adamw`, `penny-32-prodigy` and `penny-64-3000`. A stage with `matrix: $penny` is made once
+for each of those, and its `$penny` is that one. Where a list is asked for, `$penny` is all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorapipe.errors import Problem, near_miss
+from lorapipe.pipeline.overrides import address_in, put
+from lorapipe.pipeline.variables import Variables
+from lorapipe.spec import Address, canonical
+
+MOST_CELLS = 1000
+NAME_LENGTH = 60
+REFERENCE = re.compile(r"\$([\w-]+)((?:\.\w+)*)")
+CELL = "cell"
+"""`${cell}` is what tells a cell from its siblings: the part after the stage's name."""
+
+
+@dataclass
+class Expansion:
+    """The stages of a document after their matrices: `cells` names those that each matrix stage became.
+
+    `origins` says where an address of an expanded stage stands in the document, and `spread` at which addresses one
+    reference became several.
+    """
+
+    stages: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, list[str]] = field(default_factory=dict)
+    origins: dict[Address, Address] = field(default_factory=dict)
+    spread: dict[Address, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def origin(self, address: Address) -> Address:
+        """Where the address stands in the document: the longest known beginning of it counts."""
+        for length in range(len(address), 0, -1):
+            source = self.origins.get(address[:length])
+            if source is not None:
+                return (*source, *address[length:])
+        return address
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One combination: knob → value, and where each value stands below `matrix`."""
+
+    values: dict[str, Any]
+    places: dict[str, Address]
+
+    @property
+    def suffix(self) -> str:
+        """`8-prodigy`: unique and the same whatever else is in the matrix."""
+        text = "-".join(_slug(value) for value in self.values.values())
+        if len(text) <= NAME_LENGTH and text:
+            return text
+        return f"{text[: NAME_LENGTH - 9]}-{hashlib.sha256(canonical(self.values)).hexdigest()[:8]}"
+
+
+def expand(stages: Mapping[str, Any]) -> Expansion:
+    """The stages with every matrix written out, and every reference to one replaced."""
+    found = Expansion()
+    for name in _in_order(stages, found):
+        stage = stages[name]
+        matrix = stage.get("matrix") if isinstance(stage, dict) else None
+        if matrix is None:
+            found.stages[name] = stage
+            continue
+        for suffix, plain, origins in _made(name, stage, matrix, found):
+            cell = f"{name}-{suffix}"
+            if cell in stages or cell in found.stages:
+                what = (
+                    f"makes {cell!r} twice." if cell in found.stages else f"makes {cell!r}, which is a stage already."
+                )
+                found.problems.append(Problem(what, path=("stages", name, "matrix")))
+                continue
+            found.cells.setdefault(name, []).append(cell)
+            found.stages[cell] = plain
+            found.origins[("stages", cell)] = ("stages", name)
+            found.origins |= {("stages", cell, *at): source for at, source in origins.items()}
+    for name, stage in found.stages.items():
+        found.stages[name] = _spread(stage, ("stages", name), found)
+    return found
+
+
+def _in_order(stages: Mapping[str, Any], found: Expansion) -> list[str]:
+    """Those whose matrix is another's after that one."""
+    order: dict[str, None] = {}
+    follows = {name: _followed(stage) for name, stage in stages.items()}
+    for name in stages:
+        chain = [name]
+        while (need := follows.get(chain[-1])) in stages and need not in chain:
+            chain.append(need)  # type: ignore[arg-type]
+        order.update(dict.fromkeys(reversed(chain)))
+    return list(order)
+
+
+def _followed(stage: Any) -> str | None:
+    matrix = stage.get("matrix") if isinstance(stage, dict) else None
+    match = REFERENCE.fullmatch(matrix) if isinstance(matrix, str) else None
+    return match[1] if match else None
+
+
+def _made(
+    name: str, stage: dict[str, Any], matrix: Any, found: Expansion
+) -> Iterator[tuple[str, Any, dict[Address, Address]]]:
+    """The suffix, plain form and origins of each cell."""
+    rest = {key: value for key, value in stage.items() if key != "matrix"}
+    at: Address = ("stages", name, "matrix")
+    followed = _followed(stage)
+    if followed is not None:
+        for cell in found.cells.get(followed, ()):
+            suffix = cell[len(followed) + 1 :]
+            yield suffix, _with_cell(_pointed(rest, followed, cell), suffix), {}
+        if followed not in found.cells:
+            cure = near_miss(followed, list(found.cells)) if found.cells else "Write a mapping of settings to lists."
+            found.problems.append(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
+        return
+    for each in _cells(matrix, at, found.problems):
+        plain = {name: _copy(rest)}
+        origins = {}
+        for knob, value in each.values.items():
+            address = address_in(name, knob)
+            problem = put({"stages": plain}, address, value)
+            if problem is not None:
+                found.problems.append(Problem(problem.what, cure=problem.cure, path=each.places[knob]))
+            origins[address[2:]] = each.places[knob]
+        yield each.suffix, _with_cell(plain[name], each.suffix), origins
+
+
+def _cells(matrix: Any, at: Address, problems: list[Problem]) -> list[_Cell]:
+    """The combinations of a matrix, less `exclude`, plus `include`."""
+    if not isinstance(matrix, dict) or not matrix:
+        cure = "Write `matrix: {adapter.rank: [8, 32]}`, or `matrix: $stage` to follow another one."
+        problems.append(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
+        return []
+    axes = {key: value for key, value in matrix.items() if key not in ("include", "exclude")}
+    for key, values in axes.items():
+        if not isinstance(values, list) or not values:
+            problems.append(Problem("is not a list of values.", cure=f"Write [{values}, …].", path=(*at, key)))
+            return []
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MOST_CELLS:
+        problems.append(Problem(f"has {count} combinations; {MOST_CELLS} is the most.", path=at))
+        return []
+    numbers = itertools.product(*(range(len(values)) for values in axes.values()))
+    cells = [
+        _Cell(
+            {key: axes[key][number] for key, number in zip(axes, each, strict=True)},
+            {key: (*at, key, number) for key, number in zip(axes, each, strict=True)},
+        )
+        for each in numbers
+        if axes
+    ]
+    for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
+        kept = [cell for cell in cells if not _matches(cell, pattern)]
+        if len(kept) == len(cells):
+            cure = f"Its settings are {', '.join(axes)}."
+            problems.append(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
+        cells = kept
+    for number, more in enumerate(_patterns(matrix, "include", at, problems)):
+        cells = _included(cells, more, axes, (*at, "include", number))
+    if not cells and not problems:
+        problems.append(Problem("leaves no combination.", path=at))
+    return cells
+
+
+def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: list[Problem]) -> list[dict[str, Any]]:
+    given = matrix.get(word) or []
+    if not isinstance(given, list) or not all(isinstance(each, dict) and each for each in given):
+        problems.append(Problem("is not a list of mappings.", cure="Write [{adapter.rank: 8}].", path=(*at, word)))
+        return []
+    return given
+
+
+def _matches(cell: _Cell, pattern: Mapping[str, Any]) -> bool:
+    return all(key in cell.values and cell.values[key] == value for key, value in pattern.items())
+
+
+def _included(cells: list[_Cell], more: dict[str, Any], axes: Mapping[str, Any], at: Address) -> list[_Cell]:
+    """Cells that agree with `more` in all their axes take its other settings; where none does, it is a cell of its own."""
+    known = {key: value for key, value in more.items() if key in axes}
+    places = {key: (*at, key) for key in more}
+    if known and any(_matches(cell, known) for cell in cells) and len(known) < len(more):
+        return [
+            _Cell({**cell.values, **more}, {**places, **cell.places}) if _matches(cell, known) else cell
+            for cell in cells
+        ]
+    return [*cells, _Cell(dict(more), places)]
+
+
+def _with_cell(plain: Any, suffix: str) -> Any:
+    """`${cell}` filled in."""
+    return Variables({CELL: suffix}, keep=None).fill(plain, ())
+
+
+def _pointed(plain: Any, stage: str, cell: str) -> Any:
+    """A plain value in which `$stage` is that cell."""
+
+    def point(match: re.Match[str]) -> str:
+        return f"${cell}{match[2]}" if match[1] == stage else match[0]
+
+    if isinstance(plain, dict):
+        return {key: _pointed(item, stage, cell) for key, item in plain.items()}
+    if isinstance(plain, list):
+        return [_pointed(item, stage, cell) for item in plain]
+    match = REFERENCE.fullmatch(plain) if isinstance(plain, str) else None
+    return point(match) if match else plain
+
+
+def _spread(plain: Any, at: Address, found: Expansion) -> Any:
+    """A plain value in which a reference to a matrix stage is a list of its cells; inside a list, so many more items."""
+    if isinstance(plain, dict):
+        return {key: _spread(item, (*at, key), found) for key, item in plain.items()}
+    if isinstance(plain, list):
+        items: list[Any] = []
+        for index, item in enumerate(plain):
+            spread = _all_cells(item, found)
+            new = [_spread(item, (*at, index), found)] if spread is None else spread
+            found.origins |= {(*at, len(items) + number): found.origin((*at, index)) for number in range(len(new))}
+            items += new
+        return items
+    spread = _all_cells(plain, found)
+    if spread is None:
+        return plain
+    found.spread[at] = plain
+    return spread
+
+
+def _all_cells(plain: Any, found: Expansion) -> list[str] | None:
+    match = REFERENCE.fullmatch(plain) if isinstance(plain, str) else None
+    if match is None or match[1] not in found.cells:
+        return None
+    return [f"${cell}{match[2]}" for cell in found.cells[match[1]]]
+
+
+def _slug(value: Any) -> str:
+    if isinstance(value, dict):
+        return "-".join(_slug(item) for item in value.values())
+    if isinstance(value, list):
+        return "-".join(map(_slug, value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"
+
+
+def _copy(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _copy(item) for key, item in plain.items()}
+    return [_copy(item) for item in plain] if isinstance(plain, list) else plain
