@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from outcomes import ends
 
+from lorapipe.errors import InputError
+from lorapipe.pipeline.graph import dot, mermaid
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
@@ -99,3 +104,60 @@ def test_another_implementation_is_said_by_its_name() -> None:
     old = {"settings": {"optimizer": {"type": "adamw", "beta": 0.9}, "steps": "10 steps"}, "sources": {}}
     new = Identity("k", {}, lambda: {"optimizer": {"type": "prodigy", "d0": 1e-6}, "steps": "10 epochs"})
     assert why(old, new) == "optimizer adamw → prodigy, steps 10 steps → 10 epochs"
+
+
+# ------------------------------------------------------------------------------------------- choosing, drawing, purity
+
+
+def test_only_what_was_chosen_and_what_it_needs(built: Path) -> None:
+    pipeline = Pipeline.load(built / "cat.yaml")
+    assert list(pipeline.with_needs(["tally"]).stages) == ["text", "tally"]
+    assert pipeline.and_after(["tally"]) == {"tally", "kept"}
+    with pytest.raises(InputError, match="Did you mean 'tally'"):
+        pipeline.with_needs(["taly"])
+
+
+def test_what_is_asked_for_is_made_anew_and_stays_itself(built: Path) -> None:
+    pipeline = Pipeline.load(built / "cat.yaml")
+    before = {manifest["key"]: manifest["finished"] for manifest in Ledger(built).manifests()}
+    events = list(run(pipeline, on="inline", anew=pipeline.and_after(["tally"])))
+    assert ends(events) == {"text": "reused", "tally": "finished", "kept": "finished"}
+    after = {manifest["key"]: manifest["finished"] for manifest in Ledger(built).manifests()}
+    assert before.keys() == after.keys()
+    assert sum(before[key] != after[key] for key in before) == 2
+
+
+def test_the_graph_can_be_drawn(built: Path) -> None:
+    pipeline = Pipeline.load(built / "cat.yaml", ["tally.word=b"])
+    planned = plan(pipeline, Ledger(built))
+    drawn = mermaid(pipeline, planned)
+    assert 's0["text<br/><small>words: reuse</small>"]:::reuse' in drawn and "  s0 --> s1" in drawn
+    assert '"tally" -> "kept";' in dot(pipeline, planned)
+
+
+def test_how_long_it_took_is_how_long_it_may_take(built: Path) -> None:
+    ledger = Ledger(built)
+    pipeline = Pipeline.load(built / "cat.yaml", ["tally.word=b"])
+    expected = plan(pipeline, ledger).expected_seconds(pipeline, ledger)
+    assert expected is not None and 0 < expected < 30
+    more = Pipeline.load(built / "cat.yaml", ["tally.word=b", "kept.to=other.html"])
+    renamed = Pipeline.build("new.yaml", built, more.stages)
+    assert plan(renamed, ledger).expected_seconds(renamed, ledger) is None
+
+
+@pytest.mark.parametrize("state", ["fresh", "finished", "changed", "damaged"])
+def test_planning_changes_no_byte(project: Path, state: str) -> None:
+    def picture() -> dict[str, tuple[int, bytes]]:
+        files = (file for file in project.rglob("*") if file.is_file())
+        return {str(file): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+
+    if state != "fresh":
+        list(run(Pipeline.load(project / "cat.yaml"), on="inline"))
+    if state == "changed":
+        (project / "texts" / "one.txt").write_text("other")
+    if state == "damaged":
+        next((project / ".lorapipe" / "store").glob("*/out/*")).unlink()
+    before = picture()
+    words = [sys.executable, "-m", "lorapipe", "plan", "cat.yaml"]
+    assert subprocess.run(words, cwd=project, capture_output=True, check=True).stdout
+    assert picture() == before

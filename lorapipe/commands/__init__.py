@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.language import Pipeline
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
@@ -26,6 +30,22 @@ def takes_pipeline(parser: argparse.ArgumentParser, *, several: bool = False) ->
         parser.add_argument("file", type=Path, help="the pipeline, a YAML file")
     text = "change a setting; also vars.NAME=VALUE"
     parser.add_argument("--set", metavar="STAGE.KNOB=VALUE", action="append", default=[], help=text)
+
+
+def takes_choice(parser: argparse.ArgumentParser) -> None:
+    """Which stages; `chosen` reads it."""
+    for flag, text in (
+        ("only", "make this stage and what it needs, and no other; may be given several times"),
+        ("from", "make this stage and all that depend on it anew"),
+        ("force", "make this stage anew, though nothing has changed"),
+    ):
+        parser.add_argument(f"--{flag}", metavar="STAGE", action="append", default=[], dest=f"{flag}_", help=text)
+
+
+def chosen(pipeline: Pipeline, options: argparse.Namespace) -> tuple[Pipeline, frozenset[str]]:
+    """The stages that were chosen, and those of them to make anew. `InputError` where there is no such stage."""
+    anew = pipeline.and_after(options.from_) | frozenset(pipeline.known(options.force_))
+    return (pipeline.with_needs(options.only_) if options.only_ else pipeline), anew
 
 
 def takes_json(parser: argparse.ArgumentParser) -> None:

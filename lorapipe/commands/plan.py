@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import closing
 
-from lorapipe.commands import DONE, takes_json, takes_pipeline
+from lorapipe.commands import DONE, chosen, takes_choice, takes_json, takes_pipeline
 
 HELP = "say what would run, and why"
 
@@ -14,25 +14,37 @@ HELP = "say what would run, and why"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     takes_pipeline(parser)
+    takes_choice(parser)
     takes_json(parser)
+    parser.add_argument("--graph", choices=("mermaid", "dot"), help="print the graph for another program to draw")
 
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
     from lorapipe.pipeline.events import Planned, to_json
+    from lorapipe.pipeline.graph import FORMS
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import plan
-    from lorapipe.terminal import Printer
+    from lorapipe.terminal import Printer, duration
 
-    pipeline = Pipeline.load(options.file, options.set)
-    with closing(Ledger(pipeline.folder)) as ledger:
-        steps = plan(pipeline, ledger).steps
+    pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
     printer = Printer(sys.stdout)
-    width = max(len(step.name) for step in steps)
-    for step in steps:
+    with closing(Ledger(pipeline.folder)) as ledger:
+        planned = plan(pipeline, ledger, anew)
+        if options.graph:
+            printer.line(FORMS[options.graph](pipeline, planned))
+            return DONE
+        last = {step.name: ledger.last_seconds(pipeline, step.name) for step in planned.steps if step.action == "run"}
+        expected = planned.expected_seconds(pipeline, ledger)
+    width = max(len(step.name) for step in planned.steps)
+    for step in planned.steps:
         if options.json:
             print(to_json(Planned(step.name, step.action, step.reason)))
-        else:
-            printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}")
+            continue
+        seconds = last.get(step.name)
+        took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
+        printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
+    if expected and expected >= 60 and not options.json:
+        printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.commands import DONE, FAILED, INTERRUPTED, MISTAKE, takes_json, takes_pipeline
+from lorapipe.commands import DONE, FAILED, INTERRUPTED, MISTAKE, chosen, takes_choice, takes_json, takes_pipeline
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.events import Failed
@@ -22,6 +22,7 @@ HELP = "make what is not there yet"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     takes_pipeline(parser, several=True)
+    takes_choice(parser)
     takes_json(parser)
     parser.add_argument(
         "--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1"
@@ -39,13 +40,13 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline.language import load_all
     from lorapipe.pipeline.run import open_pool
 
-    pipelines = load_all(options.files, options.set)
+    pipelines = [chosen(pipeline, options) for pipeline in load_all(options.files, options.set)]
     pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
     failures: list[Failed] = []
     with Stop() as stop, closing(pool):
-        for pipeline in pipelines:
+        for pipeline, anew in pipelines:
             if not stop.level():
-                failures += _run(pipeline, pool, stop, options, heading=len(pipelines) > 1)
+                failures += _run(pipeline, anew, pool, stop, options, heading=len(pipelines) > 1)
         view = stop.view
         if failures or stop.level():
             view.note(f"\n{_summary(failures, options)}")
@@ -55,7 +56,9 @@ def main(options: argparse.Namespace) -> int:
     return DONE if not failures else MISTAKE if causes == {"input"} else FAILED
 
 
-def _run(pipeline: Pipeline, pool: Pool, stop: Stop, options: argparse.Namespace, heading: bool) -> list[Failed]:
+def _run(
+    pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: bool
+) -> list[Failed]:
     """Run one pipeline and show it; what failed."""
     from lorapipe import terminal
     from lorapipe.pipeline.events import Failed
@@ -65,7 +68,7 @@ def _run(pipeline: Pipeline, pool: Pool, stop: Stop, options: argparse.Namespace
     stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
     if heading:
         view.note(f"{pipeline.name}:")
-    events = run(pipeline, pool=pool, stopping=stop.level)
+    events = run(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events):
         for event in events:
             view.show(event)
@@ -79,6 +82,8 @@ def _summary(failures: Sequence[Failed], options: argparse.Namespace) -> str:
     failed = [each.stage for each in failures if each.cause != "cancelled"]
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
+    for flag in ("only", "from", "force"):
+        words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_")]
     words += [f"--device {options.device}"] if options.device != "auto" else []
     words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
     head = f"Failed: {', '.join(failed)}." if failed else "Stopped."

@@ -13,7 +13,7 @@ imported from YAML.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,35 @@ class Pipeline:
         path = Path(path)
         reader = _PipelineReader(open_layers(path), path.parent.resolve(), sets)
         return cls(path.name, reader.folder, reader.stages(), reader.options)
+
+    def with_needs(self, names: Iterable[str]) -> Self:
+        """The pipeline of these stages and all that they need."""
+        waiting, wanted = self.known(names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in wanted:
+                wanted.add(name)
+                waiting += self.needs[name]
+        return replace(self, stages={name: stage for name, stage in self.stages.items() if name in wanted})
+
+    def and_after(self, names: Iterable[str]) -> frozenset[str]:
+        """These stages and all that depend on them."""
+        found = set(self.known(names))
+        for name, needs in self.needs.items():  # in order: what a stage needs stands before it
+            if found.intersection(needs):
+                found.add(name)
+        return frozenset(found)
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        """These names, if there are such stages; else an `InputError` with the near misses."""
+        problems = [
+            Problem(f"there is no stage {name!r}.", self.name, near_miss(name, [*self.stages]))
+            for name in names
+            if name not in self.stages
+        ]
+        if problems:
+            raise InputError(problems)
+        return list(names)
 
     @classmethod
     def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:

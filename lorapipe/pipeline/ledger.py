@@ -25,13 +25,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests, read_digest
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.records import Records
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.language import Pipeline
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -98,10 +101,7 @@ class Ledger:
         self.__dict__.pop("digests", None)
 
     def close(self) -> None:
-        """Write what was learnt of files and let go of the database."""
-        if "digests" in self.__dict__:
-            with suppress(sqlite3.OperationalError):  # a ledger that may only be read is read all the same
-                self.digests.save()
+        """Let go of the database."""
         if "records" in self.__dict__:
             self.records.close()
 
@@ -114,6 +114,12 @@ class Ledger:
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""
         return _read_manifest(self.store / short(key) / MANIFEST)
+
+    def last_seconds(self, pipeline: Pipeline, stage: str) -> float | None:
+        """How long a stage took when it was last made."""
+        key = self.records.last_key(pipeline.name, stage, pipeline.stages[stage].name)
+        manifest = None if key is None else self.manifest(key)
+        return None if manifest is None else float(manifest["finished"]) - float(manifest["started"])
 
     def result(self, key: str) -> Result | Damage | None:
         """The result of a key, if it is there and whole."""

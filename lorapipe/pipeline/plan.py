@@ -6,7 +6,7 @@ anew when their inputs are there (`decide`). If the new bytes equal the old, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,14 +40,19 @@ class Plan:
 
     steps: tuple[Step, ...]
 
+    def expected_seconds(self, pipeline: Pipeline, ledger: Ledger) -> float | None:
+        """About how long it will take, if every stage that runs takes as long as it did last; None: one never ran."""
+        known = [ledger.last_seconds(pipeline, step.name) for step in self.steps if step.action == "run"]
+        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+
     @property
     def to_run(self) -> int:
         """How many stages have to run."""
         return sum(step.action == "run" for step in self.steps)
 
 
-def plan(pipeline: Pipeline, ledger: Ledger) -> Plan:
-    """What running the pipeline would do now. `InputError` where a source cannot be read."""
+def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Plan:
+    """What running the pipeline would do now; stages in `anew` run in any case. `InputError`: a source cannot be read."""
     artifacts: dict[str, Artifact] = {}
     steps = []
     for name, stage in pipeline.stages.items():
@@ -55,16 +60,18 @@ def plan(pipeline: Pipeline, ledger: Ledger) -> Plan:
         if waits_for:
             steps.append(Step(name, "run", f"after {' and '.join(waits_for)}"))
             continue
-        step = decide(pipeline, name, references.resolve(stage, artifacts), ledger)
+        step = decide(pipeline, name, references.resolve(stage, artifacts), ledger, anew)
         if step.result is not None:
             artifacts[name] = step.result.artifact
         steps.append(step)
     return Plan(tuple(steps))
 
 
-def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger) -> Step:
+def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, anew: Set[str] = frozenset()) -> Step:
     """What to do with a stage whose references are resolved."""
     identity = identify(stage, ledger.digests)
+    if name in anew:
+        return Step(name, "run", "asked for", stage, identity)
     found = ledger.result(identity.key)
     if isinstance(found, Result):
         return Step(name, "reuse", "unchanged", stage, identity, found)

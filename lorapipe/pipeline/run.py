@@ -9,7 +9,7 @@ need it and no others. What is yielded is also written to `runs/<n>/events.jsonl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import IO, Any
 
@@ -18,7 +18,7 @@ from lorapipe.pipeline.events import Event, Planned, Progress, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.plan import plan
+from lorapipe.pipeline.plan import Step, plan
 from lorapipe.pipeline.schedule import Schedule
 from lorapipe.pipeline.workers import Pool
 from lorapipe.spec import from_dict
@@ -49,24 +49,25 @@ def run(
     on: object = "local",
     devices: Sequence[str] = ("auto",),
     pool: Pool | None = None,
+    anew: Set[str] = frozenset(),
     stopping: Stopping = go_on,
 ) -> Run:
     """Run what has to be run, and yield events; the generator returns the artifacts by stage name.
 
-    `on` and `devices` say where (see `open_pool`); those workers end with the run. A `pool` given in their place stays
-    warm for the next run. `stopping()` is asked often. Closing the generator ends what is running. `InputError` where
-    the store cannot be written or a source not be read.
+    Stages in `anew` are made even where they have a result. `on` and `devices` say where (see `open_pool`); those workers
+    end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often. Closing the
+    generator ends what is running. `InputError` where the store cannot be written or a source not be read.
     """
     if pool is None:
         with closing(open_pool(on, devices)) as own:
-            return (yield from run(pipeline, pool=own, stopping=stopping))
+            return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping))
     ledger = Ledger(pipeline.folder)
     ledger.open()
     with closing(ledger):
-        return (yield from _recorded(pipeline, ledger, pool, stopping))
+        return (yield from _recorded(pipeline, ledger, pool, anew, stopping))
 
 
-def _recorded(pipeline: Pipeline, ledger: Ledger, pool: Pool, stopping: Stopping) -> Run:
+def _recorded(pipeline: Pipeline, ledger: Ledger, pool: Pool, anew: Set[str], stopping: Stopping) -> Run:
     """Yield the run's events and keep all but the progress."""
     number = ledger.records.begin(pipeline.name)
     folder = ledger.runs / str(number)
@@ -74,19 +75,19 @@ def _recorded(pipeline: Pipeline, ledger: Ledger, pool: Pool, stopping: Stopping
     status = "interrupted"
     try:
         with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            schedule = Schedule(pipeline, ledger, pool, number, stopping)
-            for event in _events(pipeline, ledger, schedule):
+            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
+            for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
                 _keep(event, file)
                 yield event
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
+        ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts
 
 
-def _events(pipeline: Pipeline, ledger: Ledger, schedule: Schedule) -> Generator[Event, None, None]:
-    steps = plan(pipeline, ledger).steps
+def _events(steps: Sequence[Step], ledger: Ledger, schedule: Schedule) -> Generator[Event, None, None]:
     for step in steps:
         yield Planned(step.name, step.action, step.reason)
     ledger.digests.save()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
@@ -40,13 +40,20 @@ class Schedule:
     """The running of one pipeline. `artifacts` holds what has been made or reused so far."""
 
     def __init__(
-        self, pipeline: Pipeline, ledger: Ledger, pool: Pool, number: int, stopping: Callable[[], int]
+        self,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        pool: Pool,
+        number: int,
+        anew: Set[str],
+        stopping: Callable[[], int],
     ) -> None:
         self.artifacts: dict[str, Artifact] = {}
         self._pipeline = pipeline
         self._ledger = ledger
         self._pool = pool
         self._number = number
+        self._anew = anew
         self._stopping = stopping
         self._graph = _Graph(pipeline.needs)
         self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
@@ -103,7 +110,7 @@ class Schedule:
             stage = step.stage
             if stage is None:
                 stage = references.resolve(self._pipeline.stages[name], self.artifacts)
-                step = decide(self._pipeline, name, stage, self._ledger)
+                step = decide(self._pipeline, name, stage, self._ledger, self._anew)
                 self._said.append(Planned(name, step.action, step.reason))
             if step.result is None:
                 self._queue.append((stage, step))
@@ -142,7 +149,7 @@ class Schedule:
             return False
         try:
             found = self._ledger.result(identity.key)  # another run may have made it meanwhile
-            if isinstance(found, Result):
+            if isinstance(found, Result) and name not in self._anew:
                 lock.close()
                 self._reuse(name, stage, found)
                 return True

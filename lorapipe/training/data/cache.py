@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,7 @@ class Cache:
     def record(self, kind: str, key: str) -> Any:
         """The plain value kept under a key; None where there is none or it is damaged."""
         try:
-            return json.loads(self.path(kind, key).read_bytes())
+            return json.loads(_read(self.path(kind, key)))
         except (OSError, ValueError):
             return None
 
@@ -57,7 +59,7 @@ class Cache:
         from safetensors.torch import load
 
         try:
-            data = self.path(kind, key).read_bytes()
+            data = _read(self.path(kind, key))
             return load(data) if _sound(data) else None
         except (OSError, ValueError, SafetensorError):
             return None
@@ -81,6 +83,14 @@ class Cache:
 def _body(data: bytes) -> memoryview:
     """A safetensors file without its header (8 bytes of length, then JSON)."""
     return memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
+
+
+def _read(path: Path) -> bytes:
+    """An entry's bytes; its time says that it was of use, so that what is not can be thrown away some day."""
+    data = path.read_bytes()
+    with suppress(OSError):
+        os.utime(path)
+    return data
 
 
 def _sound(data: bytes) -> bool:
