@@ -13,11 +13,12 @@ imported from YAML.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
@@ -32,6 +33,10 @@ from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, Reading, read
 from lorapipe.stages import Stage
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.events import Event
+    from lorapipe.pipeline.plan import Plan
 
 KEYS = ("vars", "stages", EXTENDS)
 MAX_STAGES = 10_000
@@ -62,6 +67,23 @@ class Pipeline:
         path = Path(path)
         reader = _PipelineReader(open_layers(path), path.parent.resolve(), sets)
         return cls(path.name, reader.folder, reader.stages(), reader.options)
+
+    def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
+        """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.
+
+        Raises `LorapipeError` with what failed, when all that does not depend on it is done.
+        """
+        from lorapipe.pipeline.run import run_to_end
+
+        return run_to_end(self, on_event, **where)
+
+    def plan(self) -> Plan:
+        """What running it would do now, and why."""
+        from lorapipe.pipeline.ledger import Ledger
+        from lorapipe.pipeline.plan import plan
+
+        with closing(Ledger(self.folder)) as ledger:
+            return plan(self, ledger)
 
     def with_needs(self, names: Iterable[str]) -> Self:
         """The pipeline of these stages and all that they need."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.language import Pipeline
 
 MANIFEST = "manifest.json"
+SHARED = "LORAPIPE_STORE"
+"""The environment variable that names a folder for the store of several projects; each keeps its own history."""
 MANIFEST_VERSION = 1
 
 
@@ -63,11 +65,14 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / ".lorapipe"
-        self.store = self.root / "store"
-        self.work = self.root / "work"
-        self.cache = self.root / "cache"
         self.runs = self.root / "runs"
-        self.locks = self.root / "locks"
+        shared = os.environ.get(SHARED)
+        self.is_shared = bool(shared)
+        base = Path(shared).expanduser().absolute() / ".lorapipe" if shared else self.root
+        self.store = base / "store"
+        self.work = base / "work"
+        self.cache = base / "cache"
+        self.locks = base / "locks"
 
     @cached_property
     def records(self) -> Records:
@@ -100,10 +105,20 @@ class Ledger:
         self.__dict__.pop("records", None)
         self.__dict__.pop("digests", None)
 
+    def must_exist(self) -> None:
+        """`InputError` where nothing was ever run."""
+        if not self.root.is_dir():
+            cure = "Go to the folder of a pipeline that was run."
+            raise InputError("nothing was run here.", where=str(self.folder), cure=cure)
+
     def close(self) -> None:
         """Let go of the database."""
         if "records" in self.__dict__:
             self.records.close()
+
+    def next_run(self) -> int:
+        """A number above those of all runs whose events are kept."""
+        return max((int(each.name) for each in self.runs.iterdir() if each.name.isdigit()), default=0) + 1
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
@@ -198,6 +213,12 @@ class Ledger:
         result = self.result(identity.key)
         assert isinstance(result, Result), result
         return result
+
+    def mark_used(self, result: Result) -> None:
+        """Let other projects that share the store see that the result is in use; see `cleaning`."""
+        if self.is_shared:
+            with suppress(OSError):
+                os.utime(result.folder)
 
     def point(self, stage: str, result: Result) -> Path:
         """Make `outputs/<stage>` point to a result; returns the folder to show: the pointer, or the result itself.

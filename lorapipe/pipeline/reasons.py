@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -19,10 +20,35 @@ Listing = Mapping[str, str]
 
 def why(last: Mapping[str, Any], now: Identity) -> str:
     """What differs between the manifest of the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
-    sources = {**last["sources"], **now.sources}
-    found = list(_differences(last["settings"], now.settings, (), sources))
+    found = differences(last, {"settings": now.settings, "sources": now.sources})
     rest = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     return ", ".join(found[:MOST]) + rest if found else "its result is gone"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """All that differs between two manifests, or what is like one: `settings` and `sources`."""
+    sources = {**old["sources"], **new["sources"]}
+    return list(_differences(old["settings"], new["settings"], (), sources))
+
+
+def described(manifest: Mapping[str, Any]) -> list[str]:
+    """The settings of a manifest, a line each: `adapter.rank 8`, `images 20 files`."""
+    return list(_described(manifest["settings"], (), manifest["sources"]))
+
+
+def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
+    place = ".".join(at)
+    if at and at[0] == "(made by)":
+        yield from (f"{name} {version}" for name, version in value["libraries"].items())
+    elif _is_artifact(value):
+        yield f"{place}: what another stage made"
+    elif isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _described(item, (*at, key), sources)
+    elif _is_digest(value):
+        yield f"{place}: {len(sources[value])} files" if value in sources else f"{place}: {value[:23]}…"
+    else:
+        yield f"{place} {json.dumps(value, ensure_ascii=False)}"
 
 
 def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
@@ -41,7 +67,7 @@ def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, 
             yield from _differences(old.get(key), new.get(key), (*at, key), sources)
     elif _is_digest(old) and _is_digest(new):
         changed = old in sources and new in sources
-        yield _files_changed(sources[old], sources[new]) if changed else f"{place} changed"
+        yield files_changed(sources[old], sources[new]) if changed else f"{place} changed"
     else:
         yield f"{place} {_show(old)} → {_show(new)}"
 
@@ -56,7 +82,7 @@ def _made_by(old: Any, new: Any) -> Iterator[str]:
             yield f"{name} {before or 'none'} → {version}"
 
 
-def _files_changed(old: Listing, new: Listing) -> str:
+def files_changed(old: Listing, new: Listing) -> str:
     """`3 pictures added, 1 caption changed: a.png, b.txt`."""
     groups = {
         "added": sorted(new.keys() - old.keys()),

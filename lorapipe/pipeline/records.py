@@ -55,12 +55,29 @@ class Records:
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO digest VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def begin(self, pipeline: str) -> int:
-        """A new run's number."""
+    def begin(self, pipeline: str, least: int = 1) -> int:
+        """A new run's number, `least` or more: folders of earlier runs may be there though the database is new."""
         with self._db:
-            row = self._db.execute("INSERT INTO run (pipeline, started) VALUES (?, ?)", (pipeline, time.time()))
+            query = "INSERT INTO run (id, pipeline, started) SELECT max(?, ifnull(max(id), 0) + 1), ?, ? FROM run"
+            row = self._db.execute(query, (least, pipeline, time.time()))
         assert row.lastrowid is not None
         return row.lastrowid
+
+    def runs(self) -> list[tuple[int, str, float, float | None, str]]:
+        """All runs, the last first: number, pipeline, start, end and status (`running` while there is none)."""
+        query = "SELECT id, pipeline, started, finished, ifnull(status, 'running') FROM run ORDER BY id DESC"
+        return list(self._db.execute(query))
+
+    def last_used(self) -> dict[str, float]:
+        """When each result was last made or reused, by its key."""
+        self.flush()
+        return dict(self._db.execute("SELECT key, max(at) FROM used GROUP BY key"))
+
+    def current(self) -> set[str]:
+        """The keys that the last run of each pipeline has used: for each of its stages, the last one."""
+        self.flush()
+        query = "SELECT key FROM used u WHERE run IS (SELECT max(run) FROM used v WHERE v.pipeline = u.pipeline)"
+        return {key for (key,) in self._db.execute(query)}
 
     def end(self, run: int, status: str) -> None:
         """A run is over: `done`, `failed` or `interrupted`."""

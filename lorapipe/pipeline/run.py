@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import IO, Any
 
+from lorapipe.errors import LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.events import Event, Planned, Progress, to_json
+from lorapipe.pipeline.events import Event, Failed, Planned, Progress, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.ledger import Ledger
@@ -67,9 +68,29 @@ def run(
         return (yield from _recorded(pipeline, ledger, pool, anew, stopping))
 
 
+def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **where: Any) -> dict[str, Artifact]:
+    """`Pipeline.run`: the artifacts by stage name, or a `LorapipeError` that says what failed."""
+    failures = []
+    events = run(pipeline, **where)
+    try:
+        while True:
+            event = next(events)
+            if isinstance(event, Failed) and event.cause != "cancelled":
+                failures.append(Problem(event.message, where=event.stage, cure=event.hint))
+            if on_event is not None:
+                on_event(event)
+    except StopIteration as end:
+        artifacts: dict[str, Artifact] = end.value
+    finally:
+        events.close()
+    if failures:
+        raise LorapipeError(failures)
+    return artifacts
+
+
 def _recorded(pipeline: Pipeline, ledger: Ledger, pool: Pool, anew: Set[str], stopping: Stopping) -> Run:
     """Yield the run's events and keep all but the progress."""
-    number = ledger.records.begin(pipeline.name)
+    number = ledger.records.begin(pipeline.name, ledger.next_run())
     folder = ledger.runs / str(number)
     folder.mkdir(parents=True, exist_ok=True)
     status = "interrupted"

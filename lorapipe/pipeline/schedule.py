@@ -257,6 +257,7 @@ class Schedule:
         delivered = stage.deliver(result.artifact)
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, action, time.time())
+        self._ledger.mark_used(result)
         shown = self._ledger.point(name, result)
         out = result.folder / "out"
         files = [shown / path.relative_to(out) for path in to_open(result.artifact) if path.is_relative_to(out)]

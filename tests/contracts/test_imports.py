@@ -18,7 +18,7 @@ REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
 SHARED = ("lorapipe.aside", "lorapipe.lettering")
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", *LIGHT)
+ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
 
 TABLE: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,61 @@
+"""`lorapipe gc`: free what no recent run uses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorapipe.commands import DONE
+
+if TYPE_CHECKING:
+    from lorapipe.terminal import Printer
+
+HELP = "free the disk space of what no recent run has used"
+DAYS = 30.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    text = f"what was used in the last DAYS is kept (default {DAYS:g}); the last run of each pipeline always is"
+    parser.add_argument("days", type=float, nargs="?", default=DAYS, help=text)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Say what can go, ask, and remove it."""
+    from lorapipe.pipeline.cleaning import clean, waste
+    from lorapipe.pipeline.ledger import Ledger
+    from lorapipe.terminal import Printer
+
+    printer = Printer(sys.stdout)
+    with closing(Ledger(Path.cwd())) as ledger:
+        ledger.must_exist()
+        found = waste(ledger, options.days)
+        if not found:
+            printer.line("Everything here is in use.")
+            return DONE
+        sizes: Counter[str] = Counter()
+        for each in found:
+            sizes[each.kind] += each.size
+        counts = Counter(each.kind for each in found)
+        for kind, size in sizes.items():
+            printer.line(f"{counts[kind]:>6} {_plural(kind, counts[kind]):<14} {size / 1e6:10.1f} MB")
+        if not (options.yes or _agreed(printer)):
+            return DONE
+        printer.line(f"{clean(ledger, found) / 1e6:.1f} MB are free.")
+    return DONE
+
+
+def _plural(kind: str, count: int) -> str:
+    return kind if count == 1 else "cache entries" if kind == "cache entry" else f"{kind}s"
+
+
+def _agreed(printer: Printer) -> bool:
+    if not sys.stdin.isatty():
+        printer.line("Nothing is removed: nobody is there to ask. Add --yes.")
+        return False
+    return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,36 @@
+"""`lorapipe verify`: say what differs from the lock file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import closing
+
+from lorapipe.commands import DONE, FAILED, takes_json, takes_pipeline
+
+HELP = "say what differs from lorapipe.lock; 0 nothing, 1 something, 2 there is no lock"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    takes_pipeline(parser)
+    takes_json(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Compare, and print the differences."""
+    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.ledger import Ledger
+    from lorapipe.pipeline.lockfile import differing
+    from lorapipe.terminal import Printer
+
+    pipeline = Pipeline.load(options.file, options.set)
+    with closing(Ledger(pipeline.folder)) as ledger:
+        lines = differing(pipeline, ledger)
+    printer = Printer(sys.stdout)
+    for line in lines:
+        printer.line(json.dumps(line, ensure_ascii=False) if options.json else line)
+    if not lines and not options.json:
+        printer.line("The same as when it was locked.")
+    return FAILED if lines else DONE

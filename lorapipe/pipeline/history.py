@@ -1,0 +1,126 @@
+"""What has been run: each run's stages, why they ran, how long they took, how they ended, and their metrics.
+
+All of it is read from `runs/<n>/events.jsonl`, which holds what the run told; the database only knows which runs there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lorapipe.errors import InputError
+from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started, from_json
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.reasons import differences
+
+
+@dataclass
+class StageRecord:
+    """One stage of a run. `end` is finished, reused, failed, cancelled, or empty where the run ended before it did."""
+
+    name: str
+    reason: str = ""
+    end: str = ""
+    key: str = ""
+    seconds: float | None = None
+    message: str = ""
+    files: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last value of each."""
+
+
+@dataclass
+class RunRecord:
+    """One run. `status` is done, failed, interrupted, or running (also: killed before it could say)."""
+
+    number: int
+    pipeline: str
+    started: float
+    finished: float | None
+    status: str
+    stages: dict[str, StageRecord] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+def runs(ledger: Ledger) -> list[RunRecord]:
+    """All runs, the last one first, without their stages."""
+    return [RunRecord(*row) for row in ledger.records.runs()]
+
+
+def read_run(ledger: Ledger, number: int) -> RunRecord:
+    """One run with its stages. `InputError` where there is none."""
+    found = next((each for each in runs(ledger) if each.number == number), None)
+    if found is None:
+        last = next((each.number for each in runs(ledger)), None)
+        cure = f"The last one is {last}." if last else "Nothing was run here yet."
+        raise InputError(f"there is no run {number}.", cure=cure)
+    file = ledger.runs / str(number) / "events.jsonl"
+    if file.exists():
+        lines = file.read_text("utf-8", errors="replace").splitlines()
+        found.stages = stages_of(_readable(lines))
+    return found
+
+
+def stages_of(events: Iterable[Event]) -> dict[str, StageRecord]:
+    """What a run's events say of each stage."""
+    stages: dict[str, StageRecord] = {}
+    for event in events:
+        if event.stage:
+            _note(stages.setdefault(event.stage, StageRecord(event.stage)), event)
+    return stages
+
+
+def _readable(lines: Iterable[str]) -> Iterable[Event]:
+    for line in lines:
+        try:
+            yield from_json(line)
+        except (ValueError, KeyError, TypeError):  # cut short by a kill, or told by a later version
+            continue
+
+
+def _note(stage: StageRecord, event: Event) -> None:
+    match event:
+        case Planned():
+            stage.reason = event.reason
+        case Started():
+            stage.key = event.key
+        case Metric():
+            stage.metrics.update(event.values)
+        case Reused():
+            stage.end, stage.key, stage.files = "reused", event.key, event.files
+        case Finished():
+            stage.end, stage.key, stage.files, stage.seconds = "finished", event.key, event.files, event.seconds
+        case Failed():
+            stage.end = "cancelled" if event.cause == "cancelled" else "failed"
+            stage.message = event.message
+
+
+def compare(ledger: Ledger, first: RunRecord, second: RunRecord) -> dict[str, list[str]]:
+    """What differs between two runs, stage by stage: knobs and inputs, then metrics."""
+    found = {}
+    for name in {**first.stages, **second.stages}:
+        before, after = first.stages.get(name), second.stages.get(name)
+        if before is None or after is None:
+            found[name] = [f"only in run {(first if after is None else second).number}"]
+            continue
+        lines = _knobs(ledger.manifest(before.key), ledger.manifest(after.key)) if before.key != after.key else []
+        lines += [
+            f"{metric} {before.metrics[metric]:.6g} → {after.metrics[metric]:.6g}"
+            for metric in before.metrics
+            if metric in after.metrics and before.metrics[metric] != after.metrics[metric]
+        ]
+        if before.end != after.end and {before.end, after.end} != {"finished", "reused"}:
+            lines.append(f"{before.end or 'not ended'} → {after.end or 'not ended'}")
+        if lines:
+            found[name] = lines
+    return found
+
+
+def _knobs(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+    if old is None or new is None:
+        return ["another result, of which nothing is left"]
+    return differences(old, new)

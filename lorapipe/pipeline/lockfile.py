@@ -1,0 +1,114 @@
+"""`lorapipe.lock`: all that is needed to make the same again elsewhere, and to see what differs where it was not the same.
+
+    pipelines:
+      cat.yaml:
+        versions   lorapipe, Python and the packages that compute
+        stages     of each: type, key, settings (inputs by digest), the files of its sources, the files it made
+
+Names in it are relative; there is no path of a machine in it. It is JSON in a stable order, for a version control to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lorapipe
+from lorapipe.aside import write_text
+from lorapipe.errors import InputError
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.plan import Step, plan
+from lorapipe.pipeline.reasons import differences, files_changed
+
+NAME = "lorapipe.lock"
+VERSION = 1
+COMPUTING = ("torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow", "prodigyopt")
+"""The packages whose version may change what comes out."""
+
+
+def locked(pipeline: Pipeline, ledger: Ledger) -> dict[str, Any]:
+    """The entry of a pipeline of which everything is made. `InputError` where something is not."""
+    steps = plan(pipeline, ledger).steps
+    missing = [step.name for step in steps if step.result is None]
+    if missing:
+        what = f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no result to lock."
+        raise InputError(what, where=pipeline.name, cure="Run the pipeline first.")
+    return {
+        "versions": versions(),
+        "stages": {step.name: _stage(step.result.manifest) for step in steps if step.result is not None},
+    }
+
+
+def write(pipeline: Pipeline, entry: Mapping[str, Any]) -> Path:
+    """Put a pipeline's entry into the lock file beside it; those of other pipelines stay."""
+    path = pipeline.folder / NAME
+    others = _read(path)["pipelines"] if path.exists() else {}
+    text = {"version": VERSION, "pipelines": {**others, pipeline.name: entry}}
+    write_text(json.dumps(text, ensure_ascii=False, indent=1, sort_keys=True) + "\n", path)
+    return path
+
+
+def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
+    """What differs from the lock file, in lines; nothing: the same. `InputError` where nothing is locked."""
+    path = pipeline.folder / NAME
+    if not path.exists():
+        raise InputError("there is no lock file.", where=str(path), cure="Make one with `lorapipe lock`.")
+    entry = _read(path)["pipelines"].get(pipeline.name)
+    if entry is None:
+        raise InputError(f"has no entry for {pipeline.name}.", where=str(path), cure="Make one with `lorapipe lock`.")
+    now = versions()
+    lines = [f"{name} {old} → {now.get(name)}" for name, old in entry["versions"].items() if old != now.get(name)]
+    stages = dict(entry["stages"])
+    for step in plan(pipeline, ledger).steps:
+        stage = stages.pop(step.name, None)
+        lines += [f"{step.name}: {line}" for line in (["is new"] if stage is None else _since(stage, step))]
+    return [*lines, *(f"{name}: is no longer there" for name in stages)]
+
+
+def versions() -> dict[str, str]:
+    """Of lorapipe, Python and the packages that compute."""
+    found = {"lorapipe": lorapipe.__version__, "python": platform.python_version()}
+    for name in COMPUTING:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _stage(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    made = {name: kept["digest"] for name, kept in manifest["files"].items()}
+    kept = {key: manifest[key] for key in ("type", "key", "settings", "sources")}
+    return {**kept, "made": made}
+
+
+def _since(stage: Mapping[str, Any], step: Step) -> list[str]:
+    """What differs between a locked stage and what it would be or is now."""
+    if step.result is not None:
+        return _compared(stage, _stage(step.result.manifest))
+    if step.identity is None:
+        return ["is not made yet"]
+    here = {"settings": step.identity.settings, "sources": step.identity.sources}
+    return differences(stage, here) or ["is not made yet"]
+
+
+def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    lines = differences(old, new)
+    if not lines and old["made"] != new["made"]:
+        lines.append(f"made other bytes: {files_changed(old['made'], new['made'])}")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"cannot be read: {error}.", where=str(path), cure="Take it away, and lock again.") from None
+    if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("pipelines"), dict):
+        raise InputError("is not a lock file of this version.", where=str(path), cure="Take it away, and lock again.")
+    return found

@@ -1,0 +1,205 @@
+"""What was run can be told afterwards: reasons, durations, metrics, logs; compared, locked, cleaned up, and from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from outcomes import ends
+
+from lorapipe.cli import main
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline.cleaning import clean, waste
+from lorapipe.pipeline.events import Event, Finished
+from lorapipe.pipeline.history import compare, read_run, runs
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.locks import take
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project as the current folder, run twice: with three steps, and with five and another word."""
+    monkeypatch.chdir(project)
+    make("tally.steps=3")
+    make("tally.steps=5", "tally.word=b")
+    return project
+
+
+def make(*sets: str) -> None:
+    Pipeline.load("cat.yaml", sets).run(on="inline")
+
+
+def said(capsys: Capture, *words: str, status: int = 0) -> list[str]:
+    capsys.readouterr()
+    assert main(list(words)) == status
+    return capsys.readouterr().out.splitlines()
+
+
+def test_runs_are_listed_shown_and_compared(here: Path, capsys: Capture) -> None:
+    lines = said(capsys, "runs")
+    assert [line.split()[0] for line in lines] == ["2", "1"] and all("done" in line for line in lines)
+    detail = "\n".join(said(capsys, "runs", "2"))
+    assert "tally  finished" in detail and "loss 0.2" in detail and "text   reused" in detail
+    assert said(capsys, "runs", "1", "2") == [
+        "tally: word a → b",
+        "tally: steps 3 → 5",
+        "tally: loss 0.333333 → 0.2",
+        "kept: tally changed",
+    ]
+    stages = json.loads(said(capsys, "runs", "1", "--json")[0])["stages"]
+    assert stages["tally"]["metrics"] == {"loss": pytest.approx(1 / 3)}
+    assert main(["runs", "7"]) == 2
+    assert "there is no run 7. The last one is 2." in capsys.readouterr().err
+
+
+def test_why_names_the_reason_and_what_it_was_made_from(here: Path, capsys: Capture) -> None:
+    make("tally.steps=5", "tally.word=b")
+    lines = said(capsys, "why", "tally")
+    assert lines[0] == "tally: word a → b, steps 3 → 5 (run 2)"
+    assert '  word "b"' in lines and "  text: what another stage made" in lines
+    assert said(capsys, "why", "text")[1:3] == ['  uses "words"', "  folder: 2 files"]
+    assert main(["why", "taly"]) == 2 and "Did you mean 'tally'?" in capsys.readouterr().err
+
+
+def test_the_log_of_a_stage(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(project)
+    (project / "loud.yaml").write_text("stages: {loud: {uses: trouble, how: noise}, bad: {uses: trouble}}")
+    with pytest.raises(LorapipeError, match="one over nothing"):
+        Pipeline.load("loud.yaml").run()
+    assert said(capsys, "log", "loud") == ["noise from C", "a warning from C", "noise from Python"]
+    assert said(capsys, "log", "bad")[-1] == "ZeroDivisionError: one over nothing"
+
+
+def test_history_survives_the_loss_of_the_database(here: Path, capsys: Capture) -> None:
+    for file in (here / ".lorapipe").glob("ledger.db*"):
+        file.unlink()
+    make("tally.steps=5", "tally.word=b")
+    ledger = Ledger(here)
+    assert runs(ledger)[0].number == 3  # the events of earlier runs are not written over
+    assert {stage.end for stage in read_run(ledger, 3).stages.values()} == {"reused"}
+
+
+def test_a_project_without_runs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["runs"], ["why", "a"], ["log", "a"], ["gc"]):
+        assert main(words) == 2
+        assert "nothing was run here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# -------------------------------------------------------------------------------------------------------------- locking
+
+
+def test_what_is_locked_is_the_same_until_something_differs(here: Path, capsys: Capture) -> None:
+    sets = ("--set", "tally.steps=5", "--set", "tally.word=b")
+    assert main(["verify", "cat.yaml"]) == 2
+    assert said(capsys, "lock", "cat.yaml", *sets) == ["lorapipe.lock"]
+    text = (here / "lorapipe.lock").read_text("utf-8")
+    assert str(here) not in text and "one.txt" in text
+    assert said(capsys, "verify", "cat.yaml", *sets) == ["The same as when it was locked."]
+    assert said(capsys, "verify", "cat.yaml", "--set", "tally.word=b", status=1) == [
+        "tally: steps 5 → 1",
+        "kept: is not made yet",
+    ]
+    (here / "texts" / "one.txt").write_text("changed")
+    assert said(capsys, "verify", "cat.yaml", *sets, status=1)[0] == "text: 1 caption changed: one.txt"
+
+
+def test_only_what_is_made_can_be_locked(here: Path, capsys: Capture) -> None:
+    assert main(["lock", "cat.yaml", "--set", "tally.word=c"]) == 2
+    assert "tally, kept have no result to lock" in capsys.readouterr().err
+    (here / "lorapipe.lock").write_text("{}")
+    with pytest.raises(InputError, match="not a lock file"):
+        from lorapipe.pipeline.lockfile import differing
+
+        differing(Pipeline.load("cat.yaml"), Ledger(here))
+
+
+# ------------------------------------------------------------------------------------------------------------- cleaning
+
+
+def test_what_no_recent_run_used_can_go(here: Path, capsys: Capture) -> None:
+    assert said(capsys, "gc") == ["Everything here is in use."]
+    lines = said(capsys, "gc", "0")
+    assert lines[0].split()[:2] == ["2", "results"] and lines[-1].startswith("Nothing is removed")
+    assert said(capsys, "gc", "0", "--yes")[-1].endswith("MB are free.")
+    plan = Pipeline.load("cat.yaml", ["tally.steps=5", "tally.word=b"]).plan()
+    assert {step.action for step in plan.steps} == {"reuse"}
+    assert [step.action for step in Pipeline.load("cat.yaml", ["tally.steps=3"]).plan().steps] == [
+        "reuse",
+        "run",
+        "run",
+    ]
+
+
+def test_what_is_in_use_or_refers_to_another_is_kept(here: Path) -> None:
+    ledger = Ledger(here)
+    old = next(each for each in waste(ledger, 0) if each.kind == "result")
+    with take(ledger.locks / f"{old.path.name}.attempt"):
+        assert old.path not in [each.path for each in waste(ledger, 0)]
+    assert len(waste(ledger, 0)) == 2
+    assert not waste(ledger, 1) and len(waste(ledger, 1, now=time.time() + 3 * 86400)) == 2
+    kept = set(ledger.store.iterdir()) - {each.path for each in waste(ledger, 0)}
+    clean(ledger, waste(ledger, 0))
+    assert set(ledger.store.iterdir()) == kept and len(kept) == 3
+
+
+def test_old_attempts_and_cache_entries_go(here: Path) -> None:
+    ledger = Ledger(here)
+    entry, attempt = ledger.cache / "latents" / "ab" / "abc", ledger.work / "0123"
+    for file in (entry, attempt / "resume" / "state"):
+        file.parent.mkdir(parents=True)
+        file.write_text("x")
+    assert {each.kind for each in waste(ledger, 1)} == set()
+    for path in (entry, attempt / "resume" / "state", attempt / "resume", attempt):
+        os.utime(path, (1e9, 1e9))
+    found = waste(ledger, 1)
+    assert {each.path for each in found} == {entry, attempt}
+    assert clean(ledger, found) == 2 and not entry.exists() and not attempt.exists()
+
+
+def test_projects_can_share_a_store(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
+    other = tmp_path / "other"
+    shutil.copytree(project / "texts", other / "texts")
+    shutil.copy(project / "cat.yaml", other)
+    Pipeline.load(project / "cat.yaml").run(on="inline")
+    events: list[Event] = []
+    Pipeline.load(other / "cat.yaml").run(events.append, on="inline")
+    assert set(ends(events).values()) == {"reused"}
+    assert (other / "outputs" / "tally" / "tally.html").read_text() == "<p>3</p>"
+    assert len(list((tmp_path / "shared" / ".lorapipe" / "store").iterdir())) == 3
+    assert len(runs(Ledger(other))) == len(runs(Ledger(project))) == 1
+    assert not waste(Ledger(other), 1)
+
+
+# --------------------------------------------------------------------------------------------------------------- Python
+
+
+def test_from_python(project: Path) -> None:
+    pipeline = Pipeline.load(project / "cat.yaml", ["tally.steps=2"])
+    assert [step.action for step in pipeline.plan().steps] == ["run"] * 3
+    events = []
+    artifacts = pipeline.run(on_event=events.append, on="inline")
+    assert sum(isinstance(event, Finished) for event in events) == 3
+    assert artifacts["tally"].times == 3  # type: ignore[attr-defined]
+    ledger = Ledger(project)
+    first, second = (read_run(ledger, 1), read_run(ledger, 1))
+    assert first.status == "done" and compare(ledger, first, second) == {}
+
+
+def test_the_guide_to_python_runs_as_it_is_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "history.md").read_text("utf-8")
+    [code] = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
+    monkeypatch.chdir(project)
+    exec(code, {"__name__": "guide"})  # noqa: S102
+    assert "tally run" in capsys.readouterr().out
