@@ -141,8 +141,7 @@ def test_samples_show_what_was_asked() -> None:
     drawn = pictures(load_base(BASE), [", ".join(tags(creature)) for creature in asked])
     accuracy = attribute_accuracy(load_clip(CLIP), drawn, asked)
     assert accuracy["colour"] >= 0.75 and accuracy["background"] >= 0.75
-    guessing = sum(1 / len(values) for values in ATTRIBUTES.values()) / len(ATTRIBUTES)
-    assert sum(accuracy.values()) / len(accuracy) > 1.5 * guessing
+    assert sum(accuracy.values()) / len(accuracy) >= 0.75
 
 
 def test_unknown_words_do_no_harm() -> None:

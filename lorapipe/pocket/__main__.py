@@ -1,7 +1,7 @@
-"""Rebuild what ships: `python -m lorapipe.pocket vae|clip|base|score|examples`.
+"""Rebuild what ships: `python -m lorapipe.pocket vae|decoder|clip|base|score|examples`.
 
-`vae`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed gives
-the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
+`vae`, `decoder`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
+gives the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
 the way. `score` measures the published models. `examples` draws the picture folders.
 """
 
@@ -42,6 +42,13 @@ def train_vae(options: argparse.Namespace) -> None:
     _report((step, loss, psnr) for step, loss, psnr in vae.train_vae(options.work, options.seed))
 
 
+def train_decoder(options: argparse.Namespace) -> None:
+    """Train the autoencoder's decoder further, on what is not in the world."""
+    from lorapipe.pocket import decoder
+
+    _report(decoder.train_decoder(options.work, options.seed))
+
+
 def train_clip(options: argparse.Namespace) -> None:
     """Train and publish the tiny CLIP."""
     from lorapipe.pocket import clip, publish, tokenizer
@@ -61,19 +68,20 @@ def train_clip(options: argparse.Namespace) -> None:
 
 def train_base(options: argparse.Namespace) -> None:
     """Train U-Net and text encoder on the finished autoencoder's latents and publish the whole base."""
-    from lorapipe.pocket import publish, tokenizer, unet, vae
+    from lorapipe.pocket import decoder, publish, tokenizer, unet, vae
 
-    autoencoder = vae.finished_vae(options.work)
+    autoencoder, shipped = vae.finished_vae(options.work), decoder.finished_decoder(options.work)
     with tempfile.TemporaryDirectory() as folder:
         words = tokenizer.write_tokenizer(Path(folder))
 
     def progress() -> Iterable[tuple[int, float, None]]:
         for step, loss, fit in unet.train_unet(options.work, autoencoder, words, options.seed):
             yield step, loss, None
-            if step % PUBLISH_EVERY == 0 or step == fit.steps:
-                publish.publish_base(BASE, autoencoder, fit.average)
+            if step % PUBLISH_EVERY == 0:
+                publish.publish_base(BASE, shipped, fit.average)
 
     _report(progress())
+    publish.publish_base(BASE, shipped, unet.finished_unet(options.work, words))
 
 
 def print_score(options: argparse.Namespace) -> None:
@@ -92,7 +100,14 @@ def write_examples(options: argparse.Namespace) -> None:
     write_examples(EXAMPLES, options.seed)
 
 
-COMMANDS = {"vae": train_vae, "clip": train_clip, "base": train_base, "score": print_score, "examples": write_examples}
+COMMANDS = {
+    "vae": train_vae,
+    "decoder": train_decoder,
+    "clip": train_clip,
+    "base": train_base,
+    "score": print_score,
+    "examples": write_examples,
+}
 
 
 def _report(progress: Iterable[tuple[int, float, float | None]], every: int = 50) -> None:

@@ -1,7 +1,7 @@
 """Penny: a subject that the base cannot draw, for a first LoRA.
 
 A long-necked, four-legged animal seen from the side, where the world has only upright creatures seen from the front;
-with a turquoise hide, orange plates along its back, a yellow diamond on its flank and a red scarf. Those belong to the
+with a yellow hide, red plates along its back, a blue diamond on its flank and a red scarf. Those belong to the
 trigger word. What varies from picture to picture (scene, expression, hat, what its tail holds) has the world's tags.
 """
 
@@ -17,7 +17,7 @@ from lorapipe.pocket.wardrobe import HATS, HELD
 from lorapipe.pocket.world import ATTRIBUTES
 
 TRIGGER = "penny"
-HIDE, FAR_SIDE, PLATES, DIAMOND, SCARF = (30, 178, 166), (18, 122, 122), (255, 140, 30), (255, 226, 70), (222, 40, 60)
+HIDE, FAR_SIDE, PLATES, DIAMOND, SCARF = (252, 214, 62), (202, 158, 40), (226, 58, 58), (58, 116, 228), (226, 58, 58)
 
 
 @dataclass(frozen=True)

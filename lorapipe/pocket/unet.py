@@ -116,6 +116,13 @@ def train_unet(
         yield step, loss, fit
 
 
+def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
+    """The average of what was trained in `work`."""
+    model = Denoiser(tokenizer)
+    model.load_state_dict(torch.load(work / "unet.pt", weights_only=True)["average"])
+    return model
+
+
 @torch.no_grad()
 def _encoded(work: Path, vae: AutoencoderKL, seed: int) -> Tensor:
     """Scaled latents of the pool, kept in `work` under the autoencoder's digest."""
