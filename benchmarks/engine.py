@@ -37,6 +37,7 @@ def cpu_seconds(words: list[str], folder: Path, says: str = "") -> float:
     """User and system time of a command and all it started; its output must hold `says`."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys")])
     environment = {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(folder / ".user-cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever sets it compiles everything at every start
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(words, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(child.pid, 0)

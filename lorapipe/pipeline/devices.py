@@ -7,7 +7,6 @@ and this machine, outside every project. A device that CUDA_VISIBLE_DEVICES rena
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -53,4 +52,5 @@ def _folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME")
     home = Path(base) if base else Path.home() / ".cache"
-    return home / "lorapipe" / "devices" / (platform.node() or "machine")
+    machine = os.environ.get("COMPUTERNAME", "machine") if sys.platform == "win32" else os.uname().nodename
+    return home / "lorapipe" / "devices" / machine

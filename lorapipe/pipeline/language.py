@@ -237,10 +237,12 @@ class _PipelineReader:
     def _read(self, name: str, plain: Any) -> Reading[Stage]:
         contract: Any = Stage  # which is abstract: what is read is one of its implementations
         options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
-        how = read(Options, options, self.folder)
-        self.options[name] = how.spec or Options()
+        problems: tuple[Problem, ...] = ()
+        if options:
+            how = read(Options, options, self.folder)
+            self.options[name], problems = how.spec or Options(), how.problems
         reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)))
-        for problem in (*how.problems, *reading.problems):
+        for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:
                 self._note(self._about_cells(placed))

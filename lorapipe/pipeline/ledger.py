@@ -214,6 +214,11 @@ class Ledger:
         assert isinstance(result, Result), result
         return result
 
+    @cached_property
+    def _from_outputs(self) -> str:
+        """The way from `outputs/` to the store."""
+        return os.path.relpath(self.store, self.folder / "outputs")
+
     def mark_used(self, result: Result) -> None:
         """Let other projects that share the store see that the result is in use; see `cleaning`."""
         if self.is_shared:
@@ -228,7 +233,7 @@ class Ledger:
         """
         outputs = self.folder / "outputs"
         link, out = outputs / stage, result.folder / "out"
-        target = os.path.relpath(out, outputs)
+        target = os.path.join(self._from_outputs, result.folder.name, "out")  # noqa: PTH118 (compared as a string)
         there = _target_of(link)
         if there == target:
             return link

@@ -11,6 +11,7 @@ nothing here needs a lock but what other processes share: the key of a result.
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections import deque
@@ -258,10 +259,11 @@ class Schedule:
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, action, time.time())
         self._ledger.mark_used(result)
-        shown = self._ledger.point(name, result)
-        out = result.folder / "out"
-        files = [shown / path.relative_to(out) for path in to_open(result.artifact) if path.is_relative_to(out)]
-        return tuple(str(path) for path in delivered or files)
+        shown, out = str(self._ledger.point(name, result)), f"{result.folder / 'out'}{os.sep}"
+        if delivered:
+            return tuple(map(str, delivered))
+        files = (str(path) for path in to_open(result.artifact))
+        return tuple(os.path.join(shown, file.removeprefix(out)) for file in files if file.startswith(out))  # noqa: PTH118
 
 
 class _Graph:
