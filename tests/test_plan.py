@@ -15,7 +15,7 @@ from lorapipe.pipeline.graph import dot, mermaid
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.plan import plan
+from lorapipe.pipeline.plan import expected_seconds, plan
 from lorapipe.pipeline.reasons import why
 from lorapipe.pipeline.run import run
 
@@ -138,11 +138,11 @@ def test_the_graph_can_be_drawn(built: Path) -> None:
 def test_how_long_it_took_is_how_long_it_may_take(built: Path) -> None:
     ledger = Ledger(built)
     pipeline = Pipeline.load(built / "cat.yaml", ["tally.word=b"])
-    expected = plan(pipeline, ledger).expected_seconds(pipeline, ledger)
+    expected = expected_seconds(plan(pipeline, ledger).last_seconds(pipeline, ledger))
     assert expected is not None and 0 < expected < 30
     more = Pipeline.load(built / "cat.yaml", ["tally.word=b", "kept.to=other.html"])
     renamed = Pipeline.build("new.yaml", built, more.stages)
-    assert plan(renamed, ledger).expected_seconds(renamed, ledger) is None
+    assert expected_seconds(plan(renamed, ledger).last_seconds(renamed, ledger)) is None
 
 
 @pytest.mark.parametrize("state", ["fresh", "finished", "changed", "damaged"])

@@ -19,24 +19,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the log of the project in the current folder."""
-    from lorapipe.errors import InputError, near_miss
-    from lorapipe.pipeline.history import read_run, runs
+    from lorapipe.errors import InputError
+    from lorapipe.pipeline.history import runs_of
     from lorapipe.pipeline.keys import short
-    from lorapipe.pipeline.ledger import Ledger
+    from lorapipe.pipeline.ledger import LOG, Ledger
     from lorapipe.terminal import Printer
 
     with closing(Ledger(Path.cwd())) as ledger:
         ledger.must_exist()
-        known: dict[str, None] = {}
-        for each in runs(ledger):
-            stages = read_run(ledger, each.number).stages
-            known.update(dict.fromkeys(stages))
-            key = stages[options.stage].key if options.stage in stages else ""
-            logs = [folder / short(key) / "log.txt" for folder in (ledger.work, ledger.store)] if key else []
+        for _, stage in runs_of(ledger, options.stage):
+            logs = [folder / short(stage.key) / LOG for folder in (ledger.work, ledger.store)] if stage.key else []
             for log in logs:
                 if log.exists():
                     Printer(sys.stdout).line(log.read_text("utf-8", errors="replace").rstrip("\n"))
                     return DONE
-    if options.stage in known:
-        raise InputError(f"stage {options.stage!r} has left no log.")
-    raise InputError(f"no run has a stage {options.stage!r}.", cure=near_miss(options.stage, list(known)))
+    raise InputError(f"stage {options.stage!r} has left no log.")

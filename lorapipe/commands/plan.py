@@ -25,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline.graph import FORMS
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
-    from lorapipe.pipeline.plan import plan
+    from lorapipe.pipeline.plan import expected_seconds, plan
     from lorapipe.terminal import Printer, duration
 
     pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
@@ -35,8 +35,8 @@ def main(options: argparse.Namespace) -> int:
         if options.graph:
             printer.line(FORMS[options.graph](pipeline, planned))
             return DONE
-        last = {step.name: ledger.last_seconds(pipeline, step.name) for step in planned.steps if step.action == "run"}
-        expected = planned.expected_seconds(pipeline, ledger)
+        last = planned.last_seconds(pipeline, ledger)
+    expected = expected_seconds(last)
     width = max(len(step.name) for step in planned.steps)
     for step in planned.steps:
         if options.json:

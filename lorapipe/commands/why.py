@@ -21,27 +21,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the last reason and the settings of a stage in the project in the current folder."""
-    from lorapipe.errors import InputError, near_miss
-    from lorapipe.pipeline.history import read_run, runs
+    from lorapipe.pipeline.history import runs_of
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.reasons import described
     from lorapipe.terminal import Printer
 
     with closing(Ledger(Path.cwd())) as ledger:
         ledger.must_exist()
-        known: dict[str, None] = {}
         reason, key, number = "", "", 0
-        for each in runs(ledger):
-            stages = read_run(ledger, each.number).stages
-            known.update(dict.fromkeys(stages))
-            stage = stages.get(options.stage)
-            if stage is not None:
-                key = key or stage.key
-                if stage.end != "reused" or stage.key != key:
-                    reason, number = stage.reason, each.number
-                    break
-        if not key and not number:
-            raise InputError(f"no run has a stage {options.stage!r}.", cure=near_miss(options.stage, list(known)))
+        for each, stage in runs_of(ledger, options.stage):
+            key = key or stage.key
+            if stage.end != "reused" or stage.key != key:
+                reason, number = stage.reason, each
+                break
         manifest = ledger.manifest(key)
     if options.json:
         print(json.dumps({"run": number, "reason": reason, "manifest": manifest}, ensure_ascii=False))

@@ -22,6 +22,8 @@ from lorapipe.spec import Spec, Value, from_dict, to_dict
 
 STORE = "store:"
 """Marks, in an artifact's JSON, a path that is relative to the store."""
+REFERENCE = re.compile(r"\$([\w-]+)((?:\.\w+)*)")
+"""`$stage`, and the fields after it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Ref(Value):
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
-        if not isinstance(value, str) or not (match := re.fullmatch(r"\$([\w-]+)((?:\.\w+)*)", value)):
+        if not isinstance(value, str) or not (match := REFERENCE.fullmatch(value)):
             raise ValueError(f"{value!r} is not a reference to a stage; write $stage or $stage.field.")
         return cls(match[1], tuple(match[2].split(".")[1:]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.events import Failed
@@ -49,11 +48,6 @@ class Attempt:
         """Whether it was asked to stop."""
         return self._asked is not None
 
-    @property
-    def log(self) -> Path:
-        """What the stage prints."""
-        return Path(self.job.attempt) / "log.txt"
-
     def start(self, inbox: Inbox) -> None:
         """Give the job to the worker."""
         self._since = None
@@ -69,15 +63,16 @@ class Attempt:
             self._asked = time.monotonic()
             self.slot.worker.ask_to_stop()
 
-    def look_at_the_clock(self) -> Failed | None:
-        """Ask it to stop when its time is over; how it has ended, where it had to be ended."""
+    def look_at_the_clock(self, stopping: int) -> Failed | None:
+        """Ask it to stop when the user wants that (see `run.Stopping`) or its time is over; how it ends, if it must now."""
         now = time.monotonic()
         limit = self._timeout
+        if stopping:
+            self.ask_to_stop()
         if limit is not None and self._since is not None and now - self._since > limit.seconds:
             self._late = self._late or not self.is_ending
             self.ask_to_stop()
-        if self._asked is not None and now - self._asked > GRACE_SECONDS:
-            self.slot.worker.close()
+        if stopping > 1 or (self._asked is not None and now - self._asked > GRACE_SECONDS):
             return Failed(self.name, "cancelled", "stopped")
         return None
 
@@ -86,8 +81,8 @@ class Attempt:
         if self._late and failed.cause == "cancelled" and self._timeout is not None:
             hint = "What it has saved is kept: run again to go on, or give it more time."
             return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)
-        has_log = failed.cause in ("error", "oom", "lost") and self.log.exists()
-        log = f"Its log: {self.log}" if has_log else ""
+        has_log = failed.cause in ("error", "oom", "lost") and self.job.log.exists()
+        log = f"Its log: {self.job.log}" if has_log else ""
         return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())
 
     def release(self) -> None:

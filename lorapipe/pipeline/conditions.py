@@ -24,7 +24,7 @@ def holds(text: str, variable: Callable[[str], Any]) -> bool:
     if reader.tokens:
         raise ValueError(f"{reader.tokens[0]!r} is not expected here.")
     if not isinstance(value, bool):
-        raise ValueError(f"is {value!r}, and not true or false.")
+        raise ValueError(f"this condition is {value!r}, and not true or false.")
     return value
 
 

@@ -5,11 +5,11 @@ All of it is read from `runs/<n>/events.jsonl`, which holds what the run told; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started, from_json
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.reasons import differences
@@ -53,22 +53,34 @@ def runs(ledger: Ledger) -> list[RunRecord]:
 
 def read_run(ledger: Ledger, number: int) -> RunRecord:
     """One run with its stages. `InputError` where there is none."""
-    found = next((each for each in runs(ledger) if each.number == number), None)
+    known = runs(ledger)
+    found = next((each for each in known if each.number == number), None)
     if found is None:
-        last = next((each.number for each in runs(ledger)), None)
-        cure = f"The last one is {last}." if last else "Nothing was run here yet."
+        cure = f"The last one is {known[0].number}." if known else "Nothing was run here yet."
         raise InputError(f"there is no run {number}.", cure=cure)
-    file = ledger.runs / str(number) / "events.jsonl"
-    if file.exists():
-        lines = file.read_text("utf-8", errors="replace").splitlines()
-        found.stages = stages_of(_readable(lines))
+    found.stages = _stages(ledger, number)
     return found
 
 
-def stages_of(events: Iterable[Event]) -> dict[str, StageRecord]:
+def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageRecord]]:
+    """The runs that had a stage, the last one first, and what became of it. `InputError` where none had."""
+    had, others = False, dict[str, None]()
+    for each in runs(ledger):
+        stages = _stages(ledger, each.number)
+        others.update(dict.fromkeys(stages))
+        if stage in stages:
+            had = True
+            yield each.number, stages[stage]
+    if not had:
+        raise InputError(f"no run has a stage {stage!r}.", cure=near_miss(stage, list(others)))
+
+
+def _stages(ledger: Ledger, number: int) -> dict[str, StageRecord]:
     """What a run's events say of each stage."""
+    file = ledger.runs / str(number) / "events.jsonl"
+    lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
     stages: dict[str, StageRecord] = {}
-    for event in events:
+    for event in _readable(lines):
         if event.stage:
             _note(stages.setdefault(event.stage, StageRecord(event.stage)), event)
     return stages

@@ -17,7 +17,7 @@ from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
-from lorapipe.pipeline.ledger import begin
+from lorapipe.pipeline.ledger import LOG, begin
 from lorapipe.pipeline.locks import Busy, holding
 from lorapipe.pipeline.process_state import restored
 from lorapipe.pipeline.references import resolve
@@ -46,17 +46,27 @@ class Job:
     locks: tuple[str, ...]
     device: str
 
+    @property
+    def log(self) -> Path:
+        """What the stage prints goes here."""
+        return Path(self.attempt) / LOG
+
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
         return asdict(self)
 
 
-def perform(
-    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm
-) -> dict[str, Any] | Failed:
-    """Run the job's stage: its artifact in JSON form, or how it failed. Never raises."""
+@dataclass(frozen=True)
+class Done:
+    """A job's good end: its artifact in JSON form."""
+
+    artifact: dict[str, Any]
+
+
+def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm) -> Done | Failed:
+    """Run the job's stage: what it made, or how it failed. Never raises."""
     try:
-        return _perform(job, emit, stopping, warm)
+        return Done(_perform(job, emit, stopping, warm))
     except BaseException as error:
         traceback.print_exc()
         sys.stderr.flush()

@@ -60,13 +60,14 @@ def identify(stage: Stage, digests: Digests) -> Identity:
             used[found] = digests.listings[found]
         return found
 
-    made_by = {"version": stage.version, "libraries": {name: _version(name) for name in stage.libraries}}
+    made_by = {"version": stage.version, "libraries": {name: installed(name) for name in stage.libraries}}
     key = hashlib.sha256(canonical({"stage": content(stage, digest), **made_by})).hexdigest()
     return Identity(key, used, lambda: {**content(stage, digest, defaults=True), "(made by)": made_by})
 
 
 @cache
-def _version(distribution: str) -> str:
+def installed(distribution: str) -> str:
+    """The version of an installed package; `none` where it is not there."""
     from importlib import metadata
 
     try:

@@ -226,7 +226,7 @@ class _PipelineReader:
             if len(self.variables.problems) > before:
                 return True  # a variable is missing, and that is said already
             cure = "Compare variables: ${quality} == best, ${final} and not ${draft}, ${size} in [512, 768]."
-            self._note(Problem(f"this condition {error}" if str(error).startswith("is ") else str(error), "", cure, at))
+            self._note(Problem(str(error), "", cure, at))
             return True
 
     def _fill(self, value: Any, at: Address, stage: Any) -> Any:

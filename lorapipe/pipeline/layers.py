@@ -13,7 +13,6 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.document import Document, open_document
-from lorapipe.spec import Address
 
 EXTENDS = "extends"
 MOST_FILES = 16
@@ -32,9 +31,9 @@ def _open(path: Path, above: tuple[Path, ...], opened: list[Path]) -> Document:
     if not isinstance(document.value, dict) or EXTENDS not in document.value:
         return document
     below: Document | None = None
-    for address, name in _names(document):
+    place = Problem("", document.where((EXTENDS,)), path=(EXTENDS,), excerpt=document.excerpt((EXTENDS,)))
+    for name in _names(document.value[EXTENDS], place):
         base = path.parent / Path(name).expanduser()
-        place = Problem("", document.where(address), path=address, excerpt=document.excerpt(address))
         if base.resolve() in (path.resolve(), *(each.resolve() for each in above)):
             ring = " -> ".join(str(each) for each in (*above, path, base))
             raise InputError(replace(place, what=f"files extend one another in a circle: {ring}."))
@@ -48,14 +47,11 @@ def _open(path: Path, above: tuple[Path, ...], opened: list[Path]) -> Document:
     return own if below is None else _over(own, below)
 
 
-def _names(document: Document) -> list[tuple[Address, str]]:
-    given = document.value[EXTENDS]
+def _names(given: Any, place: Problem) -> list[str]:
     names = given if isinstance(given, list) else [given]
     if not names or not all(isinstance(name, str) and name for name in names):
-        at: Address = (EXTENDS,)
-        problem = Problem("is not a file name, or a list of them.", document.where(at), excerpt=document.excerpt(at))
-        raise InputError(problem)
-    return [((EXTENDS,), name) for name in names]
+        raise InputError(replace(place, what="is not a file name, or a list of them."))
+    return names
 
 
 def _over(upper: Document, lower: Document) -> Document:
@@ -64,8 +60,7 @@ def _over(upper: Document, lower: Document) -> Document:
     value = _merged(upper.value, lower.value)
     stages = value.get("stages")
     if isinstance(stages, dict):
-        kept = {name: stage for name, stage in stages.items() if stage is not None}
-        value["stages"] = kept
+        value["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
     return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
 
 

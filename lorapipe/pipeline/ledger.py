@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
@@ -33,10 +33,8 @@ from lorapipe.pipeline.digests import Digests, read_digest
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.records import Records
 
-if TYPE_CHECKING:
-    from lorapipe.pipeline.language import Pipeline
-
 MANIFEST = "manifest.json"
+LOG = "log.txt"
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
 MANIFEST_VERSION = 1
@@ -129,12 +127,6 @@ class Ledger:
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""
         return _read_manifest(self.store / short(key) / MANIFEST)
-
-    def last_seconds(self, pipeline: Pipeline, stage: str) -> float | None:
-        """How long a stage took when it was last made."""
-        key = self.records.last_key(pipeline.name, stage, pipeline.stages[stage].name)
-        manifest = None if key is None else self.manifest(key)
-        return None if manifest is None else float(manifest["finished"]) - float(manifest["started"])
 
     def result(self, key: str) -> Result | Damage | None:
         """The result of a key, if it is there and whole."""
@@ -237,7 +229,7 @@ class Ledger:
         there = _target_of(link)
         if there == target:
             return link
-        if there is None or ".lorapipe" not in Path(there or ".lorapipe").parts:
+        if there is None or (there and ".lorapipe" not in Path(there).parts):
             return out
         aside = outputs / f".{stage}.{os.getpid()}"
         try:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import lorapipe
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError
+from lorapipe.pipeline.keys import installed
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.plan import Step, plan
@@ -72,13 +72,8 @@ def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
 
 def versions() -> dict[str, str]:
     """Of lorapipe, Python and the packages that compute."""
-    found = {"lorapipe": lorapipe.__version__, "python": platform.python_version()}
-    for name in COMPUTING:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+    ours = {"lorapipe": lorapipe.__version__, "python": platform.python_version()}
+    return {**ours, **{name: installed(name) for name in COMPUTING}}
 
 
 def _stage(manifest: Mapping[str, Any]) -> dict[str, Any]:

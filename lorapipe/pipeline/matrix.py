@@ -14,6 +14,7 @@ for each of those, and its `$penny` is that one. Where a list is asked for, `$pe
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import re
@@ -22,13 +23,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorapipe.errors import Problem, near_miss
+from lorapipe.pipeline.artifacts import REFERENCE
 from lorapipe.pipeline.overrides import address_in, put
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, canonical
 
 MOST_CELLS = 1000
 NAME_LENGTH = 60
-REFERENCE = re.compile(r"\$([\w-]+)((?:\.\w+)*)")
 CELL = "cell"
 """`${cell}` is what tells a cell from its siblings: the part after the stage's name."""
 
@@ -75,7 +76,7 @@ class _Cell:
 def expand(stages: Mapping[str, Any]) -> Expansion:
     """The stages with every matrix written out, and every reference to one replaced."""
     found = Expansion()
-    for name in _in_order(stages, found):
+    for name in _in_order(stages):
         stage = stages[name]
         matrix = stage.get("matrix") if isinstance(stage, dict) else None
         if matrix is None:
@@ -98,7 +99,7 @@ def expand(stages: Mapping[str, Any]) -> Expansion:
     return found
 
 
-def _in_order(stages: Mapping[str, Any], found: Expansion) -> list[str]:
+def _in_order(stages: Mapping[str, Any]) -> list[str]:
     """Those whose matrix is another's after that one."""
     order: dict[str, None] = {}
     follows = {name: _followed(stage) for name, stage in stages.items()}
@@ -132,7 +133,7 @@ def _made(
             found.problems.append(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
         return
     for each in _cells(matrix, at, found.problems):
-        plain = {name: _copy(rest)}
+        plain = {name: copy.deepcopy(rest)}
         origins = {}
         for knob, value in each.values.items():
             address = address_in(name, knob)
@@ -213,16 +214,12 @@ def _with_cell(plain: Any, suffix: str) -> Any:
 
 def _pointed(plain: Any, stage: str, cell: str) -> Any:
     """A plain value in which `$stage` is that cell."""
-
-    def point(match: re.Match[str]) -> str:
-        return f"${cell}{match[2]}" if match[1] == stage else match[0]
-
     if isinstance(plain, dict):
         return {key: _pointed(item, stage, cell) for key, item in plain.items()}
     if isinstance(plain, list):
         return [_pointed(item, stage, cell) for item in plain]
     match = REFERENCE.fullmatch(plain) if isinstance(plain, str) else None
-    return point(match) if match else plain
+    return f"${cell}{match[2]}" if match and match[1] == stage else plain
 
 
 def _spread(plain: Any, at: Address, found: Expansion) -> Any:
@@ -258,9 +255,3 @@ def _slug(value: Any) -> str:
         return "-".join(map(_slug, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"
-
-
-def _copy(plain: Any) -> Any:
-    if isinstance(plain, dict):
-        return {key: _copy(item) for key, item in plain.items()}
-    return [_copy(item) for item in plain] if isinstance(plain, list) else plain

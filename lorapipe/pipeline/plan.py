@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
@@ -40,15 +40,25 @@ class Plan:
 
     steps: tuple[Step, ...]
 
-    def expected_seconds(self, pipeline: Pipeline, ledger: Ledger) -> float | None:
-        """About how long it will take, if every stage that runs takes as long as it did last; None: one never ran."""
-        known = [ledger.last_seconds(pipeline, step.name) for step in self.steps if step.action == "run"]
-        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+    def last_seconds(self, pipeline: Pipeline, ledger: Ledger) -> dict[str, float | None]:
+        """How long each stage that runs took when it was last made; None where that cannot be known."""
+        found: dict[str, float | None] = {}
+        for step in self.steps:
+            if step.action == "run":
+                _, last = _last(pipeline, step.name, ledger)
+                found[step.name] = None if last is None else float(last["finished"]) - float(last["started"])
+        return found
 
     @property
     def to_run(self) -> int:
         """How many stages have to run."""
         return sum(step.action == "run" for step in self.steps)
+
+
+def expected_seconds(last: Mapping[str, float | None]) -> float | None:
+    """About how long a plan will take, if nothing takes longer than it did last; None where one of them never ran."""
+    known = [seconds for seconds in last.values() if seconds is not None]
+    return sum(known) if len(known) == len(last) else None
 
 
 def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Plan:
@@ -75,19 +85,22 @@ def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, anew: Se
     found = ledger.result(identity.key)
     if isinstance(found, Result):
         return Step(name, "reuse", "unchanged", stage, identity, found)
-    reason = _reason(pipeline, name, stage, ledger, identity, found)
+    reason = _reason(pipeline, name, ledger, identity, found)
     if ledger.has_checkpoint(identity.key):
         reason = f"{reason}; goes on where it stopped"
     return Step(name, "run", reason, stage, identity)
 
 
-def _reason(
-    pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, identity: Identity, damage: Damage | None
-) -> str:
+def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Mapping[str, Any] | None]:
+    """The key and the manifest of the result that a stage had last; None where there was none, or it is gone."""
+    key = ledger.records.last_key(pipeline.name, name, pipeline.stages[name].name)
+    return key, None if key is None else ledger.manifest(key)
+
+
+def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, damage: Damage | None) -> str:
     if damage is not None:
         return f"its result is damaged: {damage.what}"
-    key = ledger.records.last_key(pipeline.name, name, stage.name)
-    last: Mapping[str, object] | None = None if key is None else ledger.manifest(key)
+    key, last = _last(pipeline, name, ledger)
     if key is None:
         return "first run"
     return "its last result is gone" if last is None else why(last, identity)

@@ -20,10 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.events import Event, Failed
-from lorapipe.pipeline.job import Job, perform
+from lorapipe.pipeline.events import Failed
+from lorapipe.pipeline.job import Done, Job, perform
 from lorapipe.pipeline.ledger import remove
-from lorapipe.pipeline.workers import Done, Message, Tell, Worker, from_line, logged_to, to_line
+from lorapipe.pipeline.workers import Message, Tell, Worker, from_line, logged_to, to_line
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 5.0
@@ -136,13 +136,10 @@ def perform_in(folder: str, warm: Warm | None = None) -> None:
         with lock, (place / "events.jsonl").open("a", encoding="utf-8", newline="\n") as file:
             file.write(to_line(message) + "\n")
 
-    def emit(event: Event) -> None:
-        tell(event)
-
     Path(job.attempt).mkdir(parents=True, exist_ok=True)
-    with logged_to(Path(job.attempt) / "log.txt"):
-        outcome = perform(job, emit, _stopping(place), warm or Warm())
-    tell(outcome if isinstance(outcome, Failed) else Done(outcome))
+    with logged_to(job.log):
+        outcome = perform(job, tell, _stopping(place), warm or Warm())
+    tell(outcome)
 
 
 def _stopping(folder: Path) -> Callable[[], bool]:

@@ -23,13 +23,13 @@ from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
-from lorapipe.pipeline.job import Job, failure
+from lorapipe.pipeline.job import Done, Job, failure
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.pipeline.plan import Step, decide
-from lorapipe.pipeline.workers import Done, Message, Pool, Slot
+from lorapipe.pipeline.workers import Message, Pool, Slot
 from lorapipe.spec import to_dict
 from lorapipe.stages import Stage
 
@@ -203,14 +203,9 @@ class Schedule:
                 self._said.append(replace(message, stage=attempt.name))
 
     def _look_at_the_clock(self) -> None:
-        level = self._stopping()
+        stopping = self._stopping()
         for attempt in list(self._running):
-            if level:
-                attempt.ask_to_stop()
-            ended = attempt.look_at_the_clock()
-            if level > 1 and ended is None:
-                attempt.slot.worker.close()
-                ended = Failed(attempt.name, "cancelled", "stopped")
+            ended = attempt.look_at_the_clock(stopping)
             if ended is not None:
                 self._fail(attempt, ended)
 
@@ -277,7 +272,7 @@ class _Graph:
             for need in each:
                 self._dependents[need].append(name)
         self.ready = deque(name for name, count in self._open.items() if not count)
-        self.unsettled = dict.fromkeys(needs)
+        self.unsettled = set(needs)
 
     def settle(self, name: str, artifacts: dict[str, Artifact]) -> list[tuple[str, list[str]]]:
         """Count a stage as settled. Returns those that can never run now, each with the needs that have no artifact."""
@@ -285,7 +280,7 @@ class _Graph:
         waiting = deque([name])
         while waiting:
             settled = waiting.popleft()
-            self.unsettled.pop(settled)
+            self.unsettled.remove(settled)
             for each in self._dependents[settled]:
                 self._open[each] -= 1
                 if self._open[each]:

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job, perform
-from lorapipe.pipeline.workers import Done, Message, logged_to, to_line
+from lorapipe.pipeline.workers import Message, logged_to, to_line
 
 ORPHAN_SECONDS = 30.0
 """How long a stage may take to save what it needs when its driver has died."""
@@ -43,9 +42,9 @@ def main() -> None:
 
     with logged_to(Path(os.devnull)):
         while (job := jobs.get()) is not None:
-            with logged_to(Path(job.attempt) / "log.txt"):
+            with logged_to(job.log):
                 outcome = perform(job, tell, stop.is_set, warm)
-            tell(outcome if isinstance(outcome, Failed) else Done(outcome))
+            tell(outcome)
 
 
 def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue[Job | None]) -> None:

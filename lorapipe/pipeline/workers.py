@@ -15,18 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe.pipeline.events import Event, from_json, to_json
-from lorapipe.pipeline.job import Job
-
-
-@dataclass(frozen=True)
-class Done:
-    """A job's good end: its artifact in JSON form."""
-
-    artifact: dict[str, Any]
-
+from lorapipe.pipeline.job import Done, Job
 
 Message = Event | Done
 """What a worker tells: events, and as the last one of a job `Done` or `Failed`."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.devices import lock_of
-from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job, perform
 from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.workers import Done, Slot, Tell, Worker
+from lorapipe.pipeline.workers import Slot, Tell, Worker
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class Thread(Worker):
         self._stop = stop = threading.Event()
 
         def work() -> None:
-            outcome = perform(job, tell, stop.is_set, self._warm)
-            tell(outcome if isinstance(outcome, Failed) else Done(outcome))
+            tell(perform(job, tell, stop.is_set, self._warm))
 
         threading.Thread(target=work, name=job.name, daemon=True).start()
 

@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.launchers.local import Process
+from lorapipe.pipeline.launchers._process import Beside
 from lorapipe.pipeline.remote import Remote
 from lorapipe.pipeline.workers import Slot
 from lorapipe.spec import param
 
 
 @dataclass(frozen=True)
-class Ray(Launcher):
+class Ray(Beside):
     """Workers on a running Ray cluster. The project folder must be on a disk that its machines share."""
 
     address: str = param("auto", "where the cluster is: auto (the one this machine belongs to) or ray://host:10001")
     workers: int = param(2, "how many at the most; each waits until the cluster has room", ge=1, le=1000)
     gpus: float = param(1.0, "GPUs of a worker", ge=0, le=16)
     cpus: float = param(1.0, "CPU cores of a worker", ge=0, le=256)
-    side_jobs: int = param(2, "how many stages that need no GPU may run on this machine at the same time", ge=1, le=64)
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
         """See `Launcher.slots`."""
@@ -38,7 +36,7 @@ class Ray(Launcher):
                 what = f"there is no Ray cluster: {str(error).splitlines()[0]}"
                 raise InputError(what, cure="Start one (`ray start --head`), or say where it is.") from None
         there = [Slot(RayWorker(self), device) for _ in range(self.workers) for device in devices]
-        return [*(Slot(Process()) for _ in range(self.side_jobs)), *there]
+        return [*self.side_slots(), *there]
 
 
 class Actor:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.launchers.local import Process
+from lorapipe.pipeline.launchers._process import Beside
 from lorapipe.pipeline.remote import Remote, perform_in
 from lorapipe.pipeline.workers import Slot
 from lorapipe.spec import param
 
 
 @dataclass(frozen=True)
-class Slurm(Launcher):
+class Slurm(Beside):
     """Jobs of a Slurm cluster. The project folder and this Python must be on a disk that its machines share."""
 
     partition: str = param("", "the partition (queue); empty: the cluster's default")
@@ -25,7 +24,6 @@ class Slurm(Launcher):
     memory_gb: float = param(32.0, "main memory of a job in GB", gt=0)
     hours: float = param(24.0, "the longest that a job may take", gt=0, le=24 * 30)
     jobs: int = param(8, "how many may wait or run at the same time", ge=1, le=1000)
-    side_jobs: int = param(2, "how many stages that need no GPU may run on this machine at the same time", ge=1, le=64)
     cluster: Literal["slurm", "local"] = param("slurm", "local tries the same without a cluster, on this machine")
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
@@ -35,7 +33,7 @@ class Slurm(Launcher):
         except ImportError:
             raise InputError("submitit is not installed.", cure="pip install 'lorapipe[slurm]'") from None
         there = [Slot(SlurmJob(self), device) for _ in range(self.jobs) for device in devices]
-        return [*(Slot(Process()) for _ in range(self.side_jobs)), *there]
+        return [*self.side_slots(), *there]
 
 
 class SlurmJob(Remote):
