@@ -14,11 +14,10 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lorapipe.errors import LorapipeError
-from lorapipe.pocket.fit import Fit, generator
+from lorapipe.pocket.fit import Fit, average_in, generator
 from lorapipe.pocket.pictures import creatures, render, to_tensor
 from lorapipe.pocket.strangers import draw_pair
-from lorapipe.pocket.vae import finished_vae, psnr
+from lorapipe.pocket.vae import distance, finished_vae, psnr
 
 POOL = 6_000
 BATCH = 8
@@ -29,7 +28,7 @@ HIDDEN = 10_000_000
 
 
 class Decoding(nn.Module):
-    """The half of an autoencoder that is trained here."""
+    """The half of an autoencoder that is trained here; its modules are the autoencoder's own."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -37,9 +36,8 @@ class Decoding(nn.Module):
         self.decoder = vae.decoder
 
     def loss(self, latents: Tensor, pictures: Tensor) -> Tensor:
-        """Absolute plus squared error, as the autoencoder's own."""
-        error = self.decoder(self.post_quant_conv(latents)) - pictures
-        return error.abs().mean() + 2 * error.square().mean()
+        """The autoencoder's own distance."""
+        return distance(self.decoder(self.post_quant_conv(latents)) - pictures)
 
 
 def strangers(first: int, count: int) -> NDArray[np.uint8]:
@@ -64,24 +62,14 @@ def train_decoder(work: Path, seed: int = 0) -> Iterator[tuple[int, float, float
         noise = torch.randn(mean[picked].shape, generator=chance)
         return fit.model.loss(mean[picked] + deviation[picked] * noise, to_tensor(pool[picked.numpy()]))
 
+    judged = copy.deepcopy(vae)
+    judged.decoder, judged.post_quant_conv = fit.average.decoder, fit.average.post_quant_conv
     for step, loss in fit.run(loss_at):
-        judged = with_decoder(finished_vae(work, seed), fit.average) if step % 250 == 0 else None
-        yield step, loss, None if judged is None else psnr(judged, unseen)
+        yield step, loss, psnr(judged, unseen) if step % 250 == 0 else None
 
 
 def finished_decoder(work: Path, seed: int = 0) -> AutoencoderKL:
     """The trained autoencoder with its trained decoder."""
-    checkpoint = work / "decoder.pt"
-    if not checkpoint.exists():
-        raise LorapipeError(f"{checkpoint} is missing.", cure="Train it first: python -m lorapipe.pocket decoder")
     vae = finished_vae(work, seed)
-    decoding = Decoding(copy.deepcopy(vae))
-    decoding.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
-    return with_decoder(vae, decoding)
-
-
-def with_decoder(vae: AutoencoderKL, decoding: nn.Module) -> AutoencoderKL:
-    """The autoencoder with this decoder."""
-    vae.decoder.load_state_dict(decoding.decoder.state_dict())
-    vae.post_quant_conv.load_state_dict(decoding.post_quant_conv.state_dict())
+    Decoding(vae).load_state_dict(average_in(work / "decoder.pt", "decoder"))
     return vae

@@ -38,6 +38,14 @@ def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 1
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
+    """The average that a training has kept so far; `LorapipeError` names the command that makes it."""
+    if not checkpoint.exists():
+        raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m lorapipe.pocket {command}")
+    average: dict[str, Tensor] = torch.load(checkpoint, weights_only=True)["average"]
+    return average
+
+
 class Fit:
     """Trains `model` with AdamW for the steps of all `cycles`, keeping an exponential moving average.
 

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from lorapipe.pocket.fit import Fit, generator
+from lorapipe.pocket.fit import Fit, average_in, generator
 from lorapipe.pocket.pictures import creatures, render, to_tensor
 from lorapipe.pocket.tokenizer import LENGTH
 from lorapipe.pocket.world import caption
@@ -119,7 +119,7 @@ def train_unet(
 def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
     """The average of what was trained in `work`."""
     model = Denoiser(tokenizer)
-    model.load_state_dict(torch.load(work / "unet.pt", weights_only=True)["average"])
+    model.load_state_dict(average_in(work / "unet.pt", "base"))
     return model
 
 

@@ -10,8 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from lorapipe.errors import LorapipeError
-from lorapipe.pocket.fit import Fit, generator
+from lorapipe.pocket.fit import Fit, average_in, generator
 from lorapipe.pocket.pictures import HELD_OUT, creatures, render, to_tensor
 
 POOL = 16_000
@@ -34,6 +33,11 @@ def new_vae() -> AutoencoderKL:
     )
 
 
+def distance(error: Tensor) -> Tensor:
+    """Absolute plus squared error: the absolute one keeps edges sharp, the squared one is what PSNR measures."""
+    return error.abs().mean() + 2 * error.square().mean()
+
+
 class Roundtrip(nn.Module):
     """Encode, sample the posterior, decode."""
 
@@ -42,13 +46,10 @@ class Roundtrip(nn.Module):
         self.vae = new_vae()
 
     def loss(self, pictures: Tensor, noise: torch.Generator) -> Tensor:
-        """Absolute plus squared error and a very small KL term (Kingma & Welling 2014; weight as in LDM).
-
-        The absolute error keeps edges sharp, the squared one is what PSNR measures.
-        """
+        """The distance and a very small KL term (Kingma & Welling 2014; weight as in LDM)."""
         posterior = self.vae.encode(pictures).latent_dist
         error = self.vae.decode(posterior.sample(noise)).sample - pictures
-        return error.abs().mean() + 2 * error.square().mean() + KL * posterior.kl().mean()
+        return distance(error) + KL * posterior.kl().mean()
 
 
 def train_vae(work: Path, seed: int = 0, cycles: Sequence[int] = CYCLES) -> Iterator[tuple[int, float, float | None]]:
@@ -70,11 +71,8 @@ def train_vae(work: Path, seed: int = 0, cycles: Sequence[int] = CYCLES) -> Iter
 @torch.no_grad()
 def finished_vae(work: Path, seed: int = 0) -> AutoencoderKL:
     """The trained autoencoder, with the `scaling_factor` that gives its latents unit standard deviation."""
-    checkpoint = work / "vae.pt"
-    if not checkpoint.exists():
-        raise LorapipeError(f"{checkpoint} is missing.", cure="Train it first: python -m lorapipe.pocket vae")
     model = Roundtrip()
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    model.load_state_dict(average_in(work / "vae.pt", "vae"))
     vae: AutoencoderKL = model.vae.eval().requires_grad_(False)
     pictures = to_tensor(render(creatures(seed + 100, 500)))
     deviation = vae.encode(pictures).latent_dist.mode().std().item()
