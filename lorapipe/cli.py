@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot spell a character must not end a training
+    gc.set_threshold(100_000, 20, 20)  # next to all that is read and planned is kept: looking for garbage finds none
     options = _parser().parse_args(arguments)
     from lorapipe.errors import LorapipeError
 

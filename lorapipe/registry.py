@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from lorapipe.errors import InputError, near_miss
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 Contract = TypeVar("Contract")
 
@@ -29,6 +28,7 @@ class Registry(Generic[Contract]):
     def __init__(self, package: str, contract: type[Contract]) -> None:
         self.package = package
         self.contract = contract
+        self._found: dict[str, type[Contract]] = {}
 
     @property
     def kind(self) -> str:
@@ -41,15 +41,13 @@ class Registry(Generic[Contract]):
 
     def __contains__(self, name: object) -> bool:
         """Whether a name is registered. Other packages are looked through only where the folder does not have it."""
-        return name in self._files() or name in self._entry_points()
+        return name in self._found or name in self._files() or name in self._entry_points()
 
     def get(self, name: str) -> type[Contract]:
         """The class registered as `name`; an unknown name is an `InputError` with the near miss."""
-        if name in self._files():
-            return self._only_subclass(importlib.import_module(f"{self.package}.{name}"))
-        if name in self._entry_points():
-            return self._check(self._entry_points()[name].load(), name)
-        raise InputError(f"there is no {self.kind} {name!r}.", cure=near_miss(name, self.names()))
+        if name not in self._found:
+            self._found[name] = self._load(name)
+        return self._found[name]
 
     def name_of(self, cls: type[Contract]) -> str:
         """The registered name of a class that `get` returned."""
@@ -57,13 +55,21 @@ class Registry(Generic[Contract]):
         if package == self.package:
             return stem
         value = f"{cls.__module__}:{cls.__qualname__}"
-        return next(name for name, entry in self._entry_points().items() if entry.value == value)
+        return next(name for name, target in self._entry_points().items() if target == value)
+
+    def _load(self, name: str) -> type[Contract]:
+        if name in self._files():
+            return self._only_subclass(importlib.import_module(f"{self.package}.{name}"))
+        if name in self._entry_points():
+            module, _, attribute = self._entry_points()[name].partition(":")
+            return self._check(getattr(importlib.import_module(module), attribute), name)
+        raise InputError(f"there is no {self.kind} {name!r}.", cure=near_miss(name, self.names()))
 
     def _files(self) -> frozenset[str]:
         return _modules_of(self.package)
 
-    def _entry_points(self) -> dict[str, EntryPoint]:
-        return _entry_points_of(self.package)
+    def _entry_points(self) -> dict[str, str]:
+        return _entry_points().get(self.package, {})
 
     def _only_subclass(self, module: ModuleType) -> type[Contract]:
         own = [
@@ -91,7 +97,27 @@ def _modules_of(package: str) -> frozenset[str]:
 
 
 @cache
-def _entry_points_of(package: str) -> dict[str, EntryPoint]:
-    from importlib import metadata  # slow, and needed only for a name that is not in the folder
+def _entry_points() -> dict[str, dict[str, str]]:
+    """What installed packages add to our registries: group → name → `module:class`.
 
-    return {entry.name: entry for entry in metadata.entry_points(group=package)}
+    Read from `*.dist-info/entry_points.txt` directly: importlib.metadata takes longer to import than a pipeline with
+    nothing to do takes in all.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for text in _entry_point_files():
+        group: dict[str, str] = {}
+        for line in filter(None, map(str.strip, text.splitlines())):
+            if line.startswith("["):
+                group = found.setdefault(line.strip("[]"), {})
+            elif not line.startswith(("#", ";")):
+                name, _, target = line.partition("=")
+                group.setdefault(name.strip(), target.partition("[")[0].strip())  # [extras] are no part of it
+    return found
+
+
+def _entry_point_files() -> Iterator[str]:
+    for folder in filter(Path.is_dir, map(Path, sys.path)):
+        for file in sorted(folder.glob("*.dist-info/entry_points.txt")):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if "[lorapipe." in text:
+                yield text

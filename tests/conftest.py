@@ -32,9 +32,9 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""
     monkeypatch.syspath_prepend(str(TOYS))
     monkeypatch.setenv("PYTHONPATH", str(TOYS))
-    registry._entry_points_of.cache_clear()
+    registry._entry_points.cache_clear()
     yield
-    registry._entry_points_of.cache_clear()
+    registry._entry_points.cache_clear()
 
 
 @pytest.fixture

@@ -157,9 +157,9 @@ def test_reading_a_folder_without_a_ledger_writes_nothing(tmp_path: Path) -> Non
 
 def test_outputs_points_to_the_last_result_and_leaves_the_users_files_alone(toys: None, ledger: Ledger) -> None:
     first = ledger.point("text", publish(ledger, KEY))
-    assert (first / "text.txt").read_text() == "hello"
+    assert (Path(first) / "text.txt").read_text() == "hello"
     second = ledger.point("text", publish(ledger, "cd" * 32, "again"))
-    assert (second / "text.txt").read_text() == "again"
+    assert (Path(second) / "text.txt").read_text() == "again"
     mine = ledger.folder / "outputs" / "mine"
     mine.mkdir()
     ledger.point("mine", publish(ledger, KEY[::-1]))

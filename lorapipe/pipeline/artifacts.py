@@ -217,20 +217,20 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any
 
 
 def _decode(kind: Any, data: Any, store: Path) -> Any:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-        return None if data is None else _decode(kind, data, store)
-    if origin is tuple:
-        return tuple(_decode(typing.get_args(kind)[0], item, store) for item in data)
     if kind is Path:
-        return store / data.removeprefix(STORE) if data.startswith(STORE) else Path(data)
+        return Path(f"{store}/{data.removeprefix(STORE)}" if data.startswith(STORE) else data)
     if kind is Spec:
         plain = {key: value for key, value in data.items() if key != "registry"}
         return from_dict(_contract_of(data["registry"]), plain)
     if isinstance(kind, type) and issubclass(kind, Artifact):
         hints = _hints(kind)
         return kind(**{name: _decode(hints[name], value, store) for name, value in data.items() if name in hints})
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+        return None if data is None else _decode(kind, data, store)
+    if origin is tuple:
+        return tuple(_decode(typing.get_args(kind)[0], item, store) for item in data)
     return data
 
 

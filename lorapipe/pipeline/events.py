@@ -103,10 +103,13 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def to_json(event: Event) -> str:
     """One line of JSON for an event."""
     kind = type(event).__name__.lower()
-    return json.dumps({"v": VERSION, "event": kind, **vars(event)}, ensure_ascii=False)
+    return _to_json({"v": VERSION, "event": kind, **vars(event)})
 
 
 def from_json(line: str) -> Event:

@@ -121,21 +121,21 @@ class Ledger:
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
         for file in self.store.glob(f"*/{MANIFEST}"):
-            if (manifest := _read_manifest(file)) is not None:
+            if (manifest := _read_manifest(str(file))) is not None:
                 yield manifest
 
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""
-        return _read_manifest(self.store / short(key) / MANIFEST)
+        return _read_manifest(str(self.store / short(key) / MANIFEST))
 
     def result(self, key: str) -> Result | Damage | None:
         """The result of a key, if it is there and whole."""
         folder = self.store / short(key)
-        manifest = _read_manifest(folder / MANIFEST)
+        own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
+        manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST) if folder.is_dir() else None
         self.digests.recall(self.store)
-        own = f"{folder}{os.sep}"
         for name, kept in manifest["files"].items():
             if not self._is_whole(own + name, kept["digest"]):
                 return Damage(name)
@@ -207,9 +207,10 @@ class Ledger:
         return result
 
     @cached_property
-    def _from_outputs(self) -> str:
-        """The way from `outputs/` to the store."""
-        return os.path.relpath(self.store, self.folder / "outputs")
+    def _outputs(self) -> tuple[Path, str]:
+        """The folder `outputs/`, and the way from there to the store."""
+        outputs = self.folder / "outputs"
+        return outputs, os.path.relpath(self.store, outputs)
 
     def mark_used(self, result: Result) -> None:
         """Let other projects that share the store see that the result is in use; see `cleaning`."""
@@ -217,15 +218,15 @@ class Ledger:
             with suppress(OSError):
                 os.utime(result.folder)
 
-    def point(self, stage: str, result: Result) -> Path:
+    def point(self, stage: str, result: Result) -> str:
         """Make `outputs/<stage>` point to a result; returns the folder to show: the pointer, or the result itself.
 
         Where links are refused (Windows without the right to make them), a text file beside says where to look. What
         the user has put there is left alone.
         """
-        outputs = self.folder / "outputs"
-        link, out = outputs / stage, result.folder / "out"
-        target = os.path.join(self._from_outputs, result.folder.name, "out")  # noqa: PTH118 (compared as a string)
+        outputs, from_outputs = self._outputs
+        link, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
+        target = f"{from_outputs}{os.sep}{short(result.key)}{os.sep}out"
         there = _target_of(link)
         if there == target:
             return link
@@ -252,7 +253,7 @@ def begin(attempt: Path) -> None:
     (attempt / "resume").mkdir(exist_ok=True)
 
 
-def _target_of(link: Path) -> str | None:
+def _target_of(link: str) -> str | None:
     """Where a link points; empty where nothing is there, None where something else is."""
     try:
         return os.readlink(link)  # noqa: PTH115 (as a string: it is compared a thousand times)
@@ -262,9 +263,10 @@ def _target_of(link: Path) -> str | None:
         return None
 
 
-def _read_manifest(file: Path) -> Mapping[str, Any] | None:
+def _read_manifest(name: str) -> Mapping[str, Any] | None:
     try:
-        manifest = json.loads(file.read_bytes())
+        with open(name, "rb") as file:  # noqa: PTH123 (as a string: see `result`)
+            manifest = json.loads(file.read())
     except (OSError, ValueError):
         return None
     whole = isinstance(manifest, dict) and manifest.get("version") == MANIFEST_VERSION

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from lorapipe.errors import Problem, near_miss
 from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind
-from lorapipe.spec import Spec
+from lorapipe.spec import Spec, knobs
 
 S = TypeVar("S", bound=Spec)
+PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Most knobs hold one of these, and none of these holds a reference."""
 
 
 def needs(spec: Spec) -> tuple[str, ...]:
@@ -36,10 +38,12 @@ def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> Any:
 
 def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     """A copy of a knob's value with `put(ref)` for every reference in it."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Ref):
         return put(value)
     if isinstance(value, Spec):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}  # type: ignore[arg-type]
+        fields = {knob.name: getattr(value, knob.name) for knob in knobs(type(value))}
         changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
         return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
     if isinstance(value, tuple):

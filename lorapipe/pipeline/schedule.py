@@ -254,7 +254,7 @@ class Schedule:
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, action, time.time())
         self._ledger.mark_used(result)
-        shown, out = str(self._ledger.point(name, result)), f"{result.folder / 'out'}{os.sep}"
+        shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
         if delivered:
             return tuple(map(str, delivered))
         files = (str(path) for path in to_open(result.artifact))

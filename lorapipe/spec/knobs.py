@@ -190,9 +190,12 @@ def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults:
     return value
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def canonical(plain: object) -> bytes:
     """The one JSON text of a plain value, for digests."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _canonical(plain).encode()
 
 
 def sentence(help: str) -> str:
