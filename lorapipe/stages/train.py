@@ -33,6 +33,8 @@ CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+ENOUGH_FOR_THE_SLOW = 2000
+"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,24 @@ class Train(Stage):
             what = f"{self.optimizer.name} finds one step size for all parts and cannot give them different rates."
             cure = "Make both rates equal (1.0), or set one of them to 0."
             yield Problem(what, cure=cure, path=("text_encoder_lr",))
+        if not self.optimizer.follows_rate:
+            yield from self._rates_in_vain(rates)
+
+    def _rates_in_vain(self, rates: Mapping[str, float]) -> Iterator[Problem]:
+        """What an optimizer that makes its own schedule would not look at."""
+        who = f"{self.optimizer.name} makes its own rate and schedule"
+        for part, rate in rates.items():
+            if rate != self.optimizer.usual_rates[part]:
+                cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
+                yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
+        if self.scheduler.name != "constant":
+            cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
+            yield Problem(f"{who}: {self.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
 
     def _odd_rate(self, part: str, rate: float) -> Iterator[Problem]:
         usual, name = self.optimizer.usual_rates[part], self.optimizer.name
+        if not self.optimizer.follows_rate:
+            return
         if self.optimizer.adaptive and rate < STEEP:
             what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
             yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
@@ -179,6 +196,7 @@ class Train(Stage):
             condition = self._condition(manifest, model, rates, dtype, cache, context)
             batches = Batches(manifest.training, self.batch, self.seed)
             feed = Feed(batches, self.accumulation, self.steps, cache, condition)
+            self._warn_of_slowness(feed.total, context)
             record = _outputs.record(base, manifest, model, self._settings(dtype), rates, feed)
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
@@ -232,6 +250,11 @@ class Train(Stage):
         if long and self.max_tokens < 225:
             what = f"{long} captions are probably longer than {self.max_tokens} tokens, and cut there"
             context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
+
+    def _warn_of_slowness(self, total: int, context: Context) -> None:
+        if self.optimizer.slow and total <= ENOUGH_FOR_THE_SLOW:
+            what = f"{self.optimizer.name} learns very slowly: {total} steps will show little"
+            context.emit(Log(text=f"{what}; give it several thousand, or use adamw or prodigy.", level="warning"))
 
     def _train(self, outputs: Outputs) -> Iterator[Step]:
         from lorapipe.training.loop import Objective, train

@@ -18,6 +18,7 @@ from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.checkpoint import Checkpoints, Trainable
 from lorapipe.training.curves import Curves, Point
 from lorapipe.training.loop import Step
+from lorapipe.training.optimizers import settled
 from lorapipe.training.pace import Pace
 
 CHECKPOINT_SECONDS = 60.0
@@ -80,13 +81,15 @@ class Session:
         if marked or stopping or self.pace.due():
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
-            self.snapshot(number)
+            with settled(self.trainable.optimizer):
+                self.snapshot(number)
         if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             self._save(number)
         if stopping and number < self.total:
             raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
         if number in self.marks.previews:
-            self.preview(number)  # last: it takes long, and may be interrupted
+            with settled(self.trainable.optimizer):
+                self.preview(number)  # last: it takes long, and may be interrupted
 
     def _save(self, step: int) -> None:
         self._tell(self.curves.write())  # the curve is never behind the state

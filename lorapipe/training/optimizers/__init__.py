@@ -1,20 +1,26 @@
 """Optimizers: how gradients become steps.
 
-An optimizer is a spec; `build` makes a `torch.optim.Optimizer` over parameter groups, each with its own `lr` and
-`name`. Defaults are those of the training guide for LoRA, not the library's. Its whole state must be in `state_dict()`,
-as tensors and plain values: that is what a checkpoint keeps. An adaptive one also says its step size estimate d.
+An optimizer is a spec that names a class of a library (`implementation`); its knobs are that class's arguments, with the
+training guide's defaults for LoRA, not the library's. What has no knob can be given under `arguments`, which are held
+against the signature in the library's source. The whole state must be in `state_dict()`, as tensors and plain values:
+that is what a checkpoint keeps.
 
-To add one, create a file here; import torch or the optimizer's package inside `build`.
+To add one, create a file here: the knobs and `implementation`, and `keywords` where a knob is not simply an argument.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+import contextlib
+import importlib
+import importlib.util
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lorapipe.spec import Spec
+from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.spec import Spec, knobs, param
+from lorapipe.training.optimizers._signature import arguments_of
 
 if TYPE_CHECKING:
     import torch
@@ -24,23 +30,104 @@ if TYPE_CHECKING:
 class Optimizer(Spec, contract="type"):
     """The rule by which parameters follow their gradients."""
 
+    implementation: ClassVar[str]
+    """`package.module:Class`; its first argument is the parameter groups."""
     adaptive: ClassVar[bool] = False
     """True where the optimizer finds its own step size: rates are then factors around 1.0."""
     one_rate: ClassVar[bool] = False
     """True where all parts must have the same rate (or none), because one step size is estimated for all."""
+    follows_rate: ClassVar[bool] = True
+    """False where the optimizer makes its own schedule and looks at no rate."""
     elementwise: ClassVar[bool] = True
     """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many
     small matrices of an adapter may be handed over as one flat tensor. False for Adafactor, which factors matrices."""
+    slow: ClassVar[bool] = False
+    """True where a training of the usual length is too short."""
+    install: ClassVar[str] = ""
+    """How to get the library where lorapipe does not bring it along."""
+
+    arguments: dict[str, Any] = param(
+        dict, "further arguments of the library's class by their own names, for those who know it: {maximize: false}"
+    )
 
     @property
     def usual_rates(self) -> dict[str, float]:
         """The learning rate of each part where the user gives none (guide §3, §4)."""
         return {"unet": 1.0, "text_encoder": 1.0} if self.adaptive else {"unet": 1e-4, "text_encoder": 5e-5}
 
-    @abstractmethod
+    def keywords(self) -> dict[str, Any]:
+        """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`."""
+        own = {knob.name: getattr(self, knob.name) for knob in knobs(type(self)) if knob.name != "arguments"}
+        betas = tuple(own.pop(name) for name in sorted(own) if name.startswith("beta"))
+        return {"betas": betas, **own} if betas else own
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`: a library that is not there, arguments that it does not know."""
+        package = self.implementation.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
+            yield Problem(f"{self.name} needs {package}, which is not installed.", cure=self.install)
+        elif self.arguments:
+            yield from self._unknown_arguments()
+
+    def _unknown_arguments(self) -> Iterator[Problem]:
+        ours = {knob.name for knob in knobs(type(self))}
+        known = arguments_of(self.implementation)
+        for name in self.arguments:
+            if name in ours or name == "betas":
+                cure = "It is a knob of its own: write it beside `arguments`, not below."
+                yield Problem(f"{name} is given as an argument.", cure=cure, path=("arguments", name))
+            elif name in ("params", "lr") or name not in known:
+                what = f"{self.implementation.partition(':')[2]} has no argument {name!r} that can be given."
+                yield Problem(what, cure=near_miss(name, sorted(known - ours)), path=("arguments", name))
+
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over groups `{"params": [...], "lr": float, "name": str}`; all parameters are float32."""
+        module, _, name = self.implementation.partition(":")
+        try:
+            kind = getattr(importlib.import_module(module), name)
+        except (ImportError, OSError, RuntimeError) as error:  # a library built for another GPU or platform
+            raise InputError(f"{self.name} cannot be used here: {error}", cure=self.install) from None
+        keywords = {"lr": groups[0]["lr"], **self.keywords(), **self.arguments}
+        with contextlib.redirect_stdout(io.StringIO()):  # some tell what they were told
+            optimizer: torch.optim.Optimizer = kind(groups, **keywords)
+        return optimizer
 
     def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
-        """Figures worth logging beside the rate, such as Prodigy's d. Asked at every step: tensors stay tensors."""
-        return {}
+        """d, and d × lr (the rate that AdamW would be given for steps like these), where the optimizer finds a d.
+
+        For each part where each has its own. Asked at every step: tensors stay tensors.
+        """
+        groups = [group for group in optimizer.param_groups if "d" in group]
+        if not groups:
+            return {}
+        if self.one_rate:
+            group = max(groups, key=lambda group: group["lr"])
+            return {"d": group["d"], "d*lr": group["d"] * group["lr"]}
+        found: dict[str, float | torch.Tensor] = {}
+        for group in groups:
+            found |= {f"d/{group['name']}": group["d"], f"d*lr/{group['name']}": group["d"] * group["lr"]}
+        return found
+
+
+@contextlib.contextmanager
+def settled(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within: the parameters as they are to be kept and judged. Afterwards the training goes on bit for bit.
+
+    A schedule-free optimizer takes its gradients at another point than the average that is its answer, and has `eval()`
+    and `train()` to go between them (Defazio et al. 2024, arXiv:2405.15682). The way back rounds, so it is not used.
+    """
+    import torch
+
+    if not callable(getattr(optimizer, "eval", None)):
+        yield
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        with torch.no_grad():
+            for parameter, old in zip(parameters, before, strict=True):
+                parameter.copy_(old)

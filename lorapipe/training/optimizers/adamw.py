@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -20,6 +16,8 @@ class AdamW(Optimizer):
     Well tested, and the least memory of the exact ones; it needs a good rate.
     """
 
+    implementation: ClassVar[str] = "torch.optim.adamw:AdamW"
+
     weight_decay: float = param(
         0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1
     )
@@ -27,10 +25,6 @@ class AdamW(Optimizer):
     beta2: float = param(0.999, "how long the mean of the squared gradient remembers; rarely changed", ge=0, lt=1)
     eps: float = param(1e-8, "keeps the division by the root of the mean square finite; rarely changed", gt=0)
 
-    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """See `Optimizer.build`."""
-        import torch
-
-        betas = (self.beta1, self.beta2)
-        # fused: one pass over the memory instead of one for each operation
-        return torch.optim.AdamW(groups, betas=betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)
+    def keywords(self) -> dict[str, Any]:
+        """See `Optimizer.keywords`; fused: one pass over the memory instead of one for each operation."""
+        return {"fused": True, **super().keywords()}

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -23,6 +17,7 @@ class Prodigy(Optimizer):
     so. Needs twice AdamW's memory for its state. Arguments are the training guide's (§5), not the library's.
     """
 
+    implementation: ClassVar[str] = "prodigyopt.prodigy:Prodigy"
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
 
@@ -43,24 +38,7 @@ class Prodigy(Optimizer):
         None, "most that d may grow by in a step, as a factor: 1.02 is a slow start; empty: no limit", gt=1
     )
 
-    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """See `Optimizer.build`."""
-        from prodigyopt import Prodigy as Implementation
-
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints that decay is decoupled
-            return Implementation(
-                groups,
-                betas=(self.beta1, self.beta2),
-                weight_decay=self.weight_decay,
-                decouple=self.decouple,
-                use_bias_correction=self.use_bias_correction,
-                safeguard_warmup=self.safeguard_warmup,
-                d0=self.d0,
-                d_coef=self.d_coef,
-                growth_rate=float("inf") if self.growth_rate is None else self.growth_rate,
-            )
-
-    def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
-        """d, and d × lr: the rate that AdamW would be given for steps like these."""
-        group = max(optimizer.param_groups, key=lambda group: group["lr"])
-        return {"d": group["d"], "d*lr": group["d"] * group["lr"]}
+    def keywords(self) -> dict[str, Any]:
+        """See `Optimizer.keywords`."""
+        own = super().keywords()
+        return {**own, "growth_rate": float("inf") if self.growth_rate is None else self.growth_rate}

@@ -1,0 +1,62 @@
+"""What a library's class can be told, read from its source: importing it would import torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def arguments_of(implementation: str) -> frozenset[str]:
+    """The names of the arguments of `package.module:Class`; empty where its source is not there."""
+    return frozenset(defaults_of(implementation))
+
+
+@cache
+def defaults_of(implementation: str) -> dict[str, object]:
+    """The arguments of `package.module:Class` with their defaults where these are plain values, else None."""
+    module, _, name = implementation.partition(":")
+    file = _source(module)
+    if file is None:
+        return {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _of_class(node)
+    return {}
+
+
+def package_folder(package: str) -> Path | None:
+    """Where an installed package lies; None where it is not installed. Nothing is imported."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(folders[0]) if folders else None
+
+
+def _source(module: str) -> Path | None:
+    package, _, rest = module.partition(".")
+    folder = package_folder(package)
+    if folder is None:
+        return None
+    file = folder.joinpath(*rest.split(".")) if rest else folder
+    found = [each for each in (file.with_suffix(".py"), file / "__init__.py") if each.is_file()]
+    return found[0] if found else None
+
+
+def _of_class(node: ast.ClassDef) -> dict[str, object]:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            plain = item.args.args[1:]
+            padding: list[ast.expr | None] = [None] * (len(plain) - len(item.args.defaults))
+            defaults = [*padding, *item.args.defaults][-len(plain) :] if plain else []
+            pairs = [*zip(plain, defaults, strict=True), *zip(item.args.kwonlyargs, item.args.kw_defaults, strict=True)]
+            return {argument.arg: _value(default) for argument, default in pairs}
+    return {}
+
+
+def _value(node: ast.expr | None) -> object:
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
+        return None

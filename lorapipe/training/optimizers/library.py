@@ -1,0 +1,65 @@
+"""Any optimizer of the pytorch-optimizer package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from lorapipe.errors import Problem, near_miss
+from lorapipe.spec import param
+from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.optimizers._signature import defaults_of, package_folder
+
+
+@dataclass(frozen=True)
+class Library(Optimizer):
+    """An optimizer of the pytorch-optimizer package by its name, with its own arguments: adan, ademamix, lamb, sophiah …
+
+    For experiments: its defaults are the package's, not ours. What has a file of its own here (lion, prodigy, came) is
+    better taken from there.
+    """
+
+    elementwise: ClassVar[bool] = False  # it may look at shapes
+
+    use: str = param("adan", "the optimizer's name in pytorch-optimizer, in small letters: adan, ademamix, lamb …")
+
+    @property
+    def implementation(self) -> str:  # type: ignore[override]
+        """See `Optimizer.implementation`."""
+        return known()[self.use]
+
+    @property
+    def usual_rates(self) -> dict[str, float]:
+        """The package's rate for the U-Net, half of it for the text encoder."""
+        rate = float(str(defaults_of(self.implementation).get("lr") or 1e-4))
+        return {"unet": rate, "text_encoder": rate if rate >= 0.1 else rate / 2}
+
+    adaptive = property(lambda self: self.usual_rates["unet"] >= 0.1)
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.use not in known():
+            cure = near_miss(self.use, sorted(known()))
+            yield Problem(f"pytorch-optimizer has no optimizer {self.use!r} for this.", cure=cure, path=("use",))
+            return
+        yield from super().problems()
+
+    def keywords(self) -> dict[str, Any]:
+        """See `Optimizer.keywords`."""
+        return {}
+
+
+@cache
+def known() -> dict[str, str]:
+    """The optimizers that are built from parameters and a rate alone: name → `module:Class`. Nothing is imported."""
+    folder = package_folder("pytorch_optimizer")
+    found = {}
+    for file in sorted((folder / "optimizer").glob("*.py")) if folder else ():
+        for name in re.findall(r"^class (\w+)\(BaseOptimizer", file.read_text(encoding="utf-8"), re.MULTILINE):
+            implementation = f"pytorch_optimizer.optimizer.{file.stem}:{name}"
+            if [*defaults_of(implementation)][:2] == ["params", "lr"]:
+                found[name.lower()] = implementation
+    return found
