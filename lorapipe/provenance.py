@@ -48,6 +48,7 @@ class TrainingRecord:
     buckets: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)
+    warmup_steps: int = 0
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
@@ -123,7 +124,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
     return {
         "ss_optimizer": _spelled(settings.get("optimizer")),
         "ss_lr_scheduler": (settings.get("scheduler") or {}).get("type"),
-        "ss_lr_warmup_steps": 0,
+        "ss_lr_warmup_steps": record.warmup_steps,
         "ss_seed": settings.get("seed"),
         "ss_clip_skip": settings.get("clip_skip"),
         "ss_max_token_length": settings.get("max_tokens"),

@@ -71,7 +71,7 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
     lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert set(lines[0]) == {"step", "loss", "lr/unet", "lr/text_encoder", "d", "d*lr"}
-    assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4) for step in range(4)])
+    assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4, 1) for step in range(4)])
     assert list((weights.log.parent / "tensorboard").glob("events.out.tfevents.*"))
     told = bench.of(Metric)
     assert [event.step for event in told] == [1, 2, 3, 4]

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 
 def record(
-    base: Family, manifest: Manifest, model: Model, settings: Mapping[str, Any], rates: Mapping[str, float], feed: Feed
+    model: Model, base: Family, manifest: Manifest, feed: Feed, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
-    """What is said of a training in the metadata of its files; `settings` has its knobs in document form."""
+    """What is said of a training in the metadata of its files.
+
+    `settings` has its knobs in document form; `found`, under the record's names, what was made of them.
+    """
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training import tally
 
@@ -36,7 +39,6 @@ def record(
         prediction=model.prediction,
         base_name=base.checkpoint.plain().rpartition("/")[2],
         settings=settings,
-        rates=rates,
         rank=rank,
         alpha=settings["adapter"].get("alpha") or rank,
         pictures=len(manifest.training),
@@ -47,6 +49,7 @@ def record(
         buckets={f"{width}x{height}": count for (width, height), count in manifest.buckets().items()},
         tags=tally.tags(manifest.training),
         repeats=tally.repeats(manifest.training),
+        **found,
     )
 
 

@@ -51,7 +51,8 @@ class Train(Stage):
         Optimizer.default("adamw"), "how it learns: adamw needs a good rate, prodigy finds it and takes more memory"
     )
     scheduler: Scheduler = param(
-        Scheduler.default("constant"), "how the rate changes over the training: constant (for prodigy), cosine"
+        Scheduler.default("constant"),
+        "how the rate changes over the training: constant for prodigy and its kin, cosine_with_restarts for the others",
     )
     loss: Loss = param(Loss.default("mse"), "what counts as an error; mse is what the base models were made with")
     unet_lr: float | None = param(
@@ -131,6 +132,10 @@ class Train(Stage):
             yield Problem(what, cure=cure, path=("text_encoder_lr",))
         if not self.optimizer.follows_rate:
             yield from self._rates_in_vain(rates)
+        elif self.scheduler.warmup.count and not self.optimizer.warms_up:
+            what = f"the small rates of a warm-up mislead {self.optimizer.name} about its step size."
+            cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
+            yield Problem(what, cure=cure, path=("optimizer",))
 
     def _rates_in_vain(self, rates: Mapping[str, float]) -> Iterator[Problem]:
         """What an optimizer that makes its own schedule would not look at."""
@@ -197,7 +202,9 @@ class Train(Stage):
             batches = Batches(manifest.training, self.batch, self.seed)
             feed = Feed(batches, self.accumulation, self.steps, cache, condition)
             self._warn_of_slowness(feed.total, context)
-            record = _outputs.record(base, manifest, model, self._settings(dtype), rates, feed)
+            warmup = self.scheduler.warmup.steps(feed.total, feed.per_epoch)
+            settings = self._settings(dtype)
+            record = _outputs.record(model, base, manifest, feed, settings, rates=rates, warmup_steps=warmup)
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
             with recomputed(model, self.gradient_checkpointing), adapters as adapter:
@@ -279,7 +286,7 @@ class Train(Stage):
             feed.updates(done),
             Objective(outputs.model, self.loss, self.min_snr_gamma, self.seed),
             trainable.optimizer,
-            lambda step: self.scheduler.factor(step, total),
+            lambda step: self.scheduler.factor(step, total, per_epoch),
             max_grad_norm=self.max_grad_norm,
             scaler=trainable.scaler,
         )

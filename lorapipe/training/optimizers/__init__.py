@@ -38,6 +38,8 @@ class Optimizer(Spec, contract="type"):
     """True where all parts must have the same rate (or none), because one step size is estimated for all."""
     follows_rate: ClassVar[bool] = True
     """False where the optimizer makes its own schedule and looks at no rate."""
+    warms_up: ClassVar[bool] = True
+    """False where the small rates of a warm-up would be taken for something else."""
     elementwise: ClassVar[bool] = True
     """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many
     small matrices of an adapter may be handed over as one flat tensor. False for Adafactor, which factors matrices."""

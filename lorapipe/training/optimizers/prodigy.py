@@ -38,6 +38,8 @@ class Prodigy(Optimizer):
         None, "most that d may grow by in a step, as a factor: 1.02 is a slow start; empty: no limit", gt=1
     )
 
+    warms_up = property(lambda self: self.safeguard_warmup)
+
     def keywords(self) -> dict[str, Any]:
         """See `Optimizer.keywords`."""
         own = super().keywords()

@@ -11,6 +11,6 @@ from lorapipe.training.schedulers import Scheduler
 class Constant(Scheduler):
     """The rate as given, from first to last. What adaptive optimizers expect: they find their own step size."""
 
-    def factor(self, step: int, total: int) -> float:
-        """See `Scheduler.factor`."""
+    def after(self, done: float) -> float:
+        """See `Scheduler.after`."""
         return 1.0

@@ -1,0 +1,26 @@
+"""Rates that fall."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from lorapipe.spec import param
+from lorapipe.training.schedulers import Scheduler
+
+
+@dataclass(frozen=True)
+class Falling(Scheduler):
+    """A rate that falls from its full height to `end` of it."""
+
+    end: float = param(
+        0.0, "the share of the rate at which it ends: 0.1 keeps it learning to the last step", ge=0, lt=1
+    )
+
+    def after(self, done: float) -> float:
+        """See `Scheduler.after`."""
+        return self.end + (1 - self.end) * self.shape(done)
+
+    @abstractmethod
+    def shape(self, done: float) -> float:
+        """The way from 1 at `done` = 0 towards 0 at `done` = 1."""

@@ -1,0 +1,23 @@
+"""The same rate, after a warm-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorapipe.spec import param
+from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.schedulers._warmup import Warmup
+
+
+@dataclass(frozen=True)
+class ConstantWithWarmup(Scheduler):
+    """The rate as given, after it has risen to it over the first tenth.
+
+    For adaptive optimizers whose first steps are too rough: prodigy with `safeguard_warmup: true`, and an epoch or two more.
+    """
+
+    warmup: Warmup = param(Warmup(10, "%"), "how long the rate rises at first: '10 %', '100 steps', '1 epoch'")
+
+    def after(self, done: float) -> float:
+        """See `Scheduler.after`."""
+        return 1.0
