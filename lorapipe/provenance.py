@@ -128,8 +128,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_seed": settings.get("seed"),
         "ss_clip_skip": settings.get("clip_skip"),
         "ss_max_token_length": settings.get("max_tokens"),
-        "ss_min_snr_gamma": settings.get("min_snr_gamma") or None,
-        "ss_loss_type": _loss(settings),
+        **_objective(settings),
         "ss_max_grad_norm": settings.get("max_grad_norm"),
         "ss_mixed_precision": settings.get("precision"),
         "ss_full_fp16": False,
@@ -138,19 +137,32 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_network_dropout": (settings.get("adapter") or {}).get("dropout"),
         "ss_cache_latents": True,
         "ss_zero_terminal_snr": False,
-        "ss_noise_offset": None,
         "ss_prior_loss_weight": 1.0,
         "ss_scale_weight_norms": None,
     }
 
 
-def _loss(settings: Mapping[str, Any]) -> str:
-    kind = str(settings.get("loss", {}).get("type"))
-    return {"mse": "l2"}.get(kind, kind)
+def _objective(settings: Mapping[str, Any]) -> dict[str, Any]:
+    loss, weighting, noise = (settings.get(name) or {} for name in ("loss", "weighting", "noise"))
+    kind = str(loss.get("type"))
+    return {
+        "ss_loss_type": {"mse": "l2"}.get(kind, kind),
+        "ss_huber_schedule": loss.get("schedule"),
+        "ss_huber_c": loss.get("c"),
+        "ss_huber_scale": loss.get("scale"),
+        "ss_min_snr_gamma": weighting.get("gamma") if weighting.get("type") == "min_snr" else None,
+        "ss_debiased_estimation": weighting.get("type") == "debiased",
+        "ss_noise_offset": noise.get("offset") or None,
+        "ss_noise_offset_random_strength": noise.get("offset_random", False),
+        "ss_multires_noise_iterations": noise.get("multires_iterations") or None,
+        "ss_multires_noise_discount": noise.get("multires_discount"),
+        "ss_ip_noise_gamma": noise.get("perturbation") or None,
+        "ss_ip_noise_gamma_random_strength": noise.get("perturbation_random", False),
+    }
 
 
 def _spelled(optimizer: Mapping[str, Any] | None) -> str:
-    settings = {key: value for key, value in (optimizer or {}).items() if key != "type"}
+    settings = {key: value for key, value in (optimizer or {}).items() if key != "type" and value != {}}
     arguments = ",".join(f"{key}={value}" for key, value in settings.items())
     return f"{(optimizer or {}).get('type')}({arguments})" if arguments else str((optimizer or {}).get("type"))
 

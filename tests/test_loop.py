@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from lorapipe.training import noise
+from lorapipe.training.corruption import Corruption
 from lorapipe.training.flat import flatten
 from lorapipe.training.loop import MicroBatch, Objective, Step, Update, train
 from lorapipe.training.losses.mse import Mse
+from lorapipe.training.weightings import Weighting
+from lorapipe.training.weightings.min_snr import MinSnr
+from lorapipe.training.weightings.none import NoWeighting
 
 
 class Denoiser(torch.nn.Module):
@@ -53,9 +57,13 @@ def updates(*groups: list[MicroBatch], start: int = 0) -> Iterator[Update]:
     return (Update(start + step, batches) for step, batches in enumerate(groups))
 
 
+def usual(model: Denoiser, seed: int = 0, weighting: Weighting = MinSnr()) -> Objective:  # noqa: B008 (frozen)
+    return Objective(model, Mse(), weighting, Corruption().draw, seed)
+
+
 def run(groups: list[list[MicroBatch]], model: Denoiser | None = None, **knobs) -> tuple[list[float], Denoiser]:
     model = model or Denoiser()
-    objective = Objective(model, Mse(), knobs.pop("gamma", 5.0), knobs.pop("seed", 0))
+    objective = usual(model, knobs.pop("seed", 0), knobs.pop("weighting", MinSnr()))
     steps = train(updates(*groups), objective, optimizer_of(model), lambda step: 1.0, **knobs)
     return [float(step.loss) for step in steps], model
 
@@ -65,14 +73,19 @@ def weights(model: Denoiser) -> torch.Tensor:
 
 
 def test_it_learns() -> None:
-    losses, _ = run([[micro(0, 1, 2, 3)], [micro(4, 5, 6, 7)]] * 100, gamma=0.0)
+    losses, _ = run([[micro(0, 1, 2, 3)], [micro(4, 5, 6, 7)]] * 100, weighting=NoWeighting())
     assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
 
 
 def test_a_step_is_made_only_when_asked_for() -> None:
     model = Denoiser()
     before = weights(model)
-    steps = train(updates([micro(0)], [micro(1)]), Objective(model, Mse(), 5.0, 0), optimizer_of(model), lambda _: 1.0)
+    steps = train(
+        updates([micro(0)], [micro(1)]),
+        usual(model),
+        optimizer_of(model),
+        lambda _: 1.0,
+    )
     assert torch.equal(weights(model), before)
     first = next(steps)
     assert isinstance(first, Step)
@@ -85,7 +98,7 @@ def test_the_loss_is_the_weighted_mean_of_the_papers() -> None:
     """One step's loss, computed again from the definitions, sample by sample."""
     model = Denoiser()
     expected = 0.0
-    noises, timesteps = noise.draw(5, 0, range(2), (4, 8, 8), 1000)
+    noises, timesteps, _ = noise.draw(5, 0, range(2), (4, 8, 8), range(1000))
     for sample, picture in enumerate((3, 6)):
         alpha_bar = float(model.alphas_cumprod[timesteps[sample]])
         noisy = math.sqrt(alpha_bar) * PICTURES[picture] + math.sqrt(1 - alpha_bar) * noises[sample]
@@ -93,7 +106,7 @@ def test_the_loss_is_the_weighted_mean_of_the_papers() -> None:
             said = model.predict(noisy[None], timesteps[sample, None], {"text": CAPTIONS[[picture]]})[0]
         snr = alpha_bar / (1 - alpha_bar)
         expected += min(snr, 2.0) / snr * float((said - noises[sample]).square().mean()) / 2
-    losses, _ = run([[micro(3, 6)]], gamma=2.0, seed=5)
+    losses, _ = run([[micro(3, 6)]], weighting=MinSnr(gamma=2.0), seed=5)
     assert losses[0] == pytest.approx(expected, rel=1e-4)
 
 
@@ -128,7 +141,10 @@ def test_what_others_draw_in_between_changes_nothing() -> None:
     def losses(disturb: bool) -> list[float]:
         model = Dropping()
         steps = train(
-            updates(*[[micro(0, 1)]] * 4), Objective(model, Mse(), 5.0, 0), optimizer_of(model), lambda _: 1.0
+            updates(*[[micro(0, 1)]] * 4),
+            usual(model),
+            optimizer_of(model),
+            lambda _: 1.0,
         )
         found = []
         for step in steps:
@@ -144,7 +160,12 @@ def test_the_scheduler_scales_every_rate_from_where_it_began() -> None:
     model = Denoiser()
     optimizer = optimizer_of(model, 1e-2)
     steps = list(
-        train(updates(*[[micro(0)]] * 3), Objective(model, Mse(), 5.0, 0), optimizer, lambda step: 1 / (step + 1))
+        train(
+            updates(*[[micro(0)]] * 3),
+            usual(model),
+            optimizer,
+            lambda step: 1 / (step + 1),
+        )
     )
     assert [step.rates["unet"] for step in steps] == pytest.approx([1e-2, 5e-3, 1e-2 / 3])
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 / 3)
@@ -155,7 +176,15 @@ def test_clipping_shortens_long_gradients_only() -> None:
         model = Denoiser()
         sgd = torch.optim.SGD([{"params": list(model.parameters()), "lr": 1.0, "name": "unet"}])
         before = weights(model)
-        list(train(updates([micro(0)]), Objective(model, Mse(), 5.0, 0), sgd, lambda _: 1.0, max_grad_norm=limit))
+        list(
+            train(
+                updates([micro(0)]),
+                usual(model),
+                sgd,
+                lambda _: 1.0,
+                max_grad_norm=limit,
+            )
+        )
         return before - weights(model)
 
     free = gradient(0.0)
@@ -170,7 +199,7 @@ def test_one_flat_tensor_is_the_same_training() -> None:
         model = Denoiser()
         parameters = [flatten(list(model.parameters()))] if flat else list(model.parameters())
         optimizer = torch.optim.AdamW([{"params": parameters, "lr": 1e-3, "name": "unet"}])
-        objective = Objective(model, Mse(), 5.0, 0)
+        objective = usual(model)
         steps = train(updates(*[[micro(0, 1)]] * 10), objective, optimizer, lambda _: 1.0, max_grad_norm=0.1)
         return [float(step.loss) for step in steps]
 
@@ -184,7 +213,7 @@ def test_the_scaler_leaves_the_steps_as_they_are_and_skips_what_overflows() -> N
     assert scaled == pytest.approx(plain, rel=1e-5)
 
     model = Denoiser()
-    objective = Objective(model, lambda said, wanted: 1e4 * Mse()(said, wanted), 5.0, 0)
+    objective = Objective(model, lambda *of: 1e4 * Mse()(*of), MinSnr(), Corruption().draw, 0)
     scaler = torch.amp.GradScaler("cpu", init_scale=1e38, backoff_factor=1e-38)
     before, after = weights(model), []
     for _ in train(updates([micro(0)], [micro(0)]), objective, optimizer_of(model), lambda _: 1.0, scaler=scaler):
@@ -202,5 +231,5 @@ def test_a_trained_text_encoder_is_asked_anew_at_every_step() -> None:
     optimizer = torch.optim.AdamW(groups)
     batch = MicroBatch(PICTURES[:2], lambda: {"text": encoder(CAPTIONS[:2])})
     before = encoder.weight.detach().clone()
-    list(train(updates([batch], [batch]), Objective(model, Mse(), 5.0, 0), optimizer, lambda _: 1.0))
+    list(train(updates([batch], [batch]), usual(model), optimizer, lambda _: 1.0))
     assert not torch.equal(encoder.weight, before)

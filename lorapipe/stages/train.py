@@ -14,11 +14,13 @@ from lorapipe.spec import Duration, knobs, param, plain
 from lorapipe.stages import Stage, _outputs
 from lorapipe.stages._outputs import Outputs
 from lorapipe.training.adapters import Adapter
+from lorapipe.training.corruption import Corruption
 from lorapipe.training.device import Precision
 from lorapipe.training.losses import Loss
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
     from lorapipe.training.checkpoint import Trainable
@@ -84,13 +86,11 @@ class Train(Stage):
     accumulation: int = param(
         1, "batches added up to one step: a larger batch without its memory, so many times as slow", ge=1, le=1024
     )
-    min_snr_gamma: float = param(
-        5.0,
-        "evens out what nearly clean pictures teach: 5 is recommended, 1 strong, 20 nearly none, 0 off. At most 5 "
-        "suits characters, at least 5 styles and concepts",
-        ge=0,
-        le=100,
+    weighting: Weighting = param(
+        Weighting.default("min_snr"),
+        "how much each noise level counts: min_snr with its gamma of 5 is recommended, none is the plain loss",
     )
+    noise: Corruption = param(Corruption, "what is added to the pictures: noise offset, multires noise, ip noise gamma")
     clip_skip: int = param(
         1, "layer of the text encoder that is read, from its end; 2 for anime bases of the NAI lineage", ge=1, le=12
     )
@@ -284,7 +284,7 @@ class Train(Stage):
         done = session.begin()
         steps = train(
             feed.updates(done),
-            Objective(outputs.model, self.loss, self.min_snr_gamma, self.seed),
+            Objective(outputs.model, self.loss, self.weighting, self.noise.draw, self.seed),
             trainable.optimizer,
             lambda step: self.scheduler.factor(step, total, per_epoch),
             max_grad_norm=self.max_grad_norm,

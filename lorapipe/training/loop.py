@@ -58,8 +58,9 @@ class Objective:
     """What is minimised: the weighted loss of predictions at random timesteps."""
 
     model: Model
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    min_snr_gamma: float
+    loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    weighting: Callable[[noise.Prediction, torch.Tensor], torch.Tensor]
+    draw: Callable[[int, int, range, Sequence[int], int], noise.Drawn]
     seed: int
 
     def __call__(
@@ -67,14 +68,14 @@ class Objective:
     ) -> torch.Tensor:
         """The weighted loss of each sample, (B,), for these samples of update `step`."""
         model, schedule = self.model, self.model.alphas_cumprod
-        drawn, timesteps = noise.draw(self.seed, step, samples, clean.shape[1:], len(schedule))
-        clean, drawn, timesteps = (tensor.to(model.device) for tensor in (clean, drawn, timesteps))
+        drawn = self.draw(self.seed, step, samples, clean.shape[1:], len(schedule))
+        clean, wanted, timesteps, added = (tensor.to(model.device) for tensor in (clean, *drawn))
         condition = {name: tensor.to(model.device) for name, tensor in condition.items()}
-        noisy = noise.diffuse(clean, drawn, timesteps, schedule)
+        noisy = noise.diffuse(clean, added, timesteps, schedule)
         prediction = model.predict(noisy, timesteps, condition)
-        target = noise.target(model.prediction, clean, drawn, timesteps, schedule)
-        weight = noise.min_snr_weight(model.prediction, timesteps, schedule, self.min_snr_gamma)
-        return self.loss(prediction.float(), target).flatten(1).mean(1) * weight
+        target = noise.target(model.prediction, clean, wanted, timesteps, schedule)
+        weight = self.weighting(model.prediction, noise.snr(timesteps, schedule))
+        return self.loss(prediction.float(), target, timesteps, schedule).flatten(1).mean(1) * weight
 
 
 def train(

@@ -1,4 +1,4 @@
-"""What is asked of the network: noise, timesteps, noisy latents, targets, and the weight of each timestep.
+"""What is asked of the network: noise, timesteps, noisy latents and targets.
 
 Symbols are the papers': x₀ a clean latent, ε ~ N(0, I), ᾱ_t the share of x₀'s variance that is left at timestep t
 (Ho et al. 2020, arXiv:2006.11239), SNR(t) = ᾱ_t / (1 − ᾱ_t) (Kingma et al. 2021, arXiv:2107.00630).
@@ -8,27 +8,85 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
 Prediction = Literal["epsilon", "v_prediction"]
 
 
-def draw(seed: int, step: int, samples: range, shape: Sequence[int], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise (B, *shape) and timesteps (B,), uniform in 0 … length − 1, of the named samples of an update; on the CPU.
+class Drawn(NamedTuple):
+    """Of each sample: the noise that is to be predicted, its timestep, and the noise that is really added."""
+
+    target: torch.Tensor
+    timesteps: torch.Tensor
+    added: torch.Tensor
+
+
+def draw(seed: int, step: int, samples: range, shape: Sequence[int], timesteps: range) -> Drawn:
+    """Noise (B, *shape) and timesteps (B,), uniform among those given, of the named samples of an update; on the CPU.
 
     A function of (seed, step, sample) alone: a resumed training draws what an unbroken one would have drawn, and two
     batches of one draw what one batch of two does. Drawn on the CPU because every device has its own random numbers.
     """
-    generator = torch.Generator()
     noise = torch.empty(len(samples), *shape)
-    timesteps = torch.empty(len(samples), dtype=torch.long)
+    drawn = torch.empty(len(samples), dtype=torch.long)
     for place, sample in enumerate(samples):
-        generator.manual_seed(seed_of("noise", seed, step, sample))
-        timesteps[place] = torch.randint(length, (), generator=generator)
-        noise[place].normal_(generator=generator)
-    return noise, timesteps
+        chance = generator("noise", seed, step, sample)
+        drawn[place] = torch.randint(timesteps.start, timesteps.stop, (), generator=chance)
+        noise[place].normal_(generator=chance)
+    return Drawn(noise, drawn, noise)
+
+
+Generators = Sequence[torch.Generator]
+"""One for each sample."""
+
+
+def strengths(highest: float, random: bool, chances: Generators) -> torch.Tensor:
+    """The strength of each sample (B, 1, 1, 1): the highest, or drawn between 0 and it."""
+    drawn = [torch.rand((), generator=chance) * highest if random else torch.tensor(highest) for chance in chances]
+    return torch.stack(drawn).reshape(-1, 1, 1, 1)
+
+
+def offset(noise: torch.Tensor, strength: torch.Tensor, chances: Generators) -> torch.Tensor:
+    """noise + strength · N(0, 1) for each channel as a whole  (Guttenberg 2023, "Diffusion with Offset Noise")."""
+    shifts = [torch.randn(noise.shape[1], 1, 1, generator=chance) for chance in chances]
+    return noise + strength * torch.stack(shifts)
+
+
+def perturbed(noise: torch.Tensor, strength: torch.Tensor, chances: Generators) -> torch.Tensor:
+    """noise + strength · N(0, I): what is added, while `noise` is to be predicted  (Ning et al. 2023, arXiv:2301.11706)."""
+    return noise + strength * torch.stack([torch.randn(noise.shape[1:], generator=chance) for chance in chances])
+
+
+def multires(noise: torch.Tensor, iterations: int, discount: float, chances: Generators) -> torch.Tensor:
+    """noise + Σ discountⁱ · coarser noise, over its standard deviation  (Whitaker 2023, "Multi-Resolution Noise").
+
+    As kohya's `pyramid_noise_like`, by sample: layer i is rⁱ times coarser, r drawn anew in 2 … 4, and the last one is
+    the first to be a single row or column.
+    """
+    return torch.stack(
+        [_pyramid(one, iterations, discount, chance) for one, chance in zip(noise, chances, strict=True)]
+    )
+
+
+def _pyramid(noise: torch.Tensor, iterations: int, discount: float, chance: torch.Generator) -> torch.Tensor:
+    channels, height, width = noise.shape
+    total = noise
+    for layer in range(iterations):
+        stride = (2 + 2 * float(torch.rand((), generator=chance))) ** layer
+        size = max(1, int(height / stride)), max(1, int(width / stride))
+        coarse = torch.randn(1, channels, *size, generator=chance)
+        finer = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")[0]
+        total = total + finer * discount**layer
+        if 1 in size:
+            break
+    return total / total.std()
+
+
+def generator(*what: str | int) -> torch.Generator:
+    """Random numbers that depend on these words alone; see `seed_of`."""
+    return torch.Generator().manual_seed(seed_of(*what))
 
 
 def seed_of(*what: str | int) -> int:
@@ -59,21 +117,10 @@ def target(
     return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean
 
 
-def min_snr_weight(
-    prediction: Prediction, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor, gamma: float
-) -> torch.Tensor:
-    """Weight of each sample's loss, (B,): min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR + 1) for v; all 1 where γ is 0.
-
-    Hang et al. 2023, arXiv:2303.09556, eq. 8 and app. A; kohya's `apply_snr_weight`. Nearly clean latents (high SNR)
-    teach little but weigh as much as all others without it. Where SNR is 0 the ε weight is its limit, 1.
-    """
-    if gamma == 0:
-        return torch.ones_like(timesteps, dtype=torch.float32)
+def snr(timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """The signal-to-noise ratio ᾱ / (1 − ᾱ) of each sample, (B,)."""
     alpha_bar = alphas_cumprod[timesteps]
-    snr = alpha_bar / (1 - alpha_bar)
-    if prediction == "epsilon":
-        return (gamma / snr).clamp(max=1)
-    return snr.clamp(max=gamma) / (snr + 1)
+    return alpha_bar / (1 - alpha_bar)
 
 
 def _per_sample(values: torch.Tensor, timesteps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

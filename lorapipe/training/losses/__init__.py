@@ -1,7 +1,7 @@
 """Losses: how far a prediction is from its target.
 
 A loss is a spec with one pure function over tensors. The loop takes the mean over each sample's elements and then
-weighs the samples (`lorapipe.training.noise.min_snr_weight`), in that order, as kohya's sd-scripts does.
+weighs the samples (`lorapipe.training.weightings`), in that order, as kohya's sd-scripts does.
 
 To add one, create a file here; import torch inside `__call__`.
 """
@@ -23,5 +23,10 @@ class Loss(Spec, contract="type"):
     """The distance between prediction and target: 0 where they are equal, never negative."""
 
     @abstractmethod
-    def __call__(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Elementwise loss of two (B, C, h, w) tensors of any floating type, in float32, not reduced."""
+    def __call__(
+        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
+    ) -> torch.Tensor:
+        """Elementwise loss of two (B, C, h, w) tensors of any floating type, in float32, not reduced.
+
+        `timesteps` (B,) and the schedule's ᾱ (T,) are for those that look at how noisy a sample is.
+        """

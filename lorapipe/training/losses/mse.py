@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Mse(Loss):
     """(prediction − target)²: the loss that diffusion models are made with  (Ho et al. 2020, eq. 14)."""
 
-    def __call__(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
+    ) -> torch.Tensor:
         """See `Loss.__call__`."""
         return (prediction.float() - target.float()).square()

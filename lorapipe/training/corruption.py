@@ -1,0 +1,75 @@
+"""What is added to the pictures: the noise, its colour, and at which timesteps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import Problem
+from lorapipe.spec import Spec, param
+
+if TYPE_CHECKING:
+    from lorapipe.training.noise import Drawn
+
+
+@dataclass(frozen=True)
+class Corruption(Spec):
+    """The noise of a training. By default plain noise at all timesteps, as the base models were made with."""
+
+    offset: float = param(
+        0.0,
+        "noise offset: a shift of a picture's whole noise, so that very dark and very bright pictures can be learned. "
+        "0.06 is mild, 0.1 enough; more deep-fries as CFG 11 does. Needs more steps",
+        ge=0,
+        le=1,
+    )
+    offset_random: bool = param(False, "draw each picture's strength of offset between 0 and the given one")
+    multires_iterations: int = param(
+        0, "multires noise: so many coarser layers of noise, for the same end; 6 to 10 is usual, 0 off", ge=0, le=20
+    )
+    multires_discount: float = param(0.3, "each coarser layer's share of the one before; 0.1 to 0.3", gt=0, le=1)
+    perturbation: float = param(
+        0.0,
+        "ip noise gamma: further noise on the input that is not to be predicted, so that it copes with its own errors; "
+        "0.1 is recommended, 0 off",
+        ge=0,
+        le=1,
+    )
+    perturbation_random: bool = param(False, "draw each picture's perturbation between 0 and the given one")
+    min_timestep: int = param(0, "the first timestep to train at; above 0 leaves out the finest details", ge=0, le=999)
+    max_timestep: int = param(
+        1000, "the timestep to stop before; below 1000 leaves out the coarsest shapes", ge=1, le=1000
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.min_timestep >= self.max_timestep:
+            what = f"no timestep is left between {self.min_timestep} and {self.max_timestep}."
+            yield Problem(what, cure="Make min_timestep the smaller one.", path=("min_timestep",))
+        if self.offset and self.multires_iterations:
+            what = "noise offset and multires noise do the same thing in two ways, and together too much of it."
+            yield Problem(what, cure="Set one of them to 0.", path=("offset",))
+        for name in ("offset", "perturbation"):
+            if getattr(self, f"{name}_random") and not getattr(self, name):
+                what = f"{name}_random draws strengths up to {name}, which is 0."
+                yield Problem(what, cure=f"Give {name}, or take {name}_random away.", path=(f"{name}_random",))
+
+    def draw(self, seed: int, step: int, samples: range, shape: Sequence[int], length: int) -> Drawn:
+        """Noise and timesteps of the named samples of an update: see `noise.draw`. Functions of (seed, step, sample)."""
+        from lorapipe.training import noise
+
+        top = min(self.max_timestep, length)
+        drawn = noise.draw(seed, step, samples, shape, range(min(self.min_timestep, top - 1), top))
+        chances = [noise.generator("colour", seed, step, sample) for sample in samples]
+        target = drawn.target
+        if self.offset:
+            strength = noise.strengths(self.offset, self.offset_random, chances)
+            target = noise.offset(target, strength, chances)
+        if self.multires_iterations:
+            target = noise.multires(target, self.multires_iterations, self.multires_discount, chances)
+        added = target
+        if self.perturbation:
+            strength = noise.strengths(self.perturbation, self.perturbation_random, chances)
+            added = noise.perturbed(target, strength, chances)
+        return noise.Drawn(target, drawn.timesteps, added)

@@ -1,0 +1,48 @@
+"""Losses that are square near zero and straight far from it, as kohya's sd-scripts has them (`train_util.py`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lorapipe.spec import param
+from lorapipe.training.losses import Loss
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class PseudoHuber(Loss):
+    """√(error² + c²) − c, where c, the error at which square becomes straight, may depend on the timestep."""
+
+    c: float = param(
+        0.1,
+        "the error from which it grows no longer as the square: odd pictures then spoil less; at the noisiest",
+        gt=0,
+        le=1,
+    )
+    schedule: Literal["snr", "exponential", "constant"] = param(
+        "snr",
+        "how c rises where there is less noise: snr and exponential (from 1 at no noise down to c), or constant",
+    )
+    scale: float = param(1.0, "factor on c of the exponential and constant schedules", gt=0, le=100)
+
+    def threshold(self, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+        """c of each timestep (B,)."""
+        import torch
+
+        if self.schedule == "snr":
+            alpha_bar = alphas_cumprod[timesteps]
+            sigma = ((1 - alpha_bar) / alpha_bar).sqrt()
+            return (1 - self.c) / (1 + sigma).square() + self.c
+        share = timesteps / len(alphas_cumprod) if self.schedule == "exponential" else torch.ones_like(timesteps)
+        return torch.exp(math.log(self.c) * share) * self.scale
+
+    def rounded(
+        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """2 (√(error² + c²) − c), elementwise, and c shaped to go with it."""
+        c = self.threshold(timesteps, alphas_cumprod).float().reshape(-1, *[1] * (prediction.ndim - 1))
+        return 2 * (((prediction.float() - target.float()).square() + c.square()).sqrt() - c), c

@@ -1,0 +1,24 @@
+"""The smooth L1 loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.training.losses._pseudo_huber import PseudoHuber
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class SmoothL1(PseudoHuber):
+    """2 (√(error² + c²) − c): huber without its factor c, so small errors count for more where c is small  (kohya's
+    `smooth_l1`).
+    """
+
+    def __call__(
+        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Loss.__call__`."""
+        return self.rounded(prediction, target, timesteps, alphas_cumprod)[0]

@@ -1,0 +1,89 @@
+"""The colours of noise, by what their papers promise of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lorapipe.training import noise
+from lorapipe.training.corruption import Corruption
+
+SHAPE = (4, 32, 24)
+KINDS = {
+    "plain": Corruption(),
+    "offset": Corruption(offset=0.1),
+    "offset_random": Corruption(offset=0.1, offset_random=True),
+    "multires": Corruption(multires_iterations=8, multires_discount=0.3),
+    "perturbation": Corruption(perturbation=0.1),
+    "all": Corruption(multires_iterations=6, perturbation=0.1, perturbation_random=True, min_timestep=100),
+}
+
+
+def many(corruption: Corruption, count: int = 400) -> noise.Drawn:
+    return corruption.draw(3, 0, range(count), SHAPE, 1000)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_depends_on_seed_step_and_sample_alone(kind: str) -> None:
+    draw = KINDS[kind].draw
+    whole = draw(7, 3, range(4), SHAPE, 1000)
+    halves = [draw(7, 3, part, SHAPE, 1000) for part in (range(2), range(2, 4))]
+    for mine, *theirs in zip(whole, *halves, strict=True):
+        assert torch.equal(mine, torch.cat(theirs))
+    assert not torch.equal(whole.added, draw(7, 4, range(4), SHAPE, 1000).added)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_noise_of_a_sample_begins_with_the_same_numbers(kind: str) -> None:
+    """Another colour is another colour of the same noise, so that runs can be compared."""
+    plain, coloured = many(KINDS["plain"], 8), many(KINDS[kind], 8)
+    together = torch.stack([plain.target.flatten(), coloured.target.flatten()])
+    assert float(torch.corrcoef(together)[0, 1]) > 0.6
+
+
+def test_plain_noise_is_added_as_it_is_predicted() -> None:
+    drawn = many(KINDS["plain"], 4)
+    assert drawn.added is drawn.target
+    assert torch.equal(drawn.target, noise.draw(3, 0, range(4), SHAPE, range(1000)).target)
+
+
+def test_offset_shifts_whole_channels_by_its_strength() -> None:
+    shift = many(KINDS["offset"]).target - many(KINDS["plain"]).target
+    means = shift.mean((2, 3))
+    assert float((shift - means[..., None, None]).abs().max()) < 1e-5
+    assert float(means.std()) == pytest.approx(0.1, rel=0.1)  # 1,600 draws
+    random = (many(KINDS["offset_random"]).target - many(KINDS["plain"]).target).mean((2, 3))
+    assert float(random.std()) == pytest.approx(0.1 / 3**0.5, rel=0.1)  # E[u²] = 1/3
+
+
+def test_multires_noise_has_more_of_the_coarse_and_the_same_variance() -> None:
+    coloured, plain = many(KINDS["multires"]).target, many(KINDS["plain"]).target
+    assert coloured.flatten(1).std(1) == pytest.approx(torch.ones(400), abs=1e-4)
+    coarse, usual = (torch.nn.functional.avg_pool2d(each, 8).var() for each in (coloured, plain))
+    assert float(coarse) > 1.3 * float(usual)
+
+
+def test_perturbation_is_added_but_not_asked_for() -> None:
+    drawn = many(KINDS["perturbation"])
+    assert torch.equal(drawn.target, many(KINDS["plain"]).target)
+    extra = drawn.added - drawn.target
+    assert float(extra.std()) == pytest.approx(0.1, rel=0.02)
+
+
+def test_timesteps_stay_between_their_bounds() -> None:
+    drawn = many(Corruption(min_timestep=300, max_timestep=310))
+    assert set(drawn.timesteps.tolist()) == set(range(300, 310))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "field"),
+    [
+        ({"min_timestep": 500, "max_timestep": 500}, "min_timestep"),
+        ({"offset": 0.1, "multires_iterations": 6}, "offset"),
+        ({"offset_random": True}, "offset_random"),
+        ({"perturbation_random": True}, "perturbation_random"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(knobs: dict, field: str) -> None:
+    (problem,) = Corruption(**knobs).problems()
+    assert problem.path == (field,) and problem.cure
