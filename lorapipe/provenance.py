@@ -99,6 +99,7 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
 def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
     adapter = settings.get("adapter", {})
     known = {"conv_rank": "conv_dim", "conv_alpha": "conv_alpha", "dropout": "dropout"}
+    known |= {name: name for name in ("rank_dropout", "module_dropout")}
     return {theirs: str(adapter[ours]) for ours, theirs in known.items() if adapter.get(ours)}
 
 
@@ -138,7 +139,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_cache_latents": True,
         "ss_zero_terminal_snr": False,
         "ss_prior_loss_weight": 1.0,
-        "ss_scale_weight_norms": None,
+        "ss_scale_weight_norms": settings.get("scale_weight_norms") or None,
     }
 
 

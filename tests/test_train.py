@@ -22,6 +22,7 @@ from lorapipe.training import curves
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.optimizers.adamw import AdamW
+from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
@@ -247,7 +248,8 @@ def complaints(**knobs: Any) -> list[str]:
 
 def test_defaults_are_fine_for_every_optimizer() -> None:
     assert complaints() == []
-    assert complaints(optimizer="prodigy") == []
+    for optimizer in Optimizer.registry.names():
+        assert complaints(optimizer=optimizer) == []
     assert complaints(optimizer="prodigy", unet_lr=1.0, text_encoder_lr=0) == []
     assert complaints(optimizer="prodigy", unet_lr=0.5, text_encoder_lr=0.5) == []
 
@@ -259,6 +261,14 @@ def test_defaults_are_fine_for_every_optimizer() -> None:
         ({"optimizer": "prodigy", "text_encoder_lr": 0.5}, "cannot give them different rates"),
         ({"unet_lr": 1.0}, "takes its rate as it is"),
         ({"unet_lr": 0, "text_encoder_lr": 0}, "nothing would be trained"),
+        ({"optimizer": "adafactor", "scheduler": "cosine"}, "makes its own rate and schedule"),
+        ({"optimizer": "adafactor", "unet_lr": 0.5, "text_encoder_lr": 0.5}, "would change nothing"),
+        ({"optimizer": "prodigy", "scheduler": "constant_with_warmup"}, "mislead prodigy"),
+        ({"optimizer": "schedule_free_adamw", "scale_weight_norms": 1}, "keeps an average of its own"),
+        ({"optimizer": {"type": "library", "use": "os.system"}}, "has no optimizer 'os.system'"),
+        ({"optimizer": {"type": "adamw", "arguments": {"weight_decay": 0}}}, "is given as an argument"),
+        ({"noise": {"offset_random": True}}, "which is 0"),
+        ({"scheduler": {"type": "cosine", "warmup": "100 %"}}, "would leave nothing"),
         ({"max_tokens": 77}, "75, 150, 225"),
         ({"snapshots": "often"}, "every 100 steps"),
         ({"batch": 0}, "below the minimum 1"),

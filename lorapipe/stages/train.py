@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.errors import Problem
@@ -11,7 +12,7 @@ from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Duration, knobs, param, plain
-from lorapipe.stages import Stage, _outputs
+from lorapipe.stages import Stage, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.corruption import Corruption
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
-STEEP = 0.02
-"""No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
 ENOUGH_FOR_THE_SLOW = 2000
 """Steps that are not enough for optimizers that say they are slow (guide §5)."""
 
@@ -100,6 +99,13 @@ class Train(Stage):
     max_grad_norm: float = param(
         1.0, "gradients longer than this are shortened to it, so that one odd picture cannot spoil it all; 0 off", ge=0
     )
+    scale_weight_norms: float = param(
+        0.0,
+        "largest norm of a module's update, so that hot spots do not spoil mixing with other LoRAs: 1 is recommended, up "
+        "to 10 is weaker, 0 off",
+        ge=0,
+        le=1000,
+    )
     precision: Precision = param(
         "auto",
         "how the frozen base is held; what is trained is always fp32. auto: bf16 on a GPU that has it, else fp16; fp32 "
@@ -120,44 +126,7 @@ class Train(Stage):
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
-        rates = self.rates(("unet", "text_encoder"))
-        if not rates:
-            cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
-            yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
-        for part, rate in rates.items():
-            yield from self._odd_rate(part, rate)
-        if self.optimizer.one_rate and len(set(rates.values())) > 1:
-            what = f"{self.optimizer.name} finds one step size for all parts and cannot give them different rates."
-            cure = "Make both rates equal (1.0), or set one of them to 0."
-            yield Problem(what, cure=cure, path=("text_encoder_lr",))
-        if not self.optimizer.follows_rate:
-            yield from self._rates_in_vain(rates)
-        elif self.scheduler.warmup.count and not self.optimizer.warms_up:
-            what = f"the small rates of a warm-up mislead {self.optimizer.name} about its step size."
-            cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
-            yield Problem(what, cure=cure, path=("optimizer",))
-
-    def _rates_in_vain(self, rates: Mapping[str, float]) -> Iterator[Problem]:
-        """What an optimizer that makes its own schedule would not look at."""
-        who = f"{self.optimizer.name} makes its own rate and schedule"
-        for part, rate in rates.items():
-            if rate != self.optimizer.usual_rates[part]:
-                cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
-                yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
-        if self.scheduler.name != "constant":
-            cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
-            yield Problem(f"{who}: {self.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
-
-    def _odd_rate(self, part: str, rate: float) -> Iterator[Problem]:
-        usual, name = self.optimizer.usual_rates[part], self.optimizer.name
-        if not self.optimizer.follows_rate:
-            return
-        if self.optimizer.adaptive and rate < STEEP:
-            what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
-            yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
-        if not self.optimizer.adaptive and rate >= STEEP:
-            what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
-            yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+        yield from _train_checks.problems(self)
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""
@@ -289,6 +258,9 @@ class Train(Stage):
             lambda step: self.scheduler.factor(step, total, per_epoch),
             max_grad_norm=self.max_grad_norm,
             scaler=trainable.scaler,
+            constrain=partial(outputs.adapter.limit_norms, self.scale_weight_norms)
+            if self.scale_weight_norms
+            else None,
         )
         return session.follow(steps)
 

@@ -86,12 +86,14 @@ def train(
     *,
     max_grad_norm: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
+    constrain: Callable[[], None] | None = None,
 ) -> Iterator[Step]:
     """Make the updates, one for each `next`.
 
     `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
     batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
-    fp16, and an update whose gradients overflowed is left out.
+    fp16, and an update whose gradients overflowed is left out. `constrain()` puts the parameters back within their
+    limits after each update.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -107,6 +109,8 @@ def train(
             torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
         scaler.step(optimizer)
         scaler.update()
+        if constrain is not None:
+            constrain()
         optimizer.zero_grad(set_to_none=False)  # gradients may be windows into one tensor
         yield Step(update.step + 1, loss, rates)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from lorapipe.training.adapters import Adapter
+from lorapipe.spec import knobs
+from lorapipe.training.adapters import Adapter, Injected
 from lorapipe.training.families import Model
 
 PARTS = ("unet", "text_encoder")
@@ -104,3 +107,53 @@ def test_a_seed_is_a_beginning(model: Model, adapter: Adapter) -> None:
     both, alone, other = initial(PARTS, 0), initial(("text_encoder",), 0), initial(PARTS, 1)
     assert all(torch.equal(alone[place], both[place]) for place in alone), "whatever else is trained"
     assert not any(torch.equal(other[place], both[place]) for place in both)
+
+
+def norms(injected: Injected) -> dict[tuple[str, str], float]:
+    """The norm of each module's ΔW, made in full."""
+    modules = injected.extract().modules
+    return {key: float(module.delta().norm()) for key, module in modules.items()}
+
+
+def test_norms_are_limited_and_the_others_left_alone(model: Model, adapter: Adapter) -> None:
+    injected = adapter.inject(model, PARTS)
+    stir(injected)
+    before = norms(injected)
+    limit = sorted(before.values())[len(before) // 2]
+    injected.limit_norms(limit)
+    after = norms(injected)
+    injected.eject()
+    for key, norm in before.items():
+        assert after[key] == pytest.approx(min(norm, limit), rel=1e-4)
+
+
+@pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])
+def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: str) -> None:
+    """Sampling sees the whole adapter; what is left out differs from step to step and, on average, changes little."""
+    if knob not in {each.name for each in knobs(type(adapter))}:
+        pytest.skip("has no such knob")
+    whole = adapter.inject(model, PARTS)
+    stir(whole)
+    expected, weights = answer(model), whole.extract()
+    whole.eject()
+    injected = dataclasses.replace(adapter, **{knob: 0.3}).inject(model, PARTS)
+    injected.load(weights)
+    assert torch.equal(answer(model), expected)
+    noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([5, 500])
+    condition = {"hidden": model.encode_text(["a red hat", "b"])["hidden"].detach()}
+    drawn = [model.predict(noisy, timesteps, condition).detach() for _ in range(2)]
+    injected.eject()
+    assert not torch.equal(*drawn)
+
+
+def test_rank_dropout_keeps_the_expected_size() -> None:
+    """As kohya's: what is left is scaled by 1 / (1 − p)."""
+    from lorapipe.training.adapters._peft import _dropping, _of_each_rank
+
+    hook = _dropping(0.25, _of_each_rank, rescaled=True)
+    for output in (torch.ones(4000, 3, 8), torch.ones(4000, 8, 2, 2)):
+        dropped = hook(torch.nn.Identity(), (), output)
+        assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+        assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
+        of_a_rank = dropped[:, :, 0] if output.ndim == 3 else dropped[:, 0].flatten(1)
+        assert (of_a_rank == of_a_rank[:, :1]).all(), "a rank is left out of a sample as a whole"

@@ -55,5 +55,13 @@ class Injected(ABC):
         """Scale ΔW of each part: `{"unet": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `inject`."""
 
     @abstractmethod
+    def limit_norms(self, maximum: float) -> None:
+        """Shrink every module's ΔW whose Frobenius norm is above `maximum` to it; without waiting for the device.
+
+        kohya's `scale_weight_norms` (`networks/lora.py`, `apply_max_norm_regularization`): hot modules are what makes
+        adapters clash with each other.
+        """
+
+    @abstractmethod
     def eject(self) -> None:
         """Take the update out: the model's modules and outputs are bit for bit what they were."""

@@ -15,6 +15,7 @@ from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Injected
 
 if TYPE_CHECKING:
+    from lorapipe.training.adapters._dropouts import WithDropouts
     from lorapipe.training.families import Model
 
 NAME = "lorapipe"
@@ -23,15 +24,19 @@ NAME = "lorapipe"
 
 @dataclass(frozen=True)
 class Width:
-    """The rank of a module's update, its alpha, and the share of its input that dropout zeroes."""
+    """The rank of a module's update, and its alpha."""
 
     rank: int
     alpha: float
-    dropout: float = 0.0
 
 
 def inject(
-    model: Model, parts: Sequence[str], convolutions: bool, width: Callable[[torch.nn.Module], Width], seed: int
+    model: Model,
+    parts: Sequence[str],
+    convolutions: bool,
+    width: Callable[[torch.nn.Module], Width],
+    dropouts: WithDropouts,
+    seed: int,
 ) -> Injected:
     """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
     modules: dict[tuple[str, str], _Site] = {}
@@ -41,6 +46,7 @@ def inject(
             modules[part, path] = _Site.make(root, path, width)
     for (part, path), site in modules.items():
         site.put_in(_generator(seed, model.kohya_name(part, path)))
+        site.leave_out(dropouts)
     return PeftInjected(modules)
 
 
@@ -84,10 +90,26 @@ class _Site:
         with torch.no_grad():
             self.down.weight.copy_(initial)
             self.up.weight.zero_()
-        if self.width.dropout:
-            self.layer.lora_dropout[NAME] = _TrainingDropout(self.width.dropout)
         self.layer.train(self.base.training)
         setattr(self.parent, self.child, self.layer)
+
+    def leave_out(self, dropouts: WithDropouts) -> None:
+        """Dropout of the input, of ranks, and of the module as a whole."""
+        if dropouts.dropout:
+            self.layer.lora_dropout[NAME] = _TrainingDropout(dropouts.dropout)
+        if dropouts.rank_dropout:
+            self.down.register_forward_hook(_dropping(dropouts.rank_dropout, _of_each_rank, rescaled=True))
+        if dropouts.module_dropout:
+            self.up.register_forward_hook(_dropping(dropouts.module_dropout, _of_all, rescaled=False))
+
+    def limit_norm(self, maximum: float) -> None:
+        """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
+        up, down = self.up.weight.flatten(1), self.down.weight.flatten(1)
+        scale = self.width.alpha / self.width.rank
+        norm = ((up.T @ up) * (down @ down.T)).sum().clamp(min=1e-24).sqrt() * scale
+        shrink = (maximum / norm).clamp(max=1).sqrt()
+        self.up.weight.mul_(shrink)
+        self.down.weight.mul_(shrink)
 
     def take_out(self) -> None:
         setattr(self.parent, self.child, self.base)
@@ -106,6 +128,31 @@ class _TrainingDropout(torch.nn.Dropout):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.dropout(input, self.p, training=torch.is_grad_enabled())
+
+
+def _of_each_rank(output: torch.Tensor) -> tuple[int, ...]:
+    """(B, r, 1, 1) of a convolution's (B, r, h, w); (B, 1, r) of a Linear's (B, tokens, r)."""
+    if output.ndim == 4:
+        return (*output.shape[:2], 1, 1)
+    return (output.shape[0], *[1] * (output.ndim - 2), output.shape[-1])
+
+
+def _of_all(output: torch.Tensor) -> tuple[int, ...]:
+    return (1,) * output.ndim
+
+
+def _dropping(
+    share: float, shape: Callable[[torch.Tensor], tuple[int, ...]], rescaled: bool
+) -> Callable[[torch.nn.Module, Any, torch.Tensor], torch.Tensor]:
+    """A hook that zeroes a share of a module's output where gradients are; `rescaled` keeps its expected size."""
+
+    def hook(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            return output
+        kept = (torch.rand(shape(output), device=output.device) >= share).to(output.dtype)
+        return output * (kept / (1 - share) if rescaled else kept)
+
+    return hook
 
 
 class PeftInjected(Injected):
@@ -153,6 +200,12 @@ class PeftInjected(Injected):
         for (part, _), site in self._sites.items():
             if part in strengths:
                 site.layer.scaling[NAME] = strengths[part] * site.width.alpha / site.width.rank
+
+    @torch.no_grad()
+    def limit_norms(self, maximum: float) -> None:
+        """See `Injected.limit_norms`."""
+        for site in self._sites.values():
+            site.limit_norm(maximum)
 
     def eject(self) -> None:
         """See `Injected.eject`."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
-from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.adapters import Injected
+from lorapipe.training.adapters._dropouts import WithDropouts
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoCon(Adapter):
+class LoCon(WithDropouts):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
 
     rank: int = param(16, "width of the update of Linear layers and 1×1 convolutions (network_dim)", ge=1, le=768)
@@ -27,7 +28,6 @@ class LoCon(Adapter):
         8, "width of the update of 3×3 convolutions (conv_dim); smaller than rank is usual", ge=1, le=768
     )
     conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
-    dropout: float = param(0.0, "share of each module's input that training zeroes at random; 0 is usual", ge=0, lt=1)
 
     def problems(self) -> Iterable[Problem]:
         """Alpha above rank is over-fitting by design (guide §7)."""
@@ -40,11 +40,11 @@ class LoCon(Adapter):
         """See `Adapter.inject`."""
         from lorapipe.training.adapters._peft import inject
 
-        return inject(model, parts, convolutions=True, width=self._width, seed=seed)
+        return inject(model, parts, convolutions=True, width=self._width, dropouts=self, seed=seed)
 
     def _width(self, module: torch.nn.Module) -> Width:
         from lorapipe.training.adapters._peft import Width
 
         if getattr(module, "kernel_size", (1, 1)) == (1, 1):
-            return Width(self.rank, self.alpha or float(self.rank), self.dropout)
-        return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank), self.dropout)
+            return Width(self.rank, self.alpha or float(self.rank))
+        return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank))

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
-from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.adapters import Injected
+from lorapipe.training.adapters._dropouts import WithDropouts
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Model
 
 
 @dataclass(frozen=True)
-class LoRA(Adapter):
+class LoRA(WithDropouts):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = param(
@@ -31,7 +32,6 @@ class LoRA(Adapter):
         "steps, a higher rate, or an adaptive optimizer",
         ge=0,
     )
-    dropout: float = param(0.0, "share of each module's input that training zeroes at random; 0 is usual", ge=0, lt=1)
 
     @property
     def scale_alpha(self) -> float:
@@ -48,5 +48,5 @@ class LoRA(Adapter):
         """See `Adapter.inject`."""
         from lorapipe.training.adapters._peft import Width, inject
 
-        width = Width(self.rank, self.scale_alpha, self.dropout)
-        return inject(model, parts, convolutions=False, width=lambda module: width, seed=seed)
+        width = Width(self.rank, self.scale_alpha)
+        return inject(model, parts, convolutions=False, width=lambda module: width, dropouts=self, seed=seed)

@@ -43,6 +43,8 @@ class Optimizer(Spec, contract="type"):
     elementwise: ClassVar[bool] = True
     """True where no element's step depends on the shape of its tensor or on its neighbours in it, so that the many
     small matrices of an adapter may be handed over as one flat tensor. False for Adafactor, which factors matrices."""
+    averages: ClassVar[bool] = False
+    """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
     slow: ClassVar[bool] = False
     """True where a training of the usual length is too short."""
     install: ClassVar[str] = ""

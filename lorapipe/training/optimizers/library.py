@@ -29,7 +29,7 @@ class Library(Optimizer):
     @property
     def implementation(self) -> str:  # type: ignore[override]
         """See `Optimizer.implementation`."""
-        return known()[self.use]
+        return known().get(self.use, "pytorch_optimizer:")
 
     @property
     def usual_rates(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ class ScheduleFreeAdamW(Optimizer):
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.schedulefree:ScheduleFreeAdamW"
+    averages: ClassVar[bool] = True
 
     weight_decay: float = param(
         0.01, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1

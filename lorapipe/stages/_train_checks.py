@@ -1,0 +1,61 @@
+"""Settings of a training that are valid alone and wrong together, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import Problem
+
+if TYPE_CHECKING:
+    from lorapipe.stages.train import Train
+
+STEEP = 0.02
+"""No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+
+
+def problems(train: Train) -> Iterator[Problem]:
+    """What is wrong with the settings of a training, beyond each alone."""
+    rates = train.rates(("unet", "text_encoder"))
+    if not rates:
+        cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
+        yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
+    for part, rate in rates.items():
+        yield from _odd_rate(train, part, rate)
+    if train.optimizer.one_rate and len(set(rates.values())) > 1:
+        what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
+        cure = "Make both rates equal (1.0), or set one of them to 0."
+        yield Problem(what, cure=cure, path=("text_encoder_lr",))
+    if train.optimizer.averages and train.scale_weight_norms:
+        what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
+        yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
+    if not train.optimizer.follows_rate:
+        yield from _rates_in_vain(train, rates)
+    elif train.scheduler.warmup.count and not train.optimizer.warms_up:
+        what = f"the small rates of a warm-up mislead {train.optimizer.name} about its step size."
+        cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
+        yield Problem(what, cure=cure, path=("optimizer",))
+
+
+def _rates_in_vain(train: Train, rates: Mapping[str, float]) -> Iterator[Problem]:
+    """What an optimizer that makes its own schedule would not look at."""
+    who = f"{train.optimizer.name} makes its own rate and schedule"
+    for part, rate in rates.items():
+        if rate != train.optimizer.usual_rates[part]:
+            cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
+            yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
+    if train.scheduler.name != "constant" or train.scheduler.warmup.count:
+        cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
+        yield Problem(f"{who}: {train.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
+
+
+def _odd_rate(train: Train, part: str, rate: float) -> Iterator[Problem]:
+    usual, name = train.optimizer.usual_rates[part], train.optimizer.name
+    if not train.optimizer.follows_rate:
+        return
+    if train.optimizer.adaptive and rate < STEEP:
+        what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+    if not train.optimizer.adaptive and rate >= STEEP:
+        what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
