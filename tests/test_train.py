@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -21,8 +22,8 @@ from lorapipe.stages.train import Train
 from lorapipe.training import curves
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
@@ -74,6 +75,8 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert set(lines[0]) == {"step", "loss", "lr/unet", "lr/text_encoder", "d", "d*lr"}
     assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4, 1) for step in range(4)])
+    with (weights.log.parent / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        assert [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)] == lines
     assert list((weights.log.parent / "tensorboard").glob("events.out.tfevents.*"))
     told = bench.of(Metric)
     assert [event.step for event in told] == [1, 2, 3, 4]

@@ -98,8 +98,10 @@ class Outputs:
 
 def publish(feed: Feed, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`."""
-    from lorapipe.training import snapshots
+    from lorapipe.aside import write_text
+    from lorapipe.training import curves, snapshots
 
+    write_text(curves.table(curves.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
     for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
         if (context.resume / name).exists():
             snapshots.publish(context.resume / name, context.out / name)

@@ -1,10 +1,12 @@
-"""The figures of a training by step: `metrics.jsonl` for programs, TensorBoard's files for people.
+"""The figures of a training by step: `metrics.jsonl` for programs, TensorBoard's files and a table for people.
 
 Losses are read from the device a few times a second, many at once: reading each would make the device wait for us.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import shutil
@@ -98,3 +100,14 @@ def read(path: Path) -> Iterator[Point]:
             yield Point(values.pop("step"), {n: math.nan if v is None else v for n, v in values.items()})
         except (ValueError, KeyError, AttributeError):
             return
+
+
+def table(points: Iterator[Point]) -> str:
+    """The figures as CSV, for spreadsheets: a column for each, in the order in which they first appear."""
+    rows = [{"step": point.step, **point.values} for point in points]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*columns], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
