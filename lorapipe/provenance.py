@@ -169,6 +169,7 @@ def _spelled(optimizer: Mapping[str, Any] | None) -> str:
 
 
 def _data(record: TrainingRecord) -> dict[str, Any]:
+    captions = record.settings.get("captions") or {}
     buckets = {
         str(index): {"resolution": [int(side) for side in size.split("x")], "count": count}
         for index, (size, count) in enumerate(record.buckets.items())
@@ -179,8 +180,10 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
         "ss_total_batch_size": record.settings.get("batch"),
         "ss_enable_bucket": len(buckets) > 1,
         "ss_bucket_info": json.dumps({"buckets": buckets}),
-        "ss_shuffle_caption": False,
-        "ss_keep_tokens": 0,
+        "ss_shuffle_caption": captions.get("shuffle", False),
+        "ss_keep_tokens": captions.get("keep_tokens", 0),
+        "ss_caption_dropout_rate": captions.get("dropout", 0.0),
+        "ss_caption_tag_dropout_rate": captions.get("tag_dropout", 0.0),
         "ss_flip_aug": False,
         "ss_color_aug": False,
         "ss_random_crop": False,

@@ -21,6 +21,7 @@ from lorapipe.stages import Stage
 from lorapipe.stages.train import Train
 from lorapipe.training import curves
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
@@ -67,6 +68,19 @@ def test_a_longer_training_lowers_the_loss(dataset: Dataset, bench: tiny.Bench) 
     found = losses(run(bench, "longer", train))
     assert len(found) == 60
     assert sum(found[-15:]) < 0.97 * sum(found[:15])
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-4])
+def test_captions_that_vary_are_trained_on_encoded_beforehand_or_read_anew(
+    dataset: Dataset, bench: tiny.Bench, rate: float
+) -> None:
+    """With a frozen and with a trained text encoder; what is said changes what is learned, and is the same every time."""
+    captions = Captioning(shuffle=True, dropout=0.2, variants=3)
+    plain = run(bench, f"said-{rate}", short(dataset, text_encoder_lr=rate))
+    varied = [
+        run(bench, f"varied-{rate}-{n}", short(dataset, text_encoder_lr=rate, captions=captions)) for n in range(2)
+    ]
+    assert varied[0].log.read_bytes() == varied[1].log.read_bytes() != plain.log.read_bytes()
 
 
 def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Dataset, bench: tiny.Bench) -> None:

@@ -15,6 +15,7 @@ from lorapipe.spec import Duration, knobs, param, plain
 from lorapipe.stages import Stage, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.training.adapters import Adapter
+from lorapipe.training.captioning import Captioning, Speaker
 from lorapipe.training.corruption import Corruption
 from lorapipe.training.device import Precision
 from lorapipe.training.losses import Loss
@@ -92,6 +93,9 @@ class Train(Stage):
     noise: Corruption = param(Corruption, "what is added to the pictures: noise offset, multires noise, ip noise gamma")
     clip_skip: int = param(
         1, "layer of the text encoder that is read, from its end; 2 for anime bases of the NAI lineage", ge=1, le=12
+    )
+    captions: Captioning = param(
+        Captioning, "how captions vary: shuffled, some tags kept, dropout, wildcards, a prefix"
     )
     max_tokens: Literal[75, 150, 225] = param(
         75, "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions"
@@ -209,17 +213,19 @@ class Train(Stage):
         from lorapipe.training.feed import Reading, cached, live
 
         reading, encoders = Reading(self.max_tokens, self.clip_skip), text_parts(model)
-        captions = list(dict.fromkeys(picture.caption for picture in manifest.training))
+        trained = any(part in rates for part in encoders)
+        speaker = Speaker(self.captions, self.seed, limited=not trained)
+        captions = speaker.all(dict.fromkeys(picture.caption for picture in manifest.training))
         self._warn_of_length(captions, context)
-        if any(part in rates for part in encoders):
+        if trained:
             model.release("vae")
-            return live(model, reading)
+            return live(model, speaker.said, reading)
         digest = encoder_digest(self.dataset.base, encoders, dtype, cache, lambda: model)
         for done, _ in enumerate(encode_captions(captions, model, digest, cache, **vars(reading)), start=1):
             context.check()
             context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
         model.release("vae", *encoders)
-        return cached(digest, cache, reading)
+        return cached(digest, cache, speaker.said, reading)
 
     def _warn_of_length(self, captions: Sequence[str], context: Context) -> None:
         long = sum(len(caption) > CHARACTERS * self.max_tokens for caption in captions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -18,6 +18,8 @@ from lorapipe.training.data.encode import Encoders, load_conditions
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
+Said = Callable[[Batch], Sequence[str]]
+"""What is said of each picture of a batch."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,16 @@ class Reading:
     clip_skip: int = 1
 
 
-def live(model: Encoders, reading: Reading) -> Callable[[Batch], Fetch]:
+def live(model: Encoders, said: Said, reading: Reading) -> Callable[[Batch], Fetch]:
     """Captions encoded when they are needed, with gradients: for a text encoder that is being trained."""
-    return lambda batch: partial(model.encode_text, batch.captions, **vars(reading))
+    return lambda batch: partial(model.encode_text, said(batch), **vars(reading))
 
 
-def cached(encoder: str, cache: Cache, reading: Reading) -> Callable[[Batch], Fetch]:
+def cached(encoder: str, cache: Cache, said: Said, reading: Reading) -> Callable[[Batch], Fetch]:
     """Captions encoded once, read from the cache; `encoder` is their `encoder_digest`."""
 
     def condition(batch: Batch) -> Fetch:
-        loaded = load_conditions(batch.captions, encoder, cache, **vars(reading))
+        loaded = load_conditions(said(batch), encoder, cache, **vars(reading))
         return lambda: loaded
 
     return condition

@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     import torch
 
 
+Showing = tuple[int, int]
+"""A picture, and which of its repeats in the epoch."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of one bucket. `latents` is (B, C, h, w), float32, on the CPU; `indices` count in `Batches.pictures`."""
+    """Pictures of one bucket. `latents` is (B, C, h, w), float32, on the CPU; `indices` count in `Batches.pictures`.
+
+    `repeats` says of each which of its showings in the epoch this is, from 0.
+    """
 
     index: int
     epoch: int
     indices: tuple[int, ...]
+    repeats: tuple[int, ...]
     pictures: tuple[Picture, ...]
     latents: torch.Tensor
 
@@ -51,9 +59,10 @@ class Batches:
         self.pictures = tuple(pictures)
         self.batch_size = batch_size
         self.seed = seed
-        self._buckets: dict[Pair, list[int]] = {}
+        self._buckets: dict[Pair, list[Showing]] = {}
         for index, picture in enumerate(self.pictures):
-            self._buckets.setdefault(picture.bucket, []).extend([index] * picture.repeats)
+            showings = ((index, repeat) for repeat in range(picture.repeats))
+            self._buckets.setdefault(picture.bucket, []).extend(showings)
         self._order = lru_cache(maxsize=2)(self._draw)
 
     @property
@@ -72,16 +81,19 @@ class Batches:
 
     def indices(self, index: int) -> tuple[int, ...]:
         """Which pictures make up batch `index`, from 0."""
-        epoch, place = divmod(index, self.per_epoch)
-        return self._order(epoch)[place]
+        return tuple(picture for picture, _ in self._showings(index))
 
     def load(self, index: int, cache: Cache) -> Batch:
         """Batch `index`, from 0, with its latents."""
-        indices = self.indices(index)
+        indices, repeats = zip(*self._showings(index), strict=True)
         pictures = tuple(self.pictures[i] for i in indices)
-        return Batch(index, self.epoch(index), indices, pictures, load_latents(pictures, cache))
+        return Batch(index, self.epoch(index), indices, repeats, pictures, load_latents(pictures, cache))
 
-    def _draw(self, epoch: int) -> list[tuple[int, ...]]:
+    def _showings(self, index: int) -> tuple[Showing, ...]:
+        epoch, place = divmod(index, self.per_epoch)
+        return self._order(epoch)[place]
+
+    def _draw(self, epoch: int) -> list[tuple[Showing, ...]]:
         """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
         source = random.Random(f"batches {self.seed} {epoch}")
         batches = []

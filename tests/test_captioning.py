@@ -1,0 +1,102 @@
+"""What is said of pictures: as the reference trainer does it, and the same after every resumption."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from lorapipe.training.captioning import Captioning, Speaker
+from lorapipe.training.data.batches import Batch
+
+TAGS = "penny, red hat, blue eyes, smile, park"
+
+
+def ways(count: int = 300, caption: str = TAGS, **knobs: Any) -> list[str]:
+    return [Captioning(**knobs).said(caption, random.Random(f"{number}")) for number in range(count)]
+
+
+def batch(epoch: int = 0, *, indices: tuple[int, ...] = (0, 1), repeats: tuple[int, ...] = (0, 0)) -> Batch:
+    class Said(Batch):
+        captions = tuple(TAGS for _ in indices)
+
+    return Said(0, epoch, indices, repeats, (), torch.empty(0))
+
+
+def test_by_default_a_caption_is_said_as_it_is() -> None:
+    strange = " a ,b,,  {x|y} ||| (tag:1.3)"
+    assert set(ways(caption=strange)) == {strange}
+    assert Speaker(Captioning(), 0, limited=True).all([TAGS, strange]) == [TAGS, strange]
+
+
+def test_shuffling_keeps_every_tag_and_those_that_are_kept_in_place() -> None:
+    said = ways(shuffle=True, keep_tokens=2)
+    assert {tuple(sorted(text.split(", "))) for text in said} == {tuple(sorted(TAGS.split(", ")))}
+    assert all(text.startswith("penny, red hat, ") for text in said)
+    counts = Counter(said)
+    assert len(counts) == 6 and min(counts.values()) > 25  # 3! orders, 50 expected of each
+
+
+def test_a_separator_keeps_both_ends_and_is_not_said() -> None:
+    said = ways(caption="penny ||| a, b, c ||| best quality", shuffle=True, keep_separator="|||")
+    assert all(text.startswith("penny, ") and text.endswith(", best quality") for text in said)
+    assert len(set(said)) == 6 and not any("|" in text for text in said)
+
+
+def test_tags_are_dropped_by_chance_but_not_those_that_are_kept() -> None:
+    said = ways(1000, tag_dropout=0.25, keep_tokens=1)
+    assert all(text.startswith("penny") for text in said)
+    dropped = 1 - sum(len(text.split(", ")) - 1 for text in said) / 4000
+    assert dropped == pytest.approx(0.25, abs=0.03)
+
+
+def test_prefix_suffix_and_wildcards() -> None:
+    assert set(ways(caption="a {red|green} {hat}", prefix="ohwx", suffix="photo", wildcards=True)) == {
+        "ohwx a red {hat} photo",
+        "ohwx a green {hat} photo",
+    }
+    assert set(ways(caption="", prefix="ohwx")) == {"ohwx"}
+
+
+def test_a_whole_caption_is_dropped_with_its_prefix() -> None:
+    speaker = Speaker(Captioning(dropout=0.2, prefix="ohwx"), 0, limited=False)
+    said = [text for epoch in range(500) for text in speaker.said(batch(epoch))]
+    assert set(said) == {"", f"ohwx {TAGS}"}
+    assert said.count("") / 1000 == pytest.approx(0.2, abs=0.04)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_it_depends_on_seed_epoch_picture_and_repeat_alone(limited: bool) -> None:
+    captioning = Captioning(shuffle=True, dropout=0.1, variants=50)
+    speaker = Speaker(captioning, 3, limited)
+    one_by_one = [speaker.said(batch(4, indices=(i,), repeats=(r,)))[0] for i in range(3) for r in range(2)]
+    assert speaker.said(batch(4, indices=(0, 0, 1, 1, 2, 2), repeats=(0, 1) * 3)) == tuple(one_by_one)
+    assert len(set(one_by_one)) > 3
+    assert Speaker(captioning, 3, limited).said(batch(4)) == speaker.said(batch(4))
+    assert Speaker(captioning, 4, limited).said(batch(4)) != speaker.said(batch(4))
+    assert speaker.said(batch(5)) != speaker.said(batch(4))
+
+
+def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
+    speaker = Speaker(Captioning(shuffle=True, tag_dropout=0.2, dropout=0.1, variants=5), 0, limited=True)
+    everything = speaker.all([TAGS])
+    said = {text for epoch in range(200) for text in speaker.said(batch(epoch))}
+    assert said == set(everything)
+    assert 2 < len(everything) <= 6
+
+
+@pytest.mark.parametrize(
+    ("knobs", "field"),
+    [
+        ({"keep_tokens": 1}, "keep_tokens"),
+        ({"keep_separator": "|||"}, "keep_separator"),
+        ({"keep_tokens": 1, "keep_separator": "|||", "shuffle": True}, "keep_tokens"),
+        ({"separator": " "}, "separator"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> None:
+    (problem,) = Captioning(**knobs).problems()
+    assert problem.path == (field,)
