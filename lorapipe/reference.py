@@ -43,11 +43,24 @@ def of_name(kind: str, name: str) -> str:
     makes: Any = getattr(cls, "makes", None)
     if makes is not None:
         lines += [f"  makes: {makes.__name__}", ""]
+    return "\n".join([*lines, *_settings(cls, "  ")] if knobs(cls) else [*lines, "  It has no settings."])
+
+
+def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
+    """The knobs of a spec, those of a group of settings below its name."""
     for knob in knobs(cls):
+        group = _is_group(knob.type)
         default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
-        lines.append(f"  {knob.name}: {kind_words(knob.type)}{limits_words(knob.param)}; {default}")
-        lines += _wrapped(sentence(knob.param.help), "      ")
-    return "\n".join(lines if knobs(cls) else [*lines, "  It has no settings."])
+        words = "settings of its own:" if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
+        yield f"{indent}{knob.name}: {words}"
+        yield from _wrapped(sentence(knob.param.help), f"{indent}    ")
+        if group:
+            yield from _settings(knob.type, f"{indent}      ")
+
+
+def _is_group(kind: Any) -> bool:
+    """Whether a knob's type is a mapping of settings without a name to choose."""
+    return isinstance(kind, type) and issubclass(kind, Spec) and kind.registry is None
 
 
 def kind_words(kind: Any) -> str:
@@ -100,5 +113,7 @@ def _short(value: Any) -> str:
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:
-    for line in text.splitlines():
-        yield from textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent) or [""]
+    """Paragraph by paragraph: where the source breaks its lines is not where a terminal does."""
+    for place, paragraph in enumerate(text.split("\n\n")):
+        yield from [""] if place else []
+        yield from textwrap.wrap(paragraph, WIDTH, initial_indent=indent, subsequent_indent=indent)

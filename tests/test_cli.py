@@ -95,6 +95,9 @@ def test_show_lists_and_explains(here: Path, capsys: pytest.CaptureFixture[str])
     assert "  makes: Tally\n" in text
     assert "  least: whole number, ≥ 0 and ≤ 100; default 0\n      Counts below this are zero.\n" in text
     assert "  text: $text, a reference to a stage that makes a Text; required\n" in text
+    assert main(["show", "stage", "train"]) == 0
+    text = capsys.readouterr().out
+    assert "  noise: settings of its own:\n" in text and "\n        offset: number, ≥ 0 and ≤ 1; default 0.0\n" in text
     assert main(["show", "stage", "cuont"]) == 2
     assert main(["show", "staeg"]) == 2
     assert "Did you mean 'stage'?" in capsys.readouterr().err
