@@ -83,6 +83,18 @@ def test_captions_that_vary_are_trained_on_encoded_beforehand_or_read_anew(
     assert varied[0].log.read_bytes() == varied[1].log.read_bytes() != plain.log.read_bytes()
 
 
+def test_lora_plus_lets_up_learn_faster_than_down(dataset: Dataset, bench: tiny.Bench) -> None:
+    ups = {}
+    for ratio in (1, 4):
+        train = short(dataset, adapter=LoRA(rank=2, lora_plus=ratio), unet_lr=1e-3, text_encoder_lr=0.0)
+        weights = run(bench, f"plus-{ratio}", train)
+        tensors = load_file(weights.snapshots[-1].path)
+        ups[ratio] = sum(float(tensor.abs().sum()) for name, tensor in tensors.items() if "lora_up" in name)
+    assert ups[4] == pytest.approx(4 * ups[1], rel=0.1)  # Adam's steps are as long as the rate
+    line = json.loads(weights.log.read_text(encoding="utf-8").splitlines()[0])
+    assert (line["lr/unet"], line["lr/unet ×4"]) == (1e-3, 4e-3)
+
+
 def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Dataset, bench: tiny.Bench) -> None:
     weights = run(bench, "curves", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
     lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
@@ -281,6 +293,7 @@ def test_defaults_are_fine_for_every_optimizer() -> None:
         ({"optimizer": "adafactor", "scheduler": "cosine"}, "makes its own rate and schedule"),
         ({"optimizer": "adafactor", "unet_lr": 0.5, "text_encoder_lr": 0.5}, "would change nothing"),
         ({"optimizer": "prodigy", "scheduler": "constant_with_warmup"}, "mislead prodigy"),
+        ({"optimizer": "prodigy", "adapter": {"type": "lora", "lora_plus": 4}}, "LoRA+ asks for two"),
         ({"optimizer": "schedule_free_adamw", "scale_weight_norms": 1}, "keeps an average of its own"),
         ({"optimizer": {"type": "library", "use": "os.system"}}, "has no optimizer 'os.system'"),
         ({"optimizer": {"type": "adamw", "arguments": {"weight_decay": 0}}}, "is given as an argument"),

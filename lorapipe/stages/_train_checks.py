@@ -26,6 +26,9 @@ def problems(train: Train) -> Iterator[Problem]:
         what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
         cure = "Make both rates equal (1.0), or set one of them to 0."
         yield Problem(what, cure=cure, path=("text_encoder_lr",))
+    if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
+        what = f"{train.optimizer.name} finds one step size for all, and LoRA+ asks for two."
+        yield Problem(what, cure="Set lora_plus to 1, or use another optimizer.", path=("adapter",))
     if train.optimizer.averages and train.scale_weight_norms:
         what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
         yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))

@@ -276,10 +276,17 @@ class Train(Stage):
         from lorapipe.training.checkpoint import Trainable
         from lorapipe.training.flat import flatten
 
-        model, rates = outputs.model, outputs.record.rates
-        parameters = {part: found for part, found in outputs.adapter.parameters().items() if found}
+        model, rates, factors = outputs.model, outputs.record.rates, outputs.adapter.rate_factors()
+        parameters: dict[str, list[torch.nn.Parameter]] = {}
+        group_rates: dict[str, float] = {}
+        for part, found in outputs.adapter.parameters().items():
+            for parameter in found:
+                factor = factors.get(id(parameter), 1)
+                name = part if factor == 1 else f"{part} ×{factor:g}"
+                parameters.setdefault(name, []).append(parameter)
+                group_rates[name] = rates[part] * factor
         if self.optimizer.elementwise:
-            parameters = {part: [flatten(found)] for part, found in parameters.items()}
-        groups = [{"params": found, "lr": rates[part], "name": part} for part, found in parameters.items()]
+            parameters = {name: [flatten(found)] for name, found in parameters.items()}
+        groups = [{"params": found, "lr": group_rates[name], "name": name} for name, found in parameters.items()]
         scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
         return Trainable(parameters, self.optimizer.build(groups), scaler)

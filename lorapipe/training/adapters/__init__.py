@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 class Adapter(Spec, contract="type"):
     """How the update is parametrised."""
 
+    @property
+    def has_rates_of_its_own(self) -> bool:
+        """Whether some of its parameters learn at another rate than their part; see `Injected.rate_factors`."""
+        return False
+
     @abstractmethod
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """Add the update, zero at first, to the targets of the given parts; only it requires gradients, in float32.
@@ -41,6 +46,10 @@ class Injected(ABC):
     @abstractmethod
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
         """The trainable parameters of each part, in a fixed order, float32."""
+
+    def rate_factors(self) -> dict[int, float]:
+        """Of parameters (by `id`) that learn at another rate than their part: the factor on it."""
+        return {}
 
     @abstractmethod
     def extract(self) -> AdapterWeights:

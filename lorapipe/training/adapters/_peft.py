@@ -15,7 +15,7 @@ from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Injected
 
 if TYPE_CHECKING:
-    from lorapipe.training.adapters._dropouts import WithDropouts
+    from lorapipe.training.adapters._up_down import UpDown
     from lorapipe.training.families import Model
 
 NAME = "lorapipe"
@@ -35,7 +35,7 @@ def inject(
     parts: Sequence[str],
     convolutions: bool,
     width: Callable[[torch.nn.Module], Width],
-    dropouts: WithDropouts,
+    spec: UpDown,
     seed: int,
 ) -> Injected:
     """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
@@ -46,8 +46,8 @@ def inject(
             modules[part, path] = _Site.make(root, path, width)
     for (part, path), site in modules.items():
         site.put_in(_generator(seed, model.kohya_name(part, path)))
-        site.leave_out(dropouts)
-    return PeftInjected(modules)
+        site.leave_out(spec)
+    return PeftInjected(modules, spec.lora_plus)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -93,7 +93,7 @@ class _Site:
         self.layer.train(self.base.training)
         setattr(self.parent, self.child, self.layer)
 
-    def leave_out(self, dropouts: WithDropouts) -> None:
+    def leave_out(self, dropouts: UpDown) -> None:
         """Dropout of the input, of ranks, and of the module as a whole."""
         if dropouts.dropout:
             self.layer.lora_dropout[NAME] = _TrainingDropout(dropouts.dropout)
@@ -158,8 +158,9 @@ def _dropping(
 class PeftInjected(Injected):
     """See `Injected`."""
 
-    def __init__(self, sites: Mapping[tuple[str, str], _Site]) -> None:
+    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: float) -> None:
         self._sites = dict(sites)
+        self._lora_plus = lora_plus
 
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
         """See `Injected.parameters`."""
@@ -167,6 +168,10 @@ class PeftInjected(Injected):
         for (part, _), site in self._sites.items():
             found.setdefault(part, []).extend((site.down.weight, site.up.weight))
         return found
+
+    def rate_factors(self) -> dict[int, float]:
+        """See `Injected.rate_factors`."""
+        return {id(site.up.weight): self._lora_plus for site in self._sites.values()}
 
     def extract(self) -> AdapterWeights:
         """See `Injected.extract`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._dropouts import WithDropouts
+from lorapipe.training.adapters._up_down import UpDown
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoCon(WithDropouts):
+class LoCon(UpDown):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
 
     rank: int = param(16, "width of the update of Linear layers and 1×1 convolutions (network_dim)", ge=1, le=768)
@@ -40,7 +40,7 @@ class LoCon(WithDropouts):
         """See `Adapter.inject`."""
         from lorapipe.training.adapters._peft import inject
 
-        return inject(model, parts, convolutions=True, width=self._width, dropouts=self, seed=seed)
+        return inject(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
 
     def _width(self, module: torch.nn.Module) -> Width:
         from lorapipe.training.adapters._peft import Width

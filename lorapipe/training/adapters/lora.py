@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._dropouts import WithDropouts
+from lorapipe.training.adapters._up_down import UpDown
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Model
 
 
 @dataclass(frozen=True)
-class LoRA(WithDropouts):
+class LoRA(UpDown):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = param(
@@ -49,4 +49,4 @@ class LoRA(WithDropouts):
         from lorapipe.training.adapters._peft import Width, inject
 
         width = Width(self.rank, self.scale_alpha)
-        return inject(model, parts, convolutions=False, width=lambda module: width, dropouts=self, seed=seed)
+        return inject(model, parts, convolutions=False, width=lambda module: width, spec=self, seed=seed)
