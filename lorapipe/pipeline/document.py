@@ -188,6 +188,7 @@ def scalar(text: str) -> Any:
     return text
 
 
+TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
 FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
 
 
@@ -198,7 +199,7 @@ def _check_depth(text: str, name: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             line, column = _position(event.start_mark)
-            raise InputError(f"is nested more than {MAX_DEPTH} levels deep.", where=f"{name}:{line}:{column}")
+            raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
@@ -207,10 +208,12 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Proble
     lines = text.splitlines()
     at = lines[line - 1] if line <= len(lines) else ""
     problem = error.problem or "unknown"
+    if "nesting depth" in problem:  # libyaml has a bound of its own since 0.2.6, and meets it first
+        return Problem(TOO_DEEP, f"{name}:{line}:{column}")
     cure = ""
     if "\t" in problem or "\\t" in problem or at.lstrip(" ").startswith("\t"):
         cure = "Indent with spaces, not with tabs."
-    elif re.search(r"[{\[].*[^\"']\$\{", at):
+    elif (flow := re.search(r"[{\[]", at)) and re.search(r"[^\"']\$\{", at[flow.end() :]):
         cure = FLOW_HINT
     elif "mapping values are not allowed" in problem:
         cure = "Put text that holds ': ' in quotes, and check the indentation."
