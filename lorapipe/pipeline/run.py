@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from lorapipe.errors import LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.events import Event, Failed, Planned, Progress, to_json
+from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.ledger import Ledger
@@ -119,4 +119,5 @@ def _events(steps: Sequence[Step], ledger: Ledger, schedule: Schedule) -> Genera
 def _keep(event: Event, file: IO[str]) -> None:
     if not isinstance(event, Progress):
         file.write(to_json(event) + "\n")
-        file.flush()
+        if not isinstance(event, (Planned, Reused)):  # these come by the thousand, and something always follows
+            file.flush()
