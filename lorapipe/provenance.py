@@ -96,10 +96,13 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+SAME_NAME = ("conv_alpha", "dropout", "rank_dropout", "module_dropout")
+"""Knobs of adapters that kohya's network_args call the same."""
+
+
 def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
     adapter = settings.get("adapter", {})
-    known = {"conv_rank": "conv_dim", "conv_alpha": "conv_alpha", "dropout": "dropout"}
-    known |= {name: name for name in ("rank_dropout", "module_dropout")}
+    known = {"conv_rank": "conv_dim"} | {name: name for name in SAME_NAME}
     return {theirs: str(adapter[ours]) for ours, theirs in known.items() if adapter.get(ours)}
 
 

@@ -61,6 +61,8 @@ class Corruption(Spec):
 
         top = min(self.max_timestep, length)
         drawn = noise.draw(seed, step, samples, shape, range(min(self.min_timestep, top - 1), top))
+        if not (self.offset or self.multires_iterations or self.perturbation):
+            return drawn
         chances = [noise.generator("colour", seed, step, sample) for sample in samples]
         target = drawn.target
         if self.offset:

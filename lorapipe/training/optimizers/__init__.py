@@ -60,8 +60,12 @@ class Optimizer(Spec, contract="type"):
         return {"unet": 1.0, "text_encoder": 1.0} if self.adaptive else {"unet": 1e-4, "text_encoder": 5e-5}
 
     def keywords(self) -> dict[str, Any]:
-        """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`."""
-        own = {knob.name: getattr(self, knob.name) for knob in knobs(type(self)) if knob.name != "arguments"}
+        """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`.
+
+        What is empty (None) is left to the library.
+        """
+        values = {knob.name: getattr(self, knob.name) for knob in knobs(type(self)) if knob.name != "arguments"}
+        own = {name: value for name, value in values.items() if value is not None}
         betas = tuple(own.pop(name) for name in sorted(own) if name.startswith("beta"))
         return {"betas": betas, **own} if betas else own
 

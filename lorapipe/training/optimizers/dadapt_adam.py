@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.optimizers import Optimizer
@@ -33,8 +33,3 @@ class DadaptAdam(Optimizer):
     growth_rate: float | None = param(
         None, "most that d may grow by in a step, as a factor: 1.02 is a slow start; empty: no limit", gt=1
     )
-
-    def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`."""
-        own = super().keywords()
-        return {**own, "growth_rate": float("inf") if self.growth_rate is None else self.growth_rate}

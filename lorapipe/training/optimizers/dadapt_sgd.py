@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.optimizers import Optimizer
@@ -31,8 +31,3 @@ class DadaptSgd(Optimizer):
         "without a limit (empty) the first estimates overshoot",
         gt=1,
     )
-
-    def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`."""
-        own = super().keywords()
-        return {**own, "growth_rate": float("inf") if self.growth_rate is None else self.growth_rate}

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
     import torch
+
+    from lorapipe.training.noise import Prediction
 
 
 @dataclass(frozen=True)
@@ -23,5 +25,5 @@ class Weighting(Spec, contract="type"):
     """The weight of each timestep in the loss."""
 
     @abstractmethod
-    def __call__(self, prediction: Literal["epsilon", "v_prediction"], snr: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
         """Weights (B,), finite and ≥ 0, for signal-to-noise ratios (B,) ≥ 0, by what the base predicts."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
     import torch
+
+    from lorapipe.training.noise import Prediction
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Debiased(Weighting):
     arXiv:2310.08442; kohya's `debiased_estimation_loss`).
     """
 
-    def __call__(self, prediction: Literal["epsilon", "v_prediction"], snr: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
         """See `Weighting.__call__`: 1/√min(SNR, 1000) for ε, 1/(SNR + 1) for v."""
         if prediction == "epsilon":
             return snr.clamp(min=1e-8, max=1000).rsqrt()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lorapipe.spec import param
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
     import torch
+
+    from lorapipe.training.noise import Prediction
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class MinSnr(Weighting):
         le=100,
     )
 
-    def __call__(self, prediction: Literal["epsilon", "v_prediction"], snr: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
         """See `Weighting.__call__`: min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR + 1) for v."""
         if prediction == "epsilon":
             return (self.gamma / snr).clamp(max=1)  # 1 is the limit where SNR is 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lorapipe.spec import param
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
     import torch
+
+    from lorapipe.training.noise import Prediction
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class SoftMinSnr(Weighting):
 
     gamma: float = param(5.0, "as min_snr's gamma: where the SNR is this, a picture counts for half", gt=0, le=100)
 
-    def __call__(self, prediction: Literal["epsilon", "v_prediction"], snr: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
         """See `Weighting.__call__`: SNR·γ/(SNR + γ) in place of min(SNR, γ)."""
         if prediction == "epsilon":
             return self.gamma / (snr + self.gamma)
