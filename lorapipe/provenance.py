@@ -49,6 +49,7 @@ class TrainingRecord:
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)
     warmup_steps: int = 0
+    zero_terminal_snr: bool = False
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
@@ -68,7 +69,7 @@ class TrainingRecord:
 def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy) -> dict[str, str]:
     """`ss_*` metadata of a LoRA file, as sd-scripts writes it; what means nothing here is None."""
     loader = {
-        "ss_v2": False,
+        "ss_v2": record.base_model_version.startswith("sd_v2"),
         "ss_base_model_version": record.base_model_version,
         "ss_network_module": "networks.lora",
         "ss_network_dim": record.rank,
@@ -116,11 +117,17 @@ def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
         "ss_num_reg_images": 0,
         "ss_num_batches_per_epoch": record.batches_per_epoch,
         "ss_unet_lr": record.rates.get("unet"),
-        "ss_text_encoder_lr": record.rates.get("text_encoder"),
+        "ss_text_encoder_lr": _text_encoder_rates(record.rates),
         "ss_learning_rate": max(record.rates.values(), default=None),
         "ss_training_comment": None,
         "ss_sd_scripts_commit_hash": None,
     }
+
+
+def _text_encoder_rates(rates: Mapping[str, float]) -> float | list[float] | None:
+    """One rate, or a list of them where there are several text encoders, as kohya writes it."""
+    found = [rate for part, rate in rates.items() if part.startswith("text_encoder")]
+    return found if len(found) > 1 else next(iter(found), None)
 
 
 def _knobs(record: TrainingRecord) -> dict[str, Any]:
@@ -140,7 +147,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_gradient_accumulation_steps": settings.get("accumulation"),
         "ss_network_dropout": (settings.get("adapter") or {}).get("dropout"),
         "ss_cache_latents": True,
-        "ss_zero_terminal_snr": False,
+        "ss_zero_terminal_snr": record.zero_terminal_snr,
         "ss_prior_loss_weight": 1.0,
         "ss_scale_weight_norms": settings.get("scale_weight_norms") or None,
     }

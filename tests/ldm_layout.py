@@ -16,7 +16,8 @@ OUTSIDE = {
     "conv_in.": "input_blocks.0.0.", "time_embedding.linear_1.": "time_embed.0.",
     "time_embedding.linear_2.": "time_embed.2.", "conv_norm_out.": "out.0.", "conv_out.": "out.2.",
     "mid_block.resnets.0.": "middle_block.0.", "mid_block.attentions.0.": "middle_block.1.",
-    "mid_block.resnets.1.": "middle_block.2.",
+    "mid_block.resnets.1.": "middle_block.2.", "add_embedding.linear_1.": "label_emb.0.0.",
+    "add_embedding.linear_2.": "label_emb.0.2.",
 }  # fmt: skip
 VAE = (
     ("mid_block.resnets.0.", "mid.block_1."), ("mid_block.resnets.1.", "mid.block_2."),
@@ -70,9 +71,44 @@ def vae_key(key: str, levels: int) -> str:
     return key
 
 
-def checkpoint(unet: Any, vae: Any, text_encoder: Any) -> dict[str, Any]:
-    """The tensors of a single-file SD1.x checkpoint made of these modules."""
-    config, tensors = unet.config, {}
+OPEN_CLIP = (
+    ("encoder.layers.", "transformer.resblocks."), (".layer_norm1.", ".ln_1."), (".layer_norm2.", ".ln_2."),
+    (".self_attn.out_proj.", ".attn.out_proj."), (".mlp.fc1.", ".mlp.c_fc."), (".mlp.fc2.", ".mlp.c_proj."),
+    ("embeddings.token_embedding.", "token_embedding."), ("final_layer_norm.", "ln_final."),
+    ("embeddings.position_embedding.weight", "positional_embedding"),
+)  # fmt: skip
+
+
+def clip(text_encoder: Any, prefix: str) -> dict[str, Any]:
+    """CLIP's text encoder as SD1.x and SDXL have it: transformers' names of before version 5."""
+    state = text_encoder.state_dict().items()
+    return {f"{prefix}text_model.{key.removeprefix('text_model.')}": tensor for key, tensor in state}
+
+
+def open_clip(text_encoder: Any, prefix: str) -> dict[str, Any]:
+    """OpenCLIP's text encoder: q, k and v stacked in one tensor, the projection the other way round."""
+    import torch
+
+    tensors: dict[str, Any] = {}
+    state = {key.removeprefix("text_model."): tensor for key, tensor in text_encoder.state_dict().items()}
+    for key, tensor in state.items():
+        if ".q_proj." in key:
+            kinds = [state[key.replace(".q_proj.", f".{kind}_proj.")] for kind in "qkv"]
+            place = key.split(".")[2]
+            name = f"transformer.resblocks.{place}.attn.in_proj_{key.rpartition('.')[2]}"
+            tensors[prefix + name] = torch.cat(kinds)
+        elif key == "text_projection.weight":
+            tensors[f"{prefix}text_projection"] = tensor.T.contiguous()
+        elif ".k_proj." not in key and ".v_proj." not in key:
+            for ours, theirs in OPEN_CLIP:
+                key = key.replace(ours, theirs)
+            tensors[prefix + key] = tensor
+    return tensors
+
+
+def checkpoint(unet: Any, vae: Any, texts: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of a single-file checkpoint made of these modules; `texts` are those of its text encoders."""
+    config, tensors = unet.config, dict(texts)
     attentions = ["Attn" in kind for kind in config.up_block_types]
     for key, tensor in unet.state_dict().items():
         name = unet_key(key, len(config.block_out_channels), config.layers_per_block, attentions.__getitem__)
@@ -81,6 +117,4 @@ def checkpoint(unet: Any, vae: Any, text_encoder: Any) -> dict[str, Any]:
         name = vae_key(key, len(vae.config.block_out_channels))
         pointwise = "attn_1" in name and tensor.ndim == 2  # LDM has 1×1 convolutions here
         tensors[f"first_stage_model.{name}"] = tensor[:, :, None, None] if pointwise else tensor
-    for key, tensor in text_encoder.state_dict().items():
-        tensors[f"cond_stage_model.transformer.text_model.{key.removeprefix('text_model.')}"] = tensor
     return {key: tensor.clone() for key, tensor in tensors.items()}

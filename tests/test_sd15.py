@@ -12,12 +12,12 @@ from lorapipe.errors import InputError
 from lorapipe.spec import Source
 from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
 from lorapipe.training.families.sd15 import CONFIGURATION, SD15
 
 
 def test_full_size_sd15_has_kohyas_modules() -> None:
-    full = LatentDiffusion(SingleFile(Path("none.safetensors"), CONFIGURATION), "cpu", "fp32")
+    full = LatentDiffusion(Parts(SingleFile(Path("none.safetensors"), CONFIGURATION)), "cpu", "fp32")
     assert len(full.targets("unet")) == 192
     assert len(full.targets("unet", convolutions=True)) == 278
     assert len(full.targets("text_encoder")) == 72
@@ -38,7 +38,8 @@ def single_file(model: LatentDiffusion, path: Path) -> Path:
     """The model as one LDM-layout file."""
     from safetensors.torch import save_file
 
-    save_file(ldm_layout.checkpoint(*(model.part(part) for part in ("unet", "vae", "text_encoder"))), path)
+    texts = ldm_layout.clip(model.part("text_encoder"), "cond_stage_model.transformer.")
+    save_file(ldm_layout.checkpoint(model.part("unet"), model.part("vae"), texts), path)
     return path
 
 
@@ -96,8 +97,9 @@ def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: P
 def test_long_captions_are_chunked_and_special_tokens_are_spelled(model: LatentDiffusion) -> None:
     from lorapipe.training.families._clip_text import tokenize
 
-    ids = tokenize(model.tokenizer, ["hat, " * 60, "<|endoftext|> hat <|startoftext|>"], 150)
-    bos, eos = model.tokenizer.bos_token_id, model.tokenizer.eos_token_id
+    ids = tokenize(model.tokenizer(model.texts[0]), ["hat, " * 60, "<|endoftext|> hat <|startoftext|>"], 150)
+    tokenizer = model.tokenizer(model.texts[0])
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     assert ids.shape == (2, 2, 77)
     assert (ids[:, :, 0] == bos).all() and (ids[0, 0, -1] == eos)
     assert (ids == bos).sum() == 4, "a BOS in a caption is text"
@@ -110,7 +112,7 @@ def test_long_captions_are_chunked_and_special_tokens_are_spelled(model: LatentD
 def test_clip_skip_reads_the_layer_before(model: LatentDiffusion) -> None:
     encoder = model.part("text_encoder")
     one, two = (model.encode_text(["a hat"], clip_skip=skip)["hidden"] for skip in (1, 2))
-    ids = torch.tensor(model.tokenizer("a hat", padding="max_length", max_length=77).input_ids)[None]
+    ids = torch.tensor(model.tokenizer(model.texts[0])("a hat", padding="max_length", max_length=77).input_ids)[None]
     states = encoder(ids, output_hidden_states=True).hidden_states
     norm = getattr(encoder, "text_model", encoder).final_layer_norm
     assert torch.allclose(two, norm(states[-2]), atol=1e-6)

@@ -7,7 +7,7 @@ Here the pictures, the noise and the timesteps are the same for every snapshot, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -21,11 +21,15 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture to probe with: its clean latent (C, h, w), its caption, and what its noise is drawn from."""
+    """A picture to probe with: its clean latent (C, h, w), its caption, and what its noise is drawn from.
+
+    `framing` is what the network is told of its shape: see `Model.framing`.
+    """
 
     latent: torch.Tensor
     caption: str
     seed: int
+    framing: Condition = field(default_factory=dict)
 
 
 def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, clip_skip: int = 1) -> torch.Tensor:
@@ -40,6 +44,8 @@ def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, c
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
             condition = model.encode_text([each.caption for each in batch], max_tokens=max_tokens, clip_skip=clip_skip)
+            framing = {name: torch.cat([each.framing[name] for each in batch]) for name in batch[0].framing}
+            condition = {**condition, **framing}
             clean = torch.stack([each.latent for each in batch]).to(model.device)
             columns = [_loss(model, batch, clean, int(timestep), condition) for timestep in timesteps]
             found.append(torch.stack(columns, dim=1))

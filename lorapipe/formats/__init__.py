@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Names = Mapping[str, tuple[str, str]]
-"""A file's module name → (part, path): `Model.kohya_names()`."""
+"""A file's module name → (part, path): `Model.kohya_names()`. Of several names of a module the first is written."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ class Kohya(Format):
         """See `Format.save`; every module has its alpha, since a missing one means different things elsewhere."""
         import torch
 
-        written = {place: name for name, place in names.items()}
+        written: dict[tuple[str, str], str] = {}
+        for name, place in names.items():
+            written.setdefault(place, name)  # the first is kohya's own
         tensors: dict[str, torch.Tensor] = {}
         for place, module in weights.modules.items():
             if module.algorithm != "lora":

@@ -138,7 +138,7 @@ class Prober:
         lost = [picture for picture in chosen if cache.tensors("latents", picture.latents) is None]
         for _ in encode_latents(lost, dataset.images, manifest.background, model, cache):
             pass
-        self._subjects = {picture.path: _subject(picture, cache) for picture in chosen}
+        self._subjects = {picture.path: _subject(picture, cache, model) for picture in chosen}
         self._base = self._losses()
 
     @property
@@ -173,8 +173,9 @@ def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.
     return torch.stack([losses[path] for path in paths])
 
 
-def _subject(picture: Picture, cache: Cache) -> probe.Subject:
-    return probe.Subject(load_latents([picture], cache)[0], picture.caption, int(picture.digest[:12], 16))
+def _subject(picture: Picture, cache: Cache, model: Model) -> probe.Subject:
+    latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
+    return probe.Subject(latent, picture.caption, int(picture.digest[:12], 16), framing)
 
 
 def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:

@@ -9,6 +9,7 @@ from lorapipe.errors import Problem
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
+    from lorapipe.training.families import Family
 
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
@@ -16,7 +17,8 @@ STEEP = 0.02
 
 def problems(train: Train) -> Iterator[Problem]:
     """What is wrong with the settings of a training, beyond each alone."""
-    rates = train.rates(("unet", "text_encoder"))
+    parts = ("unet", "text_encoder") if train.text_encoder_2_lr is None else ("unet", "text_encoder", "text_encoder_2")
+    rates = train.rates(parts)
     if not rates:
         cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
@@ -40,11 +42,18 @@ def problems(train: Train) -> Iterator[Problem]:
         yield Problem(what, cure=cure, path=("optimizer",))
 
 
+def problems_with(train: Train, base: Family) -> Iterator[Problem]:
+    """What is wrong with the settings for this base."""
+    if train.clip_skip != 1 and not base.reads_any_layer:
+        what = f"{base.name} always reads the last layer but one of its text encoder."
+        yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+
+
 def _rates_in_vain(train: Train, rates: Mapping[str, float]) -> Iterator[Problem]:
     """What an optimizer that makes its own schedule would not look at."""
     who = f"{train.optimizer.name} makes its own rate and schedule"
     for part, rate in rates.items():
-        if rate != train.optimizer.usual_rates[part]:
+        if rate != train.usual_rate(part):
             cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
             yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
     if train.scheduler.name != "constant" or train.scheduler.warmup.count:
@@ -53,7 +62,7 @@ def _rates_in_vain(train: Train, rates: Mapping[str, float]) -> Iterator[Problem
 
 
 def _odd_rate(train: Train, part: str, rate: float) -> Iterator[Problem]:
-    usual, name = train.optimizer.usual_rates[part], train.optimizer.name
+    usual, name = train.usual_rate(part), train.optimizer.name
     if not train.optimizer.follows_rate:
         return
     if train.optimizer.adaptive and rate < STEEP:

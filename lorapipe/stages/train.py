@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from lorapipe.errors import Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
@@ -72,6 +72,9 @@ class Train(Stage):
         ge=0,
         le=10,
     )
+    text_encoder_2_lr: float | None = param(
+        None, "learning rate of SDXL's second text encoder; empty: as text_encoder_lr", ge=0, le=10
+    )
     steps: Duration = param(
         Duration(1000),
         "how long: 1000, or '10 epochs' (an epoch shows every picture once, times its repeats). About 1000 for a "
@@ -134,13 +137,16 @@ class Train(Stage):
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""
-        given = {"unet": self.unet_lr, "text_encoder": self.text_encoder_lr}
-        found = {}
-        for part in parts:
-            kind = "text_encoder" if part.startswith("text_encoder") else "unet"
-            rate = given[kind]
-            found[part] = self.optimizer.usual_rates[kind] if rate is None else rate
-        return {part: rate for part, rate in found.items() if rate > 0}
+        given = {"unet": self.unet_lr, "text_encoder": self.text_encoder_lr, "text_encoder_2": self.text_encoder_2_lr}
+        if given["text_encoder_2"] is None:
+            given["text_encoder_2"] = self.text_encoder_lr
+        found = ((part, given[part]) for part in parts)
+        rates = {part: self.usual_rate(part) if rate is None else rate for part, rate in found}
+        return {part: rate for part, rate in rates.items() if rate > 0}
+
+    def usual_rate(self, part: str) -> float:
+        """The optimizer's usual rate for a part of the base."""
+        return self.optimizer.usual_rates["unet" if part == "unet" else "text_encoder"]
 
     # ------------------------------------------------------------------------------------------------------- the work
 
@@ -160,9 +166,11 @@ class Train(Stage):
         from lorapipe.training.data.batches import Batches
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.manifest import Manifest
-        from lorapipe.training.feed import Feed
+        from lorapipe.training.feed import Feed, framed
         from lorapipe.training.injection import injected, recomputed
 
+        if problems := list(_train_checks.problems_with(self, cast("Family", self.dataset.base))):
+            raise InputError(problems)
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
         base, cache = cast("Family", self.dataset.base), Cache(context.cache)
@@ -171,9 +179,11 @@ class Train(Stage):
             self._need_latents(base, manifest, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
             rates = self.rates(model.trainable)
+            if not rates:
+                raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
             condition = self._condition(manifest, model, rates, dtype, cache, context)
             batches = Batches(manifest.training, self.batch, self.seed)
-            feed = Feed(batches, self.accumulation, self.steps, cache, condition)
+            feed = Feed(batches, self.accumulation, self.steps, cache, framed(model, condition))
             self._warn_of_slowness(feed.total, context)
             warmup = self.scheduler.warmup.steps(feed.total, feed.per_epoch)
             settings = self._settings(dtype)

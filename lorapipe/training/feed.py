@@ -15,6 +15,7 @@ from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.encode import Encoders, load_conditions
+from lorapipe.training.families import Model
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
@@ -43,6 +44,18 @@ def cached(encoder: str, cache: Cache, said: Said, reading: Reading) -> Callable
         return lambda: loaded
 
     return condition
+
+
+def framed(model: Model, condition: Callable[[Batch], Fetch]) -> Callable[[Batch], Fetch]:
+    """A condition with what the network is told of the pictures' shapes laid beside it."""
+
+    def both(batch: Batch) -> Fetch:
+        shapes = [model.framing(picture.size, picture.crop, picture.bucket) for picture in batch.pictures]
+        told = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
+        fetch = condition(batch)
+        return (lambda: {**fetch(), **told}) if told else fetch
+
+    return both
 
 
 class Feed:

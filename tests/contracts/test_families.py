@@ -86,7 +86,11 @@ def test_noise_schedule_falls(loaded: Model) -> None:
 
 def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
     names = loaded.kohya_names()
-    assert len(set(names.values())) == len(names)
+    own = {loaded.kohya_name(*place) for place in names.values()}
+    assert len(set(names.values())) == len(own) and own <= names.keys()
+    assert all(
+        list(names.values()).index(place) == list(names).index(loaded.kohya_name(*place)) for place in names.values()
+    )
     for part, path in names.values():
         assert isinstance(loaded.part(part).get_submodule(path), (torch.nn.Linear, torch.nn.Conv2d))
     for part in loaded.trainable:

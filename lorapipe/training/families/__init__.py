@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Condition = Mapping[str, "torch.Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,16 @@ class Family(Spec, contract="family"):
 
     checkpoint: Checkpoint = param(help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket")
 
-    base_model_version: ClassVar[str]
-    """What kohya's metadata calls the family (`ss_base_model_version`)."""
-    architecture: ClassVar[str]
-    """What modelspec calls the family (`modelspec.architecture`, without `/lora`)."""
+    reads_any_layer: ClassVar[bool] = True
+    """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
+
+    @abstractmethod
+    def base_model_version(self, prediction: str) -> str:
+        """What kohya's metadata calls a base that predicts `epsilon` or `v_prediction` (`ss_base_model_version`)."""
+
+    @abstractmethod
+    def architecture(self, prediction: str) -> str:
+        """What modelspec calls such a base (`modelspec.architecture`, without `/lora`)."""
 
     @abstractmethod
     def native_size(self) -> int:
@@ -113,6 +120,13 @@ class Model(ABC):
         takes the last layer but one. A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed.
         """
 
+    def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
+        """What the network is told of one picture's shape, to be laid beside its encoded caption; nothing by default.
+
+        (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.
+        """
+        return {}
+
     @abstractmethod
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Condition) -> torch.Tensor:
         """The network's output (ε or v) for noisy latents (B, C, h, w) at integer timesteps (B,)."""
@@ -133,10 +147,15 @@ class Model(ABC):
     def kohya_name(self, part: str, path: str) -> str:
         """kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in` (FORMATS §2.1)."""
 
+    def other_names(self, part: str, path: str) -> tuple[str, ...]:
+        """What else files call a module; such names are read, never written."""
+        return ()
+
     def kohya_names(self) -> dict[str, tuple[str, str]]:
-        """kohya's name → (part, path) of every module that a file may hold."""
+        """kohya's name → (part, path) of every module that a file may hold; a module's own name before its others."""
         pairs = [(part, path) for part in self.trainable for path in self.targets(part, convolutions=True)]
-        return {self.kohya_name(*pair): pair for pair in pairs}
+        others = {name: pair for pair in pairs for name in self.other_names(*pair)}
+        return {self.kohya_name(*pair): pair for pair in pairs} | others
 
     def settings(self) -> dict[str, Any]:
         """What a person may want to know of the base, for logs."""

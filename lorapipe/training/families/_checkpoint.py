@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError
@@ -21,7 +22,22 @@ if TYPE_CHECKING:
 Tensors = dict[str, "torch.Tensor"]
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-"""Key prefixes of the parts in an LDM-layout file of SD1.x."""
+"""Key prefixes of the parts in an LDM-layout file; of the text encoder in one of SD1.x."""
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A text encoder of a base: where a folder has it, and where and how a single file does.
+
+    `pad` is the token that fills a caption up where the tokenizer does not say, None for the one that ends it.
+    """
+
+    name: str = "text_encoder"
+    tokenizer: str = "tokenizer"
+    prefix: str = TEXT
+    open_clip: bool = False
+    projected: bool = False
+    pad: int | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -81,9 +97,9 @@ class Folder:
                 return read_tensors(path)
         raise InputError("holds no weights.", where=str(self.root / part), cure=f"Expected one of {', '.join(names)}.")
 
-    def tokenizer(self) -> Path:
-        """The folder of the tokenizer's vocabulary."""
-        return self.root / "tokenizer"
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer's vocabulary."""
+        return self.root / name
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class SingleFile:
 
     path: Path
     known: Mapping[str, Mapping[str, Any]]
+    texts: tuple[TextPart, ...] = (TextPart(),)
     described: Folder | None = None
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
@@ -100,16 +117,23 @@ class SingleFile:
 
     def tensors(self, part: str) -> Tensors:
         """The part's weights under the names of its module; renaming copies nothing."""
-        return _RENAMINGS[part](self._all, self.config(part))
+        if part in _RENAMINGS:
+            return _RENAMINGS[part](self._all, self.config(part))
+        text = next(text for text in self.texts if text.name == part)
+        return _rename_text(_under(self._all, text.prefix), text, self.config(part))
+
+    def tensor(self, key: str) -> torch.Tensor | None:
+        """One tensor under its name in the file; None where it has none such."""
+        return self._all.get(key)
 
     @cached_property
     def _all(self) -> Tensors:
         return read_tensors(self.path)
 
-    def tokenizer(self) -> Path:
-        """The folder of the tokenizer's vocabulary."""
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer's vocabulary; all published bases have the same."""
         if self.described:
-            return self.described.tokenizer()
+            return self.described.tokenizer(name)
         from lorapipe.training.families._vocabulary import clip_vocabulary
 
         return clip_vocabulary(self.path)
@@ -127,15 +151,16 @@ def _rename_vae(tensors: Tensors, config: dict[str, Any]) -> Tensors:
     return convert_ldm_vae_checkpoint(_under(tensors, VAE), config)
 
 
-def _rename_text(tensors: Tensors, config: dict[str, Any]) -> Tensors:
-    return {key.removeprefix(TEXT): tensor for key, tensor in tensors.items() if key.startswith(TEXT)}
+def _rename_text(tensors: Tensors, text: TextPart, config: dict[str, Any]) -> Tensors:
+    if not text.open_clip:
+        return {key.removeprefix(text.prefix): tensor for key, tensor in tensors.items()}
+    from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
+
+    whose = SimpleNamespace(config=SimpleNamespace(hidden_size=config["hidden_size"]))
+    return convert_open_clip_checkpoint(whose, tensors, text.prefix)
 
 
-_RENAMINGS: dict[str, Callable[[Tensors, dict[str, Any]], Tensors]] = {
-    "unet": _rename_unet,
-    "vae": _rename_vae,
-    "text_encoder": _rename_text,
-}
+_RENAMINGS: dict[str, Callable[[Tensors, dict[str, Any]], Tensors]] = {"unet": _rename_unet, "vae": _rename_vae}
 
 
 def _under(tensors: Tensors, prefix: str) -> Tensors:
@@ -175,7 +200,8 @@ def _spelling(wanted: Iterable[str], tensors: Tensors) -> Tensors:
         return tensors
     if theirs:
         return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-    return {f"{prefix}{key}": tensor for key, tensor in tensors.items()}
+    beside = ("text_projection.",)  # never inside
+    return {key if key.startswith(beside) else f"{prefix}{key}": tensor for key, tensor in tensors.items()}
 
 
 def identify(path: Path) -> str:

@@ -12,8 +12,10 @@ CHUNK = 75
 """Tokens of one pass of CLIP's text encoder without its two ends."""
 
 
-def tokenize(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.Tensor:
+def tokenize(tokenizer: Any, captions: Sequence[str], max_tokens: int, pad: int | None = None) -> torch.Tensor:
     """Token ids (B, n, 77): each caption cut to `max_tokens` and laid out in n chunks of 75 between BOS and EOS.
+
+    What is left of a chunk is filled with `pad`, by default the tokenizer's own.
 
     The chunking of sd-scripts (`strategy_base.py`). Text that spells a special token is spelled: a caption is data.
     """
@@ -22,7 +24,7 @@ def tokenize(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.
     if max_tokens < CHUNK or max_tokens % CHUNK:
         raise ValueError(f"max_tokens is {max_tokens}; it must be 75, 150 or 225")
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    pad = next(token for token in (pad, tokenizer.pad_token_id, eos) if token is not None)
     rows = []
     for caption in captions:
         ids = _ids(tokenizer, caption)[:max_tokens]
@@ -43,16 +45,33 @@ def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int) -> torch
 
     `clip_skip` 1 is the last layer, 2 the last but one; the final layer norm is applied to either.
     """
-    import torch
-
-    batch, chunks, length = ids.shape
-    flat = ids.reshape(batch * chunks, length).to(text_encoder.device)
-    output = text_encoder(flat, output_hidden_states=clip_skip > 1)
+    output = _output(text_encoder, ids, layers=clip_skip > 1)
     if clip_skip > 1:
         norm = getattr(text_encoder, "text_model", text_encoder).final_layer_norm
-        states = norm(output.hidden_states[-clip_skip])
-    else:
-        states = output.last_hidden_state
-    states = states.reshape(batch, chunks, length, -1)
+        return joined(norm(output.hidden_states[-clip_skip]), ids)
+    return joined(output.last_hidden_state, ids)
+
+
+def penultimate(text_encoder: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The last layer but one as it is, without the final norm, and the pooled text (B, d) where there is a projection.
+
+    What SDXL reads (Podell et al. 2023, arXiv:2307.01952, §2.1); the pooled text is the first chunk's, as kohya's.
+    """
+    output = _output(text_encoder, ids, layers=True)
+    pooled = getattr(output, "text_embeds", None)
+    if pooled is not None:
+        pooled = pooled.reshape(*ids.shape[:2], -1)[:, 0]
+    return joined(output.hidden_states[-2], ids), pooled
+
+
+def _output(text_encoder: Any, ids: torch.Tensor, layers: bool) -> Any:
+    return text_encoder(ids.flatten(0, 1).to(text_encoder.device), output_hidden_states=layers)
+
+
+def joined(states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Chunks' states (B·n, 77, d) as one text: (B, n·75 + 2, d)."""
+    import torch
+
+    states = states.reshape(*ids.shape, -1)
     inside = states[:, :, 1:-1].flatten(1, 2)
     return torch.cat([states[:, 0, :1], inside, states[:, -1, -1:]], dim=1)

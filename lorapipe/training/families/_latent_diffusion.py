@@ -1,13 +1,14 @@
-"""A latent-diffusion base with one CLIP text encoder: U-Net, VAE and text in memory."""
+"""A latent-diffusion base: U-Net, VAE and CLIP text encoders in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.training.families import Condition, Model
-from lorapipe.training.families._checkpoint import Folder, SingleFile, fill, read_tensors
+from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, read_tensors
 from lorapipe.training.families._clip_text import CHUNK, hidden_states, tokenize
 
 if TYPE_CHECKING:
@@ -19,20 +20,34 @@ CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 """The U-Net's modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Where a base comes from: its checkpoint, a VAE of another file, and what is known better than the checkpoint.
+
+    `schedule` overrides the scheduler's configuration.
+    """
+
+    source: Folder | SingleFile
+    vae: Path | None = None
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+
+
 class LatentDiffusion(Model):
     """U-Net, VAE and CLIP text encoder, each loaded when first asked for."""
 
-    trainable = ("unet", "text_encoder")
+    texts: ClassVar[tuple[TextPart, ...]] = (TextPart(),)
+    trainable: tuple[str, ...] = ("unet", "text_encoder")
     tokens = CHUNK
 
-    def __init__(self, source: Folder | SingleFile, device: str, dtype: str, vae: Path | None = None) -> None:
+    def __init__(self, parts: Parts, device: str, dtype: str) -> None:
         import torch
 
-        self.source = source
+        self.source = parts.source
         self.device = torch.device(device)
         self.dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
-        self._vae_file = vae
-        self._tokenizer: Any = None
+        self._vae_file = parts.vae
+        self._schedule = parts.schedule
+        self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         schedule = self._scheduler()
         self.prediction = schedule.config.prediction_type
@@ -68,12 +83,14 @@ class LatentDiffusion(Model):
         """A part's modules by its configuration, without weights (on the meta device)."""
         from accelerate import init_empty_weights
         from diffusers import AutoencoderKL, UNet2DConditionModel
-        from transformers import CLIPTextConfig, CLIPTextModel
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
         config = self.source.config(name)
         with init_empty_weights():
-            if name == "text_encoder":
-                return CLIPTextModel(CLIPTextConfig(**config))
+            for text in self.texts:
+                if text.name == name:
+                    kind = CLIPTextModelWithProjection if text.projected else CLIPTextModel
+                    return kind(CLIPTextConfig(**config))
             return {"unet": UNet2DConditionModel, "vae": AutoencoderKL}[name].from_config(config)
 
     def _where(self) -> str:
@@ -90,19 +107,24 @@ class LatentDiffusion(Model):
             latents = vae.encode(pixels.to(self.device, torch.float32)).latent_dist.mode()
         return latents * vae.config.scaling_factor
 
-    @property
-    def tokenizer(self) -> Any:
-        """The caption's tokenizer."""
+    def tokenizer(self, text: TextPart) -> Any:
+        """The tokenizer of a text encoder."""
         from transformers import CLIPTokenizer
 
-        if self._tokenizer is None:
-            self._tokenizer = CLIPTokenizer.from_pretrained(self.source.tokenizer(), local_files_only=True)
-        return self._tokenizer
+        if text.name not in self._tokenizers:
+            folder = self.source.tokenizer(text.tokenizer)
+            self._tokenizers[text.name] = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return self._tokenizers[text.name]
+
+    def ids(self, text: TextPart, captions: Sequence[str], max_tokens: int) -> torch.Tensor:
+        """Token ids (B, n, 77) of captions for a text encoder. A folder's tokenizer knows its padding."""
+        pad = None if isinstance(self.source, Folder) or self.source.described else text.pad
+        return tokenize(self.tokenizer(text), captions, max_tokens, pad)
 
     def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition:
         """See `Model.encode_text`."""
-        ids = tokenize(self.tokenizer, captions, max_tokens)
-        return {"hidden": hidden_states(self.part("text_encoder"), ids, clip_skip)}
+        (text,) = self.texts
+        return {"hidden": hidden_states(self.part(text.name), self.ids(text, captions, max_tokens), clip_skip)}
 
     # ---------------------------------------------------------------------------------------------------- prediction
 
@@ -120,7 +142,7 @@ class LatentDiffusion(Model):
         pipeline = StableDiffusionPipeline(
             vae=self.part("vae"),
             text_encoder=self.part("text_encoder"),
-            tokenizer=self.tokenizer,
+            tokenizer=self.tokenizer(self.texts[0]),
             unet=self.part("unet"),
             scheduler=self._scheduler(),
             safety_checker=None,
@@ -133,7 +155,8 @@ class LatentDiffusion(Model):
     def _scheduler(self) -> Any:
         from diffusers import DDPMScheduler
 
-        return DDPMScheduler.from_config(self.source.config("scheduler", "scheduler_config.json"))
+        config = self.source.config("scheduler", "scheduler_config.json")
+        return DDPMScheduler.from_config({**config, **self._schedule})
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 
@@ -143,7 +166,7 @@ class LatentDiffusion(Model):
 
         module = self._parts.get(part) or self.skeleton(part)
         kinds = (torch.nn.Linear, torch.nn.Conv2d)
-        if part == "text_encoder":
+        if part != "unet":
             blocks: tuple[str, ...] = ("CLIPAttention", "CLIPMLP")
         else:
             blocks = TRANSFORMER_BLOCKS + (CONVOLUTION_BLOCKS if convolutions else ())
@@ -160,10 +183,13 @@ class LatentDiffusion(Model):
 
     def kohya_name(self, part: str, path: str) -> str:
         """See `Model.kohya_name`."""
-        prefix = {"unet": "lora_unet", "text_encoder": "lora_te"}[part]
-        if part == "text_encoder" and not path.startswith("text_model."):
-            path = f"text_model.{path}"
-        return f"{prefix}_{path.replace('.', '_')}"
+        if part == "unet":
+            return f"lora_unet_{path.replace('.', '_')}"
+        return f"{self.text_prefix(part)}_text_model_{path.removeprefix('text_model.').replace('.', '_')}"
+
+    def text_prefix(self, part: str) -> str:
+        """What the names of a text encoder's modules begin with."""
+        return "lora_te"
 
 
 def _is_pointwise(layer: torch.nn.Module) -> bool:

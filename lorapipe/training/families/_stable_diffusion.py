@@ -1,0 +1,152 @@
+"""What the Stable Diffusion families have in common: knobs, sizes, and how a checkpoint is found to be one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.spec import Source, param
+from lorapipe.training.families import Family
+from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+
+if TYPE_CHECKING:
+    from lorapipe.training.families._checkpoint import Folder, SingleFile
+
+SCHEDULE: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "clip_sample": False,
+    "prediction_type": "epsilon",
+}
+"""The noise schedule of all of them (Rombach et al. 2022)."""
+VAE: Mapping[str, Any] = {
+    "sample_size": 512,
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "latent_channels": 4,
+    "scaling_factor": 0.18215,
+}
+"""The VAE of all of them but for its scale."""
+SINGULAR = (
+    "at the last timestep nothing of the picture is left, and its noise tells nothing: only v can be learned there."
+)
+
+
+@dataclass(frozen=True)
+class StableDiffusion(Family):
+    """A U-Net, a VAE and CLIP text encoders, as a diffusers folder or as a single file."""
+
+    vae: Source | None = param(
+        None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout"
+    )
+    config: Source | None = param(
+        None,
+        "a diffusers folder whose configuration and tokenizer describe a single-file checkpoint; usually not needed",
+    )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = param(
+        "auto",
+        "what the base's network says: the noise (epsilon) or the velocity (v_prediction, --v_parameterization). auto "
+        "looks into the checkpoint; give it where a v-prediction merge does not say so. Pictures of pure noise or of flat "
+        "colour mean that it is the other",
+    )
+    zero_terminal_snr: bool | None = param(
+        None,
+        "the base was trained with a schedule that ends in pure noise, so that very dark and very bright pictures are "
+        "possible; for v-prediction only. Empty: as the checkpoint says  (Lin et al. 2023, arXiv:2305.08891)",
+    )
+
+    known: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """The configuration of the parts by the published numbers, for single files, which carry none."""
+    model: ClassVar[type[LatentDiffusion]] = LatentDiffusion
+    """The class of the loaded base."""
+    kind: ClassVar[str]
+    """What `identify` calls a single file of the family."""
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            cure = "Take it away, or write prediction: v_prediction if the base is one."
+            yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
+
+    def native_size(self) -> int:
+        """See `Family.native_size`."""
+        size: int = self._part("unet")["sample_size"] * self._vae_factor()
+        return size
+
+    def size_step(self) -> int:
+        """See `Family.size_step`: each level of the VAE and of the U-Net but the last halves the picture."""
+        step: int = self._vae_factor() * 2 ** (len(self._part("unet")["block_out_channels"]) - 1)
+        return step
+
+    def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
+        """See `Family.load`."""
+        source = self._source()
+        parts = Parts(source, self.vae.path if self.vae else None, self._schedule(source))
+        return self.model(parts, device, dtype)
+
+    def said_by(self, source: SingleFile) -> dict[str, Any]:
+        """What a single file says of its schedule, in the words of a scheduler's configuration."""
+        return {}
+
+    # ------------------------------------------------------------------------------------------------------ the source
+
+    def _vae_factor(self) -> int:
+        factor: int = 2 ** (len(self._part("vae")["block_out_channels"]) - 1)
+        return factor
+
+    def _part(self, part: str) -> Mapping[str, Any]:
+        """A part's configuration, without importing anything heavy (plans read it)."""
+        described = self.config.path if self.config else self.checkpoint.path
+        if not described.is_dir():
+            return self.known[part]
+        try:
+            config: Mapping[str, Any] = json.loads((described / part / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            cure = "Give the folder that holds model_index.json, or a .safetensors file."
+            raise InputError(f"is no diffusers folder: {error}", where=str(described), cure=cure) from error
+        return config
+
+    def _source(self) -> Folder | SingleFile:
+        from lorapipe.training.families._checkpoint import Folder, SingleFile, identify
+
+        path = self.checkpoint.path
+        if path.is_dir():
+            self._part("unet")
+            return Folder(path)
+        if (kind := identify(path)) != self.kind:
+            raise InputError(f"is {kind}.", where=str(path), cure=_cure(self, kind))
+        return SingleFile(path, self.known, self.model.texts, Folder(self.config.path) if self.config else None)
+
+    def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
+        """What is known of the schedule: by the knobs, else by the file, over what its configuration says."""
+        from lorapipe.training.families._checkpoint import Folder
+
+        described = source.config("scheduler", "scheduler_config.json")
+        found = {} if isinstance(source, Folder) or source.described else self.said_by(source)
+        if self.prediction != "auto":
+            found["prediction_type"] = self.prediction
+        if self.zero_terminal_snr is not None:
+            found["rescale_betas_zero_snr"] = self.zero_terminal_snr
+        whole = {**described, **found}
+        if whole.get("rescale_betas_zero_snr"):
+            if whole.get("prediction_type") != "v_prediction":
+                raise InputError(SINGULAR, where="zero_terminal_snr", cure="Write prediction: v_prediction, if it is.")
+            found["timestep_spacing"] = "trailing"  # sampling has to begin at the last timestep
+        return found
+
+
+def _cure(wanted: StableDiffusion, kind: str) -> str:
+    """Which family would take the file, if one does."""
+    registry = type(wanted).registry
+    assert registry is not None
+    for name in registry.names():
+        if getattr(registry.get(name), "kind", None) == kind:
+            return f"Write family: {name}."
+    return f"Family {wanted.name} takes {wanted.kind} with U-Net, VAE and text encoder."
