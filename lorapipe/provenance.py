@@ -50,6 +50,8 @@ class TrainingRecord:
     repeats: Mapping[str, int] = field(default_factory=dict)
     warmup_steps: int = 0
     zero_terminal_snr: bool = False
+    regularisation_per_epoch: int = 0
+    augmented: Mapping[str, bool] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
@@ -114,7 +116,7 @@ def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
         "ss_max_train_steps": record.steps,
         "ss_num_epochs": max(1, -(-record.steps // max(1, record.batches_per_epoch))),
         "ss_num_train_images": record.pictures_per_epoch,
-        "ss_num_reg_images": 0,
+        "ss_num_reg_images": record.regularisation_per_epoch,
         "ss_num_batches_per_epoch": record.batches_per_epoch,
         "ss_unet_lr": record.rates.get("unet"),
         "ss_text_encoder_lr": _text_encoder_rates(record.rates),
@@ -148,7 +150,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         "ss_network_dropout": (settings.get("adapter") or {}).get("dropout"),
         "ss_cache_latents": True,
         "ss_zero_terminal_snr": record.zero_terminal_snr,
-        "ss_prior_loss_weight": 1.0,
+        "ss_prior_loss_weight": settings.get("prior_loss_weight", 1.0),
         "ss_scale_weight_norms": settings.get("scale_weight_norms") or None,
     }
 
@@ -194,9 +196,9 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
         "ss_keep_tokens": captions.get("keep_tokens", 0),
         "ss_caption_dropout_rate": captions.get("dropout", 0.0),
         "ss_caption_tag_dropout_rate": captions.get("tag_dropout", 0.0),
-        "ss_flip_aug": False,
-        "ss_color_aug": False,
-        "ss_random_crop": False,
+        "ss_flip_aug": record.augmented.get("flip", False),
+        "ss_color_aug": record.augmented.get("colour", False),
+        "ss_random_crop": record.augmented.get("crop", False),
     }
 
 

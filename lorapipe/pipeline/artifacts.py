@@ -78,13 +78,15 @@ OPEN = "open"
 class Dataset(Artifact):
     """Pictures, captions and buckets that are ready to train on.
 
-    `manifest` is the JSON of `lorapipe.training.data.manifest`; it names pictures relative to `images`, by digest.
+    `manifest` is the JSON of `lorapipe.training.data.manifest`; it names pictures relative to `images`, and masks
+    relative to `masks`, by digest.
     """
 
     manifest: Path
     base: Spec
     images: Annotated[Path, LOCATION]
     contact_sheet: Annotated[Path, LOCATION, OPEN]
+    masks: Annotated[Path | None, LOCATION] = None
 
 
 @dataclass(frozen=True)

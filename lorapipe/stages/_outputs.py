@@ -16,13 +16,13 @@ from lorapipe.pipeline.events import Log, Preview
 if TYPE_CHECKING:
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training.adapters import Injected
-    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.data.material import Material
     from lorapipe.training.families import Family, Model
     from lorapipe.training.feed import Feed
 
 
 def record(
-    model: Model, base: Family, manifest: Manifest, feed: Feed, settings: Mapping[str, Any], **found: Any
+    model: Model, base: Family, material: Material, feed: Feed, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
     """What is said of a training in the metadata of its files.
 
@@ -30,6 +30,7 @@ def record(
     """
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training import tally
+    from lorapipe.training.data.material import per_epoch
 
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
@@ -42,14 +43,16 @@ def record(
         settings=settings,
         rank=rank,
         alpha=settings["adapter"].get("alpha") or rank,
-        pictures=len(manifest.training),
-        pictures_per_epoch=manifest.pictures_per_epoch,
+        pictures=len(material.pictures),
+        pictures_per_epoch=per_epoch(material.pictures),
+        regularisation_per_epoch=per_epoch(material.regularisation),
         batches_per_epoch=feed.batches.per_epoch,
         steps=feed.total,
-        resolution=manifest.resolution,
-        buckets={f"{width}x{height}": count for (width, height), count in manifest.buckets().items()},
-        tags=tally.tags(manifest.training),
-        repeats=tally.repeats(manifest.training),
+        resolution=material.resolution,
+        buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
+        tags=tally.tags(material.all),
+        repeats=tally.repeats(material.all),
+        augmented={name: any(rule(p) for p in material.all) for name, rule in tally.AUGMENTED.items()},
         **found,
     )
 

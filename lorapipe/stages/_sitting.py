@@ -24,7 +24,7 @@ from lorapipe.pipeline.events import Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.training.adapters import Adapter, Injected
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import encode_latents, load_latents, picture_view
+from lorapipe.training.data.encode import Scene, encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.families import Model
 from lorapipe.training.injection import injected
@@ -135,8 +135,7 @@ class Prober:
         self._training = evenly(manifest.training, PROBED)
         self._held_out = evenly(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]
-        lost = [picture for picture in chosen if cache.tensors("latents", picture.latents) is None]
-        for _ in encode_latents(lost, dataset.images, manifest.background, model, cache):
+        for _ in encode_latents(missing_latents(chosen, cache), scene(dataset, manifest), model, cache):
             pass
         self._subjects = {picture.path: _subject(picture, cache, model) for picture in chosen}
         self._base = self._losses()
@@ -167,6 +166,11 @@ class Prober:
             rows = probe.losses(self.model, [self._subjects[path] for path in paths], **self.reading)
             found |= dict(zip(paths, rows, strict=True))
         return found
+
+
+def scene(dataset: Dataset, manifest: Manifest) -> Scene:
+    """Where a dataset's files lie."""
+    return Scene(dataset.images, manifest.background, dataset.masks)
 
 
 def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:

@@ -31,6 +31,9 @@ def problems(train: Train) -> Iterator[Problem]:
     if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
         what = f"{train.optimizer.name} finds one step size for all, and LoRA+ asks for two."
         yield Problem(what, cure="Set lora_plus to 1, or use another optimizer.", path=("adapter",))
+    if train.prior_loss_weight != 1 and train.regularisation is None:
+        what = "there are no regularisation pictures for it to weigh."
+        yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))
     if train.optimizer.averages and train.scale_weight_norms:
         what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
         yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
@@ -43,7 +46,12 @@ def problems(train: Train) -> Iterator[Problem]:
 
 
 def problems_with(train: Train, base: Family) -> Iterator[Problem]:
-    """What is wrong with the settings for this base."""
+    """What is wrong with the settings for this base, or with the datasets together."""
+    for dataset in train.datasets[1:]:
+        if dataset.base != base:
+            knob = "regularisation" if dataset is train.regularisation else "more_datasets"
+            cure = "Prepare all of them with the same base."
+            yield Problem("was prepared for another base than the dataset.", cure=cure, path=(knob,))
     if train.clip_skip != 1 and not base.reads_any_layer:
         what = f"{base.name} always reads the last layer but one of its text encoder."
         yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log, Progress
+from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param
-from lorapipe.stages import Stage
+from lorapipe.stages import Stage, _telling
+from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.pictures import WHITE, Colour
 from lorapipe.training.families import Family, Model
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.training.data.cache import Cache
-    from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
-
-T = TypeVar("T")
+    from lorapipe.training.data.manifest import Manifest, Picture
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,22 @@ class Prepare(Stage):
         le=0.5,
     )
 
+    augment: Augmentation = param(
+        Augmentation,
+        "pictures shown in more than one way: mirrored, in other colours, cut elsewhere or around the face",
+    )
+    masks: Source | None = param(
+        None,
+        "a folder of masks (masked_loss), named like the pictures: the training looks where they are white, and not where "
+        "they are black. Pictures without one are looked at whole",
+    )
+    alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
+
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
+        if self.masks and self.alpha_mask:
+            what = "masks and alpha_mask both say where the training looks."
+            yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
@@ -113,7 +124,8 @@ class Prepare(Stage):
             raise InputError(problems)
         cache = Cache(context.cache)
         with quiet():
-            manifest = self._encoded(self._selected(context, cache), context, cache)
+            manifest = self._shown(self._selected(context, cache), context)
+            manifest = self._encoded(manifest, context, cache)
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
             thumbnails = self._thumbnails(manifest)
@@ -123,6 +135,7 @@ class Prepare(Stage):
             base=self.base,
             images=self.images.path,
             contact_sheet=context.out / "contact_sheet.jpg",
+            masks=self.masks.path if self.masks else None,
         )
 
     # ------------------------------------------------------------------------------------------------------ the steps
@@ -153,7 +166,7 @@ class Prepare(Stage):
         files = find(root)
         pictures = pictures_among(files)
         looking = examine(root, pictures, cache, self.background)
-        looks = list(_followed(looking, len(pictures), "pictures examined", context))
+        looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
         rules = Rules(
             buckets=buckets,
             min_size=self.min_size or max(1, min(buckets.resolution) // 4),
@@ -165,20 +178,44 @@ class Prepare(Stage):
         )
         manifest, complaints = select(looks, CaptionFiles(root, files, self.caption_extensions), rules)
         if not manifest.pictures:
-            raise InputError(_nothing(manifest.left_out, len(pictures)), where=str(root), cure=_cure(len(pictures)))
-        for text in _warnings(manifest, complaints):
+            raise InputError(
+                _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))
+            )
+        for text in _telling.warnings(manifest, complaints):
             context.emit(Log(text=text, level="warning"))
         return manifest
+
+    def _shown(self, manifest: Manifest, context: Context) -> Manifest:
+        """The manifest with the pictures' masks and the ways of showing them."""
+        from lorapipe.training.data.augment import face
+        from lorapipe.training.data.manifest import ALPHA, Mask
+        from lorapipe.training.data.masks import masks_in
+
+        masks: dict[str, Mask] = {}
+        if self.alpha_mask:
+            masks = {picture.path: Mask(ALPHA, picture.digest) for picture in manifest.pictures}
+        elif self.masks:
+            masks = masks_in(self.masks.path, manifest.pictures)
+        pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
+        if self.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
+            context.emit(Log(text=_telling.those(bare, "without a mask, looked at whole"), level="warning"))
+        if self.augment.face_crop and (bare := [picture.path for picture in pictures if face(picture) is None]):
+            what = "whose names do not say where the face is (_cx_cy_w_h)"
+            context.emit(Log(text=_telling.those(bare, what), level="warning"))
+        shown = (replace(picture, variants=self.augment.variants_of(picture)) for picture in pictures)
+        return replace(manifest, pictures=tuple(shown))
 
     def _encoded(self, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
         """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
         from lorapipe.training import device
         from lorapipe.training.data.encode import (
             PICTURE_PARTS,
+            Scene,
             encode_latents,
             encoder_digest,
             latents_key,
             missing_latents,
+            showings,
         )
         from lorapipe.training.data.selection import with_latents
 
@@ -190,16 +227,18 @@ class Prepare(Stage):
             return context.warm.get(key, lambda: self.base.load(where, dtype))
 
         encoder = encoder_digest(self.base, PICTURE_PARTS, dtype, cache, load)
-        keys = {p.path: latents_key(p, self.background, encoder) for p in manifest.pictures}
-        manifest = with_latents(manifest, keys)
-        missing = missing_latents(manifest, cache)
+        manifest = with_latents(
+            manifest, lambda picture, variant: latents_key(picture, variant, self.background, encoder)
+        )
+        missing = missing_latents(manifest.pictures, cache)
         if missing:
             model = load()
-            work = encode_latents(missing, self.images.path, self.background, model, cache)
-            for _ in _followed(work, len(missing), "pictures encoded", context):
+            scene = Scene(self.images.path, self.background, self.masks.path if self.masks else None)
+            work = encode_latents(missing, scene, model, cache)
+            for _ in _telling.followed(work, len(missing), "pictures encoded", context):
                 pass
             model.release(*PICTURE_PARTS)
-        reused = len(manifest.pictures) - len(missing)
+        reused = len(showings(manifest.pictures)) - len(missing)
         context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
         return manifest
 
@@ -213,58 +252,3 @@ class Prepare(Stage):
 
         pictures = shown(manifest)
         return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}
-
-
-# -------------------------------------------------------------------------------------------------- telling the user
-
-
-def _followed(items: Iterable[T], total: int, unit: str, context: Context) -> Iterator[T]:
-    """The items, with progress told twice a second, and the work stopped where the user wants it."""
-    start = told = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        context.check()
-        now = time.monotonic()
-        if now - told > 0.5 or done == total:
-            left = (now - start) / done * (total - done)
-            context.emit(Progress(step=done, total=total, unit=unit, seconds_left=left))
-            told = now
-
-
-def _warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
-    """What the user should know, a line for each kind of thing; the files beside the manifest have the rest."""
-    by_kind: dict[str, list[LeftOut]] = {}
-    for file in manifest.left_out:
-        by_kind.setdefault(file.kind, []).append(file)
-    for kind, files in sorted(by_kind.items()):
-        yield f"{_pictures(len(files))} left out ({kind}): {_some([f'{f.path}: {f.reason}' for f in files])}"
-    if complaints:
-        yield f"{len(complaints)} caption files: {_some(complaints)}"
-    bare = [picture.path for picture in manifest.pictures if not picture.caption]
-    if bare:
-        cure = "Write captions, name their folder like 10_penny cat, or set class_word"
-        yield f"{_pictures(len(bare))} without any caption. {cure}: {_some(bare)}"
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture" if count == 1 else f"{count} pictures"
-
-
-def _some(lines: list[str], most: int = 4) -> str:
-    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
-
-
-def _nothing(left_out: tuple[LeftOut, ...], found: int) -> str:
-    """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
-    if not found:
-        return "no pictures found."
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(file.kind for file in left_out).items()))
-    examples = _some([f"{file.path}: {file.reason}" for file in left_out], 3)
-    return f"{_pictures(found)} found, none usable: {kinds} ({examples})."
-
-
-def _cure(found: int) -> str:
-    if found:
-        return "Put readable pictures of at least min_size into the folder."
-    return "Name a folder with png, jpg, webp, bmp, gif or avif pictures in it or in its subfolders."

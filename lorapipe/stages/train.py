@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Duration, knobs, param, plain
-from lorapipe.stages import Stage, _outputs, _train_checks
+from lorapipe.stages import Stage, _feeding, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.training.adapters import Adapter
-from lorapipe.training.captioning import Captioning, Speaker
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.corruption import Corruption
 from lorapipe.training.device import Precision
 from lorapipe.training.losses import Loss
@@ -26,17 +25,11 @@ from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
     from lorapipe.training.checkpoint import Trainable
-    from lorapipe.training.data.batches import Batch
-    from lorapipe.training.data.cache import Cache
-    from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Fetch
+    from lorapipe.training.families import Family
     from lorapipe.training.loop import Step
 
-CHARACTERS = 4
-"""Of a caption to a token, at least: English words and tags have 4 to 5."""
-ENOUGH_FOR_THE_SLOW = 2000
-"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
+DATASETS = ("dataset", "more_datasets", "regularisation")
+"""The knobs that are other stages' results."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,19 @@ class Train(Stage):
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
+    more_datasets: tuple[Dataset, ...] = param(
+        (),
+        "further pictures to train on, each prepared with settings of its own: [$closeups, $at768]. Several folders, or one "
+        "at several resolutions",
+    )
+    regularisation: Dataset | None = param(
+        None,
+        "pictures of the class (a prepare stage: woman, not penny), shown as often as the others, so that the class is not "
+        "changed with the subject; for few or poor pictures with keywords only",
+    )
+    prior_loss_weight: float = param(
+        1.0, "how much a regularisation picture counts beside one of the subject", ge=0, le=10
+    )
     adapter: Adapter = param(Adapter.default("lora"), "what is trained: its kind, rank and alpha")
     optimizer: Optimizer = param(
         Optimizer.default("adamw"), "how it learns: adamw needs a good rate, prodigy finds it and takes more memory"
@@ -165,7 +171,6 @@ class Train(Stage):
         from lorapipe.training import device
         from lorapipe.training.data.batches import Batches
         from lorapipe.training.data.cache import Cache
-        from lorapipe.training.data.manifest import Manifest
         from lorapipe.training.feed import Feed, framed
         from lorapipe.training.injection import injected, recomputed
 
@@ -174,20 +179,19 @@ class Train(Stage):
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
         base, cache = cast("Family", self.dataset.base), Cache(context.cache)
-        manifest = Manifest.load(self.dataset.manifest)
         with device.memory_explained():
-            self._need_latents(base, manifest, cache, where, context)
+            material = _feeding.material(self, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
             rates = self.rates(model.trainable)
             if not rates:
                 raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
-            condition = self._condition(manifest, model, rates, dtype, cache, context)
-            batches = Batches(manifest.training, self.batch, self.seed)
+            condition = _feeding.condition(self, material, model, rates, dtype, cache, context)
+            batches = Batches(material.all, self.batch, self.seed, material.weights)
             feed = Feed(batches, self.accumulation, self.steps, cache, framed(model, condition))
-            self._warn_of_slowness(feed.total, context)
+            _feeding.warn_of_slowness(self, feed.total, context)
             warmup = self.scheduler.warmup.steps(feed.total, feed.per_epoch)
             settings = self._settings(dtype)
-            record = _outputs.record(model, base, manifest, feed, settings, rates=rates, warmup_steps=warmup)
+            record = _outputs.record(model, base, material, feed, settings, rates=rates, warmup_steps=warmup)
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
             with recomputed(model, self.gradient_checkpointing), adapters as adapter:
@@ -201,52 +205,13 @@ class Train(Stage):
 
     def _settings(self, dtype: str) -> dict[str, Any]:
         """The knobs that make the result what it is, in document form, with the precision that was found."""
-        chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name != "dataset"]
+        chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
         return {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
 
-    def _need_latents(self, base: Family, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
-        """Encode again what `prepare` had encoded, should the cache have been emptied since."""
-        from lorapipe.training.data.encode import encode_latents, missing_latents
-
-        missing = missing_latents(manifest, cache)
-        if missing:
-            vae = base.load(where, "fp32")
-            for _ in encode_latents(missing, self.dataset.images, manifest.background, vae, cache):
-                context.check()
-            context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
-
-    def _condition(
-        self, manifest: Manifest, model: Model, rates: Mapping[str, float], dtype: str, cache: Cache, context: Context
-    ) -> Callable[[Batch], Fetch]:
-        """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
-        from lorapipe.training.data.encode import encode_captions, encoder_digest, text_parts
-        from lorapipe.training.feed import Reading, cached, live
-
-        reading, encoders = Reading(self.max_tokens, self.clip_skip), text_parts(model)
-        trained = any(part in rates for part in encoders)
-        speaker = Speaker(self.captions, self.seed, limited=not trained)
-        captions = speaker.all(dict.fromkeys(picture.caption for picture in manifest.training))
-        self._warn_of_length(captions, context)
-        if trained:
-            model.release("vae")
-            return live(model, speaker.said, reading)
-        digest = encoder_digest(self.dataset.base, encoders, dtype, cache, lambda: model)
-        for done, _ in enumerate(encode_captions(captions, model, digest, cache, **vars(reading)), start=1):
-            context.check()
-            context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
-        model.release("vae", *encoders)
-        return cached(digest, cache, speaker.said, reading)
-
-    def _warn_of_length(self, captions: Sequence[str], context: Context) -> None:
-        long = sum(len(caption) > CHARACTERS * self.max_tokens for caption in captions)
-        if long and self.max_tokens < 225:
-            what = f"{long} captions are probably longer than {self.max_tokens} tokens, and cut there"
-            context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
-
-    def _warn_of_slowness(self, total: int, context: Context) -> None:
-        if self.optimizer.slow and total <= ENOUGH_FOR_THE_SLOW:
-            what = f"{self.optimizer.name} learns very slowly: {total} steps will show little"
-            context.emit(Log(text=f"{what}; give it several thousand, or use adamw or prodigy.", level="warning"))
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Everything to train on, regularisation last."""
+        return (self.dataset, *self.more_datasets, *([self.regularisation] if self.regularisation else []))
 
     def _train(self, outputs: Outputs) -> Iterator[Step]:
         from lorapipe.training.loop import Objective, train

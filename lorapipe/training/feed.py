@@ -50,7 +50,7 @@ def framed(model: Model, condition: Callable[[Batch], Fetch]) -> Callable[[Batch
     """A condition with what the network is told of the pictures' shapes laid beside it."""
 
     def both(batch: Batch) -> Fetch:
-        shapes = [model.framing(picture.size, picture.crop, picture.bucket) for picture in batch.pictures]
+        shapes = [model.framing(each.picture.size, each.corner, each.picture.bucket) for each in batch.showings]
         told = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
         fetch = condition(batch)
         return (lambda: {**fetch(), **told}) if told else fetch
@@ -97,4 +97,4 @@ class Feed:
 
     def _load(self, index: int) -> MicroBatch:
         batch = self.batches.load(index, self.cache)
-        return MicroBatch(batch.latents, self.condition(batch))
+        return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)

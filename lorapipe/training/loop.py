@@ -30,10 +30,16 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What goes through the network at once: clean latents (B, C, h, w), and what encodes or fetches their captions."""
+    """What goes through the network at once: clean latents (B, C, h, w), and what encodes or fetches their captions.
+
+    `mask` (B, 1, h, w), 0 … 1, is where the loss is counted, `weights` (B,) how much each sample counts; None is everywhere,
+    and alike.
+    """
 
     latents: torch.Tensor
     condition: Callable[[], Mapping[str, torch.Tensor]]
+    mask: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,12 @@ class Objective:
     draw: Callable[[int, int, range, Sequence[int], int], noise.Drawn]
     seed: int
 
-    def __call__(
-        self, step: int, samples: range, clean: torch.Tensor, condition: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
-        """The weighted loss of each sample, (B,), for these samples of update `step`."""
+    def __call__(self, step: int, samples: range, batch: MicroBatch) -> torch.Tensor:
+        """The weighted loss of each sample, (B,), for a batch that has these samples of update `step`.
+
+        A mask multiplies the loss, which is not made up for what is masked; weights come last: as in kohya's.
+        """
+        clean, condition = batch.latents, batch.condition()
         model, schedule = self.model, self.model.alphas_cumprod
         drawn = self.draw(self.seed, step, samples, clean.shape[1:], len(schedule))
         clean, wanted, timesteps, added = (tensor.to(model.device) for tensor in (clean, *drawn))
@@ -75,7 +83,12 @@ class Objective:
         prediction = model.predict(noisy, timesteps, condition)
         target = noise.target(model.prediction, clean, wanted, timesteps, schedule)
         weight = self.weighting(model.prediction, noise.snr(timesteps, schedule))
-        return self.loss(prediction.float(), target, timesteps, schedule).flatten(1).mean(1) * weight
+        loss = self.loss(prediction.float(), target, timesteps, schedule)
+        if batch.mask is not None:
+            loss = loss * batch.mask.to(model.device)
+        if batch.weights is not None:
+            weight = weight * batch.weights.to(model.device)
+        return loss.flatten(1).mean(1) * weight
 
 
 def train(
@@ -123,7 +136,7 @@ def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScal
     done = 0
     for batch in update.batches:
         samples = range(done, done + len(batch.latents))
-        loss = objective(update.step, samples, batch.latents, batch.condition()).sum() / count
+        loss = objective(update.step, samples, batch).sum() / count
         scaler.scale(loss).backward()
         total += loss.detach()
         done = samples.stop

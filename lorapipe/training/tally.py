@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from lorapipe.training.data.manifest import Picture
@@ -18,6 +18,15 @@ def tags(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
     return {
         folder: dict(sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))) for folder, count in counts.items()
     }
+
+
+AUGMENTED: Mapping[str, Callable[[Picture], bool]] = {
+    "flip": lambda picture: any(variant.flip for variant in picture.variants),
+    "colour": lambda picture: any(variant.colour for variant in picture.variants),
+    "crop": lambda picture: len({(variant.resized, variant.crop) for variant in picture.variants}) > 1,
+    "mask": lambda picture: picture.mask is not None,
+}
+"""Ways of showing a picture otherwise than as it is: the test of each."""
 
 
 def repeats(pictures: Iterable[Picture]) -> dict[str, int]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import load_latents
+from lorapipe.training.data.encode import Showing, load_showings
 from lorapipe.training.data.manifest import Picture
 
 if TYPE_CHECKING:
     import torch
 
 
-Showing = tuple[int, int]
+Turn = tuple[int, int]
 """A picture, and which of its repeats in the epoch."""
 
 
@@ -29,20 +29,23 @@ Showing = tuple[int, int]
 class Batch:
     """Pictures of one bucket. `latents` is (B, C, h, w), float32, on the CPU; `indices` count in `Batches.pictures`.
 
-    `repeats` says of each which of its showings in the epoch this is, from 0.
+    `repeats` says of each which of its showings in the epoch this is, from 0. `mask` (B, 1, h, w) says where the training
+    looks, `weights` (B,) how much each picture counts; None is everywhere, and alike.
     """
 
     index: int
     epoch: int
     indices: tuple[int, ...]
     repeats: tuple[int, ...]
-    pictures: tuple[Picture, ...]
+    showings: tuple[Showing, ...]
     latents: torch.Tensor
+    mask: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
     @property
     def captions(self) -> tuple[str, ...]:
         """The captions as the manifest has them."""
-        return tuple(picture.caption for picture in self.pictures)
+        return tuple(showing.picture.caption for showing in self.showings)
 
 
 class Batches:
@@ -53,16 +56,20 @@ class Batches:
     falls; then the batches of all buckets are shuffled. Each epoch anew. Gradient accumulation takes consecutive ones.
     """
 
-    def __init__(self, pictures: Sequence[Picture], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], batch_size: int, seed: int, weights: Sequence[float] | None = None
+    ) -> None:
+        """`weights` says how much each picture counts; alike by default."""
         if not pictures:
             raise ValueError("no pictures to train on")
         self.pictures = tuple(pictures)
         self.batch_size = batch_size
         self.seed = seed
-        self._buckets: dict[Pair, list[Showing]] = {}
+        self.weights = weights
+        self._buckets: dict[Pair, list[Turn]] = {}
         for index, picture in enumerate(self.pictures):
-            showings = ((index, repeat) for repeat in range(picture.repeats))
-            self._buckets.setdefault(picture.bucket, []).extend(showings)
+            turns = ((index, repeat) for repeat in range(picture.repeats))
+            self._buckets.setdefault(picture.bucket, []).extend(turns)
         self._order = lru_cache(maxsize=2)(self._draw)
 
     @property
@@ -81,19 +88,32 @@ class Batches:
 
     def indices(self, index: int) -> tuple[int, ...]:
         """Which pictures make up batch `index`, from 0."""
-        return tuple(picture for picture, _ in self._showings(index))
+        return tuple(picture for picture, _ in self._turns(index))
 
     def load(self, index: int, cache: Cache) -> Batch:
         """Batch `index`, from 0, with its latents."""
-        indices, repeats = zip(*self._showings(index), strict=True)
-        pictures = tuple(self.pictures[i] for i in indices)
-        return Batch(index, self.epoch(index), indices, repeats, pictures, load_latents(pictures, cache))
+        import torch
 
-    def _showings(self, index: int) -> tuple[Showing, ...]:
+        turns, epoch = self._turns(index), self.epoch(index)
+        indices, repeats = zip(*turns, strict=True)
+        showings = tuple(self._showing(epoch, *turn) for turn in turns)
+        latents, mask = load_showings(showings, cache)
+        weights = None if self.weights is None else torch.tensor([self.weights[i] for i in indices])
+        return Batch(index, epoch, indices, repeats, showings, latents, mask, weights)
+
+    def _showing(self, epoch: int, index: int, repeat: int) -> Showing:
+        """The way in which a picture is shown this time: one of its variants, a function of the seed."""
+        picture = self.pictures[index]
+        if not picture.variants:
+            return Showing(picture, picture.plain)
+        chance = random.Random(f"showing {self.seed} {epoch} {index} {repeat}")
+        return Showing(picture, chance.choice(picture.variants))
+
+    def _turns(self, index: int) -> tuple[Turn, ...]:
         epoch, place = divmod(index, self.per_epoch)
         return self._order(epoch)[place]
 
-    def _draw(self, epoch: int) -> list[tuple[Showing, ...]]:
+    def _draw(self, epoch: int) -> list[tuple[Turn, ...]]:
         """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
         source = random.Random(f"batches {self.seed} {epoch}")
         batches = []

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source, Spec, knobs, to_dict
 from lorapipe.training.data.ahead import ahead
+from lorapipe.training.data.augment import fit_of, shown
+from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
-from lorapipe.training.data.manifest import Manifest, Picture
+from lorapipe.training.data.manifest import Picture, Variant
+from lorapipe.training.data.masks import mask_of
 from lorapipe.training.data.pictures import RECIPE, Colour, quiet, to_pixels, view
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class Encoders(Protocol):
 
 
 PICTURE_PARTS = ("vae",)
+COLOURING = 1
+"""Raised when a variant's colours come to be others."""
 
 
 def text_parts(model: Encoders) -> tuple[str, ...]:
@@ -94,10 +100,40 @@ def _hash_weights(module: torch.nn.Module, digest: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------- pictures
 
 
-def latents_key(picture: Picture, background: Colour, encoder: str) -> str:
+@dataclass(frozen=True)
+class Scene:
+    """Where a dataset's files lie: its pictures and their masks, and the colour behind transparent ones."""
+
+    images: Path
+    background: Colour
+    masks: Path | None = None
+
+
+class Showing(NamedTuple):
+    """A picture in one of the ways in which it is shown."""
+
+    picture: Picture
+    variant: Variant
+
+    @property
+    def corner(self) -> Pair:
+        """(left, top) of what is seen in the scaled picture, which is mirrored first where it is shown so."""
+        (left, top), width = self.variant.crop, self.picture.bucket[0]
+        return (self.variant.resized[0] - width - left, top) if self.variant.flip else (left, top)
+
+
+def showings(pictures: Sequence[Picture]) -> list[Showing]:
+    """Every way in which pictures are shown, the plain one first."""
+    return [Showing(each, variant) for each in pictures for variant in dict.fromkeys((each.plain, *each.variants))]
+
+
+def latents_key(picture: Picture, variant: Variant, background: Colour, encoder: str) -> str:
     """The key of a picture's latents: its bytes, how it is cut, what shows through it, and who encodes it."""
-    geometry = [picture.resized, picture.crop, picture.bucket]
-    return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder)
+    geometry = [variant.resized, variant.crop, picture.bucket]
+    further: dict[str, Any] = {"flip": variant.flip, "colour": variant.colour and [COLOURING, variant.colour]}
+    further["mask"] = picture.mask and picture.mask.digest
+    told = [further] if any(further.values()) else []
+    return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder, *told)
 
 
 def picture_bytes(images: Path, picture: Picture) -> bytes:
@@ -117,39 +153,61 @@ def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
     return view(picture_bytes(images, picture), picture.fit, background)
 
 
-def missing_latents(manifest: Manifest, cache: Cache) -> list[Picture]:
-    """The pictures, held-out ones too, whose latents are not in the cache or are damaged."""
-    return [picture for picture in manifest.pictures if cache.tensors("latents", picture.latents) is None]
+def missing_latents(pictures: Sequence[Picture], cache: Cache) -> list[Showing]:
+    """Whose latents are not in the cache, or are damaged."""
+    found = {showing.variant.latents: showing for showing in showings(pictures)}
+    return [showing for key, showing in found.items() if cache.tensors("latents", key) is None]
 
 
-def encode_latents(
-    pictures: Sequence[Picture], images: Path, background: Colour, model: Encoders, cache: Cache
-) -> Iterator[Picture]:
-    """Encode pictures into the cache under their `latents` keys; yields each when it is done.
+def encode_latents(missing: Sequence[Showing], scene: Scene, model: Encoders, cache: Cache) -> Iterator[Showing]:
+    """Encode pictures, and their masks, into the cache under their `latents` keys; yields each when it is done.
 
     Threads read, decode and resize ahead of the encoder. One picture at a time is encoded: on a CPU batches gain
     nothing, on a GPU little, and a picture's latents must not depend on which others were missing.
     """
     import torch
-
-    def pixels(picture: Picture) -> torch.Tensor:
-        return to_pixels(picture_view(images, picture, background))
+    from torch.nn.functional import interpolate
 
     with quiet(), torch.no_grad():
-        for picture, tensor in zip(pictures, ahead(pixels, pictures), strict=True):
-            latents = model.encode_images(tensor.to(model.device)).float().cpu()
+        seen = ahead(lambda showing: _seen(showing, scene), missing)
+        for showing, (pixels, mask) in zip(missing, seen, strict=True):
+            latents = model.encode_images(pixels.to(model.device)).float().cpu()
             if not torch.isfinite(latents).all():
                 cure = "The VAE in this checkpoint is damaged or overflows; give the base another one."
-                raise LorapipeError("the VAE encodes this picture to NaN.", where=picture.path, cure=cure)
-            cache.keep_tensors("latents", picture.latents, {"latents": latents[0]})
-            yield picture
+                raise LorapipeError("the VAE encodes this picture to NaN.", where=showing.picture.path, cure=cure)
+            kept = {"latents": latents[0]}
+            if mask is not None:
+                kept["mask"] = interpolate(mask, latents.shape[2:], mode="area")[0]
+            cache.keep_tensors("latents", showing.variant.latents, kept)
+            yield showing
+
+
+def _seen(showing: Showing, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The pixels (1, 3, H, W) in −1 … 1, and the mask (1, 1, H, W) in 0 … 1 if there is one."""
+    picture, variant = showing
+    data, fit = picture_bytes(scene.images, picture), fit_of(picture, variant)
+    pixels = to_pixels(shown(view(data, fit, scene.background), variant))
+    if picture.mask is None:
+        return pixels, None
+    mask = mask_of(picture, data, scene.masks, fit)
+    return pixels, (to_pixels(shown(mask.convert("RGB"), replace(variant, colour=0)))[:, :1] + 1) / 2
 
 
 def load_latents(pictures: Sequence[Picture], cache: Cache) -> torch.Tensor:
-    """Scaled latents of pictures of one bucket, (B, C, h, w), float32, on the CPU."""
+    """Scaled latents of pictures of one bucket as they are, (B, C, h, w), float32, on the CPU."""
+    return load_showings([Showing(picture, picture.plain) for picture in pictures], cache)[0]
+
+
+def load_showings(chosen: Sequence[Showing], cache: Cache) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Latents (B, C, h, w) of showings of one bucket, and their masks (B, 1, h, w) where any has one."""
     import torch
 
-    return torch.stack([_need(cache, "latents", p.latents, p.path)["latents"] for p in pictures])
+    found = [_need(cache, "latents", variant.latents, picture.path) for picture, variant in chosen]
+    latents = torch.stack([tensors["latents"] for tensors in found])
+    if not any("mask" in tensors for tensors in found):
+        return latents, None
+    everywhere = torch.ones(1, *latents.shape[2:])
+    return latents, torch.stack([tensors.get("mask", everywhere) for tensors in found])
 
 
 # ---------------------------------------------------------------------------------------------------------- captions

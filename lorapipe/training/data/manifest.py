@@ -23,6 +23,32 @@ VERSION = 1
 """Of the manifest's form; raised when a reader must change."""
 
 
+ALPHA = "(alpha)"
+"""Stands for a mask's path where the picture's own transparency is the mask."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of showing a picture: scaled, cut at `crop`, then coloured (0: not) and mirrored.
+
+    `latents` is the key of the picture encoded so.
+    """
+
+    resized: Pair
+    crop: Pair
+    flip: bool = False
+    colour: int = 0
+    latents: str = ""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which part of a picture the training looks at: a file below the folder of masks, or `ALPHA`; and its SHA-256."""
+
+    path: str
+    digest: str
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture to train on.
@@ -30,7 +56,8 @@ class Picture:
     `path` is relative to the dataset's images, `digest` the SHA-256 of the file, `size` that of the upright picture.
     The trainer sees the `bucket`-sized part at `crop` of the picture scaled to `resized`, `repeats` times an epoch; a
     `held_out` picture is never trained on. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents`
-    is the key of the encoded picture in the cache.
+    is the key of the encoded picture in the cache. With `variants`, each showing is one of them; `mask` says where the
+    training looks, everywhere if None.
     """
 
     path: str
@@ -44,6 +71,13 @@ class Picture:
     caption_from: str
     held_out: bool = False
     latents: str = ""
+    variants: tuple[Variant, ...] = ()
+    mask: Mask | None = None
+
+    @property
+    def plain(self) -> Variant:
+        """The picture as it is."""
+        return Variant(self.resized, self.crop, latents=self.latents)
 
     @property
     def fit(self) -> Fit:
@@ -100,7 +134,7 @@ class Manifest:
                 "pictures_per_epoch": self.pictures_per_epoch,
             },
             "buckets": {f"{width}x{height}": count for (width, height), count in self.buckets().items()},
-            "pictures": [dataclasses.asdict(picture) for picture in self.pictures],
+            "pictures": [_entry(picture) for picture in self.pictures],
         }
         text = "{\n" + ",\n".join(f" {_json(name)}: {_lines(value)}" for name, value in body.items()) + "\n}\n"
         write_text(text, path)
@@ -141,6 +175,18 @@ def _pair(value: Any) -> Pair:
     return int(width), int(height)
 
 
+def _entry(picture: Picture) -> dict[str, Any]:
+    """A picture as JSON; what it does not have is not there, so that a manifest without it is what it always was."""
+    entry = dataclasses.asdict(picture)
+    return {name: value for name, value in entry.items() if name not in ("variants", "mask") or value}
+
+
 def _picture(entry: dict[str, Any]) -> Picture:
     pairs = {name: _pair(entry[name]) for name in ("size", "bucket", "resized", "crop")}
-    return Picture(**{**entry, **pairs})
+    mask = Mask(**entry["mask"]) if "mask" in entry else None
+    variants = tuple(map(_variant, entry.get("variants", ())))
+    return Picture(**{**entry, **pairs, "mask": mask, "variants": variants})
+
+
+def _variant(entry: dict[str, Any]) -> Variant:
+    return Variant(**{**entry, "resized": _pair(entry["resized"]), "crop": _pair(entry["crop"])})

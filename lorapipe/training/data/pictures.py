@@ -84,6 +84,16 @@ def decode(data: bytes, background: Colour = WHITE) -> Image:
     return _guarded(data, lambda image: _finished(image, background))
 
 
+def alpha(data: bytes) -> Image:
+    """The opacity of the picture in a file's bytes, upright, mode L: 255 is opaque. Raises `Unreadable`."""
+    return _guarded(data, lambda image: _upright(image.convert("RGBA").getchannel("A"), _orientation(image)))
+
+
+def greys(data: bytes) -> Image:
+    """The picture in a file's bytes, upright, in grey, mode L. Raises `Unreadable`."""
+    return decode(data).convert("L")
+
+
 def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[tuple[int, int], Image]:
     """(width, height) of the upright picture, and a small version of it (sides at least `side`, if it had them).
 
@@ -204,9 +214,12 @@ def _coarse(image: Image, side: int) -> Image:
 def _finished(image: Image, background: Colour) -> Image:
     image.load()
     profile = image.info.get("icc_profile")
-    upright = _plain_mode(image, background)
-    turn = _UPRIGHT.get(_orientation(image))
-    return _to_srgb(upright if turn is None else upright.transpose(turn), profile)
+    return _to_srgb(_upright(_plain_mode(image, background), _orientation(image)), profile)
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 _UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}

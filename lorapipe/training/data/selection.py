@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lorapipe.training.data.buckets import Buckets, Fit
 from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name
 from lorapipe.training.data.duplicates import near_duplicates
-from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
+from lorapipe.training.data.manifest import LeftOut, Manifest, Picture, Variant
 from lorapipe.training.data.pictures import Colour
 from lorapipe.training.data.scan import Look
 
@@ -116,6 +116,11 @@ def _picture(look: Look, fit: Fit, caption: Caption, held_out: bool, rules: Rule
     )
 
 
-def with_latents(manifest: Manifest, keys: Mapping[str, str]) -> Manifest:
-    """The manifest with each picture's key in the cache; `keys` by path."""
-    return replace(manifest, pictures=tuple(replace(p, latents=keys[p.path]) for p in manifest.pictures))
+def with_latents(manifest: Manifest, key: Callable[[Picture, Variant], str]) -> Manifest:
+    """The manifest with each picture's keys in the cache, for every way of showing it."""
+
+    def keyed(picture: Picture) -> Picture:
+        variants = tuple(replace(each, latents=key(picture, each)) for each in picture.variants)
+        return replace(picture, latents=key(picture, picture.plain), variants=variants)
+
+    return replace(manifest, pictures=tuple(map(keyed, manifest.pictures)))

@@ -1,0 +1,95 @@
+"""What a training is fed with: pictures of its datasets, captions as they are said, and warnings about both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log, Progress
+from lorapipe.training.captioning import Speaker
+
+if TYPE_CHECKING:
+    from lorapipe.stages.train import Train
+    from lorapipe.training.data.batches import Batch
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.data.material import Material
+    from lorapipe.training.families import Family, Model
+    from lorapipe.training.feed import Fetch
+
+CHARACTERS = 4
+"""Of a caption to a token, at least: English words and tags have 4 to 5."""
+ENOUGH_FOR_THE_SLOW = 2000
+"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
+
+
+def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
+    """The pictures of all datasets, their latents in the cache."""
+    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.data.material import Material, matched, per_epoch
+
+    manifests = []
+    for dataset in train.datasets:
+        manifests.append(Manifest.load(dataset.manifest))
+        _need_latents(dataset, manifests[-1], cache, where, context)
+    wanted = manifests[: len(manifests) - (train.regularisation is not None)]
+    pictures = tuple(picture for manifest in wanted for picture in manifest.training)
+    kept = matched(manifests[-1].pictures, per_epoch(pictures)) if train.regularisation else ()
+    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight)
+
+
+def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
+    """Encode again what `prepare` had encoded, should the cache have been emptied since."""
+    from lorapipe.training.data.encode import Scene, encode_latents, missing_latents
+
+    missing = missing_latents(manifest.pictures, cache)
+    if missing:
+        vae = cast("Family", dataset.base).load(where, "fp32")
+        scene = Scene(dataset.images, manifest.background, dataset.masks)
+        for _ in encode_latents(missing, scene, vae, cache):
+            context.check()
+        context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
+
+
+def condition(
+    train: Train,
+    material: Material,
+    model: Model,
+    rates: Mapping[str, float],
+    dtype: str,
+    cache: Cache,
+    context: Context,
+) -> Callable[[Batch], Fetch]:
+    """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
+    from lorapipe.training.data.encode import encode_captions, encoder_digest, text_parts
+    from lorapipe.training.feed import Reading, cached, live
+
+    reading, encoders = Reading(train.max_tokens, train.clip_skip), text_parts(model)
+    trained = any(part in rates for part in encoders)
+    speaker = Speaker(train.captions, train.seed, limited=not trained)
+    captions = speaker.all(dict.fromkeys(picture.caption for picture in material.all))
+    _warn_of_length(train, captions, context)
+    if trained:
+        model.release("vae")
+        return live(model, speaker.said, reading)
+    digest = encoder_digest(train.dataset.base, encoders, dtype, cache, lambda: model)
+    for done, _ in enumerate(encode_captions(captions, model, digest, cache, **vars(reading)), start=1):
+        context.check()
+        context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
+    model.release("vae", *encoders)
+    return cached(digest, cache, speaker.said, reading)
+
+
+def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> None:
+    long = sum(len(caption) > CHARACTERS * train.max_tokens for caption in captions)
+    if long and train.max_tokens < 225:
+        what = f"{long} captions are probably longer than {train.max_tokens} tokens, and cut there"
+        context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
+
+
+def warn_of_slowness(train: Train, total: int, context: Context) -> None:
+    if train.optimizer.slow and total <= ENOUGH_FOR_THE_SLOW:
+        what = f"{train.optimizer.name} learns very slowly: {total} steps will show little"
+        context.emit(Log(text=f"{what}; give it several thousand, or use adamw or prodigy.", level="warning"))

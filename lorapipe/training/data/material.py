@@ -1,0 +1,61 @@
+"""What a training is fed: pictures of one or more datasets, and those of the class that regularise it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lorapipe.training.data.buckets import Pair
+from lorapipe.training.data.manifest import Picture
+
+
+@dataclass(frozen=True)
+class Material:
+    """Pictures to learn, pictures to be kept to, and how much one of the latter counts (`prior_loss_weight`).
+
+    `resolution` is that of the first dataset.
+    """
+
+    resolution: Pair
+    pictures: tuple[Picture, ...]
+    regularisation: tuple[Picture, ...] = ()
+    prior: float = 1.0
+
+    @property
+    def all(self) -> tuple[Picture, ...]:
+        """Everything that is shown."""
+        return self.pictures + self.regularisation
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """How much each of `all` counts; None where all count 1."""
+        if not self.regularisation or self.prior == 1:
+            return None
+        return (1.0,) * len(self.pictures) + (self.prior,) * len(self.regularisation)
+
+    def buckets(self) -> dict[Pair, int]:
+        """Bucket → pictures of it (repeats not counted), sorted."""
+        return dict(sorted(Counter(picture.bucket for picture in self.all).items()))
+
+
+def per_epoch(pictures: Sequence[Picture]) -> int:
+    """How many pictures an epoch shows, repeats counted."""
+    return sum(picture.repeats for picture in pictures)
+
+
+def matched(pictures: Sequence[Picture], wanted: int) -> tuple[Picture, ...]:
+    """Regularisation pictures repeated, or left out from the end, until an epoch shows `wanted` of them.
+
+    As kohya's sd-scripts (`train_util.py`, `DreamBoothDataset`): each with its own repeats once, then one more of each in
+    turn.
+    """
+    repeats: list[int] = []
+    for picture in pictures:
+        if sum(repeats) >= wanted:
+            break
+        repeats.append(picture.repeats)
+    short = wanted - sum(repeats)
+    for place in range(max(0, short)):
+        repeats[place % len(repeats)] += 1
+    return tuple(replace(picture, repeats=times) for picture, times in zip(pictures, repeats, strict=False))
