@@ -99,14 +99,24 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+OTHER_NAME = {
+    "conv_rank": "conv_dim",
+    "lora_plus": "loraplus_lr_ratio",
+    "block_ranks": "block_dims",
+    "block_rates": "block_lr",
+}
+"""Knobs of adapters → what kohya's network_args call them."""
 SAME_NAME = ("conv_alpha", "dropout", "rank_dropout", "module_dropout")
 """Knobs of adapters that kohya's network_args call the same."""
 
 
 def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
     adapter = settings.get("adapter", {})
-    known = {"conv_rank": "conv_dim"} | {name: name for name in SAME_NAME}
-    return {theirs: str(adapter[ours]) for ours, theirs in known.items() if adapter.get(ours)}
+    known = OTHER_NAME | {name: name for name in SAME_NAME}
+    found = {theirs: adapter[ours] for ours, theirs in known.items() if adapter.get(ours)}
+    if found.get("loraplus_lr_ratio") == 1:
+        del found["loraplus_lr_ratio"]
+    return {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in found.items()}
 
 
 def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:

@@ -135,11 +135,11 @@ class AveragingModel:
         return latents * self.vae.scale.detach().view(1, 4, 1, 1)
 
     def encode_text(
-        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1
+        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
     ) -> Mapping[str, torch.Tensor]:
         self.captions += captions
         spelled = [torch.tensor(list(caption.encode()[:max_tokens].ljust(max_tokens))) for caption in captions]
-        return {"hidden": self.text_encoder(torch.stack(spelled)) * clip_skip}
+        return {"hidden": self.text_encoder(torch.stack(spelled)) * clip_skip * (1 + weighted)}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from photographs import AveragingBase, AveragingModel
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, key_of
-from lorapipe.training.data.encode import encode_captions, encoder_digest, load_conditions, text_parts
+from lorapipe.training.data.encode import Reading, encode_captions, encoder_digest, load_conditions, text_parts
 from lorapipe.training.families import Checkpoint
 
 KEY = key_of("a", 1)
@@ -149,14 +149,14 @@ def test_only_new_captions_are_encoded_and_each_as_if_alone(cache):
     assert torch.equal(batch["hidden"], model.encode_text(["a bird", "a cat"])["hidden"])
 
 
-@pytest.mark.parametrize("other", [{"max_tokens": 150}, {"clip_skip": 2}])
+@pytest.mark.parametrize("other", [Reading(max_tokens=150), Reading(clip_skip=2), Reading(weighted=True)])
 def test_other_settings_and_encoders_are_other_entries(cache, other):
     model = AveragingModel()
     list(encode_captions(["a cat"], model, "e", cache))
-    assert list(encode_captions(["a cat"], model, "e", cache, **other)) == ["a cat"]
+    assert list(encode_captions(["a cat"], model, "e", cache, other)) == ["a cat"]
     assert list(encode_captions(["a cat"], model, "f", cache)) == ["a cat"]
-    found = load_conditions(["a cat"], "e", cache, **other)["hidden"]
-    assert torch.equal(found, model.encode_text(["a cat"], **other)["hidden"])
+    found = load_conditions(["a cat"], "e", cache, other)["hidden"]
+    assert torch.equal(found, model.encode_text(["a cat"], **vars(other))["hidden"])
 
 
 def test_a_lost_entry_is_said_so(cache):

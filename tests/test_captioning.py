@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from lorapipe.spec import Warmup
 from lorapipe.training.captioning import Captioning, Speaker
 from lorapipe.training.data.batches import Batch
 
@@ -95,8 +96,38 @@ def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
         ({"keep_separator": "|||"}, "keep_separator"),
         ({"keep_tokens": 1, "keep_separator": "|||", "shuffle": True}, "keep_tokens"),
         ({"separator": " "}, "separator"),
+        ({"token_warmup_min": 3}, "token_warmup_min"),
     ],
 )
 def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> None:
     (problem,) = Captioning(**knobs).problems()
     assert problem.path == (field,)
+
+
+def test_tags_that_belong_together_move_and_go_together() -> None:
+    said = ways(caption="girl, sky;;;cloud;;;day, hat", shuffle=True, tag_dropout=0.3, secondary_separator=";;;")
+    found = {text for text in said if "cloud" in text}
+    assert len(found) > 1 and all("sky,cloud,day" in text for text in found)
+    assert any("cloud" not in text for text in said)
+
+
+def test_wildcards_may_stand_in_each_other() -> None:
+    assert set(ways(caption="{a {red|blue} hat|nothing}", wildcards=True)) == {"a red hat", "a blue hat", "nothing"}
+
+
+def test_of_several_lines_one_is_said() -> None:
+    assert set(ways(caption="a cat\na feline")) == {"a cat", "a feline"}
+    speaker = Speaker(Captioning(variants=20), 0, limited=True)
+    assert set(speaker.all(["a cat\na feline", "dog"])) == {"a cat", "a feline", "dog"}
+
+
+def test_tags_come_one_after_the_other() -> None:
+    """kohya's token warm-up: floor(step · (tags − least) / steps) + least."""
+    captioning = Captioning(keep_tokens=1, shuffle=True, token_warmup_step=Warmup(10), token_warmup_min=2)
+    tags = ["who", *(f"t{number}" for number in range(8))]
+    counts = []
+    for step in range(12):
+        said = captioning.said(", ".join(tags), random.Random(step), min(1.0, step / 10)).split(", ")
+        assert said[0] == "who" and set(said[1:]) == set(tags[1 : len(said)]), "the first ones come first"
+        counts.append(len(said) - 1)
+    assert counts == [int(min(1, step / 10) * (8 - 2)) + 2 for step in range(12)]

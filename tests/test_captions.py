@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 import pytest
 
-from lorapipe.training.data.captions import CaptionFiles, FolderName, decode, folder_name, one_line, read
+from lorapipe.training.data.captions import CaptionFiles, FolderName, Lines, decode, folder_name, one_line, read
 
 KOREAN = "페니, 모자, 웃음"
 
@@ -109,3 +109,13 @@ def test_a_mac_and_a_pc_mean_the_same_name(tmp_path):
     found = CaptionFiles(tmp_path, [PurePosixPath(normalize("NFD", "한글.txt"))], (".txt",))
     (tmp_path / normalize("NFD", "한글.txt")).write_bytes("페니".encode())
     assert found.of(PurePosixPath(normalize("NFC", "한글.png")), "").text == "페니"
+
+
+def test_several_lines_as_told(tmp_path):
+    (tmp_path / "a.txt").write_text("a cat\n\n a feline \n")
+    ways: tuple[Lines, ...] = ("joined", "first", "each")
+    assert {lines: read(tmp_path / "a.txt", lines)[0] for lines in ways} == {
+        "joined": "a cat, a feline",
+        "first": "a cat",
+        "each": "a cat\na feline",
+    }

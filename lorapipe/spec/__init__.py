@@ -26,7 +26,7 @@ from lorapipe.spec.knobs import (
 )
 from lorapipe.spec.read import Address, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source, Span
+from lorapipe.spec.values import Duration, Source, Span, Warmup
 
 __all__ = [
     "REQUIRED",
@@ -39,6 +39,7 @@ __all__ = [
     "Span",
     "Spec",
     "Value",
+    "Warmup",
     "canonical",
     "content",
     "from_dict",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training.data.material import Material
     from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Fetch
+    from lorapipe.training.feed import Course, Fetch
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
@@ -58,24 +58,26 @@ def condition(
     material: Material,
     model: Model,
     rates: Mapping[str, float],
+    course: Course,
     dtype: str,
     cache: Cache,
     context: Context,
 ) -> Callable[[Batch], Fetch]:
     """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
-    from lorapipe.training.data.encode import encode_captions, encoder_digest, text_parts
-    from lorapipe.training.feed import Reading, cached, live
+    from lorapipe.training.data.encode import Reading, encode_captions, encoder_digest, text_parts
+    from lorapipe.training.feed import cached, live
 
-    reading, encoders = Reading(train.max_tokens, train.clip_skip), text_parts(model)
+    reading, encoders = Reading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
     trained = any(part in rates for part in encoders)
-    speaker = Speaker(train.captions, train.seed, limited=not trained)
+    warmup = train.captions.token_warmup_step.steps(course.total, course.per_epoch) * course.accumulation
+    speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
     captions = speaker.all(dict.fromkeys(picture.caption for picture in material.all))
     _warn_of_length(train, captions, context)
     if trained:
         model.release("vae")
         return live(model, speaker.said, reading)
     digest = encoder_digest(train.dataset.base, encoders, dtype, cache, lambda: model)
-    for done, _ in enumerate(encode_captions(captions, model, digest, cache, **vars(reading)), start=1):
+    for done, _ in enumerate(encode_captions(captions, model, digest, cache, reading), start=1):
         context.check()
         context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
     model.release("vae", *encoders)

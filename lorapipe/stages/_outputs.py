@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lorapipe.training.adapters import Injected
     from lorapipe.training.data.material import Material
     from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Feed
+    from lorapipe.training.feed import Course, Feed
 
 
 def record(
-    model: Model, base: Family, material: Material, feed: Feed, settings: Mapping[str, Any], **found: Any
+    model: Model, base: Family, material: Material, course: Course, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
     """What is said of a training in the metadata of its files.
 
@@ -46,8 +46,8 @@ def record(
         pictures=len(material.pictures),
         pictures_per_epoch=per_epoch(material.pictures),
         regularisation_per_epoch=per_epoch(material.regularisation),
-        batches_per_epoch=feed.batches.per_epoch,
-        steps=feed.total,
+        batches_per_epoch=course.batches.per_epoch,
+        steps=course.total,
         resolution=material.resolution,
         buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
         tags=tally.tags(material.all),
@@ -74,7 +74,7 @@ class Outputs:
         from lorapipe.training.snapshots import write
 
         tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.feed.epoch(step), "none")
+        metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
         write(tensors, metadata, self.context.resume / _file(step))
 
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
@@ -100,7 +100,7 @@ class Outputs:
             self.model.release("vae", *frozen)
 
 
-def publish(feed: Feed, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
+def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`."""
     from lorapipe.aside import write_text
     from lorapipe.training import curves, snapshots
@@ -109,7 +109,7 @@ def publish(feed: Feed, steps: Iterable[int], context: Context) -> tuple[Snapsho
     for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
         if (context.resume / name).exists():
             snapshots.publish(context.resume / name, context.out / name)
-    return tuple(Snapshot(step, feed.epoch(step), context.out / _file(step)) for step in sorted(steps))
+    return tuple(Snapshot(step, course.epoch(step), context.out / _file(step)) for step in sorted(steps))
 
 
 def _file(step: int) -> str:

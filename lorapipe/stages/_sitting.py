@@ -179,7 +179,7 @@ def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.
 
 def _subject(picture: Picture, cache: Cache, model: Model) -> probe.Subject:
     latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
-    return probe.Subject(latent, picture.caption, int(picture.digest[:12], 16), framing)
+    return probe.Subject(latent, picture.caption.partition("\n")[0], int(picture.digest[:12], 16), framing)
 
 
 def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:

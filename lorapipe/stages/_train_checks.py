@@ -29,8 +29,12 @@ def problems(train: Train) -> Iterator[Problem]:
         cure = "Make both rates equal (1.0), or set one of them to 0."
         yield Problem(what, cure=cure, path=("text_encoder_lr",))
     if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
-        what = f"{train.optimizer.name} finds one step size for all, and LoRA+ asks for two."
-        yield Problem(what, cure="Set lora_plus to 1, or use another optimizer.", path=("adapter",))
+        what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
+        yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
+    if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
+        what = "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways."
+        cure = "Train the text encoder, take the token warm-up away, or use tag_dropout."
+        yield Problem(what, cure=cure, path=("captions", "token_warmup_step"))
     if train.prior_loss_weight != 1 and train.regularisation is None:
         what = "there are no regularisation pictures for it to weigh."
         yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))

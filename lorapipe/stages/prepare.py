@@ -14,6 +14,7 @@ from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _telling
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
+from lorapipe.training.data.captions import Lines
 from lorapipe.training.data.pictures import WHITE, Colour
 from lorapipe.training.families import Family, Model
 
@@ -58,6 +59,11 @@ class Prepare(Stage):
     )
     caption_extensions: tuple[str, ...] = param(
         (".txt", ".caption"), "endings of caption files beside the pictures; the first that exists counts", min_items=1
+    )
+    caption_lines: Lines = param(
+        "joined",
+        "what is made of a caption file with several lines: one caption (joined), the first line alone (first, as "
+        "kohya does), or a caption a line, of which each showing says one (each)",
     )
     class_word: str = param(
         "", "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class"
@@ -176,7 +182,8 @@ class Prepare(Stage):
             class_word=self.class_word,
             background=self.background,
         )
-        manifest, complaints = select(looks, CaptionFiles(root, files, self.caption_extensions), rules)
+        captions = CaptionFiles(root, files, self.caption_extensions, self.caption_lines)
+        manifest, complaints = select(looks, captions, rules)
         if not manifest.pictures:
             raise InputError(
                 _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))

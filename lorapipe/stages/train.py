@@ -171,7 +171,7 @@ class Train(Stage):
         from lorapipe.training import device
         from lorapipe.training.data.batches import Batches
         from lorapipe.training.data.cache import Cache
-        from lorapipe.training.feed import Feed, framed
+        from lorapipe.training.feed import Course, Feed, framed
         from lorapipe.training.injection import injected, recomputed
 
         if problems := list(_train_checks.problems_with(self, cast("Family", self.dataset.base))):
@@ -185,19 +185,20 @@ class Train(Stage):
             rates = self.rates(model.trainable)
             if not rates:
                 raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
-            condition = _feeding.condition(self, material, model, rates, dtype, cache, context)
             batches = Batches(material.all, self.batch, self.seed, material.weights)
-            feed = Feed(batches, self.accumulation, self.steps, cache, framed(model, condition))
-            _feeding.warn_of_slowness(self, feed.total, context)
-            warmup = self.scheduler.warmup.steps(feed.total, feed.per_epoch)
+            course = Course(batches, self.accumulation, self.steps)
+            condition = _feeding.condition(self, material, model, rates, course, dtype, cache, context)
+            feed = Feed(course, cache, framed(model, condition))
+            _feeding.warn_of_slowness(self, course.total, context)
+            warmup = self.scheduler.warmup.steps(course.total, course.per_epoch)
             settings = self._settings(dtype)
-            record = _outputs.record(model, base, material, feed, settings, rates=rates, warmup_steps=warmup)
+            record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
             with recomputed(model, self.gradient_checkpointing), adapters as adapter:
                 yield from self._train(Outputs(model, adapter, feed, record, context))
         return Weights(
-            snapshots=_outputs.publish(feed, self.snapshots.steps(feed.total, feed.per_epoch), context),
+            snapshots=_outputs.publish(course, self.snapshots.steps(course.total, course.per_epoch), context),
             dataset=self.dataset,
             training=context.out / "training.json",
             log=context.out / "metrics.jsonl",
@@ -218,7 +219,7 @@ class Train(Stage):
         from lorapipe.training.session import Marks, Session
 
         feed, context, trainable = outputs.feed, outputs.context, self._trainable(outputs)
-        total, per_epoch = feed.total, feed.per_epoch
+        total, per_epoch = feed.course.total, feed.course.per_epoch
         previews = self.previews.steps(total, per_epoch) if self.preview_prompts else frozenset()
         session = Session(
             folder=context.resume,

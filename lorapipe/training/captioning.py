@@ -5,6 +5,7 @@ A function of (seed, epoch, picture, repeat) alone, so that a resumed training h
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
-from lorapipe.spec import Spec, param
+from lorapipe.spec import Spec, Warmup, param
 
 if TYPE_CHECKING:
     from lorapipe.training.data.batches import Batch
@@ -41,6 +42,17 @@ class Captioning(Spec):
         "mark in captions (such as |||) before which tags stay in place, and again after a second one; it is not said",
     )
     separator: str = param(",", "what stands between tags")
+    secondary_separator: str = param(
+        "",
+        "mark between tags (such as ;;;) that belong together: they are shuffled and dropped as one, and said with the "
+        "separator between them",
+    )
+    token_warmup_step: Warmup = param(
+        Warmup(0),
+        "begin with few tags and add the others until then: 200, '10 %', '2 epochs'; for a trained text encoder, which must "
+        "read captions as they come",
+    )
+    token_warmup_min: int = param(1, "tags (beside the kept ones) that the token warm-up begins with", ge=0, le=1000)
     tag_dropout: float = param(0.0, "chance of each tag that is not kept to be left out of a showing", ge=0, lt=1)
     dropout: float = param(
         0.0,
@@ -48,7 +60,10 @@ class Captioning(Spec):
         ge=0,
         le=1,
     )
-    wildcards: bool = param(False, "one of {red|green|blue} is said at each showing")
+    wildcards: bool = param(False, "one of {red|green|blue} is said at each showing; they may stand in each other")
+    weighted: bool = param(
+        False, "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand"
+    )
     variants: int = param(
         16,
         "with a frozen text encoder: how many variants of each caption are encoded and kept, of which each showing draws "
@@ -66,22 +81,31 @@ class Captioning(Spec):
             name = "keep_tokens" if self.keep_tokens else "keep_separator"
             what = f"{name} keeps tags from being shuffled or dropped, and neither is asked for."
             yield Problem(what, cure="Write shuffle: true, or take it away.", path=(name,))
+        if self.token_warmup_min != 1 and not self.token_warmup_step.count:
+            what = "there is no token warm-up that it could begin."
+            yield Problem(what, cure="Give token_warmup_step.", path=("token_warmup_min",))
         if not self.separator.strip():
             yield Problem("tags need something between them.", cure='A comma is usual: ",".', path=("separator",))
 
-    @property
-    def varies(self) -> bool:
+    def varies(self, caption: str) -> bool:
         """Whether a caption is said in more than one way, apart from being left out."""
-        return bool(self.shuffle or self.tag_dropout or self.wildcards)
+        return bool(self.shuffle or self.tag_dropout or self.wildcards or "\n" in caption)
 
-    def said(self, caption: str, chance: random.Random) -> str:
-        """One way of saying a caption."""
+    def said(self, caption: str, chance: random.Random, progress: float = 1.0) -> str:
+        """One way of saying a caption, at this share of the token warm-up."""
+        if "\n" in caption:
+            caption = chance.choice(caption.split("\n"))
         text = " ".join(filter(None, (self.prefix, caption, self.suffix)))
         if self.wildcards:
-            text = WILDCARD.sub(lambda found: chance.choice(found[1].split("|")), text)
-        if not (self.shuffle or self.tag_dropout or self.keep_separator):
-            return text
+            text = _chosen(text, chance)
+        if self.shuffle or self.tag_dropout or self.keep_separator or self.token_warmup_step.count:
+            text = self._rearranged(text, chance, progress)
+        return text.replace(self.secondary_separator, self.separator) if self.secondary_separator else text
+
+    def _rearranged(self, text: str, chance: random.Random, progress: float) -> str:
         first, loose, last = self._parts(text)
+        if progress < 1:
+            loose = loose[: math.floor(progress * (len(loose) - self.token_warmup_min)) + self.token_warmup_min]
         if self.shuffle:
             chance.shuffle(loose)
         loose = [tag for tag in loose if not self.tag_dropout or chance.random() >= self.tag_dropout]
@@ -100,32 +124,49 @@ class Captioning(Spec):
         return [tag.strip() for tag in text.split(self.separator) if tag.strip()]
 
 
+def _chosen(text: str, chance: random.Random) -> str:
+    """The text with one choice of each wildcard, from the inside out."""
+    while (chosen := WILDCARD.sub(lambda found: chance.choice(found[1].split("|")), text)) != text:
+        text = chosen
+    return text
+
+
 @dataclass(frozen=True)
 class Speaker:
-    """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all` lists."""
+    """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all` lists.
+
+    The token warm-up lasts `warmup` batches.
+    """
 
     captioning: Captioning
     seed: int
     limited: bool
+    warmup: int = 0
 
     def said(self, batch: Batch) -> tuple[str, ...]:
         """What is said of each picture of a batch."""
         shown = zip(batch.captions, batch.indices, batch.repeats, strict=True)
-        return tuple(self._said(caption, f"{batch.epoch} {index} {repeat}") for caption, index, repeat in shown)
+        progress = min(1.0, batch.index / self.warmup) if self.warmup else 1.0
+        return tuple(
+            self._said(caption, f"{batch.epoch} {index} {repeat}", progress) for caption, index, repeat in shown
+        )
 
     def all(self, captions: Iterable[str]) -> Sequence[str]:
         """Everything that may be said, each once."""
-        ways = range(self.captioning.variants if self.captioning.varies else 1)
-        found = dict.fromkeys(self._variant(caption, way) for caption in captions for way in ways)
+        found = dict.fromkeys(self._variant(caption, way) for caption in captions for way in range(self._ways(caption)))
         return [*found, *([""] if self.captioning.dropout else [])]
 
-    def _said(self, caption: str, showing: str) -> str:
+    def _ways(self, caption: str) -> int:
+        return self.captioning.variants if self.captioning.varies(caption) else 1
+
+    def _said(self, caption: str, showing: str, progress: float) -> str:
         chance = random.Random(f"caption {self.seed} {showing}")
         if self.captioning.dropout and chance.random() < self.captioning.dropout:
             return ""
         if self.limited:
-            return self._variant(caption, chance.randrange(self.captioning.variants) if self.captioning.varies else 0)
-        return self.captioning.said(caption, chance)
+            ways = self._ways(caption)
+            return self._variant(caption, chance.randrange(ways) if ways > 1 else 0)
+        return self.captioning.said(caption, chance, progress)
 
     def _variant(self, caption: str, way: int) -> str:
         return self.captioning.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))

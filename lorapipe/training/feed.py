@@ -14,21 +14,13 @@ from lorapipe.spec import Duration
 from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Encoders, load_conditions
+from lorapipe.training.data.encode import Encoders, Reading, load_conditions
 from lorapipe.training.families import Model
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
 Said = Callable[[Batch], Sequence[str]]
 """What is said of each picture of a batch."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How captions are read: `max_tokens` 75, 150 or 225, and which layer of the text encoder, from its end."""
-
-    max_tokens: int = 75
-    clip_skip: int = 1
 
 
 def live(model: Encoders, said: Said, reading: Reading) -> Callable[[Batch], Fetch]:
@@ -40,7 +32,7 @@ def cached(encoder: str, cache: Cache, said: Said, reading: Reading) -> Callable
     """Captions encoded once, read from the cache; `encoder` is their `encoder_digest`."""
 
     def condition(batch: Batch) -> Fetch:
-        loaded = load_conditions(said(batch), encoder, cache, **vars(reading))
+        loaded = load_conditions(said(batch), encoder, cache, reading)
         return lambda: loaded
 
     return condition
@@ -58,21 +50,13 @@ def framed(model: Model, condition: Callable[[Batch], Fetch]) -> Callable[[Batch
     return both
 
 
-class Feed:
-    """`batches` read from the cache, `accumulation` of them to an update, for as long as `duration`.
+@dataclass(frozen=True)
+class Course:
+    """How a training goes through its batches: `accumulation` of them to an update, for as long as `duration`."""
 
-    `condition` gives, for a batch, what fetches its encoded captions; it is asked in another thread, ahead of time, the
-    fetcher in the loop's own when the captions are needed.
-    """
-
-    def __init__(
-        self, batches: Batches, accumulation: int, duration: Duration, cache: Cache, condition: Callable[[Batch], Fetch]
-    ) -> None:
-        self.batches = batches
-        self.cache = cache
-        self.condition = condition
-        self.accumulation = accumulation
-        self.duration = duration
+    batches: Batches
+    accumulation: int
+    duration: Duration
 
     @property
     def per_epoch(self) -> float:
@@ -89,12 +73,26 @@ class Feed:
         """The epoch, from 1, that update `step`, from 1, ends in."""
         return self.batches.epoch(step * self.accumulation - 1) + 1
 
+
+@dataclass(frozen=True)
+class Feed:
+    """The batches of a course, read from the cache.
+
+    `condition` gives, for a batch, what fetches its encoded captions; it is asked in another thread, ahead of time, the
+    fetcher in the loop's own when the captions are needed.
+    """
+
+    course: Course
+    cache: Cache
+    condition: Callable[[Batch], Fetch]
+
     def updates(self, done: int) -> Iterator[Update]:
         """The updates after the first `done`."""
-        loaded = ahead(self._load, range(done * self.accumulation, self.total * self.accumulation), threads=1)
-        for step in range(done, self.total):
-            yield Update(step, list(islice(loaded, self.accumulation)))
+        total, of_each = self.course.total, self.course.accumulation
+        loaded = ahead(self._load, range(done * of_each, total * of_each), threads=1)
+        for step in range(done, total):
+            yield Update(step, list(islice(loaded, of_each)))
 
     def _load(self, index: int) -> MicroBatch:
-        batch = self.batches.load(index, self.cache)
+        batch = self.course.batches.load(index, self.cache)
         return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
@@ -13,7 +14,7 @@ def tags(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
     """How many pictures have each comma-separated tag, by folder; the most frequent first (ss_tag_frequency)."""
     counts: dict[str, Counter[str]] = {}
     for picture in pictures:
-        found = dict.fromkeys(tag for part in picture.caption.split(",") if (tag := part.strip()))
+        found = dict.fromkeys(tag for part in re.split("[,\n]", picture.caption) if (tag := part.strip()))
         counts.setdefault(_folder(picture), Counter()).update(found.keys())
     return {
         folder: dict(sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))) for folder, count in counts.items()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers.optimization import get_scheduler
 
+from lorapipe.spec import Warmup
 from lorapipe.training.schedulers import Scheduler
-from lorapipe.training.schedulers._warmup import Warmup
 from lorapipe.training.schedulers.cosine import Cosine
 from lorapipe.training.schedulers.rex import Rex
 from lorapipe.training.schedulers.warmup_stable_decay import WarmupStableDecay

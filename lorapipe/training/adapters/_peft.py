@@ -13,6 +13,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Injected
+from lorapipe.training.adapters._blocks import Blocks, Width
 
 if TYPE_CHECKING:
     from lorapipe.training.adapters._up_down import UpDown
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
 NAME = "lorapipe"
 """The adapter's name inside PEFT's layers."""
-
-
-@dataclass(frozen=True)
-class Width:
-    """The rank of a module's update, and its alpha."""
-
-    rank: int
-    alpha: float
 
 
 def inject(
@@ -40,10 +33,16 @@ def inject(
 ) -> Injected:
     """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
     modules: dict[tuple[str, str], _Site] = {}
+    blocks = Blocks.of(spec, model)
     for part in parts:
         root = model.part(part)
         for path in model.targets(part, convolutions):
-            modules[part, path] = _Site.make(root, path, width)
+            block = model.block(path) if part == "unet" else None
+            module = root.get_submodule(path)
+            pointwise = getattr(module, "kernel_size", (1, 1)) == (1, 1)
+            size = blocks.width(width(module), block, pointwise)
+            if size.rank and (rate := blocks.rate(block)):
+                modules[part, path] = _Site.make(root, path, size, rate)
     for (part, path), site in modules.items():
         site.put_in(_generator(seed, model.kohya_name(part, path)))
         site.leave_out(spec)
@@ -65,20 +64,20 @@ class _Site:
     base: torch.nn.Module
     layer: Any
     width: Width
+    rate: float
 
     @classmethod
-    def make(cls, root: torch.nn.Module, path: str, width: Callable[[torch.nn.Module], Width]) -> _Site:
+    def make(cls, root: torch.nn.Module, path: str, size: Width, rate: float) -> _Site:
         from peft import LoraConfig
         from peft.tuners.lora import Conv2d, Linear
 
         parent_path, _, child = path.rpartition(".")
         parent = root.get_submodule(parent_path)
         base = parent.get_submodule(child)
-        size = width(base)
         config = LoraConfig(r=size.rank, lora_alpha=size.alpha)
         kind = Linear if isinstance(base, torch.nn.Linear) else Conv2d
         layer = kind(base, NAME, config=config, r=size.rank, lora_alpha=size.alpha)
-        return cls(parent, child, base, layer, size)
+        return cls(parent, child, base, layer, size, rate)
 
     def put_in(self, generator: torch.Generator) -> None:
         device = self.base.weight.device
@@ -171,7 +170,9 @@ class PeftInjected(Injected):
 
     def rate_factors(self) -> dict[int, float]:
         """See `Injected.rate_factors`."""
-        return {id(site.up.weight): self._lora_plus for site in self._sites.values()}
+        sites = self._sites.values()
+        downs = {id(site.down.weight): site.rate for site in sites}
+        return downs | {id(site.up.weight): site.rate * self._lora_plus for site in sites}
 
     def extract(self) -> AdapterWeights:
         """See `Injected.extract`."""

@@ -32,7 +32,22 @@ class UpDown(Adapter):
         le=64,
     )
 
+    block_ranks: tuple[int, ...] = param(
+        (),
+        "a rank for each block of the U-Net in place of `rank` (block_dims): 25 numbers for SD1.x and SD2 (12 down, the "
+        "middle, 12 up), 23 for SDXL (1, 9 down, 3 in the middle, 9 up, 1); 0 leaves a block out",
+        ge=0,
+        le=768,
+    )
+    block_rates: tuple[float, ...] = param(
+        (),
+        "a factor on the U-Net's rate for each block (down_lr_weight, mid_lr_weight, up_lr_weight), as many numbers as "
+        "block_ranks; 0 leaves a block out",
+        ge=0,
+        le=100,
+    )
+
     @property
     def has_rates_of_its_own(self) -> bool:
         """See `Adapter.has_rates_of_its_own`."""
-        return self.lora_plus != 1
+        return self.lora_plus != 1 or len(set(self.block_rates)) > 1

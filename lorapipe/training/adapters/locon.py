@@ -14,7 +14,7 @@ from lorapipe.training.adapters._up_down import UpDown
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.training.adapters._peft import Width
+    from lorapipe.training.adapters._blocks import Width
     from lorapipe.training.families import Model
 
 
@@ -43,7 +43,7 @@ class LoCon(UpDown):
         return inject(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
 
     def _width(self, module: torch.nn.Module) -> Width:
-        from lorapipe.training.adapters._peft import Width
+        from lorapipe.training.adapters._blocks import Width
 
         if getattr(module, "kernel_size", (1, 1)) == (1, 1):
             return Width(self.rank, self.alpha or float(self.rank))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 from unicodedata import normalize
 
 BOMS = (
@@ -20,6 +21,10 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+Lines = Literal["joined", "first", "each"]
+"""What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,15 @@ def same_name(stem: str) -> str:
 class CaptionFiles:
     """The caption files of a folder tree, found by the picture they lie beside.
 
-    `extensions` in the order of preference, with their dots; upper and lower case are the same.
+    `extensions` in the order of preference, with their dots; upper and lower case are the same. `lines` says what is made
+    of several lines.
     """
 
-    def __init__(self, root: Path, files: Sequence[PurePosixPath], extensions: Sequence[str]) -> None:
+    def __init__(
+        self, root: Path, files: Sequence[PurePosixPath], extensions: Sequence[str], lines: Lines = "joined"
+    ) -> None:
         self._root = root
+        self._lines = lines
         self._extensions = [extension.lower() for extension in extensions]
         self._files: Mapping[tuple[PurePosixPath, str, str], PurePosixPath] = {
             (file.parent, same_name(file.stem), file.suffix.lower()): file for file in reversed(files)
@@ -71,7 +80,7 @@ class CaptionFiles:
     def of(self, picture: PurePosixPath, fallback: str) -> Caption:
         """The caption of a picture: of its file, else of its folder's class word, else `fallback`."""
         file = self._beside(picture)
-        text, complaint = ("", "") if file is None else read(self._root / file)
+        text, complaint = ("", "") if file is None else read(self._root / file, self._lines)
         if file is not None and text:
             return Caption(text, file.name, complaint)
         if file is not None:
@@ -86,14 +95,17 @@ class CaptionFiles:
         return next((self._files[key] for key in keys if key in self._files), None)
 
 
-def read(path: Path) -> tuple[str, str]:
-    """A caption file's text on one line, and a complaint about it (empty where all is well)."""
+def read(path: Path, lines: Lines = "joined") -> tuple[str, str]:
+    """A caption file's text, and a complaint about it (empty where all is well)."""
     try:
         data = path.read_bytes()
     except OSError as error:
         return "", f"cannot be read ({error.strerror})"
     text, complaint = decode(data)
-    return one_line(text), complaint
+    if lines == "joined":
+        return one_line(text), complaint
+    found = [one_line(line) for line in text.replace("\0", "").splitlines() if line.strip()]
+    return "\n".join(found if lines == "each" else found[:1]), complaint
 
 
 def decode(data: bytes) -> tuple[str, str]:

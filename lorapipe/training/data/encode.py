@@ -40,7 +40,9 @@ class Encoders(Protocol):
 
     def part(self, name: str) -> torch.nn.Module: ...
     def encode_images(self, pixels: torch.Tensor) -> torch.Tensor: ...
-    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition: ...
+    def encode_text(
+        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
+    ) -> Condition: ...
 
 
 PICTURE_PARTS = ("vae",)
@@ -213,13 +215,26 @@ def load_showings(chosen: Sequence[Showing], cache: Cache) -> tuple[torch.Tensor
 # ---------------------------------------------------------------------------------------------------------- captions
 
 
-def condition_key(caption: str, encoder: str, max_tokens: int, clip_skip: int) -> str:
+@dataclass(frozen=True)
+class Reading:
+    """How captions are read: see `Model.encode_text`."""
+
+    max_tokens: int = 75
+    clip_skip: int = 1
+    weighted: bool = False
+
+
+PLAIN = Reading()
+
+
+def condition_key(caption: str, encoder: str, reading: Reading) -> str:
     """The key of an encoded caption."""
-    return key_of("text", caption, encoder, max_tokens, clip_skip)
+    how = [reading.max_tokens, reading.clip_skip, *(["weighted"] if reading.weighted else [])]
+    return key_of("text", caption, encoder, *how)
 
 
 def encode_captions(
-    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, *, max_tokens: int = 75, clip_skip: int = 1
+    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: Reading = PLAIN
 ) -> Iterator[str]:
     """Encode the captions that the cache does not hold; yields each new one when it is done.
 
@@ -228,21 +243,21 @@ def encode_captions(
     import torch
 
     for caption in dict.fromkeys(captions):
-        key = condition_key(caption, encoder, max_tokens, clip_skip)
+        key = condition_key(caption, encoder, reading)
         if cache.tensors("text", key) is None:
             with torch.no_grad():
-                condition = model.encode_text([caption], max_tokens=max_tokens, clip_skip=clip_skip)
+                condition = model.encode_text([caption], **vars(reading))
             cache.keep_tensors("text", key, condition)
             yield caption
 
 
 def load_conditions(
-    captions: Sequence[str], encoder: str, cache: Cache, *, max_tokens: int = 75, clip_skip: int = 1
+    captions: Sequence[str], encoder: str, cache: Cache, reading: Reading = PLAIN
 ) -> dict[str, torch.Tensor]:
     """The condition of a batch of captions that `encode_captions` has seen, on the CPU."""
     import torch
 
-    keys = [condition_key(caption, encoder, max_tokens, clip_skip) for caption in captions]
+    keys = [condition_key(caption, encoder, reading) for caption in captions]
     found = [_need(cache, "text", key, repr(caption[:60])) for key, caption in zip(keys, captions, strict=True)]
     return {name: torch.cat([condition[name] for condition in found]) for name in found[0]}
 

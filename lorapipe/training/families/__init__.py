@@ -113,11 +113,14 @@ class Model(ABC):
         """Pixels (B, 3, H, W) in −1 … 1 → scaled latents (B, C, H/f, W/f), float32: the mean, so deterministic."""
 
     @abstractmethod
-    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition:
+    def encode_text(
+        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
+    ) -> Condition:
         """Captions → condition, with gradients where the text encoder is being trained.
 
         `max_tokens` 75, 150 or 225: longer ones are cut into chunks of 75 as kohya does (FORMATS §3.3). `clip_skip` 2
-        takes the last layer but one. A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed.
+        takes the last layer but one. A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed; `weighted`
+        obeys A1111's `(tag:1.3)` and nothing else.
         """
 
     def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
@@ -142,6 +145,15 @@ class Model(ABC):
         Linear layers and 1×1 convolutions of the transformer blocks (kohya's LierLa); with `convolutions`, also those of
         the resnet, downsample and upsample blocks (C3Lier). Of the text encoder: attention and MLP projections.
         """
+
+    @property
+    @abstractmethod
+    def blocks(self) -> int:
+        """Blocks of the U-Net, as those count them who give each a rank or a strength of its own: 25 of SD1.x."""
+
+    @abstractmethod
+    def block(self, path: str) -> int:
+        """Which of them a module of the U-Net is in."""
 
     @abstractmethod
     def kohya_name(self, part: str, path: str) -> str:

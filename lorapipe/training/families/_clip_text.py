@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,85 @@ CHUNK = 75
 """Tokens of one pass of CLIP's text encoder without its two ends."""
 
 
-def tokenize(tokenizer: Any, captions: Sequence[str], max_tokens: int, pad: int | None = None) -> torch.Tensor:
+WEIGHTS = re.compile(r"\\[()\[\]\\]|\(|\[|:\s*([+-]?[.\d]+)\s*\)|\)|\]|[^\\()\[\]:]+|:|\\")
+"""The marks of A1111's prompts (`prompt_parser.py`): escaped brackets, brackets, `:1.3)`, and what is between them."""
+STRONGER = 1.1
+"""What a pair of round brackets multiplies a weight by, and a pair of square ones divides it by."""
+CLOSING = {")": ("(", STRONGER), "]": ("[", 1 / STRONGER)}
+
+
+def pieces(caption: str) -> list[tuple[str, float]]:
+    """A caption in A1111's syntax → its pieces with their weights: `a (red:1.3) hat` → a 1, red 1.3, hat 1.
+
+    `(x)` is 1.1, `[x]` 1/1.1, `(x:w)` w; they may stand in each other; `\\(` is a bracket. Brackets without a partner
+    count to the end.
+    """
+    found: list[tuple[str, float]] = []
+    opened: list[tuple[str, int]] = []
+
+    def close(kind: str, factor: float) -> bool:
+        if not opened or opened[-1][0] != kind:
+            return False
+        _, start = opened.pop()
+        found[start:] = [(text, weight * factor) for text, weight in found[start:]]
+        return True
+
+    for mark in WEIGHTS.finditer(caption):
+        text = mark[0]
+        if text in ("(", "["):
+            opened.append((text, len(found)))
+            continue
+        kind, factor = CLOSING.get(text, ("", 1.0)) if mark[1] is None else ("(", _number(mark[1]))
+        if not close(kind, factor):
+            found.append((text[1:] if len(text) == 2 and text[0] == "\\" else text, 1.0))
+    while opened:
+        close(*CLOSING[{"(": ")", "[": "]"}[opened[-1][0]]])
+    return _merged(found)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # 1.2.3
+        return 1.0
+
+
+def _merged(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Neighbours of the same weight put together."""
+    merged: list[tuple[str, float]] = []
+    for text, weight in found:
+        if merged and merged[-1][1] == weight:
+            merged[-1] = (merged[-1][0] + text, weight)
+        else:
+            merged.append((text, weight))
+    return merged
+
+
+def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.Tensor:
+    """The weight of each of the joined hidden states, (B, max_tokens + 2); 1 but for weighted pieces."""
+    import torch
+
+    weights = torch.ones(len(captions), max_tokens + 2)
+    for row, caption in zip(weights, captions, strict=True):
+        told = [weight for text, weight in pieces(caption) for _ in _ids(tokenizer, text)][:max_tokens]
+        row[1 : 1 + len(told)] = torch.tensor(told)
+    return weights
+
+
+def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Hidden states (B, n, d) times their weights (B, n), the mean of each caption kept: as kohya's and A1111's."""
+    weights = weights.to(hidden.device, hidden.dtype)
+    told = hidden * weights[:, :, None]
+    return told * (hidden.float().mean((1, 2)) / told.float().mean((1, 2)))[:, None, None].to(hidden.dtype)
+
+
+def tokenize(
+    tokenizer: Any, captions: Sequence[str], max_tokens: int, pad: int | None = None, weighted: bool = False
+) -> torch.Tensor:
     """Token ids (B, n, 77): each caption cut to `max_tokens` and laid out in n chunks of 75 between BOS and EOS.
 
-    What is left of a chunk is filled with `pad`, by default the tokenizer's own.
+    What is left of a chunk is filled with `pad`, by default the tokenizer's own. Of `weighted` captions the marks are left
+    out.
 
     The chunking of sd-scripts (`strategy_base.py`). Text that spells a special token is spelled: a caption is data.
     """
@@ -27,7 +103,8 @@ def tokenize(tokenizer: Any, captions: Sequence[str], max_tokens: int, pad: int 
     pad = next(token for token in (pad, tokenizer.pad_token_id, eos) if token is not None)
     rows = []
     for caption in captions:
-        ids = _ids(tokenizer, caption)[:max_tokens]
+        texts = [text for text, _ in pieces(caption)] if weighted else [caption]
+        ids = [token for text in texts for token in _ids(tokenizer, text)][:max_tokens]
         chunks = [ids[start : start + CHUNK] for start in range(0, max_tokens, CHUNK)]
         rows.append([[bos, *chunk, eos, *[pad] * (CHUNK - len(chunk))] for chunk in chunks])
     return torch.tensor(rows)

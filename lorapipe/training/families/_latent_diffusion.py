@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.training.families import Condition, Model
 from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, read_tensors
-from lorapipe.training.families._clip_text import CHUNK, hidden_states, tokenize
+from lorapipe.training.families._clip_text import CHUNK, emphasis, hidden_states, tokenize, weighed
+from lorapipe.training.families._ldm_names import ldm_path
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
 TRANSFORMER_BLOCKS = ("Transformer2DModel",)
+UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
+"""Where a configuration does not say: those of SD1.x, diffusers' default."""
 CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 """The U-Net's modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
 
@@ -116,15 +119,24 @@ class LatentDiffusion(Model):
             self._tokenizers[text.name] = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         return self._tokenizers[text.name]
 
-    def ids(self, text: TextPart, captions: Sequence[str], max_tokens: int) -> torch.Tensor:
+    def ids(self, text: TextPart, captions: Sequence[str], max_tokens: int, weighted: bool) -> torch.Tensor:
         """Token ids (B, n, 77) of captions for a text encoder. A folder's tokenizer knows its padding."""
         pad = None if isinstance(self.source, Folder) or self.source.described else text.pad
-        return tokenize(self.tokenizer(text), captions, max_tokens, pad)
+        return tokenize(self.tokenizer(text), captions, max_tokens, pad, weighted)
 
-    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition:
+    def encode_text(
+        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
+    ) -> Condition:
         """See `Model.encode_text`."""
         (text,) = self.texts
-        return {"hidden": hidden_states(self.part(text.name), self.ids(text, captions, max_tokens), clip_skip)}
+        hidden = hidden_states(self.part(text.name), self.ids(text, captions, max_tokens, weighted), clip_skip)
+        return {"hidden": self.emphasised(hidden, text, captions, max_tokens) if weighted else hidden}
+
+    def emphasised(
+        self, hidden: torch.Tensor, text: TextPart, captions: Sequence[str], max_tokens: int
+    ) -> torch.Tensor:
+        """The hidden states of weighted captions."""
+        return weighed(hidden, emphasis(self.tokenizer(text), captions, max_tokens))
 
     # ---------------------------------------------------------------------------------------------------- prediction
 
@@ -180,6 +192,30 @@ class LatentDiffusion(Model):
                 if isinstance(base, kinds) and (convolutions or _is_pointwise(base)):
                     found[inner] = None
         return [path for path in found if ".base_layer" not in path and ".lora_" not in path]
+
+    @property
+    def blocks(self) -> int:
+        """See `Model.blocks`: those that go down, the middle, those that go up."""
+        return 2 * self._down + 1
+
+    def block(self, path: str) -> int:
+        """See `Model.block`."""
+        half, place = self.ldm_path(path).split(".")[:2]
+        return {"input_blocks": int(place), "middle_block": self._down, "output_blocks": self._down + 1 + int(place)}[
+            half
+        ]
+
+    @property
+    def _down(self) -> int:
+        config = self.source.config("unet")
+        down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
+        return down
+
+    def ldm_path(self, path: str) -> str:
+        """A module's path in the original code."""
+        config = self.source.config("unet")
+        kinds = config.get("up_block_types", UP_BLOCKS)
+        return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
 
     def kohya_name(self, part: str, path: str) -> str:
         """See `Model.kohya_name`."""

@@ -9,7 +9,6 @@ from lorapipe.training.families import Condition, Pair
 from lorapipe.training.families._checkpoint import TextPart
 from lorapipe.training.families._clip_text import penultimate
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._ldm_names import ldm_path
 
 if TYPE_CHECKING:
     import torch
@@ -31,16 +30,20 @@ class SDXLModel(LatentDiffusion):
     texts: ClassVar[tuple[TextPart, ...]] = (FIRST, SECOND)
     trainable = ("unet", "text_encoder", "text_encoder_2")
 
-    def encode_text(self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1) -> Condition:
+    def encode_text(
+        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
+    ) -> Condition:
         """See `Model.encode_text`; the last layer but one is always read, so `clip_skip` must be 1."""
         import torch
 
         if clip_skip != 1:
             raise ValueError("SDXL reads the last layer but one; there is no clip skip")
-        read = [penultimate(self.part(text.name), self.ids(text, captions, max_tokens)) for text in self.texts]
-        (first, _), (second, pooled) = read
+        states = []
+        for text in self.texts:
+            hidden, pooled = penultimate(self.part(text.name), self.ids(text, captions, max_tokens, weighted))
+            states.append(self.emphasised(hidden, text, captions, max_tokens) if weighted else hidden)
         assert pooled is not None, "the second text encoder has a projection"
-        return {"hidden": torch.cat([first, second], dim=-1), "pooled": pooled}
+        return {"hidden": torch.cat(states, dim=-1), "pooled": pooled}
 
     def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """See `Model.framing`."""
@@ -88,13 +91,22 @@ class SDXLModel(LatentDiffusion):
         """See `Model.kohya_name`: the U-Net's modules go by their names in the original code."""
         if part != "unet":
             return super().kohya_name(part, path)
-        config = self.source.config("unet")
-        attentions = tuple("CrossAttn" in kind for kind in config["up_block_types"])
-        return f"lora_unet_{ldm_path(path, config['layers_per_block'], attentions).replace('.', '_')}"
+        return f"lora_unet_{self.ldm_path(path).replace('.', '_')}"
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
         """See `Model.other_names`: diffusers' names, as OneTrainer and diffusers' own scripts write them."""
         return (super().kohya_name(part, path),) if part == "unet" else ()
+
+    @property
+    def blocks(self) -> int:
+        """See `Model.blocks`: the embeddings, those that go down, three in the middle, those that go up, the output."""
+        return 1 + self._down + 3 + self._down + 1
+
+    def block(self, path: str) -> int:
+        """See `Model.block`."""
+        half, place = self.ldm_path(path).split(".")[:2]
+        first = {"input_blocks": 1, "middle_block": 1 + self._down, "output_blocks": 4 + self._down}[half]
+        return first + int(place)
 
     def text_prefix(self, part: str) -> str:
         """See `LatentDiffusion.text_prefix`."""

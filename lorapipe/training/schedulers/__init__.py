@@ -11,8 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from lorapipe.spec import Spec, param
-from lorapipe.training.schedulers._warmup import Warmup
+from lorapipe.spec import Spec, Warmup, param
 
 
 @dataclass(frozen=True)

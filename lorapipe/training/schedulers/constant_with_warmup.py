@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lorapipe.spec import param
+from lorapipe.spec import Warmup, param
 from lorapipe.training.schedulers import Scheduler
-from lorapipe.training.schedulers._warmup import Warmup
 
 
 @dataclass(frozen=True)

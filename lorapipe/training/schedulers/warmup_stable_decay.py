@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lorapipe.spec import param
+from lorapipe.spec import Warmup, param
 from lorapipe.training.schedulers._falling import Falling
-from lorapipe.training.schedulers._warmup import Warmup
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""A rank and a rate for each block of the U-Net, as kohya's block_dims and block_lr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from lorapipe.errors import InputError
+from lorapipe.provenance import TrainingRecord, kohya_metadata
+from lorapipe.spec import Duration
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.locon import LoCon
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.families import Model
+from lorapipe.training.families._checkpoint import SingleFile
+from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.training.families._sdxl_model import SDXLModel
+from lorapipe.training.families.sd15 import CONFIGURATION
+from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
+from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.rhythm import Rhythm
+
+PARTS = ("unet", "text_encoder")
+
+
+def test_blocks_are_counted_as_kohya_counts_them() -> None:
+    sd15 = LatentDiffusion(Parts(SingleFile(Path("none"), CONFIGURATION)), "cpu", "fp32")
+    assert sd15.blocks == 25
+    assert {sd15.block(path) for path in sd15.targets("unet", convolutions=True)} == set(range(1, 25))
+    places = {
+        "down_blocks.0.attentions.0.proj_in": 1, "down_blocks.2.downsamplers.0.conv": 9,
+        "mid_block.attentions.0.proj_in": 12, "up_blocks.0.resnets.0.conv1": 13, "up_blocks.3.attentions.2.proj_out": 24,
+    }  # fmt: skip
+    assert {path: sd15.block(path) for path in places} == places
+    sdxl = SDXLModel(Parts(SingleFile(Path("none"), SDXL)), "cpu", "fp32")
+    assert sdxl.blocks == 23
+    assert {sdxl.block(path) for path in sdxl.targets("unet", convolutions=True)} == set(range(2, 22))
+    assert sdxl.block("mid_block.attentions.0.proj_in") == 11
+    assert sdxl.block("up_blocks.0.attentions.0.proj_in") == 13
+
+
+def ranks_of(model: Model) -> tuple[int, ...]:
+    return tuple(number % 4 for number in range(model.blocks))
+
+
+def test_ranks_by_block(model: Model) -> None:
+    ranks = ranks_of(model)
+    injected = LoRA(rank=7, alpha=2, block_ranks=ranks).inject(model, PARTS)
+    learnt = injected.extract().modules
+    injected.eject()
+    for part, path in learnt:
+        width = learnt[part, path].tensors["down"].shape[0]
+        assert width == (7 if part == "text_encoder" else ranks[model.block(path)])
+        assert learnt[part, path].alpha == 2
+    left_out = {path for path in model.targets("unet") if ranks[model.block(path)] == 0}
+    assert left_out and not left_out & {path for _, path in learnt}
+
+
+def test_larger_convolutions_keep_their_rank(model: Model) -> None:
+    injected = LoCon(rank=7, conv_rank=3, block_ranks=ranks_of(model)).inject(model, ("unet",))
+    learnt = injected.extract().modules
+    injected.eject()
+    large = [module.tensors["down"] for module in learnt.values() if module.tensors["down"].shape[2:] == (3, 3)]
+    assert large and all(down.shape[0] == 3 for down in large)
+    assert all(ranks_of(model)[model.block(path)] for _, path in learnt)
+
+
+def test_rates_by_block_multiply_those_of_lora_plus(model: Model) -> None:
+    rates = tuple(0.5 * (number % 3) for number in range(model.blocks))
+    injected = LoRA(rank=2, lora_plus=4, block_rates=rates).inject(model, PARTS)
+    factors = injected.rate_factors()
+    for (part, path), module in injected._sites.items():  # type: ignore[attr-defined]
+        factor = 1.0 if part == "text_encoder" else rates[model.block(path)]
+        assert factors[id(module.down.weight)] == factor
+        assert factors[id(module.up.weight)] == 4 * factor
+    injected.eject()
+
+
+def test_another_number_of_blocks_is_refused(model: Model) -> None:
+    with pytest.raises(InputError, match=f"3 numbers, but this base's U-Net has {model.blocks} blocks"):
+        LoRA(block_ranks=(1, 2, 3)).inject(model, PARTS)
+
+
+def test_a_training_with_both(tmp_path: Path, model: Model) -> None:
+    ranks = tuple(2 + number % 2 for number in range(model.blocks))
+    rates = tuple(1.0 if number < model.blocks // 2 else 0.25 for number in range(model.blocks))
+    dataset, bench = tiny.dataset(tmp_path), tiny.Bench(tmp_path)
+    adapter = LoRA(rank=2, block_ranks=ranks, block_rates=rates)
+    train = Train(dataset=dataset, adapter=adapter, steps=Duration(3), snapshots=Rhythm(1), unet_lr=1e-3)
+    steps = train.steps_of(bench.context("train"))
+    step = next(steps)
+    assert step.rates["unet"] == 1e-3 and step.rates["unet ×0.25"] == 2.5e-4
+    steps.close()
+    weights = train.run(bench.context("again"))
+    told = kohya_metadata(TrainingRecord.load(weights.training), "", 3, 1, "full")
+    assert '"block_dims": "2,3,' in told["ss_network_args"]
+    assert torch.isfinite(step.loss)
+    refused = Train(dataset=dataset, adapter=adapter, optimizer=Prodigy())
+    assert ("adapter",) in [problem.path for problem in refused.problems()]
