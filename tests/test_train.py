@@ -22,7 +22,9 @@ from lorapipe.stages.train import Train
 from lorapipe.training import curves
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.captioning import Captioning
+from lorapipe.training.families import Model
 from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.injection import compiled
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
@@ -202,6 +204,21 @@ def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, ben
     assert saving == pytest.approx(plain, rel=1e-5)
 
 
+def test_a_compiled_network_gives_the_same_losses_and_is_left_as_it_was(model: Model) -> None:
+    """With torch's eager backend: what is tested is the going in and out; compilers are torch's."""
+    unet = model.part("unet")
+    latents, times = torch.ones(1, 4, 8, 8), torch.tensor([7])
+    with torch.no_grad():
+        condition = model.encode_text(["x"])
+        before = model.predict(latents, times, condition)
+        with compiled(model, backend="eager"):
+            assert unet._compiled_call_impl is not None
+            assert torch.equal(model.predict(latents, times, condition), before)
+        assert unet._compiled_call_impl is None
+        with compiled(model, wanted=False):
+            assert unet._compiled_call_impl is None
+
+
 def test_half_precision_holds_the_base_not_what_is_learnt(dataset: Dataset, bench: tiny.Bench) -> None:
     weights = run(bench, "half", short(dataset, precision="bf16"))
     assert all(tensor.dtype == torch.float32 for tensor in load_file(weights.snapshots[-1].path).values())
@@ -293,7 +310,7 @@ def test_defaults_are_fine_for_every_optimizer() -> None:
         ({"optimizer": "adafactor", "scheduler": "cosine"}, "makes its own rate and schedule"),
         ({"optimizer": "adafactor", "unet_lr": 0.5, "text_encoder_lr": 0.5}, "would change nothing"),
         ({"optimizer": "prodigy", "scheduler": "constant_with_warmup"}, "mislead prodigy"),
-        ({"optimizer": "prodigy", "adapter": {"type": "lora", "lora_plus": 4}}, "LoRA+ asks for two"),
+        ({"optimizer": "prodigy", "adapter": {"type": "lora", "lora_plus": 4}}, "adapter asks for several"),
         ({"optimizer": "schedule_free_adamw", "scale_weight_norms": 1}, "keeps an average of its own"),
         ({"optimizer": {"type": "library", "use": "os.system"}}, "has no optimizer 'os.system'"),
         ({"optimizer": {"type": "adamw", "arguments": {"weight_decay": 0}}}, "is given as an argument"),

@@ -45,6 +45,9 @@ def main(options: argparse.Namespace) -> int:
         seconds = last.get(step.name)
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
+        if step.action == "run":
+            for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
+                printer.line(f"{'':<{width}}         {line}")
     if expected and expected >= 60 and not options.json:
         printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE

@@ -17,6 +17,9 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"}
 CAPTIONS = frozenset({".txt", ".caption"})
 Listing = Mapping[str, str]
 
+TAGS = ("type", "family", "uses")
+"""What says which implementation's knobs these are."""
+
 
 def why(last: Mapping[str, Any], now: Identity) -> str:
     """What differs between the manifest of the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
@@ -60,10 +63,15 @@ def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, 
     elif _is_artifact(old) or _is_artifact(new):
         yield f"{place} changed"
     elif isinstance(old, dict) and isinstance(new, dict):
-        if at and old.keys() != new.keys():  # another implementation: its knobs say nothing more
+        if any(old.get(tag) != new.get(tag) for tag in TAGS):  # another implementation: its knobs say nothing more
             yield f"{place} {_show(old)} → {_show(new)}"
             return
-        for key in {**old, **new}:
+        of_both = [key for key in old if key in new]
+        found = [each for key in of_both for each in _differences(old[key], new[key], (*at, key), sources)]
+        yield from found
+        for key in (
+            () if found else {**old, **new}.keys() - of_both
+        ):  # else they came or went with a version of lorapipe
             yield from _differences(old.get(key), new.get(key), (*at, key), sources)
     elif _is_digest(old) and _is_digest(new):
         changed = old in sources and new in sources

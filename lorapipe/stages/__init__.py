@@ -12,6 +12,7 @@ its friends inside `run()`. Raise `version` when the same knobs come to mean ano
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +37,13 @@ class Stage(Spec, contract="uses"):
     @abstractmethod
     def run(self, context: Context) -> Artifact:
         """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""
+
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.
+
+        `stages` are the pipeline's, for references to stages that have not run yet.
+        """
+        return iter(())
 
     def deliver(self, artifact: Any) -> list[Path]:
         """Put copies where the user wants them, after a run and after a reuse alike; return what is there now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.forecast import Forecast
     from lorapipe.training.data.manifest import Manifest, Picture
 
 
@@ -143,6 +144,26 @@ class Prepare(Stage):
             contact_sheet=context.out / "contact_sheet.jpg",
             masks=self.masks.path if self.masks else None,
         )
+
+    def forecast(self) -> Forecast:
+        """What the folder will come to, from the heads of its files."""
+        from lorapipe.training.data.forecast import of_folder
+
+        least = self.min_size or max(1, min(self._buckets().resolution) // 4)
+        return of_folder(self.images.path, self._buckets(), least, self.repeats, self.held_out, self.augment)
+
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """See `Stage.outlook`."""
+        found = self.forecast()
+        if not found.training:
+            yield "none of the pictures has a usable size, by the heads of their files: see resolution and min_size"
+            return
+        most = sorted(found.showings.items(), key=lambda pair: -pair[1])
+        shown = ", ".join(f"{width}x{height} ×{count}" for (width, height), count in most[:4])
+        more = f" and {len(most) - 4} more" if len(most) > 4 else ""
+        yield f"about {found.training} pictures to train on, {found.held_out} held out; cache {found.cache / 1e6:.0f} MB"
+        if most:
+            yield f"buckets, with repeats: {shown}{more}"
 
     # ------------------------------------------------------------------------------------------------------ the steps
 

@@ -20,6 +20,26 @@ def injected(adapter: Adapter, model: Model, parts: Sequence[str], seed: int = 0
 
 
 @contextmanager
+def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> Iterator[None]:
+    """The U-Net compiled by torch, if `wanted`: each size of picture costs a minute or so the first time.
+
+    The adapter must be in it. What was compiled is forgotten at the end, since it has the adapter inside.
+    """
+    unet = model.part("unet")
+    if not wanted:
+        yield
+        return
+    import torch
+
+    unet.compile(backend=backend, dynamic=False)
+    try:
+        yield
+    finally:
+        unet._compiled_call_impl = None
+        torch.compiler.reset()
+
+
+@contextmanager
 def recomputed(model: Model, wanted: bool = True) -> Iterator[None]:
     """Gradient checkpointing, if `wanted`: blocks keep their input and compute the rest again on the way back.
 

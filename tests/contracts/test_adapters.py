@@ -148,7 +148,7 @@ def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: st
 
 def test_rank_dropout_keeps_the_expected_size() -> None:
     """As kohya's: what is left is scaled by 1 / (1 − p)."""
-    from lorapipe.training.adapters._peft import _dropping, _of_each_rank
+    from lorapipe.training.adapters._injected import _dropping, _of_each_rank
 
     hook = _dropping(0.25, _of_each_rank, rescaled=True)
     for output in (torch.ones(4000, 3, 8), torch.ones(4000, 8, 2, 2)):

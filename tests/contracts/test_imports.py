@@ -66,7 +66,7 @@ SPEC_BEARING = (
     "lorapipe.pipeline.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_peft.py`.)"""
+"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_injected.py`.)"""
 
 
 def modules() -> dict[str, Path]:

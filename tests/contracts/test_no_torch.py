@@ -53,12 +53,15 @@ def loaded(*words: str, folder: Path = ROOT) -> set[str]:
         ["show", "adapter", "lora"],
         ["schema"],
         ["check", "pipelines/quickstart.yaml"],
-        ["plan", "pipelines/quickstart.yaml"],
     ],
     ids=" ".join,
 )
 def test_commands_that_describe_load_nothing_heavy(words: list[str]) -> None:
     assert not loaded(*words) & set(HEAVY)
+
+
+def test_a_plan_loads_only_what_reads_the_heads_of_pictures() -> None:
+    assert not loaded("plan", "pipelines/quickstart.yaml") & (set(HEAVY) - {"PIL"})
 
 
 def test_a_run_that_reuses_everything_loads_nothing_heavy(project: Path) -> None:

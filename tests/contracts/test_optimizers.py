@@ -197,3 +197,23 @@ def test_a_library_that_is_not_there_is_said_with_its_twin(monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (problem,) = Optimizer.registry.get("lion8bit")().problems()
     assert "bitsandbytes" in problem.what and "lion" in problem.cure
+
+
+def storages(value: object) -> dict[int, int]:
+    """The bytes of every tensor in a nested state, by where they lie."""
+    if isinstance(value, torch.Tensor):
+        return {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()}
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return {place: size for each in inside for place, size in storages(each).items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_remembers_as_much_as_it_says(name: str) -> None:
+    parameter = torch.nn.Parameter(torch.randn(1280, 64, generator=torch.Generator().manual_seed(0)))
+    optimizer = build(name, [parameter])
+    for _ in range(2):
+        parameter.square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+    found = sum(storages(list(optimizer.state.values())).values()) / (4 * parameter.numel())
+    assert found == pytest.approx(Optimizer.registry.get(name).states, rel=0.1, abs=0.05)

@@ -38,7 +38,7 @@ class LoCon(UpDown):
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""
-        from lorapipe.training.adapters._peft import inject
+        from lorapipe.training.adapters._injected import inject
 
         return inject(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
 

@@ -47,7 +47,7 @@ class LoRA(UpDown):
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""
         from lorapipe.training.adapters._blocks import Width
-        from lorapipe.training.adapters._peft import inject
+        from lorapipe.training.adapters._injected import inject
 
         width = Width(self.rank, self.scale_alpha)
         return inject(model, parts, convolutions=False, width=lambda module: width, spec=self, seed=seed)

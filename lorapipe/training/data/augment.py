@@ -59,6 +59,13 @@ class Augmentation(Spec):
             what = "face_crop and random_crop both say where to cut."
             yield Problem(what, cure="Take one of them away.", path=("random_crop",))
 
+    @property
+    def ways(self) -> int:
+        """In how many ways a picture is encoded."""
+        if self.colour or self.random_crop or self.face_crop:
+            return 1 + self.variants
+        return 2 if self.flip else 1
+
     def variants_of(self, picture: Picture) -> tuple[Variant, ...]:
         """The ways of showing a picture, functions of its digest; none where there is only the plain one."""
         plain = Variant(picture.resized, picture.crop)

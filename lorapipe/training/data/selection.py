@@ -93,11 +93,14 @@ def _held_out(looks: Sequence[Look], share: float) -> set[str]:
 
     A picture that is added or removed changes the choice of one other at most for each.
     """
-    if len(looks) < ENOUGH_TO_HOLD_OUT or share <= 0:
-        return set()
-    count = max(1, round(share * len(looks)))
+    count = held_out_count(len(looks), share)
     lots = sorted(looks, key=lambda look: hashlib.sha256(f"held out {look.digest}".encode()).digest())
     return {look.digest for look in lots[:count]}
+
+
+def held_out_count(pictures: int, share: float) -> int:
+    """How many of so many pictures are held out."""
+    return max(1, round(share * pictures)) if pictures >= ENOUGH_TO_HOLD_OUT and share > 0 else 0
 
 
 def _picture(look: Look, fit: Fit, caption: Caption, held_out: bool, rules: Rules) -> Picture:

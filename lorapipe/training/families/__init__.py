@@ -30,6 +30,21 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """What a training of a base keeps in memory, counted by `benchmarks/memory.py`.
+
+    `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
+    `kept` are the bytes that the U-Net's forward pass over half-precision weights keeps for the backward one, for each pixel
+    of a picture; `recomputed` those with gradient checkpointing.
+    """
+
+    parameters: Mapping[str, int]
+    widths: Mapping[str, int]
+    kept: int
+    recomputed: int
+
+
+@dataclass(frozen=True)
 class Checkpoint(Source):
     """A diffusers folder, a single-file checkpoint, or `pocket`: the base model that comes with lorapipe."""
 
@@ -67,6 +82,10 @@ class Family(Spec, contract="family"):
     @abstractmethod
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
+
+    def footprint(self) -> Footprint | None:
+        """What a training keeps in memory; None where that was not counted for a base of this shape."""
+        return None
 
     def clip(self) -> Path | None:
         """A CLIP model folder that belongs to the base, for scoring; None where it has none."""

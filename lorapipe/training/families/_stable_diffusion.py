@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import Source, param
-from lorapipe.training.families import Family
+from lorapipe.training.families import Family, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class StableDiffusion(Family):
     """The configuration of the parts by the published numbers, for single files, which carry none."""
     model: ClassVar[type[LatentDiffusion]] = LatentDiffusion
     """The class of the loaded base."""
+    counted: ClassVar[Footprint]
+    """The footprint of a base of the published shape."""
     kind: ClassVar[str]
     """What `identify` calls a single file of the family."""
 
@@ -84,6 +86,12 @@ class StableDiffusion(Family):
         """See `Family.size_step`: each level of the VAE and of the U-Net but the last halves the picture."""
         step: int = self._vae_factor() * 2 ** (len(self._part("unet")["block_out_channels"]) - 1)
         return step
+
+    def footprint(self) -> Footprint | None:
+        """See `Family.footprint`."""
+        shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
+        ours, published = self._part("unet"), self.known["unet"]
+        return self.counted if all(ours.get(name) == published[name] for name in shape) else None
 
     def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
         """See `Family.load`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint
+from lorapipe.training.families import Checkpoint, Footprint
 from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
@@ -39,6 +39,12 @@ class SD15(StableDiffusion):
 
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
+    counted: ClassVar[Footprint] = Footprint(
+        parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
+        widths={"unet": 423_936, "text_encoder": 165_888},
+        kept=3540,
+        recomputed=588,
+    )
 
     def base_model_version(self, prediction: str) -> str:
         """See `Family.base_model_version`."""

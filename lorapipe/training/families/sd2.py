@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint
+from lorapipe.training.families import Checkpoint, Footprint
 from lorapipe.training.families._checkpoint import TextPart
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
@@ -57,6 +57,12 @@ class SD2(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SD2Model
     kind: ClassVar[str] = "an SD2 checkpoint"
+    counted: ClassVar[Footprint] = Footprint(
+        parameters={"unet": 865_910_724, "text_encoder": 340_387_840},
+        widths={"unet": 432_128, "text_encoder": 423_936},
+        kept=3540,
+        recomputed=588,
+    )
 
     def base_model_version(self, prediction: str) -> str:
         """See `Family.base_model_version`."""

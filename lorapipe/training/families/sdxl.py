@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint
+from lorapipe.training.families import Checkpoint, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
@@ -66,6 +66,12 @@ class SDXL(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SDXLModel
     kind: ClassVar[str] = "an SDXL checkpoint"
+    counted: ClassVar[Footprint] = Footprint(
+        parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
+        widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
+        kept=6510,
+        recomputed=548,
+    )
 
     def base_model_version(self, prediction: str) -> str:
         """See `Family.base_model_version`."""

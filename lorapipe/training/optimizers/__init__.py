@@ -47,6 +47,8 @@ class Optimizer(Spec, contract="type"):
     """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
     slow: ClassVar[bool] = False
     """True where a training of the usual length is too short."""
+    states: ClassVar[float] = 2.0
+    """What it remembers of each parameter, in numbers of 4 bytes, for estimates of memory."""
     install: ClassVar[str] = ""
     """How to get the library where lorapipe does not bring it along."""
 

@@ -23,6 +23,7 @@ class Adafactor(Optimizer):
     """
 
     implementation: ClassVar[str] = "transformers.optimization:Adafactor"
+    states: ClassVar[float] = 0.02
     elementwise: ClassVar[bool] = False
 
     relative_step: bool = param(True, "make its own schedule, 1/√step at most, in place of the rates and the scheduler")

@@ -16,6 +16,7 @@ class AdamW(Adam):
     """
 
     implementation: ClassVar[str] = "torch.optim.adamw:AdamW"
+    states: ClassVar[float] = 2
 
     def keywords(self) -> dict[str, Any]:
         """See `Optimizer.keywords`; fused: one pass over the memory instead of one for each operation."""

@@ -17,4 +17,5 @@ class AdamW8bit(Adam):
     """
 
     implementation: ClassVar[str] = "bitsandbytes.optim.adamw:AdamW8bit"
+    states: ClassVar[float] = 0.52
     install: ClassVar[str] = or_use("adamw")

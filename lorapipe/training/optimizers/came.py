@@ -17,6 +17,7 @@ class Came(Moments):
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.came:CAME"
+    states: ClassVar[float] = 1.04
     elementwise: ClassVar[bool] = False
 
     beta3: float = param(0.9999, "how long the mean of the steps' unsteadiness remembers; rarely changed", ge=0, lt=1)

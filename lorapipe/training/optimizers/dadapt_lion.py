@@ -17,6 +17,7 @@ class DadaptLion(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_lion:DAdaptLion"
+    states: ClassVar[float] = 2
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
 

@@ -17,6 +17,7 @@ class DadaptSgd(Optimizer):
     """
 
     implementation: ClassVar[str] = "dadaptation.dadapt_sgd:DAdaptSGD"
+    states: ClassVar[float] = 3
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
 

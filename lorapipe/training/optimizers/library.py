@@ -22,6 +22,7 @@ class Library(Optimizer):
     better taken from there.
     """
 
+    states: ClassVar[float] = 4  # as many as any
     elementwise: ClassVar[bool] = False  # it may look at shapes
 
     use: str = param("adan", "the optimizer's name in pytorch-optimizer, in small letters: adan, ademamix, lamb …")

@@ -17,3 +17,4 @@ class Lion(SignedSteps):
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.lion:Lion"
+    states: ClassVar[float] = 1

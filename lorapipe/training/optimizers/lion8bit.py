@@ -17,4 +17,5 @@ class Lion8bit(SignedSteps):
     """
 
     implementation: ClassVar[str] = "bitsandbytes.optim.lion:Lion8bit"
+    states: ClassVar[float] = 0.26
     install: ClassVar[str] = or_use("lion")

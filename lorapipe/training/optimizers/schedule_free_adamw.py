@@ -18,6 +18,7 @@ class ScheduleFreeAdamW(Adam):
     """
 
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.schedulefree:ScheduleFreeAdamW"
+    states: ClassVar[float] = 2
     averages: ClassVar[bool] = True
 
     warmup_steps: int = param(0, "steps over which the rate rises; the average then leaves them out", ge=0)

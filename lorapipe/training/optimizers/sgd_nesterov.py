@@ -16,3 +16,4 @@ class SgdNesterov(Nesterov):
     """
 
     implementation: ClassVar[str] = "torch.optim.sgd:SGD"
+    states: ClassVar[float] = 1

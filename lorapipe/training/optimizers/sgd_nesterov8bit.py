@@ -17,4 +17,5 @@ class SgdNesterov8bit(Nesterov):
     """
 
     implementation: ClassVar[str] = "bitsandbytes.optim.sgd:SGD8bit"
+    states: ClassVar[float] = 0.26
     install: ClassVar[str] = or_use("sgd_nesterov")

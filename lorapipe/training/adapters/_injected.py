@@ -1,4 +1,4 @@
-"""LoRA layers through PEFT: put in, scaled, read, taken out again."""
+"""Layers of up · down: put in, scaled, read, taken out again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Injected
 from lorapipe.training.adapters._blocks import Blocks, Width
+from lorapipe.training.adapters._layer import UpDownLayer
 
 if TYPE_CHECKING:
     from lorapipe.training.adapters._up_down import UpDown
     from lorapipe.training.families import Model
-
-NAME = "lorapipe"
-"""The adapter's name inside PEFT's layers."""
 
 
 def inject(
@@ -46,7 +44,7 @@ def inject(
     for (part, path), site in modules.items():
         site.put_in(_generator(seed, model.kohya_name(part, path)))
         site.leave_out(spec)
-    return PeftInjected(modules, spec.lora_plus)
+    return UpDownInjected(modules, spec.lora_plus)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -62,28 +60,19 @@ class _Site:
     parent: torch.nn.Module
     child: str
     base: torch.nn.Module
-    layer: Any
+    layer: UpDownLayer
     width: Width
     rate: float
 
     @classmethod
     def make(cls, root: torch.nn.Module, path: str, size: Width, rate: float) -> _Site:
-        from peft import LoraConfig
-        from peft.tuners.lora import Conv2d, Linear
-
         parent_path, _, child = path.rpartition(".")
         parent = root.get_submodule(parent_path)
         base = parent.get_submodule(child)
-        config = LoraConfig(r=size.rank, lora_alpha=size.alpha)
-        kind = Linear if isinstance(base, torch.nn.Linear) else Conv2d
-        layer = kind(base, NAME, config=config, r=size.rank, lora_alpha=size.alpha)
+        layer = UpDownLayer(base, size.rank, size.alpha / size.rank)
         return cls(parent, child, base, layer, size, rate)
 
     def put_in(self, generator: torch.Generator) -> None:
-        device = self.base.weight.device
-        for module in (self.down, self.up):
-            module.to(device, torch.float32)
-            module.requires_grad_(True)
         initial = torch.empty(self.down.weight.shape)
         torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
         with torch.no_grad():
@@ -95,7 +84,7 @@ class _Site:
     def leave_out(self, dropouts: UpDown) -> None:
         """Dropout of the input, of ranks, and of the module as a whole."""
         if dropouts.dropout:
-            self.layer.lora_dropout[NAME] = _TrainingDropout(dropouts.dropout)
+            self.layer.lora_dropout = _TrainingDropout(dropouts.dropout)
         if dropouts.rank_dropout:
             self.down.register_forward_hook(_dropping(dropouts.rank_dropout, _of_each_rank, rescaled=True))
         if dropouts.module_dropout:
@@ -115,11 +104,11 @@ class _Site:
 
     @property
     def down(self) -> torch.nn.Module:
-        return self.layer.lora_A[NAME]
+        return self.layer.lora_down
 
     @property
     def up(self) -> torch.nn.Module:
-        return self.layer.lora_B[NAME]
+        return self.layer.lora_up
 
 
 class _TrainingDropout(torch.nn.Dropout):
@@ -154,7 +143,7 @@ def _dropping(
     return hook
 
 
-class PeftInjected(Injected):
+class UpDownInjected(Injected):
     """See `Injected`."""
 
     def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: float) -> None:
@@ -205,7 +194,7 @@ class PeftInjected(Injected):
         """See `Injected.set_strength`."""
         for (part, _), site in self._sites.items():
             if part in strengths:
-                site.layer.scaling[NAME] = strengths[part] * site.width.alpha / site.width.rank
+                site.layer.scaling = strengths[part] * site.width.alpha / site.width.rank
 
     @torch.no_grad()
     def limit_norms(self, maximum: float) -> None:

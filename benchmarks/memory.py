@@ -1,0 +1,110 @@
+"""How much memory a training of each family needs, by counting: full-size models on the meta device hold no numbers.
+
+    python benchmarks/memory.py
+
+For each family: the parameters of its parts, the width of its LoRA modules (Σ in + out: a LoRA of rank r has r times as
+many parameters), and the bytes that a forward pass keeps for the backward one, for each pixel of the picture. Those are
+the figures that `lorapipe plan` estimates with (`Footprint` in the families' files). It takes seconds, and no memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.families import Family
+from lorapipe.training.families._checkpoint import SingleFile
+from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.training.families._stable_diffusion import StableDiffusion
+from lorapipe.training.injection import recomputed
+
+RANK = 16
+
+
+class Flash(torch.autograd.Function):
+    """Keeps what the fused kernels of scaled dot-product attention keep; on the meta device torch would take others."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Queries, keys, values, the output, and a number for each query."""
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        """Never asked for."""
+        raise NotImplementedError
+
+
+def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+    """In place of torch's."""
+    output: torch.Tensor = Flash.apply(query, key, value)
+    return output
+
+
+def empty(family: type[StableDiffusion]) -> LatentDiffusion:
+    """A full-size base on the meta device, held in bf16."""
+    source = SingleFile(Path("none"), family.known, family.model.texts)
+    model = family.model(Parts(source), "meta", "bf16")
+    for name in (*model.trainable, "vae"):
+        part = model.skeleton(name).to(torch.float32 if name == "vae" else torch.bfloat16)
+        model._parts[name] = part.requires_grad_(False).eval()
+    return model
+
+
+def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
+    """Bytes that the U-Net's forward pass keeps for a picture of `side` pixels, its parameters not counted."""
+    sizes: dict[int, int] = {}
+    alive = []
+    held = [
+        tensor.untyped_storage() for tensor in model.part("unet").parameters()
+    ]  # alive, or addresses are used again
+    ours = {storage._cdata for storage in held}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in ours:
+            sizes[storage._cdata] = storage.nbytes()
+            alive.append(storage)
+        return tensor
+
+    latents = torch.zeros(1, 4, side // 8, side // 8, device="meta")
+    width = model.source.config("unet")["cross_attention_dim"]
+    pooled = torch.zeros(1, 1280, device="meta")
+    framing = torch.zeros(1, 6, device="meta")
+    condition = {"hidden": torch.zeros(1, 77, width, device="meta"), "pooled": pooled, "framing": framing}
+    with recomputed(model, checkpointed), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model.predict(latents, torch.zeros(1, dtype=torch.long, device="meta"), condition)
+    return sum(sizes.values())
+
+
+def main() -> None:
+    """Count and say."""
+    torch.nn.functional.scaled_dot_product_attention = attention
+    assert Family.registry is not None
+    for name in Family.registry.names():
+        family = Family.registry.get(name)
+        if not issubclass(family, StableDiffusion):
+            continue
+        model = empty(family)
+        print(name)
+        for part in (*model.trainable, "vae"):
+            count = sum(parameter.numel() for parameter in model.part(part).parameters())
+            layers = [model.part(part).get_submodule(path) for path in model.targets(part)] if part != "vae" else []
+            width = sum(layer.weight.shape[0] + layer.weight.shape[1] for layer in layers)
+            print(f"  {part:16} {count:>13,} parameters  width {width:>9,}")
+        injected = LoRA(rank=RANK).inject(model, ["unet"])
+        for checkpointed in (False, True):
+            sides = (256, 512, 1024)
+            each = [kept(model, side, checkpointed) / side**2 for side in sides]
+            told = "  ".join(f"{side} px {value:8,.0f}" for side, value in zip(sides, each, strict=True))
+            print(f"  kept, bytes a pixel, {'checkpointed' if checkpointed else 'whole':12}  {told}")
+        injected.eject()
+
+
+if __name__ == "__main__":
+    main()

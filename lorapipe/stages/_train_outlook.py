@@ -1,0 +1,94 @@
+"""What a training will be, before it is: steps, epochs, memory. Light: for plans."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from lorapipe.errors import InputError
+from lorapipe.pipeline.artifacts import Dataset, Ref
+from lorapipe.stages import Stage
+from lorapipe.training.data.forecast import Forecast, of_manifest
+
+if TYPE_CHECKING:
+    from lorapipe.stages.train import Train
+    from lorapipe.training.data.buckets import Pair
+    from lorapipe.training.families import Family
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Lines for the plan."""
+    try:
+        forecasts = [_forecast(dataset, stages) for dataset in train.datasets]
+    except InputError:
+        return
+    if any(each is None for each in forecasts):
+        return
+    found = cast("list[Forecast]", forecasts)
+    showings: Counter[Pair] = Counter()
+    subject = found[: len(found) - (train.regularisation is not None)]
+    for each in subject:
+        showings.update(each.showings)
+    if train.regularisation is not None:
+        showings.update(_matched(found[-1], sum(showings.values())))
+    updates = sum(-(-count // train.batch) for count in showings.values()) / train.accumulation
+    if not updates:
+        return
+    count = train.steps.count
+    total = count if train.steps.unit == "steps" else math.ceil(count * updates)
+    about = "" if all(each.known for each in found) else "about "
+    epochs = f"{about}{total / updates:.1f} epochs of {sum(showings.values())} pictures"
+    yield f"{total} steps of {train.batch * train.accumulation}, {epochs}"
+    base = _base(train.dataset, stages)
+    if base is not None:
+        yield from _memory(train, base, max(each.largest for each in found))
+
+
+def _memory(train: Train, base: Family, largest: int) -> Iterator[str]:
+    from lorapipe.training.estimate import need
+
+    footprint = base.footprint()
+    rank = getattr(train.adapter, "rank", 0)
+    if footprint is None or not rank:
+        return
+    rates = train.rates([part for part in ("unet", *TEXT_ENCODERS) if part in footprint.parameters])
+    settings: dict[str, Any] = {"bytes_each": 4 if train.precision == "fp32" else 2}
+    sizes = (footprint, dict.fromkeys(rates, rank), train.optimizer.states, largest * train.batch)
+    found = need(*sizes, checkpointing=train.gradient_checkpointing, **settings)
+    pieces = {"base": found.base, "adapter and optimizer": found.adapter, "pictures": found.pictures}
+    told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in pieces.items())
+    card = f"a {found.card()} GB card" if found.card() else "more than any card has"
+    yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; reckoned from the base's shape, not measured"
+    if not train.gradient_checkpointing:
+        less = need(*sizes, checkpointing=True, **settings)
+        if less.card() != found.card():
+            yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
+
+
+def _made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Any:
+    return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
+
+
+def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:
+    """What a dataset is, or will be; None where only a run can tell."""
+    if isinstance(dataset, Dataset):
+        from lorapipe.training.data.manifest import Manifest
+
+        return of_manifest(Manifest.load(dataset.manifest))
+    maker = _made_by(dataset, stages)
+    return maker.forecast() if hasattr(maker, "forecast") else None
+
+
+def _base(dataset: Dataset, stages: Mapping[str, Stage]) -> Family | None:
+    if isinstance(dataset, Dataset):
+        return cast("Family", dataset.base)
+    return getattr(_made_by(dataset, stages), "base", None)
+
+
+def _matched(found: Forecast, wanted: int) -> dict[Pair, int]:
+    """The buckets of regularisation pictures, shown `wanted` times in all."""
+    return {bucket: round(count * wanted / max(1, found.per_epoch)) for bucket, count in found.showings.items()}

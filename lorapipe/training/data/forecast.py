@@ -1,0 +1,72 @@
+"""What a folder of pictures will come to, from the headers of its files alone: for plans, before anything is prepared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from lorapipe.training.data.augment import Augmentation
+from lorapipe.training.data.buckets import Buckets, Pair
+from lorapipe.training.data.captions import folder_name
+from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.data.pictures import Unreadable, header_size
+from lorapipe.training.data.scan import find, pictures_among
+from lorapipe.training.data.selection import held_out_count
+
+LATENT_BYTES = 4 * 4 / 64
+"""Of a pixel: 4 channels of float32 for 8×8 pixels."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Pictures to train on, held-out ones, and showings in an epoch by bucket; `cache` in bytes. `known`: not a guess."""
+
+    training: int
+    held_out: int
+    showings: Mapping[Pair, int] = field(default_factory=dict)
+    cache: float = 0.0
+    known: bool = False
+
+    @property
+    def per_epoch(self) -> int:
+        """Showings in an epoch."""
+        return sum(self.showings.values())
+
+    @property
+    def largest(self) -> int:
+        """The pixels of the largest bucket."""
+        return max((width * height for width, height in self.showings), default=0)
+
+
+def of_manifest(manifest: Manifest) -> Forecast:
+    """What a prepared dataset is."""
+    showings: Counter[Pair] = Counter()
+    for picture in manifest.training:
+        showings[picture.bucket] += picture.repeats
+    return Forecast(len(manifest.training), len(manifest.held_out), dict(sorted(showings.items())), known=True)
+
+
+def of_folder(
+    images: Path, buckets: Buckets, least: int, repeats: int, share_held_out: float, augment: Augmentation
+) -> Forecast:
+    """What a folder will come to. Duplicates and damaged files are not seen: about right, never too few."""
+    found: list[tuple[Pair, int]] = []
+    for path in pictures_among(find(images)):
+        named = folder_name(PurePosixPath(path))
+        times = named.repeats if named else repeats
+        try:
+            size = header_size(images / path)
+        except Unreadable:
+            continue
+        fit = buckets.fit(size) if min(size) >= least and times else None
+        if fit:
+            found.append((fit.bucket, times))
+    held_out = held_out_count(len(found), share_held_out)
+    showings: Counter[Pair] = Counter()
+    for bucket, times in found[held_out:]:
+        showings[bucket] += times
+    ways = augment.ways
+    cache = sum(width * height * LATENT_BYTES for (width, height), _ in found) * ways
+    return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache)

@@ -1,0 +1,57 @@
+"""How much memory a training will need, by counting what it keeps. Light: plans read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lorapipe.training.families import Footprint
+
+CARDS = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141)
+"""GB of cards that are sold."""
+FREE = 0.94
+"""The share of a card that a program gets: the desktop and the driver have the rest."""
+RUNTIME = 0.9e9
+"""What CUDA, its libraries and their work space take, by experience."""
+MARGIN = 1.1
+"""What the allocator loses between pieces."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes, by what they are for."""
+
+    base: float
+    adapter: float
+    pictures: float
+
+    @property
+    def total(self) -> float:
+        """All of it, with what the runtime takes."""
+        return (self.base + self.adapter + self.pictures) * MARGIN + RUNTIME
+
+    def card(self) -> int | None:
+        """The smallest card, in GB, that has room for it; None where none has."""
+        return next((size for size in CARDS if size * 2**30 * FREE >= self.total), None)
+
+
+def need(
+    footprint: Footprint,
+    ranks: Mapping[str, int],
+    states: float,
+    pixels: int,
+    *,
+    bytes_each: int = 2,
+    checkpointing: bool = False,
+) -> Need:
+    """The memory of a training. `ranks` are those of the parts that are trained; the U-Net is there in any case.
+
+    `states` are the optimizer's numbers for each parameter, `pixels` those of the largest batch; the base is held in
+    `bytes_each` a number.
+    """
+    parts = {"unet", *ranks}
+    base = sum(footprint.parameters[part] for part in parts) * bytes_each
+    parameters = sum(rank * footprint.widths[part] for part, rank in ranks.items())
+    kept = footprint.recomputed if checkpointing else footprint.kept
+    block = (footprint.kept - footprint.recomputed) / 12 if checkpointing else 0  # the block that is being recomputed
+    return Need(base, 4 * parameters * (2 + states), (kept + block) * pixels * bytes_each / 2)
