@@ -49,7 +49,10 @@ def build(work: Path) -> None:
     DDPMScheduler(**CONFIGURATION["scheduler"]).save_pretrained(folder / "scheduler")
     for place in (folder, work):  # a single file's tokenizer may lie beside it
         shutil.copytree(pocket.BASE / "tokenizer", place / "tokenizer", dirs_exist_ok=True)
-    save_file(ldm_layout.checkpoint(unet, vae, ldm_layout.clip(text, "cond_stage_model.transformer.")), work / "single.safetensors")
+    save_file(
+        ldm_layout.checkpoint(unet, vae, ldm_layout.clip(text, "cond_stage_model.transformer.")),
+        work / "single.safetensors",
+    )
 
 
 def load(path: Path) -> None:

@@ -66,7 +66,9 @@ def prepared(folder: Path, base: SD15, resolution: int | None, batch: int, devic
     return prepare.run(context(folder, "prepare", device))
 
 
-def bare(base: SD15, dataset: Dataset, batch: int, where: str, dtype: str, cache: Cache) -> Iterator[torch.Tensor]:
+def bare(
+    base: SD15, dataset: Dataset, batch: int, where: str, dtype: str, cache: Cache, checkpointing: bool
+) -> Iterator[torch.Tensor]:
     """The bare loop; yields the loss of each step."""
     model = base.load(where, dtype)
     pictures = Manifest.load(dataset.manifest).training
@@ -76,6 +78,8 @@ def bare(base: SD15, dataset: Dataset, batch: int, where: str, dtype: str, cache
         conditions = [model.encode_text([picture.caption for picture in group]) for group in batches]
     model.release("vae", "text_encoder")
     parameters = LoRA(rank=RANK).inject(model, ["unet"]).parameters()["unet"]
+    if checkpointing:
+        model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
     schedule = model.alphas_cumprod
     while True:
@@ -100,6 +104,7 @@ def ours(dataset: Dataset, folder: Path, options: argparse.Namespace, where: str
         snapshots=Rhythm(1),
         batch=options.batch,
         precision=options.precision,
+        gradient_checkpointing=options.checkpointing,
         text_encoder_lr=0.0,
     )
     return train.steps_of(context(folder, "train", where))
@@ -121,6 +126,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=pocket.BASE, help="an SD1.x checkpoint; the pocket base")
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels; the base's own")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--checkpointing", action="store_true", help="with gradient checkpointing")
+    parser.add_argument("--beside-fp32", action="store_true", help="also the bare loop in fp32, to compare precisions")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
@@ -129,11 +136,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset = prepared(folder, base, options.resolution, options.batch, where)
+        setting = (base, dataset, options.batch, where)
+        cache = Cache(folder / "cache")
         loops = {
-            "bare": bare(base, dataset, options.batch, where, options.precision, Cache(folder / "cache")),
+            "bare": bare(*setting, options.precision, cache, options.checkpointing),
             "ours": ours(dataset, folder, options, where),
         }
-        times: dict[str, list[float]] = {"bare": [], "ours": []}
+        if options.beside_fp32:
+            loops["fp32"] = bare(*setting, "fp32", cache, options.checkpointing)
+        times: dict[str, list[float]] = {which: [] for which in loops}
         for step in range(options.steps + WARM_UP):
             for which in sorted(loops, reverse=bool(step % 2)):
                 taken = seconds(loops[which], where)
@@ -145,6 +156,8 @@ def main() -> None:
         mean = statistics.fmean(times[which])
         print(f"{which}  median {1e3 * median:9.1f} ms  mean {1e3 * mean:9.1f} ms")
     print(f"ours / bare  {medians['ours'] / medians['bare']:.3f}")
+    if options.beside_fp32:
+        print(f"{options.precision} / fp32  {medians['bare'] / medians['fp32']:.3f}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_choice(parser)
     takes_json(parser)
     parser.add_argument(
-        "--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1"
+        "--device",
+        default="auto",
+        help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1; one training on both: cuda:0+cuda:1",
     )
     parser.add_argument(
         "--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`"

@@ -14,24 +14,35 @@ from pathlib import Path
 
 from lorapipe.errors import InputError
 
-DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu)(:\d+)?")
+ONE = r"(cpu|(cuda|mps|xpu)(:\d+)?)"
+DEVICE = re.compile(rf"auto|{ONE}(\+{ONE})*")
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """`cuda:0,cuda:1` → its devices. `InputError` where one of them is none."""
+    """`cuda:0,cuda:1` → its devices. `InputError` where one of them is none.
+
+    `cuda:0+cuda:1` is one device that consists of two, for trainings that share their batches out.
+    """
     devices = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for device in devices:
         if not DEVICE.fullmatch(device):
             what = f"{device!r} is not a device."
             raise InputError(
-                what, where="--device", cure="Write auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1."
+                what,
+                where="--device",
+                cure="Write auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1; for one training on both: cuda:0+cuda:1.",
             )
     return devices
 
 
-def lock_of(device: str) -> Path:
-    """The file whose lock means that the device is at work. `auto` is the first GPU, or what is used in its place."""
-    return _folder() / f"{real_name(device, os.environ.get('CUDA_VISIBLE_DEVICES'))}.lock"
+def locks_of(device: str) -> tuple[Path, ...]:
+    """The files whose locks mean that the device is at work. `auto` is the first GPU, or what is used in its place.
+
+    Sorted, so that two who need the same two do not wait for each other.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = {real_name(each, visible) for each in device.split("+")}
+    return tuple(_folder() / f"{name}.lock" for name in sorted(names))
 
 
 def real_name(device: str, visible: str | None) -> str:

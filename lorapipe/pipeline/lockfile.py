@@ -27,7 +27,7 @@ from lorapipe.pipeline.reasons import differences, files_changed
 
 NAME = "lorapipe.lock"
 VERSION = 1
-COMPUTING = ("torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow", "prodigyopt")
+COMPUTING = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow", "prodigyopt")
 """The packages whose version may change what comes out."""
 
 

@@ -166,8 +166,8 @@ class Schedule:
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
         spec, store = self._pipeline.stages[name], self._ledger.store
         locks = [self._ledger.locks / f"{identity.id}.attempt"]
-        if spec.needs_device and slot.device_lock is not None:
-            locks.append(slot.device_lock)
+        if spec.needs_device and slot.device_locks:
+            locks += slot.device_locks
         return Job(
             name=name,
             key=identity.key,

@@ -85,7 +85,7 @@ class Slot:
 
     worker: Worker
     device: str | None = None
-    device_lock: Path | None = None
+    device_locks: tuple[Path, ...] = ()
     busy: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -13,6 +14,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.spec import Duration, knobs, param, plain
 from lorapipe.stages import Stage, _feeding, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
+from lorapipe.stages._together import team_for
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.corruption import Corruption
@@ -26,7 +28,9 @@ from lorapipe.training.weightings import Weighting
 if TYPE_CHECKING:
     from lorapipe.training.checkpoint import Trainable
     from lorapipe.training.families import Family
+    from lorapipe.training.feed import Course
     from lorapipe.training.loop import Step
+    from lorapipe.training.team import Team
 
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The knobs that are other stages' results."""
@@ -179,6 +183,16 @@ class Train(Stage):
 
     def steps_of(self, context: Context) -> Generator[Step, None, Weights]:
         """The training one step at a time; `run` takes them all."""
+        course = yield from self.share_of(context)
+        return Weights(
+            snapshots=_outputs.publish(course, self.snapshots.steps(course.total, course.per_epoch), context),
+            dataset=self.dataset,
+            training=context.out / "training.json",
+            log=context.out / "metrics.jsonl",
+        )
+
+    def share_of(self, context: Context, team: Team | None = None) -> Generator[Step, None, Course]:
+        """The steps of a training, or a member's share of them; a team is made where the device is more than one."""
         from lorapipe.training import device
         from lorapipe.training.data.batches import Batches
         from lorapipe.training.data.cache import Cache
@@ -199,21 +213,22 @@ class Train(Stage):
             batches = Batches(material.all, self.batch, self.seed, material.weights)
             course = Course(batches, self.accumulation, self.steps)
             condition = _feeding.condition(self, material, model, rates, course, dtype, cache, context)
-            feed = Feed(course, cache, framed(model, condition))
             _feeding.warn_of_slowness(self, course.total, context)
             warmup = self.scheduler.warmup.steps(course.total, course.per_epoch)
             settings = self._settings(dtype)
             record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
             record.save(context.out / "training.json")
             adapters = injected(self.adapter, model, list(rates), self.seed)
-            with recomputed(model, self.gradient_checkpointing), adapters as adapter, compiled(model, self.compile):
+            joining = team_for(self, context) if team is None else nullcontext(team)
+            with (
+                recomputed(model, self.gradient_checkpointing),
+                adapters as adapter,
+                compiled(model, self.compile),
+                joining as together,
+            ):
+                feed = Feed(course, cache, framed(model, condition), together)
                 yield from self._train(Outputs(model, adapter, feed, record, context))
-        return Weights(
-            snapshots=_outputs.publish(course, self.snapshots.steps(course.total, course.per_epoch), context),
-            dataset=self.dataset,
-            training=context.out / "training.json",
-            log=context.out / "metrics.jsonl",
-        )
+        return course
 
     def _settings(self, dtype: str) -> dict[str, Any]:
         """The knobs that make the result what it is, in document form, with the precision that was found."""
@@ -226,11 +241,16 @@ class Train(Stage):
         return (self.dataset, *self.more_datasets, *([self.regularisation] if self.regularisation else []))
 
     def _train(self, outputs: Outputs) -> Iterator[Step]:
-        from lorapipe.training.loop import Objective, train
+        from lorapipe.training.checkpoint import Checkpoints
+        from lorapipe.training.groups import grouped
         from lorapipe.training.session import Marks, Session
 
-        feed, context, trainable = outputs.feed, outputs.context, self._trainable(outputs)
-        total, per_epoch = feed.course.total, feed.course.per_epoch
+        context, course = outputs.context, outputs.feed.course
+        trainable = grouped(outputs.adapter, outputs.record.rates, self.optimizer, outputs.model)
+        if outputs.feed.team.place:  # the first process keeps the books
+            done, _ = Checkpoints(context.resume / "checkpoints").load(trainable)
+            return self._steps(outputs, trainable, done)
+        total, per_epoch = course.total, course.per_epoch
         previews = self.previews.steps(total, per_epoch) if self.preview_prompts else frozenset()
         session = Session(
             folder=context.resume,
@@ -243,37 +263,20 @@ class Train(Stage):
             emit=context.emit,
             stopping=context.stopping,
         )
-        done = session.begin()
-        steps = train(
+        return session.follow(self._steps(outputs, trainable, session.begin()))
+
+    def _steps(self, outputs: Outputs, trainable: Trainable, done: int) -> Iterator[Step]:
+        from lorapipe.training.loop import Objective, train
+
+        feed, limit = outputs.feed, self.scale_weight_norms
+        total, per_epoch = feed.course.total, feed.course.per_epoch
+        return train(
             feed.updates(done),
             Objective(outputs.model, self.loss, self.weighting, self.noise.draw, self.seed),
             trainable.optimizer,
             lambda step: self.scheduler.factor(step, total, per_epoch),
             max_grad_norm=self.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(outputs.adapter.limit_norms, self.scale_weight_norms)
-            if self.scale_weight_norms
-            else None,
+            constrain=partial(outputs.adapter.limit_norms, limit) if limit else None,
+            team=feed.team,
         )
-        return session.follow(steps)
-
-    def _trainable(self, outputs: Outputs) -> Trainable:
-        import torch
-
-        from lorapipe.training.checkpoint import Trainable
-        from lorapipe.training.flat import flatten
-
-        model, rates, factors = outputs.model, outputs.record.rates, outputs.adapter.rate_factors()
-        parameters: dict[str, list[torch.nn.Parameter]] = {}
-        group_rates: dict[str, float] = {}
-        for part, found in outputs.adapter.parameters().items():
-            for parameter in found:
-                factor = factors.get(id(parameter), 1)
-                name = part if factor == 1 else f"{part} ×{factor:g}"
-                parameters.setdefault(name, []).append(parameter)
-                group_rates[name] = rates[part] * factor
-        if self.optimizer.elementwise:
-            parameters = {name: [flatten(found)] for name, found in parameters.items()}
-        groups = [{"params": found, "lr": group_rates[name], "name": name} for name, found in parameters.items()]
-        scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
-        return Trainable(parameters, self.optimizer.build(groups), scaler)

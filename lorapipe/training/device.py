@@ -13,11 +13,11 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def resolve(wanted: str) -> str:
-    """A device for torch: `auto` is the first CUDA or MPS device, else the CPU."""
+    """A device for torch: `auto` is the first CUDA or MPS device, else the CPU; of `cuda:0+cuda:1`, the first."""
     import torch
 
     if wanted != "auto":
-        return wanted
+        return wanted.partition("+")[0]
     if torch.cuda.is_available():
         return "cuda:0"
     return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -17,6 +17,7 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.encode import Encoders, Reading, load_conditions
 from lorapipe.training.families import Model
 from lorapipe.training.loop import MicroBatch, Update
+from lorapipe.training.team import ALONE, Team
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
 Said = Callable[[Batch], Sequence[str]]
@@ -85,6 +86,7 @@ class Feed:
     course: Course
     cache: Cache
     condition: Callable[[Batch], Fetch]
+    team: Team = ALONE
 
     def updates(self, done: int) -> Iterator[Update]:
         """The updates after the first `done`."""
@@ -95,4 +97,10 @@ class Feed:
 
     def _load(self, index: int) -> MicroBatch:
         batch = self.course.batches.load(index, self.cache)
-        return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)
+        whole = len(batch.latents)
+        if self.team.size == 1:
+            return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)
+        mine = self.team.share(range(whole))
+        part = batch.part(mine)
+        condition = self.condition(part) if mine else dict
+        return MicroBatch(part.latents, condition, part.mask, part.weights, mine, whole)

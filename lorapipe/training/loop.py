@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from lorapipe.training import noise
+from lorapipe.training.team import ALONE, Team
 
 
 class Model(Protocol):
@@ -40,6 +41,10 @@ class MicroBatch:
     condition: Callable[[], Mapping[str, torch.Tensor]]
     mask: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    samples: range | None = None
+    """Which of the whole batch's samples these are, where others take the rest; all of them if None."""
+    whole: int | None = None
+    """Samples of the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,14 @@ def train(
     max_grad_norm: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
     constrain: Callable[[], None] | None = None,
+    team: Team = ALONE,
 ) -> Iterator[Step]:
     """Make the updates, one for each `next`.
 
     `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
     batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
     fp16, and an update whose gradients overflowed is left out. `constrain()` puts the parameters back within their
-    limits after each update.
+    limits after each update. A `team` of processes adds up what each made of its share.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -116,7 +122,7 @@ def train(
         rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        loss = _accumulate(update, objective, scaler)
+        loss = team.add_up(parameters, _accumulate(update, objective, scaler))
         scaler.unscale_(optimizer)
         if max_grad_norm:
             torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
@@ -131,15 +137,18 @@ def train(
 def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScaler) -> torch.Tensor:
     """Add up the gradients of an update's mean loss over all its samples, batch by batch; return that loss."""
     _seed(objective.model.device, noise.seed_of("modules", objective.seed, update.step))
-    count = sum(len(batch.latents) for batch in update.batches)
-    total = torch.zeros((), device=objective.model.device)
+    sizes = [len(batch.latents) if batch.whole is None else batch.whole for batch in update.batches]
+    count, total = sum(sizes), torch.zeros((), device=objective.model.device)
     done = 0
-    for batch in update.batches:
-        samples = range(done, done + len(batch.latents))
-        loss = objective(update.step, samples, batch).sum() / count
-        scaler.scale(loss).backward()
-        total += loss.detach()
-        done = samples.stop
+    for batch, size in zip(update.batches, sizes, strict=True):
+        samples = range(done, done + size)
+        if batch.samples is not None:
+            samples = samples[batch.samples.start : batch.samples.stop : batch.samples.step]
+        if samples:
+            loss = objective(update.step, samples, batch).sum() / count
+            scaler.scale(loss).backward()
+            total += loss.detach()
+        done += size
     return total
 
 

@@ -31,7 +31,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise",),
+    "lorapipe.training.team": (),
+    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.team"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", *LIGHT),
     "lorapipe.evaluation": (

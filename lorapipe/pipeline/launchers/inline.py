@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.devices import lock_of
+from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.job import Job, perform
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.workers import Slot, Tell, Worker
@@ -19,7 +19,7 @@ class Inline(Launcher):
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
         """See `Launcher.slots`."""
-        return [Slot(Thread(), devices[0], lock_of(devices[0]))]
+        return [Slot(Thread(), devices[0], locks_of(devices[0]))]
 
 
 class Thread(Worker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorapipe.pipeline.devices import lock_of
+from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.launchers._process import Beside, Process
 from lorapipe.pipeline.workers import Slot
 
@@ -16,4 +16,4 @@ class Local(Beside):
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
         """See `Launcher.slots`."""
-        return [*self.side_slots(), *(Slot(Process(), device, lock_of(device)) for device in devices)]
+        return [*self.side_slots(), *(Slot(Process(), device, locks_of(device)) for device in devices)]

@@ -2,7 +2,7 @@
 
 An adapter is a spec (rank, alpha …); `inject` puts trainable modules into a model and gives an `Injected` handle,
 whose `eject` leaves the model exactly as it was. What has been learnt leaves as `AdapterWeights`, which know nothing of
-how they were trained. PEFT does the work where it can.
+how they were trained.
 
 To add one, create a file here. ΔW's formula lives with the algorithm in `lorapipe.formats`.
 """

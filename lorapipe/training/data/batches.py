@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,19 @@ class Batch:
     latents: torch.Tensor
     mask: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+
+    def part(self, samples: range) -> Batch:
+        """Some of its pictures."""
+        places = list(samples)
+        return replace(
+            self,
+            indices=tuple(self.indices[place] for place in places),
+            repeats=tuple(self.repeats[place] for place in places),
+            showings=tuple(self.showings[place] for place in places),
+            latents=self.latents[places],
+            mask=None if self.mask is None else self.mask[places],
+            weights=None if self.weights is None else self.weights[places],
+        )
 
     @property
     def captions(self) -> tuple[str, ...]:

@@ -1,0 +1,31 @@
+"""An adapter's parameters as an optimizer's groups: one for each part of the base, and for each rate within it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from lorapipe.training.adapters import Injected
+from lorapipe.training.checkpoint import Trainable
+from lorapipe.training.families import Model
+from lorapipe.training.flat import flatten
+from lorapipe.training.optimizers import Optimizer
+
+
+def grouped(adapter: Injected, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
+    """Everything that a training changes; `rates` by part. Groups are named `unet`, or `unet ×4` at another rate."""
+    factors = adapter.rate_factors()
+    parameters: dict[str, list[torch.nn.Parameter]] = {}
+    group_rates: dict[str, float] = {}
+    for part, found in adapter.parameters().items():
+        for parameter in found:
+            factor = factors.get(id(parameter), 1)
+            name = part if factor == 1 else f"{part} ×{factor:g}"
+            parameters.setdefault(name, []).append(parameter)
+            group_rates[name] = rates[part] * factor
+    if optimizer.elementwise:
+        parameters = {name: [flatten(found)] for name, found in parameters.items()}
+    groups = [{"params": found, "lr": group_rates[name], "name": name} for name, found in parameters.items()]
+    scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
+    return Trainable(parameters, optimizer.build(groups), scaler)
