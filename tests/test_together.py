@@ -89,7 +89,7 @@ def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench
 
 def test_samples_are_dealt_out_once_each() -> None:
     shares = [list(Team(place, 3).share(range(7))) for place in range(3)]
-    assert sorted(sum(shares, [])) == list(range(7)) and shares[0] == [0, 3, 6]
+    assert sorted(sample for share in shares for sample in share) == list(range(7)) and shares[0] == [0, 3, 6]
     assert list(Team(2, 3).share(range(2))) == []
 
 

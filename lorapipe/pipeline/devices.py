@@ -30,7 +30,7 @@ def parse_devices(text: str) -> tuple[str, ...]:
             raise InputError(
                 what,
                 where="--device",
-                cure="Write auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1; for one training on both: cuda:0+cuda:1.",
+                cure="Write auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1; one training on both: cuda:0+cuda:1.",
             )
     return devices
 

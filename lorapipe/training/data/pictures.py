@@ -31,7 +31,7 @@ OTHER_SUFFIXES = frozenset({".heic", ".heif", ".jxl", ".tif", ".tiff", ".psd", "
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
 """Pillow's readers that are let near a user's file. JPEG's also reads MPO, a phone's JPEG with a second one inside."""
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same file and settings come to give other pixels, so that no cached latent outlives its picture."""
 
 
@@ -131,13 +131,16 @@ def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
 def resize(image: Image, size: tuple[int, int]) -> Image:
     """Like kohya: area averaging when shrinking, Lanczos when either side grows.
 
-    Pillow has no exact area filter. Its HAMMING is within 40–53 dB of one on photographs for factors of 1.1 to 3.5; its
+    Pillow has an exact area filter for whole factors only, `reduce`, which is also five times as fast as the others. Its HAMMING is within 40–53 dB of one on photographs for factors of 1.1 to 3.5; its
     BOX, which drops or takes whole pixels, within 33–46 dB only.
     """
     from PIL.Image import Resampling
 
     if image.size == size:
         return image
+    factor = image.width // size[0]
+    if factor > 1 and image.size == (factor * size[0], factor * size[1]):
+        return image.reduce(factor)
     growing = size[0] > image.width or size[1] > image.height
     return image.resize(size, Resampling.LANCZOS if growing else Resampling.HAMMING)
 
@@ -147,8 +150,8 @@ def to_pixels(image: Image) -> torch.Tensor:
     import numpy as np
     import torch
 
-    array = np.asarray(image, dtype=np.float32) / 127.5 - 1.0
-    return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
+    planes = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
 
 def _guarded(data: bytes, use: Callable[[Image], T]) -> T:

@@ -1,0 +1,164 @@
+"""What preparing costs beside the least it can: pictures read and resized, and latents encoded.
+
+    python benchmarks/preparing.py                                  # 500 pictures of 1024 px, to 512 px
+    python benchmarks/preparing.py --pictures 100 --to 768
+
+Pictures: how many a second our path brings to the trainer's pixels (read, checksum, decode, EXIF, colours, resize, crop),
+threads ahead of the reader as in `prepare`, beside Pillow without any of our care, and OpenCV where it is installed
+(another decoder and an area filter). Latents: an SD1.5 VAE of random weights through `encode_latents`, cache and all,
+beside the bare VAE on the same pixels. Interleaved; wall time for pictures, since threads are the point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lorapipe.training.data.ahead import ahead
+from lorapipe.training.data.buckets import Buckets
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.encode import Scene, encode_latents, missing_latents, picture_view
+from lorapipe.training.data.manifest import Picture
+from lorapipe.training.data.pictures import WHITE, to_pixels
+
+THREADS = 2
+FILES = 20
+"""Different files; more would only fill the disk."""
+
+
+def photographs(folder: Path, side: int) -> None:
+    """Pictures with edges, gradients and grain, as JPEGs of quality 92."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    for number in range(FILES):
+        grain = np.random.default_rng(number).normal(0, 6, (side, side, 3))
+        waves = [np.sin(9 * x * (number + 1) + 3 * y), np.cos(6 * y * (number + 2) - x), np.sin(30 * x * y)]
+        pixels = np.stack(waves, -1) * 90 + 128 + grain
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.jpg", quality=92)
+
+
+def manifest_of(folder: Path, count: int, to: int) -> list[Picture]:
+    """The pictures as `prepare` has them."""
+    buckets = Buckets((to, to), to // 2, 2 * to, 64)
+    found = []
+    for number in range(count):
+        path = folder / f"{number % FILES}.jpg"
+        with Image.open(path) as image:
+            size = image.size
+        fit = buckets.fit(size)
+        assert fit is not None
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.append(
+            Picture(path.name, digest, size, fit.bucket, fit.resized, fit.crop, 1, "", "none", latents=f"{number:064d}")
+        )
+    return found
+
+
+def pillow(data: bytes, to: int) -> Any:
+    """Decode and resize, nothing else."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.resize((to, to), Image.Resampling.HAMMING))
+
+
+def opencv(data: bytes, to: int) -> Any:
+    """The same with OpenCV."""
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.resize(image, (to, to), interpolation=cv2.INTER_AREA)
+
+
+def seconds(work: Iterable[Any]) -> float:
+    """How long it takes to go through."""
+    start = time.perf_counter()
+    for _ in work:
+        pass
+    return time.perf_counter() - start
+
+
+def pictures(folder: Path, count: int, to: int) -> None:
+    """Compare the paths from file to pixels, on as many threads each."""
+    found = manifest_of(folder, count, to)
+    files = [folder / picture.path for picture in found]
+
+    def threaded(path: Callable[[bytes, int], Any]) -> Callable[[], Iterable[Any]]:
+        def run() -> Iterable[Any]:
+            with ThreadPoolExecutor(THREADS) as pool:
+                yield from pool.map(lambda file: path(file.read_bytes(), to), files)
+
+        return run
+
+    def ours() -> Iterable[Any]:
+        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), found, threads=THREADS)
+
+    ways: dict[str, Callable[[], Iterable[Any]]] = {"ours": ours, "pillow": threaded(pillow)}
+    if importlib.util.find_spec("cv2"):
+        import cv2
+
+        cv2.setNumThreads(1)
+        ways["opencv"] = threaded(opencv)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(3):
+        for name in sorted(ways, reverse=bool(turn % 2)):
+            times[name].append(seconds(ways[name]()))
+    best = {name: min(taken) for name, taken in times.items()}
+    cpu = time.process_time()
+    wall = seconds(ours())
+    print(f"{count} pictures to {to} px on {THREADS} threads; ours keeps {(time.process_time() - cpu) / wall:.2f} cores busy")
+    for name, taken in best.items():
+        print(f"  {name:8} {count / taken:7.1f} a second  ours / it {best['ours'] / taken:.2f}")
+
+
+def latents(folder: Path, to: int, count: int) -> None:
+    """Compare encoding with the bare VAE."""
+    from diffusers import AutoencoderKL
+
+    from lorapipe.training.families._stable_diffusion import VAE
+
+    vae = AutoencoderKL(**VAE).eval().requires_grad_(False)
+
+    def encode(pixels: torch.Tensor) -> torch.Tensor:
+        return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+
+    model: Any = SimpleNamespace(device=torch.device("cpu"), encode_images=encode)
+    found = manifest_of(folder, count, to)
+    pixels = [to_pixels(picture_view(folder, picture, WHITE)) for picture in found]
+    ratios = []
+    with tempfile.TemporaryDirectory() as name, torch.no_grad():
+        encode(pixels[0])
+        for turn in range(3):
+            cache = Cache(Path(name) / str(turn))
+            bare = seconds(encode(each) for each in pixels)
+            ours = seconds(encode_latents(missing_latents(found, cache), Scene(folder, WHITE), model, cache))
+            ratios.append(bare / ours)
+    print(f"latents of {count} pictures of {to} px: {statistics.median(ratios):.3f} of the bare VAE's throughput")
+
+
+def main() -> None:
+    """Measure and say."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--side", type=int, default=1024, help="of the files, in pixels")
+    parser.add_argument("--to", type=int, default=512, help="the training resolution")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        photographs(Path(name), options.side)
+        pictures(Path(name), options.pictures, options.to)
+        latents(Path(name), 256, 6)
+
+
+if __name__ == "__main__":
+    main()
