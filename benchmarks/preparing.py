@@ -117,7 +117,9 @@ def pictures(folder: Path, count: int, to: int) -> None:
     best = {name: min(taken) for name, taken in times.items()}
     cpu = time.process_time()
     wall = seconds(ours())
-    print(f"{count} pictures to {to} px on {THREADS} threads; ours keeps {(time.process_time() - cpu) / wall:.2f} cores busy")
+    print(
+        f"{count} pictures to {to} px on {THREADS} threads; ours keeps {(time.process_time() - cpu) / wall:.2f} cores busy"
+    )
     for name, taken in best.items():
         print(f"  {name:8} {count / taken:7.1f} a second  ours / it {best['ours'] / taken:.2f}")
 

@@ -71,8 +71,9 @@ def condition(
     trained = any(part in rates for part in encoders)
     warmup = train.captions.token_warmup_step.steps(course.total, course.per_epoch) * course.accumulation
     speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
-    captions = speaker.all(dict.fromkeys(picture.caption for picture in material.all))
-    _warn_of_length(train, captions, context)
+    written = list(dict.fromkeys(picture.caption for picture in material.all))
+    _warn_of_length(train, written, context)
+    captions = speaker.all(written)
     if trained:
         model.release("vae")
         return live(model, speaker.said, reading)
