@@ -131,8 +131,9 @@ def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
 def resize(image: Image, size: tuple[int, int]) -> Image:
     """Like kohya: area averaging when shrinking, Lanczos when either side grows.
 
-    Pillow has an exact area filter for whole factors only, `reduce`, which is also five times as fast as the others. Its HAMMING is within 40–53 dB of one on photographs for factors of 1.1 to 3.5; its
-    BOX, which drops or takes whole pixels, within 33–46 dB only.
+    Pillow has an exact area filter for whole factors only, `reduce`, which is also five times as fast as the others. For
+    other factors its HAMMING is within 40–53 dB of one on photographs, for factors of 1.1 to 3.5; its BOX, which drops or
+    takes whole pixels, within 33–46 dB only.
     """
     from PIL.Image import Resampling
 
