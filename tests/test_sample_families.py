@@ -1,0 +1,32 @@
+"""Pictures are sampled from every family, by every solver, also where the schedule ends in pure noise."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from lorapipe.evaluation.sample import Recipe, Sampler, Solver
+from lorapipe.training.families import Family
+from lorapipe.training.families.sd2 import SD2
+
+REGISTRY = Family.registry
+assert REGISTRY is not None
+
+
+@pytest.mark.parametrize("solver", get_args(Solver))
+@pytest.mark.parametrize("name", [*REGISTRY.names(), "sd2 to pure noise"])
+def test_a_picture_is_finite_and_of_its_size(
+    name: str, solver: Solver, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    family = REGISTRY.get(name.split()[0]).tiny(tmp_path_factory.mktemp("family"))
+    if name.endswith("noise"):
+        family = SD2(checkpoint=family.checkpoint, zero_terminal_snr=True)
+    model = family.load("cpu")
+    sampler = Sampler(model, Recipe((64, 48), steps=4, cfg=3.0, solver=solver))
+    sampler.read(["a red hat"])
+    latents = sampler._denoise(["a red hat"], [1], lambda: None)
+    assert latents.isfinite().all() and float(latents.abs().max()) < 1e3
+    (picture,) = sampler.pictures(["a red hat"], [1], lambda: None)
+    assert picture.size == (64, 48) and np.asarray(picture).std() > 0
