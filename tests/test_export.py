@@ -121,6 +121,24 @@ def test_the_file_has_the_dtype_and_an_exact_alpha(export: Exporter, dtype: str)
             assert name == ("F32" if key.endswith(".alpha") else {"fp16": "F16", "bf16": "BF16", "fp32": "F32"}[dtype])
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-8])
+def test_an_update_too_small_for_fp16_is_saved_all_the_same(
+    export: Exporter, model: Model, learnt: AdapterWeights, tmp_path: Path, size: float
+) -> None:
+    """As after a few steps of prodigy: `up` is all but zero."""
+
+    def faint(module: ModuleWeights) -> ModuleWeights:
+        return ModuleWeights(module.algorithm, {**module.tensors, "up": module.tensors["up"] * size}, module.alpha)
+
+    small = AdapterWeights({place: faint(module) for place, module in learnt.modules.items()})
+    write(Kohya().save(small, model.kohya_names()), {}, tmp_path / "step-000030.safetensors")
+    path, _ = export(dtype="fp16")
+    found, names = deltas(path), model.kohya_names()
+    for name, delta in found.items():
+        wanted = small.modules[names[name]].delta().numpy()
+        assert np.linalg.norm(delta - wanted) < 4e-3 * np.linalg.norm(wanted)
+
+
 def test_metadata_tells_what_was_asked_for(export: Exporter) -> None:
     def metadata(privacy: str) -> dict[str, str]:
         path, _ = export(metadata=privacy, title="Penny", trigger="penny")

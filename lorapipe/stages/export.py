@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import filecmp
+import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -22,10 +23,12 @@ from lorapipe.stages import Stage
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.formats import AdapterWeights, Names
+    from lorapipe.formats import AdapterWeights, ModuleWeights, Names
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training.families import Family
 
+SMALL = 2**-10
+"""Factors whose largest number is below this are brought up for fp16, whose precision fades below 2⁻¹⁴."""
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
 """Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
 
@@ -59,7 +62,7 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
         learnt = Kohya().load(_tensors(snapshot.path), names)
-        tensors = _cast(self.format.save(learnt, names), self.dtype)
+        tensors = _cast(self.format.save(_in_range(learnt) if self.dtype == "fp16" else learnt, names), self.dtype)
         path = context.out / self.to.name
         write_bytes(serialize(tensors, self._metadata(snapshot, tensors)), path)
         worst = self._verify(path, learnt, names)
@@ -110,6 +113,24 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+def _in_range(learnt: AdapterWeights) -> AdapterWeights:
+    """The same updates with factors that half precision can hold.
+
+    After few steps `up` may be so small that fp16 has but a bit or two left for it. It is multiplied by a power of two, and
+    `down` divided by it: ΔW does not change, not even in its last bit.
+    """
+    return replace(learnt, modules={place: _evened(module) for place, module in learnt.modules.items()})
+
+
+def _evened(module: ModuleWeights) -> ModuleWeights:
+    up, down = (float(module.tensors[name].abs().max()) for name in ("up", "down"))
+    if not 0 < up < SMALL or down == 0:
+        return module
+    power = 2.0 ** round(math.log2(down / up) / 2)
+    tensors = {"up": module.tensors["up"] * power, "down": module.tensors["down"] / power}
+    return replace(module, tensors={**module.tensors, **tensors})
 
 
 def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
