@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -20,6 +21,7 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.checkpoint import Checkpoints
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.rhythm import Rhythm
 
@@ -110,6 +112,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     logs = bench.of(Log)
     assert [event.level for event in logs if newest.name in event.text] == ["warning"]
     assert any("Goes on after step 8" in event.text for event in logs)
+
+
+def test_no_garbage_is_ever_more_than_a_complaint(tmp_path: Path) -> None:
+    """Beginnings of a pickle, of a zip file, and plain noise: a power failure leaves any of them."""
+    source = random.Random(0)
+    trainable: Any = None  # never asked
+    for number in range(600):
+        begin = (b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x02}q\x00(")[number % 4]
+        (tmp_path / "step-00000004.pt").write_bytes(begin + source.randbytes(source.randint(0, 60)))
+        done, complaints = Checkpoints(tmp_path).load(trainable)
+        assert done == 0 and len(complaints) == 1 and complaints[0].startswith("The checkpoint step-00000004.pt")
 
 
 def test_no_checkpoint_can_be_read_at_all(dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:

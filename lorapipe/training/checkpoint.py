@@ -7,7 +7,6 @@ scaler's state, and the number of the step. It is for this program only: users' 
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +75,12 @@ class Checkpoints:
         complaints: list[str] = []
         for path in self._files():
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = _read(path)
                 if state["version"] != VERSION:
                     raise ValueError(f"it is of version {state['version']}, not {VERSION}")
                 trainable.load(state)
                 return int(state["step"]), complaints
-            except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
                 reason = str(error).split("\n")[0][:200] or type(error).__name__
                 complaints.append(f"The checkpoint {path.name} cannot be read ({reason}); an earlier state is used.")
         return 0, complaints
@@ -89,3 +88,11 @@ class Checkpoints:
     def _files(self) -> list[Path]:
         """The newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+
+def _read(path: Path) -> Any:
+    """What a file holds. Bytes that are no state make the unpickler fail in every way there is; here it is a ValueError."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
