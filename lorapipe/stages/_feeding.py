@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lorapipe.stages.train import Train
     from lorapipe.training.data.batches import Batch
     from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.encode import Scene
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training.data.material import Material
     from lorapipe.training.families import Family, Model
@@ -27,8 +28,8 @@ ENOUGH_FOR_THE_SLOW = 2000
 
 def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
     """The pictures of all datasets, their latents in the cache."""
-    from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.data.material import Material, matched, per_epoch
+    from lorapipe.training.data.manifest import Manifest, per_epoch
+    from lorapipe.training.data.material import Material, matched
 
     manifests = []
     for dataset in train.datasets:
@@ -42,15 +43,21 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
     """Encode again what `prepare` had encoded, should the cache have been emptied since."""
-    from lorapipe.training.data.encode import Scene, encode_latents, missing_latents
+    from lorapipe.training.data.encode import encode_latents, missing_latents
 
     missing = missing_latents(manifest.pictures, cache)
     if missing:
         vae = cast("Family", dataset.base).load(where, "fp32")
-        scene = Scene(dataset.images, manifest.background, dataset.masks)
-        for _ in encode_latents(missing, scene, vae, cache):
+        for _ in encode_latents(missing, scene(dataset, manifest), vae, cache):
             context.check()
         context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
+
+
+def scene(dataset: Dataset, manifest: Manifest) -> Scene:
+    """Where a dataset's files lie."""
+    from lorapipe.training.data.encode import Scene
+
+    return Scene(dataset.images, manifest.background, dataset.masks)
 
 
 def condition(
@@ -73,10 +80,10 @@ def condition(
     speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
     written = list(dict.fromkeys(picture.caption for picture in material.all))
     _warn_of_length(train, written, context)
-    captions = speaker.all(written)
     if trained:
         model.release("vae")
         return live(model, speaker.said, reading)
+    captions = speaker.all(written)
     digest = encoder_digest(train.dataset.base, encoders, dtype, cache, lambda: model)
     for done, _ in enumerate(encode_captions(captions, model, digest, cache, reading), start=1):
         context.check()

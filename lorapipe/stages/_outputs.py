@@ -30,7 +30,7 @@ def record(
     """
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training import tally
-    from lorapipe.training.data.material import per_epoch
+    from lorapipe.training.data.manifest import per_epoch
 
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(

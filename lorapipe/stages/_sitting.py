@@ -22,9 +22,10 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Preview, Progress
 from lorapipe.spec import from_dict
+from lorapipe.stages._feeding import scene
 from lorapipe.training.adapters import Adapter, Injected
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Scene, encode_latents, load_latents, missing_latents, picture_view
+from lorapipe.training.data.encode import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.families import Model
 from lorapipe.training.injection import injected
@@ -166,11 +167,6 @@ class Prober:
             rows = probe.losses(self.model, [self._subjects[path] for path in paths], **self.reading)
             found |= dict(zip(paths, rows, strict=True))
         return found
-
-
-def scene(dataset: Dataset, manifest: Manifest) -> Scene:
-    """Where a dataset's files lie."""
-    return Scene(dataset.images, manifest.background, dataset.masks)
 
 
 def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:

@@ -149,8 +149,9 @@ class Prepare(Stage):
         """What the folder will come to, from the heads of its files."""
         from lorapipe.training.data.forecast import of_folder
 
-        least = self.min_size or max(1, min(self._buckets().resolution) // 4)
-        return of_folder(self.images.path, self._buckets(), least, self.repeats, self.held_out, self.augment)
+        buckets = self._buckets()
+        least = self._smallest(buckets)
+        return of_folder(self.images.path, buckets, least, self.repeats, self.held_out, self.augment)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
@@ -179,6 +180,10 @@ class Prepare(Stage):
             self.bucket_no_upscale,
         )
 
+    def _smallest(self, buckets: Buckets) -> int:
+        """The shorter side that a picture must have."""
+        return self.min_size or max(1, min(buckets.resolution) // 4)
+
     def _selected(self, context: Context, cache: Cache) -> Manifest:
         """Scan, examine, choose; the latents' keys are not there yet."""
         from lorapipe.training.data.captions import CaptionFiles
@@ -196,7 +201,7 @@ class Prepare(Stage):
         looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
         rules = Rules(
             buckets=buckets,
-            min_size=self.min_size or max(1, min(buckets.resolution) // 4),
+            min_size=self._smallest(buckets),
             duplicate_tolerance=self.duplicate_tolerance,
             held_out=self.held_out,
             repeats=self.repeats,

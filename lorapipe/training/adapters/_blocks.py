@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from lorapipe.training.adapters._up_down import UpDown
     from lorapipe.training.families import Model
 
@@ -19,6 +21,11 @@ class Width:
 
     rank: int
     alpha: float
+
+
+def pointwise(module: torch.nn.Module) -> bool:
+    """Whether a module is a Linear or a 1×1 convolution, not one of a larger kernel."""
+    return getattr(module, "kernel_size", (1, 1)) == (1, 1)
 
 
 @dataclass(frozen=True)

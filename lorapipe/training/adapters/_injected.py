@@ -13,7 +13,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._blocks import Blocks, Width
+from lorapipe.training.adapters._blocks import Blocks, Width, pointwise
 from lorapipe.training.adapters._layer import UpDownLayer
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def inject(
         for path in model.targets(part, convolutions):
             block = model.block(path) if part == "unet" else None
             module = root.get_submodule(path)
-            pointwise = getattr(module, "kernel_size", (1, 1)) == (1, 1)
-            size = blocks.width(width(module), block, pointwise)
+            size = blocks.width(width(module), block, pointwise(module))
             if size.rank and (rate := blocks.rate(block)):
                 modules[part, path] = _Site.make(root, path, size, rate)
     for (part, path), site in modules.items():

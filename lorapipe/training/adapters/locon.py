@@ -43,8 +43,8 @@ class LoCon(UpDown):
         return inject(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
 
     def _width(self, module: torch.nn.Module) -> Width:
-        from lorapipe.training.adapters._blocks import Width
+        from lorapipe.training.adapters._blocks import Width, pointwise
 
-        if getattr(module, "kernel_size", (1, 1)) == (1, 1):
+        if pointwise(module):
             return Width(self.rank, self.alpha or float(self.rank))
         return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -116,11 +117,11 @@ class Manifest:
     @property
     def pictures_per_epoch(self) -> int:
         """How many pictures an epoch shows, repeats counted."""
-        return sum(picture.repeats for picture in self.training)
+        return per_epoch(self.training)
 
     def buckets(self) -> dict[Pair, int]:
         """Bucket → pictures of it to train on (repeats not counted), sorted."""
-        return dict(sorted(Counter(picture.bucket for picture in self.training).items()))
+        return by_bucket(self.training)
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
@@ -157,6 +158,16 @@ class Manifest:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"not a manifest: {error}.", where=str(path), cure="Run prepare again.") from None
+
+
+def per_epoch(pictures: Iterable[Picture]) -> int:
+    """How many pictures an epoch shows, repeats counted."""
+    return sum(picture.repeats for picture in pictures)
+
+
+def by_bucket(pictures: Iterable[Picture]) -> dict[Pair, int]:
+    """Bucket → pictures of it (repeats not counted), sorted."""
+    return dict(sorted(Counter(picture.bucket for picture in pictures).items()))
 
 
 def _json(value: Any) -> str:

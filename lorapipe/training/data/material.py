@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lorapipe.training.data.buckets import Pair
-from lorapipe.training.data.manifest import Picture
+from lorapipe.training.data.manifest import Picture, by_bucket
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,7 @@ class Material:
 
     def buckets(self) -> dict[Pair, int]:
         """Bucket → pictures of it (repeats not counted), sorted."""
-        return dict(sorted(Counter(picture.bucket for picture in self.all).items()))
-
-
-def per_epoch(pictures: Sequence[Picture]) -> int:
-    """How many pictures an epoch shows, repeats counted."""
-    return sum(picture.repeats for picture in pictures)
+        return by_bucket(self.all)
 
 
 def matched(pictures: Sequence[Picture], wanted: int) -> tuple[Picture, ...]:

@@ -34,6 +34,16 @@ VAE: Mapping[str, Any] = {
     "scaling_factor": 0.18215,
 }
 """The VAE of all of them but for its scale."""
+CLIP_L: Mapping[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+}
+"""The text encoder of SD1.x, and SDXL's first: CLIP ViT-L (Radford et al. 2021)."""
 SINGULAR = (
     "at the last timestep nothing of the picture is left, and its noise tells nothing: only v can be learned there."
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.training.families import Checkpoint, Footprint
-from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.training.families._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
@@ -19,15 +19,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
         "layers_per_block": 2,
     },
     "vae": VAE,
-    "text_encoder": {
-        "vocab_size": 49408,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 77,
-        "hidden_act": "quick_gelu",
-    },
+    "text_encoder": CLIP_L,
     "scheduler": SCHEDULE,
 }
 """SD1.x by its published numbers (Rombach et al. 2022)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from lorapipe.training.families import Checkpoint, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._sdxl_model import SDXLModel
-from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.training.families._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 if TYPE_CHECKING:
     from lorapipe.training.families._checkpoint import SingleFile
@@ -32,16 +32,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
         "projection_class_embeddings_input_dim": 2816,
     },
     "vae": {**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
-    "text_encoder": {
-        "vocab_size": 49408,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 77,
-        "hidden_act": "quick_gelu",
-        **ENDS,
-    },
+    "text_encoder": {**CLIP_L, **ENDS},
     "text_encoder_2": {
         "vocab_size": 49408,
         "hidden_size": 1280,
