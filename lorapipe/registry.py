@@ -29,6 +29,7 @@ class Registry(Generic[Contract]):
         self.package = package
         self.contract = contract
         self._found: dict[str, type[Contract]] = {}
+        self._names: dict[type[Contract], str] = {}
 
     @property
     def kind(self) -> str:
@@ -51,11 +52,14 @@ class Registry(Generic[Contract]):
 
     def name_of(self, cls: type[Contract]) -> str:
         """The registered name of a class that `get` returned."""
-        package, _, stem = cls.__module__.rpartition(".")
-        if package == self.package:
-            return stem
-        value = f"{cls.__module__}:{cls.__qualname__}"
-        return next(name for name, target in self._entry_points().items() if target == value)
+        name = self._names.get(cls)
+        if name is None:
+            package, _, name = cls.__module__.rpartition(".")
+            if package != self.package:
+                value = f"{cls.__module__}:{cls.__qualname__}"
+                name = next(name for name, target in self._entry_points().items() if target == value)
+            self._names[cls] = name
+        return name
 
     def _load(self, name: str) -> type[Contract]:
         if name in self._files():

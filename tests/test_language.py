@@ -78,6 +78,20 @@ def test_a_key_given_twice_is_an_error() -> None:
         parse("a: 1\nb: 2\na: 3\n", "p")
 
 
+def test_an_alias_stands_for_the_last_value_of_its_name() -> None:
+    document = parse("a: &x {k: [1, 2]}\nb: *x\nc: &x 3\nd: [*x, *x]\n", "p")
+    assert document.value == {"a": {"k": [1, 2]}, "b": {"k": [1, 2]}, "c": 3, "d": [3, 3]}
+    assert document.where(("b", "k", 1)) == "p:1:15"
+    with pytest.raises(InputError) as caught:
+        parse("a: *nobody\n[1, 2]: {x: y}\n*nobody : z\nb: 5\nb: {c: d}\n", "p")
+    assert [str(problem).partition(". ")[0] for problem in caught.value.problems] == [
+        "p:1:4: there is no &nobody before this *nobody.",
+        "p:2:1: a key must be a word, not a list, a mapping or an alias",
+        "p:3:1: a key must be a word, not a list, a mapping or an alias",
+        "p:5:1: 'b' is given twice; the first is in line 4",
+    ]
+
+
 def test_documents_are_bounded() -> None:
     with pytest.raises(InputError, match="nested more than 32 levels"):
         parse("[" * 100_000, "p")

@@ -75,3 +75,17 @@ def test_a_broken_picture_added_trains_nothing_again(whole: Path) -> None:
     found = ends(go(whole))
     picture.unlink()
     assert found == {"dataset": "finished", "train": "reused", "judge": "reused", "file": "reused"}
+
+
+def test_pictures_and_a_base_that_were_moved_train_nothing_again(whole: Path) -> None:
+    """And what is judged anew is compared with the pictures where they lie now."""
+    (whole / "pictures").rename(whole / "photos")
+    (whole / "base").rename(whole / "checkpoint")
+    moved = ["dataset.images=photos", "dataset.base.checkpoint=checkpoint"]
+    assert ends(go(whole, *moved)) == {
+        "dataset": "finished", "train": "reused", "judge": "reused", "file": "reused"
+    }  # fmt: skip
+    found = ends(go(whole, *moved, "judge.prompts=[penny, turquoise]"))
+    assert found == {"dataset": "reused", "train": "reused", "judge": "finished", "file": "reused"}  # the same is best
+    (whole / "photos").rename(whole / "pictures")
+    (whole / "checkpoint").rename(whole / "base")

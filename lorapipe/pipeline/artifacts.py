@@ -12,13 +12,13 @@ import importlib
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from lorapipe.spec import Spec, Value, from_dict, to_dict
+from lorapipe.spec import PLAIN, Spec, Value, from_dict, to_dict
 
 STORE = "store:"
 """Marks, in an artifact's JSON, a path that is relative to the store."""
@@ -149,9 +149,24 @@ def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> dict
     return {"kind": type(artifact).__name__, **_encode_fields(artifact, portable)}
 
 
-def decode(data: dict[str, Any], store: Path) -> Artifact:
-    """The artifact of `encode`'s JSON, its paths below the given store."""
-    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store))
+def decode(data: dict[str, Any], store: Path, inputs: Iterable[Artifact] = ()) -> Artifact:
+    """The artifact of `encode`'s JSON, its paths below the given store.
+
+    An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
+    """
+    known = [(_core(type(each), encode(each, store)), each) for each in inputs]
+    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store, known))
+
+
+def inside(value: Any) -> Iterator[Artifact]:
+    """Every artifact in a knob's or an artifact's value, the value itself included."""
+    if isinstance(value, Artifact):
+        yield value
+        for name in _marks(type(value)):
+            yield from inside(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from inside(item)
 
 
 def paths(artifact: Artifact) -> list[Path]:
@@ -190,14 +205,16 @@ def content(artifact: Artifact, digest: Callable[[Path], str]) -> dict[str, Any]
 
 def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content_only: bool = False) -> dict[str, Any]:
     def form(value: Any) -> Any:
+        if type(value) in PLAIN:
+            return value
+        if isinstance(value, Path):
+            return path_form(value)
         if isinstance(value, Artifact):
             return _encode_fields(value, path_form, content_only)
         if isinstance(value, Spec):
             assert value.registry is not None, "only registered specs travel in artifacts"
             plain = _spec_content(value, path_form) if content_only else to_dict(value)
             return {"registry": value.registry.package, **plain}
-        if isinstance(value, Path):
-            return path_form(value)
         return [form(item) for item in value] if isinstance(value, tuple) else value
 
     kept = [name for name, marks in _marks(type(artifact)).items() if not (content_only and LOCATION in marks)]
@@ -218,22 +235,58 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any
     return spec_content(spec, lambda value: path_form(value.path) if isinstance(value, Source) else value.plain())
 
 
-def _decode(kind: Any, data: Any, store: Path) -> Any:
+Known = list[tuple[dict[str, Any], Artifact]]
+"""Artifacts that are there already, each with its core."""
+
+
+def _decode(kind: Any, data: Any, store: Path, known: Known) -> Any:
     if kind is Path:
-        return Path(f"{store}/{data.removeprefix(STORE)}" if data.startswith(STORE) else data)
+        return _path(data, store)
     if kind is Spec:
         plain = {key: value for key, value in data.items() if key != "registry"}
         return from_dict(_contract_of(data["registry"]), plain)
     if isinstance(kind, type) and issubclass(kind, Artifact):
+        for core, artifact in known:
+            if type(artifact) is kind and core == _core(kind, data):
+                return artifact
         hints = _hints(kind)
-        return kind(**{name: _decode(hints[name], value, store) for name, value in data.items() if name in hints})
+        return kind(
+            **{name: _decode(hints[name], value, store, known) for name, value in data.items() if name in hints}
+        )
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-        return None if data is None else _decode(kind, data, store)
+        return None if data is None else _decode(_something(kind), data, store, known)
     if origin is tuple:
-        return tuple(_decode(typing.get_args(kind)[0], item, store) for item in data)
+        return tuple(_decode(typing.get_args(kind)[0], item, store, known) for item in data)
     return data
+
+
+def _core(kind: Any, data: Any) -> Any:
+    """What makes an artifact the thing that it is, of its JSON: its files in the store, not where the user's lie.
+
+    Without its specs too, which hold a user's paths (the base model's); the files were made from them.
+    """
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = _something(kind)
+    if typing.get_origin(kind) is tuple and isinstance(data, list):
+        return [_core(typing.get_args(kind)[0], item) for item in data]
+    if not (isinstance(kind, type) and issubclass(kind, (Artifact, Spec))) or data is None:
+        return data
+    if issubclass(kind, Spec):
+        return None
+    hints = _hints(kind)
+    return {name: _core(hints[name], data.get(name)) for name, marks in _marks(kind).items() if LOCATION not in marks}
+
+
+def _something(kind: Any) -> Any:
+    """The type in an optional type."""
+    return next(each for each in typing.get_args(kind) if each is not type(None))
+
+
+@lru_cache(maxsize=4096)
+def _path(text: str, store: Path) -> Path:
+    """A path from its JSON form. A thousand results may hold the same dataset's: making a path takes its time."""
+    return Path(f"{store}/{text.removeprefix(STORE)}" if text.startswith(STORE) else text)
 
 
 @cache
@@ -254,6 +307,7 @@ def _contract_of(package: str) -> type[Spec]:
     )
 
 
+@cache
 def _kind(name: str) -> type[Artifact]:
     """The artifact class of a name, whichever package declares it, once that is imported."""
     classes = [Artifact]

@@ -1,17 +1,17 @@
 """YAML text → plain values, with a position for everything.
 
-PyYAML's C parser composes nodes; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no`
-is false and a key given twice is silently lost) and because its own values have no positions. Scalars are those of the
-YAML 1.2 core schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
+PyYAML's C parser reads; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no` is false and
+a key given twice is silently lost) and because its own values have no positions. Scalars are those of the YAML 1.2 core
+schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -24,6 +24,7 @@ MAX_VALUES = 100_000
 """Values after aliases are expanded, so that a small document cannot become a large one."""
 
 EXCERPT_LENGTH = 100
+TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 
 
 class Position(NamedTuple):
@@ -91,76 +92,148 @@ def open_document(path: Path) -> Document:
 
 def parse(text: str, name: str) -> Document:
     """The document in a YAML text; `InputError` lists what is wrong with it."""
+    lines = text.splitlines()
     try:
-        _check_depth(text, name)
-        node = yaml.compose(text, Loader=_Loader)
+        events = _events(text, name)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax_problem(error, text, name)) from None
     except yaml.reader.ReaderError as error:
         what = f"holds a character that YAML does not allow: U+{error.character:04X}."
         raise InputError(what, where=name) from None
-    if node is None:
+    if not events:
         raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
-    lines = text.splitlines()
-    builder = _Builder(name, lines)
-    value = builder.build(node, ())
+    builder = _Builder(name, lines, events)
+    value = builder.build(())
     if builder.problems:
         raise InputError(builder.problems)
     return Document(name, value, builder.positions, {name: lines})
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The C parser without YAML 1.1's idea of what a scalar means."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+def _events(text: str, name: str) -> list[Any]:
+    """What the parser meets of values: a flat list, so that deep nesting is refused before anything descends into it."""
+    events: list[Any] = []
+    depth = documents = 0
+    met: Iterable[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    for event in met:
+        if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
+            events.append(event)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                line, column = _position(event.start_mark)
+                raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
+            if len(events) > 3 * MAX_VALUES:
+                raise InputError(TOO_MANY, where=name)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise yaml.MarkedYAMLError(problem="expected a single document", problem_mark=event.start_mark)
+    return events
 
 
 class _Builder:
-    """Makes plain values from nodes, noting positions and problems."""
+    """Makes plain values from the parser's events, noting positions and problems."""
 
-    def __init__(self, name: str, lines: Sequence[str]) -> None:
+    def __init__(self, name: str, lines: Sequence[str], events: Sequence[Any]) -> None:
         self.name = name
         self.lines = lines
         self.positions: dict[Address, Position] = {}
         self.problems: list[Problem] = []
-        self.values = 0
+        self._events = events
+        self._next = 0
+        self._anchors = _anchors(events)
+        self._values = 0
 
-    def build(self, node: yaml.Node, at: Address) -> Any:
-        self.values += 1
-        if self.values > MAX_VALUES or len(at) > MAX_DEPTH:
-            what = f"holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are expanded."
-            raise InputError(what, where=self.name, cure="Write fewer aliases (*name).")
-        self.positions.setdefault(at, self._position(node))
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
-            self._refuse(f"the tag {node.tag!r} is not used in pipelines.", node, "Take it away.")
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, at)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(item, (*at, index)) for index, item in enumerate(node.value)]
-        return scalar(node.value) if (getattr(node, "style", None) or "") == "" else node.value
+    def build(self, at: Address) -> Any:
+        """The value that the next events make."""
+        self._values += 1
+        if self._values > MAX_VALUES or len(at) > MAX_DEPTH:
+            raise InputError(TOO_MANY, where=self.name, cure="Write fewer aliases (*name).")
+        event = self._events[self._next]
+        if isinstance(event, yaml.AliasEvent):
+            return self._anchored(event, at)
+        self._next += 1
+        self.positions.setdefault(at, self._position(event))
+        if event.tag is not None and event.tag not in TAGS:
+            self._refuse(f"the tag {event.tag!r} is not used in pipelines.", event, "Take it away.")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(at)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(at)
+        return event.value if event.style else scalar(event.value)
 
-    def _mapping(self, node: yaml.MappingNode, at: Address) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._refuse("a key must be a word, not a list or a mapping.", key_node, FLOW_HINT)
-                continue
-            key = key_node.value
-            if key in result:
-                line = self.positions[*at, key].line
-                self._refuse(f"{key!r} is given twice; the first is in line {line}.", key_node, "Keep one.")
-                continue
-            self.positions[*at, key] = self._position(key_node)
-            result[key] = self.build(value_node, (*at, key))
+    def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
+        """What `*name` stands for, made once more, for another address."""
+        after, begins = self._next + 1, self._anchors[self._next]
+        value = None
+        if begins is None:
+            self._refuse(f"there is no &{alias.anchor} before this *{alias.anchor}.", alias)
+        else:
+            self._next = begins
+            value = self.build(at)
+        self._next = after
+        return value
+
+    def _sequence(self, at: Address) -> list[Any]:
+        result: list[Any] = []
+        while not self._ends():
+            result.append(self.build((*at, len(result))))
         return result
 
-    def _refuse(self, what: str, node: yaml.Node, cure: str = "") -> None:
-        place = self._position(node)
+    def _mapping(self, at: Address) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        while not self._ends():
+            event = self._events[self._next]
+            if isinstance(event, yaml.ScalarEvent):
+                self._next += 1
+                key = event.value
+                if key not in result:
+                    self.positions[*at, key] = self._position(event)
+                    result[key] = self.build((*at, key))
+                    continue
+                line = self.positions[*at, key].line
+                self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
+            else:
+                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, FLOW_HINT)
+                self._skip()
+            self._skip()
+        return result
+
+    def _ends(self) -> bool:
+        """Whether the list or mapping is over; if so, go on behind it."""
+        ends = isinstance(self._events[self._next], yaml.CollectionEndEvent)
+        self._next += ends
+        return ends
+
+    def _skip(self) -> None:
+        """Pass over a value."""
+        depth = 0
+        while True:
+            event = self._events[self._next]
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            self._next += 1
+            if not depth:
+                return
+
+    def _refuse(self, what: str, event: yaml.Event, cure: str = "") -> None:
+        place = self._position(event)
         excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
         self.problems.append(Problem(what, str(place), cure, excerpt=excerpt))
 
-    def _position(self, node: yaml.Node) -> Position:
-        return Position(*_position(node.start_mark), self.name)
+    def _position(self, event: yaml.Event) -> Position:
+        return Position(*_position(event.start_mark), self.name)
+
+
+def _anchors(events: Iterable[Any]) -> dict[int, int | None]:
+    """Where, in the events, the value of each alias begins: the last one before it that has its name."""
+    found: dict[int, int | None] = {}
+    last: dict[str, int] = {}
+    for index, event in enumerate(events):
+        name = getattr(event, "anchor", None)
+        if name is not None and isinstance(event, yaml.AliasEvent):
+            found[index] = last.get(name)
+        elif name is not None:
+            last[name] = index
+    return found
 
 
 NULL = re.compile(r"~|null|Null|NULL|")
@@ -170,9 +243,14 @@ INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
 OTHER_BASE = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
+NO_WORD = frozenset("~nNtTfF+-.0123456789")
+"""What a null, a truth value or a number begins with: most scalars are words, and need no closer look."""
+
 
 def scalar(text: str) -> Any:
     """The value of a plain scalar in the YAML 1.2 core schema."""
+    if text and text[0] not in NO_WORD:
+        return text
     if NULL.fullmatch(text):
         return None
     if TRUE.fullmatch(text):
@@ -188,18 +266,9 @@ def scalar(text: str) -> Any:
     return text
 
 
+TOO_MANY = f"holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are expanded."
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
 FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
-
-
-def _check_depth(text: str, name: str) -> None:
-    """Refuse deep nesting while it is still a flat list of events: composing nodes is recursive."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            line, column = _position(event.start_mark)
-            raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:

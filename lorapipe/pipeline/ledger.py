@@ -20,7 +20,7 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,8 +128,12 @@ class Ledger:
         """The manifest of a result, which may be damaged; None if there is none."""
         return _read_manifest(str(self.store / short(key) / MANIFEST))
 
-    def result(self, key: str) -> Result | Damage | None:
-        """The result of a key, if it is there and whole."""
+    def result(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
+        """The result of a key, if it is there and whole.
+
+        `inputs` are the artifacts that it is made from: in the result they stand as they are now, and are not looked at
+        again.
+        """
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
@@ -140,11 +144,12 @@ class Ledger:
             if not self._is_whole(own + name, kept["digest"]):
                 return Damage(name)
         try:
-            artifact = decode(manifest["artifact"], self.store)
+            artifact = decode(manifest["artifact"], self.store, inputs)
         except InputError as error:
             return Damage(str(error))
-        others = (path for path in paths(artifact) if not str(path).startswith(own))
-        gone = next((path for path in others if not path.exists()), None)
+        seen = {path for each in inputs for path in paths(each)}
+        others = (path for each in paths(artifact) if not (path := str(each)).startswith(own) and each not in seen)
+        gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
         return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
 
     def _is_whole(self, name: str, digest: str) -> bool:
@@ -265,12 +270,23 @@ def _target_of(link: str) -> str | None:
 
 def _read_manifest(name: str) -> Mapping[str, Any] | None:
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 (as a string: see `result`)
-            manifest = json.loads(file.read())
+        manifest = json.loads(_read(name))
     except (OSError, ValueError):
         return None
     whole = isinstance(manifest, dict) and manifest.get("version") == MANIFEST_VERSION
     return manifest if whole else None
+
+
+def _read(name: str) -> bytes:
+    """The bytes of a small file, in a third of the time that a file object takes: see `result`."""
+    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        parts = []
+        while part := os.read(file, 1 << 14):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(file)
 
 
 def _inventory(attempt: Path) -> dict[str, dict[str, Any]]:

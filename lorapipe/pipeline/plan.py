@@ -82,7 +82,7 @@ def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, anew: Se
     identity = identify(stage, ledger.digests)
     if name in anew:
         return Step(name, "run", "asked for", stage, identity)
-    found = ledger.result(identity.key)
+    found = ledger.result(identity.key, references.inputs(stage))
     if isinstance(found, Result):
         return Step(name, "reuse", "unchanged", stage, identity, found)
     reason = _reason(pipeline, name, ledger, identity, found)

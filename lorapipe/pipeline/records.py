@@ -16,13 +16,15 @@ from typing import Any
 Stat = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns, inode: while they are the same, so are the bytes."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE digest (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, digest TEXT) WITHOUT ROWID;
 CREATE TABLE run (id INTEGER PRIMARY KEY, pipeline TEXT, started REAL, finished REAL, status TEXT);
-CREATE TABLE used (run INT, pipeline TEXT, stage TEXT, type TEXT, key TEXT, action TEXT, at REAL);
-CREATE INDEX used_by ON used (pipeline, stage, type, at);
+CREATE TABLE used (
+    pipeline TEXT, stage TEXT, type TEXT, key TEXT, run INT, at REAL, PRIMARY KEY (pipeline, stage, type, key)
+) WITHOUT ROWID;
 """
+"""`used`: each result that a stage has had, and the last run that used it. It grows with results, not with runs."""
 
 
 class Records:
@@ -85,28 +87,28 @@ class Records:
         with self._db:
             self._db.execute("UPDATE run SET finished=?, status=? WHERE id=?", (time.time(), status, run))
 
-    def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, action: str, at: float) -> None:
-        """A stage has this result: `action` is how it came by it, `run` or `reuse`. `flush` writes it."""
-        self._uses.append((run, pipeline, stage, type_, key, action, at))
+    def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, at: float) -> None:
+        """A stage has this result, made or reused. `flush` writes it."""
+        self._uses.append((pipeline, stage, type_, key, run, at))
 
     def flush(self) -> None:
         """Write what `use` was told, all at once: a run may reuse a thousand results in a tenth of a second."""
         if self._uses:
             with self._db:
-                self._db.executemany("INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?)", self._uses)
+                self._db.executemany("INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?, ?, ?)", self._uses)
             self._uses.clear()
 
     def last_key(self, pipeline: str, stage: str, type_: str) -> str | None:
         """The key of the result that a stage had last."""
         self.flush()
-        query = "SELECT key FROM used WHERE pipeline=? AND stage=? AND type=? ORDER BY at DESC, rowid DESC LIMIT 1"
+        query = "SELECT key FROM used WHERE pipeline=? AND stage=? AND type=? ORDER BY at DESC LIMIT 1"
         row = self._db.execute(query, (pipeline, stage, type_)).fetchone()
         return None if row is None else str(row[0])
 
     def rebuild(self, manifests: Iterable[Mapping[str, Any]]) -> None:
         """Note what the manifests say, in a database that has nothing yet."""
         for each in sorted(manifests, key=lambda manifest: float(manifest["finished"])):
-            self.use(None, each["pipeline"], each["stage"], each["type"], each["key"], "run", each["finished"])
+            self.use(None, each["pipeline"], each["stage"], each["type"], each["key"], each["finished"])
         self.flush()
 
 

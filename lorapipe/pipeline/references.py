@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
 from lorapipe.errors import Problem, near_miss
-from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind
-from lorapipe.spec import Spec, knobs
+from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind, inside
+from lorapipe.spec import PLAIN, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
-PLAIN = frozenset({str, int, float, bool, type(None)})
-"""Most knobs hold one of these, and none of these holds a reference."""
 
 
 def needs(spec: Spec) -> tuple[str, ...]:
     """The stages that a spec refers to, in the order of its fields."""
     found: dict[str, None] = {}
-    _replace(spec, lambda ref: found.setdefault(ref.stage))
+
+    def note(ref: Ref) -> Ref:
+        found[ref.stage] = None
+        return ref
+
+    _replace(spec, note)
     return tuple(found)
 
 
@@ -26,6 +30,11 @@ def resolve(spec: S, artifacts: Mapping[str, Artifact]) -> S:
     """The spec with every reference replaced by the artifact it stands for."""
     resolved: S = _replace(spec, lambda ref: follow(ref, artifacts))
     return resolved
+
+
+def inputs(spec: Spec) -> list[Artifact]:
+    """The artifacts in the fields of a stage whose references are resolved, and all those inside them."""
+    return [each for name in _may_refer(cast(Any, type(spec))) for each in inside(getattr(spec, name))]
 
 
 def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> Any:
@@ -43,7 +52,7 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     if isinstance(value, Ref):
         return put(value)
     if isinstance(value, Spec):
-        fields = {knob.name: getattr(value, knob.name) for knob in knobs(type(value))}
+        fields = {name: getattr(value, name) for name in _may_refer(cast(Any, type(value)))}
         changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
         return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
     if isinstance(value, tuple):
@@ -52,6 +61,12 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _replace(item, put) for key, item in value.items()}
     return value
+
+
+@cache
+def _may_refer(kind: Any) -> tuple[str, ...]:
+    """The knobs that are more than a word or a number."""
+    return tuple(knob.name for knob in knobs(kind) if knob.type not in PLAIN)
 
 
 def check(

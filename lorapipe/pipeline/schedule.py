@@ -149,7 +149,9 @@ class Schedule:
                 self._told_to_wait.add(name)
             return False
         try:
-            found = self._ledger.result(identity.key)  # another run may have made it meanwhile
+            found = self._ledger.result(
+                identity.key, references.inputs(stage)
+            )  # another run may have made it meanwhile
             if isinstance(found, Result) and name not in self._anew:
                 lock.close()
                 self._reuse(name, stage, found)
@@ -229,7 +231,7 @@ class Schedule:
         }  # fmt: skip
         try:
             result = self._ledger.publish(identity, done.artifact, about)
-            files = self._use(name, attempt.stage, result, "run")
+            files = self._use(name, attempt.stage, result)
         except (LorapipeError, OSError) as error:
             self._end(attempt)
             self._give_up(name, error)
@@ -245,14 +247,14 @@ class Schedule:
     # ---------------------------------------------------------------------------------------------- when it is there
 
     def _reuse(self, name: str, stage: Stage, result: Result) -> None:
-        self._said.append(Reused(name, result.key, self._use(name, stage, result, "reuse")))
+        self._said.append(Reused(name, result.key, self._use(name, stage, result)))
         self._settle(name)
 
-    def _use(self, name: str, stage: Stage, result: Result, action: str) -> tuple[str, ...]:
+    def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
         delivered = stage.deliver(result.artifact)
         self.artifacts[name] = result.artifact
-        self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, action, time.time())
+        self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
         self._ledger.mark_used(result)
         shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
         if delivered:

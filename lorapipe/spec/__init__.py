@@ -11,6 +11,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
 """
 
 from lorapipe.spec.knobs import (
+    PLAIN,
     REQUIRED,
     Knob,
     Param,
@@ -29,6 +30,7 @@ from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
 __all__ = [
+    "PLAIN",
     "REQUIRED",
     "Address",
     "Duration",

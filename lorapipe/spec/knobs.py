@@ -17,6 +17,8 @@ from lorapipe.errors import Problem
 from lorapipe.registry import Registry
 
 REQUIRED: Any = dataclasses.MISSING
+PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Most knobs hold one of these: they are their own document form, and hold no reference to anything."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def _tagged(spec: Spec, fields: dict[str, Any]) -> dict[str, Any]:
 
 def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults: bool = False) -> Any:
     """A knob's value as JSON types; with `digest`, as it enters a content key (see `content`)."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Spec):
         return to_dict(value) if digest is None else content(value, digest, defaults=defaults)
     if isinstance(value, Value):

@@ -74,6 +74,8 @@ class _Reader:
         raise _InvalidError
 
     def _read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
+        if kind in KINDS:
+            return self._scalar(kind, plain, limits, at)
         origin = typing.get_origin(kind)
         if origin in (Union, types.UnionType):
             return self._union(typing.get_args(kind), plain, limits, at)
