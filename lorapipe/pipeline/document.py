@@ -113,8 +113,7 @@ def _events(text: str, name: str) -> list[Any]:
     """What the parser meets of values: a flat list, so that deep nesting is refused before anything descends into it."""
     events: list[Any] = []
     depth = documents = 0
-    met: Iterable[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    for event in met:
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
             events.append(event)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -126,7 +125,8 @@ def _events(text: str, name: str) -> list[Any]:
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise yaml.MarkedYAMLError(problem="expected a single document", problem_mark=event.start_mark)
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem="expected a single document", problem_mark=mark)
     return events
 
 
