@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -36,6 +37,14 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 def test_every_format_is_read(kind, options, tolerance):
     coffee = photograph("coffee")
     assert difference(decode(encoded(coffee, kind, **options)), coffee) <= tolerance
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30, "optimize": True}])
+@pytest.mark.parametrize("size", [(451, 300), (8, 8), (1, 3)])
+def test_a_jpeg_has_the_pixels_that_its_decoder_gives(options, size):
+    data = encoded(photograph("coffee").resize(size), "JPEG", **options)
+    plain = Image.open(io.BytesIO(data))
+    assert difference(decode(data), plain.convert("RGB")) == 0
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])

