@@ -3,11 +3,11 @@
     python benchmarks/preparing.py                                  # 500 pictures of 1024 px, to 512 px
     python benchmarks/preparing.py --pictures 100 --to 768
 
-Pictures: how many a second our path brings to the trainer's pixels (read, checksum, decode, EXIF, colours, resize, crop),
-threads ahead of the reader as in `prepare`, beside Pillow, OpenCV and simplejpeg where they are installed (other
-decoders and an area filter), without any of our care: each from a file to what the encoder takes. Latents: an SD1.5 VAE of random weights through `encode_latents`, cache and all,
-beside the bare VAE on the same pixels. Interleaved; CPU time of all threads for pictures, and
-how many cores they keep busy.
+Pictures: how many a CPU second our path brings to the trainer's pixels (read, checksum, decode, EXIF, colours, resize,
+crop), threads ahead of the reader as in `prepare`, beside Pillow, and OpenCV and simplejpeg where they are installed (other
+decoders and an area filter), without any of our care: each from a file to what the encoder takes. Latents: an SD1.5 VAE of
+random weights through `encode_latents`, cache and all, beside the bare VAE on the same pixels. Interleaved; how many cores
+the threads keep busy is said too.
 """
 
 from __future__ import annotations
