@@ -12,19 +12,8 @@ from lorapipe.errors import InputError
 from lorapipe.spec import Source
 from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families.sd15 import CONFIGURATION, SD15
-
-
-def test_full_size_sd15_has_kohyas_modules() -> None:
-    full = LatentDiffusion(Parts(SingleFile(Path("none.safetensors"), CONFIGURATION)), "cpu", "fp32")
-    assert len(full.targets("unet")) == 192
-    assert len(full.targets("unet", convolutions=True)) == 278
-    assert len(full.targets("text_encoder")) == 72
-    names = full.kohya_names()
-    assert names["lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"][0] == "unet"
-    assert "lora_te_text_model_encoder_layers_11_mlp_fc2" in names
-    assert "lora_unet_up_blocks_1_upsamplers_0_conv" in names
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families.sd15 import SD15
 
 
 def test_sizes_come_from_the_configuration(base: SD15, tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from lorapipe.formats.kohya import Kohya
 from lorapipe.spec import Source
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Checkpoint
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families.sd2 import CONFIGURATION, SD2, TELLING, SD2Model
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families.sd2 import SD2, TELLING
 from lorapipe.training.families.sd15 import SD15
 
 
@@ -31,13 +30,6 @@ def single_file(model: LatentDiffusion, path: Path, **more: torch.Tensor) -> Pat
     texts = ldm_layout.open_clip(model.part("text_encoder"), "cond_stage_model.model.")
     save_file({**ldm_layout.checkpoint(model.part("unet"), model.part("vae"), texts), **more}, path)
     return path
-
-
-def test_full_size_sd2_has_kohyas_modules() -> None:
-    full = SD2Model(Parts(SingleFile(Path("none.safetensors"), CONFIGURATION)), "cpu", "fp32")
-    counts = [len(full.targets(part)) for part in full.trainable]
-    assert counts == [192, 138]
-    assert "lora_te_text_model_encoder_layers_22_mlp_fc2" in full.kohya_names()
 
 
 def test_a_single_file_is_the_same_model_as_the_folder(base: SD2, tmp_path: Path) -> None:

@@ -61,18 +61,6 @@ def learnt(model: SDXLModel) -> AdapterWeights:
     return found
 
 
-def test_full_size_sdxl_has_kohyas_modules(full: SDXLModel) -> None:
-    assert [len(full.targets(part)) for part in full.trainable] == [722, 72, 192]
-    assert len(full.targets("unet", convolutions=True)) == 788
-    names = full.kohya_names()
-    for name in ("input_blocks_4_1_transformer_blocks_0_attn1_to_q", "middle_block_1_proj_in",
-                 "output_blocks_0_1_transformer_blocks_9_ff_net_2", "input_blocks_3_0_op", "output_blocks_2_2_conv",
-                 "input_blocks_4_0_skip_connection", "output_blocks_8_0_emb_layers_1"):  # fmt: skip
-        assert names[f"lora_unet_{name}"][0] == "unet", name
-    assert "lora_te1_text_model_encoder_layers_11_mlp_fc2" in names
-    assert "lora_te2_text_model_encoder_layers_31_self_attn_out_proj" in names
-
-
 def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
     """Against the layout of the single file, which is written apart from our table."""
     attentions = (True, True, False)

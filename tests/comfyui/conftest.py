@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from server import ComfyUI, Server
+    from real_comfyui import ComfyUI, Server
 
 
 @pytest.fixture(scope="session")
 def comfyui() -> ComfyUI:
     """The checkout that the environment names."""
-    from server import ComfyUI
+    from real_comfyui import ComfyUI
 
     if not (path := os.environ.get("COMFYUI_PATH")):
         pytest.skip("COMFYUI_PATH is not set")
-    return ComfyUI(Path(path).resolve(), os.environ.get("COMFYUI_PYTHON", sys.executable))
+    # Absolute, but not resolved: a virtual environment's Python is a link.
+    return ComfyUI(Path(path).absolute(), str(Path(os.environ.get("COMFYUI_PYTHON", sys.executable)).absolute()))
 
 
 @pytest.fixture(scope="module")
 def server(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that loads tiny checkpoints; text encoders in full precision, as lorapipe has them on a CPU."""
-    from server import PACKS
+    from real_comfyui import PACKS
 
     folder = tmp_path_factory.mktemp("comfyui")
     with comfyui.serve(folder, {"pack_tiny": PACKS / "pack_tiny"}, "--fp32-text-enc") as running:

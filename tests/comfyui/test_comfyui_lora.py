@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-import bases
 import numpy as np
 import pytest
 import tiny
+import tiny_bases
 import torch
 from PIL import Image
+from real_comfyui import ComfyUI, Server
 from safetensors.torch import load_file
-from server import ComfyUI, Server
 
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
@@ -45,11 +46,10 @@ class Trained:
 def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tmp_path_factory: Any) -> Trained:
     """A few steps of a real training, exported into the server's folder of LoRAs; and the base with ΔW added by us."""
     family, folder = request.param, tmp_path_factory.mktemp(request.param)
-    base = bases.base(family, folder / "base", comfyui.path / "comfy" / "sd1_tokenizer")
+    base = tiny_bases.base(family, folder / "base", comfyui.path / "comfy" / "sd1_tokenizer")
     bench, models, model = tiny.Bench(folder), server.folder / "models", base.load("cpu")
-    dataset = Prepare(images=Source(tiny.draw(folder / "pictures")), base=base, duplicate_tolerance=0).run(
-        bench.context("prepare")
-    )
+    pictures = Source(tiny.draw(folder / "pictures"))
+    dataset = Prepare(images=pictures, base=base, duplicate_tolerance=0).run(bench.context("prepare"))
     weights = Train(
         dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Rhythm(1), batch=2,
         **{f"{part}_lr": 0.05 for part in model.trainable},
@@ -58,13 +58,13 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
     stage.deliver(stage.run(bench.context("export")))
     learnt = Kohya().load(load_file(stage.to), model.kohya_names())
     names = Trained(family, model, learnt, stage.to.name, f"{family}-base.safetensors", f"{family}-merged.safetensors")
-    bases.single_file(model, models / "checkpoints" / names.checkpoint)
+    tiny_bases.single_file(model, models / "checkpoints" / names.checkpoint)
     merged = base.load("cpu")
     with torch.no_grad():
         for (part, path), module in learnt.modules.items():
             weight = merged.part(part).get_submodule(path).weight
             weight += module.delta().reshape(weight.shape)
-    bases.single_file(merged, models / "checkpoints" / names.merged)
+    tiny_bases.single_file(merged, models / "checkpoints" / names.merged)
     return names
 
 
@@ -111,7 +111,6 @@ def test_the_loaded_file_is_our_update(server: Server, trained: Trained) -> None
     base = latent(server, checkpoint=trained.checkpoint, **how)
     loaded = latent(server, checkpoint=trained.checkpoint, lora=trained.lora, **how)
     merged = latent(server, checkpoint=trained.merged, **how)
-    print(trained.family, "effect", apart(loaded, base), "error", apart(loaded, merged))
     assert apart(loaded, base) > 0.02
     assert apart(loaded, merged) < 1e-4
 
@@ -121,18 +120,14 @@ def test_half_the_strength_is_half_the_update(server: Server, trained: Trained) 
     half = latent(server, checkpoint=trained.checkpoint, lora=trained.lora, strength=0.5)
     back = latent(server, checkpoint=trained.merged, lora=trained.lora, strength=-0.5)
     full = latent(server, checkpoint=trained.merged)
-    print(trained.family, "half", apart(half, full), "error", apart(half, back))
     assert apart(half, full) > 0.01
     assert apart(half, back) < 1e-4
 
 
 def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> None:
-    begun = len(server.log())
-    server.run(graph(trained.checkpoint, trained.lora, steps=2))
-    said = server.log()[begun:]
-    assert not [
-        line for line in said.splitlines() if "not loaded" in line.lower() or "ERROR" in line or "MISMATCH" in line
-    ]
+    """The prompt succeeds all the same where keys fit nothing; only the log tells."""
+    server.run(graph(trained.checkpoint, trained.lora))
+    assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
 
 
 def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
@@ -154,7 +149,6 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
             noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([PROMPT]), **framing}
         )
     injected.eject()
-    print(trained.family, "network", apart(ours, theirs))
     assert apart(ours, theirs) < 1e-4
 
 
@@ -165,5 +159,4 @@ def test_the_picture_changes(server: Server, trained: Trained) -> None:
 
     before, after = picture(""), picture(trained.lora)
     assert before.shape == (64, 64, 3) and before.std() > 1
-    print(trained.family, "picture", np.abs(after - before).mean())
     assert np.abs(after - before).mean() > 1
