@@ -25,7 +25,6 @@ from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
 from lorapipe.training.rhythm import Rhythm
 
-PROMPT, SEED = "penny, red", 5
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
 LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
 
@@ -68,35 +67,9 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
     return names
 
 
-def graph(checkpoint: str, lora: str = "", strength: float = 1.0, steps: int = 1, cfg: float = 1.0) -> dict[str, Any]:
-    """Load, perhaps with a LoRA, sample one picture of 64 px, keep picture and latent."""
-
-    def node(kind: str, **inputs: Any) -> dict[str, Any]:
-        return {"class_type": kind, "inputs": inputs}
-
-    nodes = {
-        "model": node("CheckpointLoaderSimple", ckpt_name=checkpoint),
-        "empty": node("EmptyLatentImage", width=64, height=64, batch_size=1),
-    }
-    source = "model"
-    if lora:
-        source, loader = "lora", {"lora_name": lora, "strength_model": strength, "strength_clip": strength}
-        nodes["lora"] = node("LoraLoader", model=["model", 0], clip=["model", 1], **loader)
-    for name, text in (("positive", PROMPT), ("negative", "")):
-        nodes[name] = node("CLIPTextEncode", text=text, clip=[source, 1])
-    nodes["sample"] = node(
-        "KSampler", model=[source, 0], positive=["positive", 0], negative=["negative", 0], latent_image=["empty", 0],
-        seed=SEED, steps=steps, cfg=cfg, sampler_name="euler", scheduler="normal", denoise=1.0,
-    )  # fmt: skip
-    nodes["decode"] = node("VAEDecode", samples=["sample", 0], vae=["model", 2])
-    nodes["picture"] = node("SaveImage", images=["decode", 0], filename_prefix="picture")
-    nodes["latent"] = node("SaveLatent", samples=["sample", 0], filename_prefix="latent")
-    return nodes
-
-
 def latent(server: Server, **how: Any) -> torch.Tensor:
     """The sampled latent of a graph."""
-    (shown,) = server.run(graph(**how))["latent"]["latents"]
+    (shown,) = server.run(tiny_bases.graph(**how))["latent"]["latents"]
     return load_file(server.file(shown))["latent_tensor"]
 
 
@@ -126,7 +99,7 @@ def test_half_the_strength_is_half_the_update(server: Server, trained: Trained) 
 
 def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> None:
     """The prompt succeeds all the same where keys fit nothing; only the log tells."""
-    server.run(graph(trained.checkpoint, trained.lora))
+    server.run(tiny_bases.graph(trained.checkpoint, trained.lora))
     assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
 
 
@@ -136,7 +109,7 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     ComfyUI draws the noise on the CPU from the seed; x = noise · √(1 + σ²), and the result is x − σ · ε, divided by
     the latents' scale (Karras et al. 2022).
     """
-    model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(SEED))
+    model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
     sampled = latent(server, checkpoint=trained.checkpoint, lora=trained.lora) * LATENT_SCALE[trained.family]
     last = model.alphas_cumprod[-1]
     sigma = ((1 - last) / last).sqrt()
@@ -146,7 +119,7 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     framing = model.framing((64, 64), (0, 0), (64, 64))
     with torch.no_grad():
         ours = model.predict(
-            noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([PROMPT]), **framing}
+            noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([tiny_bases.PROMPT]), **framing}
         )
     injected.eject()
     assert apart(ours, theirs) < 1e-4
@@ -154,7 +127,7 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
 
 def test_the_picture_changes(server: Server, trained: Trained) -> None:
     def picture(lora: str) -> np.ndarray:
-        (shown,) = server.run(graph(trained.checkpoint, lora, steps=4))["picture"]["images"]
+        (shown,) = server.run(tiny_bases.graph(trained.checkpoint, lora, steps=4))["picture"]["images"]
         return np.asarray(Image.open(server.file(shown)), dtype=np.float32)
 
     before, after = picture(""), picture(trained.lora)

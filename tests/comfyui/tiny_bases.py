@@ -24,6 +24,8 @@ from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
 
 WIDTH, LAYERS = 64, 3
+PROMPT, SEED = "penny, red", 5
+"""What `graph` samples."""
 SD15_UNET: dict[str, Any] = {
     "block_out_channels": (32, 64),
     "layers_per_block": 1,
@@ -121,3 +123,29 @@ BASES = {"sd15": sd15, "sdxl": sdxl}
 def base(family: str, folder: Path, vocabulary: Path) -> Family:
     """A base of a family, below `folder`."""
     return BASES[family](folder, vocabulary)
+
+
+def graph(checkpoint: str, lora: str = "", strength: float = 1.0, steps: int = 1, cfg: float = 1.0) -> dict[str, Any]:
+    """Stock nodes: load, perhaps with a LoRA, sample one picture of 64 px, keep picture and latent."""
+
+    def node(kind: str, **inputs: Any) -> dict[str, Any]:
+        return {"class_type": kind, "inputs": inputs}
+
+    nodes = {
+        "model": node("CheckpointLoaderSimple", ckpt_name=checkpoint),
+        "empty": node("EmptyLatentImage", width=64, height=64, batch_size=1),
+    }
+    source = "model"
+    if lora:
+        source, loader = "lora", {"lora_name": lora, "strength_model": strength, "strength_clip": strength}
+        nodes["lora"] = node("LoraLoader", model=["model", 0], clip=["model", 1], **loader)
+    for name, text in (("positive", PROMPT), ("negative", "")):
+        nodes[name] = node("CLIPTextEncode", text=text, clip=[source, 1])
+    nodes["sample"] = node(
+        "KSampler", model=[source, 0], positive=["positive", 0], negative=["negative", 0], latent_image=["empty", 0],
+        seed=SEED, steps=steps, cfg=cfg, sampler_name="euler", scheduler="normal", denoise=1.0,
+    )  # fmt: skip
+    nodes["decode"] = node("VAEDecode", samples=["sample", 0], vae=["model", 2])
+    nodes["picture"] = node("SaveImage", images=["decode", 0], filename_prefix="picture")
+    nodes["latent"] = node("SaveLatent", samples=["sample", 0], filename_prefix="latent")
+    return nodes
