@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,9 @@ def comfyui() -> ComfyUI:
 
     if not (path := os.environ.get("COMFYUI_PATH")):
         pytest.skip("COMFYUI_PATH is not set")
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     # Absolute, but not resolved: a virtual environment's Python is a link.
-    return ComfyUI(Path(path).absolute(), str(Path(os.environ.get("COMFYUI_PYTHON", sys.executable)).absolute()))
+    return ComfyUI(Path(path).absolute(), str(Path(shutil.which(python) or python).absolute()))
 
 
 @pytest.fixture(scope="module")

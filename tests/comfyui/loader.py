@@ -86,7 +86,7 @@ def compare(model: Any, clip: Any, accepted: Mapping[str, str], names: Any, file
 
 
 def main(request: Path, answer: Path) -> None:
-    """Answer a request, both JSON: the tests' `ask` says what is in them."""
+    """Answer a request, both JSON; `answer` in test_comfyui_loader.py says what is in them."""
     asked = json.loads(request.read_text(encoding="utf-8"))
     sys.path.insert(0, asked["comfyui"])
     from comfy.cli_args import args

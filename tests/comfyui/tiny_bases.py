@@ -106,8 +106,9 @@ def single_file(model: Model, path: Path) -> Path:
 
 
 def _taesd() -> dict[str, Any]:
-    torch.manual_seed(2)
-    state = AutoencoderTiny().state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        state = AutoencoderTiny().state_dict()
     # The original code begins its decoder with a clamp, which diffusers has outside.
     found = {}
     for key, tensor in state.items():
@@ -122,7 +123,8 @@ BASES = {"sd15": sd15, "sdxl": sdxl}
 
 def base(family: str, folder: Path, vocabulary: Path) -> Family:
     """A base of a family, below `folder`."""
-    return BASES[family](folder, vocabulary)
+    with torch.random.fork_rng(devices=[]):
+        return BASES[family](folder, vocabulary)
 
 
 def graph(checkpoint: str, lora: str = "", strength: float = 1.0, steps: int = 1, cfg: float = 1.0) -> dict[str, Any]:
