@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import ldm_layout
@@ -70,13 +71,15 @@ def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
 
 
 def test_a_single_file_is_the_same_model_as_the_folder(base: SDXL, model: SDXLModel, tmp_path: Path) -> None:
+    """But for rounding: kernels differ with the alignment of tensors, which are mapped from where they lie in a file."""
+    near = functools.partial(torch.allclose, atol=1e-5)
     file = single_file(model, tmp_path / "sdxl.safetensors")
     other = SDXL(checkpoint=Checkpoint(file), config=Source(base.checkpoint.path)).load("cpu")
     latents, steps = torch.ones(1, 4, 16, 16), torch.tensor([500])
     with torch.no_grad():
         condition, again = model.encode_text(["a hat"]), other.encode_text(["a hat"])
-        assert all(torch.equal(condition[name], again[name]) for name in condition)
-        assert torch.equal(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
+        assert all(near(condition[name], again[name]) for name in condition)
+        assert near(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
 
 
 def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -> None:
