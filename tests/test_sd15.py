@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import ldm_layout
@@ -12,19 +13,8 @@ from lorapipe.errors import InputError
 from lorapipe.spec import Source
 from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families.sd15 import CONFIGURATION, SD15
-
-
-def test_full_size_sd15_has_kohyas_modules() -> None:
-    full = LatentDiffusion(Parts(SingleFile(Path("none.safetensors"), CONFIGURATION)), "cpu", "fp32")
-    assert len(full.targets("unet")) == 192
-    assert len(full.targets("unet", convolutions=True)) == 278
-    assert len(full.targets("text_encoder")) == 72
-    names = full.kohya_names()
-    assert names["lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"][0] == "unet"
-    assert "lora_te_text_model_encoder_layers_11_mlp_fc2" in names
-    assert "lora_unet_up_blocks_1_upsamplers_0_conv" in names
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families.sd15 import SD15
 
 
 def test_sizes_come_from_the_configuration(base: SD15, tmp_path: Path) -> None:
@@ -44,16 +34,18 @@ def single_file(model: LatentDiffusion, path: Path) -> Path:
 
 
 def test_a_single_file_is_the_same_model_as_the_folder(base: SD15, model: LatentDiffusion, tmp_path: Path) -> None:
+    """But for rounding: kernels differ with the alignment of tensors, which are mapped from where they lie in a file."""
+    near = functools.partial(torch.allclose, atol=1e-5)
     file = single_file(model, tmp_path / "tiny.safetensors")
     torch.save({"state_dict": SingleFile(file, {})._all}, tmp_path / "tiny.ckpt")
     for path in (file, tmp_path / "tiny.ckpt"):
         other = SD15(checkpoint=Checkpoint(path), config=Source(base.checkpoint.path)).load("cpu")
         pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
         latents, condition = model.encode_images(pixels), model.encode_text(["a hat"])
-        assert torch.equal(other.encode_images(pixels), latents)
-        assert torch.equal(other.encode_text(["a hat"])["hidden"], condition["hidden"])
+        assert near(other.encode_images(pixels), latents)
+        assert near(other.encode_text(["a hat"])["hidden"], condition["hidden"])
         steps = torch.tensor([500])
-        assert torch.equal(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
+        assert near(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
 
 
 @pytest.mark.parametrize("spelled", [True, False])

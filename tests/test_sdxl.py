@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import ldm_layout
@@ -61,18 +62,6 @@ def learnt(model: SDXLModel) -> AdapterWeights:
     return found
 
 
-def test_full_size_sdxl_has_kohyas_modules(full: SDXLModel) -> None:
-    assert [len(full.targets(part)) for part in full.trainable] == [722, 72, 192]
-    assert len(full.targets("unet", convolutions=True)) == 788
-    names = full.kohya_names()
-    for name in ("input_blocks_4_1_transformer_blocks_0_attn1_to_q", "middle_block_1_proj_in",
-                 "output_blocks_0_1_transformer_blocks_9_ff_net_2", "input_blocks_3_0_op", "output_blocks_2_2_conv",
-                 "input_blocks_4_0_skip_connection", "output_blocks_8_0_emb_layers_1"):  # fmt: skip
-        assert names[f"lora_unet_{name}"][0] == "unet", name
-    assert "lora_te1_text_model_encoder_layers_11_mlp_fc2" in names
-    assert "lora_te2_text_model_encoder_layers_31_self_attn_out_proj" in names
-
-
 def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
     """Against the layout of the single file, which is written apart from our table."""
     attentions = (True, True, False)
@@ -82,13 +71,15 @@ def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
 
 
 def test_a_single_file_is_the_same_model_as_the_folder(base: SDXL, model: SDXLModel, tmp_path: Path) -> None:
+    """But for rounding: kernels differ with the alignment of tensors, which are mapped from where they lie in a file."""
+    near = functools.partial(torch.allclose, atol=1e-5)
     file = single_file(model, tmp_path / "sdxl.safetensors")
     other = SDXL(checkpoint=Checkpoint(file), config=Source(base.checkpoint.path)).load("cpu")
     latents, steps = torch.ones(1, 4, 16, 16), torch.tensor([500])
     with torch.no_grad():
         condition, again = model.encode_text(["a hat"]), other.encode_text(["a hat"])
-        assert all(torch.equal(condition[name], again[name]) for name in condition)
-        assert torch.equal(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
+        assert all(near(condition[name], again[name]) for name in condition)
+        assert near(other.predict(latents, steps, condition), model.predict(latents, steps, condition))
 
 
 def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""Every key of every adapter that we export is loaded by ComfyUI's own loader, and its ΔW is ours: at full size."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfyui_names
+import ldm_layout
+import published
+import pytest
+import torch
+from real_comfyui import ComfyUI
+from safetensors.torch import load_file
+
+from lorapipe.formats import Format, Names
+from lorapipe.formats.kohya import Kohya
+from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.provenance import TrainingRecord
+from lorapipe.spec import knobs
+from lorapipe.stages.export import ROUNDING, Export
+from lorapipe.training.adapters import Adapter
+from lorapipe.training.families import Family
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.snapshots import write
+
+assert Adapter.registry is not None and Format.registry is not None and Family.registry is not None
+SMALL: dict[str, Any] = {"rank": 4, "conv_rank": 2}
+UNUSUAL: dict[str, Any] = {"rank": 6, "conv_rank": 3, "alpha": 1.5, "conv_alpha": 0.7}
+"""Values of the knobs that show in a file, for adapters that have them; `block_ranks` goes with `UNUSUAL`."""
+CONVOLUTIONS = {"lora": False, "locon": True}
+"""Whether a usual adapter reaches the resnet blocks too; with that, how many modules it has is known."""
+TEXTS = {
+    ("sd15", "text_encoder"): "clip_l",
+    ("sd2", "text_encoder"): "clip_h",
+    ("sdxl", "text_encoder"): "clip_l",
+    ("sdxl", "text_encoder_2"): "clip_g",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file as the stage `export` writes it, and the snapshot it was made of."""
+
+    adapter: str
+    dtype: str
+    usual: bool
+    file: Path
+    learnt: Path
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.adapter}, {'usual' if self.usual else 'every knob'}, {self.file.stem} {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What ComfyUI did with all files of a family."""
+
+    family: str
+    model: LatentDiffusion
+    names: Names
+    accepted: dict[str, str]
+    files: list[tuple[Exported, dict[str, Any]]]
+
+
+def with_knobs(adapter: type[Adapter], values: dict[str, Any]) -> Adapter:
+    """An adapter with those of the values that it has a knob for."""
+    return adapter(**{knob.name: values[knob.name] for knob in knobs(adapter) if knob.name in values})
+
+
+def stir(model: LatentDiffusion) -> None:
+    """Random values in place of the adapter's parameters, which the base's device has left without any."""
+    generator = torch.Generator().manual_seed(0)
+    for part in model.trainable:
+        for module in model.part(part).modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if parameter.requires_grad:
+                    values = torch.randn(parameter.shape, generator=generator) * 0.1
+                    setattr(module, name, torch.nn.Parameter(values))
+
+
+def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Exported]:
+    """Files of every adapter in every format: as it usually is, and with every knob that shows; in all precisions."""
+    blocks = tuple(place % 4 for place in range(model.blocks))
+    rarer = itertools.cycle(("fp32", "bf16"))
+    assert Adapter.registry is not None and Format.registry is not None
+    for name in Adapter.registry.names():
+        for values, dtype in ((SMALL, "fp16"), ({**UNUSUAL, "block_ranks": blocks}, next(rarer))):
+            adapter = with_knobs(Adapter.registry.get(name), values)
+            injected = adapter.inject(model, model.trainable)
+            stir(model)
+            learnt = injected.extract()
+            injected.eject()
+            made = folder / f"{name}-{dtype}"
+            made.mkdir()
+            write(Kohya().save(learnt, model.kohya_names()), {}, made / "learnt.safetensors")
+            weights, context = weights_of(base, made), Context(made, made, made, lambda event: None, lambda: False)
+            for form in Format.registry.names():
+                stage = Export(
+                    weights=weights, to=Path(f"{form}.safetensors"), format=Format.registry.get(form)(), dtype=dtype
+                )
+                yield Exported(name, dtype, values is SMALL, stage.run(context).path, made / "learnt.safetensors")
+
+
+def weights_of(base: Family, folder: Path) -> Weights:
+    """The snapshot in a folder as a training would leave it."""
+    record = TrainingRecord(
+        family=base.name, base_model_version="", architecture="", prediction="epsilon", base_name="published",
+        settings={"adapter": {}, "seed": 0}, rates={}, rank=4, alpha=4.0, pictures=1, pictures_per_epoch=1,
+        batches_per_epoch=1, steps=1, resolution=(512, 512),
+    )  # fmt: skip
+    record.save(folder / "training.json")
+    dataset = Dataset(folder / "manifest.json", base, folder, folder)
+    return Weights((Snapshot(1, 1, folder / "learnt.safetensors"),), dataset, folder / "training.json", folder)
+
+
+def unet_shapes(model: LatentDiffusion) -> dict[str, list[int]]:
+    """The tensors of the U-Net under the original code's names, with which a checkpoint tells what it is."""
+    return {original(model, key): list(tensor.shape) for key, tensor in model.part("unet").state_dict().items()}
+
+
+def original(model: LatentDiffusion, key: str) -> str:
+    """The original name of a tensor of the U-Net, by a table of the tests' own."""
+    config: Any = model.part("unet").config
+    attentions = ["Attn" in kind for kind in config.up_block_types]
+    return ldm_layout.unet_key(key, len(config.block_out_channels), config.layers_per_block, attentions.__getitem__)
+
+
+@pytest.fixture(scope="module", params=Family.registry.names())
+def answer(request: pytest.FixtureRequest, comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    """All files of a family, loaded by ComfyUI in a process of its own; it checks ΔW in place of the exporter."""
+    folder = tmp_path_factory.mktemp(request.param)
+    base = published.base(request.param, folder / "base")
+    model = published.model(base)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Export, "_verify", lambda *arguments: 0.0)
+        names, files = model.kohya_names(), list(exports(base, model, folder))
+    asked = {
+        "comfyui": str(comfyui.path),
+        "unet": unet_shapes(model),
+        "names": names,
+        "files": [{"file": str(each.file), "learnt": str(each.learnt)} for each in files],
+    }
+    (folder / "request.json").write_text(json.dumps(asked), encoding="utf-8")
+    program = Path(__file__).parent / "loader.py"
+    command = [comfyui.python, str(program), str(folder / "request.json"), str(folder / "answer.json")]
+    # glibc gives large blocks back at once and gets them anew: half the time, where every ΔW is one.
+    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+    done = subprocess.run(command, env={**comfyui.environment(), **kept}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    return Answer(request.param, model, names, found["accepted"], list(zip(files, found["files"], strict=True)))
+
+
+def target(answer: Answer, part: str, path: str) -> str:
+    """ComfyUI's name of the weight of a module."""
+    if part == "unet":
+        return f"diffusion_model.{original(answer.model, f'{path}.weight')}"
+    return f"{TEXTS[answer.family, part]}.transformer.text_model.{path.removeprefix('text_model.')}.weight"
+
+
+def test_every_name_means_the_same_module(answer: Answer) -> None:
+    """Those that are written, and the other dialect's that are read; the first are the table that needs no ComfyUI."""
+    assert comfyui_names.of_family(answer.family, convolutions=True) <= answer.names.keys()
+    assert {name: answer.accepted.get(name) for name in answer.names} == {
+        name: target(answer, *place) for name, place in answer.names.items()
+    }
+
+
+def test_every_module_of_every_file_is_loaded(answer: Answer) -> None:
+    for exported, found in answer.files:
+        assert found["told"] == [], exported.label
+        learnt = Kohya().load(load_file(exported.learnt), answer.names).modules
+        assert found["patched"] == sorted(target(answer, *place) for place in learnt), exported.label
+        if exported.usual and exported.adapter in CONVOLUTIONS:
+            known = comfyui_names.of_family(answer.family, CONVOLUTIONS[exported.adapter])
+            assert len(found["patched"]) == len(known), exported.label
+
+
+def test_every_update_is_ours(answer: Answer) -> None:
+    for exported, found in answer.files:
+        assert found["errors"].keys() == set(found["patched"]), exported.label
+        worst = max(found["errors"].values())
+        print(f"{answer.family} {exported.label}: {len(found['errors'])} modules, ΔW within {worst:.1e}")
+        assert worst <= ROUNDING[exported.dtype], exported.label

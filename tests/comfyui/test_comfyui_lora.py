@@ -1,0 +1,135 @@
+"""What lorapipe trains and exports does in ComfyUI what it does in lorapipe: stock nodes, a real server, tiny bases."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import tiny_bases
+import torch
+from PIL import Image
+from real_comfyui import ComfyUI, Server
+from safetensors.torch import load_file
+
+from lorapipe.formats import AdapterWeights
+from lorapipe.formats.kohya import Kohya
+from lorapipe.spec import Duration, Source
+from lorapipe.stages.export import Export
+from lorapipe.stages.prepare import Prepare
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.locon import LoCon
+from lorapipe.training.families import Model
+from lorapipe.training.rhythm import Rhythm
+
+ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
+LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A base, what was trained on it, and both where the server looks for them."""
+
+    family: str
+    model: Model
+    learnt: AdapterWeights
+    lora: str
+    checkpoint: str
+    merged: str
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tmp_path_factory: Any) -> Trained:
+    """A few steps of a real training, exported into the server's folder of LoRAs; and the base with ΔW added by us."""
+    family, folder = request.param, tmp_path_factory.mktemp(request.param)
+    base = tiny_bases.base(family, folder / "base", comfyui.path / "comfy" / "sd1_tokenizer")
+    bench, models, model = tiny.Bench(folder), server.folder / "models", base.load("cpu")
+    pictures = Source(tiny.draw(folder / "pictures"))
+    dataset = Prepare(images=pictures, base=base, duplicate_tolerance=0).run(bench.context("prepare"))
+    weights = Train(
+        dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Rhythm(1), batch=2,
+        **{f"{part}_lr": 0.05 for part in model.trainable},
+    ).run(bench.context("train"))  # fmt: skip
+    stage = Export(weights=weights, to=models / "loras" / f"{family}.safetensors", dtype="fp32")
+    stage.deliver(stage.run(bench.context("export")))
+    learnt = Kohya().load(load_file(stage.to), model.kohya_names())
+    names = Trained(family, model, learnt, stage.to.name, f"{family}-base.safetensors", f"{family}-merged.safetensors")
+    tiny_bases.single_file(model, models / "checkpoints" / names.checkpoint)
+    merged = base.load("cpu")
+    with torch.no_grad():
+        for (part, path), module in learnt.modules.items():
+            weight = merged.part(part).get_submodule(path).weight
+            weight += module.delta().reshape(weight.shape)
+    tiny_bases.single_file(merged, models / "checkpoints" / names.merged)
+    return names
+
+
+def latent(server: Server, **how: Any) -> torch.Tensor:
+    """The sampled latent of a graph."""
+    (shown,) = server.run(tiny_bases.graph(**how))["latent"]["latents"]
+    return load_file(server.file(shown))["latent_tensor"]
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The difference of two tensors, relative to the second."""
+    return float((one - other).norm() / other.norm())
+
+
+def test_the_loaded_file_is_our_update(server: Server, trained: Trained) -> None:
+    """Load LoRA on the base samples what the base with ΔW added by us samples: at several steps, with guidance."""
+    how = {"steps": 4, "cfg": 4.0}
+    base = latent(server, checkpoint=trained.checkpoint, **how)
+    loaded = latent(server, checkpoint=trained.checkpoint, lora=trained.lora, **how)
+    merged = latent(server, checkpoint=trained.merged, **how)
+    assert apart(loaded, base) > 0.02
+    assert apart(loaded, merged) < 1e-4
+
+
+def test_half_the_strength_is_half_the_update(server: Server, trained: Trained) -> None:
+    """Half on the base is the base with ΔW less half of it."""
+    half = latent(server, checkpoint=trained.checkpoint, lora=trained.lora, strength=0.5)
+    back = latent(server, checkpoint=trained.merged, lora=trained.lora, strength=-0.5)
+    full = latent(server, checkpoint=trained.merged)
+    assert apart(half, full) > 0.01
+    assert apart(half, back) < 1e-4
+
+
+def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> None:
+    """The prompt succeeds all the same where keys fit nothing; only the log tells."""
+    server.run(tiny_bases.graph(trained.checkpoint, trained.lora))
+    assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
+
+
+def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
+    """One Euler step from pure noise lays the network's answer bare: it is ours, with the adapter in place.
+
+    ComfyUI draws the noise on the CPU from the seed; x = noise · √(1 + σ²), and the result is x − σ · ε, divided by
+    the latents' scale (Karras et al. 2022).
+    """
+    model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
+    sampled = latent(server, checkpoint=trained.checkpoint, lora=trained.lora) * LATENT_SCALE[trained.family]
+    last = model.alphas_cumprod[-1]
+    sigma = ((1 - last) / last).sqrt()
+    theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
+    injected = ADAPTER.inject(model, model.trainable)
+    injected.load(trained.learnt)
+    framing = model.framing((64, 64), (0, 0), (64, 64))
+    with torch.no_grad():
+        ours = model.predict(
+            noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([tiny_bases.PROMPT]), **framing}
+        )
+    injected.eject()
+    assert apart(ours, theirs) < 1e-4
+
+
+def test_the_picture_changes(server: Server, trained: Trained) -> None:
+    def picture(lora: str) -> np.ndarray:
+        (shown,) = server.run(tiny_bases.graph(trained.checkpoint, lora, steps=4))["picture"]["images"]
+        return np.asarray(Image.open(server.file(shown)), dtype=np.float32)
+
+    before, after = picture(""), picture(trained.lora)
+    assert before.shape == (64, 64, 3) and before.std() > 1
+    assert np.abs(after - before).mean() > 1

@@ -1,0 +1,30 @@
+"""Bases of the published size without weights: names and shapes are all that naming an adapter's file needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lorapipe.training.families import Checkpoint, Family
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.training.families._stable_diffusion import StableDiffusion
+
+
+def base(family: str, folder: Path) -> StableDiffusion:
+    """A family's base as a diffusers folder that holds configurations alone."""
+    assert Family.registry is not None
+    kind = Family.registry.get(family)
+    assert issubclass(kind, StableDiffusion)
+    for part, configuration in kind.known.items():
+        (folder / part).mkdir(parents=True)
+        name = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (folder / part / name).write_text(json.dumps(configuration), encoding="utf-8")
+    return kind(checkpoint=Checkpoint(folder))
+
+
+def model(base: StableDiffusion) -> LatentDiffusion:
+    """The base with its trainable parts on the meta device."""
+    loaded = base.load("cpu")
+    for part in loaded.trainable:
+        loaded._parts[part] = loaded.skeleton(part).requires_grad_(False)
+    return loaded
