@@ -19,6 +19,7 @@ CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
 SHARED = ("lorapipe.aside", "lorapipe.lettering")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
+JOBS = ("lorapipe.queue", "lorapipe.watch")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -49,14 +50,17 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
+    "lorapipe.queue": ("lorapipe.queue", *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.reference": (*FRONT, *ENGINE),
     "lorapipe": (),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
-TORCH_FREE = ("errors", "registry", "spec", "pipeline", "cli", "commands", "terminal", "reference", "__main__")
+TORCH_FREE = (
+    "errors", "registry", "spec", "pipeline", "queue", "watch", "cli", "commands", "terminal", "reference", "__main__"
+)  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 CLIENTS = {"lorapipe.pipeline.launchers.slurm": {"submitit"}, "lorapipe.pipeline.launchers.ray": {"ray"}}
