@@ -156,10 +156,11 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.pipeline.devices import parse_devices
     from lorapipe.queue.work import Crew
+    from lorapipe.watch.care import InboxCare
 
     with Stop() as stop:
         stop.view = teller = Teller(as_json=options.json)
-        crew = Crew(queue, parse_devices(options.device), stopping=stop.level)
+        crew = Crew(queue, parse_devices(options.device), care=InboxCare(), stopping=stop.level)
         with closing(crew.events()) as events:
             for told in events:
                 teller.show(told)

@@ -1,0 +1,169 @@
+"""Which of the things in an inbox have been left alone for long enough to be complete.
+
+    for dropped in settled(inbox, quiet=10):
+        ...
+
+A look at all of it, again and again, decides; whatever tells of changes only makes the next look come sooner, so that it may
+be late, doubled or lost. How long something has been quiet is measured by a clock that cannot be set, from the look that saw
+the last change. Looks cost time, so they are made the rarer the longer one takes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lorapipe.watch.look import Look, at_zip, is_ours, look_at
+
+STATUS = "lorapipe-status.txt"
+"""The one file that is written into an inbox."""
+BUSY_SECONDS = 0.5
+"""Between looks while something is arriving."""
+IDLE_SECONDS = 1.0
+"""Between looks otherwise."""
+SHARE = 300
+"""Of a core's time, looking takes one part in so many at the most: a look that computes for 10 ms is followed by 3 s
+without. While something arrives it is one in `BUSY_SHARE`; of the time that passes, as on a slow share, one in
+`SLOW_SHARE`."""
+SLOWEST_SECONDS = 60.0
+BUSY_SHARE = 10
+SLOW_SHARE = 10
+OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A folder or zip that is complete, as far as anyone can know; `trouble` says what is wrong with it nevertheless."""
+
+    path: Path
+    look: Look
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of an entry last, when it changed last, whether it was opened and given out since."""
+
+    look: Look
+    since: float
+    opened: bool = False
+    given: bool = False
+
+
+class Settling:
+    """The memory of the looks at one inbox. `trouble` says why the last one saw nothing: a share may be away for a while."""
+
+    def __init__(
+        self, inbox: Path, quiet: float, patience: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.inbox = inbox
+        self.trouble = ""
+        self._quiet = quiet
+        self._patience = max(quiet, patience)
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._cost = 0.0
+
+    def look(self) -> list[Dropped]:
+        """Look at everything once; what has become complete since the last time."""
+        began, computed = time.perf_counter(), time.thread_time()
+        names = self._names()
+        if names is None:
+            return []
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        found = [dropped for name in sorted(names) if (dropped := self._look_at(name)) is not None]
+        self._cost = max((time.thread_time() - computed) * SHARE, (time.perf_counter() - began) * SLOW_SHARE)
+        return found
+
+    def again(self, dropped: Dropped, trouble: str = "") -> None:
+        """It was not complete after all: it changed while it was read, or (`trouble`) could not be. It settles anew."""
+        seen = self._seen.get(dropped.path.name)
+        if seen is not None:
+            look = replace(seen.look, trouble=trouble, passing=bool(trouble))
+            since = seen.since if trouble else self._clock()
+            self._seen[dropped.path.name] = replace(seen, look=look, since=since, given=False)
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        least = min(SLOWEST_SECONDS, max(IDLE_SECONDS, self._cost))
+        arriving = [seen for seen in self._seen.values() if self._is_arriving(seen)]
+        if not arriving:
+            return least
+        due = min(seen.since + self._needed(seen.look) for seen in arriving) - self._clock()
+        return max(self.breath(), min(BUSY_SECONDS, due))
+
+    def breath(self) -> float:
+        """Seconds that lie between two looks at the least, however much is told of changes."""
+        return max(0.02, self._cost * BUSY_SHARE / SHARE)
+
+    def arriving(self) -> dict[str, Look]:
+        """What is there and not complete, or never will be a job, by name."""
+        return {name: seen.look for name, seen in self._seen.items() if not seen.given}
+
+    def _names(self) -> set[str] | None:
+        try:
+            with os.scandir(self.inbox) as entries:
+                names = {entry.name for entry in entries if is_ours(entry.name) and entry.name != STATUS}
+        except OSError as error:
+            self.trouble = f"{self.inbox} cannot be read: {error.strerror}"
+            return None
+        self.trouble = ""
+        return names
+
+    def _look_at(self, name: str) -> Dropped | None:
+        path, now, seen = self.inbox / name, self._clock(), self._seen.get(name)
+        look = look_at(path)
+        if seen is None or seen.look.mark != look.mark:
+            self._seen[name] = _Seen(look, now)
+            return None
+        if seen.given or now - seen.since < self._quiet:
+            return None
+        if not seen.opened:  # once: what has not changed is as it was
+            seen = self._seen[name] = replace(seen, look=_opened(path, seen.look), opened=True)
+        wanted = seen.look.pictures or (seen.look.passing and is_zip(path))
+        if not wanted or now - seen.since < self._needed(seen.look):
+            return None
+        self._seen[name] = replace(seen, given=True)
+        return Dropped(path, seen.look)
+
+    def _needed(self, look: Look) -> float:
+        return self._patience if look.passing else self._quiet
+
+    def _is_arriving(self, seen: _Seen) -> bool:
+        """Whether waiting will make something of it: soon, or as soon as it is longer than it need be."""
+        return not seen.given and self._clock() - seen.since <= self._needed(seen.look)
+
+
+def settled(
+    inbox: Path,
+    quiet: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], object] = time.sleep,
+    patience: float = 60.0,
+) -> Iterator[Dropped]:
+    """What has become complete in an inbox, for ever. `wait(seconds)` may come back sooner, when something has changed."""
+    settling = Settling(inbox, quiet, patience, clock)
+    while True:
+        yield from settling.look()
+        wait(settling.pause())
+
+
+def is_zip(path: Path) -> bool:
+    """Whether something has to be unpacked."""
+    return path.suffix.lower() == ".zip" and not path.is_dir()
+
+
+def _opened(path: Path, look: Look) -> Look:
+    """What is known of something once it is quiet: a zip is opened, and of other files it is said what to do with them."""
+    if look.trouble or path.is_dir():
+        return look
+    if is_zip(path):
+        return replace(at_zip(path), mark=look.mark)
+    packed = path.suffix.lower() in OTHER_ARCHIVES
+    return replace(
+        look,
+        trouble="is not unpacked: unpack it, or pack it as a zip" if packed else "is left alone: put it into a folder",
+    )
