@@ -89,7 +89,7 @@ class Crew:
         try:
             while self._is_at_work or not self._told.empty():
                 try:
-                    yield self._told.get(timeout=0.2 if self._is_at_work else 0)
+                    yield self._told.get(timeout=0.5 if self._is_at_work else 0)
                 except queues.Empty:
                     continue
         finally:

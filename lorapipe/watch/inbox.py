@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import closing
 from pathlib import Path
 
@@ -55,12 +55,18 @@ class Inbox:
 
     def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
         """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
-        bell, trouble = threading.Event(), ""
-        end = told_of_changes(self.folder, bell.set)
+        bell, trouble, changed = threading.Event(), "", set[str]()
+
+        def ring(name: str) -> None:
+            changed.add(name)
+            bell.set()
+
+        end = told_of_changes(self.folder, ring)
         try:
             while not stop.is_set():
                 bell.clear()
-                before, trouble = trouble, self._look_and_tell(found)
+                told = {changed.pop() for _ in range(len(changed))}
+                before, trouble = trouble, self._look_and_tell(found, told)
                 if trouble and trouble != before:
                     say(f"{trouble}; watching goes on.")
                 stop.wait(self._settling.breath())
@@ -70,18 +76,18 @@ class Inbox:
         finally:
             end()
 
-    def _look_and_tell(self, found: Callable[[Job], None]) -> str:
+    def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
         """Look once; what has kept it from that: a share is away, a disk is full."""
         try:
-            for job in self.look():
+            for job in self.look(told):
                 found(job)
         except (LorapipeError, OSError, sqlite3.Error) as error:
             return str(error)
         return self._settling.trouble
 
-    def look(self) -> list[Job]:
-        """Look once; the new jobs."""
-        jobs = [job for dropped in self._settling.look() if (job := self._take_up(dropped)) is not None]
+    def look(self, told: Container[str] = ()) -> list[Job]:
+        """Look once (see `Settling.look`); the new jobs."""
+        jobs = [job for dropped in self._settling.look(told) if (job := self._take_up(dropped)) is not None]
         self.write_status()
         return jobs
 

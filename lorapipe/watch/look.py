@@ -14,6 +14,7 @@ from lorapipe import suffixes
 
 MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
+PICTURES = suffixes.READ | suffixes.NOT_READ
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
@@ -39,7 +40,8 @@ def is_ours(name: str) -> bool:
 
 def is_picture(name: str) -> bool:
     """Whether a file calls itself a picture, also of a kind that is not read, of which `prepare` will tell."""
-    return Path(name).suffix.lower() in suffixes.READ | suffixes.NOT_READ
+    _, dot, ending = name.rpartition(".")
+    return f"{dot}{ending}".lower() in PICTURES
 
 
 def look_at(path: Path) -> Look:
@@ -69,9 +71,7 @@ def _at_folder(root: Path) -> Look:
             lines.append(f"{relative} {found}")
             continue
         lines.append(_line(relative, found))
-        parts = PurePosixPath(relative).parts
-        counts = all(map(is_ours, parts)) and is_picture(parts[-1])
-        pictures += counts and not any(part.casefold() == REGULARISATION for part in parts[:-1])
+        pictures += is_picture(relative) and _counts(relative.split("/"))
         if len(lines) > MOST_FILES:
             return Look(_mark(lines), pictures, f"holds more than {MOST_FILES:,} files; is it a folder of pictures?")
     return Look(_mark(lines), pictures, trouble, passing)
@@ -91,12 +91,19 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
                             yield name, "is a link that leads out of the folder"
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append((f"{name}/", entry.path))
-                        elif entry.is_file():
-                            yield name, _readable(entry)
+                        else:
+                            found = entry.stat()
+                            if not stat.S_ISDIR(found.st_mode):  # a link to a folder that is looked at anyway
+                                yield name, found if stat.S_ISREG(found.st_mode) else "is no ordinary file"
                     except OSError as error:
                         yield name, f"cannot be read: {error.strerror}"
         except OSError as error:
             yield prefix or ".", f"cannot be read: {error.strerror}"
+
+
+def _counts(parts: list[str]) -> bool:
+    """Whether a picture is one to train on, by its relative path."""
+    return all(map(is_ours, parts)) and not any(part.casefold() == REGULARISATION for part in parts[:-1])
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:
@@ -109,13 +116,6 @@ def _leads_out(path: Path, root: Path) -> bool:
     """Whether a path is, by way of links, somewhere else than below `root`."""
     real = Path(os.path.realpath(path))
     return not real.is_relative_to(os.path.realpath(root))
-
-
-def _readable(entry: os.DirEntry[str]) -> os.stat_result | str:
-    found = entry.stat()
-    if not stat.S_ISREG(found.st_mode):
-        return "is no ordinary file"
-    return found if os.access(entry.path, os.R_OK) else "cannot be read: permission denied"
 
 
 def _line(name: str, found: os.stat_result) -> str:

@@ -5,14 +5,15 @@
 
 A look at all of it, again and again, decides; whatever tells of changes only makes the next look come sooner, so that it may
 be late, doubled or lost. How long something has been quiet is measured by a clock that cannot be set, from the look that saw
-the last change. Looks cost time, so they are made the rarer the longer one takes.
+the last change. Looks cost time: at what has settled already, they are made the rarer the longer one takes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,12 +25,14 @@ BUSY_SECONDS = 0.5
 """Between looks while something is arriving."""
 IDLE_SECONDS = 1.0
 """Between looks otherwise."""
-SHARE = 300
-"""Of a core's time, looking takes one part in so many at the most: a look that computes for 10 ms is followed by 3 s
-without. While something arrives it is one in `BUSY_SHARE`; of the time that passes, as on a slow share, one in
-`SLOW_SHARE`."""
+LEAST_SECONDS = 0.02
+"""Between looks in any case."""
+SHARE = 500
+"""Of a core's time, looking at what has settled takes one part in so many at the most: a look that computes for 10 ms is
+followed by 5 s without. While something arrives, it is one in `BUSY_SHARE`; of the time that passes, as on a slow share, one
+in `SLOW_SHARE`."""
 SLOWEST_SECONDS = 60.0
-BUSY_SHARE = 10
+BUSY_SHARE = 4
 SLOW_SHARE = 10
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
 
@@ -44,11 +47,12 @@ class Dropped:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was seen of an entry last, when it changed last, whether it was opened and given out since."""
+    """What was seen of an entry last, when it changed last; and since then: was it opened, is it over, was it given out?"""
 
     look: Look
     since: float
     opened: bool = False
+    over: bool = False
     given: bool = False
 
 
@@ -64,17 +68,26 @@ class Settling:
         self._patience = max(quiet, patience)
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
-        self._cost = 0.0
+        self._breath = LEAST_SECONDS
+        self._due = -math.inf
 
-    def look(self) -> list[Dropped]:
-        """Look at everything once; what has become complete since the last time."""
+    def look(self, told: Container[str] = ()) -> list[Dropped]:
+        """Look once; what has become complete since the last time.
+
+        At what is new, what is arriving, and what was `told` to have changed, every time; at the rest when it is time.
+        """
         began, computed = time.perf_counter(), time.thread_time()
         names = self._names()
         if names is None:
             return []
         self._seen = {name: seen for name, seen in self._seen.items() if name in names}
-        found = [dropped for name in sorted(names) if (dropped := self._look_at(name)) is not None]
-        self._cost = max((time.thread_time() - computed) * SHARE, (time.perf_counter() - began) * SLOW_SHARE)
+        thorough = self._clock() >= self._due
+        looked_at = [name for name in sorted(names) if thorough or name in told or self._is_open(name)]
+        found = [dropped for name in looked_at if (dropped := self._look_at(name)) is not None]
+        cost, wait = time.thread_time() - computed, time.perf_counter() - began
+        self._breath = max(LEAST_SECONDS, cost * BUSY_SHARE, wait)
+        if thorough:
+            self._due = self._clock() + min(SLOWEST_SECONDS, max(IDLE_SECONDS, cost * SHARE, wait * SLOW_SHARE))
         return found
 
     def again(self, dropped: Dropped, trouble: str = "") -> None:
@@ -83,20 +96,19 @@ class Settling:
         if seen is not None:
             look = replace(seen.look, trouble=trouble, passing=bool(trouble))
             since = seen.since if trouble else self._clock()
-            self._seen[dropped.path.name] = replace(seen, look=look, since=since, given=False)
+            self._seen[dropped.path.name] = replace(seen, look=look, since=since, over=False, given=False)
 
     def pause(self) -> float:
         """Seconds until the next look."""
-        least = min(SLOWEST_SECONDS, max(IDLE_SECONDS, self._cost))
-        arriving = [seen for seen in self._seen.values() if self._is_arriving(seen)]
+        arriving = [seen for name, seen in self._seen.items() if self._is_open(name)]
         if not arriving:
-            return least
+            return IDLE_SECONDS
         due = min(seen.since + self._needed(seen.look) for seen in arriving) - self._clock()
-        return max(self.breath(), min(BUSY_SECONDS, due))
+        return max(self._breath, min(BUSY_SECONDS, due))
 
     def breath(self) -> float:
         """Seconds that lie between two looks at the least, however much is told of changes."""
-        return max(0.02, self._cost * BUSY_SHARE / SHARE)
+        return self._breath
 
     def arriving(self) -> dict[str, Look]:
         """What is there and not complete, or never will be a job, by name."""
@@ -118,22 +130,23 @@ class Settling:
         if seen is None or seen.look.mark != look.mark:
             self._seen[name] = _Seen(look, now)
             return None
-        if seen.given or now - seen.since < self._quiet:
+        if seen.over or now - seen.since < self._quiet:
             return None
         if not seen.opened:  # once: what has not changed is as it was
             seen = self._seen[name] = replace(seen, look=_opened(path, seen.look), opened=True)
-        wanted = seen.look.pictures or (seen.look.passing and is_zip(path))
-        if not wanted or now - seen.since < self._needed(seen.look):
+        if now - seen.since < self._needed(seen.look):
             return None
-        self._seen[name] = replace(seen, given=True)
-        return Dropped(path, seen.look)
+        wanted = bool(seen.look.pictures) or (seen.look.passing and is_zip(path))
+        self._seen[name] = replace(seen, over=True, given=wanted)
+        return Dropped(path, seen.look) if wanted else None
 
     def _needed(self, look: Look) -> float:
         return self._patience if look.passing else self._quiet
 
-    def _is_arriving(self, seen: _Seen) -> bool:
-        """Whether waiting will make something of it: soon, or as soon as it is longer than it need be."""
-        return not seen.given and self._clock() - seen.since <= self._needed(seen.look)
+    def _is_open(self, name: str) -> bool:
+        """Whether it is new, or it is not known yet what will become of it."""
+        seen = self._seen.get(name)
+        return seen is None or not seen.over
 
 
 def settled(
