@@ -142,6 +142,7 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_owner_is_gone(queue: Queu
     assert queue.cancel(job.number).asked == 1
     claim.lock.close()
     assert [each.state for each in queue.recover()] == ["cancelled"]
+    assert [each.number for each in queue.ended()] == [job.number] and queue.ended() == []  # told of once
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")

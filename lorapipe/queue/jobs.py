@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -34,7 +34,7 @@ VERSION = 1
 SCHEMA = """
 CREATE TABLE job (
   number INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT, pipeline TEXT, sets TEXT, device TEXT, priority INT,
-  position REAL, state TEXT, asked INT DEFAULT 0, crashes INT DEFAULT 0, attempts INT DEFAULT 0,
+  position REAL, state TEXT, asked INT DEFAULT 0, crashes INT DEFAULT 0, attempts INT DEFAULT 0, told INT DEFAULT 0,
   added REAL, started REAL, finished REAL, reason TEXT DEFAULT '', run INT,
   source TEXT DEFAULT '', fingerprint TEXT DEFAULT '', version INT DEFAULT 1, settings TEXT DEFAULT '{}'
 );
@@ -218,7 +218,7 @@ class Queue:
         if job.state not in ENDED:
             raise InputError(f"job {number} has not ended: it is {job.state}.")
         with self._writing() as db:
-            again = "state = 'waiting', asked = 0, crashes = 0, reason = '', finished = NULL, position = ?"
+            again = "state = 'waiting', asked = 0, crashes = 0, told = 0, reason = '', finished = NULL, position = ?"
             db.execute(f"UPDATE job SET {again} WHERE number = ?", (_last(db) + 1, number))
         return self.job(number)
 
@@ -265,7 +265,6 @@ class Queue:
         Passed over: jobs for another device, of a source whose other version is running, and those against which there
         is an `objection`, which is noted as what they wait for.
         """
-        self.recover()
         if not self.count("waiting") or self.is_paused:
             return None
         with self._writing() as db:
@@ -312,6 +311,16 @@ class Queue:
             for job in left:
                 self._take_back(db, job)
         return [self.job(job.number) for job in left]
+
+    def ended(self) -> list[Job]:
+        """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
+        with self._guard:
+            if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
+                return []
+        with self._writing() as db:
+            found = self._select("WHERE finished IS NOT NULL AND NOT told ORDER BY finished")
+            db.executemany("UPDATE job SET told = 1 WHERE number = ?", [(job.number,) for job in found])
+        return found
 
     def asked(self, number: int) -> int:
         """How urgently the job's owner is asked to stop."""
@@ -379,7 +388,7 @@ class Queue:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        return [Job(**{**row, "sets": tuple(json.loads(row["sets"]))}) for row in rows]
+        return [_job(row) for row in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -391,6 +400,11 @@ class Queue:
                 self._db.rollback()
                 raise
             self._db.commit()
+
+
+def _job(row: dict[str, Any]) -> Job:
+    known = {field.name: row[field.name] for field in fields(Job)}
+    return Job(**{**known, "sets": tuple(json.loads(row["sets"]))})
 
 
 def _suits(wanted: str, device: str) -> bool:
