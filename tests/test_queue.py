@@ -20,7 +20,8 @@ from lorapipe.pipeline.events import Finished, Progress
 from lorapipe.pipeline.run import open_pool
 from lorapipe.queue import work
 from lorapipe.queue.board import board, details
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew, Told
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import digests
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew
 from lorapipe.watch import care as caring
 from lorapipe.watch.care import InboxCare, Terms
@@ -246,6 +248,34 @@ def test_links_that_lead_out_are_refused(inbox: Path, clock: Clock) -> None:
     clock.now += 1
     assert names(settling.look()) == ["fine", "penny"]
     assert "leads out of the inbox" in settling.arriving()["all"].trouble
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_said_and_stop_nothing(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
+    odd = os.fsdecode(b"\xff\xfe")
+    pictures(inbox / odd)
+    pictures(inbox / "penny")
+    (inbox / "penny" / f"{odd}.png").touch()
+    pictures(inbox / "fine")
+    looked(opened(inbox, queue, clock, toy), clock)
+    assert {job.title: job.state for job in work_off(queue)} == {"penny": "failed", "fine": "done"}
+    assert "has a name that is not valid text" in (inbox / STATUS).read_text(encoding="utf-8")
+    assert "??.png has a name that is not valid text" in queue.job(2).reason
+
+
+def test_a_queue_that_cannot_be_written_loses_nothing(
+    inbox: Path, queue: Queue, toy: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    pictures(inbox / "one")
+    pictures(inbox / "two")
+    box = opened(inbox, queue, clock, toy)
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "drop", full)
+        assert looked(box, clock) == []
+    assert [job.title for job in looked(box, clock)] == ["one", "two"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------- zips

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_sets
 
 if TYPE_CHECKING:
-    from lorapipe.queue.jobs import Job, Queue
+    from lorapipe.queue.job import Job
+    from lorapipe.queue.jobs import Queue
     from lorapipe.queue.work import Told
     from lorapipe.terminal import Printer
 

@@ -27,7 +27,8 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import Run, Stopping, go_on, open_pool, run
 from lorapipe.pipeline.workers import Pool
 from lorapipe.queue.care import Care
-from lorapipe.queue.jobs import Claim, Job, Queue, State
+from lorapipe.queue.job import Claim, Job, State
+from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.queue.care import Care
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.deliver import deliver, file_of
 from lorapipe.watch.look import look_at

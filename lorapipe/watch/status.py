@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.aside import write_text
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 from lorapipe.watch.look import Look
 from lorapipe.watch.settle import STATUS
 
