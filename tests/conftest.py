@@ -22,9 +22,13 @@ TOYS = Path(__file__).parent / "toys"
 
 @pytest.fixture(autouse=True)
 def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Device locks of the tests' own: a training on this machine neither waits for tests nor makes them wait."""
+    """Device locks of the tests' own: a training on this machine neither waits for tests nor makes them wait.
+
+    And a queue of their own: nothing of the user's is put out of order.
+    """
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
+    monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
 @pytest.fixture

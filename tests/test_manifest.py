@@ -183,6 +183,7 @@ def test_hidden_files_links_in_a_circle_and_own_results_are_not_entered(tmp_path
     (tmp_path / "sub/up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "outputs").symlink_to(store, target_is_directory=True)
     assert list(map(str, find(tmp_path))) == ["a.PNG", "sub/f.webp"]
+    assert list(map(str, find(tmp_path, ["SUB"]))) == ["a.PNG"]
 
 
 def test_kinds_that_are_not_read_are_reported(tmp_path):

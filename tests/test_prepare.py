@@ -269,6 +269,14 @@ def test_an_empty_folder_and_one_of_bad_pictures_are_told_plainly(place):
         place.run()
 
 
+def test_too_few_usable_pictures_are_told_with_what_is_wrong_with_the_others(real):
+    with pytest.raises(
+        InputError, match=r"60 pictures needed, 14 usable; left out are 2 duplicate, 1 tiny, 5 unreadable"
+    ):
+        real.run(min_pictures=60)
+    assert real.run(min_pictures=14, exclude=("again", "broken")).images == real.images
+
+
 def test_stopping_stops_and_what_was_encoded_stays(few):
     few.stopping = lambda: few.base.model.pictures >= 2
     with pytest.raises(Interrupted):

@@ -28,8 +28,23 @@ def takes_pipeline(parser: argparse.ArgumentParser, *, several: bool = False) ->
         parser.add_argument("files", metavar="file", type=Path, nargs="+", help="the pipeline, a YAML file; or several")
     else:
         parser.add_argument("file", type=Path, help="the pipeline, a YAML file")
-    text = "change a setting; also vars.NAME=VALUE"
+    takes_sets(parser, "change a setting; also vars.NAME=VALUE")
+
+
+def takes_sets(parser: argparse.ArgumentParser, text: str) -> None:
+    """Settings to change, as `options.set`."""
     parser.add_argument("--set", metavar="STAGE.KNOB=VALUE", action="append", default=[], help=text)
+
+
+def takes_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute; `devices.parse_devices` reads it."""
+    text = "auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1; one training on both: cuda:0+cuda:1"
+    parser.add_argument("--device", default="auto", help=text)
+
+
+def takes_quiet(parser: argparse.ArgumentParser) -> None:
+    """Little output."""
+    parser.add_argument("--quiet", action="store_true", help="print nothing but failures")
 
 
 def takes_choice(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.commands import DONE, FAILED, INTERRUPTED, MISTAKE, chosen, takes_choice, takes_json, takes_pipeline
+from lorapipe.commands import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISTAKE,
+    chosen,
+    takes_choice,
+    takes_device,
+    takes_json,
+    takes_pipeline,
+    takes_quiet,
+)
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.events import Failed
@@ -24,15 +35,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_pipeline(parser, several=True)
     takes_choice(parser)
     takes_json(parser)
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto (default), cpu, cuda, cuda:1, mps; several: cuda:0,cuda:1; one training on both: cuda:0+cuda:1",
-    )
+    takes_device(parser)
     parser.add_argument(
         "--on", default="local", help="where stages run: local (default) … see `lorapipe show launcher`"
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but failures")
+    takes_quiet(parser)
 
 
 def main(options: argparse.Namespace) -> int:

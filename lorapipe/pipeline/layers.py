@@ -58,6 +58,9 @@ def _over(upper: Document, lower: Document) -> Document:
     if not (isinstance(upper.value, dict) and isinstance(lower.value, dict)):
         return upper
     value = _merged(upper.value, lower.value)
+    for names in ("vars", "stages"):  # what is called `type` in these is a name of the user's
+        if isinstance(upper.value.get(names), dict) and isinstance(lower.value.get(names), dict):
+            value[names] = _merged(upper.value[names], lower.value[names])
     stages = value.get("stages")
     if isinstance(stages, dict):
         value["stages"] = {name: stage for name, stage in stages.items() if stage is not None}

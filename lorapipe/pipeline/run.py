@@ -52,20 +52,22 @@ def run(
     pool: Pool | None = None,
     anew: Set[str] = frozenset(),
     stopping: Stopping = go_on,
+    numbered: Callable[[int], None] | None = None,
 ) -> Run:
     """Run what has to be run, and yield events; the generator returns the artifacts by stage name.
 
     Stages in `anew` are made even where they have a result. `on` and `devices` say where (see `open_pool`); those workers
-    end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often. Closing the
-    generator ends what is running. `InputError` where the store cannot be written or a source not be read.
+    end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often; `numbered` is
+    told the run's number. Closing the generator ends what is running. `InputError` where the store cannot be written or a
+    source not be read.
     """
     if pool is None:
         with closing(open_pool(on, devices)) as own:
-            return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping))
+            return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping, numbered=numbered))
     ledger = Ledger(pipeline.folder)
     ledger.open()
     with closing(ledger):
-        return (yield from _recorded(pipeline, ledger, pool, anew, stopping))
+        return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
 
 
 def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **where: Any) -> dict[str, Artifact]:
@@ -88,9 +90,18 @@ def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **w
     return artifacts
 
 
-def _recorded(pipeline: Pipeline, ledger: Ledger, pool: Pool, anew: Set[str], stopping: Stopping) -> Run:
+def _recorded(
+    pipeline: Pipeline,
+    ledger: Ledger,
+    pool: Pool,
+    anew: Set[str],
+    stopping: Stopping,
+    numbered: Callable[[int], None] | None,
+) -> Run:
     """Yield the run's events and keep all but the progress."""
     number = ledger.records.begin(pipeline.name, ledger.next_run())
+    if numbered is not None:
+        numbered(number)
     folder = ledger.runs / str(number)
     folder.mkdir(parents=True, exist_ok=True)
     status = "interrupted"

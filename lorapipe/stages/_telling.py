@@ -62,9 +62,18 @@ def nothing(left_out: tuple[LeftOut, ...], found: int) -> str:
     """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
     if not found:
         return "no pictures found."
+    return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
+
+
+def too_few(usable: int, needed: int, left_out: tuple[LeftOut, ...]) -> str:
+    """`12 pictures needed, 3 usable; left out are 9 unreadable (a.png: the file breaks off; …).`"""
+    rest = f"; left out are {_reasons(left_out)}" if left_out else ""
+    return f"{pictures(needed)} needed, {usable} usable{rest}."
+
+
+def _reasons(left_out: tuple[LeftOut, ...]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(file.kind for file in left_out).items()))
-    examples = some([f"{file.path}: {file.reason}" for file in left_out], 3)
-    return f"{pictures(found)} found, none usable: {kinds} ({examples})."
+    return f"{kinds} ({some([f'{file.path}: {file.reason}' for file in left_out], 3)})"
 
 
 def cure(found: int) -> str:

@@ -40,6 +40,15 @@ class Prepare(Stage):
         "pictures without a caption file, their caption (penny cat)"
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
+    exclude: tuple[str, ...] = param(
+        (), "names of subfolders that are not looked through, such as reg for pictures that another stage prepares"
+    )
+    min_pictures: int = param(
+        1,
+        "with fewer usable pictures than this, there is no dataset; 10 is little, 1 asks for none more",
+        ge=1,
+        content=False,
+    )
     resolution: Resolution | None = param(
         None, "training size in pixels: 512, or 512x768 (width x height); by default what the base was made for"
     )
@@ -151,7 +160,7 @@ class Prepare(Stage):
 
         buckets = self._buckets()
         least = self._smallest(buckets)
-        return of_folder(self.images.path, buckets, least, self.repeats, self.held_out, self.augment)
+        return of_folder(self.images.path, buckets, least, self.repeats, self.held_out, self.augment, self.exclude)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
@@ -195,7 +204,7 @@ class Prepare(Stage):
             raise InputError(
                 "is a file, not a folder of pictures.", where=str(root), cure="Name the folder it lies in."
             )
-        files = find(root)
+        files = find(root, self.exclude)
         pictures = pictures_among(files)
         looking = examine(root, pictures, cache, self.background)
         looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
@@ -214,6 +223,9 @@ class Prepare(Stage):
             raise InputError(
                 _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))
             )
+        if len(manifest.pictures) < self.min_pictures:
+            what = _telling.too_few(len(manifest.pictures), self.min_pictures, manifest.left_out)
+            raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
         for text in _telling.warnings(manifest, complaints):
             context.emit(Log(text=text, level="warning"))
         return manifest

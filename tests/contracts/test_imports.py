@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
-SHARED = ("lorapipe.aside", "lorapipe.lettering")
+SHARED = ("lorapipe.aside", "lorapipe.lettering", "lorapipe.suffixes")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
+JOBS = ("lorapipe.queue", "lorapipe.watch")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -40,6 +41,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         *SHARED, *LIGHT
     ),
     "lorapipe.aside": (),
+    "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
@@ -49,18 +51,26 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
-    "lorapipe.commands": (*FRONT, *ENGINE),
+    "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
+    "lorapipe.queue": ("lorapipe.queue", *ENGINE),
+    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.suffixes", *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.reference": (*FRONT, *ENGINE),
     "lorapipe": (),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
-TORCH_FREE = ("errors", "registry", "spec", "pipeline", "cli", "commands", "terminal", "reference", "__main__")
+TORCH_FREE = (
+    "errors", "registry", "spec", "pipeline", "queue", "watch", "cli", "commands", "terminal", "reference", "__main__"
+)  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
-CLIENTS = {"lorapipe.pipeline.launchers.slurm": {"submitit"}, "lorapipe.pipeline.launchers.ray": {"ray"}}
-"""Each launcher's own package, which is loaded when it is chosen."""
+CLIENTS = {
+    "lorapipe.pipeline.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.watch.events": {"watchdog"},
+}
+"""A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",

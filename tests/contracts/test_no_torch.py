@@ -60,6 +60,22 @@ def test_commands_that_describe_load_nothing_heavy(words: list[str]) -> None:
     assert not loaded(*words) & set(HEAVY)
 
 
+def test_the_queue_and_an_idle_watcher_load_nothing_heavy(tmp_path: Path) -> None:
+    assert not loaded("queue") & {*HEAVY, "watchdog"}
+    probe = """
+import os, signal, sys, threading
+threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+from lorapipe.cli import main
+assert main(["watch", sys.argv[1]]) == 130
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", probe, str(tmp_path)], capture_output=True, encoding="utf-8", check=True
+    )
+    modules = set(run.stdout.splitlines()[-1].split())
+    assert "watchdog" in modules and not modules & set(HEAVY)
+
+
 def test_a_plan_loads_only_what_reads_the_heads_of_pictures() -> None:
     assert not loaded("plan", "pipelines/quickstart.yaml") & (set(HEAVY) - {"PIL"})
 

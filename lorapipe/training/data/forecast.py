@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -49,11 +49,17 @@ def of_manifest(manifest: Manifest) -> Forecast:
 
 
 def of_folder(
-    images: Path, buckets: Buckets, least: int, repeats: int, share_held_out: float, augment: Augmentation
+    images: Path,
+    buckets: Buckets,
+    least: int,
+    repeats: int,
+    share_held_out: float,
+    augment: Augmentation,
+    exclude: Sequence[str] = (),
 ) -> Forecast:
     """What a folder will come to. Duplicates and damaged files are not seen: about right, never too few."""
     found: list[tuple[Pair, int]] = []
-    for path in pictures_among(find(images)):
+    for path in pictures_among(find(images, exclude)):
         named = folder_name(PurePosixPath(path))
         times = named.repeats if named else repeats
         try:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"})
-OTHER_SUFFIXES = frozenset({".heic", ".heif", ".jxl", ".tif", ".tiff", ".psd", ".svg", ".jp2", ".dng", ".cr2", ".nef"})
-"""Of pictures that are not read: their owner should be told, not left to wonder."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
 """Pillow's readers that are let near a user's file. JPEG's also reads MPO, a phone's JPEG with a second one inside."""
 

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lorapipe import suffixes
 from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.duplicates import GLANCE, signature
 from lorapipe.training.data.manifest import LeftOut
-from lorapipe.training.data.pictures import OTHER_SUFFIXES, RECIPE, SUFFIXES, Colour, Unreadable, glance
+from lorapipe.training.data.pictures import RECIPE, Colour, Unreadable, glance
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class Look:
     signature: bytes
 
 
-def find(root: Path) -> list[PurePosixPath]:
+def find(root: Path, exclude: Sequence[str] = ()) -> list[PurePosixPath]:
     """Every file below a folder, relative and sorted; nothing hidden (`.git`, `._photo.jpg`), no `__MACOSX`.
+
+    Subfolders named in `exclude` are not entered, however deep they lie; upper and lower case are the same.
 
     Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there. Links into
     lorapipe's own store (`outputs/dataset`) are not: its contact sheets are no pictures of the user's.
     """
+    excluded = {name.casefold() for name in exclude}
     found: list[PurePosixPath] = []
     entered: set[Path] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -46,7 +50,7 @@ def find(root: Path) -> list[PurePosixPath]:
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if _wanted(name))
+        folders[:] = sorted(name for name in folders if _wanted(name) and name.casefold() not in excluded)
         below = PurePosixPath(Path(folder).relative_to(root).as_posix())
         found += [below / name for name in files if _wanted(name)]
     return sorted(found)
@@ -58,7 +62,7 @@ def _wanted(name: str) -> bool:
 
 def pictures_among(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     """The files that call themselves pictures, those of kinds that are not read too."""
-    return [file for file in files if file.suffix.lower() in SUFFIXES | OTHER_SUFFIXES]
+    return [file for file in files if file.suffix.lower() in suffixes.READ | suffixes.NOT_READ]
 
 
 def examine(
@@ -70,7 +74,7 @@ def examine(
 
 def _examine(root: Path, path: PurePosixPath, cache: Cache, background: Colour) -> Look | LeftOut:
     name = str(path)
-    if path.suffix.lower() in OTHER_SUFFIXES:
+    if path.suffix.lower() in suffixes.NOT_READ:
         return LeftOut(name, "unreadable", f"{path.suffix.lower()} files are not read; save it as png or jpg")
     try:
         name.encode("utf-8")

@@ -1,0 +1,241 @@
+"""`lorapipe queue`: the jobs that wait for a device, run, or have ended."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_sets
+
+if TYPE_CHECKING:
+    from lorapipe.queue.job import Job
+    from lorapipe.queue.jobs import Queue
+    from lorapipe.queue.work import Told
+    from lorapipe.terminal import Printer
+
+HELP = "pipelines that wait for a device: list, add FILE, cancel N, retry N, move N first, pause, resume, clear, work"
+USAGE = """\
+  lorapipe queue                       list them
+  lorapipe queue add FILE …            put pipelines at the end; --set changes settings in them
+  lorapipe queue cancel N …            take out what waits, stop what runs; a second time stops it at once
+  lorapipe queue retry [N …]           try again what has ended; without numbers, all that failed or was set aside
+  lorapipe queue move N first|last|2   change its place among those that wait
+  lorapipe queue pause | resume        begin no further job; begin again
+  lorapipe queue clear                 forget those that have ended; what they made stays
+  lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
+"""
+PRIORITY = "queue.priority"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = USAGE
+    parser.add_argument("what", nargs="?", default="list", help=argparse.SUPPRESS)
+    parser.add_argument("words", nargs="*", metavar="FILE or N", help="pipeline files, or numbers of jobs")
+    takes_sets(parser, f"change a setting; also vars.NAME=VALUE, and {PRIORITY}=1 to go before others")
+    takes_device(parser)
+    takes_json(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Do what the first word says."""
+    from lorapipe.errors import InputError, near_miss
+    from lorapipe.queue.jobs import Queue
+
+    do = DOING.get(options.what)
+    if do is None:
+        raise InputError(f"there is no `lorapipe queue {options.what}`.", cure=near_miss(options.what, [*DOING]))
+    with closing(Queue()) as queue:
+        return int(do(queue, options) or DONE)
+
+
+def _list(queue: Queue, options: argparse.Namespace) -> None:
+    from lorapipe.queue.board import as_json, board
+    from lorapipe.terminal import Printer
+
+    shown = board(queue)
+    printer = Printer(sys.stdout)
+    if options.json:
+        for card in shown["jobs"]:
+            print(as_json(card))
+        return
+    for card in shown["jobs"]:
+        _print(card, shown["now"], printer)
+    if not shown["jobs"]:
+        printer.line("The queue is empty.")
+    if shown["paused"]:
+        printer.line("The queue is paused: `lorapipe queue resume` goes on.")
+
+
+def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
+    from lorapipe.terminal import duration, shown_path
+
+    version = f" v{card['version']}" if card["version"] > 1 else ""
+    told = card["progress"]
+    where = f"{told['stage']} {told['step']}/{told['total']}" if told else ""
+    if card["started"] is not None and card["state"] != "waiting":
+        took = duration((card["finished"] or now) - card["started"])
+        where = f"{where}  {took}".strip()
+    folder = shown_path(card["folder"])
+    printer.line(f"{card['number']:>4}  {card['state']:<9}  {card['title']}{version}  {where}  {folder}".rstrip())
+    for line in card["reason"].splitlines():
+        printer.line(f"{'':<17}{line}")
+
+
+def _add(queue: Queue, options: argparse.Namespace) -> None:
+    from lorapipe.errors import InputError
+    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.language import load_all
+
+    [*devices] = parse_devices(options.device)
+    if len(devices) > 1:
+        raise InputError(
+            "is several devices; a job has one.", where="--device", cure="One training on both: cuda:0+cuda:1."
+        )
+    sets, priority = _priority(options.set)
+    files = [Path(word) for word in options.words]
+    if not files:
+        raise InputError("there is no pipeline to add.", cure="lorapipe queue add FILE")
+    load_all(files, sets)  # every mistake now, not in the night
+    _say([queue.add(file.absolute(), sets, devices[0], priority) for file in files], options)
+
+
+def _priority(sets: list[str]) -> tuple[list[str], int]:
+    """The settings for the pipeline, and the job's priority."""
+    from lorapipe.errors import InputError
+
+    own = [text.partition("=")[2].strip() for text in sets if text.partition("=")[0].strip() == PRIORITY]
+    try:
+        priority = int(own[-1]) if own else 0
+    except ValueError:
+        raise InputError(f"{own[-1]!r} is not a whole number.", where=f"--set {PRIORITY}") from None
+    return [text for text in sets if text.partition("=")[0].strip() != PRIORITY], priority
+
+
+def _cancel(queue: Queue, options: argparse.Namespace) -> None:
+    _say([queue.cancel(number) for number in _numbers(options.words)], options)
+
+
+def _retry(queue: Queue, options: argparse.Namespace) -> None:
+    unlucky = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
+    numbers = _numbers(options.words) if options.words else unlucky
+    _say([queue.retry(number) for number in numbers], options)
+
+
+def _move(queue: Queue, options: argparse.Namespace) -> None:
+    from lorapipe.errors import InputError
+
+    *words, where = options.words or ("",)
+    places = {"first": 1, "last": len(queue.jobs())}
+    if len(words) != 1 or not (where in places or where.isdigit()):
+        raise InputError("say which job, and where to.", cure="lorapipe queue move 12 first")
+    queue.move(_numbers(words)[0], places.get(where) or int(where))
+    _list(queue, options)
+
+
+def _pause(queue: Queue, options: argparse.Namespace) -> None:
+    queue.pause()
+
+
+def _resume(queue: Queue, options: argparse.Namespace) -> None:
+    queue.resume()
+
+
+def _clear(queue: Queue, options: argparse.Namespace) -> None:
+    from lorapipe.terminal import Printer
+
+    count = queue.clear()
+    if not options.json:
+        Printer(sys.stdout).line(f"{count} {'job' if count == 1 else 'jobs'} forgotten; what they made is kept.")
+
+
+def _work(queue: Queue, options: argparse.Namespace) -> int:
+    from lorapipe.commands.run import Stop
+    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.queue.work import Crew
+    from lorapipe.watch.care import InboxCare
+
+    with Stop() as stop:
+        stop.view = teller = Teller(as_json=options.json)
+        crew = Crew(queue, parse_devices(options.device), care=InboxCare(), stopping=stop.level)
+        with closing(crew.events()) as events:
+            for told in events:
+                teller.show(told)
+    return INTERRUPTED if stop.level() else DONE
+
+
+def _numbers(words: list[str]) -> list[int]:
+    from lorapipe.errors import InputError
+
+    for word in words:
+        if not word.isdigit():
+            raise InputError(f"{word!r} is not the number of a job.", cure="`lorapipe queue` shows them.")
+    if not words:
+        raise InputError("say which job.", cure="`lorapipe queue` shows their numbers.")
+    return [int(word) for word in words]
+
+
+def _say(jobs: list[Job], options: argparse.Namespace) -> None:
+    """What has become of jobs."""
+    from lorapipe.queue.board import as_json
+    from lorapipe.terminal import Printer
+
+    for job in jobs:
+        if options.json:
+            print(as_json(job.to_dict()))
+        else:
+            stopping = ", asked to stop" if job.asked and job.state == "running" else ""
+            Printer(sys.stdout).line(f"{job.number:>4}  {job.state}{stopping}  {job.title}")
+
+
+class Teller:
+    """What a crew tells, on standard output: a line where a job or a stage of it begins and ends."""
+
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+        from lorapipe.terminal import Printer
+
+        self._as_json = as_json
+        self._quiet = quiet
+        self._printer = Printer(sys.stdout)
+
+    def note(self, text: str) -> None:
+        """Something about all of it."""
+        if not (self._as_json or self._quiet):
+            self._printer.line(text)
+
+    def show(self, told: Told) -> None:
+        """One thing."""
+        from lorapipe.pipeline.events import Failed, Finished, to_json
+        from lorapipe.queue.board import as_json
+        from lorapipe.terminal import duration
+
+        job, event = told.job, told.event
+        if self._as_json:
+            what: dict[str, Any] = {"job": job.to_dict()} if event is None else {"number": job.number}
+            line = as_json(what)
+            self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
+        elif event is None and not (self._quiet and job.state in ("running", "done")):
+            self._printer.line(f"{job.number:>4}  {job.state:<9}  {job.title}  {job.folder}")
+            for line in job.reason.splitlines():
+                self._printer.line(f"{'':<17}{line}")
+        elif isinstance(event, Finished) and not self._quiet:
+            self._printer.line(f"{job.number:>4}  ✓ {event.stage}  {duration(event.seconds)}")
+        elif isinstance(event, Failed) and event.cause != "cancelled":
+            self._printer.line(f"{job.number:>4}  ✗ {event.stage}")
+
+
+DOING = {
+    "list": _list,
+    "add": _add,
+    "cancel": _cancel,
+    "retry": _retry,
+    "move": _move,
+    "pause": _pause,
+    "resume": _resume,
+    "clear": _clear,
+    "work": _work,
+}

@@ -1,0 +1,78 @@
+"""`lorapipe watch`: whatever is dropped into a folder becomes a LoRA."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_quiet, takes_sets
+
+if TYPE_CHECKING:
+    from lorapipe.queue.job import Job
+
+HELP = "make a LoRA of every folder (or zip) of pictures that is dropped into a folder"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("inbox", type=Path, help="the folder to watch; it is only read, but for a status file")
+    parser.add_argument(
+        "--pipeline", metavar="FILE", type=Path, help="a pipeline with ${images} and ${name}, for the built-in one"
+    )
+    takes_sets(
+        parser, "a setting of watching, watch.NAME=VALUE, or one of the pipeline; vars.checkpoint=FILE is the base"
+    )
+    takes_device(parser)
+    takes_json(parser)
+    takes_quiet(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Watch, and work the queue off, until stopped."""
+    from lorapipe.commands.queue import Teller
+    from lorapipe.commands.run import Stop
+    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.queue.jobs import Queue
+    from lorapipe.queue.work import Crew
+    from lorapipe.watch.care import InboxCare, Terms
+    from lorapipe.watch.inbox import Inbox
+    from lorapipe.watch.settings import watching
+
+    devices = parse_devices(options.device)
+    settings, sets = watching(options.set, Path.cwd())
+    pipeline = options.pipeline.absolute() if options.pipeline else None
+    terms = Terms(settings, pipeline, tuple(_from_here(text, Path.cwd()) for text in sets))
+    teller = Teller(as_json=options.json, quiet=options.quiet)
+    with closing(Queue()) as queue, Stop() as stop:
+        inbox = Inbox(options.inbox, queue, terms)
+        crew = Crew(queue, devices, care=InboxCare(), stopping=stop.level, forever=True)
+        stop.view = teller
+        teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
+        over = threading.Event()
+
+        def found(job: Job) -> None:
+            teller.note(f"{job.number:>4}  waiting    {job.title}")
+            crew.wake()
+
+        watcher = threading.Thread(target=inbox.run, args=(found, teller.note, over), name="inbox", daemon=True)
+        watcher.start()
+        try:
+            with closing(crew.events()) as events:
+                for told in events:
+                    teller.show(told)
+        finally:
+            over.set()
+            watcher.join(10)
+            inbox.write_status()
+    return INTERRUPTED if stop.level() else DONE
+
+
+def _from_here(text: str, folder: Path) -> str:
+    """A setting that names a file of the current folder, with its whole path: jobs are run elsewhere."""
+    name, _, value = text.partition("=")
+    value = value.strip()
+    is_file = ("/" in value or "." in value) and (folder / Path(value).expanduser()).exists()
+    return f"{name}={(folder / Path(value).expanduser()).absolute().as_posix()}" if is_file else text

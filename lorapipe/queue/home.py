@@ -1,0 +1,37 @@
+"""The folder of what lorapipe must remember for a user, whichever project it belongs to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lorapipe.errors import InputError
+
+HOME = "LORAPIPE_HOME"
+"""The environment variable that names another folder."""
+
+
+def home() -> Path:
+    """Made if need be. Of this machine too: a home folder may be shared by several, and its database may not.
+
+    `InputError` where it cannot be made.
+    """
+    named = os.environ.get(HOME)
+    folder = Path(named).expanduser().absolute() if named else _usual()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = f"Name another folder in the environment variable {HOME}."
+        raise InputError(f"cannot be made: {error.strerror}.", where=str(folder), cure=cure) from None
+    return folder
+
+
+def _usual() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / "lorapipe"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "lorapipe" / os.uname().nodename
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "lorapipe" / os.uname().nodename

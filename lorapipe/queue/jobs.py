@@ -1,0 +1,362 @@
+"""The durable list of jobs: SQLite, every operation one small transaction, any number of processes at once.
+
+    waiting ─ claim ─→ running ─┬─ finish ─→ done, failed, cancelled, aside
+       ↑                        ├─ release (the owner was stopped) ─→ waiting
+       └────────────────────────┴─ recover (the owner is gone) ─→ waiting, or aside the second time
+
+Jobs of a higher priority go first, among equals the one that came first. A running job has a lock file, which its owner
+holds; locks are only taken and files only removed inside a transaction, so nobody can be between the two.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, near_miss
+from lorapipe.pipeline.devices import locks_of
+from lorapipe.pipeline.locks import Busy, take
+from lorapipe.queue.database import open_database
+from lorapipe.queue.home import home
+from lorapipe.queue.job import ENDED, Claim, Job, State
+
+MOST_CRASHES = 2
+"""A job that has taken its owner with it so often is set aside: the queue must go on."""
+
+ORDER = "priority DESC, position"
+
+
+class Queue:
+    """The queue in a folder; `clock` gives the times that are noted."""
+
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.root = folder or home()
+        self._locks = self.root / "jobs"
+        self._clock = clock
+        self._guard = threading.RLock()
+        self._db = open_database(self.root / "queue.db")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._guard:
+            self._db.close()
+
+    # ----------------------------------------------------------------------------------------------------- what is there
+
+    def jobs(self) -> list[Job]:
+        """All jobs: those that run, those that wait in their order, those that have ended, the last first."""
+        waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
+        return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
+
+    def job(self, number: int) -> Job:
+        """One job; `InputError` where there is none."""
+        found = self._select("WHERE number = ?", number)
+        if not found:
+            known = [str(job.number) for job in self.jobs()]
+            cure = near_miss(str(number), known) if known else "The queue is empty."
+            raise InputError(f"there is no job {number}.", cure=cure)
+        return found[0]
+
+    def count(self, *states: State) -> int:
+        """How many jobs are in one of these states."""
+        marks = ", ".join("?" * len(states))
+        with self._guard:
+            (count,) = self._db.execute(f"SELECT count(*) FROM job WHERE state IN ({marks})", states).fetchone()
+        return int(count)
+
+    def versions(self, source: str) -> list[Job]:
+        """The jobs that a folder or zip in an inbox has had, the newest first."""
+        return self._select("WHERE source = ? ORDER BY version DESC", source)
+
+    def progress(self) -> dict[int, dict[str, Any]]:
+        """What was last told of each running job's progress: `at` (time), and what `tell` was given."""
+        with self._guard:
+            rows = self._db.execute("SELECT number, at, told FROM progress").fetchall()
+        return {number: {"at": at, **json.loads(told)} for number, at, told in rows}
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Changes whenever anything in the queue has, whoever changed it; quicker than looking."""
+        with self._guard:
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+            return int(version), self._db.total_changes
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether no further job is to begin."""
+        with self._guard:
+            return self._db.execute("SELECT 1 FROM setting WHERE name = 'paused'").fetchone() is not None
+
+    # ------------------------------------------------------------------------------------------------------ what users do
+
+    def add(
+        self, pipeline: Path, sets: Sequence[str] = (), device: str = "auto", priority: int = 0, title: str = ""
+    ) -> Job:
+        """Put a pipeline at the end of those of its priority."""
+        with self._writing() as db:
+            number = self._insert(db, title or pipeline.name, pipeline, tuple(sets), device, priority)
+        return self.job(number)
+
+    def drop(
+        self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, Any], device: str = "auto",
+        taken: Callable[[Path], bool] = Path.exists,
+    ) -> Job | None:  # fmt: skip
+        """Add a job for what lies in an inbox, unless it has had one with the same content: then None.
+
+        Its folder is `outputs/title`, or `title-2` … where another source has that or it is `taken`; a source keeps its
+        folder. Its earlier versions that still wait are cancelled.
+        """
+        with self._writing() as db:
+            if db.execute(
+                "SELECT 1 FROM dropped WHERE source = ? AND fingerprint = ?", (source, fingerprint)
+            ).fetchone():
+                return None
+            folder = _place(db, source, title, outputs, taken)
+            (last,) = db.execute("SELECT ifnull(max(version), 0) FROM dropped WHERE source = ?", (source,)).fetchone()
+            number = self._insert(db, folder.name, folder / "pipeline.yaml", (), device, 0)
+            db.execute(
+                "UPDATE job SET source = ?, fingerprint = ?, version = ?, settings = ? WHERE number = ?",
+                (source, fingerprint, last + 1, json.dumps(settings, ensure_ascii=False), number),
+            )
+            db.execute("INSERT INTO dropped VALUES (?, ?, ?, ?)", (source, fingerprint, last + 1, number))
+            older = (
+                "UPDATE job SET state = 'cancelled', finished = ?, reason = ? WHERE source = ? AND state = 'waiting'"
+            )
+            why = f"job {number} has the newer content"
+            db.execute(f"{older} AND number < ?", (self._clock(), why, source, number))
+        return self.job(number)
+
+    def cancel(self, number: int) -> Job:
+        """Take a waiting job out; ask the owner of a running one to stop, a second time to stop at once."""
+        self.recover()
+        job = self.job(number)
+        if job.state in ENDED:
+            raise InputError(f"job {number} has ended already: {job.state}.")
+        with self._writing() as db:
+            db.execute("UPDATE job SET asked = min(asked + 1, 2) WHERE number = ? AND state = 'running'", (number,))
+            self._end(db, number, "cancelled", "", "waiting")
+        return self.job(number)
+
+    def retry(self, number: int) -> Job:
+        """Let a job that has ended wait again, at the end; it goes on from what it has saved."""
+        job = self.job(number)
+        if job.state not in ENDED:
+            raise InputError(f"job {number} has not ended: it is {job.state}.")
+        with self._writing() as db:
+            again = "state = 'waiting', asked = 0, crashes = 0, told = 0, reason = '', finished = NULL, position = ?"
+            db.execute(f"UPDATE job SET {again} WHERE number = ?", (_last(db) + 1, number))
+        return self.job(number)
+
+    def move(self, number: int, place: int) -> None:
+        """Give a waiting job another place among those that wait, from 1; it takes the priority of its neighbours."""
+        if self.job(number).state != "waiting":
+            raise InputError(
+                f"job {number} does not wait: it is {self.job(number).state}.", cure="Only these can be moved."
+            )
+        with self._writing() as db:
+            waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}")
+            moved = next(job for job in waiting if job.number == number)
+            waiting.remove(moved)
+            place = max(0, min(place - 1, len(waiting)))
+            before, after = waiting[:place][-1:], waiting[place : place + 1]
+            priority = min([moved.priority, *(each.priority for each in before)])
+            priority = max([priority, *(each.priority for each in after)])
+            db.execute("UPDATE job SET priority = ? WHERE number = ?", (priority, number))
+            waiting.insert(place, moved)
+            first = _first(db)
+            for index, job in enumerate(waiting):
+                db.execute("UPDATE job SET position = ? WHERE number = ?", (first + index, job.number))
+
+    def pause(self) -> None:
+        """Begin no further job; what runs goes on."""
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO setting VALUES ('paused', '1')")
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        with self._writing() as db:
+            db.execute("DELETE FROM setting WHERE name = 'paused'")
+
+    def clear(self) -> int:
+        """Forget the jobs that have ended, but not which contents of an inbox have had theirs; how many they were."""
+        with self._writing() as db:
+            return db.execute("DELETE FROM job WHERE finished IS NOT NULL").rowcount
+
+    # ----------------------------------------------------------------------------------------------------- what owners do
+
+    def claim(self, device: str, objection: Callable[[Job], str] = lambda job: "") -> Claim | None:
+        """The next job for a device, which is ours now; None where there is none, or the queue is paused.
+
+        Passed over: jobs for another device, of a source whose other version is running, and those against which there
+        is an `objection`, which is noted as what they wait for.
+        """
+        if not self.count("waiting") or self.is_paused:
+            return None
+        with self._writing() as db:
+            busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
+            for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
+                if job.source in busy:
+                    continue
+                suits = _suits(job.device, device)
+                why = objection(job) if suits else job.reason or f"waits for the device {job.device}"
+                if why != job.reason:
+                    db.execute("UPDATE job SET reason = ? WHERE number = ?", (why, job.number))
+                if why:
+                    continue
+                try:
+                    lock = take(self._lock(job.number))
+                except Busy:
+                    continue
+                begin = (
+                    "state = 'running', reason = '', attempts = attempts + 1, asked = 0, started = ?, finished = NULL"
+                )
+                db.execute(f"UPDATE job SET {begin} WHERE number = ?", (self._clock(), job.number))
+                db.execute("DELETE FROM progress WHERE number = ?", (job.number,))
+                return Claim(self.job(job.number), lock)
+        return None
+
+    def finish(self, claim: Claim, state: State, reason: str = "") -> Job:
+        """The job has ended so."""
+        with self._letting_go(claim) as db:
+            self._end(db, claim.job.number, state, reason, "running")
+        return self.job(claim.job.number)
+
+    def release(self, claim: Claim) -> Job:
+        """Give the job back as it is: its owner was told to stop. It keeps its place, and goes on where it was."""
+        with self._letting_go(claim) as db:
+            db.execute("UPDATE job SET state = 'waiting' WHERE number = ? AND state = 'running'", (claim.job.number,))
+        return self.job(claim.job.number)
+
+    def recover(self) -> list[Job]:
+        """Take back the running jobs whose owner is gone; which they were."""
+        if not self.count("running"):
+            return []
+        with self._writing() as db:
+            left = [job for job in self._select("WHERE state = 'running'") if self._is_orphan(job.number)]
+            for job in left:
+                self._take_back(db, job)
+        return [self.job(job.number) for job in left]
+
+    def ended(self) -> list[Job]:
+        """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
+        with self._guard:
+            if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
+                return []
+        with self._writing() as db:
+            found = self._select("WHERE finished IS NOT NULL AND NOT told ORDER BY finished")
+            db.executemany("UPDATE job SET told = 1 WHERE number = ?", [(job.number,) for job in found])
+        return found
+
+    def asked(self, number: int) -> int:
+        """How urgently the job's owner is asked to stop."""
+        with self._guard:
+            row = self._db.execute("SELECT asked FROM job WHERE number = ?", (number,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def note_run(self, number: int, run: int) -> None:
+        """The job's run has this number in the ledger."""
+        with self._writing() as db:
+            db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
+
+    def tell(self, number: int, told: Mapping[str, Any]) -> None:
+        """Note the job's progress for other processes; not more than once a second, please."""
+        with self._writing() as db:
+            row = (number, self._clock(), json.dumps(told, ensure_ascii=False))
+            db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", row)
+
+    # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _insert(
+        self, db: sqlite3.Connection, title: str, pipeline: Path, sets: tuple[str, ...], device: str, priority: int
+    ) -> int:
+        columns = "(title, pipeline, sets, device, priority, position, state, added)"
+        values = (title, str(pipeline), json.dumps(sets), device, priority, _last(db) + 1, self._clock())
+        row = db.execute(f"INSERT INTO job {columns} VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?)", values)
+        assert row.lastrowid is not None
+        return row.lastrowid
+
+    def _end(self, db: sqlite3.Connection, number: int, state: State, reason: str, before: State) -> None:
+        values = (state, reason, self._clock(), number, before)
+        db.execute("UPDATE job SET state = ?, reason = ?, finished = ? WHERE number = ? AND state = ?", values)
+
+    def _take_back(self, db: sqlite3.Connection, job: Job) -> None:
+        if job.asked:
+            self._end(db, job.number, "cancelled", "", "running")
+        elif job.crashes + 1 >= MOST_CRASHES:
+            why = f"lorapipe itself ended {job.crashes + 1} times while this job was running"
+            self._end(db, job.number, "aside", why, "running")
+        else:
+            db.execute("UPDATE job SET state = 'waiting', position = ? WHERE number = ?", (_first(db) - 1, job.number))
+        db.execute("UPDATE job SET crashes = crashes + 1 WHERE number = ?", (job.number,))
+
+    def _is_orphan(self, number: int) -> bool:
+        try:
+            take(self._lock(number)).close()
+        except Busy:
+            return False
+        self._lock(number).unlink(missing_ok=True)
+        return True
+
+    def _lock(self, number: int) -> Path:
+        return self._locks / f"{number}.lock"
+
+    @contextmanager
+    def _letting_go(self, claim: Claim) -> Iterator[sqlite3.Connection]:
+        with self._writing() as db:
+            yield db
+            db.execute("DELETE FROM progress WHERE number = ?", (claim.job.number,))
+            claim.lock.close()
+            self._lock(claim.job.number).unlink(missing_ok=True)
+
+    def _select(self, rest: str, *values: Any) -> list[Job]:
+        with self._guard:
+            cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
+            names = [each[0] for each in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        return [Job.of(row) for row in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._guard:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.rollback()
+                raise
+            self._db.commit()
+
+
+def _suits(wanted: str, device: str) -> bool:
+    return wanted in ("auto", device) or locks_of(wanted) == locks_of(device)
+
+
+def _first(db: sqlite3.Connection) -> float:
+    (first,) = db.execute("SELECT ifnull(min(position), 0) FROM job").fetchone()
+    return float(first)
+
+
+def _last(db: sqlite3.Connection) -> float:
+    (last,) = db.execute("SELECT ifnull(max(position), 0) FROM job").fetchone()
+    return float(last)
+
+
+def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken: Callable[[Path], bool]) -> Path:
+    """The folder of a source: its old one below the same `outputs`, or a new one that nobody has."""
+    row = db.execute("SELECT folder FROM place WHERE source = ?", (source,)).fetchone()
+    if row is not None and Path(row[0]).parent == outputs:
+        return Path(row[0])
+    count = 1
+    while True:
+        folder = outputs / (title if count == 1 else f"{title}-{count}")
+        folded = str(folder).casefold()
+        if not db.execute("SELECT 1 FROM place WHERE folded = ?", (folded,)).fetchone() and not taken(folder):
+            db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", (source, str(folder), folded))
+            return folder
+        count += 1

@@ -1,0 +1,57 @@
+"""What a job from an inbox leaves for its user, beside its pipeline file: the report, the grid, the snapshots.
+
+The LoRA file itself is written by the pipeline's own export.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lorapipe.aside import aside
+from lorapipe.pipeline.artifacts import Artifact, Dataset, File, Report, Weights
+
+
+def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Iterator[str]:
+    """Put copies into the job's folder; where a file system has links, a snapshot is no second copy.
+
+    Yields a line for each that cannot be put there: an old one may be open in a viewer. The originals are in the store.
+    """
+    kinds = Counter(type(artifact) for artifact in artifacts.values())
+    for stage, artifact in artifacts.items():
+        suffix = "" if kinds[type(artifact)] == 1 else f"-{stage}"
+        for source, place in _files(artifact, name, suffix):
+            try:
+                _put(source, folder / place)
+            except OSError as error:
+                yield f"{place} could not be written ({error.strerror}); it is {source}"
+
+
+def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, str]]:
+    match artifact:
+        case Report():
+            yield artifact.page, f"report{suffix}.html"
+            yield artifact.grid, f"grid{suffix}{artifact.grid.suffix}"
+        case Weights():
+            for snapshot in artifact.snapshots:
+                yield snapshot.path, f"snapshots/{name}{suffix}-{snapshot.step:06d}{snapshot.path.suffix}"
+        case Dataset():
+            yield artifact.contact_sheet, f"pictures{suffix}{artifact.contact_sheet.suffix}"
+
+
+def file_of(artifacts: Mapping[str, Artifact]) -> Path | None:
+    """The finished file among the artifacts."""
+    return next((artifact.path for artifact in artifacts.values() if isinstance(artifact, File)), None)
+
+
+def _put(source: Path, target: Path) -> None:
+    if target.exists() and source.samefile(target):
+        return
+    with aside(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)

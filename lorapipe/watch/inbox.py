@@ -1,0 +1,152 @@
+"""One watched folder: what has settled in it goes into the queue, once, whoever else watches it too."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Container
+from contextlib import closing, suppress
+from pathlib import Path
+
+from lorapipe.errors import InputError, LorapipeError, near_miss
+from lorapipe.pipeline.digests import Digests
+from lorapipe.pipeline.records import Records
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
+from lorapipe.watch import status
+from lorapipe.watch.care import Terms
+from lorapipe.watch.events import told_of_changes
+from lorapipe.watch.look import look_at, shown
+from lorapipe.watch.names import title_of
+from lorapipe.watch.recipe import FILE, Recipe, check
+from lorapipe.watch.settle import Dropped, Settling, is_zip
+
+
+class Inbox:
+    """A watched folder and the queue that it feeds. `InputError` where it cannot be watched so."""
+
+    def __init__(
+        self,
+        folder: Path,
+        queue: Queue,
+        terms: Terms,
+        device: str = "auto",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not folder.is_dir():
+            beside = (
+                [each.name for each in folder.absolute().parent.glob("*/")] if folder.absolute().parent.is_dir() else []
+            )
+            cure = " ".join(
+                filter(None, ["Make it first.", near_miss(folder.name, beside) if len(beside) < 200 else ""])
+            )
+            raise InputError("there is no such folder.", where=str(folder), cure=cure)
+        self.folder = folder.resolve()
+        self.outputs = (terms.watching.outputs or self.folder.parent / "outputs").resolve()
+        if self.outputs.is_relative_to(self.folder) or self.folder.is_relative_to(self.outputs):
+            what = f"{self.outputs} and the inbox {self.folder} lie in each other."
+            raise InputError(what, cure="Name another folder for results: --set watch.outputs=FOLDER.")
+        check(Recipe(terms.pipeline, terms.sets, terms.watching.least), self.folder)
+        self._queue = queue
+        self._terms = terms
+        self._device = device
+        self._told: object = None
+        self._trouble = ""
+        self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock)
+
+    def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
+        """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
+        bell, trouble, changed = threading.Event(), "", set[str]()
+
+        def ring(name: str) -> None:
+            changed.add(name)
+            bell.set()
+
+        end = told_of_changes(self.folder, ring)
+        try:
+            while not stop.is_set():
+                bell.clear()
+                told = {changed.pop() for _ in range(len(changed))}
+                before, trouble = trouble, self._look_and_tell(found, told)
+                if trouble and trouble != before:
+                    say(f"{trouble}; watching goes on.")
+                stop.wait(self._settling.breath())
+                deadline = time.monotonic() + self._settling.pause()
+                while not stop.is_set() and (left := deadline - time.monotonic()) > 0 and not bell.wait(min(left, 1.0)):
+                    self.write_status()
+        finally:
+            end()
+
+    def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
+        """Look once; what has kept it from that: a share is away, a disk is full."""
+        for job in self.look(told):
+            found(job)
+        return self._trouble or self._settling.trouble
+
+    def look(self, told: Container[str] = ()) -> list[Job]:
+        """Look once (see `Settling.look`); the new jobs."""
+        jobs, self._trouble = list[Job](), ""
+        for dropped in self._settling.look(told):
+            try:
+                job = self._take_up(dropped)
+            except (LorapipeError, OSError, sqlite3.Error) as error:
+                self._trouble = str(error)
+                self._settling.again(dropped)  # a disk is full, or the like: later
+                continue
+            jobs += [job] if job else []
+        self.write_status()
+        return jobs
+
+    def write_status(self) -> None:
+        """Say in the inbox what became of everything in it."""
+        arriving = self._settling.arriving()
+        with suppress(sqlite3.Error):
+            mark = self._queue.mark
+            if (mark, arriving) != self._told:
+                status.write(self.folder, {Path(job.source).name: job for job in self._jobs()}, arriving)
+                self._told = mark, arriving
+
+    def _jobs(self) -> list[Job]:
+        """The newest job of each thing that lies in the inbox."""
+        newest: dict[str, Job] = {}
+        for job in self._queue.jobs():
+            if job.source and Path(job.source).parent == self.folder:
+                known = newest.get(job.source)
+                if known is None or known.version < job.version:
+                    newest[job.source] = job
+        return [job for job in newest.values() if Path(job.source).exists()]
+
+    def _take_up(self, dropped: Dropped) -> Job | None:
+        """Make a job of it, unless its content has had one, or it has changed while it was read."""
+        path = dropped.path
+        try:
+            fingerprint = self._fingerprint(path)
+        except (InputError, OSError, UnicodeError) as error:
+            if not dropped.look.trouble:
+                self._settling.again(dropped, shown(str(error)))
+                return None
+            fingerprint = f"unreadable {dropped.look.mark}"  # its time is over: it fails, and says why
+        if look_at(path).mark != dropped.look.mark:
+            self._settling.again(dropped)
+            return None
+        title = title_of(path.stem if is_zip(path) else path.name)
+        return self._queue.drop(
+            str(path), fingerprint, title, self.outputs, self._terms.to_dict(), self._device, _is_somebody_elses
+        )
+
+    def _fingerprint(self, path: Path) -> str:
+        """The digest of all that is in it; files that have been read before are not read again."""
+        with closing(Records(self._queue.root / "digests.db")) as records:
+            digests = Digests(records)
+            try:
+                return digests.path(path)
+            finally:
+                digests.save()
+
+
+def _is_somebody_elses(folder: Path) -> bool:
+    """Whether a folder for results is there that no watcher has made."""
+    if folder.is_symlink():
+        return True
+    return folder.exists() and not (folder / FILE).exists() and any(folder.iterdir())

@@ -1,0 +1,41 @@
+"""What a dropped folder's name stands for: the name of its results, and the word that calls the subject."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+KOHYA = re.compile(r"(\d{1,4})_(.+)")
+"""`10_penny woman`: repeats and words, as kohya's scripts have it."""
+MOST_BYTES = 100
+"""Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
+RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
+
+
+def title_of(name: str) -> str:
+    """A name for files on any system: Windows refuses some characters, endings and words, and everyone long names."""
+    kohya = KOHYA.fullmatch(name)
+    text = unicodedata.normalize("NFC", kohya[2] if kohya else name).encode("utf-8", "replace").decode("utf-8")
+    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", text)
+    while len(text.encode()) > MOST_BYTES:
+        text = text[:-1]
+    text = text.strip(" .") or "lora"
+    return f"_{text}" if text.split(".")[0].casefold() in RESERVED else text
+
+
+def trigger_of(name: str) -> str:
+    """The words that stand for the subject: underscores are spaces, and what separates tags is none of a name's.
+
+    Of `10_penny woman` they are taken as they are, since they are the caption too.
+    """
+    kohya = KOHYA.fullmatch(name)
+    text = unicodedata.normalize("NFC", kohya[2] if kohya else name).encode("utf-8", "replace").decode("utf-8")
+    if kohya:
+        return text.strip()
+    return " ".join(re.sub(r"[_,(){}\[\]<>|\x00-\x1f]+", " ", text)[:MOST_BYTES].split()) or "lora"
+
+
+def repeats_of(name: str) -> int:
+    """How often its pictures are shown, by its name."""
+    kohya = KOHYA.fullmatch(name)
+    return max(1, int(kohya[1])) if kohya else 1

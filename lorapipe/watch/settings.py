@@ -1,0 +1,79 @@
+"""How an inbox is watched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.overrides import split
+from lorapipe.spec import Spec, from_dict, param
+
+PREFIX = "watch."
+
+
+@dataclass(frozen=True)
+class Watching(Spec):
+    """The settings of `lorapipe watch`, each reached as `--set watch.NAME=VALUE`."""
+
+    quiet: float = param(
+        10.0,
+        "seconds without any change after which what was dropped counts as complete; more for a slow share",
+        ge=0.1,
+        le=86_400,
+    )
+    patience: float = param(
+        60.0,
+        "seconds of quiet for a zip that is not whole, or files that cannot be read, before that is a failure",
+        ge=0,
+        le=86_400,
+    )
+    least: int = param(5, "pictures that a folder must have; 10 to 25 is what a character needs", ge=1, le=100_000)
+    outputs: Path | None = param(None, "the folder for results; by default outputs, beside the inbox")
+    room: float = param(
+        2.0, "GB that must be free on the disk of the results before a job begins; until then it waits", ge=0
+    )
+    largest_zip: float = param(20.0, "GB that a zip may unpack to", gt=0)
+    most_files: int = param(20_000, "files that a zip may hold", ge=1)
+    command: str = param(
+        "",
+        "a program to start when a job is done or has failed, with its arguments. It is no shell line; what it should know "
+        "is in its environment: LORAPIPE_JOB, _NAME, _STATE, _REASON, _FOLDER, _FILE",
+    )
+    webhook: str = param("", "an http(s) address to which the same is posted as JSON")
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.webhook and not re.match(r"https?://[^\s/]+", self.webhook):
+            yield Problem(f"{self.webhook!r} is no http address.", cure="Write https://…", path=("webhook",))
+        try:
+            self.argv()
+        except ValueError as error:
+            yield Problem(f"cannot be split into words: {error}.", cure="Close the quotes.", path=("command",))
+
+    def argv(self) -> list[str]:
+        """The command's words; a shell has no part in it."""
+        return shlex.split(self.command, posix=os.name != "nt")
+
+
+def watching(sets: Sequence[str], folder: Path) -> tuple[Watching, list[str]]:
+    """The settings among `--set` texts that are about watching, and the others; `InputError` with all that is wrong."""
+    own = [text for text in sets if text.lstrip().startswith(PREFIX)]
+    given: dict[str, Any] = {}
+    for text in own:
+        address, value = split(text)
+        given[".".join(map(str, address[2:]))] = value
+    try:
+        settings = from_dict(Watching, given, folder)
+    except InputError as error:
+        raise InputError(map(_placed, error.problems)) from None
+    return settings, [text for text in sets if text not in own]
+
+
+def _placed(problem: Problem) -> Problem:
+    return replace(problem, where=f"--set {PREFIX}{'.'.join(map(str, problem.path))}".rstrip("."))
