@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot spell a character must not end a training
     gc.set_threshold(100_000, 20, 20)  # next to all that is read and planned is kept: looking for garbage finds none
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(words[:1]).parse_args(words)
     from lorapipe.errors import LorapipeError
 
     try:
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line's grammar: of one command alone where the first word is one, else of all of them."""
     parser = argparse.ArgumentParser(
         prog="lorapipe",
         description=lorapipe.__doc__,
@@ -57,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lorapipe {lorapipe.__version__}")
     choices = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in sorted(_names(), key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)):
+    names = sorted(_names(), key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    if first and first[0] not in names and not first[0].startswith("-"):
+        from lorapipe.errors import near_miss
+
+        parser.error(f"there is no command {first[0]!r}. {near_miss(first[0], names)}")
+    for name in [name for name in names if name in first] or names:
         command = importlib.import_module(f"lorapipe.commands.{name}")
         under = choices.add_parser(name, help=command.HELP)
         command.arguments(under)

@@ -228,3 +228,9 @@ def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> Non
 def test_numbers_are_short() -> None:
     values = [0.08123456, 1e-4, 1.0, 1234.5, 3, float("nan"), 1e9]
     assert list(map(terminal.number, values)) == ["0.08123", "1.00e-04", "1", "1234", "3", "nan", "1.00e+09"]
+
+
+def test_a_misspelt_command_gets_the_near_miss(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["paln", "cat.yaml"])
+    assert end.value.code == 2 and "there is no command 'paln'. Did you mean 'plan'?" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import importlib
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -154,8 +154,7 @@ def decode(data: dict[str, Any], store: Path, inputs: Iterable[Artifact] = ()) -
 
     An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
     """
-    known = [(_core(type(each), encode(each, store)), each) for each in inputs]
-    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store, known))
+    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store, tuple(inputs)))
 
 
 def inside(value: Any) -> Iterator[Artifact]:
@@ -169,15 +168,21 @@ def inside(value: Any) -> Iterator[Artifact]:
             yield from inside(item)
 
 
-def paths(artifact: Artifact) -> list[Path]:
-    """Every path in an artifact and in those inside it."""
+def paths(artifact: Artifact, without: Sequence[Artifact] = ()) -> list[Path]:
+    """Every path in an artifact and in those inside it, but for those `without`."""
     found: list[Path] = []
 
-    def note(path: Path) -> str:
-        found.append(path)
-        return ""
+    def look(value: Any) -> None:
+        if isinstance(value, Path):
+            found.append(value)
+        elif isinstance(value, tuple):
+            for item in value:
+                look(item)
+        elif isinstance(value, Artifact) and not any(value is each for each in without):
+            for name in _marks(type(value)):
+                look(getattr(value, name))
 
-    _encode_fields(artifact, note)
+    look(artifact)
     return found
 
 
@@ -235,47 +240,42 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any
     return spec_content(spec, lambda value: path_form(value.path) if isinstance(value, Source) else value.plain())
 
 
-Known = list[tuple[dict[str, Any], Artifact]]
-"""Artifacts that are there already, each with its core."""
-
-
-def _decode(kind: Any, data: Any, store: Path, known: Known) -> Any:
+def _decode(kind: Any, data: Any, store: Path, inputs: tuple[Artifact, ...]) -> Any:
     if kind is Path:
         return _path(data, store)
     if kind is Spec:
         plain = {key: value for key, value in data.items() if key != "registry"}
         return from_dict(_contract_of(data["registry"]), plain)
     if isinstance(kind, type) and issubclass(kind, Artifact):
-        for core, artifact in known:
-            if type(artifact) is kind and core == _core(kind, data):
+        for artifact in inputs:
+            if type(artifact) is kind and _is(artifact, data, store):
                 return artifact
         hints = _hints(kind)
         return kind(
-            **{name: _decode(hints[name], value, store, known) for name, value in data.items() if name in hints}
+            **{name: _decode(hints[name], value, store, inputs) for name, value in data.items() if name in hints}
         )
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return None if data is None else _decode(_something(kind), data, store, known)
+        return None if data is None else _decode(_something(kind), data, store, inputs)
     if origin is tuple:
-        return tuple(_decode(typing.get_args(kind)[0], item, store, known) for item in data)
+        return tuple(_decode(typing.get_args(kind)[0], item, store, inputs) for item in data)
     return data
 
 
-def _core(kind: Any, data: Any) -> Any:
-    """What makes an artifact the thing that it is, of its JSON: its files in the store, not where the user's lie.
+def _is(value: Any, data: Any, store: Path) -> bool:
+    """Whether a value is what that JSON was made from: its files in the store are, wherever the user's own files lie.
 
-    Without its specs too, which hold a user's paths (the base model's); the files were made from them.
+    Specs are not looked at: they hold paths of the user's too (the base model's), and the files were made from them.
     """
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = _something(kind)
-    if typing.get_origin(kind) is tuple and isinstance(data, list):
-        return [_core(typing.get_args(kind)[0], item) for item in data]
-    if not (isinstance(kind, type) and issubclass(kind, (Artifact, Spec))) or data is None:
-        return data
-    if issubclass(kind, Spec):
-        return None
-    hints = _hints(kind)
-    return {name: _core(hints[name], data.get(name)) for name, marks in _marks(kind).items() if LOCATION not in marks}
+    if isinstance(value, Path):
+        return isinstance(data, str) and str(_path(data, store)) == str(value)
+    if isinstance(value, tuple):
+        same_length = isinstance(data, list) and len(data) == len(value)
+        return same_length and all(_is(item, other, store) for item, other in zip(value, data, strict=True))
+    if isinstance(value, Artifact):
+        fields = [name for name, marks in _marks(type(value)).items() if LOCATION not in marks]
+        return isinstance(data, dict) and all(_is(getattr(value, name), data.get(name), store) for name in fields)
+    return isinstance(value, Spec) or value == data
 
 
 def _something(kind: Any) -> Any:

@@ -147,8 +147,7 @@ class Ledger:
             artifact = decode(manifest["artifact"], self.store, inputs)
         except InputError as error:
             return Damage(str(error))
-        seen = {path for each in inputs for path in paths(each)}
-        others = (path for each in paths(artifact) if not (path := str(each)).startswith(own) and each not in seen)
+        others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
         gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
         return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
 
