@@ -1,0 +1,430 @@
+"""The only file that knows ComfyUI: descriptions → nodes of its API, events → what its page shows.
+
+Of ComfyUI it uses `comfy_api.latest` (io, ComfyExtension), `folder_paths`, `comfy.model_management`, `comfy.utils` and
+`server.PromptServer`, each where it is needed, so that this can be imported without them. A stage runs in lorapipe's own
+worker processes; here a coroutine passes on what they tell, ten times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lorapipe.aside import aside
+from lorapipe.errors import InputError
+from lorapipe.pipeline.artifacts import Artifact, File, to_open
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
+from lorapipe.spec import canonical, read
+from lorapipe.terminal import duration, figures
+
+from . import describe
+from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
+from .engine import Run, Workers, read_pipeline, read_running
+from .places import EXAMPLES, Places, state
+from .yaml_text import yaml_text
+
+POLL_SECONDS = 0.1
+PREVIEW_SIZE = 512
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_FOLDERS, PROJECT_FOLDER = "lorapipe_pictures", "lorapipe_project"
+"""What a user may name in ComfyUI's extra_model_paths.yaml: more folders to read, and the project's own."""
+
+
+def extension() -> Any:
+    """The pack, as ComfyUI asks for it."""
+    from comfy_api.latest import ComfyExtension
+
+    workers, made = Workers(), Made()
+    classes = [_node_class(node, workers, made) for node in describe.nodes().values()]
+
+    class Lorapipe(ComfyExtension):
+        async def get_node_list(self) -> list[Any]:
+            return classes
+
+    return Lorapipe()
+
+
+def _node_class(node: Node, workers: Workers, made: Made) -> Any:
+    """A class of ComfyUI's API for a description."""
+    from comfy_api.latest import io
+
+    def define_schema(cls: Any) -> Any:
+        return schema(node, places())
+
+    async def execute(cls: Any, **given: Any) -> Any:
+        given = with_old_names(node, given, cls.hidden.prompt, cls.hidden.unique_id)
+        if node.role == "stage":
+            return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
+        if node.role == "pipeline":
+            return _write_pipeline(given)
+        return io.NodeOutput(*_in_order(node, describe.travels(node, given, "", places().found)))
+
+    def validate_inputs(cls: Any, **given: Any) -> bool:
+        check(node, given, places())
+        return True
+
+    def fingerprint_inputs(cls: Any, **given: Any) -> Any:
+        return fingerprint(node, given, made)
+
+    methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
+    if node.role == "stage" or any(each.path == "read" for each in node.inputs):
+        methods["fingerprint_inputs"] = fingerprint_inputs
+    return type(node.id, (io.ComfyNode,), {name: classmethod(method) for name, method in methods.items()})
+
+
+# --------------------------------------------------------------------------------------------------------------- schema
+
+
+def schema(node: Node, where: Places) -> Any:
+    """The node in ComfyUI's terms. Every knob with a default is optional, so that graphs of older releases still run."""
+    from comfy_api.latest import io
+
+    makes = [
+        io.Custom(each.socket).Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+        for each in node.outputs
+    ]
+    for place, each in enumerate(node.outputs):
+        if each.name == LORA_NAME:  # fits the choice of a LoRA loader, whatever that lists
+            makes[place] = io.AnyType.Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+        elif each.socket == "STRING":
+            makes[place] = io.String.Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+    return io.Schema(
+        node_id=node.id,
+        display_name=node.title,
+        category=node.category,
+        description=node.help,
+        inputs=[made for each in node.inputs for made in _inputs(each, where)],
+        outputs=makes,
+        hidden=[io.Hidden.unique_id, io.Hidden.prompt]
+        if node.role == "stage"
+        else [io.Hidden.prompt, io.Hidden.unique_id],
+        is_output_node=node.role in ("stage", "pipeline"),
+        is_deprecated=node.deprecated,
+    )
+
+
+def _inputs(each: Input, where: Places) -> Iterator[Any]:
+    from comfy_api.latest import io
+
+    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required}
+    widget = each.widget
+    if widget is None:
+        kind = io.AnyType if each.socket == "*" else io.Custom(each.socket)
+        yield kind.Input(each.name, **common)
+        for alias in each.aliases:  # a link of an older graph still finds its end
+            yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
+        return
+    common["default"] = widget.default
+    match widget.coding:
+        case "switch":
+            yield io.Boolean.Input(each.name, **common)
+        case "whole":
+            low, high = int(widget.low), int(widget.high)
+            yield io.Int.Input(each.name, **common, min=low, max=high, control_after_generate=False)
+        case "number":
+            yield io.Float.Input(each.name, **common, min=widget.low, max=widget.high, step=widget.step, round=1e-6)
+        case "choice" | "shelf":
+            options = list(dict.fromkeys([*widget.words, *(where.options(widget.shelf) if widget.shelf else [])]))
+            if each.required:
+                common["default"] = options[0] if options else ""
+            yield io.Combo.Input(each.name, options=options, **common)
+        case _:
+            yield io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
+
+
+def places() -> Places:
+    """ComfyUI's folders, and those that its user has named for lorapipe."""
+    import folder_paths
+
+    named = folder_paths.folder_names_and_paths
+    own = [Path(path) for path in named.get(PICTURE_FOLDERS, ((), ()))[0]]
+    output, given = Path(folder_paths.get_output_directory()), Path(folder_paths.get_input_directory())
+    project = Path(next(iter(named.get(PROJECT_FOLDER, ((), ()))[0]), output / "lorapipe"))
+    kinds = [kind for kind in named if kind not in ("custom_nodes", "configs", PICTURE_FOLDERS, PROJECT_FOLDER)]
+    models = [Path(path) for kind in kinds for path in named[kind][0]]
+    return Places(
+        project=project,
+        input=given,
+        pictures=tuple(own),
+        readable=(given, output, project, *own, *models),
+        writable=(project, output, *map(Path, named["loras"][0])),
+        models={kind: partial(folder_paths.get_filename_list, kind) for kind in kinds},
+        model=folder_paths.get_full_path,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ before it is run
+
+
+def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id: Any) -> dict[str, Any]:
+    """What a node was given, with values that an older graph has under a knob's old name: ComfyUI passes on no others."""
+    sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
+    old = {
+        each.name: sent[alias]
+        for each in node.inputs
+        for alias in each.aliases
+        if alias in sent and each.name not in sent and not isinstance(sent[alias], list)
+    }
+    return {**given, **old}
+
+
+def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
+    """Look at a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
+
+    What is wrong is raised: ComfyUI would show a message that is returned once for every input.
+    """
+    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
+    if node.spec is None:
+        return
+    document: Any = describe.settings(node, known, where.found)
+    if any(text in EXAMPLES for text in known.values()):
+        document = {key: value for key, value in document.items() if known.get(key) not in EXAMPLES}
+    if node.spec.registry is not None:
+        document = {node.spec.tag: node.name, **document}
+    contract: Any = node.spec if node.spec.registry is None else node.spec.registry.contract
+    linked = {f"{each.name} is missing." for each in node.inputs if each.name not in document}
+    missing = {
+        f"{each.name} is missing." for each in node.inputs if each.required and each.widget and not given.get(each.name)
+    }
+    problems = [each for each in read(contract, document, where.project).problems if each.what not in linked - missing]
+    if problems:
+        raise InputError(problems_in_words(problems))
+
+
+def problems_in_words(problems: Any) -> str:
+    """Problems, a line each, each with the knob that it is about."""
+    lines = []
+    for each in problems:
+        name = each.where or ".".join(map(str, each.path))
+        lines.append(" ".join(filter(None, [f"{name}:" if name else "", each.what, each.cure])))
+    return "\n".join(lines)
+
+
+def fingerprint(node: Node, given: Mapping[str, Any], made: Made) -> Any:
+    """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
+    where = places()
+    seen = []
+    for each in node.inputs:
+        text = given.get(each.name)
+        if each.path == "read" and each.widget is not None and isinstance(text, str) and text not in each.widget.words:
+            try:
+                seen.append(state(Path(where.found(each, text))))
+            except (InputError, OSError) as error:
+                seen.append(str(error))
+    return [*seen, made.generation(node, given)]
+
+
+class Made:
+    """The files that stand behind what ComfyUI remembers of a node: once one is gone, the node is executed again."""
+
+    def __init__(self) -> None:
+        self._files: dict[bytes, list[Path]] = {}
+        self._generations: dict[bytes, int] = {}
+
+    def note(self, node: Node, given: Mapping[str, Any], files: list[Path]) -> None:
+        """These were made from such settings."""
+        self._files[self._key(node, given)] = files
+
+    def generation(self, node: Node, given: Mapping[str, Any]) -> int:
+        """A number that rises each time when something of what was made is gone."""
+        key = self._key(node, given)
+        if not all(file.exists() for file in self._files.get(key, ())):
+            self._files.pop(key)
+            self._generations[key] = self._generations.get(key, 0) + 1
+        return self._generations.get(key, 0)
+
+    def _key(self, node: Node, given: Mapping[str, Any]) -> bytes:
+        widgets = {each.name: given[each.name] for each in node.inputs if each.widget and each.name in given}
+        return canonical([node.id, widgets])
+
+
+# ------------------------------------------------------------------------------------------------------------- running it
+
+
+async def _run_stage(
+    node: Node, given: Mapping[str, Any], unique_id: str, prompt: Mapping[str, Any], workers: Workers, made: Made
+) -> Any:
+    """Make what a stage's node stands for, with all that it needs; what has a result is reused."""
+    from comfy_api.latest import io
+
+    where, name = places(), describe.stage_name(node, given, unique_id)
+    try:
+        travels = describe.travels(node, given, name, where.found)
+        stages = travels[node.outputs[0].name]["stages"]
+        if any(str(where.project / example) in canonical(stages).decode() for example in EXAMPLES):
+            await asyncio.to_thread(where.draw_examples)
+        where.project.mkdir(parents=True, exist_ok=True)
+        pipeline = read_pipeline(stages, where.project)
+        running = read_running(given[RUNNING]["value"] if given.get(RUNNING) else {})
+    except InputError as error:
+        raise InputError(problems_in_words(error.problems)) from None
+    page = Page(unique_id, name)
+    make_room = _unload if running.unload_models else lambda: None
+    run = Run(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)
+    artifacts = await _followed(run, page)
+    artifact = artifacts[name]
+    files: list[Path] = to_open(artifact)
+    values: dict[str, Any] = dict(travels)
+    if isinstance(artifact, File):
+        values[LORA_NAME], lora = publish(artifact.path)
+        files.append(lora)
+    made.note(node, given, files)
+    return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, page, files))
+
+
+async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
+    """Pass on what the run tells until it is over. Cancelling lets the stage save its work; a second time ends it."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    cancelled: BaseException | None = None
+    while not run.is_over or not run.events.empty():
+        try:
+            if run.events.empty():
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                page.show(run.events.get())
+            throw_exception_if_processing_interrupted()
+        except BaseException as error:  # of whatever kind: no process may be left behind
+            cancelled = cancelled or error
+            run.stop()
+            page.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
+    if cancelled is not None:
+        raise cancelled
+    return run.artifacts()
+
+
+def more_follows(prompt: Mapping[str, Any], unique_id: str) -> bool:
+    """Whether a stage that computes depends on this node, so that its worker had better stay warm."""
+    known, waiting, seen = describe.nodes(), [unique_id], set[str]()
+    while waiting:
+        here = waiting.pop()
+        for other, each in prompt.items():
+            links = [value[0] for value in each.get("inputs", {}).values() if isinstance(value, list) and value]
+            if here in links and other not in seen:
+                if (node := known.get(each.get("class_type", ""))) is not None and node.needs_device:
+                    return True
+                seen.add(other)
+                waiting.append(other)
+    return False
+
+
+def _unload() -> None:
+    from comfy import model_management
+
+    model_management.unload_all_models()
+    model_management.soft_empty_cache()
+
+
+def publish(file: Path) -> tuple[str, Path]:
+    """Put a LoRA file among ComfyUI's, at once and whole; its name in their list.
+
+    The name has a digest of the file: loaders keep what they have read under a name, so none is used twice.
+    """
+    import folder_paths
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix}")  # noqa: PTH118 (spelled as in ComfyUI's list)
+    target = Path(folder_paths.get_folder_paths("loras")[0]) / name
+    if not target.exists():
+        with aside(target) as part:
+            shutil.copyfile(file, part)
+    return name, target
+
+
+def _write_pipeline(given: Mapping[str, Any]) -> Any:
+    from comfy_api.latest import io
+
+    where = places()
+    ends = [value for name, value in given.items() if name != "file" and value is not None]
+    if not all(map(describe.is_travel, ends)):
+        raise InputError("last: link it to what a stage of lorapipe makes.")
+    stages = describe.merged(ends)
+    read_pipeline(stages, where.project)
+    text, [file] = yaml_text(stages), [each for each in describe.PIPELINE.inputs if each.name == "file"]
+    path = Path(where.found(file, str(given.get("file") or "") or "pipeline.yaml"))
+    with aside(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+    return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
+
+
+def _in_order(node: Node, values: Mapping[str, Any]) -> list[Any]:
+    return [values[each.name] for each in node.outputs]
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+class Page:
+    """What a node shows while it is executed: a bar, a line of text, preview pictures."""
+
+    def __init__(self, unique_id: str, stage: str) -> None:
+        from comfy.utils import ProgressBar
+
+        self.stage = stage
+        self.told: list[str] = []
+        self._unique_id = unique_id
+        self._bar = ProgressBar(100, node_id=unique_id)
+
+    def say(self, text: str) -> None:
+        """A line below the node."""
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, self._unique_id)
+
+    def show(self, event: Event) -> None:
+        """Show one event; those of other stages with their name before them."""
+        head = "" if event.stage == self.stage else f"{event.stage}: "
+        match event:
+            case Planned(action="run"):
+                self.say(f"{head}{event.reason}")
+            case Started():
+                self.say(f"{head}started")
+            case Progress():
+                self._bar.update_absolute(event.step, event.total)
+                self.say(f"{head}{event.step}/{event.total} {event.unit}  {figures(event)}")
+            case Preview():
+                self._preview(event)
+            case Log():
+                self.told += [f"{head}{event.text}"]
+                if event.level == "warning":
+                    self.say(f"{head}{event.text}")
+            case Reused():
+                if not head:
+                    self.say("reused: nothing has changed")
+            case Finished():
+                self.say(f"{head}done in {duration(event.seconds)}")
+            case Failed():
+                self.say(f"{head}{event.message} {event.hint}".strip())
+
+    def _preview(self, event: Preview) -> None:
+        from PIL import Image
+
+        with suppress(OSError), Image.open(event.path) as picture:
+            bar = self._bar
+            bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), PREVIEW_SIZE))
+
+
+def _shown(artifact: Artifact, page: Page, files: list[Path]) -> dict[str, list[Any]]:
+    """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
+    images = [_image(file) for file in to_open(artifact) if file.suffix in PICTURES]
+    return {"images": images, "text": [*page.told, *map(str, files)]}
+
+
+def _image(file: Path) -> dict[str, str]:
+    """A picture as the page asks for it: where it lies if that is below the output folder, else a copy."""
+    import folder_paths
+
+    output, temp = Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())
+    if file.is_relative_to(output):
+        return {"filename": file.name, "subfolder": file.parent.relative_to(output).as_posix(), "type": "output"}
+    name = f"lorapipe-{hashlib.sha256(str(file).encode()).hexdigest()[:12]}{file.suffix}"
+    temp.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, temp / name)
+    return {"filename": name, "subfolder": "", "type": "temp"}
