@@ -28,6 +28,7 @@ from . import describe
 from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
 from .engine import Run, Workers, read_pipeline, read_running
 from .places import EXAMPLES, Places, state
+from .places import PICTURES as SHELF
 from .yaml_text import yaml_text
 
 POLL_SECONDS = 0.1
@@ -124,19 +125,28 @@ def _inputs(each: Input, where: Places) -> Iterator[Any]:
     common["default"] = widget.default
     match widget.coding:
         case "switch":
-            yield io.Boolean.Input(each.name, **common)
+            yield _named(io.Boolean.Input(each.name, **common), each)
         case "whole":
             low, high = int(widget.low), int(widget.high)
-            yield io.Int.Input(each.name, **common, min=low, max=high, control_after_generate=False)
+            yield _named(io.Int.Input(each.name, **common, min=low, max=high, control_after_generate=False), each)
         case "number":
-            yield io.Float.Input(each.name, **common, min=widget.low, max=widget.high, step=widget.step, round=1e-6)
+            limits = {"min": widget.low, "max": widget.high}
+            yield _named(io.Float.Input(each.name, **common, **limits, step=widget.step, round=1e-6), each)
         case "choice" | "shelf":
             options = list(dict.fromkeys([*widget.words, *(where.options(widget.shelf) if widget.shelf else [])]))
             if each.required:
-                common["default"] = options[0] if options else ""
-            yield io.Combo.Input(each.name, options=options, **common)
+                common["default"] = EXAMPLES[0] if widget.shelf == SHELF else options[0]
+            yield _named(io.Combo.Input(each.name, options=options, **common), each)
         case _:
-            yield io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
+            text = io.String.Input(each.name, **common, multiline=widget.multiline, dynamic_prompts=False)
+            yield _named(text, each)
+
+
+def _named(made: Any, each: Input) -> Any:
+    """An input that tells the page its old names, under which a saved graph may have its value."""
+    if each.aliases:
+        made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
+    return made
 
 
 def places() -> Places:
@@ -276,6 +286,7 @@ async def _run_stage(
         values[LORA_NAME], lora = publish(artifact.path)
         files.append(lora)
     made.note(node, given, files)
+    page.say("\n".join([page.end, *page.told, *map(str, files)]))
     return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, page, files))
 
 
@@ -301,14 +312,14 @@ async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
 
 
 def more_follows(prompt: Mapping[str, Any], unique_id: str) -> bool:
-    """Whether a stage that computes depends on this node, so that its worker had better stay warm."""
+    """Whether another stage depends on this node, so that the worker had better stay warm for it."""
     known, waiting, seen = describe.nodes(), [unique_id], set[str]()
     while waiting:
         here = waiting.pop()
         for other, each in prompt.items():
             links = [value[0] for value in each.get("inputs", {}).values() if isinstance(value, list) and value]
             if here in links and other not in seen:
-                if (node := known.get(each.get("class_type", ""))) is not None and node.needs_device:
+                if (node := known.get(each.get("class_type", ""))) is not None and node.role == "stage":
                     return True
                 seen.add(other)
                 waiting.append(other)
@@ -330,7 +341,7 @@ def publish(file: Path) -> tuple[str, Path]:
     import folder_paths
 
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-    name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix}")  # noqa: PTH118 (spelled as in ComfyUI's list)
+    name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
     target = Path(folder_paths.get_folder_paths("loras")[0]) / name
     if not target.exists():
         with aside(target) as part:
@@ -369,6 +380,7 @@ class Page:
 
         self.stage = stage
         self.told: list[str] = []
+        self.end = ""
         self._unique_id = unique_id
         self._bar = ProgressBar(100, node_id=unique_id)
 
@@ -396,10 +408,10 @@ class Page:
                 if event.level == "warning":
                     self.say(f"{head}{event.text}")
             case Reused():
-                if not head:
-                    self.say("reused: nothing has changed")
+                self.end = "reused: nothing has changed"
             case Finished():
-                self.say(f"{head}done in {duration(event.seconds)}")
+                self.end = f"done in {duration(event.seconds)}"
+                self.say(f"{head}{self.end}")
             case Failed():
                 self.say(f"{head}{event.message} {event.hint}".strip())
 

@@ -123,28 +123,26 @@ def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
 
 def _of_groups() -> Iterator[Node]:
     used: dict[type[Spec], str] = {}
-    for cls, knob in [*_knobs_everywhere(), (Stage, None)]:
-        group = Running if knob is None else _spec_in(knob)
+    for _, knob in _knobs_everywhere():
+        group = _spec_in(knob)
         if group is not None and group.registry is None:
-            where = RUNNING if knob is None else knob.name
-            used.setdefault(group, where if cls is Stage else f"{where} of {cls.__name__.lower()}")
-    for group, where in used.items():
+            used.setdefault(group, knob.name)
+    for group, name in {**used, Running: RUNNING}.items():
         yield Node(
             id=f"LorapipeSettings{group.__name__}",
-            title=f"{where.partition(' of ')[0].replace('_', ' ').capitalize()} settings",
+            title=f"Settings: {name.replace('_', ' ')}",
             category="lorapipe/settings",
             help=inspect.getdoc(group) or "",
             role="group",
             inputs=_inputs(group),
-            outputs=(Output(where.partition(" of ")[0], _socket_of(group)),),
+            outputs=(Output(name, _socket_of(group)),),
             spec=group,
         )
 
 
 def _of_lists() -> Iterator[Node]:
-    kinds = {
-        _socket_of(item_of(knob.type)): item_of(knob.type) for _, knob in _knobs_everywhere() if _is_socket_list(knob)
-    }
+    lists = [item_of(knob.type) for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
+    kinds: dict[str, type] = {_socket_of(kind): kind for kind in lists}
     for socket, kind in kinds.items():
         name = kind.__name__
         item = f"a {name.lower()}"
@@ -214,10 +212,6 @@ def _socket_of(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Artifact):
         return f"LORAPIPE_{kind.__name__.upper()}"
     return ""
-
-
-def _is_socket_list(knob: Knob) -> bool:
-    return socket_of(knob).endswith("_LIST")
 
 
 def _spec_in(knob: Knob) -> type[Spec] | None:

@@ -125,7 +125,8 @@ def widget(knob: Knob) -> Widget:
         low, high = (_limit(limits.ge, limits.gt, kind, -1), _limit(limits.le, limits.lt, kind, 1))
         return Widget("whole" if kind is int else "number", usual, low=low, high=high, step=_step(kind, usual, high))
     if kind in (int, float):
-        return Widget("word", usual, optional, syntax="A number, such as 1e-4." + _nothing(optional, usual))
+        words = "A number, such as 1e-4." if kind is float else "A whole number."
+        return Widget("word", usual, optional, syntax=words + _nothing(optional, usual))
     if kind is str:
         return Widget("text", usual, optional)
     if isinstance(kind, type) and issubclass(kind, Source):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Ref
@@ -16,10 +17,12 @@ from lorapipe.pipeline.options import NAMES as OPTIONS
 from lorapipe.pipeline.options import Options
 from lorapipe.spec import Knob, Spec, knobs, plain
 
-from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Node, nodes, socket_of
+from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, nodes, socket_of
 from .running import Running
 from .widgets import item_of, without_nothing
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
+"""The pictures that `places.EXAMPLES` draws, byte for byte."""
 GAP = 60
 WIDTHS = {"stage": 340, "union": 300, "group": 300, "list": 260, "pipeline": 340}
 HEAD, SLOT, WIDGET, LINES, PICTURE = 36, 20, 24, 76, 240
@@ -82,7 +85,9 @@ class _Drawing:
         drawn.links.update(links)
         for each in node.inputs:
             if each.widget is not None and each.name != STAGE_NAME:
-                drawn.widgets[each.name] = each.widget.shown(plain(getattr(spec, each.name)))
+                drawn.widgets[each.name] = each.widget.shown(
+                    _as_seen_from_a_graph(each, plain(getattr(spec, each.name)))
+                )
         return drawn
 
     def _new(self, node: Node) -> Placed:
@@ -141,6 +146,15 @@ class _Drawing:
             x += max(each.size[0] for each in small) + GAP
         stage.at = (x, 0)
         return x + stage.size[0] + GAP
+
+
+def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
+    """Where a file goes is ComfyUI's to say, but for its name; our example pictures have a name of their own there."""
+    if each.path == "write":
+        return Path(value).name
+    if each.path == "read" and value is not None and Path(value).parent == EXAMPLES:
+        return f"examples/{Path(value).name}"
+    return value
 
 
 def api_format(placed: list[Placed]) -> dict[str, Any]:
