@@ -226,7 +226,7 @@ def fingerprint(node: Node, given: Mapping[str, Any], made: Made) -> Any:
         if each.path == "read" and each.widget is not None and isinstance(text, str) and text not in each.widget.words:
             try:
                 seen.append(state(Path(where.found(each, text))))
-            except (InputError, OSError) as error:
+            except Exception as error:  # of whatever kind: ComfyUI would take it for "always execute"
                 seen.append(str(error))
     return [*seen, made.generation(node, given)]
 

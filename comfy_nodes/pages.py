@@ -1,4 +1,4 @@
-"""What is written from the descriptions for ComfyUI to read as files: a help page for each node, and the English texts.
+"""What is written from the descriptions for ComfyUI to read as files: help pages, the English texts, the example graphs.
 
 `lorapipe schema --write` writes them; a test holds them against the specs.
 """
@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lorapipe.pipeline.language import Pipeline
+
 from .describe import Input, Node, nodes
 from .widgets import NOTHING, Widget
+from .workflow import graph, page_format
 
 FOLDER = Path(__file__).parent
-PAGES = "web/docs"
+PAGES, EXAMPLES = "web/docs", "example_workflows"
 KINDS = {
     "switch": "yes or no",
     "whole": "whole number",
@@ -36,9 +39,18 @@ def files() -> dict[str, str]:
     return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
 
 
+def examples() -> dict[str, Path]:
+    """The pipelines that are shown as example graphs, by the graph's name."""
+    quickstart = FOLDER.resolve().parent / "pipelines" / "quickstart.yaml"
+    return {"first_lora": quickstart, **{file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}}
+
+
 def write(folder: Path) -> None:
     """Write them, and take away the pages of nodes that are no more."""
     made = files()
+    for name, file in examples().items():
+        shown = page_format(graph(Pipeline.load(file)))
+        made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
     for name, text in made.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -25,11 +25,14 @@ def main(options: argparse.Namespace) -> int:
 
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.aside import write_text
+    from lorapipe.errors import InputError
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.terminal import Printer, shown_path
 
     placed = graph(Pipeline.load(options.file, options.set))
     to: Path = options.to or options.file.with_suffix(".json")
+    if to.exists() and not to.is_file():
+        raise InputError("is not a file.", where=str(to), cure="Name a file to write, such as cat.json.")
     form = api_format if to.name.endswith(API) else page_format
     write_text(json.dumps(form(placed), ensure_ascii=False, indent=1) + "\n", to)
     Printer(sys.stdout).line(f"{shown_path(str(to))}: {len(placed)} nodes")
