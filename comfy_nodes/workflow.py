@@ -25,8 +25,10 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
 """The pictures that `places.EXAMPLES` draws, byte for byte."""
 GAP = 60
 WIDTHS = {"stage": 340, "union": 300, "group": 300, "list": 260, "pipeline": 340}
-HEAD, SLOT, WIDGET, LINES, PICTURE = 36, 20, 24, 76, 240
-"""Heights in the page's pixels; a stage leaves room for the picture that it will show."""
+HEAD, SLOT, WIDGET, LINES = 40, 20, 24, 76
+"""Heights in the page's pixels. A stage's node grows by the picture that it shows: nothing is placed below one."""
+LANE = 110
+"""What is left free above small nodes, for the links between stages."""
 
 
 @dataclass
@@ -45,12 +47,8 @@ class Placed:
         """Width and height, about as the page would choose them."""
         sockets = sum(1 for each in self.node.inputs if each.widget is None)
         widgets = [each.widget for each in self.node.inputs if each.widget is not None]
-        height = (
-            HEAD
-            + SLOT * max(sockets, len(self.node.outputs))
-            + sum(LINES if each.multiline else WIDGET for each in widgets)
-        )
-        return WIDTHS[self.node.role], height + (PICTURE if self.node.role == "stage" else 0)
+        rows = sum(LINES if each.multiline else WIDGET for each in widgets)
+        return WIDTHS[self.node.role], HEAD + SLOT * max(sockets, len(self.node.outputs)) + rows
 
 
 def graph(pipeline: Pipeline) -> list[Placed]:
@@ -138,7 +136,7 @@ class _Drawing:
     @staticmethod
     def _arrange(small: list[Placed], stage: Placed, x: int) -> int:
         """A column of small nodes, and right of it the stage; returns where the next column begins."""
-        y = 0
+        y = LANE
         for each in small:
             each.at = (x, y)
             y += each.size[1] + GAP
