@@ -34,6 +34,7 @@ from .yaml_text import yaml_text
 POLL_SECONDS = 0.1
 PREVIEW_SIZE = 512
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+CHECKPOINTS = "checkpoints"
 PICTURE_FOLDERS, PROJECT_FOLDER = "lorapipe_pictures", "lorapipe_project"
 """What a user may name in ComfyUI's extra_model_paths.yaml: more folders to read, and the project's own."""
 
@@ -165,9 +166,38 @@ def places() -> Places:
         pictures=tuple(own),
         readable=(given, output, project, *own, *models),
         writable=(project, output, *map(Path, named["loras"][0])),
-        models={kind: partial(folder_paths.get_filename_list, kind) for kind in kinds},
-        model=folder_paths.get_full_path,
+        models={kind: partial(_models, kind) for kind in kinds},
+        model=_model,
     )
+
+
+def _models(kind: str) -> list[str]:
+    """ComfyUI's models of a kind; of checkpoints, those in diffusers folders too."""
+    import folder_paths
+
+    files = list(folder_paths.get_filename_list(kind))
+    return [*files, *_diffusers()] if kind == CHECKPOINTS else files
+
+
+def _model(kind: str, name: str) -> str | None:
+    """Where a model of that list lies."""
+    import folder_paths
+
+    found = folder_paths.get_full_path(kind, name)
+    return str(found) if found else _diffusers().get(name) if kind == CHECKPOINTS else None
+
+
+def _diffusers() -> dict[str, str]:
+    """Folders of the diffusers library below ComfyUI's folder for them, by their names."""
+    import folder_paths
+
+    roots = folder_paths.folder_names_and_paths.get("diffusers", ((), ()))[0]
+    walks = ((root, folder, files) for root in roots for folder, _, files in os.walk(root, followlinks=True))
+    return {
+        Path(folder).relative_to(root).as_posix(): folder
+        for root, folder, files in walks
+        if "model_index.json" in files
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ before it is run
@@ -222,8 +252,10 @@ def fingerprint(node: Node, given: Mapping[str, Any], made: Made) -> Any:
     where = places()
     seen = []
     for each in node.inputs:
-        text = given.get(each.name)
-        if each.path == "read" and each.widget is not None and isinstance(text, str) and text not in each.widget.words:
+        if each.path != "read" or each.widget is None:
+            continue
+        text = str(given.get(each.name) or "")
+        if text and text not in each.widget.words:
             try:
                 seen.append(state(Path(where.found(each, text))))
             except Exception as error:  # of whatever kind: ComfyUI would take it for "always execute"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from lorapipe.registry import Registry
 from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
 
 FAKE = Path(__file__).parent / "fake_comfy"
-OURS = ("comfy", "comfy_api", "folder_paths", "server")
+THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
 
 
 @dataclass
@@ -67,12 +67,11 @@ class Comfy:
 
 @pytest.fixture
 def comfy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> Iterator[Comfy]:
-    def forget() -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-            del sys.modules[name]
+    def forget() -> dict[str, ModuleType]:
+        return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in THEIRS}
 
     monkeypatch.syspath_prepend(str(FAKE))
-    forget()
+    before = forget()
     import comfy.model_management
     import comfy.utils
     import folder_paths
@@ -84,6 +83,7 @@ def comfy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> Iterat
     management, utils = comfy.model_management, comfy.utils
     yield Comfy(tmp_path, {"management": management, "utils": utils, "server": server, "paths": folder_paths})
     forget()
+    sys.modules.update(before)
 
 
 def toy_graph(**count: Any) -> dict[str, Any]:
@@ -116,8 +116,14 @@ def test_every_node_has_a_schema_whose_inputs_are_its_knobs(comfy: Comfy) -> Non
 def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     checkpoints = comfy.base / "models/checkpoints"
     (checkpoints / "anime.safetensors").touch()
+    folder = comfy.base / "models/diffusers/tiny/sd15"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").touch()
+    comfy.modules["paths"].folder_names_and_paths["diffusers"] = ([str(folder.parents[1])], {"folder"})
     made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
-    assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors"]
+    assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]
+    checkpoint = nodes()["LorapipeFamilySd15"].input("checkpoint")
+    assert bridge.places().found(checkpoint, "tiny/sd15") == folder.as_posix()
     assert made["vae"].options["options"] == ["default"]
     images = comfy.classes["LorapipeStagePrepare"].define_schema().inputs[1]
     assert images.options["options"] == ["texts", "examples/penny", "examples/neon"]
@@ -166,6 +172,11 @@ def test_an_edited_file_executes_its_node_again_and_no_other(comfy: Comfy) -> No
     assert words(folder="texts") == before
     (comfy.base / "input/texts/one.txt").write_text("a a a a", encoding="utf-8")
     assert words(folder="texts") != before and count(text=None, word="a") == other
+    family = comfy.classes["LorapipeFamilySd15"].fingerprint_inputs
+    settings = {"checkpoint": "pocket", "vae": "default", "config": ""}
+    unmoved = family(**settings)
+    (comfy.base / "input/texts/two.txt").touch()
+    assert family(**settings) == unmoved
     for nonsense in ({"folder": "no such"}, {"folder": "../.."}, {"folder": None}, {"folder": "\0"}, {}):
         words(**nonsense)
 
