@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,16 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
 
     async def execute(cls: Any, **given: Any) -> Any:
         given = with_old_names(node, given, cls.hidden.prompt, cls.hidden.unique_id)
-        if node.role == "stage":
-            return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
-        if node.role == "pipeline":
-            return _write_pipeline(given)
-        return io.NodeOutput(*_in_order(node, describe.travels(node, given, "", places().found)))
+        with readable():
+            if node.role == "stage":
+                return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
+            if node.role == "pipeline":
+                return _write_pipeline(given)
+            return io.NodeOutput(*_in_order(node, describe.travels(node, given, "", places().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
-        check(node, given, places())
+        with readable():
+            check(node, given, places())
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
@@ -192,12 +194,8 @@ def _diffusers() -> dict[str, str]:
     import folder_paths
 
     roots = folder_paths.folder_names_and_paths.get("diffusers", ((), ()))[0]
-    walks = ((root, folder, files) for root in roots for folder, _, files in os.walk(root, followlinks=True))
-    return {
-        Path(folder).relative_to(root).as_posix(): folder
-        for root, folder, files in walks
-        if "model_index.json" in files
-    }
+    walks = ((root, folder, below) for root in roots for folder, below, _ in os.walk(root, followlinks=True))
+    return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "unet" in below}
 
 
 # ------------------------------------------------------------------------------------------------------ before it is run
@@ -235,16 +233,20 @@ def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
     }
     problems = [each for each in read(contract, document, where.project).problems if each.what not in linked - missing]
     if problems:
-        raise InputError(problems_in_words(problems))
+        raise InputError(problems)
 
 
-def problems_in_words(problems: Any) -> str:
-    """Problems, a line each, each with the knob that it is about."""
-    lines = []
-    for each in problems:
-        name = each.where or ".".join(map(str, each.path))
-        lines.append(" ".join(filter(None, [f"{name}:" if name else "", each.what, each.cure])))
-    return "\n".join(lines)
+@contextmanager
+def readable() -> Iterator[None]:
+    """Mistakes as ComfyUI shows errors: one text, a line for each, with the knob that it is about."""
+    try:
+        yield
+    except InputError as error:
+        lines = []
+        for each in error.problems:
+            name = each.where or ".".join(map(str, each.path))
+            lines.append(" ".join(filter(None, [f"{name}:" if name else "", each.what, each.cure])))
+        raise InputError("\n".join(lines)) from None
 
 
 def fingerprint(node: Node, given: Mapping[str, Any], made: Made) -> Any:
@@ -297,16 +299,13 @@ async def _run_stage(
     from comfy_api.latest import io
 
     where, name = places(), describe.stage_name(node, given, unique_id)
-    try:
-        travels = describe.travels(node, given, name, where.found)
-        stages = travels[node.outputs[0].name]["stages"]
-        if any(str(where.project / example) in canonical(stages).decode() for example in EXAMPLES):
-            await asyncio.to_thread(where.draw_examples)
-        where.project.mkdir(parents=True, exist_ok=True)
-        pipeline = read_pipeline(stages, where.project)
-        running = read_running(given[RUNNING]["value"] if given.get(RUNNING) else {})
-    except InputError as error:
-        raise InputError(problems_in_words(error.problems)) from None
+    travels = describe.travels(node, given, name, where.found)
+    stages = travels[node.outputs[0].name]["stages"]
+    if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
+        await asyncio.to_thread(where.draw_examples)
+    where.project.mkdir(parents=True, exist_ok=True)
+    pipeline = read_pipeline(stages, where.project)
+    running = read_running(given[RUNNING]["value"] if given.get(RUNNING) else {})
     page = Page(unique_id, name)
     make_room = _unload if running.unload_models else lambda: None
     run = Run(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)

@@ -117,8 +117,7 @@ def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     checkpoints = comfy.base / "models/checkpoints"
     (checkpoints / "anime.safetensors").touch()
     folder = comfy.base / "models/diffusers/tiny/sd15"
-    folder.mkdir(parents=True)
-    (folder / "model_index.json").touch()
+    (folder / "unet").mkdir(parents=True)
     comfy.modules["paths"].folder_names_and_paths["diffusers"] = ([str(folder.parents[1])], {"folder"})
     made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
     assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]
@@ -246,7 +245,7 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
     assert check(text=None, word="a", least=3) is True
     with pytest.raises(InputError, match=r"folder: .*tests does not exist\. Did you mean 'texts'"):
         comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
-    with pytest.raises(InputError, match="Did you mean 'texts'"):
+    with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):
         comfy.classes["LorapipeStagePrepare"].validate_inputs(images="textz", base=None)
 
 
