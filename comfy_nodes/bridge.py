@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from lorapipe.aside import aside
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
-from lorapipe.spec import canonical, read
+from lorapipe.spec import canonical
 from lorapipe.terminal import duration, figures
 
-from . import describe
-from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
+from . import describe, travel
+from .describe import LORA_NAME, RUNNING, Input, Node
 from .engine import Run, Workers, read_pipeline, read_running
-from .places import EXAMPLES, Places, state
+from .inspection import Made, check, fingerprint, more_follows, readable, with_old_names
+from .places import EXAMPLES, Places
 from .places import PICTURES as SHELF
 from .yaml_text import yaml_text
 
@@ -67,7 +68,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
                 return _write_pipeline(given)
-            return io.NodeOutput(*_in_order(node, describe.travels(node, given, "", places().found)))
+            return io.NodeOutput(*_in_order(node, travel.travels(node, given, "", places().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
         with readable():
@@ -75,7 +76,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
-        return fingerprint(node, given, made)
+        return fingerprint(node, given, places(), made)
 
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
@@ -198,97 +199,6 @@ def _diffusers() -> dict[str, str]:
     return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "unet" in below}
 
 
-# ------------------------------------------------------------------------------------------------------ before it is run
-
-
-def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id: Any) -> dict[str, Any]:
-    """What a node was given, with values that an older graph has under a knob's old name: ComfyUI passes on no others."""
-    sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
-    old = {
-        each.name: sent[alias]
-        for each in node.inputs
-        for alias in each.aliases
-        if alias in sent and each.name not in sent and not isinstance(sent[alias], list)
-    }
-    return {**given, **old}
-
-
-def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
-    """Look at a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
-
-    What is wrong is raised: ComfyUI would show a message that is returned once for every input.
-    """
-    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
-    if node.spec is None:
-        return
-    document: Any = describe.settings(node, known, where.found)
-    if any(text in EXAMPLES for text in known.values()):
-        document = {key: value for key, value in document.items() if known.get(key) not in EXAMPLES}
-    if node.spec.registry is not None:
-        document = {node.spec.tag: node.name, **document}
-    contract: Any = node.spec if node.spec.registry is None else node.spec.registry.contract
-    linked = {f"{each.name} is missing." for each in node.inputs if each.name not in document}
-    missing = {
-        f"{each.name} is missing." for each in node.inputs if each.required and each.widget and not given.get(each.name)
-    }
-    problems = [each for each in read(contract, document, where.project).problems if each.what not in linked - missing]
-    if problems:
-        raise InputError(problems)
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Mistakes as ComfyUI shows errors: one text, a line for each, with the knob that it is about."""
-    try:
-        yield
-    except InputError as error:
-        lines = []
-        for each in error.problems:
-            name = each.where or ".".join(map(str, each.path))
-            lines.append(" ".join(filter(None, [f"{name}:" if name else "", each.what, each.cure])))
-        raise InputError("\n".join(lines)) from None
-
-
-def fingerprint(node: Node, given: Mapping[str, Any], made: Made) -> Any:
-    """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
-    where = places()
-    seen = []
-    for each in node.inputs:
-        if each.path != "read" or each.widget is None:
-            continue
-        text = str(given.get(each.name) or "")
-        if text and text not in each.widget.words:
-            try:
-                seen.append(state(Path(where.found(each, text))))
-            except Exception as error:  # of whatever kind: ComfyUI would take it for "always execute"
-                seen.append(str(error))
-    return [*seen, made.generation(node, given)]
-
-
-class Made:
-    """The files that stand behind what ComfyUI remembers of a node: once one is gone, the node is executed again."""
-
-    def __init__(self) -> None:
-        self._files: dict[bytes, list[Path]] = {}
-        self._generations: dict[bytes, int] = {}
-
-    def note(self, node: Node, given: Mapping[str, Any], files: list[Path]) -> None:
-        """These were made from such settings."""
-        self._files[self._key(node, given)] = files
-
-    def generation(self, node: Node, given: Mapping[str, Any]) -> int:
-        """A number that rises each time when something of what was made is gone."""
-        key = self._key(node, given)
-        if not all(file.exists() for file in self._files.get(key, ())):
-            self._files.pop(key)
-            self._generations[key] = self._generations.get(key, 0) + 1
-        return self._generations.get(key, 0)
-
-    def _key(self, node: Node, given: Mapping[str, Any]) -> bytes:
-        widgets = {each.name: given[each.name] for each in node.inputs if each.widget and each.name in given}
-        return canonical([node.id, widgets])
-
-
 # ------------------------------------------------------------------------------------------------------------- running it
 
 
@@ -298,8 +208,8 @@ async def _run_stage(
     """Make what a stage's node stands for, with all that it needs; what has a result is reused."""
     from comfy_api.latest import io
 
-    where, name = places(), describe.stage_name(node, given, unique_id)
-    travels = describe.travels(node, given, name, where.found)
+    where, name = places(), travel.stage_name(node, given, unique_id)
+    travels = travel.travels(node, given, name, where.found)
     stages = travels[node.outputs[0].name]["stages"]
     if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
         await asyncio.to_thread(where.draw_examples)
@@ -317,7 +227,7 @@ async def _run_stage(
         values[LORA_NAME], lora = publish(artifact.path)
         files.append(lora)
     made.note(node, given, files)
-    page.say("\n".join([page.end, *page.told, *map(str, files)]))
+    page.close(artifact, values.get(LORA_NAME), files)
     return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, page, files))
 
 
@@ -340,21 +250,6 @@ async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
     if cancelled is not None:
         raise cancelled
     return run.artifacts()
-
-
-def more_follows(prompt: Mapping[str, Any], unique_id: str) -> bool:
-    """Whether another stage depends on this node, so that the worker had better stay warm for it."""
-    known, waiting, seen = describe.nodes(), [unique_id], set[str]()
-    while waiting:
-        here = waiting.pop()
-        for other, each in prompt.items():
-            links = [value[0] for value in each.get("inputs", {}).values() if isinstance(value, list) and value]
-            if here in links and other not in seen:
-                if (node := known.get(each.get("class_type", ""))) is not None and node.role == "stage":
-                    return True
-                seen.add(other)
-                waiting.append(other)
-    return False
 
 
 def _unload() -> None:
@@ -385,9 +280,9 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
 
     where = places()
     ends = [value for name, value in given.items() if name != "file" and value is not None]
-    if not all(map(describe.is_travel, ends)):
+    if not all(map(travel.is_travel, ends)):
         raise InputError("last: link it to what a stage of lorapipe makes.")
-    stages = describe.merged(ends)
+    stages = travel.merged(ends)
     read_pipeline(stages, where.project)
     text, [file] = yaml_text(stages), [each for each in describe.PIPELINE.inputs if each.name == "file"]
     path = Path(where.found(file, str(given.get("file") or "") or "pipeline.yaml"))
@@ -411,7 +306,8 @@ class Page:
 
         self.stage = stage
         self.told: list[str] = []
-        self.end = ""
+        self._end = ""
+        self._has_previews = False
         self._unique_id = unique_id
         self._bar = ProgressBar(100, node_id=unique_id)
 
@@ -433,31 +329,40 @@ class Page:
                 self._bar.update_absolute(event.step, event.total)
                 self.say(f"{head}{event.step}/{event.total} {event.unit}  {figures(event)}")
             case Preview():
-                self._preview(event)
+                self._preview(Path(event.path), PREVIEW_SIZE)
             case Log():
                 self.told += [f"{head}{event.text}"]
                 if event.level == "warning":
                     self.say(f"{head}{event.text}")
             case Reused():
-                self.end = "reused: nothing has changed"
+                self._end = "reused: nothing has changed"
             case Finished():
-                self.end = f"done in {duration(event.seconds)}"
-                self.say(f"{head}{self.end}")
+                self._end = f"done in {duration(event.seconds)}"
+                self.say(f"{head}{self._end}")
             case Failed():
                 self.say(f"{head}{event.message} {event.hint}".strip())
 
-    def _preview(self, event: Preview) -> None:
+    def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
+        """What stays below the node, the most telling first: two lines of it are in sight."""
+        self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
+        for picture in _pictures(artifact) if self._has_previews else []:
+            self._preview(picture, None)  # or the last preview would hide it
+
+    def _preview(self, file: Path, size: int | None) -> None:
         from PIL import Image
 
-        with suppress(OSError), Image.open(event.path) as picture:
-            bar = self._bar
-            bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), PREVIEW_SIZE))
+        with suppress(OSError), Image.open(file) as picture:
+            bar, self._has_previews = self._bar, True
+            bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), size))
+
+
+def _pictures(artifact: Artifact) -> list[Path]:
+    return [file for file in to_open(artifact) if file.suffix in PICTURES]
 
 
 def _shown(artifact: Artifact, page: Page, files: list[Path]) -> dict[str, list[Any]]:
     """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
-    images = [_image(file) for file in to_open(artifact) if file.suffix in PICTURES]
-    return {"images": images, "text": [*page.told, *map(str, files)]}
+    return {"images": [_image(file) for file in _pictures(artifact)], "text": [*page.told, *map(str, files)]}
 
 
 def _image(file: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.devices import parse_devices
 from lorapipe.pipeline.document import Document
 from lorapipe.pipeline.events import Event, Failed, Planned
 from lorapipe.pipeline.language import Pipeline
@@ -60,7 +61,7 @@ class Workers:
             kind = canonical([to_dict(running.launcher), running.device])
             if self._pool is None or kind != self._kind:
                 self._end()
-                self._pool, self._kind = open_pool(to_dict(running.launcher), (running.device,)), kind
+                self._pool, self._kind = open_pool(to_dict(running.launcher), parse_devices(running.device)), kind
             return self._pool
         except BaseException:
             self._lock.release()

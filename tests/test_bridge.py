@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import bridge, describe
+from comfy_nodes import bridge, describe, inspection, travel
 from comfy_nodes.describe import nodes
 from comfy_nodes.engine import Workers
 from lorapipe.errors import InputError, LorapipeError
@@ -302,7 +302,7 @@ def test_a_worker_stays_for_the_stages_that_follow() -> None:
     graph["1"]["class_type"] = "LorapipeStagePrepare"
     graph["2"]["inputs"] = {"dataset": ["1", 0]}
     graph["3"] = {"class_type": "LoraLoader", "inputs": {"lora_name": ["2", 0]}}
-    assert bridge.more_follows(graph, "1") and not bridge.more_follows(graph, "2")
+    assert inspection.more_follows(graph, "1") and not inspection.more_follows(graph, "2")
 
 
 def test_idle_workers_are_ended_and_others_wait_their_turn() -> None:
@@ -345,8 +345,8 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
         from_dict(Renamed, {"rank": 0})
     assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
-    old = bridge.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
-    assert describe.settings(node, old, lambda each, text: text) == {"width": 8}
+    old = inspection.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
+    assert travel.settings(node, old, lambda each, text: text) == {"width": 8}
     assert next(bridge._inputs(node.inputs[0], bridge.places())).extra_dict == {"lorapipe_aliases": ["rank", "dim"]}
 
 
@@ -360,4 +360,4 @@ def test_a_file_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy, monkeyp
     assert to_dict(from_dict(contract, "l2")) == {"type": "mse"}
     old = nodes()["LorapipeLossL2"]
     assert old.deprecated and "Now called mse." in old.help
-    assert describe.travels(old, {}, "", lambda each, text: text)["loss"]["value"] == {"type": "mse"}
+    assert travel.travels(old, {}, "", lambda each, text: text)["loss"]["value"] == {"type": "mse"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import describe, pages
+from comfy_nodes import describe, pages, travel
 from comfy_nodes.describe import STAGE_NAME, nodes
 from comfy_nodes.engine import read_pipeline
 from comfy_nodes.widgets import ABSENT, NOTHING, Widget, without_nothing
@@ -38,19 +38,19 @@ def as_is(wanted: object, text: str) -> str:
 
 def evaluated(prompt: Mapping[str, Any]) -> dict[str, Any]:
     """The documents of all stages of a graph in the server's form."""
-    outputs: dict[str, dict[str, describe.Travel]] = {}
+    outputs: dict[str, dict[str, travel.Travel]] = {}
 
-    def of(id: str) -> dict[str, describe.Travel]:
+    def of(id: str) -> dict[str, travel.Travel]:
         if id not in outputs:
             node = NODES[prompt[id]["class_type"]]
             given = {
                 name: list(of(value[0]).values())[value[1]] if isinstance(value, list) else value
                 for name, value in prompt[id]["inputs"].items()
             }
-            outputs[id] = describe.travels(node, given, describe.stage_name(node, given, id), as_is)
+            outputs[id] = travel.travels(node, given, travel.stage_name(node, given, id), as_is)
         return outputs[id]
 
-    return describe.merged(travel for id in prompt for travel in of(id).values())
+    return travel.merged(each for id in prompt for each in of(id).values())
 
 
 # ------------------------------------------------------------------------------------------------------ what there is
@@ -123,7 +123,7 @@ def test_defaults_of_every_node_are_those_of_its_spec(id: str) -> None:
     node = OF_SPECS[id]
     assert node.spec is not None
     given = {each.name: each.widget.default for each in node.inputs if each.widget is not None and not each.required}
-    assert describe.settings(node, given, as_is) == {}
+    assert travel.settings(node, given, as_is) == {}
 
 
 SAMPLES: list[tuple[Any, Any, list[Any]]] = [
@@ -159,14 +159,14 @@ def test_numbers_lose_what_a_page_adds_by_counting_in_steps() -> None:
 def test_a_text_that_cannot_be_read_is_a_mistake_of_the_users() -> None:
     node = NODES["LorapipeOptimizerAdamw"]
     with pytest.raises(InputError) as raised:
-        describe.settings(node, {"arguments": "a: [", "eps": "1e-8"}, as_is)
+        travel.settings(node, {"arguments": "a: [", "eps": "1e-8"}, as_is)
     assert [problem.path for problem in raised.value.problems] == [("arguments",)]
 
 
 def test_the_choice_of_nothing_is_left_out() -> None:
     node = NODES["LorapipeFamilySd15"]
     given = {"checkpoint": "pocket", "zero_terminal_snr": NOTHING, "vae": NOTHING, "config": ""}
-    assert describe.settings(node, given, as_is) == {"checkpoint": "pocket"}
+    assert travel.settings(node, given, as_is) == {"checkpoint": "pocket"}
 
 
 # --------------------------------------------------------------------------------------------------- graphs and pipelines
@@ -261,15 +261,15 @@ def test_nodes_do_not_lie_on_one_another(tmp_path: Path) -> None:
 
 def test_two_stages_of_one_name_are_refused() -> None:
     first, second = ({"stages": {"cat": {"uses": name}}, "value": "$cat"} for name in ("train", "export"))
-    assert describe.merged([first, first]) == first["stages"]
+    assert travel.merged([first, first]) == first["stages"]
     with pytest.raises(InputError, match="two nodes make a stage called 'cat'"):
-        describe.merged([first, second])
+        travel.merged([first, second])
 
 
 def test_a_name_comes_from_the_node_where_none_is_given() -> None:
     node = NODES["LorapipeStageTrain"]
-    assert describe.stage_name(node, {STAGE_NAME: "  "}, "12:3") == "train-12-3"
-    assert describe.stage_name(node, {STAGE_NAME: "penny"}, "12") == "penny"
+    assert travel.stage_name(node, {STAGE_NAME: "  "}, "12:3") == "train-12-3"
+    assert travel.stage_name(node, {STAGE_NAME: "penny"}, "12") == "penny"
 
 
 def test_problems_name_the_stage_and_the_knob(tmp_path: Path) -> None:
