@@ -286,6 +286,8 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
     read_pipeline(stages, where.project)
     text, [file] = yaml_text(stages), [each for each in describe.PIPELINE.inputs if each.name == "file"]
     path = Path(where.found(file, str(given.get("file") or "") or "pipeline.yaml"))
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
     with aside(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
     return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
@@ -319,7 +321,7 @@ class Page:
 
     def show(self, event: Event) -> None:
         """Show one event; those of other stages with their name before them."""
-        head = "" if event.stage == self.stage else f"{event.stage}: "
+        head = "" if event.stage in (self.stage, "") else f"{event.stage}: "
         match event:
             case Planned(action="run"):
                 self.say(f"{head}{event.reason}")

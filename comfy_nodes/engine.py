@@ -13,7 +13,7 @@ from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.devices import parse_devices
 from lorapipe.pipeline.document import Document
-from lorapipe.pipeline.events import Event, Failed, Planned
+from lorapipe.pipeline.events import Event, Failed, Log, Planned
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import open_pool, run
 from lorapipe.pipeline.workers import Pool
@@ -99,7 +99,7 @@ class Run:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._pipeline, self._running, self._workers = pipeline, running, workers
         self._keep, self._make_room = keep, make_room
-        self._level = 0
+        self._level, self._has_waited = 0, False
         self._artifacts: dict[str, Artifact] = {}
         self._error: Exception | None = None
         self._failed: list[Failed] = []
@@ -128,7 +128,7 @@ class Run:
 
     def _work(self) -> None:
         try:
-            pool = self._workers.take(self._running, lambda: not self._level)
+            pool = self._workers.take(self._running, self._waits)
             if pool is None:
                 return
             try:
@@ -137,6 +137,13 @@ class Run:
                 self._workers.give_back(self._keep and not (self._level or self._failed or self._error))
         except Exception as error:  # it is raised where the node is waited for
             self._error = error
+
+    def _waits(self) -> bool:
+        """Say so, once; whether to go on with it."""
+        if not self._has_waited:
+            self.events.put(Log(text="waits for another node of lorapipe's", level="warning"))
+        self._has_waited = True
+        return not self._level
 
     def _run(self, pool: Pool) -> None:
         events = run(self._pipeline, pool=pool, stopping=lambda: self._level)

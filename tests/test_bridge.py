@@ -157,6 +157,9 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     events: list[Any] = []
     Pipeline.load(comfy.project / "cat.yaml").run(events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words-1", "tally"]
+    graph["3"]["inputs"]["file"] = "picture.png"
+    with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):
+        comfy.run(graph)
 
 
 def test_a_graph_of_an_older_release_has_no_new_knobs_and_runs(comfy: Comfy) -> None:
@@ -315,6 +318,22 @@ def test_idle_workers_are_ended_and_others_wait_their_turn() -> None:
     workers.give_back(keep=False)
     assert workers.take(Running(), lambda: True) is not None
     workers.give_back(keep=False)
+
+
+def test_two_stages_of_one_prompt_take_turns(comfy: Comfy) -> None:
+    """ComfyUI goes on to other nodes while one of ours waits for its worker."""
+    made = comfy.run({"1": toy_graph()["1"]})
+    cls = comfy.classes["LorapipeStageCount"]
+
+    async def both() -> list[Any]:
+        runs = []
+        for id, word in (("2", "a"), ("3", "b")):
+            clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=id, prompt={})})
+            runs.append(clone.execute(text=made["1"].args[0], word=word, steps=20, pause=0.02))
+        return await asyncio.gather(*runs)
+
+    assert [each.args[0]["value"] for each in asyncio.run(both())] == ["$count-2", "$count-3"]
+    assert "waits for another node of lorapipe's" in comfy.texts
 
 
 def test_a_lora_file_is_in_comfyuis_list_under_a_name_that_is_never_used_again(comfy: Comfy, tmp_path: Path) -> None:
