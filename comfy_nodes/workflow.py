@@ -208,7 +208,6 @@ def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, An
         "outputs": list(_page_outputs(each, links)),
         "properties": {"Node name for S&R": each.node.id, "lorapipe": shown},
         "widgets_values": list(shown.values()),
-        **({"title": f"{each.title}: {each.node.title}"} if each.title else {}),
     }
 
 
