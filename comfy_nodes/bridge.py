@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -91,37 +92,32 @@ def schema(node: Node, where: Places) -> Any:
     """The node in ComfyUI's terms. Every knob with a default is optional, so that graphs of older releases still run."""
     from comfy_api.latest import io
 
-    makes = [
-        io.Custom(each.socket).Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
-        for each in node.outputs
-    ]
-    for place, each in enumerate(node.outputs):
-        if each.name == LORA_NAME:  # fits the choice of a LoRA loader, whatever that lists
-            makes[place] = io.AnyType.Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
-        elif each.socket == "STRING":
-            makes[place] = io.String.Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+    def kind(socket: str) -> Any:
+        stock = {"COMBO": io.AnyType, "*": io.AnyType, "STRING": io.String}  # a COMBO would fit its own choices alone
+        return stock.get(socket) or io.Custom(socket)
+
     return io.Schema(
         node_id=node.id,
         display_name=node.title,
         category=node.category,
         description=node.help,
-        inputs=[made for each in node.inputs for made in _inputs(each, where)],
-        outputs=makes,
-        hidden=[io.Hidden.unique_id, io.Hidden.prompt]
-        if node.role == "stage"
-        else [io.Hidden.prompt, io.Hidden.unique_id],
+        inputs=[made for each in node.inputs for made in _inputs(each, kind(each.socket), where)],
+        outputs=[
+            kind(each.socket).Output(f"out_{each.name}", display_name=each.name, tooltip=each.help)
+            for each in node.outputs
+        ],
+        hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         is_output_node=node.role in ("stage", "pipeline"),
         is_deprecated=node.deprecated,
     )
 
 
-def _inputs(each: Input, where: Places) -> Iterator[Any]:
+def _inputs(each: Input, kind: Any, where: Places) -> Iterator[Any]:
     from comfy_api.latest import io
 
-    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required}
+    common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required or bool(each.aliases)}
     widget = each.widget
     if widget is None:
-        kind = io.AnyType if each.socket == "*" else io.Custom(each.socket)
         yield kind.Input(each.name, **common)
         for alias in each.aliases:  # a link of an older graph still finds its end
             yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
@@ -233,7 +229,7 @@ async def _run_stage(
 
 async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
     """Pass on what the run tells until it is over. Cancelling lets the stage save its work; a second time ends it."""
-    from comfy.model_management import throw_exception_if_processing_interrupted
+    from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 
     cancelled: BaseException | None = None
     while not run.is_over or not run.events.empty():
@@ -243,10 +239,13 @@ async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
             else:
                 page.show(run.events.get())
             throw_exception_if_processing_interrupted()
-        except BaseException as error:  # of whatever kind: no process may be left behind
+        except (InterruptProcessingException, asyncio.CancelledError) as error:
             cancelled = cancelled or error
             run.stop()
-            page.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
+            with suppress(Exception):
+                page.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
+        except Exception:  # what cannot be shown is no reason to lose a training
+            logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
     if cancelled is not None:
         raise cancelled
     return run.artifacts()
@@ -284,8 +283,8 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
         raise InputError("last: link it to what a stage of lorapipe makes.")
     stages = travel.merged(ends)
     read_pipeline(stages, where.project)
-    text, [file] = yaml_text(stages), [each for each in describe.PIPELINE.inputs if each.name == "file"]
-    path = Path(where.found(file, str(given.get("file") or "") or "pipeline.yaml"))
+    text = yaml_text(stages)
+    path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
     with aside(path) as part:

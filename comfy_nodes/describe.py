@@ -69,11 +69,6 @@ class Node:
     name: str = ""
     deprecated: bool = False
 
-    @property
-    def needs_device(self) -> bool:
-        """Whether it is a stage that computes on a GPU."""
-        return self.role == "stage" and bool(getattr(self.spec, "needs_device", False))
-
     def input(self, name: str) -> Input:
         """An input by its name, or by one that it had in an earlier release."""
         return next(each for each in self.inputs if name == each.name or name in each.aliases)

@@ -320,6 +320,14 @@ def test_idle_workers_are_ended_and_others_wait_their_turn() -> None:
     workers.give_back(keep=False)
 
 
+def test_what_cannot_be_shown_does_not_end_a_training(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, *given: object) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr(comfy.modules["utils"].ProgressBar, "update_absolute", broken)
+    assert comfy.run(toy_graph(word="a", steps=3))["2"].ui["text"]
+
+
 def test_two_stages_of_one_prompt_take_turns(comfy: Comfy) -> None:
     """ComfyUI goes on to other nodes while one of ours waits for its worker."""
     made = comfy.run({"1": toy_graph()["1"]})
@@ -366,7 +374,9 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
     old = inspection.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
     assert travel.settings(node, old, lambda each, text: text) == {"width": 8}
-    assert next(bridge._inputs(node.inputs[0], bridge.places())).extra_dict == {"lorapipe_aliases": ["rank", "dim"]}
+    assert next(bridge._inputs(node.inputs[0], None, bridge.places())).extra_dict == {
+        "lorapipe_aliases": ["rank", "dim"]
+    }
 
 
 def test_a_file_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,3 +228,15 @@ def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> Non
 def test_numbers_are_short() -> None:
     values = [0.08123456, 1e-4, 1.0, 1234.5, 3, float("nan"), 1e9]
     assert list(map(terminal.number, values)) == ["0.08123", "1.00e-04", "1", "1234", "3", "nan", "1.00e+09"]
+
+
+def test_a_pipeline_is_written_as_a_graph_in_both_of_its_forms(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["workflow", "cat.yaml"]) == 0
+    assert capsys.readouterr().out == "cat.json: 3 nodes\n"
+    page = json.loads((here / "cat.json").read_text("utf-8"))
+    assert [node["type"] for node in page["nodes"]] == [f"LorapipeStage{name}" for name in ("Words", "Count", "Keep")]
+    assert main(["workflow", "cat.yaml", "graph.api.json", "--set", "tally.word=b"]) == 0
+    sent = json.loads((here / "graph.api.json").read_text("utf-8"))
+    assert sent["2"]["inputs"]["word"] == "b" and sent["3"]["inputs"]["tally"] == ["2", 0]
+    assert main(["workflow", "cat.yaml", str(here)]) == 2
+    assert capsys.readouterr().err.endswith("is not a file. Name a file to write, such as cat.json.\n")
