@@ -72,8 +72,13 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
             return io.NodeOutput(*_in_order(node, travel.travels(node, given, "", places().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
-        with readable():
-            check(node, given, places())
+        try:
+            with readable():
+                check(node, given, places())
+        except InputError as error:
+            if cls.hidden is not None:  # the page marks the node red, but says why only if nothing else could run
+                say(str(error), cls.hidden.unique_id)
+            raise
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
@@ -299,6 +304,13 @@ def _in_order(node: Node, values: Mapping[str, Any]) -> list[Any]:
 # ------------------------------------------------------------------------------------------------------------- the page
 
 
+def say(text: str, unique_id: str) -> None:
+    """Show a text below a node."""
+    from server import PromptServer
+
+    PromptServer.instance.send_progress_text(text, unique_id)
+
+
 class Page:
     """What a node shows while it is executed: a bar, a line of text, preview pictures."""
 
@@ -314,9 +326,7 @@ class Page:
 
     def say(self, text: str) -> None:
         """A line below the node."""
-        from server import PromptServer
-
-        PromptServer.instance.send_progress_text(text, self._unique_id)
+        say(text, self._unique_id)
 
     def show(self, event: Event) -> None:
         """Show one event; those of other stages with their name before them."""

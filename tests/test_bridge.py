@@ -246,6 +246,11 @@ def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
     with pytest.raises(InputError, match=r"least: -1 is below the minimum 0\. Counts below this are zero\."):
         check(text=None, word="a", least=-1)
     assert check(text=None, word="a", least=3) is True
+    cls = comfy.classes["LorapipeStageCount"]
+    clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="7", prompt={})})
+    with pytest.raises(InputError):
+        clone.validate_inputs(text=None, word="a", least=-1)
+    assert comfy.texts == ["least: -1 is below the minimum 0. Counts below this are zero."], "it is told on the node"
     with pytest.raises(InputError, match=r"folder: .*tests does not exist\. Did you mean 'texts'"):
         comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
     with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):
