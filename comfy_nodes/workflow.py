@@ -6,6 +6,7 @@ settings is left away; the rest is there to be found and changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,9 +151,10 @@ def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
     """Where a file goes is ComfyUI's to say, but for its name; our example pictures have a name of their own there."""
     if each.path == "write":
         return Path(value).name
-    if each.path == "read" and value is not None and Path(value).parent == EXAMPLES:
-        return f"examples/{Path(value).name}"
-    return value
+    if each.path != "read" or value is None or value in (each.widget.choices if each.widget else ()):
+        return value
+    path = Path(os.path.abspath(value))  # noqa: PTH100 (resolve() would follow links)
+    return f"examples/{path.name}" if path.parent == EXAMPLES else path.as_posix()
 
 
 def api_format(placed: list[Placed]) -> dict[str, Any]:
