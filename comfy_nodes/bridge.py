@@ -342,7 +342,7 @@ class Page:
             case Preview():
                 self._preview(Path(event.path), PREVIEW_SIZE)
             case Log():
-                self.told += [f"{head}{event.text}"]
+                self.told += [f"{head}{event.text}"] if event.stage else []
                 if event.level == "warning":
                     self.say(f"{head}{event.text}")
             case Reused():

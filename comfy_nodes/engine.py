@@ -49,12 +49,17 @@ class Workers:
         self._pool: Pool | None = None
         self._kind = b""
         self._timer: threading.Timer | None = None
+        self._waiting = 0
 
     def take(self, running: Running, waiting: Callable[[], bool]) -> Pool | None:
         """The workers to run on, once nobody else has them; None where `waiting` says to give up. Give them back."""
-        while not self._lock.acquire(timeout=0.1):
-            if not waiting():
-                return None
+        self._waiting += 1
+        try:
+            while not self._lock.acquire(timeout=0.1):
+                if not waiting():
+                    return None
+        finally:
+            self._waiting -= 1
         try:
             if self._timer is not None:
                 self._timer.cancel()
@@ -68,8 +73,8 @@ class Workers:
             raise
 
     def give_back(self, keep: bool) -> None:
-        """Let others run; the workers end at once, or if nobody has asked for them for a while."""
-        if not keep:
+        """Let others run; the workers end at once, or if nobody has asked for them for a while, or asks already."""
+        if not (keep or self._waiting):
             self._end()
         else:
             self._timer = threading.Timer(IDLE_SECONDS, self._end_idle)

@@ -17,6 +17,7 @@ import pytest
 from comfy_nodes import bridge, describe, inspection, travel
 from comfy_nodes.describe import nodes
 from comfy_nodes.engine import Workers
+from comfy_nodes.running import Running
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.events import Reused
 from lorapipe.pipeline.language import Pipeline
@@ -313,15 +314,22 @@ def test_a_worker_stays_for_the_stages_that_follow() -> None:
     assert inspection.more_follows(graph, "1") and not inspection.more_follows(graph, "2")
 
 
-def test_idle_workers_are_ended_and_others_wait_their_turn() -> None:
-    from comfy_nodes.running import Running
+def test_workers_are_had_by_one_at_a_time_and_end_when_nobody_asks_for_them() -> None:
+    workers, asked, had = Workers(), threading.Event(), []
 
-    workers = Workers()
-    assert workers.take(Running(), lambda: True) is not None
-    asked: list[bool] = []
-    assert workers.take(Running(), lambda: bool(asked.append(True))) is None and asked
+    def second() -> None:
+        had.append(workers.take(Running(), lambda: asked.set() is None))
+
+    first = workers.take(Running(), lambda: True)
+    assert workers.take(Running(), lambda: False) is None, "who gives up has none"
+    other = threading.Thread(target=second)
+    other.start()
+    assert asked.wait(10)
     workers.give_back(keep=False)
-    assert workers.take(Running(), lambda: True) is not None
+    other.join(10)
+    assert had == [first], "they stay warm for one who waits"
+    workers.give_back(keep=False)
+    assert workers.take(Running(), lambda: True) is not first
     workers.give_back(keep=False)
 
 
