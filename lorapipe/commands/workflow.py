@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from lorapipe.commands import DONE, takes_pipeline
@@ -21,8 +22,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the file."""
-    import sys
-
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.aside import write_text
     from lorapipe.errors import InputError

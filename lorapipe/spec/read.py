@@ -170,11 +170,13 @@ class _Reader:
         new = {alias: name for name, knob in known.items() for alias in knob.param.aliases}
         if new.keys().isdisjoint(plain):
             return plain
-        for old in new.keys() & plain.keys():
-            if new[old] in plain:
-                what = f"{old} is the old name of {new[old]}, which is given too."
-                self.problems.append(Problem(what, "", "Keep the new one.", (*at, old)))
-        return {new.get(key, key): value for key, value in plain.items()}
+        renamed = {key: value for key, value in plain.items() if key not in new}
+        for old in filter(new.__contains__, plain):
+            if new[old] in renamed:
+                what = f"{old} is an old name of {new[old]}, which is given too."
+                self.problems.append(Problem(what, "", "Keep one, under the new name.", (*at, old)))
+            renamed[new[old]] = plain[old]
+        return renamed
 
     def _tagged(self, kind: type[Spec], plain: Any, at: Address) -> tuple[type[Spec], Any]:
         registry = kind.registry
