@@ -84,7 +84,10 @@ class Widget:
 
     def read(self, shown: Any) -> Any:
         """The widget's value as the document's, or ABSENT. `InputError` where it cannot be read."""
-        value = self._read(shown)
+        try:
+            value = self._read(shown)
+        except (TypeError, ValueError):
+            raise InputError(f"{shown!r} is not a number.") from None
         same = value is not ABSENT and type(value) is type(self.usual) and value == self.usual
         return ABSENT if same else value
 

@@ -156,6 +156,13 @@ def test_numbers_lose_what_a_page_adds_by_counting_in_steps() -> None:
     assert Widget("number", 0.5).read(0.8999999999999999) == 0.9
 
 
+@pytest.mark.parametrize("coding", ["whole", "number"])
+@pytest.mark.parametrize("linked", ["many", {"stages": {}, "value": "$x"}, [1]], ids=str)
+def test_what_a_link_brings_may_be_no_number(coding: Any, linked: Any) -> None:
+    with pytest.raises(InputError, match="is not a number"):
+        Widget(coding, 1).read(linked)
+
+
 def test_a_text_that_cannot_be_read_is_a_mistake_of_the_users() -> None:
     node = NODES["LorapipeOptimizerAdamw"]
     with pytest.raises(InputError) as raised:
