@@ -4,6 +4,8 @@ A registry is a package folder: `lorapipe/training/adapters/locon.py` is the ada
 Installed packages may add more through an entry point of the group that the package names
 (`lorapipe.training.adapters`). Listing names reads the folder and imports nothing; a file is imported when its name is
 asked for, and must define exactly one subclass of the package's contract.
+
+A file that gets another name keeps the old one for old documents: `RENAMED = {"old": "new"}` in the package's `__init__`.
 """
 
 from __future__ import annotations
@@ -40,14 +42,19 @@ class Registry(Generic[Contract]):
         """Every registered name, sorted; nothing is imported."""
         return sorted({*self._files(), *self._entry_points()})
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Names of earlier releases, with those that they have now."""
+        return dict(getattr(sys.modules.get(self.package), "RENAMED", {}))
+
     def __contains__(self, name: object) -> bool:
         """Whether a name is registered. Other packages are looked through only where the folder does not have it."""
-        return name in self._found or name in self._files() or name in self._entry_points()
+        return name in self._found or name in self._files() or name in self.renamed or name in self._entry_points()
 
     def get(self, name: str) -> type[Contract]:
         """The class registered as `name`; an unknown name is an `InputError` with the near miss."""
         if name not in self._found:
-            self._found[name] = self._load(name)
+            self._found[name] = self._load(self.renamed.get(name, name))
         return self._found[name]
 
     def name_of(self, cls: type[Contract]) -> str:

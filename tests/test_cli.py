@@ -234,3 +234,15 @@ def test_a_misspelt_command_gets_the_near_miss(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as end:
         main(["paln", "cat.yaml"])
     assert end.value.code == 2 and "there is no command 'paln'. Did you mean 'plan'?" in capsys.readouterr().err
+
+
+def test_a_pipeline_is_written_as_a_graph_in_both_of_its_forms(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["workflow", "cat.yaml"]) == 0
+    assert capsys.readouterr().out == "cat.json: 3 nodes\n"
+    page = json.loads((here / "cat.json").read_text("utf-8"))
+    assert [node["type"] for node in page["nodes"]] == [f"LorapipeStage{name}" for name in ("Words", "Count", "Keep")]
+    assert main(["workflow", "cat.yaml", "graph.api.json", "--set", "tally.word=b"]) == 0
+    sent = json.loads((here / "graph.api.json").read_text("utf-8"))
+    assert sent["2"]["inputs"]["word"] == "b" and sent["3"]["inputs"]["tally"] == ["2", 0]
+    assert main(["workflow", "cat.yaml", str(here)]) == 2
+    assert capsys.readouterr().err.endswith("is not a file. Name a file to write, such as cat.json.\n")

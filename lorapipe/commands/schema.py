@@ -1,4 +1,4 @@
-"""`lorapipe schema`: the JSON Schema of pipelines, for editors."""
+"""`lorapipe schema`: the JSON Schema of pipelines, for editors; and all else that is written from the specs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from lorapipe.commands import DONE
 
 HELP = "print the JSON Schema of pipelines, for editors"
 FILE = Path("schemas/pipeline.schema.json")
+NODES = Path("comfy_nodes")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--write", action="store_true", help=f"write it to {FILE}")
+    parser.add_argument("--write", action="store_true", help=f"write it to {FILE}, and the help pages of {NODES}")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -24,6 +25,10 @@ def main(options: argparse.Namespace) -> int:
     if options.write:
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
+        if NODES.is_dir():
+            from comfy_nodes import pages
+
+            pages.write(NODES)
     else:
         sys.stdout.write(schema_text())
     return DONE

@@ -65,8 +65,13 @@ class Pipeline:
     def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:
         """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found."""
         path = Path(path)
-        reader = _PipelineReader(open_layers(path), path.parent.resolve(), sets)
-        return cls(path.name, reader.folder, reader.stages(), reader.options)
+        return cls.read(open_layers(path), path.parent.resolve(), sets)
+
+    @classmethod
+    def read(cls, document: Document, folder: Path, sets: Sequence[str] = ()) -> Self:
+        """The pipeline of a document; relative paths start at `folder`."""
+        reader = _PipelineReader(document, folder, sets)
+        return cls(Path(document.name).name, reader.folder, reader.stages(), reader.options)
 
     def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
         """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.

@@ -32,6 +32,8 @@ class Param:
     lt: float | None = None
     min_items: int | None = None
     content: bool = True
+    aliases: tuple[str, ...] = ()
+    shelf: str = ""
 
     def bounds(self) -> dict[str, float]:
         """The limits under their JSON Schema names."""
@@ -63,13 +65,17 @@ def param(
     lt: float | None = None,
     min_items: int | None = None,
     content: bool = True,
+    aliases: tuple[str, ...] = (),
+    shelf: str = "",
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
     `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` says
-    that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key.
+    that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key. `aliases` are
+    names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
+    user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`).
     """
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content)}
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, near_miss
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, sentence
+from lorapipe.spec.knobs import Knob, Param, Spec, Value, knobs, sentence
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
@@ -157,6 +157,7 @@ class _Reader:
 
     def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
         known = {knob.name: knob for knob in knobs(cls)}
+        plain = self._renamed(known, plain, at)
         for key in plain:
             if key not in known:
                 self.problems.append(Problem(f"unknown setting {show(key)}.", "", _close(key, list(known)), (*at, key)))
@@ -165,6 +166,19 @@ class _Reader:
                 self.problems.append(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
         given = [knob for name, knob in known.items() if name in plain]
         return {knob.name: self.read(knob.type, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
+
+    def _renamed(self, known: dict[str, Knob], plain: dict[Any, Any], at: Address) -> dict[Any, Any]:
+        """Settings under the names of an earlier release, under those of this one."""
+        new = {alias: name for name, knob in known.items() for alias in knob.param.aliases}
+        if new.keys().isdisjoint(plain):
+            return plain
+        renamed = {key: value for key, value in plain.items() if key not in new}
+        for old in filter(new.__contains__, plain):
+            if new[old] in renamed:
+                what = f"{old} is an old name of {new[old]}, which is given too."
+                self.problems.append(Problem(what, "", "Keep one, under the new name.", (*at, old)))
+            renamed[new[old]] = plain[old]
+        return renamed
 
     def _tagged(self, kind: type[Spec], plain: Any, at: Address) -> tuple[type[Spec], Any]:
         registry = kind.registry

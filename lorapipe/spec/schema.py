@@ -41,7 +41,9 @@ def spec_schema(cls: type[Spec], tag: str | None = None) -> dict[str, Any]:
         if not knob.required:
             described["default"] = plain(knob.default())
         properties[knob.name] = described
-    required = [knob.name for knob in knobs(cls) if knob.required]
+        for alias in knob.param.aliases:
+            properties[alias] = {**described, "description": f"The old name of {knob.name}.", "deprecated": True}
+    required = [knob.name for knob in knobs(cls) if knob.required and not knob.param.aliases]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from lorapipe.errors import near_miss
 from lorapipe.spec.knobs import Value
@@ -77,6 +77,9 @@ class Source(Value):
     """A file or folder of the user's that must exist. It enters a content key by its bytes, not by its name."""
 
     path: Path
+
+    words: ClassVar[tuple[str, ...]] = ()
+    """What may be written that is no path."""
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:

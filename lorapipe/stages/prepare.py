@@ -37,7 +37,8 @@ class Prepare(Stage):
     images: Source = param(
         help="the folder of pictures, looked through with all its subfolders: png, jpg, webp, bmp, gif (first frame), "
         "avif. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats (10) and, to "
-        "pictures without a caption file, their caption (penny cat)"
+        "pictures without a caption file, their caption (penny cat)",
+        shelf="pictures",
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
@@ -108,6 +109,7 @@ class Prepare(Stage):
         None,
         "a folder of masks (masked_loss), named like the pictures: the training looks where they are white, and not where "
         "they are black. Pictures without one are looked at whole",
+        shelf="pictures",
     )
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 

@@ -54,9 +54,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
     "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.suffixes", *ENGINE),
+    "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.reference": (*FRONT, *ENGINE),
     "lorapipe": (),
+    "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
+    "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
+    "comfy_nodes.places": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
@@ -65,6 +70,8 @@ TORCH_FREE = (
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
+COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
+"""What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
 CLIENTS = {
     "lorapipe.pipeline.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.launchers.ray": {"ray"},
@@ -82,7 +89,7 @@ SPEC_BEARING = (
 
 def modules() -> dict[str, Path]:
     """Every module of ours by its dotted name."""
-    files = sorted((ROOT / "lorapipe").rglob("*.py"))
+    files = sorted(file for package in ("lorapipe", "comfy_nodes") for file in (ROOT / package).rglob("*.py"))
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
     return dict(zip(names, files, strict=True))
 
@@ -98,9 +105,10 @@ def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, "imports are absolute"
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in MODULES else node.module for name in inner)
+            package = "comfy_nodes." * node.level  # ComfyUI loads that package under a name of its own
+            module = f"{package}{node.module or ''}".rstrip(".")
+            inner = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else module for name in inner)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             waiting += node.orelse
         elif not (top and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
@@ -110,7 +118,9 @@ def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
 def forbidden(module: str, imported: set[str]) -> set[str]:
     """What of ours a module may not import."""
     row = max((name for name in TABLE if module == name or module.startswith(f"{name}.")), key=len)
-    ours = {name for name in imported if name.startswith("lorapipe.")}  # anyone may ask for the version
+    ours = {
+        name for name in imported if name.startswith(("lorapipe.", "comfy_nodes"))
+    }  # anyone may ask for the version
     allowed = (*TABLE[row], f"{row}._")  # a registry folder's files may share what is private to it
     return {name for name in ours if name != module and not any(_within(name, each) for each in allowed)}
 
@@ -129,12 +139,24 @@ def test_modules_import_only_what_they_may(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_the_describing_half_needs_only_small_packages(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text("utf-8"))
-    outside = {name.partition(".")[0] for name in imports(tree)} - sys.stdlib_module_names - {"lorapipe"}
+    outside = {name.partition(".")[0] for name in imports(tree)} - sys.stdlib_module_names - {"lorapipe", "comfy_nodes"}
     if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
         assert outside <= SMALL_PACKAGES | CLIENTS.get(module, set())
+    if module.startswith("comfy_nodes"):
+        assert outside <= (COMFYUI if module == "comfy_nodes.bridge" else frozenset())
+        at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
+        assert not at_top & COMFYUI
     if any(module == package or re.match(rf"{package}\.[a-z]", module) for package in SPEC_BEARING):
         at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
         assert not at_top - sys.stdlib_module_names - {"lorapipe"}
+
+
+def test_the_nodes_alone_import_from_beside_them() -> None:
+    for module, file in MODULES.items():
+        levels = {
+            node.level for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+        }
+        assert levels <= ({0, 1} if module.startswith("comfy_nodes") else {0})
 
 
 def test_every_row_is_about_something() -> None:
@@ -148,6 +170,10 @@ def test_every_row_is_about_something() -> None:
         ("lorapipe.cli", "import lorapipe.formats", True),
         ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
         ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
+        ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
+        ("comfy_nodes.engine", "from .running import Running", False),
+        ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
         ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
         ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),

@@ -76,6 +76,11 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
     assert "watchdog" in modules and not modules & set(HEAVY)
 
 
+def test_writing_a_workflow_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert not loaded("workflow", "pipelines/quickstart.yaml", str(tmp_path / "graph.json")) & set(HEAVY)
+    assert (tmp_path / "graph.json").is_file()
+
+
 def test_a_plan_loads_only_what_reads_the_heads_of_pictures() -> None:
     assert not loaded("plan", "pipelines/quickstart.yaml") & (set(HEAVY) - {"PIL"})
 
@@ -83,3 +88,10 @@ def test_a_plan_loads_only_what_reads_the_heads_of_pictures() -> None:
 def test_a_run_that_reuses_everything_loads_nothing_heavy(project: Path) -> None:
     loaded("run", "cat.yaml", "--on", "inline", "--quiet", folder=project)
     assert not loaded("run", "cat.yaml", folder=project) & set(HEAVY)
+
+
+def test_describing_comfyuis_nodes_loads_nothing_heavy() -> None:
+    probe = "import sys, comfy_nodes.describe as d, comfy_nodes.bridge; d.nodes(); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert not {name.partition(".")[0] for name in run.stdout.split()} & set(HEAVY)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.pipeline.workers import Slot
 from lorapipe.spec import Spec
@@ -21,6 +22,9 @@ from lorapipe.spec import Spec
 @dataclass(frozen=True)
 class Launcher(Spec, contract="type"):
     """A place where stages run."""
+
+    in_this_process: ClassVar[bool] = False
+    """Whether it runs them in the driver's own process, where they cannot be ended."""
 
     @abstractmethod
     def slots(self, devices: Sequence[str]) -> list[Slot]:

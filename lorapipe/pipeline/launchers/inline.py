@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.devices import locks_of
@@ -16,6 +17,8 @@ from lorapipe.pipeline.workers import Slot, Tell, Worker
 @dataclass(frozen=True)
 class Inline(Launcher):
     """In this process, for debuggers: a stage that does not stop when asked cannot be ended."""
+
+    in_this_process: ClassVar[bool] = True
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
         """See `Launcher.slots`."""

@@ -48,6 +48,8 @@ class Footprint:
 class Checkpoint(Source):
     """A diffusers folder, a single-file checkpoint, or `pocket`: the base model that comes with lorapipe."""
 
+    words: ClassVar[tuple[str, ...]] = ("pocket",)
+
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
@@ -62,7 +64,9 @@ class Checkpoint(Source):
 class Family(Spec, contract="family"):
     """A base model: its kind and where it lies."""
 
-    checkpoint: Checkpoint = param(help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket")
+    checkpoint: Checkpoint = param(
+        help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket", shelf="checkpoints"
+    )
 
     reads_any_layer: ClassVar[bool] = True
     """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""

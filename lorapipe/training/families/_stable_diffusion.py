@@ -54,7 +54,7 @@ class StableDiffusion(Family):
     """A U-Net, a VAE and CLIP text encoders, as a diffusers folder or as a single file."""
 
     vae: Source | None = param(
-        None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout"
+        None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout", shelf="vae"
     )
     config: Source | None = param(
         None,

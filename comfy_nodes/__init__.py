@@ -1,0 +1,24 @@
+"""lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is the pack.
+
+    describe    specs → nodes, as plain data           widgets   a knob as a widget, to and fro
+    travel      what goes along the links              places    which folders a graph may use
+    workflow    a pipeline → a graph                   yaml_text a graph → a pipeline file
+    inspection  what is looked at before a run         running   how stages are run
+    engine      runs a pipeline beside ComfyUI         pages     help pages, texts, example graphs
+    bridge      the only file that knows ComfyUI
+
+Importing this imports nothing of ComfyUI's: it asks for the nodes when it is ready.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint() -> Any:
+    """What ComfyUI calls to get the nodes."""
+    from .bridge import extension
+
+    return extension()

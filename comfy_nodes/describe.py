@@ -1,0 +1,259 @@
+"""Specs → nodes, as plain data: which inputs, widgets and outputs a graph has for what can be written in a pipeline.
+
+    stage            a node for each: artifact fields are sockets, knobs widgets; outputs: what it makes, and its parts
+    union            a small node for each adapter, optimizer, family …, whose output fits the fields of that type
+    group            a small node for each spec without a name to choose (noise, captions)
+    list             a node that makes one socket of several, for fields that take a list of sockets
+
+Nothing is listed here: all is found by walking the knobs of the stages.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
+from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.spec import Knob, Source, Spec, knobs, sentence
+from lorapipe.stages import Stage
+
+from .running import Running
+from .widgets import Widget, is_list, item_of, widget, without_nothing
+
+STAGE_NAME, RUNNING = "stage_name", "running"
+"""Inputs that every stage's node has beside its knobs."""
+LORA_NAME = "lora_name"
+LIST_INPUTS = 4
+DEEPEST_PART = 3
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a node: a socket of a type, or a widget."""
+
+    name: str
+    help: str
+    required: bool = False
+    socket: str = ""
+    widget: Widget | None = None
+    aliases: tuple[str, ...] = ()
+    path: Literal["", "read", "write"] = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output: `fields` lead from what the stage makes to the part of it."""
+
+    name: str
+    socket: str
+    help: str = ""
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node. `id` is its identity in saved graphs and never changes."""
+
+    id: str
+    title: str
+    category: str
+    help: str
+    role: Literal["stage", "union", "group", "list", "pipeline"]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    spec: type[Spec] | None = None
+    name: str = ""
+    deprecated: bool = False
+
+    def input(self, name: str) -> Input:
+        """An input by its name, or by one that it had in an earlier release."""
+        return next(each for each in self.inputs if name == each.name or name in each.aliases)
+
+
+def nodes() -> dict[str, Node]:
+    """Every node by its id, in the order of a menu: stages, small nodes, lists, the pipeline writer."""
+    found: dict[str, Node] = {}
+    for node in (*_of_contracts(), *_of_groups(), *_of_lists(), PIPELINE):
+        assert node.id not in found, f"two nodes are called {node.id}"
+        found[node.id] = node
+    return found
+
+
+def _of_contracts() -> Iterator[Node]:
+    for kind, contract in contracts().items():
+        registry = registry_of(contract)
+        names = {name: name for name in registry.names()} | registry.renamed
+        for name, current in names.items():
+            cls = registry.get(current)
+            if not getattr(cls, "in_this_process", False):  # a training in ComfyUI's process would be its end
+                yield _of_spec(kind, name, cls, renamed_to="" if name == current else current)
+
+
+def _of_spec(kind: str, name: str, cls: type[Spec], renamed_to: str) -> Node:
+    is_stage = issubclass(cls, Stage)
+    words = name.replace("_", " ")
+    help = inspect.getdoc(cls) or ""
+    return Node(
+        id=f"Lorapipe{_camel(kind)}{_camel(name)}",
+        title=f"{words.capitalize()} (lorapipe)" if is_stage else f"{kind.capitalize()}: {words}",
+        category="lorapipe" if is_stage else f"lorapipe/{kind}",
+        help=f"Now called {renamed_to}. {help}" if renamed_to else help,
+        role="stage" if is_stage else "union",
+        inputs=_inputs(cls, _OF_STAGES if is_stage else ()),
+        outputs=_outputs(cls.makes) if issubclass(cls, Stage) else (Output(kind, f"LORAPIPE_{kind.upper()}"),),
+        spec=cls,
+        name=renamed_to or name,
+        deprecated=bool(renamed_to),
+    )
+
+
+def _of_groups() -> Iterator[Node]:
+    used: dict[type[Spec], str] = {}
+    for _, knob in _knobs_everywhere():
+        group = _spec_in(knob)
+        if group is not None and group.registry is None:
+            used.setdefault(group, knob.name)
+    for group, name in {**used, Running: RUNNING}.items():
+        yield Node(
+            id=f"LorapipeSettings{group.__name__}",
+            title=f"Settings: {name.replace('_', ' ')}",
+            category="lorapipe/settings",
+            help=inspect.getdoc(group) or "",
+            role="group",
+            inputs=_inputs(group),
+            outputs=(Output(name, _socket_of(group)),),
+            spec=group,
+        )
+
+
+def _of_lists() -> Iterator[Node]:
+    lists = [item_of(knob.type) for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
+    kinds: dict[str, type] = {_socket_of(kind): kind for kind in lists}
+    for socket, kind in kinds.items():
+        name = kind.__name__
+        item = f"a {name.lower()}"
+        inputs = [Input(f"item_{place}", item, place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
+        yield Node(
+            id=f"LorapipeList{name}",
+            title=f"List of {name.lower()}s",
+            category="lorapipe/settings",
+            help=f"Several things of the kind {name} for an input that takes a list. Link lists to lists for more.",
+            role="list",
+            inputs=(*inputs, Input("more", "a list, to which these are added", False, f"{socket}_LIST")),
+            outputs=(Output("list", f"{socket}_LIST"),),
+        )
+
+
+def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
+    """Every knob that a graph may set, with the spec it belongs to; those of groups too."""
+    waiting = [
+        registry_of(contract).get(name) for contract in contracts().values() for name in registry_of(contract).names()
+    ]
+    seen: set[type[Spec]] = set()
+    for cls in waiting:
+        if cls in seen:
+            continue
+        seen.add(cls)
+        for knob in knobs(cls):
+            yield cls, knob
+            group = _spec_in(knob)
+            if group is not None and group.registry is None:
+                waiting.append(group)
+
+
+# --------------------------------------------------------------------------------------------------- inputs and outputs
+
+
+def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...]:
+    """The knobs as inputs, in the order in which ComfyUI shows them: the required ones first, sockets before widgets."""
+    made = (*map(_input, knobs(cls)), *others)
+    return tuple(sorted(made, key=lambda each: (not each.required, not each.socket)))
+
+
+def _input(knob: Knob) -> Input:
+    socket = socket_of(knob)
+    aliases, help = knob.param.aliases, sentence(knob.param.help)
+    if socket:
+        return Input(knob.name, help, knob.required, socket, aliases=aliases)
+    shown = widget(knob)
+    text = f"{help} {shown.syntax}".strip() if shown.syntax else help
+    kind, _ = without_nothing(knob.type)
+    reads = isinstance(kind, type) and issubclass(kind, Source)
+    path: Literal["", "read", "write"] = "read" if reads else "write" if shown.coding == "path" else ""
+    return Input(knob.name, text, knob.required, widget=shown, aliases=aliases, path=path)
+
+
+def socket_of(knob: Knob) -> str:
+    """The type of a knob's socket; empty where it is a widget."""
+    kind, _ = without_nothing(knob.type)
+    if is_list(kind):
+        inner = _socket_of(item_of(kind))
+        return f"{inner}_LIST" if inner else ""
+    return _socket_of(kind)
+
+
+def _socket_of(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Spec):
+        return f"LORAPIPE_{(kind.registry.kind if kind.registry else kind.__name__).upper()}"
+    if isinstance(kind, type) and issubclass(kind, Artifact):
+        return f"LORAPIPE_{kind.__name__.upper()}"
+    return ""
+
+
+def _spec_in(knob: Knob) -> type[Spec] | None:
+    """The spec that a knob holds, or holds a list of."""
+    kind, _ = without_nothing(knob.type)
+    kind = item_of(kind) if is_list(kind) else kind
+    return kind if isinstance(kind, type) and issubclass(kind, Spec) else None
+
+
+def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
+    """What a stage makes, and the artifacts in it, so that `$grid.best` is an output."""
+    whole = Output(makes.__name__.lower(), _socket_of(makes), f"What the stage makes: {makes.__name__}.")
+    files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
+    return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
+
+
+def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:
+    for name in fields_of_kind(kind, Artifact) if len(fields) < DEEPEST_PART else ():
+        inner = field_kind(kind, name)
+        path = (*fields, name)
+        if inner is not None:
+            yield Output(".".join(path), _socket_of(inner), f"A part of it: {inner.__name__}.", path)
+            yield from _parts(inner, path)
+
+
+_OF_STAGES = (
+    Input(RUNNING, "Where and how the stage is run; without a link on this machine.", False, _socket_of(Running)),
+    Input(
+        STAGE_NAME,
+        "The stage's name in the pipeline, in outputs/ and in the history. Empty: its kind and the node's number.",
+        widget=Widget("text", ""),
+    ),
+)
+PIPELINE = Node(
+    id="LorapipePipelineYaml",
+    title="Pipeline as YAML (lorapipe)",
+    category="lorapipe",
+    help="Write what leads to this link as a pipeline file, for `lorapipe run`: same settings, same results.",
+    role="pipeline",
+    inputs=(
+        Input("last", "the end of the graph: what any stage makes", True, "*"),
+        *(Input(f"also_{place}", "another end", False, "*") for place in (2, 3)),
+        Input(
+            "file",
+            "Where the file goes, in the project's folder.",
+            widget=Widget("path", "pipeline.yaml"),
+            path="write",
+        ),
+    ),
+    outputs=(Output("yaml", "STRING", "The text of the file."),),
+)
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in re.split(r"[_\W]+", name))

@@ -1,0 +1,124 @@
+"""What is written from the descriptions for ComfyUI to read as files: help pages, the English texts, the example graphs.
+
+`lorapipe schema --write` writes them; a test holds them against the specs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lorapipe.pipeline.language import Pipeline
+
+from .describe import Input, Node, nodes
+from .widgets import NOTHING, Widget
+from .workflow import graph, page_format
+
+FOLDER = Path(__file__).parent
+PAGES, EXAMPLES = "web/docs", "example_workflows"
+KINDS = {
+    "switch": "yes or no",
+    "whole": "whole number",
+    "number": "number",
+    "choice": "choice",
+    "shelf": "choice",
+    "numbers": "numbers",
+    "lines": "text, one a line",
+    "yaml": "settings, one a line",
+    "path": "path",
+}
+
+
+def files() -> dict[str, str]:
+    """The text of every such file, by its place in this folder."""
+    known = nodes()
+    pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
+    english = {node.id: texts(node) for node in known.values()}
+    return {**pages, "locales/en/nodeDefs.json": json.dumps(english, ensure_ascii=False, indent=1) + "\n"}
+
+
+def examples() -> dict[str, Path]:
+    """The pipelines that are shown as example graphs, by the graph's name."""
+    quickstart = FOLDER.resolve().parent / "pipelines" / "quickstart.yaml"
+    return {"first_lora": quickstart, **{file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}}
+
+
+def write(folder: Path) -> None:
+    """Write them, and take away the pages of nodes that are no more."""
+    made = files()
+    for name, file in examples().items():
+        shown = page_format(graph(Pipeline.load(file)))
+        made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
+    for name, text in made.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+    for file in (folder / PAGES).glob("*.md"):
+        if file.relative_to(folder).as_posix() not in made:
+            file.unlink()
+
+
+def texts(node: Node) -> dict[str, Any]:
+    """A node's texts as ComfyUI's translations have them."""
+    return {
+        "display_name": node.title,
+        "description": node.help,
+        "inputs": {each.name: {"name": each.name, "tooltip": each.help} for each in node.inputs},
+        "outputs": {str(place): {"name": each.name} for place, each in enumerate(node.outputs)},
+    }
+
+
+def page(node: Node) -> str:
+    """The help page of a node, in Markdown."""
+    return "\n".join(
+        [f"# {node.title}", "", node.help, *_table("Inputs", map(_input_row, node.inputs)), *_outputs(node), ""]
+    )
+
+
+def _table(title: str, rows: Iterator[str]) -> Iterator[str]:
+    lines = list(rows)
+    if lines:
+        yield from ("", f"## {title}", "", "| name | what | default | meaning |", "|---|---|---|---|", *lines)
+
+
+def _input_row(each: Input) -> str:
+    if each.widget is None:
+        kind = (
+            "any of lorapipe's"
+            if each.socket == "*"
+            else each.socket.removeprefix("LORAPIPE_").lower().replace("_", " ")
+        )
+        return _row(each.name, f"link: {kind}", "required" if each.required else "", each.help)
+    default = "required" if each.required else _default(each.widget)
+    return _row(each.name, _kind(each.widget), default, each.help)
+
+
+def _kind(widget: Widget) -> str:
+    if widget.coding == "choice":
+        return ", ".join(word for word in widget.words if word != NOTHING)
+    if widget.coding in ("whole", "number"):
+        return (
+            f"{KINDS[widget.coding]}, {widget.low:g} to {widget.high:g}" if widget.high < 1e9 else KINDS[widget.coding]
+        )
+    return KINDS.get(widget.coding, "text")
+
+
+def _default(widget: Widget) -> str:
+    shown = widget.default
+    return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _outputs(node: Node) -> Iterator[str]:
+    yield from ("", "## Outputs", "")
+    yield from (f"- **{each.name}**: {each.help}" if each.help else f"- **{each.name}**" for each in node.outputs)
+    if node.spec is not None and node.name:
+        yield from (
+            "",
+            f"In a pipeline file: `{node.spec.tag}: {node.name}`. `lorapipe show` explains the same settings.",
+        )

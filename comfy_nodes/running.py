@@ -1,0 +1,30 @@
+"""How a graph's stages are run: what on the command line are flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.devices import parse_devices
+from lorapipe.pipeline.launchers import Launcher
+from lorapipe.pipeline.options import Options
+from lorapipe.spec import param
+
+
+@dataclass(frozen=True)
+class Running(Options):
+    """How a stage is run: where, for how long, and how often again. It changes nothing of the result."""
+
+    device: str = param("auto", "auto, cpu, cuda, cuda:1, mps; one training on two GPUs: cuda:0+cuda:1", content=False)
+    launcher: Launcher = param(Launcher.default("local"), "this machine, or a cluster", content=False)
+    unload_models: bool = param(
+        True, "make room: take ComfyUI's own models out of memory before a stage that computes", content=False
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        try:
+            parse_devices(self.device)
+        except InputError as error:
+            yield from (Problem(each.what, cure=each.cure, path=("device",)) for each in error.problems)

@@ -1,0 +1,220 @@
+"""A pipeline as a graph of ComfyUI: in the form that its page opens, and in the form that its server runs.
+
+Each stage is a node, each adapter, optimizer or family a small node to the left of it. What is at its default and has no
+settings is left away; the rest is there to be found and changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lorapipe.pipeline.artifacts import Ref
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.options import NAMES as OPTIONS
+from lorapipe.pipeline.options import Options
+from lorapipe.spec import Knob, Spec, knobs, plain
+
+from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, nodes, socket_of
+from .running import Running
+from .widgets import item_of, without_nothing
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
+"""The pictures that `places.EXAMPLES` draws, byte for byte."""
+GAP = 60
+WIDTHS = {"stage": 340, "union": 300, "group": 300, "list": 260, "pipeline": 340}
+HEAD, SLOT, WIDGET, LINES = 40, 20, 24, 76
+"""Heights in the page's pixels. A stage's node grows by the picture that it shows: nothing is placed below one."""
+LANE = 110
+"""What is left free above small nodes, for the links between stages."""
+
+
+@dataclass
+class Placed:
+    """A node in a graph. `links` says for an input from which node, and from which of its outputs, it comes."""
+
+    id: int
+    node: Node
+    widgets: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, tuple[int, int]] = field(default_factory=dict)
+    title: str = ""
+    at: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, about as the page would choose them."""
+        sockets = sum(1 for each in self.node.inputs if each.widget is None)
+        widgets = [each.widget for each in self.node.inputs if each.widget is not None]
+        rows = sum(LINES if each.multiline else WIDGET for each in widgets)
+        return WIDTHS[self.node.role], HEAD + SLOT * max(sockets, len(self.node.outputs)) + rows
+
+
+def graph(pipeline: Pipeline) -> list[Placed]:
+    """The nodes of a pipeline, placed."""
+    return _Drawing(pipeline).placed
+
+
+class _Drawing:
+    """A pipeline on its way to nodes."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.placed: list[Placed] = []
+        self._known = nodes()
+        self._of_stage: dict[str, Placed] = {}
+        x = 0
+        for name, stage in pipeline.stages.items():
+            before = len(self.placed)
+            drawn = self._spec(stage)
+            drawn.title = drawn.widgets[STAGE_NAME] = name
+            self._options(drawn, pipeline.options_of(name))
+            self._of_stage[name] = drawn
+            small = [each for each in self.placed[before:] if each is not drawn]
+            x = self._arrange(small, drawn, x)
+
+    def _spec(self, spec: Spec) -> Placed:
+        node = next(each for each in self._known.values() if each.spec is type(spec) and not each.deprecated)
+        links = {}
+        for knob in knobs(type(spec)):
+            if (link := self._link(knob, getattr(spec, knob.name))) is not None:
+                links[knob.name] = link
+        drawn = self._new(node)
+        drawn.links.update(links)
+        for each in node.inputs:
+            if each.widget is not None and each.name != STAGE_NAME:
+                drawn.widgets[each.name] = each.widget.shown(
+                    _as_seen_from_a_graph(each, plain(getattr(spec, each.name)))
+                )
+        return drawn
+
+    def _new(self, node: Node) -> Placed:
+        self.placed.append(Placed(len(self.placed) + 1, node))
+        return self.placed[-1]
+
+    def _link(self, knob: Knob, value: Any) -> tuple[int, int] | None:
+        """Where a socket's value comes from; None where it is left unlinked, or is none."""
+        socket = socket_of(knob)
+        if not socket or value is None or value == ():
+            return None
+        if socket.endswith("_LIST"):
+            return self._list(item_of(without_nothing(knob.type)[0]), value)
+        if (
+            isinstance(value, Spec)
+            and not knob.required
+            and value == knob.default()
+            and not self._is_worth_a_node(value)
+        ):
+            return None
+        return self._source(value)
+
+    @staticmethod
+    def _is_worth_a_node(value: Spec) -> bool:
+        return value.registry is not None and bool(knobs(type(value)))
+
+    def _source(self, value: Any) -> tuple[int, int]:
+        if isinstance(value, Ref):
+            made = self._of_stage[value.stage]
+            return made.id, next(place for place, each in enumerate(made.node.outputs) if each.fields == value.fields)
+        return self._spec(value).id, 0
+
+    def _list(self, kind: Any, values: tuple[Any, ...]) -> tuple[int, int]:
+        """A list of any length: lists of a few, each linked to the next."""
+        first, rest = values[:LIST_INPUTS], values[LIST_INPUTS:]
+        links = {f"item_{place}": self._source(value) for place, value in enumerate(first, start=1)}
+        if rest:
+            links["more"] = self._list(kind, rest)
+        drawn = self._new(self._known[f"LorapipeList{kind.__name__}"])
+        drawn.links.update(links)
+        return drawn.id, 0
+
+    def _options(self, drawn: Placed, options: Options) -> None:
+        if options != Options():
+            running = self._spec(Running(**{name: getattr(options, name) for name in OPTIONS}))
+            drawn.links[RUNNING] = (running.id, 0)
+
+    @staticmethod
+    def _arrange(small: list[Placed], stage: Placed, x: int) -> int:
+        """A column of small nodes, and right of it the stage; returns where the next column begins."""
+        y = LANE
+        for each in small:
+            each.at = (x, y)
+            y += each.size[1] + GAP
+        if small:
+            x += max(each.size[0] for each in small) + GAP
+        stage.at = (x, 0)
+        return x + stage.size[0] + GAP
+
+
+def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
+    """Where a file goes is ComfyUI's to say, but for its name; our example pictures have a name of their own there."""
+    if each.path == "write":
+        return Path(value).name
+    if each.path != "read" or value is None or value in (each.widget.choices if each.widget else ()):
+        return value
+    path = Path(os.path.abspath(value))  # noqa: PTH100 (resolve() would follow links)
+    return f"examples/{path.name}" if path.parent == EXAMPLES else path.as_posix()
+
+
+def api_format(placed: list[Placed]) -> dict[str, Any]:
+    """As ComfyUI's server takes it."""
+    return {
+        str(each.id): {
+            "class_type": each.node.id,
+            "inputs": {**each.widgets, **{name: [str(source), slot] for name, (source, slot) in each.links.items()}},
+            "_meta": {"title": each.title or each.node.title},
+        }
+        for each in placed
+    }
+
+
+def page_format(placed: list[Placed]) -> dict[str, Any]:
+    """As ComfyUI's page opens it."""
+    by_id = {each.id: each for each in placed}
+    links: list[list[Any]] = []
+    for each in placed:
+        sockets = [one.name for one in each.node.inputs if one.widget is None]
+        for name, (source, slot) in each.links.items():
+            kind = by_id[source].node.outputs[slot].socket
+            links.append([len(links) + 1, source, slot, each.id, sockets.index(name), kind])
+    return {
+        "last_node_id": max((each.id for each in placed), default=0),
+        "last_link_id": len(links),
+        "nodes": [_page_node(each, order, links) for order, each in enumerate(placed)],
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }
+
+
+def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, Any]:
+    sockets = [one for one in each.node.inputs if one.widget is None]
+    into = {link[4]: link[0] for link in links if link[3] == each.id}
+    shown = {
+        one.name: each.widgets.get(one.name, one.widget.default) for one in each.node.inputs if one.widget is not None
+    }
+    return {
+        "id": each.id,
+        "type": each.node.id,
+        "pos": list(each.at),
+        "size": list(each.size),
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [
+            {"name": one.name, "type": one.socket, "link": into.get(place)} for place, one in enumerate(sockets)
+        ],
+        "outputs": list(_page_outputs(each, links)),
+        "properties": {"Node name for S&R": each.node.id, "lorapipe": shown},
+        "widgets_values": list(shown.values()),
+    }
+
+
+def _page_outputs(each: Placed, links: list[list[Any]]) -> Iterator[dict[str, Any]]:
+    for place, one in enumerate(each.node.outputs):
+        going = [link[0] for link in links if link[1] == each.id and link[2] == place]
+        kind = "*" if one.socket == "COMBO" else one.socket
+        yield {"name": one.name, "type": kind, "links": going or None, "slot_index": place}

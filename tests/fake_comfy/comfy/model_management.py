@@ -1,0 +1,23 @@
+"""Interrupting, and making room."""
+
+INTERRUPT = False
+UNLOADED: list[bool] = []
+
+
+class InterruptProcessingException(Exception):
+    pass
+
+
+def throw_exception_if_processing_interrupted():
+    global INTERRUPT
+    if INTERRUPT:
+        INTERRUPT = False
+        raise InterruptProcessingException
+
+
+def unload_all_models():
+    UNLOADED.append(True)
+
+
+def soft_empty_cache():
+    pass

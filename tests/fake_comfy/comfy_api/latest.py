@@ -1,0 +1,81 @@
+"""Schemas: inputs and outputs with the arguments that exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class ComfyExtension:
+    pass
+
+
+class _Socket:
+    def __init__(self, id, display_name=None, optional=False, tooltip=None):
+        self.id, self.display_name, self.optional, self.tooltip = id, display_name, optional, tooltip
+        self.extra_dict: dict[str, Any] = {}
+        self.default = None
+
+
+class _Output:
+    def __init__(self, id=None, display_name=None, tooltip=None):
+        self.id, self.display_name, self.tooltip = id, display_name, tooltip
+
+
+def _kind(name: str, **options: Any) -> Any:
+    """A type with an input that takes these options (and `default` where it is a widget), and an output."""
+
+    def begin(self, id, optional=False, tooltip=None, **given):
+        _Socket.__init__(self, id, None, optional, tooltip)
+        unknown = set(given) - set(options)
+        if unknown:
+            raise TypeError(f"{name}.Input has no {unknown}")
+        self.default = given.get("default")
+        self.options = {**options, **given}
+
+    made = type(name, (), {})
+    made.Input = type("Input", (_Socket,), {"__init__": begin, "io_type": name})
+    made.Output = type("Output", (_Output,), {"io_type": name})
+    return made
+
+
+class io:  # noqa: N801 (as it is called there)
+    class Hidden(StrEnum):
+        unique_id = "UNIQUE_ID"
+        prompt = "PROMPT"
+
+    @dataclass
+    class Schema:
+        node_id: str
+        display_name: str
+        category: str
+        description: str
+        inputs: list[Any]
+        outputs: list[Any]
+        hidden: list[Any] = field(default_factory=list)
+        is_output_node: bool = False
+        is_deprecated: bool = False
+
+        def __post_init__(self):
+            ids = [each.id for each in (*self.inputs, *self.outputs)]
+            if len(set(ids)) != len(ids):
+                raise ValueError(f"Ids must be unique: {ids}")
+
+    class NodeOutput:
+        def __init__(self, *args, ui=None):
+            self.args, self.ui = args, ui
+
+    class ComfyNode:
+        hidden: Any = None
+
+    Boolean = _kind("BOOLEAN", default=None)
+    Int = _kind("INT", default=None, min=0, max=2048, control_after_generate=None)
+    Float = _kind("FLOAT", default=None, min=0, max=2048, step=None, round=None)
+    String = _kind("STRING", default=None, multiline=False, dynamic_prompts=None)
+    Combo = _kind("COMBO", default=None, options=())
+    AnyType = _kind("*")
+
+    @staticmethod
+    def Custom(name):  # noqa: N802
+        return _kind(name)

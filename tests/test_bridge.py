@@ -1,0 +1,406 @@
+"""The nodes as ComfyUI runs them, against a stand-in for its API (tests/fake_comfy); tests/comfyui has the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from comfy_nodes import bridge, describe, inspection, travel
+from comfy_nodes.describe import nodes
+from comfy_nodes.engine import Workers
+from comfy_nodes.running import Running
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline.events import Reused
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.launchers._process import Process
+from lorapipe.registry import Registry
+from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
+
+FAKE = Path(__file__).parent / "fake_comfy"
+THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
+
+
+@dataclass
+class Comfy:
+    """A ComfyUI of its own folder, which runs graphs in the server's form."""
+
+    base: Path
+    modules: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.classes = {each.__name__: each for each in asyncio.run(bridge.extension().get_node_list())}
+
+    @property
+    def project(self) -> Path:
+        return self.base / "output" / "lorapipe"
+
+    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Execute the nodes in the order they are given; what each returned."""
+        made: dict[str, Any] = {}
+        for id, node in prompt.items():
+            cls = self.classes[node["class_type"]]
+            given = {
+                name: made[value[0]].args[value[1]] if isinstance(value, list) else value
+                for name, value in node["inputs"].items()
+            }
+            known = {each.id for each in cls.define_schema().inputs}
+            constants = {
+                name: None if isinstance(node["inputs"][name], list) else given[name] for name in given if name in known
+            }
+            assert cls.validate_inputs(**constants) is True
+            clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=id, prompt=prompt)})
+            made[id] = asyncio.run(clone.execute(**{name: given[name] for name in given if name in known}))
+        return made
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, text in self.modules["server"].TEXTS]
+
+
+@pytest.fixture
+def comfy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> Iterator[Comfy]:
+    def forget() -> dict[str, ModuleType]:
+        return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in THEIRS}
+
+    monkeypatch.syspath_prepend(str(FAKE))
+    before = forget()
+    import comfy.model_management
+    import comfy.utils
+    import folder_paths
+    import server
+
+    folder_paths.set_base(tmp_path)
+    (tmp_path / "input/texts").mkdir()
+    (tmp_path / "input/texts/one.txt").write_text("a b a", encoding="utf-8")
+    management, utils = comfy.model_management, comfy.utils
+    yield Comfy(tmp_path, {"management": management, "utils": utils, "server": server, "paths": folder_paths})
+    forget()
+    sys.modules.update(before)
+
+
+def toy_graph(**count: Any) -> dict[str, Any]:
+    """Texts are joined, and a word is counted in them."""
+    return {
+        "1": {"class_type": "LorapipeStageWords", "inputs": {"folder": "texts", "upper": False, "note": ""}},
+        "2": {
+            "class_type": count.pop("kind", "LorapipeStageCount"),
+            "inputs": {"text": ["1", 0], "stage_name": "tally", **count},
+        },
+    }
+
+
+# -------------------------------------------------------------------------------------------------------------- schema
+
+
+def test_every_node_has_a_schema_whose_inputs_are_its_knobs(comfy: Comfy) -> None:
+    known = nodes()
+    assert comfy.classes.keys() == known.keys()
+    for id, cls in comfy.classes.items():
+        made = cls.define_schema()
+        assert made.node_id == id and made.display_name and made.category.startswith("lorapipe")
+        assert [each.id for each in made.inputs] == [each.name for each in known[id].inputs]
+        for each, ours in zip(made.inputs, known[id].inputs, strict=True):
+            assert each.optional != ours.required, "what has a default may be missing in an older graph"
+            if each.io_type in ("INT", "FLOAT"):
+                assert each.options["min"] <= each.default <= each.options["max"], f"{id}.{each.id}"
+
+
+def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
+    checkpoints = comfy.base / "models/checkpoints"
+    (checkpoints / "anime.safetensors").touch()
+    folder = comfy.base / "models/diffusers/tiny/sd15"
+    (folder / "unet").mkdir(parents=True)
+    comfy.modules["paths"].folder_names_and_paths["diffusers"] = ([str(folder.parents[1])], {"folder"})
+    made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
+    assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]
+    checkpoint = nodes()["LorapipeFamilySd15"].input("checkpoint")
+    assert bridge.places().found(checkpoint, "tiny/sd15") == folder.as_posix()
+    assert made["vae"].options["options"] == ["default"]
+    images = comfy.classes["LorapipeStagePrepare"].define_schema().inputs[1]
+    assert images.options["options"] == ["texts", "examples/penny", "examples/neon"]
+
+
+# ----------------------------------------------------------------------------------------------------- run and reuse
+
+
+def test_a_graph_and_a_pipeline_file_reuse_one_anothers_results(comfy: Comfy) -> None:
+    made = comfy.run(toy_graph(word="a", steps=2))
+    assert made["2"].args[0]["value"] == "$tally" and made["2"].args[1]["value"] == "$tally.text"
+    assert made["2"].ui["text"][-1].endswith("tally.html")
+    assert (comfy.project / "outputs/tally/tally.html").read_text("utf-8") == "<p>2</p>"
+    assert any(text.startswith("2/2 steps  loss 0.5") for text in comfy.texts)
+    file = comfy.project / "cat.yaml"
+    folder = (comfy.base / "input/texts").as_posix()
+    file.write_text(
+        f"stages:\n  words: {{uses: words, folder: {folder}}}\n  n: {{uses: count, text: $words, steps: 2}}\n", "utf-8"
+    )
+    events: list[Any] = []
+    Pipeline.load(file).run(events.append)
+    assert [event.stage for event in events if isinstance(event, Reused)] == ["words", "n"]
+    comfy.modules["server"].TEXTS.clear()
+    comfy.run(toy_graph(word="a", steps=2))
+    assert [text.partition("\n")[0] for text in comfy.texts] == ["reused: nothing has changed"] * 2
+
+
+def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
+    graph = toy_graph(word="b")
+    graph["3"] = {"class_type": "LorapipePipelineYaml", "inputs": {"last": ["2", 0], "file": "cat.yaml"}}
+    comfy.run(graph)
+    events: list[Any] = []
+    Pipeline.load(comfy.project / "cat.yaml").run(events.append)
+    assert [event.stage for event in events if isinstance(event, Reused)] == ["words-1", "tally"]
+    graph["3"]["inputs"]["file"] = "picture.png"
+    with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):
+        comfy.run(graph)
+
+
+def test_a_graph_of_an_older_release_has_no_new_knobs_and_runs(comfy: Comfy) -> None:
+    graph = toy_graph()
+    graph["1"]["inputs"] = {"folder": "texts"}
+    assert comfy.run(graph)["2"].args[0]["stages"]["tally"] == {"uses": "count", "text": "$words-1"}
+
+
+def test_an_edited_file_executes_its_node_again_and_no_other(comfy: Comfy) -> None:
+    words, count = (comfy.classes[f"LorapipeStage{name}"].fingerprint_inputs for name in ("Words", "Count"))
+    before, other = words(folder="texts"), count(text=None, word="a")
+    assert words(folder="texts") == before
+    (comfy.base / "input/texts/one.txt").write_text("a a a a", encoding="utf-8")
+    assert words(folder="texts") != before and count(text=None, word="a") == other
+    family = comfy.classes["LorapipeFamilySd15"].fingerprint_inputs
+    settings = {"checkpoint": "pocket", "vae": "default", "config": ""}
+    unmoved = family(**settings)
+    (comfy.base / "input/texts/two.txt").touch()
+    assert family(**settings) == unmoved
+    for nonsense in ({"folder": "no such"}, {"folder": "../.."}, {"folder": None}, {"folder": "\0"}, {}):
+        words(**nonsense)
+
+
+def test_a_node_whose_files_are_gone_is_executed_again(comfy: Comfy) -> None:
+    graph = toy_graph(word="a")
+    graph["3"] = {"class_type": "LorapipeStageKeep", "inputs": {"tally": ["2", 0], "to": "kept.html"}}
+    comfy.run(graph)
+    fingerprint = comfy.classes["LorapipeStageKeep"].fingerprint_inputs
+    before = fingerprint(tally=None, to="kept.html")
+    store = next((comfy.project / ".lorapipe/store").glob("*/out/page.html"))
+    store.rename(store.with_suffix(".gone"))
+    after = fingerprint(tally=None, to="kept.html")
+    assert after != before and fingerprint(tally=None, to="kept.html") == after
+
+
+# ------------------------------------------------------------------------------------------------ when it goes wrong
+
+
+def test_cancelling_saves_the_state_and_leaves_no_process(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    spawn = Process.start
+
+    def noted(self: Process, *arguments: Any) -> None:
+        spawn(self, *arguments)
+        started.append(self._process)
+
+    monkeypatch.setattr(Process, "start", noted)
+    management = comfy.modules["management"]
+    cancelled: list[float] = []
+
+    def cancel_at_work() -> None:
+        while not any("/2000 steps" in text for text in comfy.texts):
+            time.sleep(0.01)
+        cancelled.append(time.monotonic())
+        management.INTERRUPT = True
+
+    threading.Thread(target=cancel_at_work, daemon=True).start()
+    with pytest.raises(management.InterruptProcessingException):
+        comfy.run(toy_graph(word="a", steps=2000, pause=0.02))
+    assert time.monotonic() - cancelled[0] < 5
+    assert started and all(process.poll() is not None for process in started)
+    saved = next((comfy.project / ".lorapipe/work").glob("*/resume/step.txt"))
+    assert int(saved.read_text()) > 0
+    saved.write_text("1990")
+    comfy.run(toy_graph(word="a", steps=2000, pause=0.0))
+    log = next((comfy.project / ".lorapipe/store").glob("*/log.txt"), None)
+    assert log is not None
+    assert any("resumed at 1990" in log.read_text() for log in (comfy.project / ".lorapipe/store").glob("*/log.txt"))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("die", "the worker process ended unexpectedly"), ("memory", "use a smaller batch"), ("input", "Take it away.")],
+)
+def test_a_failure_is_an_error_of_the_node_with_the_cure(comfy: Comfy, how: str, words: str) -> None:
+    graph = {"5": {"class_type": "LorapipeStageTrouble", "inputs": {"how": how}}}
+    with pytest.raises(LorapipeError, match=words) as raised:
+        comfy.run(graph)
+    assert "trouble-5" in str(raised.value)
+
+
+def test_a_mistake_is_told_before_anything_runs(comfy: Comfy) -> None:
+    check = comfy.classes["LorapipeStageCount"].validate_inputs
+    with pytest.raises(InputError, match=r"least: -1 is below the minimum 0\. Counts below this are zero\."):
+        check(text=None, word="a", least=-1)
+    assert check(text=None, word="a", least=3) is True
+    cls = comfy.classes["LorapipeStageCount"]
+    clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="7", prompt={})})
+    with pytest.raises(InputError):
+        clone.validate_inputs(text=None, word="a", least=-1)
+    assert comfy.texts == ["least: -1 is below the minimum 0. Counts below this are zero."], "it is told on the node"
+    with pytest.raises(InputError, match=r"folder: .*tests does not exist\. Did you mean 'texts'"):
+        comfy.classes["LorapipeStageWords"].validate_inputs(folder="tests")
+    with pytest.raises(InputError, match=r"images: there is no 'textz' here\. Did you mean 'texts'"):
+        comfy.classes["LorapipeStagePrepare"].validate_inputs(images="textz", base=None)
+
+
+def test_a_mistake_across_links_names_the_stage(comfy: Comfy) -> None:
+    graph = toy_graph(word="a")
+    graph["3"] = {"class_type": "LorapipeStageCount", "inputs": {"text": ["1", 0], "stage_name": "tally", "word": "b"}}
+    graph["4"] = {"class_type": "LorapipeStageKeep", "inputs": {"tally": ["2", 0], "others": None, "to": "x.html"}}
+    graph["5"] = {"class_type": "LorapipeListText", "inputs": {"item_1": ["2", 1], "item_2": ["3", 1]}}
+    with pytest.raises(InputError, match="two nodes make a stage called 'tally'"):
+        comfy.run(graph)
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc", "texts/../../..", "~"])
+def test_no_graph_reads_outside_of_the_folders_it_may_use(comfy: Comfy, path: str) -> None:
+    with pytest.raises(InputError, match="may not be used from a graph"):
+        comfy.classes["LorapipeStageWords"].validate_inputs(folder=path)
+
+
+@pytest.mark.parametrize("path", ["../../x", "/etc/x", "a/../../../x"])
+def test_no_graph_writes_outside_of_the_folders_it_may_use(comfy: Comfy, path: str) -> None:
+    with pytest.raises(InputError, match="may not be used from a graph"):
+        comfy.classes["LorapipeStageKeep"].validate_inputs(tally=None, to=path)
+
+
+def test_folders_that_the_user_has_named_may_be_used(comfy: Comfy, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere, project = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("project")
+    (elsewhere / "cats").mkdir()
+    named = comfy.modules["paths"].folder_names_and_paths
+    named[bridge.PICTURE_FOLDERS], named[bridge.PROJECT_FOLDER] = ([str(elsewhere)], set()), ([str(project)], set())
+    where = bridge.places()
+    assert where.project == project
+    assert where.options("pictures")[1:3] == [elsewhere.as_posix(), f"{elsewhere.as_posix()}/cats"]
+    assert comfy.classes["LorapipeStageWords"].validate_inputs(folder=str(elsewhere / "cats")) is True
+
+
+# ----------------------------------------------------------------------------------------------------- living together
+
+
+def test_comfyuis_models_make_room_for_a_stage_that_computes_and_only_then(comfy: Comfy) -> None:
+    unloaded = comfy.modules["management"].UNLOADED
+    unloaded.clear()
+    comfy.run(toy_graph(word="a"))
+    assert not unloaded
+    comfy.run(toy_graph(word="a", kind="LorapipeStageCountOnDevice"))
+    assert unloaded
+    unloaded.clear()
+    comfy.run(toy_graph(word="a", kind="LorapipeStageCountOnDevice"))
+    assert not unloaded, "what is reused needs no room"
+
+
+def test_a_worker_stays_for_the_stages_that_follow() -> None:
+    graph = toy_graph()
+    graph["2"]["class_type"] = "LorapipeStageTrain"
+    graph["1"]["class_type"] = "LorapipeStagePrepare"
+    graph["2"]["inputs"] = {"dataset": ["1", 0]}
+    graph["3"] = {"class_type": "LoraLoader", "inputs": {"lora_name": ["2", 0]}}
+    assert inspection.more_follows(graph, "1") and not inspection.more_follows(graph, "2")
+
+
+def test_workers_are_had_by_one_at_a_time_and_end_when_nobody_asks_for_them() -> None:
+    workers, asked, had = Workers(), threading.Event(), []
+
+    def second() -> None:
+        had.append(workers.take(Running(), lambda: asked.set() is None))
+
+    first = workers.take(Running(), lambda: True)
+    assert workers.take(Running(), lambda: False) is None, "who gives up has none"
+    other = threading.Thread(target=second)
+    other.start()
+    assert asked.wait(10)
+    workers.give_back(keep=False)
+    other.join(10)
+    assert had == [first], "they stay warm for one who waits"
+    workers.give_back(keep=False)
+    assert workers.take(Running(), lambda: True) is not first
+    workers.give_back(keep=False)
+
+
+def test_what_cannot_be_shown_does_not_end_a_training(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, *given: object) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr(comfy.modules["utils"].ProgressBar, "update_absolute", broken)
+    assert comfy.run(toy_graph(word="a", steps=3))["2"].ui["text"]
+
+
+def test_two_stages_of_one_prompt_take_turns(comfy: Comfy) -> None:
+    """ComfyUI goes on to other nodes while one of ours waits for its worker."""
+    made = comfy.run({"1": toy_graph()["1"]})
+    cls = comfy.classes["LorapipeStageCount"]
+
+    async def both() -> list[Any]:
+        runs = []
+        for id, word in (("2", "a"), ("3", "b")):
+            clone = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=id, prompt={})})
+            runs.append(clone.execute(text=made["1"].args[0], word=word, steps=20, pause=0.02))
+        return await asyncio.gather(*runs)
+
+    assert [each.args[0]["value"] for each in asyncio.run(both())] == ["$count-2", "$count-3"]
+    assert "waits for another node of lorapipe's" in comfy.texts
+
+
+def test_a_lora_file_is_in_comfyuis_list_under_a_name_that_is_never_used_again(comfy: Comfy, tmp_path: Path) -> None:
+    file, listed = tmp_path / "penny.safetensors", comfy.modules["paths"].get_filename_list
+    file.write_bytes(b"one")
+    first, _ = bridge.publish(file)
+    assert bridge.publish(file)[0] == first and listed("loras") == [first]
+    file.write_bytes(b"two")
+    second, target = bridge.publish(file)
+    assert second != first and listed("loras") == sorted([first, second]) and target.read_bytes() == b"two"
+
+
+# ------------------------------------------------------------------------------------------------ names of old releases
+
+
+def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None:
+    @dataclass(frozen=True)
+    class Renamed(Spec):
+        """A group with a knob that had another name."""
+
+        width: int = param(4, "how wide it is", ge=1, aliases=("rank", "dim"))
+
+    assert from_dict(Renamed, {"rank": 8}) == from_dict(Renamed, {"width": 8})
+    assert to_dict(from_dict(Renamed, {"dim": 8})) == {"width": 8}
+    for twice in ({"rank": 8, "width": 9}, {"dim": 8, "rank": 9}):
+        with pytest.raises(InputError, match="rank is an old name of width, which is given too"):
+            from_dict(Renamed, twice)
+    with pytest.raises(InputError, match="below the minimum"):
+        from_dict(Renamed, {"rank": 0})
+    assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
+    node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
+    old = inspection.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
+    assert travel.settings(node, old, lambda each, text: text) == {"width": 8}
+    assert next(bridge._inputs(node.inputs[0], None, bridge.places())).extra_dict == {
+        "lorapipe_aliases": ["rank", "dim"]
+    }
+
+
+def test_a_file_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lorapipe.training.losses as package
+
+    monkeypatch.setattr(package, "RENAMED", {"l2": "mse"}, raising=False)
+    registry = package.Loss.registry
+    assert isinstance(registry, Registry) and "l2" in registry and "l2" not in registry.names()
+    contract: Any = package.Loss
+    assert to_dict(from_dict(contract, "l2")) == {"type": "mse"}
+    old = nodes()["LorapipeLossL2"]
+    assert old.deprecated and "Now called mse." in old.help
+    assert travel.travels(old, {}, "", lambda each, text: text)["loss"]["value"] == {"type": "mse"}

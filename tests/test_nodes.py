@@ -1,0 +1,330 @@
+"""ComfyUI's nodes as plain data: whatever can be written in a pipeline can be set in a graph, and means the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_nodes import describe, pages, travel
+from comfy_nodes.describe import STAGE_NAME, nodes
+from comfy_nodes.engine import read_pipeline
+from comfy_nodes.widgets import ABSENT, NOTHING, Widget, without_nothing
+from comfy_nodes.workflow import api_format, graph, page_format
+from comfy_nodes.yaml_text import yaml_text
+from lorapipe.errors import InputError
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.spec import Duration, Knob, Param, Spec, knobs, param, plain
+
+ROOT = Path(__file__).parents[1]
+NODES = nodes()
+OF_SPECS = {id: node for id, node in NODES.items() if node.spec is not None}
+WIDGETS = {
+    f"{node.id}.{each.name}": each.widget for node in NODES.values() for each in node.inputs if each.widget is not None
+}
+
+
+def as_is(wanted: object, text: str) -> str:
+    """A path without ComfyUI's folders."""
+    return text
+
+
+def evaluated(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """The documents of all stages of a graph in the server's form."""
+    outputs: dict[str, dict[str, travel.Travel]] = {}
+
+    def of(id: str) -> dict[str, travel.Travel]:
+        if id not in outputs:
+            node = NODES[prompt[id]["class_type"]]
+            given = {
+                name: list(of(value[0]).values())[value[1]] if isinstance(value, list) else value
+                for name, value in prompt[id]["inputs"].items()
+            }
+            outputs[id] = travel.travels(node, given, travel.stage_name(node, given, id), as_is)
+        return outputs[id]
+
+    return travel.merged(each for id in prompt for each in of(id).values())
+
+
+# ------------------------------------------------------------------------------------------------------ what there is
+
+
+def test_everything_that_can_be_chosen_is_a_node() -> None:
+    for kind, contract in contracts().items():
+        for name in registry_of(contract).names():
+            cls = registry_of(contract).get(name)
+            found = [node for node in NODES.values() if node.spec is cls]
+            in_this_process = getattr(cls, "in_this_process", False)
+            assert [node.id.lower() for node in found] == (
+                [] if in_this_process else [f"lorapipe{kind}{name}".replace("_", "").lower()]
+            )
+
+
+@pytest.mark.parametrize("id", OF_SPECS)
+def test_every_knob_is_an_input_that_explains_itself(id: str) -> None:
+    node = OF_SPECS[id]
+    assert node.spec is not None
+    names = [each.name for each in node.inputs]
+    assert len(set(names)) == len(names)
+    assert {knob.name for knob in knobs(node.spec)} <= set(names)
+    for knob in knobs(node.spec):
+        each = node.input(knob.name)
+        assert knob.param.help[1:20] in each.help and each.required == knob.required
+        assert bool(each.socket) != bool(each.widget)
+
+
+def test_every_socket_has_a_node_that_fits_it() -> None:
+    made = {output.socket for node in NODES.values() for output in node.outputs}
+    for node in NODES.values():
+        for each in node.inputs:
+            assert not each.socket or each.socket == "*" or each.socket in made, f"{node.id}.{each.name}"
+
+
+def test_the_parts_of_what_a_stage_makes_are_outputs() -> None:
+    assert [(each.name, each.socket) for each in NODES["LorapipeStageEvaluate"].outputs][:2] == [
+        ("report", "LORAPIPE_REPORT"), ("best", "LORAPIPE_WEIGHTS")
+    ]  # fmt: skip
+
+
+def test_no_knob_has_the_name_of_an_input_that_every_stage_has() -> None:
+    for node in NODES.values():
+        if node.role == "stage" and node.spec is not None:
+            assert not {knob.name for knob in knobs(node.spec)} & {describe.RUNNING, STAGE_NAME}
+
+
+def test_stages_of_other_packages_are_nodes_too(toys: None) -> None:
+    found = nodes()
+    assert [each.name for each in found["LorapipeStageCount"].inputs] == [
+        "text", "running", "word", "least", "weight", "steps", "pause", STAGE_NAME
+    ]  # fmt: skip
+    assert found["LorapipeListText"].outputs[0].socket == found["LorapipeStageKeep"].input("others").socket
+
+
+# ------------------------------------------------------------------------------------------------------------- widgets
+
+
+@pytest.mark.parametrize("label", WIDGETS)
+def test_a_widget_at_its_default_says_nothing(label: str) -> None:
+    widget = WIDGETS[label]
+    if widget.usual is not ABSENT:
+        assert widget.read(widget.default) is ABSENT
+    assert not widget.choices or widget.coding == "shelf" or widget.default in widget.words
+
+
+@pytest.mark.parametrize("id", OF_SPECS)
+def test_defaults_of_every_node_are_those_of_its_spec(id: str) -> None:
+    node = OF_SPECS[id]
+    assert node.spec is not None
+    given = {each.name: each.widget.default for each in node.inputs if each.widget is not None and not each.required}
+    assert travel.settings(node, given, as_is) == {}
+
+
+SAMPLES: list[tuple[Any, Any, list[Any]]] = [
+    (str, "x", ["", " a ", "${not} a variable", 'say "so"', "5"]),
+    (int, 1, [0, 7, 2**31 - 1]),
+    (float, 0.5, [0.9, 0.1, 1.0, 1e-6, 123456.789]),
+    (float, 1e-8, [0.5, 1e-12, 3.0]),
+    (float | None, None, [1e-4, 0.0, 5.0]),
+    (float | None, 1.1, [None, 0.5]),
+    (bool, True, [False]),
+    (bool | None, None, [True, False]),
+    (tuple[str, ...], (), [["a", "b, c"], ['"', '"x"', "  indented", "two\nlines", "", "$x ${y}"]]),
+    (tuple[float, ...], (0.5,), [[], [1.0, 0.25], [1e-4]]),
+    (dict[str, Any], {}, [{"betas": [0.9, 0.99], "name": "1e-4", "a b": {"c": None}, "yes": True}]),
+    (Duration, Duration(10), ["7 steps", "3 epochs"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "default", "values"), SAMPLES, ids=str)
+def test_values_come_back_from_widgets_as_they_were(kind: Any, default: Any, values: list[Any]) -> None:
+    field = param(default if not isinstance(default, (dict, list)) else lambda: default, "a knob of this type")
+    widget = describe.widget(Knob("knob", kind, field, Param("a knob")))
+    for value in values:
+        escaped = json.loads(json.dumps(value).replace("${", "$${"))
+        assert widget.read(widget.shown(value)) == escaped, value
+    assert widget.read(widget.shown(plain(default))) is ABSENT
+
+
+def test_numbers_lose_what_a_page_adds_by_counting_in_steps() -> None:
+    assert Widget("number", 0.5).read(0.8999999999999999) == 0.9
+
+
+@pytest.mark.parametrize("coding", ["whole", "number"])
+@pytest.mark.parametrize("linked", ["many", {"stages": {}, "value": "$x"}, [1]], ids=str)
+def test_what_a_link_brings_may_be_no_number(coding: Any, linked: Any) -> None:
+    with pytest.raises(InputError, match="is not a number"):
+        Widget(coding, 1).read(linked)
+
+
+def test_a_text_that_cannot_be_read_is_a_mistake_of_the_users() -> None:
+    node = NODES["LorapipeOptimizerAdamw"]
+    with pytest.raises(InputError) as raised:
+        travel.settings(node, {"arguments": "a: [", "eps": "1e-8"}, as_is)
+    assert [problem.path for problem in raised.value.problems] == [("arguments",)]
+
+
+def test_the_choice_of_nothing_is_left_out() -> None:
+    node = NODES["LorapipeFamilySd15"]
+    given = {"checkpoint": "pocket", "zero_terminal_snr": NOTHING, "vae": NOTHING, "config": ""}
+    assert travel.settings(node, given, as_is) == {"checkpoint": "pocket"}
+
+
+# --------------------------------------------------------------------------------------------------- graphs and pipelines
+
+PIPELINES = [ROOT / "pipelines/quickstart.yaml", *sorted((ROOT / "comfy_nodes/example_workflows").glob("*.yaml"))]
+
+
+def everything(folder: Path) -> str:
+    """A pipeline that sets at least one knob of each kind."""
+    (folder / "a photo.png").touch()
+    return f"""
+stages:
+  one: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket}}, augment: {{flip: true}}}}
+  two: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket}}, resolution: 64x128,
+         caption_extensions: [.a, .b], background: black, min_size: 9, retries: 3, timeout: 8 h}}
+  three: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket, zero_terminal_snr: false}}}}
+  train:
+    uses: train
+    dataset: $one
+    more_datasets: [$two, $three, $two, $three, $two, $three]
+    regularisation: $three
+    adapter: {{type: lora, rank: 3, block_ranks: []}}
+    optimizer: {{type: dadapt_sgd, growth_rate: null, arguments: {{log_every: 1}}}}
+    scheduler: {{type: cosine, warmup: 10 %}}
+    noise: {{offset: 0.07}}
+    captions: {{prefix: "$${{x}}", separator: " ;", shuffle: true}}
+    steps: 3 epochs
+    max_tokens: 150
+    previews: every 2 steps
+    preview_prompts: ["a cat, (best:1.2)", " b", '"c"']
+    seed: 4294967295
+  judge: {{uses: evaluate, weights: $train, prompts: ["x"], strengths: [0.5, 1], size: 64}}
+  again: {{uses: train, dataset: $judge.best.dataset, loss: huber, weighting: none, unet_lr: 1e-5}}
+  file: {{uses: export, weights: $judge.best, to: out/x.safetensors, title: "yes"}}
+"""
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    whole = folder / "everything.yaml"
+    whole.write_text(everything(folder), encoding="utf-8")
+    return [whole, *PIPELINES]
+
+
+def test_a_pipeline_becomes_a_graph_and_the_same_pipeline_again(tmp_path: Path) -> None:
+    for file in pipeline_files(tmp_path):
+        pipeline = Pipeline.load(file)
+        for stages in _ways_there_and_back(pipeline):
+            again = read_pipeline(stages, file.parent)
+            assert again.options == pipeline.options
+            for name, stage in pipeline.stages.items():
+                found = again.stages[name]
+                for knob in knobs(type(stage)):
+                    if knob.param.content and knob.name != "images":
+                        assert getattr(found, knob.name) == getattr(stage, knob.name), f"{name}.{knob.name}"
+
+
+def _ways_there_and_back(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Through a graph, and through a graph and the YAML text of its pipeline."""
+    prompt = json.loads(json.dumps(api_format(graph(pipeline))))
+    stages = evaluated(prompt)
+    for document in stages.values():
+        if str(document.get("images", "")).startswith("examples/"):
+            document["images"] = str(ROOT / "pipelines" / document["images"])
+    return [stages, parse(yaml_text(stages), "again.yaml").value["stages"]]
+
+
+def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
+    for file in pipeline_files(tmp_path):
+        placed = graph(Pipeline.load(file))
+        prompt, page = api_format(placed), page_format(placed)
+        by_link = {link[0]: link for link in page["links"]}
+        for shown in page["nodes"]:
+            sent, node = prompt[str(shown["id"])], NODES[shown["type"]]
+            widgets = [each.name for each in node.inputs if each.widget is not None]
+            inputs = dict(zip(widgets, shown["widgets_values"], strict=True))
+            inputs |= {
+                each["name"]: [str(by_link[each["link"]][1]), by_link[each["link"]][2]]
+                for each in shown["inputs"]
+                if each["link"]
+            }
+            assert (sent["class_type"], sent["inputs"]) == (node.id, inputs)
+
+
+def test_nodes_do_not_lie_on_one_another(tmp_path: Path) -> None:
+    for file in pipeline_files(tmp_path):
+        boxes = [(*each.at, *each.size) for each in graph(Pipeline.load(file))]
+        for place, (x, y, width, height) in enumerate(boxes):
+            for left, top, other_width, other_height in boxes[:place]:
+                apart = x >= left + other_width or left >= x + width or y >= top + other_height or top >= y + height
+                assert apart
+
+
+def test_two_stages_of_one_name_are_refused() -> None:
+    first, second = ({"stages": {"cat": {"uses": name}}, "value": "$cat"} for name in ("train", "export"))
+    assert travel.merged([first, first]) == first["stages"]
+    with pytest.raises(InputError, match="two nodes make a stage called 'cat'"):
+        travel.merged([first, second])
+
+
+def test_a_name_comes_from_the_node_where_none_is_given() -> None:
+    node = NODES["LorapipeStageTrain"]
+    assert travel.stage_name(node, {STAGE_NAME: "  "}, "12:3") == "train-12-3"
+    assert travel.stage_name(node, {STAGE_NAME: "penny"}, "12") == "penny"
+
+
+def test_problems_name_the_stage_and_the_knob(tmp_path: Path) -> None:
+    stages = {"cat": {"uses": "train", "dataset": "$dog", "batch": 0}}
+    with pytest.raises(InputError) as raised:
+        read_pipeline(stages, tmp_path)
+    assert sorted(problem.where for problem in raised.value.problems) == ["cat.batch", "cat.dataset"]
+
+
+# ---------------------------------------------------------------------------------------------------- what is written
+
+
+def test_help_pages_and_english_texts_are_current() -> None:
+    made, folder = pages.files(), ROOT / "comfy_nodes"
+    stale = [name for name, text in made.items() if (folder / name).read_text("utf-8") != text]
+    gone = [file.name for file in (folder / pages.PAGES).glob("*.md") if f"{pages.PAGES}/{file.name}" not in made]
+    assert not stale and not gone, "run `lorapipe schema --write`"
+
+
+def test_other_languages_are_about_nodes_that_exist() -> None:
+    for file in (ROOT / "comfy_nodes/locales").glob("*/nodeDefs.json"):
+        for id, texts in json.loads(file.read_text("utf-8")).items():
+            assert set(texts.get("inputs", {})) <= {each.name for each in NODES[id].inputs}, id
+            assert len(texts.get("outputs", {})) <= len(NODES[id].outputs), id
+
+
+def test_example_graphs_are_those_of_their_pipelines() -> None:
+    folder = ROOT / "comfy_nodes/example_workflows"
+    written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
+    assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
+    assert written == {name: page_format(graph(Pipeline.load(file))) for name, file in pages.examples().items()}
+
+
+def test_the_packs_version_is_ours() -> None:
+    import tomllib
+
+    import lorapipe
+
+    about = tomllib.loads((ROOT / "comfy_nodes/pyproject.toml").read_text("utf-8"))
+    assert about["project"]["version"] == lorapipe.__version__
+    assert re.fullmatch(r"[a-z][a-z0-9-]{1,99}", about["project"]["name"])
+
+
+def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
+    """An unlinked socket stands for the default: nothing must not be another choice."""
+    for node in OF_SPECS.values():
+        assert node.spec is not None
+        for knob in knobs(node.spec):
+            kind, optional = without_nothing(knob.type)
+            if optional and isinstance(kind, type) and issubclass(kind, (Spec, Artifact)):
+                assert knob.default() is None, f"{node.id}.{knob.name}"
