@@ -49,7 +49,7 @@ function drawings(job, act) {
     chart: [training, () => training.map(([stage, metrics]) => curve(stage, metrics.loss, training.length > 1))],
     previews: [previews, () => previews.length > 0 && [h("h3", {}, "Newest previews"), h("ul", { class: "pictures" }, previews.map(preview))]],
     pictures: [files, () => pictures(files)],
-    stages: [stages, () => stages.length > 0 && [h("h3", {}, "Stages"), h("ol", { class: "stages" }, stages.map(stage))]],
+    stages: [[stages, reason], () => stages.length > 0 && [h("h3", {}, "Stages"), h("ol", { class: "stages" }, stages.map((each) => stage(each, reason)))]],
     files: [[files, job.folder], () => folder(job)],
     versions: [versions.map((each) => [each.number, each.version, each.state]), () => versions.length > 1 && others(job)],
     log: [log, () => log.length > 0 && logged(log)],
@@ -84,13 +84,13 @@ function notice(job) {
 }
 
 function result(job) {
-  const made = job.files.find((file) => file.path.endsWith(".safetensors"));
+  const made = job.files.filter((file) => file.path.endsWith(".safetensors"));
   const judge = job.stages.find((each) => each.files.includes(job.report?.path));
   const verdict = judge && job.log.findLast((line) => line.startsWith(`${judge.name}: `))?.slice(judge.name.length + 2);
   return [
     verdict && h("p", { class: "verdict" }, verdict[0].toUpperCase() + verdict.slice(1)),
     job.report && h("p", { class: "actions" }, h("a", { class: "button first", href: job.report.address, target: "_blank", rel: "noopener" }, "Open the report")),
-    made && [h("h3", {}, "The LoRA"), path(made.path, "the path of the LoRA")],
+    made.length > 0 && [h("h3", {}, "The LoRA"), made.map((file) => path(file.path, `the path of ${file.name}`))],
   ];
 }
 
@@ -110,7 +110,7 @@ function running(told, stages) {
 function curve(stage, points, named) {
   const since = diverged(points);
   return [
-    h("h3", {}, named ? `Loss of ${stage}` : "Loss", h("span", { class: "legend" }, h("i", { class: "raw" }), "each step", h("i", { class: "smooth" }), "average")),
+    h("h3", {}, named ? `Loss of ${stage}` : "Loss", h("span", { class: "legend" }, h("i", { class: "raw" }), "raw", h("i", { class: "smooth" }), "average")),
     since !== null && h("p", { class: "why failed" }, `Since step ${since} the loss is no number: the training has diverged. A lower rate cures that most often.`),
     h("div", { class: "drawing", "data-stage": stage }),
   ];
@@ -147,11 +147,11 @@ function pictures(files) {
   ];
 }
 
-function stage(each) {
+function stage(each, reason) {
   const words = { finished: each.seconds === null ? "" : duration(each.seconds), waiting: "", running: "runs" }[each.state] ?? each.state;
   return h("li", { class: each.state }, h("span", { class: "mark", "aria-hidden": "true" }, MARKS[each.state] ?? "·"),
     h("span", { class: "name" }, each.name), h("span", { class: "unseen" }, each.state), h("span", { class: "soft" }, words || each.reason),
-    each.message && h("p", { class: "reason" }, each.message));
+    each.message && !reason.includes(each.message) && h("p", { class: "reason" }, each.message));
 }
 
 function path(text, what) {

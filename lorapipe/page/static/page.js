@@ -45,7 +45,8 @@ async function look() {
       if (number === wanted()) location.hash = "";
       return null;
     });
-    if (found !== undefined && number === chosen()) job = found;
+    if (number !== chosen()) tags.delete(`jobs/${number}`); // another was chosen meanwhile
+    else if (found !== undefined) job = found;
   }
   draw();
 }
@@ -90,7 +91,18 @@ function chosen() {
 function choose() {
   showList(board ?? { jobs: [], arriving: {} }, chosen());
   wake();
-  if (isNarrow.matches) scrollTo(0, 0);
+}
+
+/** The address has changed. On a narrow screen the list and a job take turns, and the keyboard goes along. */
+function turn() {
+  choose();
+  if (!isNarrow.matches) return;
+  document.body.classList.toggle("one", wanted() !== null);
+  if (wanted() === null) linkOf(job?.number)?.focus();
+  else {
+    scrollTo(0, 0);
+    $("#job").focus();
+  }
 }
 
 function step(by) {
@@ -190,18 +202,16 @@ function sure(what, more, yes) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("#sure").open) return;
-  const inList = document.activeElement === document.body || $("nav").contains(document.activeElement);
+  const inList = $("nav").contains(document.activeElement);
   const by = { j: 1, k: -1, ...(inList && { ArrowDown: 1, ArrowUp: -1 }) }[event.key];
   if (by) {
     event.preventDefault();
     step(by);
   } else if (event.key === "Escape" && wanted() !== null) {
-    const number = wanted();
     location.hash = "";
-    linkOf(number)?.focus();
   }
 });
-addEventListener("hashchange", choose);
+addEventListener("hashchange", turn);
 isNarrow.addEventListener("change", choose);
 document.addEventListener("visibilitychange", () => document.hidden || wake());
 new ResizeObserver(redraw).observe($("#job"));
