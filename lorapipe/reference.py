@@ -46,6 +46,11 @@ def of_name(kind: str, name: str) -> str:
     return "\n".join([*lines, *_settings(cls, "  ")] if knobs(cls) else [*lines, "  It has no settings."])
 
 
+def of_spec(title: str, cls: type[Spec]) -> str:
+    """Settings that are no pipeline's: its explanation and its knobs."""
+    return "\n".join([title, *_wrapped(inspect.getdoc(cls) or "", "  "), "", *_settings(cls, "  ")])
+
+
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
     """The knobs of a spec, those of a group of settings below its name."""
     for knob in knobs(cls):

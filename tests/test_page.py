@@ -23,7 +23,8 @@ import pytest
 from lorapipe.page.answers import Answers
 from lorapipe.page.server import Page, key_in
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Started, to_json
-from lorapipe.queue.jobs import Claim, Queue
+from lorapipe.queue.job import Claim
+from lorapipe.queue.jobs import Queue
 
 CHROMIUM, PLAYWRIGHT = os.environ.get("CHROMIUM", ""), os.environ.get("PLAYWRIGHT", "")
 STATIC = Path(__file__).parents[1] / "lorapipe" / "page" / "static"

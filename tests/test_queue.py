@@ -20,7 +20,8 @@ from lorapipe.pipeline.events import Finished, Progress
 from lorapipe.pipeline.run import open_pool
 from lorapipe.queue import work
 from lorapipe.queue.board import board, details
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew, Told
 
 
@@ -142,6 +143,7 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_owner_is_gone(queue: Queu
     assert queue.cancel(job.number).asked == 1
     claim.lock.close()
     assert [each.state for each in queue.recover()] == ["cancelled"]
+    assert [each.number for each in queue.ended()] == [job.number] and queue.ended() == []  # told of once
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import digests
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew
 from lorapipe.watch import care as caring
 from lorapipe.watch.care import InboxCare, Terms
@@ -213,8 +215,8 @@ def test_an_inbox_that_is_away_for_a_while_loses_nothing(inbox: Path, clock: Clo
 
 def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
     for index in range(200):
-        pictures(inbox / f"folder {index}", 2)
-    pictures(inbox / "large", 5000)
+        pictures(inbox / f"folder {index}", 1)
+    pictures(inbox / "large", 2000)
     settling = Settling(inbox, quiet=1, clock=clock)
     began = time.perf_counter()
     settling.look()
@@ -246,6 +248,34 @@ def test_links_that_lead_out_are_refused(inbox: Path, clock: Clock) -> None:
     clock.now += 1
     assert names(settling.look()) == ["fine", "penny"]
     assert "leads out of the inbox" in settling.arriving()["all"].trouble
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_said_and_stop_nothing(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
+    odd = os.fsdecode(b"\xff\xfe")
+    pictures(inbox / odd)
+    pictures(inbox / "penny")
+    (inbox / "penny" / f"{odd}.png").touch()
+    pictures(inbox / "fine")
+    looked(opened(inbox, queue, clock, toy), clock)
+    assert {job.title: job.state for job in work_off(queue)} == {"penny": "failed", "fine": "done"}
+    assert "has a name that is not valid text" in (inbox / STATUS).read_text(encoding="utf-8")
+    assert "??.png has a name that is not valid text" in queue.job(2).reason
+
+
+def test_a_queue_that_cannot_be_written_loses_nothing(
+    inbox: Path, queue: Queue, toy: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    pictures(inbox / "one")
+    pictures(inbox / "two")
+    box = opened(inbox, queue, clock, toy)
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "drop", full)
+        assert looked(box, clock) == []
+    assert [job.title for job in looked(box, clock)] == ["one", "two"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------- zips
@@ -371,13 +401,13 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
 
 
 def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "penny" / "10_penny")
+    folder = pictures(tmp_path / "penny" / "10_my_cat")
     pictures(tmp_path / "penny" / "Reg" / "1_woman", 2)
-    (tmp_path / "penny" / "Reg").rename(tmp_path / "penny" / "reg")
     pipeline = made(folder.parent, tmp_path / "out")
     assert pipeline.needs["lora"] == ("dataset", "class")
-    assert pipeline.stages["class"].images.path == tmp_path / "penny" / "reg"
+    assert pipeline.stages["class"].images.path == tmp_path / "penny" / "Reg"
     assert pipeline.stages["dataset"].exclude == ("reg",)
+    assert pipeline.stages["file"].trigger == "my_cat"  # as its captions say it
 
 
 def test_a_folders_own_settings_count_most(tmp_path: Path) -> None:

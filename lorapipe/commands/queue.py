@@ -14,7 +14,8 @@ from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes
 
 if TYPE_CHECKING:
     from lorapipe.page.server import Page
-    from lorapipe.queue.jobs import Job, Queue
+    from lorapipe.queue.job import Job
+    from lorapipe.queue.jobs import Queue
     from lorapipe.queue.work import Told
     from lorapipe.terminal import Printer
 

@@ -12,7 +12,7 @@ HELP = "list what can be chosen, or explain one: show adapter lora"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …")
+    parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …; watch for the settings of an inbox")
     parser.add_argument("name", nargs="?", help="one of them")
 
 
@@ -23,6 +23,10 @@ def main(options: argparse.Namespace) -> int:
 
     if options.kind is None:
         text = reference.overview()
+    elif options.kind == "watch":
+        from lorapipe.watch.settings import Watching
+
+        text = reference.of_spec("watch", Watching)
     elif options.name is None:
         text = reference.of_kind(options.kind)
     else:

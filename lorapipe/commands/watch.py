@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_quiet, takes_sets
 
 if TYPE_CHECKING:
-    from lorapipe.queue.jobs import Job
+    from lorapipe.queue.job import Job
 
 HELP = "make a LoRA of every folder (or zip) of pictures that is dropped into a folder"
 

@@ -27,7 +27,8 @@ from lorapipe.errors import InputError
 from lorapipe.page.follow import Follower
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.queue.board import board, details, preview_paths
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 
 STATIC = Path(__file__).parent / "static"
 MOST_ENDED = 200
@@ -139,6 +140,7 @@ class Answers:
         return told({"done": True})
 
     def _board(self, seen: str) -> Answer:
+        self._queue.recover()  # an owner that is killed changes nothing in the database
         arriving = self._arriving()
         tag = _tag(self._start, self._queue.mark, arriving)
         if tag == seen:

@@ -1,6 +1,6 @@
 """The queue: pipelines that wait for a device, in a database of this user and this machine.
 
-    jobs    the durable list: add, claim, finish, cancel, retry, move, pause
+    jobs    the durable list: add, claim, finish, cancel, retry, move, pause; of what is in `job`, kept in `database`
     work    takes jobs one at a time for each device and runs them
     board   what a page or a program shows of it
     home    where it lies

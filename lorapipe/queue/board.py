@@ -16,7 +16,8 @@ from typing import Any
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, from_json
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 
 MOST_POINTS = 300
 """Points of a curve: what a page can draw."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 
 
 class Care:

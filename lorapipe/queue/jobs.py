@@ -16,89 +16,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
-from lorapipe.errors import InputError, LorapipeError, near_miss
+from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
+from lorapipe.queue.database import open_database
 from lorapipe.queue.home import home
+from lorapipe.queue.job import ENDED, Claim, Job, State
 
-State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
-ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
 MOST_CRASHES = 2
 """A job that has taken its owner with it so often is set aside: the queue must go on."""
 
-VERSION = 1
-SCHEMA = """
-CREATE TABLE job (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT, pipeline TEXT, sets TEXT, device TEXT, priority INT,
-  position REAL, state TEXT, asked INT DEFAULT 0, crashes INT DEFAULT 0, attempts INT DEFAULT 0,
-  added REAL, started REAL, finished REAL, reason TEXT DEFAULT '', run INT,
-  source TEXT DEFAULT '', fingerprint TEXT DEFAULT '', version INT DEFAULT 1, settings TEXT DEFAULT '{}'
-);
-CREATE INDEX job_by_state ON job (state);
-CREATE TABLE dropped (source TEXT, fingerprint TEXT, version INT, number INT, PRIMARY KEY (source, fingerprint));
-CREATE TABLE place (source TEXT PRIMARY KEY, folder TEXT, folded TEXT UNIQUE);
-CREATE TABLE progress (number INTEGER PRIMARY KEY, at REAL, told TEXT);
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT);
-"""
 ORDER = "priority DESC, position"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A pipeline that is to be run, is running, or has ended.
-
-    `reason` says in plain words why it failed, was set aside, or still waits. `asked` is how urgently its owner is asked to
-    stop (see `run.Stopping`), `run` the number of its last run in the ledger of its folder. Of what came through an inbox,
-    `source` is the folder or zip, `fingerprint` its content, `version` counts the contents that the source has had, and
-    `settings` (JSON) is how its inbox is watched.
-    """
-
-    number: int
-    title: str
-    pipeline: str
-    sets: tuple[str, ...]
-    device: str
-    priority: int
-    position: float
-    state: State
-    asked: int
-    crashes: int
-    attempts: int
-    added: float
-    started: float | None
-    finished: float | None
-    reason: str
-    run: int | None
-    source: str
-    fingerprint: str
-    version: int
-    settings: str
-
-    @property
-    def folder(self) -> Path:
-        """Where its pipeline file lies: its ledger is there, and of an inbox's job everything that it made."""
-        return Path(self.pipeline).parent
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
-        return {
-            **asdict(self),
-            "sets": list(self.sets),
-            "settings": json.loads(self.settings),
-            "folder": str(self.folder),
-        }
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that is ours to run until it is finished or released."""
-
-    job: Job
-    lock: IO[bytes]
 
 
 class Queue:
@@ -109,7 +40,7 @@ class Queue:
         self._locks = self.root / "jobs"
         self._clock = clock
         self._guard = threading.RLock()
-        self._db = _open(self.root / "queue.db")
+        self._db = open_database(self.root / "queue.db")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -218,7 +149,7 @@ class Queue:
         if job.state not in ENDED:
             raise InputError(f"job {number} has not ended: it is {job.state}.")
         with self._writing() as db:
-            again = "state = 'waiting', asked = 0, crashes = 0, reason = '', finished = NULL, position = ?"
+            again = "state = 'waiting', asked = 0, crashes = 0, told = 0, reason = '', finished = NULL, position = ?"
             db.execute(f"UPDATE job SET {again} WHERE number = ?", (_last(db) + 1, number))
         return self.job(number)
 
@@ -265,7 +196,6 @@ class Queue:
         Passed over: jobs for another device, of a source whose other version is running, and those against which there
         is an `objection`, which is noted as what they wait for.
         """
-        self.recover()
         if not self.count("waiting") or self.is_paused:
             return None
         with self._writing() as db:
@@ -312,6 +242,16 @@ class Queue:
             for job in left:
                 self._take_back(db, job)
         return [self.job(job.number) for job in left]
+
+    def ended(self) -> list[Job]:
+        """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
+        with self._guard:
+            if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
+                return []
+        with self._writing() as db:
+            found = self._select("WHERE finished IS NOT NULL AND NOT told ORDER BY finished")
+            db.executemany("UPDATE job SET told = 1 WHERE number = ?", [(job.number,) for job in found])
+        return found
 
     def asked(self, number: int) -> int:
         """How urgently the job's owner is asked to stop."""
@@ -379,7 +319,7 @@ class Queue:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        return [Job(**{**row, "sets": tuple(json.loads(row["sets"]))}) for row in rows]
+        return [Job.of(row) for row in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -420,22 +360,3 @@ def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken
             db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", (source, str(folder), folded))
             return folder
         count += 1
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version={VERSION}")
-        db.commit()
-    except sqlite3.Error as error:
-        cure = "Move it away, and a new one is made; finished work is not in it."
-        raise LorapipeError(f"cannot be used: {error}.", where=str(path), cure=cure) from None
-    if version not in (0, VERSION):
-        raise LorapipeError("was made by a later lorapipe.", where=str(path), cure="Update this one.")
-    return db

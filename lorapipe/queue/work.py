@@ -27,7 +27,8 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import Run, Stopping, go_on, open_pool, run
 from lorapipe.pipeline.workers import Pool
 from lorapipe.queue.care import Care
-from lorapipe.queue.jobs import Claim, Job, Queue, State
+from lorapipe.queue.job import Claim, Job, State
+from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
 
@@ -131,6 +132,8 @@ class Hand(threading.Thread):
         try:
             while not self._stopping():
                 self.bell.clear()
+                self._lastingly(self._queue.recover)
+                self._tell_of_ends()
                 claim = self._lastingly(lambda: self._queue.claim(self._device, self._care.objection))
                 if claim is not None:
                     self._do(claim)
@@ -154,9 +157,14 @@ class Hand(threading.Thread):
         if outcome.state == "waiting":
             self._tell(Told(self._lastingly(lambda: self._queue.release(claim))))
             return
-        job = self._lastingly(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
-        self._care.ended(job)
-        self._tell(Told(job))
+        self._lastingly(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
+        self._tell_of_ends()
+
+    def _tell_of_ends(self) -> None:
+        """Also of the jobs that another process has cancelled, or whose owner is gone."""
+        for job in self._lastingly(self._queue.ended):
+            self._care.ended(job)
+            self._tell(Told(job))
 
     def _lastingly(self, change: Callable[[], T]) -> T:
         """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""

@@ -20,7 +20,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.queue.care import Care
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.deliver import deliver, file_of
 from lorapipe.watch.look import look_at
@@ -113,7 +113,8 @@ class InboxCare(Care):
     def deliver(self, job: Job, artifacts: Mapping[str, Artifact]) -> None:
         """See `Care`."""
         if job.source:
-            deliver(artifacts, job.folder, file_name(job))
+            for trouble in deliver(artifacts, job.folder, file_name(job)):
+                _note(job, trouble)
             self._files[job.number] = str(job.folder / f"{file_name(job)}.safetensors")
             if not Path(self._files[job.number]).exists():
                 self._files[job.number] = str(file_of(artifacts) or "")
@@ -126,7 +127,8 @@ class InboxCare(Care):
         with suppress(OSError):
             if job.state in ("failed", "aside"):
                 how = "To try it again as it is: " if job.state == "failed" else "It was set aside. To try it again: "
-                write_text(f"{job.reason}\n\n{how}lorapipe queue retry {job.number}\n", failed)
+                log = f"What happened before stands in {LOG}."
+                write_text(f"{job.reason}\n\n{log}\n{how}lorapipe queue retry {job.number}\n", failed)
             else:
                 failed.unlink(missing_ok=True)
         _note(job, " ".join(filter(None, [job.state, job.reason])))

@@ -15,13 +15,19 @@ from lorapipe.aside import aside
 from lorapipe.pipeline.artifacts import Artifact, Dataset, File, Report, Weights
 
 
-def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> None:
-    """Put copies into the job's folder; where a file system has links, a snapshot is no second copy."""
+def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Iterator[str]:
+    """Put copies into the job's folder; where a file system has links, a snapshot is no second copy.
+
+    Yields a line for each that cannot be put there: an old one may be open in a viewer. The originals are in the store.
+    """
     kinds = Counter(type(artifact) for artifact in artifacts.values())
     for stage, artifact in artifacts.items():
         suffix = "" if kinds[type(artifact)] == 1 else f"-{stage}"
         for source, place in _files(artifact, name, suffix):
-            _put(source, folder / place)
+            try:
+                _put(source, folder / place)
+            except OSError as error:
+                yield f"{place} could not be written ({error.strerror}); it is {source}"
 
 
 def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, str]]:

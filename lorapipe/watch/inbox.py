@@ -6,17 +6,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Container
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from lorapipe.errors import InputError, LorapipeError, near_miss
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.records import Records
-from lorapipe.queue.jobs import Job, Queue
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
 from lorapipe.watch import status
 from lorapipe.watch.care import Terms
 from lorapipe.watch.events import told_of_changes
-from lorapipe.watch.look import look_at
+from lorapipe.watch.look import look_at, shown
 from lorapipe.watch.names import title_of
 from lorapipe.watch.recipe import FILE, Recipe, check
 from lorapipe.watch.settle import Dropped, Settling, is_zip
@@ -51,6 +52,7 @@ class Inbox:
         self._terms = terms
         self._device = device
         self._told: object = None
+        self._trouble = ""
         self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock)
 
     def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
@@ -78,25 +80,32 @@ class Inbox:
 
     def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
         """Look once; what has kept it from that: a share is away, a disk is full."""
-        try:
-            for job in self.look(told):
-                found(job)
-        except (LorapipeError, OSError, sqlite3.Error) as error:
-            return str(error)
-        return self._settling.trouble
+        for job in self.look(told):
+            found(job)
+        return self._trouble or self._settling.trouble
 
     def look(self, told: Container[str] = ()) -> list[Job]:
         """Look once (see `Settling.look`); the new jobs."""
-        jobs = [job for dropped in self._settling.look(told) if (job := self._take_up(dropped)) is not None]
+        jobs, self._trouble = list[Job](), ""
+        for dropped in self._settling.look(told):
+            try:
+                job = self._take_up(dropped)
+            except (LorapipeError, OSError, sqlite3.Error) as error:
+                self._trouble = str(error)
+                self._settling.again(dropped)  # a disk is full, or the like: later
+                continue
+            jobs += [job] if job else []
         self.write_status()
         return jobs
 
     def write_status(self) -> None:
         """Say in the inbox what became of everything in it."""
-        arriving, mark = self._settling.arriving(), self._queue.mark
-        if (mark, arriving) != self._told:
-            self._told = mark, arriving
-            status.write(self.folder, {Path(job.source).name: job for job in self._jobs()}, arriving)
+        arriving = self._settling.arriving()
+        with suppress(sqlite3.Error):
+            mark = self._queue.mark
+            if (mark, arriving) != self._told:
+                status.write(self.folder, {Path(job.source).name: job for job in self._jobs()}, arriving)
+                self._told = mark, arriving
 
     def arriving(self) -> dict[str, str]:
         """What lies in the inbox and is no job yet, by name, in words. Any thread may ask."""
@@ -117,9 +126,9 @@ class Inbox:
         path = dropped.path
         try:
             fingerprint = self._fingerprint(path)
-        except (InputError, OSError) as error:
-            if not dropped.look.passing:
-                self._settling.again(dropped, str(error))
+        except (InputError, OSError, UnicodeError) as error:
+            if not dropped.look.trouble:
+                self._settling.again(dropped, shown(str(error)))
                 return None
             fingerprint = f"unreadable {dropped.look.mark}"  # its time is over: it fails, and says why
         if look_at(path).mark != dropped.look.mark:

@@ -16,6 +16,7 @@ MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
 PICTURES = suffixes.READ | suffixes.NOT_READ
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
+BAD_NAME = "has a name that is not valid text; rename it"
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
 
@@ -44,9 +45,16 @@ def is_picture(name: str) -> bool:
     return f"{dot}{ending}".lower() in PICTURES
 
 
+def shown(text: str) -> str:
+    """A name as text that can be written: one may hold bytes that are no characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def look_at(path: Path) -> Look:
     """Look at a folder or a file in the inbox. Never raises: what cannot be read is its trouble."""
     try:
+        if shown(path.name) != path.name:
+            return Look(_mark([path.name]), 0, BAD_NAME)
         if _leads_out(path, path.parent):
             return Look(
                 _mark([str(path.lstat().st_mtime_ns)]),
@@ -87,7 +95,9 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
                 for entry in entries:
                     name = f"{prefix}{entry.name}"
                     try:
-                        if _is_link(entry) and _leads_out(Path(entry.path), root):
+                        if shown(name) != name:
+                            yield shown(name), BAD_NAME
+                        elif _is_link(entry) and _leads_out(Path(entry.path), root):
                             yield name, "is a link that leads out of the folder"
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append((f"{name}/", entry.path))

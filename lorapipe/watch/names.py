@@ -24,9 +24,14 @@ def title_of(name: str) -> str:
 
 
 def trigger_of(name: str) -> str:
-    """The words that stand for the subject: underscores are spaces, and what separates tags is none of a name's."""
+    """The words that stand for the subject: underscores are spaces, and what separates tags is none of a name's.
+
+    Of `10_penny woman` they are taken as they are, since they are the caption too.
+    """
     kohya = KOHYA.fullmatch(name)
     text = unicodedata.normalize("NFC", kohya[2] if kohya else name).encode("utf-8", "replace").decode("utf-8")
+    if kohya:
+        return text.strip()
     return " ".join(re.sub(r"[_,(){}\[\]<>|\x00-\x1f]+", " ", text)[:MOST_BYTES].split()) or "lora"
 
 

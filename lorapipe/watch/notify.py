@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 from lorapipe.watch.settings import Watching
 
 COMMAND_SECONDS = 60.0

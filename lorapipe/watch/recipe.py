@@ -70,7 +70,7 @@ def write(recipe: Recipe, order: Order) -> Pipeline:
     base = recipe.pipeline or built_in(wanted)
     layers = [base]
     variables = {**given, **_variables(recipe, order, base, wanted)}
-    if (reg := order.images / REGULARISATION).is_dir():
+    if (reg := _regularisation(order.images)) is not None:
         if recipe.pipeline is None:
             layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
         elif "reg" not in _mapping(open_layers(base).value.get("vars")):
@@ -110,11 +110,8 @@ def check(recipe: Recipe, inbox: Path) -> None:
 
 def _variables(recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a folder, as far as its user does not say it otherwise."""
-    names = [
-        order.name,
-        *sorted(each.name for each in order.images.iterdir() if each.is_dir() and KOHYA.fullmatch(each.name)),
-    ]
-    trigger = trigger_of(names[1] if len(names) == 2 else names[0])
+    subjects = _subjects(order.images)
+    trigger = trigger_of(subjects[0] if len(subjects) == 1 else order.name)
     fixed = {"images": str(order.images), "name": order.file, "folder": str(order.folder)}
     free: dict[str, Any] = {"trigger": trigger}
     if recipe.pipeline is None:
@@ -131,6 +128,17 @@ def steps_for(pictures: int, usual: int) -> int:
     """Whole rounds through the pictures, about as many steps as are usual; up to three times that for a large set."""
     wanted = usual * max(1.0, min(3.0, pictures / MANY))
     return max(1, round(wanted / max(1, pictures))) * max(1, pictures)
+
+
+def _regularisation(images: Path) -> Path | None:
+    return next((each for each in images.iterdir() if each.name.casefold() == REGULARISATION and each.is_dir()), None)
+
+
+def _subjects(images: Path) -> list[str]:
+    """The names of subfolders in kohya's way, down to `img/10_penny woman`."""
+    found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if KOHYA.fullmatch(each.name)]
+    parts = [each.relative_to(images).parts for each in found if each.is_dir()]
+    return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
 def _contents(images: Path) -> tuple[int, list[str]]:

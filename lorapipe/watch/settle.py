@@ -27,10 +27,10 @@ IDLE_SECONDS = 1.0
 """Between looks otherwise."""
 LEAST_SECONDS = 0.02
 """Between looks in any case."""
-SHARE = 500
+SHARE = 1000
 """Of a core's time, looking at what has settled takes one part in so many at the most: a look that computes for 10 ms is
-followed by 5 s without. While something arrives, it is one in `BUSY_SHARE`; of the time that passes, as on a slow share, one
-in `SLOW_SHARE`."""
+followed by 10 s without. While something arrives, it is one in `BUSY_SHARE`; of the time that passes, as on a slow share,
+one in `SLOW_SHARE`."""
 SLOWEST_SECONDS = 60.0
 BUSY_SHARE = 4
 SLOW_SHARE = 10

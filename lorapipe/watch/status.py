@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.aside import write_text
-from lorapipe.queue.jobs import Job
+from lorapipe.queue.job import Job
 from lorapipe.watch.look import Look
 from lorapipe.watch.settle import STATUS
 
@@ -22,6 +22,8 @@ def write(inbox: Path, jobs: Mapping[str, Job], arriving: Mapping[str, Look]) ->
     text = "\n".join([HEAD, *_lines(jobs, arriving)]) + "\n"
     path = inbox / STATUS
     with suppress(OSError):  # an inbox may be a share that is read only, or away
+        if not inbox.is_dir():
+            return
         if not path.exists() or path.read_bytes() != text.encode("utf-8", "replace"):
             write_text(text.encode("utf-8", "replace").decode("utf-8"), path)
 
