@@ -22,7 +22,7 @@ import pytest
 
 from lorapipe.page.answers import Answers
 from lorapipe.page.server import Page, key_in
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Started, to_json
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
 from lorapipe.queue.job import Claim
 from lorapipe.queue.jobs import Queue
 
@@ -60,10 +60,10 @@ def add(queue: Queue, folder: Path, title: str = "penny", *events: Event) -> int
     return job.number
 
 
-def tell(folder: Path, *events: Event) -> None:
-    run = folder / ".lorapipe" / "runs" / "1"
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
+def tell(folder: Path, *events: Event, run: int = 1) -> None:
+    place = folder / ".lorapipe" / "runs" / str(run)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "events.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(to_json(event) + "\n" for event in events)
 
 
@@ -232,6 +232,22 @@ def test_a_half_written_event_waits_for_its_end(page: Page, queue: Queue, tmp_pa
         with events.open("ab") as file:
             file.write(part)
     assert before == ["lora: one"] and Asked(page, f"jobs/{number}").json["log"] == ["lora: one", "lora: 고양이"]
+
+
+def test_a_training_that_went_on_has_its_whole_curve(page: Page, queue: Queue, tmp_path: Path) -> None:
+    def steps(first: int, last: int, loss: float) -> list[Event]:
+        return [Metric("lora", step, {"loss": loss}) for step in range(first, last + 1)]
+
+    folder, plan = tmp_path / "p", [Planned("dataset"), Planned("lora")]
+    number = add(queue, folder, "penny", *plan, Started("lora", "other"), *steps(1, 9, 9.0))
+    tell(folder, *plan, Started("lora", "key"), *steps(1, 5, 0.5), run=2)
+    tell(folder, *plan, Started("lora", "key"), *steps(4, 6, 0.25), run=3)
+    tell(folder, *plan, Reused("lora", "key"), Started("grid"), run=4)
+    for run in (3, 4):
+        queue.note_run(number, run)
+        shown = Asked(page, f"jobs/{number}").json
+        assert shown["curves"]["lora"]["loss"] == [[s, 0.5 if s < 4 else 0.25] for s in range(1, 7)]
+        assert [stage["name"] for stage in shown["stages"]][:2] == ["dataset", "lora"]
 
 
 def test_actions_act_and_say_what_cannot_be_done(page: Page, queue: Queue, tmp_path: Path) -> None:

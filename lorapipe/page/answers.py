@@ -155,30 +155,37 @@ class Answers:
     def _job(self, number: int, seen: str) -> Answer:
         with self._guard:
             job = self._queue.job(number)
-            events = _events(job)
-            written = events.stat().st_size if events.exists() else 0
+            path = self._follow(job).path
+            written = path.stat().st_size if path.exists() else 0
             versions = [(each.number, each.state) for each in self._queue.versions(job.source)] if job.source else []
             tag = _tag(self._start, job, self._queue.progress().get(number), written, versions)
-            return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(number, events), tag=tag)
+            return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(job), tag=tag)
 
-    def _details(self, number: int, events: Path) -> dict[str, Any]:
-        if self._follower is None or self._follower.path != events:
-            self._follower = Follower(events)
-        shown = details(self._queue, number, self._follower.told())
+    def _follow(self, job: Job) -> Follower:
+        new = Follower(Ledger(job.folder).runs, job.run)
+        if self._follower is None or self._follower.path != new.path:
+            self._follower = new
+        return self._follower
+
+    def _details(self, job: Job) -> dict[str, Any]:
+        number = job.number
+        shown = details(self._queue, number, self._follow(job).told())
         marks = {_tag(path): path for path in preview_paths(shown)}
         self._marks.pop(number, None)
         self._marks[number] = marks
         while len(self._marks) > MOST_REMEMBERED:
             del self._marks[next(iter(self._marks))]
-        previews = [{**each, "file": _shown(Path(each["path"]), number)} for each in shown["previews"]]
+        painted: dict[str, dict[str, Any]] = {}
+        for each in shown["previews"]:  # a training that went on may have painted one again
+            painted.setdefault(each["path"], {**each, "file": _shown(Path(each["path"]), number)})
         files = [_shown(Path(name), number) for name in shown["files"]]
         report = next((each for each in files if each["kind"] == "page"), None)
-        return {**shown, "previews": previews, "files": files, "report": report}
+        return {**shown, "previews": list(painted.values()), "files": files, "report": report}
 
     def _file(self, number: int, mark: str) -> Answer:
         with self._guard:
             if mark not in self._marks.get(number, {}):
-                self._details(number, _events(self._queue.job(number)))
+                self._details(self._queue.job(number))
             path = self._marks[number].get(mark)
         if path is None or path.suffix.lower() not in SHOWN or not path.is_file():
             return NOT_THERE
@@ -186,10 +193,6 @@ class Answers:
             return Answer(b"This file is too large to be shown here.", TEXT, 413)
         kind = SHOWN[path.suffix.lower()]
         return Answer(path.read_bytes(), kind, tag=_tag(path.stat().st_mtime_ns), policy=FILE_POLICY)
-
-
-def _events(job: Job) -> Path:
-    return Ledger(job.folder).runs / str(job.run) / "events.jsonl"
 
 
 def _shown(path: Path, number: int) -> dict[str, Any]:
