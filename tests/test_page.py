@@ -438,6 +438,8 @@ def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue:
     watched.do(f"await page.locator('section:nth-of-type(2) li:first-child a[href=\"#{c}\"]').waitFor();")
     assert [job.number for job in queue.jobs()] == [a, c, b]
     watched.do("await page.locator('a.card').first().focus();")
+    queue.tell(a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}})
+    watched.sees("lora · 3 of 9 steps")
     watched.press("Enter")
     watched.sees("job a", where="main")
     watched.do("await page.getByRole('button', {name: 'Cancel'}).focus();")

@@ -21,7 +21,8 @@ export function show(container, data, draw) {
   const text = JSON.stringify(data) ?? "";
   if (drawn.get(container) === text) return;
   drawn.set(container, text);
-  const inside = container.contains(document.activeElement) && document.activeElement;
+  const focused = document.activeElement;
+  const inside = focused !== container && container.contains(focused) && focused;
   const place = inside ? [...container.querySelectorAll("a, button")].indexOf(inside) : -1;
   container.replaceChildren(...kept([draw(data)]));
   if (inside) {

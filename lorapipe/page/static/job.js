@@ -14,8 +14,8 @@ const TINY = 160; // smaller pictures are shown pixel by pixel
 
 let shown = null; // the parts of the job that is shown, by name
 
-/** Show a job, or `null`: none. `act` is called with what to do. */
-export function showJob(job, act) {
+/** Show a job, or `null`: none. `isNext`: it is the first that waits. `act` is called with what to do. */
+export function showJob(job, isNext, act) {
   const main = document.querySelector("#job");
   if (job === null) {
     shown = null;
@@ -29,20 +29,20 @@ export function showJob(job, act) {
     main.scrollTop = 0;
   }
   shown.job = job;
-  for (const [name, [data, draw]] of Object.entries(drawings(job, act))) {
+  for (const [name, [data, draw]] of Object.entries(drawings(job, isNext, act))) {
     show(shown[name], data, draw);
     shown[name].hidden = !shown[name].firstChild;
   }
   redraw();
 }
 
-function drawings(job, act) {
+function drawings(job, isNext, act) {
   const { state, reason, progress, stages, previews, files, versions, log } = job;
-  const about = [job.number, nameOf(job), stateOf(job), job.asked, job.started, job.finished, job.attempts];
+  const about = [job.number, nameOf(job), stateOf(job), job.asked, job.started, job.finished, job.attempts, isNext];
   const training = Object.entries(job.curves).filter(([, metrics]) => metrics.loss?.length);
   const now = state === "running" ? [progress, stages.filter((each) => each.state === "running").map((each) => each.name)] : null;
   return {
-    head: [about, () => head(job, act)],
+    head: [about, () => head(job, isNext, act)],
     notice: [[state, reason], () => notice(job)],
     result: [[state, files, log], () => state === "done" && result(job)],
     now: [now, () => now && running(...now)],
@@ -56,7 +56,7 @@ function drawings(job, act) {
   };
 }
 
-function head(job, act) {
+function head(job, isNext, act) {
   const facts = [`job ${job.number}`];
   facts.push(job.started ? `started ${moment(job.started)}` : `added ${moment(job.added)}`);
   if (ENDED.includes(job.state) && job.started) facts.push(`took ${duration(job.finished - job.started)}`);
@@ -64,7 +64,7 @@ function head(job, act) {
   const button = (what, words, kind) => h("button", { type: "button", class: kind, onclick: () => act(what, job), "data-act": what }, words);
   const actions = {
     running: () => [button("cancel", job.asked ? "Stop at once" : "Cancel")],
-    waiting: () => [button("first", "Move to the front"), button("cancel", "Cancel")],
+    waiting: () => [!isNext && button("first", "Move to the front"), button("cancel", "Cancel")],
     done: () => [button("retry", "Run again")],
   };
   return [

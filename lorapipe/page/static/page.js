@@ -122,13 +122,15 @@ function step(by) {
 function draw() {
   if (board === null) return;
   showList(board, chosen());
-  showJob(chosen() === null ? null : job, act);
+  const next = board.jobs.find((card) => card.state === "waiting");
+  showJob(chosen() === null ? null : job, job?.number === next?.number, act);
   document.body.classList.toggle("one", wanted() !== null);
   document.body.classList.toggle("none", !board.jobs.length);
   show($("#empty"), [board.jobs.length === 0, board.inbox], ([isEmpty, inbox]) => isEmpty && empty(inbox));
   const pause = $("#pause");
   pause.hidden = !board.jobs.length && !board.paused;
-  pause.textContent = board.paused ? "Go on" : "Pause";
+  pause.textContent = board.paused ? "Resume" : "Pause";
+  pause.classList.toggle("first", board.paused);
   pause.title = board.paused ? "Begin jobs again" : "Begin no further job; what runs goes on";
   const running = board.jobs.find((card) => card.state === "running" && card.progress?.total);
   const part = running ? `${Math.floor((100 * running.progress.step) / running.progress.total)} % ${running.title} · ` : "";
