@@ -66,10 +66,13 @@ export function chart(points, width, total) {
   for (const tick of ticks(from, to, Math.max(2, Math.round(width / 110))).filter(Number.isInteger)) {
     drawing.append(svg("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, String(tick)));
   }
-  drawing.append(svg("polyline", { class: "raw", points: numbers.map(([s, v]) => `${x(s).toFixed(1)},${y(v).toFixed(1)}`).join(" ") }));
-  drawing.append(svg("polyline", { class: "smooth", points: line.map(([s, v]) => `${x(s).toFixed(1)},${y(v).toFixed(1)}`).join(" ") }));
-  drawing.append(svg("circle", { cx: x(last[0]), cy: y(last[1]), r: 3.5 }));
-  drawing.append(svg("text", { class: "now", x: x(last[0]) + 8, y: y(last[1]) + 4 }, figure(Number(last[1].toPrecision(3)))));
+  const path = (each) => each.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  drawing.append(
+    svg("polyline", { class: "raw", points: path(numbers) }),
+    svg("polyline", { class: "smooth", points: path(line) }),
+    svg("circle", { cx: x(last[0]), cy: y(last[1]), r: 3.5 }),
+    svg("text", { class: "now", x: x(last[0]) + 8, y: y(last[1]) + 4 }, figure(Number(last[1].toPrecision(3)))),
+  );
   return follow(drawing, line, width, x, y);
 }
 

@@ -7,12 +7,18 @@ import { ENDED, clock, duration, figure, moment, nameOf, stateOf } from "./words
 const MARKS = { finished: "✓", reused: "✓", running: "▸", failed: "✕", cancelled: "✕", waiting: "·" };
 const WHAT_TO_DO = {
   failed: "Put right what is said here, then try again. What was done before is kept, and not done twice.",
-  aside: "It was set aside so that the others could go on; most often the memory did not suffice. Trying again goes on from what was saved.",
+  aside:
+    "It was set aside so that the others could go on; most often the memory did not suffice. " +
+    "Trying again goes on from what was saved.",
   cancelled: "Trying again goes on from what was saved.",
 };
+const DIVERGED = "the training has diverged. A lower rate cures that most often.";
 const TINY = 160; // smaller pictures are shown pixel by pixel
 
 let shown = null; // the parts of the job that is shown, by name
+
+/** A link that opens a file beside the page. */
+const link = (file, properties, ...children) => h("a", { href: file.address, target: "_blank", rel: "noopener", ...properties }, ...children);
 
 /** Show a job, or `null`: none. `isNext`: it is the first that waits. `act` is called with what to do. */
 export function showJob(job, isNext, act) {
@@ -61,7 +67,7 @@ function head(job, isNext, act) {
   facts.push(job.started ? `started ${moment(job.started)}` : `added ${moment(job.added)}`);
   if (ENDED.includes(job.state) && job.started) facts.push(`took ${duration(job.finished - job.started)}`);
   if (job.attempts > 1) facts.push(`attempt ${job.attempts}`);
-  const button = (what, words, kind) => h("button", { type: "button", class: kind, onclick: () => act(what, job), "data-act": what }, words);
+  const button = (what, words, kind) => h("button", { type: "button", class: kind, onclick: () => act(what, job) }, words);
   const actions = {
     running: () => [button("cancel", job.asked ? "Stop at once" : "Cancel")],
     waiting: () => [!isNext && button("first", "Move to the front"), button("cancel", "Cancel")],
@@ -89,7 +95,7 @@ function result(job) {
   const verdict = judge && job.log.findLast((line) => line.startsWith(`${judge.name}: `))?.slice(judge.name.length + 2);
   return [
     verdict && h("p", { class: "verdict" }, verdict[0].toUpperCase() + verdict.slice(1)),
-    job.report && h("p", { class: "actions" }, h("a", { class: "button first", href: job.report.address, target: "_blank", rel: "noopener" }, "Open the report")),
+    job.report && h("p", { class: "actions" }, link(job.report, { class: "button first" }, "Open the report")),
     made.length > 0 && [h("h3", {}, "The LoRA"), made.map((file) => path(file.path, `the path of ${file.name}`))],
   ];
 }
@@ -97,21 +103,25 @@ function result(job) {
 function running(told, stages) {
   if (!told || !stages.includes(told.stage)) return h("p", { class: "soft" }, stages.length ? `${stages[0]} begins.` : "It begins.");
   const { step, total, unit, seconds_left: left, values } = told;
-  const facts = [[unit === "steps" ? "step" : unit, `${step} / ${total}`], ...Object.entries(values).map(([name, value]) => [name, figure(value)])];
-  const main = facts.filter(([name]) => !name.startsWith("lr"));
-  main.push(["left", left === null ? "–" : clock(left)]);
+  const measured = Object.entries(values).filter(([name]) => !name.startsWith("lr"));
+  const facts = [
+    [unit === "steps" ? "step" : unit, `${step} / ${total}`],
+    ...measured.map(([name, value]) => [name, figure(value)]),
+    ["left", left === null ? "–" : clock(left)],
+  ];
   return [
     h("h3", {}, told.stage),
     h("progress", { max: 1, value: Math.min(1, step / Math.max(1, total)), "aria-label": `Progress of ${told.stage}` }),
-    h("dl", { class: "figures" }, main.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    h("dl", { class: "figures" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
   ];
 }
 
 function curve(stage, points, named) {
+  const legend = h("span", { class: "legend" }, h("i", { class: "raw" }), "raw", h("i", { class: "smooth" }), "average");
   const since = diverged(points);
   return [
-    h("h3", {}, named ? `Loss of ${stage}` : "Loss", h("span", { class: "legend" }, h("i", { class: "raw" }), "raw", h("i", { class: "smooth" }), "average")),
-    since !== null && h("p", { class: "why failed" }, `Since step ${since} the loss is no number: the training has diverged. A lower rate cures that most often.`),
+    h("h3", {}, named ? `Loss of ${stage}` : "Loss", legend),
+    since !== null && h("p", { class: "why failed" }, `Since step ${since} the loss is no number: ${DIVERGED}`),
     h("div", { class: "drawing", "data-stage": stage }),
   ];
 }
@@ -135,7 +145,7 @@ function preview(each) {
 function picture(file, caption) {
   const image = h("img", { src: file.address, alt: caption, loading: "lazy" });
   image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < TINY));
-  return h("a", { href: file.address, target: "_blank", rel: "noopener" }, image, h("span", {}, caption));
+  return link(file, {}, image, h("span", {}, caption));
 }
 
 function pictures(files) {
@@ -148,9 +158,13 @@ function pictures(files) {
 }
 
 function stage(each, reason) {
-  const words = { finished: each.seconds === null ? "" : duration(each.seconds), waiting: "", running: "runs" }[each.state] ?? each.state;
-  return h("li", { class: each.state }, h("span", { class: "mark", "aria-hidden": "true" }, MARKS[each.state] ?? "·"),
-    h("span", { class: "name" }, each.name), h("span", { class: "unseen" }, each.state), h("span", { class: "soft" }, words || each.reason),
+  const took = each.seconds === null ? "" : duration(each.seconds);
+  const words = { finished: took, waiting: "", running: "runs" }[each.state] ?? each.state;
+  return h("li", { class: each.state },
+    h("span", { class: "mark", "aria-hidden": "true" }, MARKS[each.state]),
+    h("span", { class: "name" }, each.name),
+    h("span", { class: "unseen" }, each.state),
+    h("span", { class: "soft" }, words || each.reason),
     each.message && !reason.includes(each.message) && h("p", { class: "reason" }, each.message));
 }
 
@@ -161,14 +175,18 @@ function path(text, what) {
 function folder(job) {
   const open = job.files.filter((file) => file.address && file.kind !== "picture" && file.address !== job.report?.address);
   return [h("h3", {}, "The folder"), path(job.folder, "the path of the folder"),
-    open.length > 0 && h("p", { class: "small" }, open.map((file) => [h("a", { href: file.address, target: "_blank", rel: "noopener" }, file.name), " "]))];
+    open.length > 0 && h("p", { class: "small" }, open.map((file) => [link(file, {}, file.name), " "]))];
 }
 
 function others(job) {
-  return [h("h3", {}, "Versions"), h("ul", { class: "versions" }, job.versions.map((each) => h("li", {},
-    h("a", { href: `#${each.number}`, "aria-current": each.number === job.number && "true" }, `version ${each.version}`), h("span", { class: "soft" }, ` ${stateOf(each)}`))))];
+  const version = (each) =>
+    h("li", {},
+      h("a", { href: `#${each.number}`, "aria-current": each.number === job.number && "true" }, `version ${each.version}`),
+      h("span", { class: "soft" }, ` ${stateOf(each)}`));
+  return [h("h3", {}, "Versions"), h("ul", { class: "versions" }, job.versions.map(version))];
 }
 
 function logged(lines) {
-  return h("details", { open: shown.log.querySelector("details")?.open }, h("summary", {}, "Log"), h("pre", { tabindex: 0 }, lines.join("\n")));
+  const isOpen = shown.log.querySelector("details")?.open;
+  return h("details", { open: isOpen }, h("summary", {}, "Log"), h("pre", { tabindex: 0 }, lines.join("\n")));
 }

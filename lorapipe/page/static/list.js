@@ -73,7 +73,8 @@ function line(card, board, index) {
     return `${told.stage} · ${told.step} of ${told.total} ${told.unit}${left}`;
   }
   if (card.state === "running") return "begins";
-  if (card.state === "waiting") return card.reason || (index ? `${index + 1} in line` : board.paused ? "next, once the queue goes on" : "next");
+  if (card.state === "waiting" && card.reason) return card.reason;
+  if (card.state === "waiting") return index ? `${index + 1} in line` : board.paused ? "next, once the queue goes on" : "next";
   const took = card.started && card.state === "done" ? ` · took ${duration(card.finished - card.started)}` : "";
   const why = card.state === "done" ? "" : ` · ${brief(card)}`;
   return `${moment(card.finished)}${took}${why === " · " ? "" : why}`;
@@ -88,10 +89,13 @@ function brief(card) {
 function showAround(board) {
   const running = board.jobs.filter((card) => card.state === "running").length;
   const waiting = board.jobs.filter((card) => card.state === "waiting").length;
-  const parts = [running && `${running} running`, waiting && `${waiting} waiting`, board.paused && "paused"].filter(Boolean);
-  show(document.querySelector("#summary"), parts, () => parts.join(", ") || (board.jobs.length ? "nothing to do" : ""));
+  const counts = [running && `${running} running`, waiting && `${waiting} waiting`, board.paused && "paused"];
+  const summary = counts.filter(Boolean).join(", ") || (board.jobs.length ? "nothing to do" : "");
+  show(document.querySelector("#summary"), summary, () => summary);
   const arriving = Object.entries(board.arriving);
-  show(document.querySelector("#arriving"), arriving, () => arriving.length > 0 && h("section", {}, h("h2", {}, "In the inbox"),
-    h("ul", {}, arriving.map(([name, words]) => h("li", { class: "card" }, h("span", { class: "name" }, name), h("span", { class: "line" }, words))))));
-  show(document.querySelector("#older"), board.older, () => board.older > 0 && `and ${count(board.older, "older job")}: lorapipe queue`);
+  const card = ([name, words]) => h("li", { class: "card" }, h("span", { class: "name" }, name), h("span", { class: "line" }, words));
+  const section = () => h("section", {}, h("h2", {}, "In the inbox"), h("ul", {}, arriving.map(card)));
+  show(document.querySelector("#arriving"), arriving, () => arriving.length > 0 && section());
+  const older = board.older > 0 && `and ${count(board.older, "older job")}: lorapipe queue`;
+  show(document.querySelector("#older"), older, () => older);
 }

@@ -20,10 +20,16 @@ let wake = () => {};
 /** What a path answers; undefined where that has not changed. */
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-cache", signal: AbortSignal.timeout(ANSWERS_WITHIN) });
-  const said = answer.headers.get("content-type") === "application/json" ? await answer.json() : { error: await answer.text() };
-  if (!answer.ok) throw Object.assign(new Error(said.error), { status: answer.status });
+  const said = await read(answer);
   if (tags.get(path) === answer.headers.get("etag")) return undefined;
   tags.set(path, answer.headers.get("etag"));
+  return said;
+}
+
+async function read(answer) {
+  const isData = answer.headers.get("content-type") === "application/json";
+  const said = isData ? await answer.json() : { error: await answer.text() };
+  if (!answer.ok) throw Object.assign(new Error(said.error), { status: answer.status });
   return said;
 }
 
@@ -69,7 +75,9 @@ async function forever() {
 function reason(error) {
   if (error.status === 503) return `lorapipe cannot read its queue: ${error.message}`;
   if (error.status) return "This address is no longer right. Open the one that lorapipe has printed.";
-  if (error instanceof TypeError || error.name === "TimeoutError") return "Not connected: lorapipe is not running. What you see is how it was; this page goes on by itself.";
+  if (error instanceof TypeError || error.name === "TimeoutError") {
+    return "Not connected: lorapipe is not running. What you see is how it was; this page goes on by itself.";
+  }
   console.error(error);
   return `This page has made a mistake: ${error.message}`;
 }
@@ -138,9 +146,11 @@ function draw() {
 }
 
 function empty(inbox) {
-  const where = inbox ? [h("p", {}, "Drop a folder of pictures, or a zip of one, into"), h("p", { class: "path" }, h("code", {}, inbox)),
-    h("p", { class: "soft" }, "Ten to twenty-five pictures of one character make a good start. The folder's name becomes the trigger word.")]
-    : [h("p", {}, "Add a pipeline to it:"), h("p", { class: "path" }, h("code", {}, "lorapipe queue add pipeline.yaml"))];
+  const start = "Ten to twenty-five pictures of one character make a good start. The folder's name becomes the trigger word.";
+  const code = (text) => h("p", { class: "path" }, h("code", {}, text));
+  const where = inbox
+    ? [h("p", {}, "Drop a folder of pictures, or a zip of one, into"), code(inbox), h("p", { class: "soft" }, start)]
+    : [h("p", {}, "Add a pipeline to the queue:"), code("lorapipe queue add pipeline.yaml")];
   return h("div", { class: "invitation" }, h("h2", {}, "Nothing to do yet"), where);
 }
 
@@ -170,8 +180,10 @@ function say(words) {
 
 async function act(what, about) {
   if (what === "cancel" && about.state === "running") {
-    const more = about.asked ? "What was done since it last saved is lost." : "It ends as soon as it has saved its work. Trying again goes on from there.";
-    if (!(await sure(`${about.asked ? "Stop" : "Cancel"} ${nameOf(about)}${about.asked ? " at once" : ""}?`, more, about.asked ? "Stop it" : "Cancel it"))) return;
+    const isSure = about.asked
+      ? await sure(`Stop ${nameOf(about)} at once?`, "What was done since it last saved is lost.", "Stop it")
+      : await sure(`Cancel ${nameOf(about)}?`, "It ends as soon as it has saved its work. Trying again goes on from there.", "Cancel it");
+    if (!isSure) return;
   }
   await send(`jobs/${about.number}/${what}`);
 }
@@ -179,8 +191,7 @@ async function act(what, about) {
 async function send(path) {
   $("#problem").hidden = true;
   try {
-    const answer = await fetch(path, { method: "POST", signal: AbortSignal.timeout(ANSWERS_WITHIN) });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    await read(await fetch(path, { method: "POST", signal: AbortSignal.timeout(ANSWERS_WITHIN) }));
   } catch (error) {
     $("#problem p").textContent = error instanceof TypeError ? "Not connected: nothing was done." : error.message;
     $("#problem").hidden = false;
