@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_sets
 
 if TYPE_CHECKING:
+    from lorapipe.page.server import Page
     from lorapipe.queue.job import Job
     from lorapipe.queue.jobs import Queue
     from lorapipe.queue.work import Told
     from lorapipe.terminal import Printer
 
-HELP = "pipelines that wait for a device: list, add FILE, cancel N, retry N, move N first, pause, resume, clear, work"
+HELP = (
+    "pipelines that wait for a device: list, add FILE, cancel N, retry N, move N first, pause, resume, clear, ui, work"
+)
 USAGE = """\
   lorapipe queue                       list them
   lorapipe queue add FILE …            put pipelines at the end; --set changes settings in them
@@ -25,6 +30,7 @@ USAGE = """\
   lorapipe queue move N first|last|2   change its place among those that wait
   lorapipe queue pause | resume        begin no further job; begin again
   lorapipe queue clear                 forget those that have ended; what they made stays
+  lorapipe queue ui                    show it on a page in your browser, on this machine only
   lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
 """
 PRIORITY = "queue.priority"
@@ -168,6 +174,27 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     return INTERRUPTED if stop.level() else DONE
 
 
+def _ui(queue: Queue, options: argparse.Namespace) -> int:
+    from lorapipe.commands.run import Stop
+
+    with Stop() as stop, open_page(queue, Teller(as_json=options.json)):
+        while not stop.level():
+            time.sleep(0.3)
+    return INTERRUPTED
+
+
+def open_page(
+    queue: Queue, teller: Teller, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] | None = None
+) -> Page:
+    """The page that shows a queue; it is served within the block that it is entered for."""
+    from lorapipe.page.answers import Answers, nothing_arrives
+    from lorapipe.page.server import Page
+
+    page = Page(Answers(queue, inbox, arriving or nothing_arrives), queue.root)
+    teller.note(f"The page: {page.address}")
+    return page
+
+
 def _numbers(words: list[str]) -> list[int]:
     from lorapipe.errors import InputError
 
@@ -238,4 +265,5 @@ DOING = {
     "resume": _resume,
     "clear": _clear,
     "work": _work,
+    "ui": _ui,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_sets(
         parser, "a setting of watching, watch.NAME=VALUE, or one of the pipeline; vars.checkpoint=FILE is the base"
     )
+    parser.add_argument(
+        "--ui", action="store_true", help="show the queue on a page in your browser, on this machine only"
+    )
     takes_device(parser)
     takes_json(parser)
     takes_quiet(parser)
@@ -32,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Watch, and work the queue off, until stopped."""
-    from lorapipe.commands.queue import Teller
+    from lorapipe.commands.queue import Teller, open_page
     from lorapipe.commands.run import Stop
     from lorapipe.pipeline.devices import parse_devices
     from lorapipe.queue.jobs import Queue
@@ -57,10 +60,11 @@ def main(options: argparse.Namespace) -> int:
             teller.note(f"{job.number:>4}  waiting    {job.title}")
             crew.wake()
 
+        page = open_page(queue, teller, inbox.folder, inbox.arriving) if options.ui else nullcontext()
         watcher = threading.Thread(target=inbox.run, args=(found, teller.note, over), name="inbox", daemon=True)
         watcher.start()
         try:
-            with closing(crew.events()) as events:
+            with page, closing(crew.events()) as events:
                 for told in events:
                     teller.show(told)
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,35 @@ def board(queue: Queue) -> dict[str, Any]:
 
 def _card(job: Job, progress: dict[str, Any] | None) -> dict[str, Any]:
     """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was told."""
-    wanted = ("number", "title", "state", "reason", "device", "priority", "version", "attempts", "run", "source")
+    wanted = (
+        "number",
+        "title",
+        "state",
+        "reason",
+        "asked",
+        "device",
+        "priority",
+        "version",
+        "attempts",
+        "run",
+        "source",
+    )
     times = {name: getattr(job, name) for name in ("added", "started", "finished")}
     card = {name: getattr(job, name) for name in wanted} | times
     return card | {"folder": str(job.folder), "pipeline": job.pipeline, "progress": progress}
 
 
-def details(queue: Queue, number: int) -> dict[str, Any]:
-    """A job's card and what its last run has told. `InputError` where there is no such job.
+def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> dict[str, Any]:
+    """A job's card and what its last run has told; `told` is that, where it has been read already.
+
+    `InputError` where there is no such job.
 
     `stages`: name, state, reason, seconds, message, files. `curves`: stage → metric → [[step, value] …]. `previews`: path
     and caption, the newest first. `files`: what to open, the last stage's first; `report` is the page of the verdict.
     `versions`: the cards of the same source's other contents.
     """
     job = queue.job(number)
-    told = list(_events(job))
+    told = list(_events(job)) if told is None else told
     stages = _stages(told)
     files = [name for stage in reversed(stages.values()) for name in stage["files"]]
     versions = [_card(each, None) for each in (queue.versions(job.source) if job.source else [])]
@@ -76,7 +90,7 @@ def _events(job: Job) -> Iterator[Event]:
                 yield from_json(line)
 
 
-def _stages(told: list[Event]) -> dict[str, dict[str, Any]]:
+def _stages(told: Sequence[Event]) -> dict[str, dict[str, Any]]:
     stages: dict[str, dict[str, Any]] = {}
     for event in told:
         blank: dict[str, Any] = {
@@ -107,7 +121,7 @@ def _stage(name: str) -> dict[str, Any]:
     return {"name": name, "state": "waiting", "reason": "", "seconds": None, "message": "", "files": []}
 
 
-def _previews(told: list[Event], ledger: Ledger) -> list[dict[str, Any]]:
+def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
     """The newest previews that are there: where a training paints them, or where they are once it is done."""
     found = list[dict[str, Any]]()
     for event in reversed(told):
@@ -123,7 +137,7 @@ def _previews(told: list[Event], ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
-def _curves(told: list[Event]) -> dict[str, dict[str, list[list[float]]]]:
+def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[list[float]]]]:
     """Stage → metric → points; a training that was resumed tells some steps twice, and the later one counts."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for event in told:

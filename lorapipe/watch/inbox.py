@@ -107,6 +107,10 @@ class Inbox:
                 status.write(self.folder, {Path(job.source).name: job for job in self._jobs()}, arriving)
                 self._told = mark, arriving
 
+    def arriving(self) -> dict[str, str]:
+        """What lies in the inbox and is no job yet, by name, in words. Any thread may ask."""
+        return {name: status.of_arriving(look) for name, look in self._settling.arriving().items()}
+
     def _jobs(self) -> list[Job]:
         """The newest job of each thing that lies in the inbox."""
         newest: dict[str, Job] = {}

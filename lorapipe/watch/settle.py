@@ -112,7 +112,7 @@ class Settling:
 
     def arriving(self) -> dict[str, Look]:
         """What is there and not complete, or never will be a job, by name."""
-        return {name: seen.look for name, seen in self._seen.items() if not seen.given}
+        return {name: seen.look for name, seen in self._seen.copy().items() if not seen.given}
 
     def _names(self) -> set[str] | None:
         try:

@@ -33,12 +33,13 @@ def _lines(jobs: Mapping[str, Job], arriving: Mapping[str, Look]) -> Iterator[st
         job, look = jobs.get(name), arriving.get(name)
         if job is not None:
             yield f"{name}: {_of(job)}"
-        if look is not None and look.trouble:
-            yield f"{name}: {look.trouble}"
-        elif look is not None and look.pictures:
-            yield f"{name}: arriving, {look.pictures} pictures so far"
-        elif look is not None and job is None:
-            yield f"{name}: no pictures so far"
+        if look is not None and (look.trouble or look.pictures or job is None):
+            yield f"{name}: {of_arriving(look)}"
+
+
+def of_arriving(look: Look) -> str:
+    """What is known of something that is no job yet."""
+    return look.trouble or (f"arriving, {look.pictures} pictures so far" if look.pictures else "no pictures so far")
 
 
 def _of(job: Job) -> str:

@@ -19,7 +19,7 @@ CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
 SHARED = ("lorapipe.aside", "lorapipe.lettering", "lorapipe.suffixes")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
-JOBS = ("lorapipe.queue", "lorapipe.watch")
+JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
     "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.suffixes", *ENGINE),
+    "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
@@ -66,7 +67,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "errors", "registry", "spec", "pipeline", "queue", "watch", "cli", "commands", "terminal", "reference", "__main__"
+    "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
+    "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

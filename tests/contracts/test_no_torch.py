@@ -66,14 +66,14 @@ def test_the_queue_and_an_idle_watcher_load_nothing_heavy(tmp_path: Path) -> Non
 import os, signal, sys, threading
 threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 from lorapipe.cli import main
-assert main(["watch", sys.argv[1]]) == 130
+assert main(["watch", sys.argv[1], "--ui"]) == 130
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
     run = subprocess.run(
         [sys.executable, "-c", probe, str(tmp_path)], capture_output=True, encoding="utf-8", check=True
     )
     modules = set(run.stdout.splitlines()[-1].split())
-    assert "watchdog" in modules and not modules & set(HEAVY)
+    assert {"watchdog", "http"} <= modules and not modules & set(HEAVY)
 
 
 def test_writing_a_workflow_loads_nothing_heavy(tmp_path: Path) -> None:

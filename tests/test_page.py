@@ -1,0 +1,477 @@
+"""The page: who may ask, what is answered, and what a user with a browser can do.
+
+What needs a browser runs where CHROMIUM and PLAYWRIGHT name one and its driver; CONTRIBUTING says how to get them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from lorapipe.page.answers import Answers
+from lorapipe.page.server import Page, key_in
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
+from lorapipe.queue.job import Claim
+from lorapipe.queue.jobs import Queue
+
+CHROMIUM, PLAYWRIGHT = os.environ.get("CHROMIUM", ""), os.environ.get("PLAYWRIGHT", "")
+STATIC = Path(__file__).parents[1] / "lorapipe" / "page" / "static"
+NASTY = "<script>document.title='taken'</script>\"'고양이 🐈"
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8db0"
+    "0000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    (tmp_path / "home").mkdir()
+    queue = Queue(tmp_path / "home")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def page(queue: Queue, tmp_path: Path) -> Iterator[Page]:
+    with Page(
+        Answers(queue, tmp_path / "inbox", lambda: {"new": "arriving, 3 pictures so far"}), queue.root, 0
+    ) as page:
+        yield page
+
+
+def add(queue: Queue, folder: Path, title: str = "penny", *events: Event) -> int:
+    """A job whose run has told these events."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = queue.add(folder / "cat.yaml", title=title)
+    tell(folder, *events)
+    queue.note_run(job.number, 1)
+    return job.number
+
+
+def tell(folder: Path, *events: Event, run: int = 1) -> None:
+    place = folder / ".lorapipe" / "runs" / str(run)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(to_json(event) + "\n" for event in events)
+
+
+def start(queue: Queue) -> Claim:
+    claim = queue.claim("cpu")
+    assert claim is not None
+    return claim
+
+
+def training(folder: Path, steps: int = 40) -> list[Event]:
+    """What a training tells; one step's loss is no number."""
+    preview = folder / "step.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    preview.write_bytes(PIXEL)
+    losses = [Metric("lora", step, {"loss": float("nan") if step == 9 else 1 / step}) for step in range(1, steps + 1)]
+    return [Planned("lora"), Started("lora"), *losses, Preview("lora", str(preview), f"step {steps}: {NASTY}")]
+
+
+class Asked:
+    """One request, and what came back."""
+
+    def __init__(self, page: Page, path: str, method: str = "GET", root: str | None = None, **headers: str) -> None:
+        where = urlsplit(page.address)
+        own = {"Host": where.netloc, **({"Origin": f"http://{where.netloc}"} if method == "POST" else {})}
+        connection = http.client.HTTPConnection(where.netloc, timeout=10)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, (where.path if root is None else root) + path, headers={**own, **given})
+        answer = connection.getresponse()
+        self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+        connection.close()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body, parse_constant=lambda name: pytest.fail(f"{name} is not for browsers"))
+
+
+# ------------------------------------------------------------------------------------------------------------ who may ask
+
+
+def test_only_this_machine_is_served_and_a_taken_port_is_passed_over(page: Page, queue: Queue) -> None:
+    host, port = page._server.server_address[:2]
+    assert host == "127.0.0.1"
+    with Page(Answers(queue), queue.root, int(port)) as second:
+        assert urlsplit(second.address).port != port and urlsplit(second.address).path == urlsplit(page.address).path
+        assert Asked(second, "").status == 200
+
+
+def test_the_key_is_the_users_alone_and_stays(tmp_path: Path) -> None:
+    key = key_in(tmp_path)
+    assert key_in(tmp_path) == key and len(key) == 22
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "page.key").stat().st_mode) == 0o600
+    (tmp_path / "page.key").write_text("")
+    assert len(key_in(tmp_path)) == 22
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [
+        (404, {"root": "/"}),
+        (404, {"root": "/guessed-key/"}),
+        (403, {"Host": "evil.example:7373"}),
+        (403, {"Host": "127.0.0.1.evil.example"}),
+        (403, {"Sec_Fetch_Site": "cross-site"}),
+        (403, {"Sec_Fetch_Site": "same-site"}),
+        (200, {"Host": "localhost:9000", "Sec_Fetch_Site": "same-origin"}),
+    ],
+    ids=str,
+)
+def test_strangers_are_sent_away(page: Page, status: int, asked: dict[str, str]) -> None:
+    assert Asked(page, "board", **asked).status == status
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://127.0.0.1:1"])
+def test_nothing_is_done_for_another_page(page: Page, queue: Queue, origin: str) -> None:
+    assert Asked(page, "pause", "POST", Origin=origin).status == 403
+    assert Asked(page, "pause", "GET").status == 404
+    assert not queue.is_paused
+
+
+def test_a_request_with_a_body_is_not_read(page: Page, queue: Queue) -> None:
+    for headers in ({"Content_Length": "999999999"}, {"Transfer_Encoding": "chunked"}):
+        assert Asked(page, "pause", "POST", **headers).status == 413
+    assert not queue.is_paused
+
+
+def test_only_files_that_a_job_has_told_of_are_served(page: Page, queue: Queue, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    (tmp_path / "report.html").write_text("<p>good</p>")
+    files = tuple(str(tmp_path / name) for name in ("drawing.svg", "report.html", "penny.safetensors"))
+    number = add(queue, tmp_path / "p", "penny", Finished("grid", files=files))
+    shown = Asked(page, f"jobs/{number}").json
+    assert [file["address"] is None for file in shown["files"]] == [True, False, True]
+    report = Asked(page, shown["report"]["address"])
+    assert report.body == b"<p>good</p>" and report.headers["Content-Security-Policy"].startswith("sandbox; ")
+    mark = shown["report"]["address"].rpartition("/")[2]
+    for path in (
+        "../secret.txt",
+        f"jobs/{number}/files/../../../secret.txt",
+        f"jobs/{number}/files//{tmp_path}/secret.txt",
+        f"jobs/{number}/files/%2e%2e%2fsecret.txt",
+        f"jobs/{number}/files/",
+        f"jobs/{number + 1}/files/{mark}",
+        "static/page.html",
+        "__init__.py",
+        "../server.py",
+    ):
+        assert Asked(page, path).status == 404, path
+
+
+def test_what_is_sent_may_load_nothing_from_elsewhere() -> None:
+    text = "".join(file.read_text("utf-8") for file in STATIC.iterdir())
+    assert "innerHTML" not in text and " style=" not in text and " onclick=" not in text
+    assert text.count("://") == text.count("http://www.w3.org/2000/svg")
+
+
+# --------------------------------------------------------------------------------------------------------- what is answered
+
+
+def test_the_board_and_a_job_with_hostile_names_and_numbers_that_are_none(
+    page: Page, queue: Queue, tmp_path: Path
+) -> None:
+    number = add(queue, tmp_path / "p", NASTY, *training(tmp_path / "p"))
+    claim = start(queue)
+    told = {
+        "stage": "lora",
+        "step": 40,
+        "total": 80,
+        "unit": "steps",
+        "seconds_left": 9.0,
+        "values": {"loss": float("nan")},
+    }
+    queue.tell(number, told)
+    board = Asked(page, "board").json
+    assert board["jobs"][0]["title"] == NASTY and board["jobs"][0]["progress"]["values"]["loss"] is None
+    assert board["inbox"] == str(tmp_path / "inbox") and board["arriving"] == {"new": "arriving, 3 pictures so far"}
+    job = Asked(page, f"jobs/{number}").json
+    assert job["curves"]["lora"]["loss"][7:10] == [[8, 0.125], [9, None], [10, 0.1]]
+    assert Asked(page, job["previews"][0]["file"]["address"]).body == PIXEL
+    assert Asked(page, "jobs/99").json["error"].startswith("there is no job 99.")
+    queue.finish(claim, "done")
+
+
+def test_what_has_not_changed_is_not_sent_again(page: Page, queue: Queue, tmp_path: Path) -> None:
+    number = add(queue, tmp_path / "p", "penny", *training(tmp_path / "p"))
+    for path in ("board", f"jobs/{number}", "page.css"):
+        first = Asked(page, path)
+        assert Asked(page, path, If_None_Match=first.headers["ETag"]).status == 304, path
+    tags = {path: Asked(page, path).headers["ETag"] for path in ("board", f"jobs/{number}")}
+    tell(tmp_path / "p", Metric("lora", 41, {"loss": 0.5}))
+    assert Asked(page, f"jobs/{number}", If_None_Match=tags[f"jobs/{number}"]).json["curves"]["lora"]["loss"][-1] == [
+        41,
+        0.5,
+    ]
+    queue.pause()
+    assert Asked(page, "board", If_None_Match=tags["board"]).json["paused"]
+
+
+def test_a_half_written_event_waits_for_its_end(page: Page, queue: Queue, tmp_path: Path) -> None:
+    number = add(queue, tmp_path / "p", "penny", Log("lora", "one"))
+    events = tmp_path / "p" / ".lorapipe" / "runs" / "1" / "events.jsonl"
+    line = to_json(Log("lora", "고양이")).encode() + b"\n"
+    for part in (line[:-9], line[-9:]):
+        before = Asked(page, f"jobs/{number}").json["log"]
+        with events.open("ab") as file:
+            file.write(part)
+    assert before == ["lora: one"] and Asked(page, f"jobs/{number}").json["log"] == ["lora: one", "lora: 고양이"]
+
+
+def test_a_training_that_went_on_has_its_whole_curve(page: Page, queue: Queue, tmp_path: Path) -> None:
+    def steps(first: int, last: int, loss: float) -> list[Event]:
+        return [Metric("lora", step, {"loss": loss}) for step in range(first, last + 1)]
+
+    folder, plan = tmp_path / "p", [Planned("dataset"), Planned("lora")]
+    number = add(queue, folder, "penny", *plan, Started("lora", "other"), *steps(1, 9, 9.0))
+    tell(folder, *plan, Started("lora", "key"), *steps(1, 5, 0.5), run=2)
+    tell(folder, *plan, Started("lora", "key"), *steps(4, 6, 0.25), run=3)
+    tell(folder, *plan, Reused("lora", "key"), Started("grid"), run=4)
+    for run in (3, 4):
+        queue.note_run(number, run)
+        shown = Asked(page, f"jobs/{number}").json
+        assert shown["curves"]["lora"]["loss"] == [[s, 0.5 if s < 4 else 0.25] for s in range(1, 7)]
+        assert [stage["name"] for stage in shown["stages"]][:2] == ["dataset", "lora"]
+
+
+def test_actions_act_and_say_what_cannot_be_done(page: Page, queue: Queue, tmp_path: Path) -> None:
+    first, second, third = (add(queue, tmp_path / name, name) for name in "abc")
+    assert Asked(page, "pause", "POST").status == 200 and queue.is_paused
+    assert Asked(page, "resume", "POST").status == 200 and not queue.is_paused
+    Asked(page, f"jobs/{third}/first", "POST")
+    assert [job.number for job in queue.jobs()] == [third, first, second]
+    Asked(page, f"jobs/{first}/cancel", "POST")
+    assert queue.job(first).state == "cancelled"
+    refused = Asked(page, f"jobs/{first}/cancel", "POST")
+    assert (refused.status, refused.json) == (409, {"error": f"job {first} has ended already: cancelled."})
+    Asked(page, f"jobs/{first}/retry", "POST")
+    assert queue.job(first).state == "waiting"
+    claim = start(queue)
+    assert claim.job.number == third
+    Asked(page, f"jobs/{third}/cancel", "POST")
+    assert queue.asked(third) == 1 and Asked(page, "board").json["jobs"][0]["asked"] == 1
+    assert Asked(page, f"jobs/{third}/clear", "POST").status == 404
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C as Unix sends it")
+@pytest.mark.parametrize("words", [["watch", "inbox", "--ui"], ["queue", "ui"]], ids=" ".join)
+def test_commands_show_the_page_and_stop(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "inbox").mkdir()
+    command = [sys.executable, "-u", "-m", "lorapipe", *words]
+    environment = {**os.environ, "LORAPIPE_HOME": str(tmp_path / "home")}
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, env=environment)
+    try:
+        assert watcher.stdout is not None
+        address = next(line for line in watcher.stdout if line.startswith("The page: ")).split()[-1]
+        where = urlsplit(address)
+        connection = http.client.HTTPConnection(where.netloc, timeout=10)
+        connection.request("GET", f"{where.path}board")
+        inbox = str((tmp_path / "inbox").resolve()) if "inbox" in words else None
+        assert json.loads(connection.getresponse().read())["inbox"] == inbox
+        watcher.send_signal(signal.SIGINT)  # a browser that stays connected does not keep it
+        assert watcher.wait(20) == 130
+        with pytest.raises(OSError):
+            socket.create_connection((where.hostname or "", where.port or 0), timeout=1).close()
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+# ------------------------------------------------------------------------------------------------------------ in a browser
+
+
+class Browser:
+    """A real browser, driven by tests/browser.mjs."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("browser.mjs")
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            ["node", script, CHROMIUM, PLAYWRIGHT], stdin=pipe, stdout=pipe, encoding="utf-8"
+        )
+
+    def do(self, script: str) -> Any:
+        """Run a script with `page` in a browser."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(script) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def has(self, expression: str) -> Any:
+        """The value of an expression in the page itself."""
+        return self.do(f"return await page.evaluate(() => {expression});")
+
+    def open(self, page: Page, width: int = 1200) -> None:
+        self.do(
+            f"await page.setViewportSize({{width: {width}, height: 760}}); await page.goto({json.dumps(page.address)});"
+        )
+
+    def sees(self, *texts: str, where: str = "body") -> None:
+        """Wait until these texts are there."""
+        for text in texts:
+            self.do(f"await page.locator({where!r}).getByText({json.dumps(text)}).first().waitFor();")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.do(f"await page.keyboard.press({key!r});")
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def watched(browser: Browser, page: Page) -> Iterator[Browser]:
+    """The browser at the page, which must not have complained, nor asked anyone else, when the test is over."""
+    browser.do("complaints.length = 0; requests.clear();")
+    yield browser
+    where = urlsplit(page.address)
+    assert browser.do("await page.goto('about:blank'); return [complaints, [...requests]];") in (
+        [[], [f"http://{where.netloc}"]],
+        [[], ["null", f"http://{where.netloc}"]],
+    )
+
+
+in_a_browser = pytest.mark.skipif(not (CHROMIUM and PLAYWRIGHT), reason="CHROMIUM and PLAYWRIGHT are not set")
+
+
+@in_a_browser
+def test_an_empty_queue_says_what_to_do(watched: Browser, page: Page, tmp_path: Path) -> None:
+    watched.open(page, 360)
+    watched.sees("Nothing to do yet", str(tmp_path / "inbox"), "arriving, 3 pictures so far")
+
+
+@in_a_browser
+def test_a_training_is_seen_live(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
+    watched.open(page)
+    number = add(queue, tmp_path / "p", NASTY, *training(tmp_path / "p"))
+    watched.sees(NASTY, "waiting", where="main")
+    claim = start(queue)
+    told = {"stage": "lora", "unit": "steps", "total": 80, "seconds_left": 125.0}
+    queue.tell(number, {**told, "step": 20, "values": {"loss": 0.25, "s/it": 1.5}})
+    watched.sees("20 / 80", "0.25", "1.5", "2:05", where="main")
+    queue.tell(number, {**told, "step": 40, "values": {"loss": 0.125, "s/it": 1.5}})
+    watched.sees("40 / 80", where="main")
+    assert watched.has("document.querySelector('svg .raw').points.length") == 39  # one was no number
+    assert watched.has("document.querySelector('svg').getAttribute('aria-label')").startswith(
+        "Loss from 1 at step 1 to"
+    )
+    watched.do("await page.waitForFunction(() => document.querySelector('.previews img').naturalWidth === 1);")
+    assert watched.has("document.title") == f"50 % {NASTY} · lorapipe"
+    tell(tmp_path / "p", Failed("lora", cause="oom", message="There is not enough memory.", hint="Lower the batch."))
+    queue.finish(claim, "failed", "lora: There is not enough memory. Lower the batch.")
+    watched.sees("lora: There is not enough memory. Lower the batch.", "then try again", where=".why")
+    watched.sees(f"{NASTY}: failed", where="#said")
+    watched.do("await page.getByRole('button', {name: 'Try again'}).click();")
+    watched.sees("waiting", where=".head")
+    assert queue.job(number).state == "waiting"
+
+
+@in_a_browser
+@pytest.mark.parametrize("losses", [[], [0.5], [0.5, None, None], [None], [1e30, 1e-30], [3.0] * 5], ids=str)
+def test_any_curve_is_drawn(
+    watched: Browser, page: Page, queue: Queue, tmp_path: Path, losses: list[float | None]
+) -> None:
+    points = [
+        Metric("lora", step, {"loss": float("nan") if loss is None else loss}) for step, loss in enumerate(losses, 1)
+    ]
+    add(queue, tmp_path / "p", "penny", Started("lora"), *points)
+    watched.open(page)
+    watched.sees("Stages")
+    drawn = watched.has("[...document.querySelectorAll('svg *')].map(each => each.outerHTML).join('')")
+    assert bool(drawn) == any(loss is not None for loss in losses) and "NaN" not in drawn and "Infinity" not in drawn
+    if losses and losses[-1] is None:
+        watched.sees("the training has diverged")
+
+
+@in_a_browser
+def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
+    a, b, c = (add(queue, tmp_path / name, f"job {name}") for name in "abc")
+    claim = start(queue)
+    watched.open(page)
+    watched.sees("job a", where="main")
+    watched.press("j", "j")
+    watched.sees("job c", where="main")
+    watched.press("k")
+    watched.sees("job b", where="main")
+    focused = "document.activeElement.textContent"
+    watched.press("Tab")
+    assert watched.has(focused).startswith("job c")
+    watched.press("Enter")
+    watched.sees("job c", where="main")
+    while "front" not in watched.has(focused):
+        watched.press("Tab")
+    assert watched.has("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    watched.press("Enter")
+    watched.do(f"await page.locator('section:nth-of-type(2) li:first-child a[href=\"#{c}\"]').waitFor();")
+    assert [job.number for job in queue.jobs()] == [a, c, b]
+    watched.do("await page.locator('a.card').first().focus();")
+    queue.tell(a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}})
+    watched.sees("lora · 3 of 9 steps")
+    watched.press("Enter")
+    watched.sees("job a", where="main")
+    watched.do("await page.getByRole('button', {name: 'Cancel'}).focus();")
+    watched.press("Enter", "Enter")  # the first thing in the question is to let it run
+    assert queue.asked(a) == 0 and "Cancel" in watched.has(focused)
+    watched.press("Enter", "Tab", "Enter")
+    watched.sees("stopping", "Stop at once", where="main")
+    assert queue.asked(a) == 1
+    queue.finish(claim, "cancelled")
+    watched.sees("cancelled", where="main")
+
+
+@in_a_browser
+def test_a_phone_shows_the_list_and_then_a_job(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
+    name = "a" * 120 + NASTY
+    made = str(tmp_path / ("long" * 30) / "penny.safetensors")
+    add(queue, tmp_path / "p", name, *training(tmp_path / "p"), Finished("lora", seconds=9, files=(made,)))
+    queue.finish(start(queue), "done")
+    watched.open(page, 360)
+    visible = "return [await page.locator('nav').isVisible(), await page.locator('main').isVisible()];"
+    watched.sees(name)
+    assert watched.do(visible) == [True, False]
+    watched.do("await page.locator('a.card').tap().catch(() => page.locator('a.card').click());")
+    watched.sees(made)
+    assert watched.do(visible) == [False, True]
+    assert watched.has("document.documentElement.scrollWidth") == 360
+    watched.do("await page.goBack();")
+    assert watched.do(visible) == [True, False]
+
+
+@in_a_browser
+def test_a_server_that_is_gone_is_said_and_found_again(browser: Browser, queue: Queue, tmp_path: Path) -> None:
+    add(queue, tmp_path / "p", "penny")
+    with Page(Answers(queue), queue.root, 0) as page:
+        port = urlsplit(page.address).port
+        browser.open(page)
+        browser.sees("penny", where="main")
+    browser.sees("Not connected", where="#away")
+    browser.sees("penny", where="main")
+    queue.pause()
+    with Page(Answers(queue), queue.root, port or 0):
+        browser.sees("paused", where="#summary")
+        browser.do("await page.locator('#away').waitFor({state: 'hidden'}); await page.goto('about:blank');")
