@@ -20,6 +20,9 @@ def aside(path: Path) -> Iterator[Path]:
     short, whatever the file's own: a name may have 255 bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path  # a device or a pipe is written to: putting a file into its place would be its end
+        return
     part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
     try:
         yield part

@@ -93,15 +93,7 @@ def _events(job: Job) -> Iterator[Event]:
 def _stages(told: Sequence[Event]) -> dict[str, dict[str, Any]]:
     stages: dict[str, dict[str, Any]] = {}
     for event in told:
-        blank: dict[str, Any] = {
-            "name": event.stage,
-            "state": "waiting",
-            "reason": "",
-            "seconds": None,
-            "message": "",
-            "files": [],
-        }
-        stage = stages.setdefault(event.stage, blank)
+        stage = stages.setdefault(event.stage, _stage(event.stage))
         match event:
             case Planned():
                 stage["reason"] = event.reason
