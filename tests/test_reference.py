@@ -14,7 +14,7 @@ PAIRS = [" ".join(pair) for pair in reference_runs.combinations()]
 CLOSE = 2e-3
 """Relative: other processors and versions of torch round otherwise, which 50 steps make larger."""
 GROWN = 0.2
-"""The same for adaptive optimizers once their rate has begun to grow: it grows with every step, and so does what was rounded."""
+"""The same for adaptive optimizers once their rate has begun to grow: with it grows what was rounded."""
 EARLY = 3
 """How many of the recorded losses lie before that."""
 
