@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -328,3 +330,14 @@ def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
             kind, optional = without_nothing(knob.type)
             if optional and isinstance(kind, type) and issubclass(kind, (Spec, Artifact)):
                 assert knob.default() is None, f"{node.id}.{knob.name}"
+
+
+def test_a_clone_of_the_repository_is_a_pack_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ComfyUI loads what lies in custom_nodes by its folder, under a name of its own."""
+    spec = importlib.util.spec_from_file_location("a_clone", ROOT / "__init__.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "a_clone", module)
+    spec.loader.exec_module(module)
+    assert module.comfy_entrypoint.__module__ == "a_clone.comfy_nodes"
+    assert (ROOT / module.WEB_DIRECTORY / "docs" / "LorapipeStageTrain.md").is_file()
