@@ -241,6 +241,8 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any
 
 
 def _decode(kind: Any, data: Any, store: Path, inputs: tuple[Artifact, ...]) -> Any:
+    if kind in PLAIN:
+        return data
     if kind is Path:
         return _path(data, store)
     if kind is Spec:

@@ -25,6 +25,15 @@ MAX_VALUES = 100_000
 
 EXCERPT_LENGTH = 100
 TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+DEEPER = {
+    yaml.ScalarEvent: 0,
+    yaml.AliasEvent: 0,
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceEndEvent: -1,
+    yaml.MappingEndEvent: -1,
+}
+"""The parser's events that values are made of, and by how much each leads deeper."""
 
 
 class Position(NamedTuple):
@@ -114,9 +123,10 @@ def _events(text: str, name: str) -> list[Any]:
     events: list[Any] = []
     depth = documents = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        if isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
+        deeper = DEEPER.get(type(event))
+        if deeper is not None:
             events.append(event)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += deeper
             if depth > MAX_DEPTH:
                 line, column = _position(event.start_mark)
                 raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
@@ -208,8 +218,7 @@ class _Builder:
         """Pass over a value."""
         depth = 0
         while True:
-            event = self._events[self._next]
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += DEEPER[type(self._events[self._next])]
             self._next += 1
             if not depth:
                 return
@@ -219,8 +228,9 @@ class _Builder:
         excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
         self.problems.append(Problem(what, str(place), cure, excerpt=excerpt))
 
-    def _position(self, event: yaml.Event) -> Position:
-        return Position(*_position(event.start_mark), self.name)
+    def _position(self, event: Any) -> Position:
+        mark = event.start_mark
+        return Position(mark.line + 1, mark.column + 1, self.name)
 
 
 def _anchors(events: Iterable[Any]) -> dict[int, int | None]:

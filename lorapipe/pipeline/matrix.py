@@ -94,8 +94,9 @@ def expand(stages: Mapping[str, Any]) -> Expansion:
             found.stages[cell] = plain
             found.origins[("stages", cell)] = ("stages", name)
             found.origins |= {("stages", cell, *at): source for at, source in origins.items()}
-    for name, stage in found.stages.items():
-        found.stages[name] = _spread(stage, ("stages", name), found)
+    if found.cells:
+        for name, stage in found.stages.items():
+            found.stages[name] = _spread(stage, ("stages", name), found)
     return found
 
 

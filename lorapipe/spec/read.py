@@ -76,6 +76,10 @@ class _Reader:
     def _read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         if kind in KINDS:
             return self._scalar(kind, plain, limits, at)
+        if isinstance(kind, type) and issubclass(kind, Spec):
+            return self._spec(kind, plain, at)
+        if isinstance(kind, type) and issubclass(kind, Value):
+            return self._value(kind, plain, limits, at)
         origin = typing.get_origin(kind)
         if origin in (Union, types.UnionType):
             return self._union(typing.get_args(kind), plain, limits, at)
@@ -85,10 +89,6 @@ class _Reader:
             return self._sequence(typing.get_args(kind)[0], plain, limits, at)
         if origin is dict or kind is dict:
             return self._mapping(kind, plain, limits, at)
-        if isinstance(kind, type) and issubclass(kind, Spec):
-            return self._spec(kind, plain, at)
-        if isinstance(kind, type) and issubclass(kind, Value):
-            return self._value(kind, plain, limits, at)
         return self._scalar(kind, plain, limits, at)
 
     def _scalar(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
