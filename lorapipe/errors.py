@@ -7,7 +7,6 @@ or machine that failed (exit status 1).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -67,6 +66,8 @@ class Interrupted(LorapipeError):
 
 def near_miss(word: str, known: Sequence[str]) -> str:
     """A cure for a misspelling: the likeliest known word, else all of them."""
+    import difflib
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"

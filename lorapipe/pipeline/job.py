@@ -6,7 +6,6 @@ import errno
 import importlib
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -68,6 +67,8 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
     try:
         return Done(_perform(job, emit, stopping, warm))
     except BaseException as error:
+        import traceback
+
         traceback.print_exc()
         sys.stderr.flush()
         return failure(job.name, error)

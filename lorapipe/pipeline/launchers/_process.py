@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Done, Job
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.workers import Message, Slot, Tell, Worker, from_line
 from lorapipe.spec import param
+
+if TYPE_CHECKING:
+    import subprocess
 
 KILL_SECONDS = 5.0
 KEEP_FREED_MEMORY = {
@@ -82,6 +84,8 @@ class Process(Worker):
             if process.stdin is not None:
                 process.stdin.close()
         if process.poll() is None:
+            import subprocess
+
             _signal(process, signal.SIGTERM)
             try:
                 process.wait(KILL_SECONDS)
@@ -128,6 +132,8 @@ def _lost(name: str, status: int) -> Failed:
 
 def _spawn() -> subprocess.Popen[str]:
     """A worker that sees the same packages as this process, in a process group of its own."""
+    import subprocess  # here, as most runs find all that they need
+
     environment = {**KEEP_FREED_MEMORY, **os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
     own_group: dict[str, Any] = {"start_new_session": True}
