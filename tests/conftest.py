@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lorapipe import registry
+from lorapipe.queue.jobs import Queue
 
 if TYPE_CHECKING:
     import tiny
@@ -29,6 +30,16 @@ def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
     monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """An empty queue, the one that commands find too."""
+    monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    queue = Queue(tmp_path / "home")
+    yield queue
+    queue.close()
 
 
 @pytest.fixture

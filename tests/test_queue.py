@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,6 @@ from lorapipe.queue.board import board, details
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew, Told
-
-
-@pytest.fixture
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """An empty queue, the one that commands find too."""
-    monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    queue = Queue(tmp_path / "home")
-    yield queue
-    queue.close()
 
 
 def titles(queue: Queue, *states: str) -> list[str]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -68,15 +68,6 @@ def clock() -> Clock:
 def inbox(tmp_path: Path) -> Path:
     (tmp_path / "inbox").mkdir()
     return tmp_path / "inbox"
-
-
-@pytest.fixture
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    queue = Queue(tmp_path / "home")
-    yield queue
-    queue.close()
 
 
 def pictures(folder: Path, count: int = 3, text: str = "a b a") -> Path:

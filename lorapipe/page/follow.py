@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from lorapipe.pipeline.events import Event, Metric, Preview, Reused, Started, from_json
+from lorapipe.pipeline.events import Event, Metric, Preview, Reused, Started, readable
 
 MOST_EARLIER = 10
 """Runs before this one, in which the beginning is looked for."""
@@ -55,9 +55,7 @@ def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
         file.seek(start)
         whole, newline, _ = file.read().rpartition(b"\n")
         start += len(whole) + len(newline)
-        for line in whole.decode("utf-8", "replace").split("\n"):
-            with suppress(ValueError, KeyError, TypeError):  # told by a later version
-                events.append(from_json(line))
+        events += readable(whole.decode("utf-8", "replace").split("\n"))
     return events, start
 
 

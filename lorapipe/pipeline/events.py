@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -121,3 +122,12 @@ def from_json(line: str) -> Event:
     if "files" in known:
         known["files"] = tuple(known["files"])
     return cls(**known)
+
+
+def readable(lines: Iterable[str]) -> Iterator[Event]:
+    """The events of a run's `events.jsonl`, without lines cut short by a kill, or told by a later version."""
+    for line in lines:
+        try:
+            yield from_json(line)
+        except (ValueError, KeyError, TypeError):
+            continue

@@ -5,12 +5,12 @@ All of it is read from `runs/<n>/events.jsonl`, which holds what the run told; t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started, from_json
+from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started, readable
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.reasons import differences
 
@@ -80,18 +80,10 @@ def _stages(ledger: Ledger, number: int) -> dict[str, StageRecord]:
     file = ledger.runs / str(number) / "events.jsonl"
     lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
     stages: dict[str, StageRecord] = {}
-    for event in _readable(lines):
+    for event in readable(lines):
         if event.stage:
             _note(stages.setdefault(event.stage, StageRecord(event.stage)), event)
     return stages
-
-
-def _readable(lines: Iterable[str]) -> Iterable[Event]:
-    for line in lines:
-        try:
-            yield from_json(line)
-        except (ValueError, KeyError, TypeError):  # cut short by a kill, or told by a later version
-            continue
 
 
 def _note(stage: StageRecord, event: Event) -> None:

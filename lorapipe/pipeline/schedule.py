@@ -149,9 +149,8 @@ class Schedule:
                 self._told_to_wait.add(name)
             return False
         try:
-            found = self._ledger.result(
-                identity.key, references.inputs(stage)
-            )  # another run may have made it meanwhile
+            # another run may have made it meanwhile
+            found = self._ledger.result(identity.key, references.inputs(stage))
             if isinstance(found, Result) and name not in self._anew:
                 lock.close()
                 self._reuse(name, stage, found)

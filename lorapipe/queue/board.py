@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, from_json
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, readable
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
@@ -85,9 +85,7 @@ def _events(job: Job) -> Iterator[Event]:
         return
     path = Ledger(job.folder).runs / str(job.run) / "events.jsonl"
     with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError, KeyError, TypeError):  # half written, or told by a later version
-                yield from_json(line)
+        yield from readable(file)
 
 
 def _stages(told: Sequence[Event]) -> dict[str, dict[str, Any]]:

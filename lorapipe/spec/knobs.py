@@ -162,6 +162,16 @@ def _knobs(cls: Any) -> tuple[Knob, ...]:
     return tuple(Knob(f.name, hints[f.name], f, f.metadata["param"]) for f in fields if "param" in f.metadata)
 
 
+def old_names(cls: type[Spec]) -> Mapping[str, str]:
+    """The names that knobs of a spec class had in earlier releases, with those that they have now."""
+    return _old_names(typing.cast(Any, cls))
+
+
+@cache
+def _old_names(cls: Any) -> Mapping[str, str]:
+    return {alias: knob.name for knob in knobs(cls) for alias in knob.param.aliases}
+
+
 def to_dict(spec: Spec) -> dict[str, Any]:
     """The document form of a spec; `from_dict` of it gives the spec again."""
     return _tagged(spec, {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, near_miss
-from lorapipe.spec.knobs import Knob, Param, Spec, Value, knobs, sentence
+from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
@@ -157,7 +157,7 @@ class _Reader:
 
     def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
         known = {knob.name: knob for knob in knobs(cls)}
-        plain = self._renamed(known, plain, at)
+        plain = self._renamed(old_names(cls), plain, at)
         for key in plain:
             if key not in known:
                 self.problems.append(Problem(f"unknown setting {show(key)}.", "", _close(key, list(known)), (*at, key)))
@@ -167,9 +167,8 @@ class _Reader:
         given = [knob for name, knob in known.items() if name in plain]
         return {knob.name: self.read(knob.type, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
 
-    def _renamed(self, known: dict[str, Knob], plain: dict[Any, Any], at: Address) -> dict[Any, Any]:
+    def _renamed(self, new: Mapping[str, str], plain: dict[Any, Any], at: Address) -> dict[Any, Any]:
         """Settings under the names of an earlier release, under those of this one."""
-        new = {alias: name for name, knob in known.items() for alias in knob.param.aliases}
         if new.keys().isdisjoint(plain):
             return plain
         renamed = {key: value for key, value in plain.items() if key not in new}

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lorapipe import suffixes
+from lorapipe.pipeline.digests import NOISE
 
 MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
 PICTURES = suffixes.READ | suffixes.NOT_READ
-IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
+IGNORED = NOISE | {"__MACOSX"}
 BAD_NAME = "has a name that is not valid text; rename it"
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
