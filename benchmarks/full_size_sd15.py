@@ -29,30 +29,16 @@ stages:
 
 def build(work: Path) -> None:
     """Write `folder/` (diffusers layout) and `single.safetensors` (LDM layout), fp16."""
+    import full_size
     import ldm_layout
-    import torch
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from safetensors.torch import save_file
-    from transformers import CLIPTextConfig, CLIPTextModel
 
     from lorapipe import pocket
-    from lorapipe.training.families.sd15 import CONFIGURATION
 
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float16)
-    unet = UNet2DConditionModel(**CONFIGURATION["unet"])
-    vae = AutoencoderKL(**CONFIGURATION["vae"])
-    text = CLIPTextModel(CLIPTextConfig(**CONFIGURATION["text_encoder"]))
-    folder = work / "folder"
-    for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text)):
-        part.save_pretrained(folder / name)
-    DDPMScheduler(**CONFIGURATION["scheduler"]).save_pretrained(folder / "scheduler")
-    for place in (folder, work):  # a single file's tokenizer may lie beside it
-        shutil.copytree(pocket.BASE / "tokenizer", place / "tokenizer", dirs_exist_ok=True)
-    save_file(
-        ldm_layout.checkpoint(unet, vae, ldm_layout.clip(text, "cond_stage_model.transformer.")),
-        work / "single.safetensors",
-    )
+    parts = full_size.build("sd15", work / "folder")
+    shutil.copytree(pocket.BASE / "tokenizer", work / "tokenizer", dirs_exist_ok=True)  # a single file's lies beside it
+    text = ldm_layout.clip(parts["text_encoder"], "cond_stage_model.transformer.")
+    save_file(ldm_layout.checkpoint(parts["unet"], parts["vae"], text), work / "single.safetensors")
 
 
 def load(path: Path) -> None:

@@ -9,15 +9,14 @@ the figures that `lorapipe plan` estimates with (`Footprint` in the families' fi
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import full_size
 import torch
 
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Family
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._stable_diffusion import StableDiffusion
 from lorapipe.training.injection import recomputed
 
@@ -46,10 +45,9 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest
     return output
 
 
-def empty(family: type[StableDiffusion]) -> LatentDiffusion:
-    """A full-size base on the meta device, held in bf16."""
-    source = SingleFile(Path("none"), family.known, family.model.texts)
-    model = family.model(Parts(source), "meta", "bf16")
+def held(family: type[StableDiffusion]) -> LatentDiffusion:
+    """A full-size base on the meta device, its parts in bf16."""
+    model = full_size.empty(family)
     for name in (*model.trainable, "vae"):
         part = model.skeleton(name).to(torch.float32 if name == "vae" else torch.bfloat16)
         model._parts[name] = part.requires_grad_(False).eval()
@@ -90,7 +88,7 @@ def main() -> None:
         family = Family.registry.get(name)
         if not issubclass(family, StableDiffusion):
             continue
-        model = empty(family)
+        model = held(family)
         print(name)
         for part in (*model.trainable, "vae"):
             count = sum(parameter.numel() for parameter in model.part(part).parameters())

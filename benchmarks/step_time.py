@@ -1,8 +1,8 @@
 """A training step of the train stage against the bare loop: the same model, data sizes and adapter, interleaved.
 
     python benchmarks/step_time.py                               # the pocket base, 64 px
-    python benchmarks/full_size_sd15.py build                    # once: a random SD1.5 of full size
-    python benchmarks/step_time.py --checkpoint /tmp/lorapipe-full-size/folder --resolution 256 --steps 6 --precision bf16
+    python benchmarks/full_size.py sd15 /tmp/sd15                # once: a random SD1.5 of full size
+    python benchmarks/step_time.py --checkpoint /tmp/sd15 --resolution 256 --steps 6 --precision bf16
 
 The bare loop is the least that a LoRA training can do: latents and encoded captions in memory, forward, backward,
 `torch.optim.AdamW` on the LoRA parameters. It knows no order of pictures, no min-SNR, no clipping, no curves, no

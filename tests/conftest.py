@@ -107,4 +107,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
 @pytest.fixture(scope="module")
 def model(base: SD15) -> Model:
     """That base, loaded."""
-    return base.load("cpu")
+    import tiny
+
+    return base.load(tiny.DEVICE)

@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import tiny
 
 from lorapipe.evaluation.sample import Recipe, Sampler, Solver
 from lorapipe.training.families import Family
@@ -23,7 +24,7 @@ def test_a_picture_is_finite_and_of_its_size(
     family = REGISTRY.get(name.split()[0]).tiny(tmp_path_factory.mktemp("family"))
     if name.endswith("noise"):
         family = SD2(checkpoint=family.checkpoint, zero_terminal_snr=True)
-    model = family.load("cpu")
+    model = family.load(tiny.DEVICE)
     sampler = Sampler(model, Recipe((64, 48), steps=4, cfg=3.0, solver=solver))
     sampler.read(["a red hat"])
     latents = sampler._denoise(["a red hat"], [1], lambda: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
 
+DEVICE = os.environ.get("LORAPIPE_TEST_DEVICE", "cpu")
+"""Where trainings and models of the tests compute: on a GPU, `LORAPIPE_TEST_DEVICE=cuda:0`."""
 COLOURS = ("red", "green", "blue", "orange", "purple")
 
 
@@ -40,7 +43,7 @@ class Bench:
             cache=self.folder / "cache",
             emit=emit or self.told.append,
             stopping=self.stopping,
-            device="cpu",
+            device=DEVICE,
             warm=self.warm,
         )
 

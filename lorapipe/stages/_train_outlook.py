@@ -15,6 +15,7 @@ from lorapipe.training.data.forecast import Forecast, of_manifest
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
     from lorapipe.training.data.buckets import Pair
+    from lorapipe.training.estimate import Need
     from lorapipe.training.families import Family
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
@@ -48,23 +49,37 @@ def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
         yield from _memory(train, base, max(each.largest for each in found))
 
 
-def _memory(train: Train, base: Family, largest: int) -> Iterator[str]:
+def memory(train: Train, base: Family, pixels: int, checkpointing: bool | None = None) -> Need | None:
+    """What the training needs on a GPU, by counting; None where a base's shape or an adapter's size is not known.
+
+    `pixels` are those of the largest picture; `checkpointing` is the training's own if None.
+    """
     from lorapipe.training.estimate import need
 
-    footprint = base.footprint()
-    rank = getattr(train.adapter, "rank", 0)
+    footprint, rank = base.footprint(), getattr(train.adapter, "rank", 0)
     if footprint is None or not rank:
-        return
+        return None
     rates = train.rates([part for part in ("unet", *TEXT_ENCODERS) if part in footprint.parameters])
-    settings: dict[str, Any] = {"bytes_each": 4 if train.precision == "fp32" else 2}
-    sizes = (footprint, dict.fromkeys(rates, rank), train.optimizer.states, largest * train.batch)
-    found = need(*sizes, checkpointing=train.gradient_checkpointing, **settings)
+    return need(
+        footprint,
+        dict.fromkeys(rates, rank),
+        train.optimizer.states,
+        pixels * train.batch,
+        bytes_each=4 if train.precision == "fp32" else 2,
+        checkpointing=train.gradient_checkpointing if checkpointing is None else checkpointing,
+    )
+
+
+def _memory(train: Train, base: Family, largest: int) -> Iterator[str]:
+    found = memory(train, base, largest)
+    if found is None:
+        return
     pieces = {"base": found.base, "adapter and optimizer": found.adapter, "pictures": found.pictures}
     told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in pieces.items())
     card = f"a {found.card()} GB card" if found.card() else "more than any card has"
     yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; reckoned from the base's shape, not measured"
     if not train.gradient_checkpointing:
-        less = need(*sizes, checkpointing=True, **settings)
+        less = cast("Need", memory(train, base, largest, checkpointing=True))
         if less.card() != found.card():
             yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
 

@@ -1,0 +1,181 @@
+"""What trainings of full size take of a GPU, in memory and time, beside what `lorapipe plan` says they need.
+
+    python benchmarks/card.py                                   # the usual ones
+    python benchmarks/card.py sdxl:1024:1:checkpointing sd15:512:4:optimizer=adamw8bit
+
+A case is a family, a resolution, a batch, and knobs of the train stage or `checkpointing`, `compile`. Each runs in a
+process of its own: random weights of full size (built in --work when they are not there), pictures prepared by the
+stage, then its steps; `held` is the most that the process had of the card, its context included, `plan` what the plan
+says, `used` the most that tensors took. The text encoders are trained where a case says `text`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import full_size
+import torch
+from PIL import Image
+
+from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.context import Context, Warm
+from lorapipe.spec import from_dict
+from lorapipe.stages._train_outlook import memory
+from lorapipe.stages.prepare import Prepare
+from lorapipe.stages.train import Train
+from lorapipe.training import device as devices
+from lorapipe.training.families import Checkpoint, Family
+
+USUAL = (
+    "sd15:512:1",
+    "sd15:512:1:checkpointing",
+    "sd15:512:4",
+    "sd15:512:1:text",
+    "sd15:768:2:optimizer=prodigy",
+    "sdxl:1024:1",
+    "sdxl:1024:1:checkpointing",
+    "sdxl:1024:1:checkpointing:optimizer=adamw8bit",
+    "sdxl:1024:4:checkpointing",
+    "sdxl:1024:1:checkpointing:text:optimizer=prodigy",
+    "sd2:768:1",
+)
+STEPS, WARM_UP = 12, 4
+GB = 1e9
+
+
+def context(folder: Path, name: str, device: str) -> Context:
+    """A stage's surroundings; nothing is shown."""
+    out, resume = folder / name / "out", folder / name / "resume"
+    out.mkdir(parents=True)
+    resume.mkdir()
+    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, Warm())
+
+
+def knobs_of(words: list[str]) -> dict[str, Any]:
+    """The train stage's knobs that a case names."""
+    found: dict[str, Any] = {"text_encoder_lr": 0.0, "adapter": {"type": "lora", "rank": 16}}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "text":
+            del found["text_encoder_lr"]
+        elif name in ("checkpointing", "compile"):
+            found["gradient_checkpointing" if name == "checkpointing" else name] = True
+        elif name == "rank":
+            found["adapter"]["rank"] = int(value)
+        else:
+            found[name] = value
+    return found
+
+
+def prepared(folder: Path, base: Family, side: int, batch: int, device: str) -> tuple[Dataset, dict[str, float]]:
+    """A dataset of noise, and what encoding it took."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for index in range(4 * batch):
+        Image.effect_noise((side, side), 60 + index).convert("RGB").save(pictures / f"{index}.jpg", quality=95)
+        (pictures / f"{index}.txt").write_text(f"penny, picture {index}", encoding="utf-8")
+    prepare = from_dict(
+        Prepare,
+        {
+            "uses": "prepare",
+            "images": str(pictures),
+            "resolution": side,
+            "duplicate_tolerance": 0,
+            "held_out": 0,
+            "base": {"family": base.name, "checkpoint": str(base.checkpoint.path)},
+        },
+        folder,
+    )
+    start = time.perf_counter()
+    dataset = prepare.run(context(folder, "prepare", device))
+    return dataset, {"prepare s": time.perf_counter() - start, "encoding GB": most("reserved")}
+
+
+def most(kind: str) -> float:
+    """The most that was held since the last reset, GB."""
+    return float(getattr(torch.cuda, f"max_memory_{kind}")() / GB) if torch.cuda.is_available() else 0.0
+
+
+def forget() -> None:
+    """Give unused memory back, and begin to look for the most again."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def context_size() -> float:
+    """Bytes of the card that are taken beside what torch allocates."""
+    if not torch.cuda.is_available():
+        return 0.0
+    free, whole = torch.cuda.mem_get_info()
+    return float(whole - free - torch.cuda.memory_reserved())
+
+
+def measure(case: str, work: Path, device: str) -> dict[str, Any]:
+    """Run a case in this process."""
+    family, side, batch, *words = case.split(":")
+    base = Family.registry.get(family)(checkpoint=Checkpoint(work / family))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        dataset, found = prepared(folder, base, int(side), int(batch), device)
+        told = {"batch": int(batch), "steps": STEPS, "snapshots": 1, **knobs_of(words)}
+        train = replace(from_dict(Train, {"uses": "train", "dataset": "$dataset", **told}, folder), dataset=dataset)
+        reckoned = memory(train, base, int(side) ** 2)
+        forget()
+        times, losses = [], []
+        start = time.perf_counter()
+        for step in train.steps_of(context(folder, "train", device)):
+            losses.append(step.loss.item())
+            times.append(time.perf_counter() - start)
+            start = time.perf_counter()
+        own = context_size()
+    finite = all(loss == loss and abs(loss) < 1e6 for loss in losses)
+    return {
+        **found,
+        "used": most("allocated"),
+        "held": most("reserved") + own / GB,
+        "context": own / GB,
+        "plan": reckoned.total / GB if reckoned else None,
+        "first s": times[0],
+        "step ms": 1e3 * statistics.median(times[WARM_UP:]),
+        "losses": "finite" if finite else losses,
+    }
+
+
+def main() -> None:
+    """Each case apart."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", default=USUAL)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-full-size")
+    parser.add_argument("--alone", action="store_true", help="run one case in this process")
+    options = parser.parse_args()
+    if options.alone:
+        print(json.dumps(measure(options.cases[0], options.work, devices.resolve("auto"))))
+        return
+    print(torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU", "torch", torch.__version__)
+    for case in options.cases:
+        family = case.partition(":")[0]
+        if not (options.work / family / "scheduler").exists():
+            full_size.build(family, options.work / family)
+            forget()
+        command = [sys.executable, __file__, "--work", str(options.work), "--alone", case]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
+        if done.returncode:
+            print(f"{case:50} failed:\n{done.stderr[-2000:]}", flush=True)
+            continue
+        found = json.loads(done.stdout.splitlines()[-1])
+        told = "  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
+        print(f"{case:50} {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A base of full size and random weights, of any family, as a diffusers folder: for benchmarks, nothing is downloaded.
+
+    python benchmarks/full_size.py sdxl FOLDER
+
+The numbers mean nothing, but no layer blows them up: what a training costs does not depend on them. The tokenizer is the
+pocket base's, which knows fewer words; ids of its words fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorapipe import pocket
+from lorapipe.training.families import Family
+from lorapipe.training.families._checkpoint import SingleFile
+from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.training.families._stable_diffusion import StableDiffusion
+
+
+def empty(family: type[StableDiffusion], dtype: str = "bf16") -> LatentDiffusion:
+    """A full-size base without weights."""
+    return family.model(Parts(SingleFile(Path("none"), family.known, family.model.texts)), "meta", dtype)
+
+
+def filled(module: Any, device: str) -> Any:
+    """A module of the meta device with random half-precision weights on another."""
+    module = module.to_empty(device=device).to(torch.float16)
+    for name, tensor in module.state_dict().items():
+        if tensor.dim() > 1:
+            tensor.normal_(0, tensor[0].numel() ** -0.5)
+        elif tensor.is_floating_point():
+            tensor.fill_(float(name.endswith("weight")))  # norms
+        else:
+            tensor.copy_(torch.arange(tensor.numel()).view_as(tensor))  # positions
+    return module
+
+
+def build(name: str, folder: Path) -> dict[str, Any]:
+    """Write the base; returns its parts."""
+    assert Family.registry is not None
+    family = Family.registry.get(name)
+    assert issubclass(family, StableDiffusion)
+    model, device = empty(family), "cuda:0" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    parts = {}
+    for part in ("unet", "vae", *(text.name for text in model.texts)):
+        parts[part] = filled(model.skeleton(part), device)
+        parts[part].save_pretrained(folder / part)
+    model._scheduler().save_pretrained(folder / "scheduler")
+    for text in model.texts:
+        shutil.copytree(pocket.BASE / "tokenizer", folder / text.tokenizer, dirs_exist_ok=True)
+    return parts
+
+
+def main() -> None:
+    """Build."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("family")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    build(options.family, options.folder)
+
+
+if __name__ == "__main__":
+    main()
