@@ -14,7 +14,7 @@ from photographs import AveragingBase, AveragingModel
 
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source
-from lorapipe.training.data.cache import Cache, key_of
+from lorapipe.training.data.cache import Cache, Remembered, key_of
 from lorapipe.training.data.encode import Reading, encode_captions, encoder_digest, load_conditions, text_parts
 from lorapipe.training.families import Checkpoint
 
@@ -32,6 +32,21 @@ def test_tensors_come_back_bit_for_bit(cache):
     found = cache.tensors("latents", KEY)
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype for name in found)
+
+
+def test_what_was_read_is_remembered_as_far_as_there_is_room(cache):
+    """A training reads an entry once; the rest comes from the files, as ever."""
+    keys = [key_of(number) for number in range(3)]
+    for key in keys:
+        cache.keep_tensors("latents", key, {"latents": torch.randn(4, 8, 8)})
+    known = Remembered(cache.folder, limit=2 * 4 * 8 * 8 * 4)
+    assert known.tensors("latents", key_of("none")) is None
+    first = [known.tensors("latents", key)["latents"] for key in keys]
+    for key in keys:
+        cache.path("latents", key).unlink()
+    for key, tensor in zip(keys[:2], first, strict=False):
+        assert known.tensors("latents", key)["latents"] is tensor
+    assert known.tensors("latents", keys[2]) is None
 
 
 def test_the_same_tensors_make_the_same_file(cache, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+
 import pytest
 import torch
 
@@ -23,38 +26,57 @@ def made(kind: str, dtype: torch.dtype) -> tuple[UpDownLayer, torch.Tensor]:
     return layer, torch.randn(shape, dtype=dtype, requires_grad=True)
 
 
+def plain(layer: UpDownLayer, x: torch.Tensor) -> torch.Tensor:
+    """The same by modules of torch, in the precision of x, with the same draws."""
+    seen = torch.nn.functional.dropout(x, layer.dropout)
+    down, up = copy.deepcopy(layer.lora_down).to(x.dtype), copy.deepcopy(layer.lora_up).to(x.dtype)
+    layer.twins = [down.weight, up.weight]  # type: ignore[assignment]
+    factor = layer._factor(x)
+    low = down(seen) * (factor.to(x.dtype) if isinstance(factor, torch.Tensor) else factor)
+    return layer.base_layer(x) + up(low)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("knob", ["", "dropout", "rank_dropout", "module_dropout"])
 @pytest.mark.parametrize("kind", BASES)
-def test_it_is_the_sum_of_the_base_and_the_update(kind: str) -> None:
-    layer, x = made(kind, torch.float32)
-    expected = layer.base_layer(x) + layer.lora_up(layer.lora_down(x)) * 0.5
-    assert torch.equal(layer(x), expected)
-    assert layer.weight is layer.base_layer.weight
+def test_it_is_the_sum_of_the_base_and_the_update_and_so_are_its_gradients(
+    kind: str, knob: str, dtype: torch.dtype
+) -> None:
+    layer, x = made(kind, dtype)
+    if knob:
+        setattr(layer, knob, 0.4)
+    found = []
+    for way in (layer, functools.partial(plain, layer)):
+        torch.manual_seed(3)
+        x.grad = None
+        out = way(x)
+        assert out.dtype == dtype
+        out.float().square().sum().backward()
+        assert x.grad is not None
+        weights = [layer.lora_down.weight, layer.lora_up.weight] if way is layer else layer.twins
+        found.append([out.detach(), x.grad, *(weight.grad for weight in weights)])
+    assert all(gradient.dtype == torch.float32 for gradient in found[0][2:])
+    error = 0.01 if dtype == torch.bfloat16 else 1e-5
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours.float() - theirs.float()).norm() <= error * theirs.float().norm()
 
 
-@pytest.mark.parametrize("kind", BASES)
-def test_gradients_over_half_precision_are_autograds_own(kind: str) -> None:
-    layer, x = made(kind, torch.bfloat16)
-    out = layer(x)
-    assert out.dtype == torch.bfloat16
-    out.float().square().sum().backward()
-    found = [x.grad, layer.lora_down.weight.grad, layer.lora_up.weight.grad]
-    assert found[1].dtype == torch.float32  # type: ignore[union-attr]
-
-    twin, y = made(kind, torch.bfloat16)
-    down, up = (module.weight.to(torch.bfloat16) for module in (twin.lora_down, twin.lora_up))  # type: ignore[operator]
-    if kind == "linear":
-        low = torch.nn.functional.linear(y, down)
-        high = torch.nn.functional.linear(low, up)
-    else:
-        base = twin.base_layer
-        low = torch.nn.functional.conv2d(y, down, None, base.stride, base.padding)  # type: ignore[arg-type]
-        high = torch.nn.functional.conv2d(low, up)
-    again = twin.base_layer(y) + high * 0.5
-    assert torch.equal(out, again)
-    again.float().square().sum().backward()
-    expected = [y.grad, twin.lora_down.weight.grad, twin.lora_up.weight.grad]
-    for mine, theirs in zip(found, expected, strict=True):
-        assert torch.allclose(mine.float(), theirs.float(), rtol=0.02, atol=0.02)  # type: ignore[union-attr]
+@pytest.mark.parametrize("base", [torch.nn.Linear(1, 8), torch.nn.Conv2d(1, 8, 1)])
+def test_rank_dropout_leaves_out_whole_ranks_and_keeps_the_expected_size(base: torch.nn.Module) -> None:
+    """As kohya's: what is left is scaled by 1 / (1 − p)."""
+    layer = UpDownLayer(base.requires_grad_(False), 8, 1.0)
+    layer.rank_dropout = 0.25
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.zero_()
+        layer.lora_down.weight.fill_(1)
+        layer.lora_up.weight.copy_(torch.eye(8).view_as(layer.lora_up.weight))
+    shape = (4000, 3, 1) if isinstance(base, torch.nn.Linear) else (4000, 1, 2, 2)
+    dropped = layer(torch.ones(shape)).detach()
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
+    of_a_rank = dropped[:, :, 0] if dropped.ndim == 3 else dropped[:, 0].flatten(1)
+    assert (of_a_rank == of_a_rank[:, :1]).all(), "a rank is left out of a sample as a whole"
 
 
 @pytest.mark.parametrize("kind", BASES)

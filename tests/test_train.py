@@ -19,7 +19,7 @@ from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.train import Train
-from lorapipe.training import curves
+from lorapipe.training import curves, device
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.families import Model
@@ -179,7 +179,7 @@ def test_the_record_says_what_was_trained(dataset: Dataset, bench: tiny.Bench) -
     assert (record.rank, record.alpha, record.steps, record.pictures) == (2, 2, 4, 5)
     assert record.rates == {"unet": 1e-4}
     assert record.tags["images"]["penny"] == 5
-    assert record.settings["precision"] == "fp32"  # what auto came to
+    assert record.settings["precision"] == device.dtype("auto", tiny.DEVICE)  # what auto came to
 
 
 def test_long_captions_are_warned_of(dataset: Dataset, bench: tiny.Bench, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_gradient_checkpointing_changes_memory_not_results(dataset: Dataset, ben
 def test_a_compiled_network_gives_the_same_losses_and_is_left_as_it_was(model: Model) -> None:
     """With torch's eager backend: what is tested is the going in and out; compilers are torch's."""
     unet = model.part("unet")
-    latents, times = torch.ones(1, 4, 8, 8), torch.tensor([7])
+    latents, times = torch.ones(1, 4, 8, 8, device=model.device), torch.tensor([7], device=model.device)
     with torch.no_grad():
         condition = model.encode_text(["x"])
         before = model.predict(latents, times, condition)
@@ -222,7 +222,7 @@ def test_a_compiled_network_gives_the_same_losses_and_is_left_as_it_was(model: M
 def test_half_precision_holds_the_base_not_what_is_learnt(dataset: Dataset, bench: tiny.Bench) -> None:
     weights = run(bench, "half", short(dataset, precision="bf16"))
     assert all(tensor.dtype == torch.float32 for tensor in load_file(weights.snapshots[-1].path).values())
-    exact = losses(run(bench, "exact", short(dataset)))
+    exact = losses(run(bench, "exact", short(dataset, precision="fp32")))
     assert losses(weights) == pytest.approx(exact, rel=0.05)
     assert losses(weights) != exact
 
@@ -278,7 +278,7 @@ def test_other_errors_keep_their_own_words() -> None:
 
 def test_fp16_is_refused_on_a_cpu(dataset: Dataset, bench: tiny.Bench) -> None:
     with pytest.raises(InputError, match="fp16"):
-        run(bench, "fp16", short(dataset, precision="fp16"))
+        short(dataset, precision="fp16").run(dataclasses.replace(bench.context("fp16"), device="cpu"))
 
 
 # --------------------------------------------------------------------------------------------------- what is refused

@@ -195,7 +195,7 @@ class Train(Stage):
         """The steps of a training, or a member's share of them; a team is made where the device is more than one."""
         from lorapipe.training import device
         from lorapipe.training.data.batches import Batches
-        from lorapipe.training.data.cache import Cache
+        from lorapipe.training.data.cache import Remembered
         from lorapipe.training.feed import Course, Feed, framed
         from lorapipe.training.injection import compiled, injected, recomputed
 
@@ -203,7 +203,7 @@ class Train(Stage):
             raise InputError(problems)
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
-        base, cache = cast("Family", self.dataset.base), Cache(context.cache)
+        base, cache = cast("Family", self.dataset.base), Remembered(context.cache)
         with device.memory_explained():
             material = _feeding.material(self, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))

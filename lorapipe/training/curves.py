@@ -23,6 +23,9 @@ from lorapipe.errors import LorapipeError
 PATIENCE = 3
 """Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
 
+SHOWN_EVERY = 10
+"""Seconds after which TensorBoard has new figures to show; it has a thread of its own to write them."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -55,7 +58,9 @@ class Curves:
         write_text("".join(kept), self.path)
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
-        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.board = SummaryWriter(
+            str(self.folder / "tensorboard"), purge_step=step + 1 if step else None, flush_secs=SHOWN_EVERY
+        )
 
     @property
     def path(self) -> Path:
@@ -81,8 +86,11 @@ class Curves:
                     f"the training has blown up: since step {point.step - PATIENCE + 1} its loss is not a number.",
                     cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
                 )
-        self.board.flush()
         return points
+
+    def flush(self) -> None:
+        """Have TensorBoard's file on the disk. It waits for the disk, so not with every figure."""
+        self.board.flush()
 
     def close(self) -> None:
         """Let TensorBoard's file go."""

@@ -93,6 +93,7 @@ class Session:
 
     def _save(self, step: int) -> None:
         self._tell(self.curves.write())  # the curve is never behind the state
+        self.curves.flush()
         self.checkpoints.save(step, self.trainable)
         self.saved = time.monotonic()
 

@@ -144,16 +144,3 @@ def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: st
     drawn = [model.predict(noisy, timesteps, condition).detach() for _ in range(2)]
     injected.eject()
     assert not torch.equal(*drawn)
-
-
-def test_rank_dropout_keeps_the_expected_size() -> None:
-    """As kohya's: what is left is scaled by 1 / (1 − p)."""
-    from lorapipe.training.adapters._injected import _dropping, _of_each_rank
-
-    hook = _dropping(0.25, _of_each_rank, rescaled=True)
-    for output in (torch.ones(4000, 3, 8), torch.ones(4000, 8, 2, 2)):
-        dropped = hook(torch.nn.Identity(), (), output)
-        assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
-        assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
-        of_a_rank = dropped[:, :, 0] if output.ndim == 3 else dropped[:, 0].flatten(1)
-        assert (of_a_rank == of_a_rank[:, :1]).all(), "a rank is left out of a sample as a whole"

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -82,12 +82,8 @@ class _Site:
 
     def leave_out(self, dropouts: UpDown) -> None:
         """Dropout of the input, of ranks, and of the module as a whole."""
-        if dropouts.dropout:
-            self.layer.lora_dropout = _TrainingDropout(dropouts.dropout)
-        if dropouts.rank_dropout:
-            self.down.register_forward_hook(_dropping(dropouts.rank_dropout, _of_each_rank, rescaled=True))
-        if dropouts.module_dropout:
-            self.up.register_forward_hook(_dropping(dropouts.module_dropout, _of_all, rescaled=False))
+        for name in ("dropout", "rank_dropout", "module_dropout"):
+            setattr(self.layer, name, getattr(dropouts, name))
 
     def limit_norm(self, maximum: float) -> None:
         """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
@@ -108,38 +104,6 @@ class _Site:
     @property
     def up(self) -> torch.nn.Module:
         return self.layer.lora_up
-
-
-class _TrainingDropout(torch.nn.Dropout):
-    """Dropout that is on where gradients are, so that the frozen base can stay in eval mode and samples are exact."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.dropout(input, self.p, training=torch.is_grad_enabled())
-
-
-def _of_each_rank(output: torch.Tensor) -> tuple[int, ...]:
-    """(B, r, 1, 1) of a convolution's (B, r, h, w); (B, 1, r) of a Linear's (B, tokens, r)."""
-    if output.ndim == 4:
-        return (*output.shape[:2], 1, 1)
-    return (output.shape[0], *[1] * (output.ndim - 2), output.shape[-1])
-
-
-def _of_all(output: torch.Tensor) -> tuple[int, ...]:
-    return (1,) * output.ndim
-
-
-def _dropping(
-    share: float, shape: Callable[[torch.Tensor], tuple[int, ...]], rescaled: bool
-) -> Callable[[torch.nn.Module, Any, torch.Tensor], torch.Tensor]:
-    """A hook that zeroes a share of a module's output where gradients are; `rescaled` keeps its expected size."""
-
-    def hook(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            return output
-        kept = (torch.rand(shape(output), device=output.device) >= share).to(output.dtype)
-        return output * (kept / (1 - share) if rescaled else kept)
-
-    return hook
 
 
 class UpDownInjected(Injected):

@@ -80,6 +80,31 @@ class Cache:
                 raise
 
 
+class Remembered(Cache):
+    """A cache that keeps the tensors it has read, until it has `limit` bytes of them.
+
+    A training reads the same entries epoch after epoch: from files, 0.2 ms for an entry of latents and 0.6 for one of text
+    are several milliseconds a step with larger batches, which a fast GPU would wait for. What does not fit is read
+    from its file each time; nothing makes way, because what is read in turn would always have been thrown out just before.
+    """
+
+    def __init__(self, folder: Path, limit: int = 2**30) -> None:
+        super().__init__(folder)
+        self._limit = limit
+        self._read: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+
+    def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
+        """See `Cache.tensors`; they are shared, so nobody may change them."""
+        if known := self._read.get((kind, key)):
+            return known
+        found = super().tensors(kind, key)
+        size = sum(tensor.nbytes for tensor in found.values()) if found else 0
+        if found and size <= self._limit:
+            self._limit -= size
+            self._read[kind, key] = found
+        return found
+
+
 def _body(data: bytes) -> memoryview:
     """A safetensors file without its header (8 bytes of length, then JSON)."""
     return memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
