@@ -89,3 +89,24 @@ def test_stopping_is_asked_before_every_step(model: Model) -> None:
     with pytest.raises(Stop):
         sampler.pictures(["red"], [0], check)
     assert torch.is_grad_enabled()
+
+
+def test_a_picture_too_large_for_the_memory_is_decoded_in_tiles(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is full stands in: whatever is larger than half the picture does not fit."""
+    recipe = dataclasses.replace(RECIPE, size=(128, 128))
+    whole = take(model, recipe, ["red"], [5])[0]
+    vae = model.part("vae")
+    decoder, sizes = vae.decoder.forward, []
+
+    def narrow(latents: torch.Tensor, *rest: object) -> torch.Tensor:
+        if latents.shape[-1] > 24:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        sizes.append(latents.shape[-1])
+        return decoder(latents, *rest)
+
+    monkeypatch.setattr(vae.decoder, "forward", narrow)
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 24, 96
+    tiled = take(model, recipe, ["red"], [5])[0]
+    vae.disable_tiling()
+    assert len(sizes) > 1
+    assert np.abs(tiled - whole).mean() < 0.15 * np.abs(whole - whole.mean()).mean() + 5

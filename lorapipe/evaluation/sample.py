@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from lorapipe.errors import OutOfMemory
+
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
@@ -107,11 +109,31 @@ class Sampler:
         return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
     def _decode(self, latent: torch.Tensor) -> Image:
-        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on."""
-        vae = self._pipeline.vae
-        pixels = vae.decode(latent[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on.
+
+        Where even one does not fit beside the base (SDXL's, on 12 GB), this and the others are decoded in tiles.
+        """
+        pixels = self._decoded(latent[None])
+        if pixels is None:
+            self._pipeline.vae.enable_tiling()
+            pixels = self._decoded(latent[None])
+        if pixels is None:
+            raise OutOfMemory("out of memory while painting.", cure="Use a smaller size, or precision: bf16.")
         pictures: list[Image] = self._pipeline.image_processor.postprocess(pixels.float().nan_to_num(-1.0))
         return pictures[0]
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor | None:
+        """Pixels of latents; None where the memory does not suffice. What was begun is let go before anything else."""
+        import torch
+
+        vae = self._pipeline.vae
+        try:
+            pixels: torch.Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+            return pixels
+        except torch.OutOfMemoryError:
+            pass
+        torch.cuda.empty_cache()
+        return None
 
 
 def solver_for(name: Solver, scheduler: Any) -> Any:
