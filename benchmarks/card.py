@@ -142,6 +142,7 @@ def measure(case: str, work: Path, device: str) -> dict[str, Any]:
     return {
         **found,
         "used": most("allocated"),
+        "reserved": most("reserved"),
         "held": most("reserved") + own / GB,
         "context": own / GB,
         "plan": reckoned.total / GB if reckoned else None,
