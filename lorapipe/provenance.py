@@ -102,11 +102,13 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
 OTHER_NAME = {
     "conv_rank": "conv_dim",
     "lora_plus": "loraplus_lr_ratio",
+    "lora_plus_text_encoder": "loraplus_text_encoder_lr_ratio",
     "block_ranks": "block_dims",
+    "conv_block_ranks": "conv_block_dims",
     "block_rates": "block_lr",
 }
 """Knobs of adapters → what kohya's network_args call them."""
-SAME_NAME = ("conv_alpha", "dropout", "rank_dropout", "module_dropout")
+SAME_NAME = ("block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout")
 """Knobs of adapters that kohya's network_args call the same."""
 
 

@@ -32,6 +32,18 @@ def test_it_is_the_sum_of_the_base_and_the_update(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BASES)
+def test_dropout_is_of_what_goes_from_down_to_up(kind: str) -> None:
+    """As kohya's network_dropout (`networks/lora.py`)."""
+    layer, x = made(kind, torch.float32)
+    layer.lora_dropout = torch.nn.Dropout(0.5)
+    torch.manual_seed(1)
+    found = layer(x)
+    torch.manual_seed(1)
+    expected = layer.base_layer(x) + layer.lora_up(torch.nn.functional.dropout(layer.lora_down(x), 0.5)) * 0.5
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", BASES)
 def test_gradients_over_half_precision_are_autograds_own(kind: str) -> None:
     layer, x = made(kind, torch.bfloat16)
     out = layer(x)

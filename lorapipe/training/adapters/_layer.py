@@ -70,7 +70,7 @@ class _Conv2d(torch.nn.Conv2d):
 
 
 class UpDownLayer(torch.nn.Module):
-    """base(x) + scaling · up(down(dropout(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1."""
+    """base(x) + scaling · up(dropout(down(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1."""
 
     def __init__(self, base: torch.nn.Module, rank: int, scaling: float) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class UpDownLayer(torch.nn.Module):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """See the class; the output is in the base's precision."""
         result: torch.Tensor = self.base_layer(input)
-        return result + self.lora_up(self.lora_down(self.lora_dropout(input))) * self.scaling
+        return result + self.lora_up(self.lora_dropout(self.lora_down(input))) * self.scaling
 
 
 def _pair(base: torch.nn.Module, rank: int) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Injected
 from lorapipe.training.adapters._up_down import UpDown
@@ -37,12 +36,6 @@ class LoRA(UpDown):
     def scale_alpha(self) -> float:
         """The alpha that is meant: rank where 0 was given."""
         return self.alpha or float(self.rank)
-
-    def problems(self) -> Iterable[Problem]:
-        """Alpha above rank is over-fitting by design (guide §7)."""
-        if self.alpha > self.rank:
-            cure = f"Use at most {self.rank}, or a higher learning rate, which does the same honestly."
-            yield Problem(f"alpha {self.alpha:g} is above rank {self.rank}, which over-fits.", "", cure, ("alpha",))
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""
