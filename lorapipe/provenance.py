@@ -207,6 +207,7 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
         "ss_shuffle_caption": captions.get("shuffle", False),
         "ss_keep_tokens": captions.get("keep_tokens", 0),
         "ss_caption_dropout_rate": captions.get("dropout", 0.0),
+        "ss_caption_dropout_every_n_epochs": captions.get("dropout_epochs", 0),
         "ss_caption_tag_dropout_rate": captions.get("tag_dropout", 0.0),
         "ss_flip_aug": record.augmented.get("flip", False),
         "ss_color_aug": record.augmented.get("colour", False),

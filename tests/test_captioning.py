@@ -70,6 +70,15 @@ def test_a_whole_caption_is_dropped_with_its_prefix() -> None:
 
 
 @pytest.mark.parametrize("limited", [True, False])
+def test_in_every_nth_epoch_nothing_is_said(limited: bool) -> None:
+    """kohya counts epochs from 1: with 3, the third, the sixth …"""
+    speaker = Speaker(Captioning(dropout_epochs=3), 0, limited)
+    silent = [epoch for epoch in range(9) if set(speaker.said(batch(epoch))) == {""}]
+    assert silent == [2, 5, 8]
+    assert set(speaker.said(batch(0))) == {TAGS} and speaker.all([TAGS]) == [TAGS, ""]
+
+
+@pytest.mark.parametrize("limited", [True, False])
 def test_it_depends_on_seed_epoch_picture_and_repeat_alone(limited: bool) -> None:
     captioning = Captioning(shuffle=True, dropout=0.1, variants=50)
     speaker = Speaker(captioning, 3, limited)
@@ -97,6 +106,7 @@ def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
         ({"keep_tokens": 1, "keep_separator": "|||", "shuffle": True}, "keep_tokens"),
         ({"separator": " "}, "separator"),
         ({"token_warmup_min": 3}, "token_warmup_min"),
+        ({"dropout_epochs": 1}, "dropout_epochs"),
     ],
 )
 def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> None:

@@ -30,6 +30,7 @@ from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
+from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
 
 
@@ -274,6 +275,11 @@ def test_other_errors_keep_their_own_words() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"), memory_explained():
         torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def test_a_weighting_for_other_predictions_is_refused(dataset: Dataset, bench: tiny.Bench) -> None:
+    with pytest.raises(InputError, match="this one predicts epsilon"):
+        run(bench, "as-epsilon", short(dataset, weighting=AsEpsilon()))
 
 
 def test_fp16_is_refused_on_a_cpu(dataset: Dataset, bench: tiny.Bench) -> None:

@@ -61,6 +61,15 @@ def problems_with(train: Train, base: Family) -> Iterator[Problem]:
         yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
 
 
+def problem_with_prediction(train: Train, prediction: str) -> Iterator[Problem]:
+    """What is wrong with the settings for a base that turned out to predict this."""
+    if prediction not in train.weighting.predictions:
+        wanted = " or ".join(sorted(train.weighting.predictions))
+        what = f"{train.weighting.name} is for bases that predict {wanted}; this one predicts {prediction}."
+        cure = "Use min_snr or none, or say what the base predicts (prediction, beside its checkpoint)."
+        yield Problem(what, cure=cure, path=("weighting",))
+
+
 def _rates_in_vain(train: Train, rates: Mapping[str, float]) -> Iterator[Problem]:
     """What an optimizer that makes its own schedule would not look at."""
     who = f"{train.optimizer.name} makes its own rate and schedule"

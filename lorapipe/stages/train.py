@@ -207,6 +207,8 @@ class Train(Stage):
         with device.memory_explained():
             material = _feeding.material(self, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
+            if problems := list(_train_checks.problem_with_prediction(self, model.prediction)):
+                raise InputError(problems)
             rates = self.rates(model.trainable)
             if not rates:
                 raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")

@@ -60,6 +60,11 @@ class Captioning(Spec):
         ge=0,
         le=1,
     )
+    dropout_epochs: int = param(
+        0,
+        "leave all captions out in every so-manieth epoch (caption_dropout_every_n_epochs): 10 is one in ten; 0 off",
+        ge=0,
+    )
     wildcards: bool = param(False, "one of {red|green|blue} is said at each showing; they may stand in each other")
     weighted: bool = param(
         False, "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand"
@@ -84,6 +89,10 @@ class Captioning(Spec):
         if self.token_warmup_min != 1 and not self.token_warmup_step.count:
             what = "there is no token warm-up that it could begin."
             yield Problem(what, cure="Give token_warmup_step.", path=("token_warmup_min",))
+        if self.dropout_epochs == 1:
+            what = "in every single epoch all captions would be left out."
+            cure = "Write 2 or more; dropout: 1 if nothing is ever to be said."
+            yield Problem(what, cure=cure, path=("dropout_epochs",))
         if not self.separator.strip():
             yield Problem("tags need something between them.", cure='A comma is usual: ",".', path=("separator",))
 
@@ -147,6 +156,8 @@ class Speaker:
         """What is said of each picture of a batch."""
         shown = zip(batch.captions, batch.indices, batch.repeats, strict=True)
         progress = min(1.0, batch.index / self.warmup) if self.warmup else 1.0
+        if self.captioning.dropout_epochs and (batch.epoch + 1) % self.captioning.dropout_epochs == 0:
+            return ("",) * len(batch.captions)
         return tuple(
             self._said(caption, f"{batch.epoch} {index} {repeat}", progress) for caption, index, repeat in shown
         )
@@ -154,7 +165,7 @@ class Speaker:
     def all(self, captions: Iterable[str]) -> Sequence[str]:
         """Everything that may be said, each once."""
         found = dict.fromkeys(self._variant(caption, way) for caption in captions for way in range(self._ways(caption)))
-        return [*found, *([""] if self.captioning.dropout else [])]
+        return [*found, *([""] if self.captioning.dropout or self.captioning.dropout_epochs else [])]
 
     def _ways(self, caption: str) -> int:
         return self.captioning.variants if self.captioning.varies(caption) else 1
