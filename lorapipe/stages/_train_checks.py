@@ -24,7 +24,7 @@ def problems(train: Train) -> Iterator[Problem]:
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
     for part, rate in rates.items():
         yield from _odd_rate(train, part, rate)
-    if train.optimizer.one_rate and len(set(rates.values())) > 1:
+    if train.optimizer.one_rate and train.optimizer.follows_rate and len(set(rates.values())) > 1:
         what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
         cure = "Make both rates equal (1.0), or set one of them to 0."
         yield Problem(what, cure=cure, path=("text_encoder_lr",))
