@@ -18,6 +18,7 @@ from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, from_dict
 from lorapipe.stages import Stage
+from lorapipe.stages._train_warnings import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import curves
 from lorapipe.training.adapters.lora import LoRA
@@ -331,6 +332,40 @@ def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: 
     found = complaints(**knobs)
     assert found
     assert all(words in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({}, []),
+        ({"optimizer": "prodigy", "scheduler": "constant"}, []),
+        ({"optimizer": "prodigy", "scheduler": "cosine"}, ["lowers what it has found"]),
+        ({"optimizer": "prodigy", "unet_lr": 0.05, "text_encoder_lr": 0.05}, ["unet_lr 0.05", "text_encoder_lr 0.05"]),
+        ({"optimizer": "schedule_free_adamw", "scheduler": "linear"}, ["does it twice"]),
+        ({"optimizer": "dadapt_adam"}, ["alpha 1"]),
+        ({"optimizer": "dadapt_adam", "adapter": {"type": "lora", "alpha": 1}}, []),
+        ({"optimizer": "sgd_nesterov", "steps": 1000}, ["learns very slowly"]),
+        ({"optimizer": "sgd_nesterov", "steps": 5000}, []),
+        ({"unet_lr": 1e-5}, ["above the U-Net's"]),
+        ({"steps": 100, "scheduler": {"type": "cosine", "warmup": 100}}, ["never reached"]),
+        ({"steps": "2 epochs", "scheduler": {"type": "cosine", "warmup": "2 epochs"}}, ["never reached"]),
+        ({"steps": "2 epochs", "scheduler": {"type": "cosine", "warmup": 30}}, ["never reached"]),
+        ({"steps": 100, "scheduler": {"type": "cosine", "warmup": "50 %"}}, []),
+        ({"optimizer": "adafactor", "steps": 3000}, []),
+    ],
+)
+def test_what_is_seldom_meant_is_told(knobs: dict[str, Any], words: list[str]) -> None:
+    train = from_dict(Stage, {"uses": "train", "dataset": "$dataset", **knobs})
+    assert isinstance(train, Train)
+    found = list(warnings(train, None if train.steps.unit == "steps" else 20, per_epoch=10))
+    assert len(found) == len(words), found
+    assert all(word in text for word, text in zip(words, found, strict=True))
+
+
+def test_warnings_are_told_before_the_first_step(dataset: Dataset, bench: tiny.Bench) -> None:
+    run(bench, "warned", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
+    told = [type(event).__name__ for event in bench.told if isinstance(event, (Log, Metric))]
+    assert "lowers what it has found" in bench.of(Log)[-1].text and told.index("Log") < told.index("Metric")
 
 
 @pytest.mark.parametrize(

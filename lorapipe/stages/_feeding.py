@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
-ENOUGH_FOR_THE_SLOW = 2000
-"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
 
 
 def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
@@ -97,9 +95,3 @@ def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> 
     if long and train.max_tokens < 225:
         what = f"{long} captions are probably longer than {train.max_tokens} tokens, and cut there"
         context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
-
-
-def warn_of_slowness(train: Train, total: int, context: Context) -> None:
-    if train.optimizer.slow and total <= ENOUGH_FOR_THE_SLOW:
-        what = f"{train.optimizer.name} learns very slowly: {total} steps will show little"
-        context.emit(Log(text=f"{what}; give it several thousand, or use adamw or prodigy.", level="warning"))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, knobs, param, plain
 from lorapipe.stages import Stage, _feeding, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.stages._together import team_for
+from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.corruption import Corruption
@@ -154,7 +156,8 @@ class Train(Stage):
         """See `Stage.outlook`."""
         from lorapipe.stages import _train_outlook
 
-        return _train_outlook.outlook(self, stages)
+        yield from _train_outlook.outlook(self, stages)
+        yield from warnings(self)
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""
@@ -215,7 +218,8 @@ class Train(Stage):
             batches = Batches(material.all, self.batch, self.seed, material.weights)
             course = Course(batches, self.accumulation, self.steps)
             condition = _feeding.condition(self, material, model, rates, course, dtype, cache, context)
-            _feeding.warn_of_slowness(self, course.total, context)
+            for text in warnings(self, course.total, course.per_epoch):
+                context.emit(Log(text=text, level="warning"))
             warmup = self.scheduler.warmup.steps(course.total, course.per_epoch)
             settings = self._settings(dtype)
             record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)

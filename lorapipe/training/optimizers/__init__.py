@@ -47,6 +47,8 @@ class Optimizer(Spec, contract="type"):
     """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
     slow: ClassVar[bool] = False
     """True where a training of the usual length is too short."""
+    low_alpha: ClassVar[bool] = False
+    """True where an alpha above half the rank spoils the estimate of the rate (guide §5)."""
     states: ClassVar[float] = 2.0
     """What it remembers of each parameter, in numbers of 4 bytes, for estimates of memory."""
     install: ClassVar[str] = ""

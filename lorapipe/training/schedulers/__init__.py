@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.spec import Spec, Warmup, param
 
@@ -17,6 +18,9 @@ from lorapipe.spec import Spec, Warmup, param
 @dataclass(frozen=True)
 class Scheduler(Spec, contract="type"):
     """The shape of the learning rate."""
+
+    falls: ClassVar[bool] = False
+    """Whether the rate is lower at the end than after the warm-up."""
 
     warmup: Warmup = param(
         Warmup(0),

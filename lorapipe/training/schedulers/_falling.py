@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.schedulers import Scheduler
@@ -12,6 +13,8 @@ from lorapipe.training.schedulers import Scheduler
 @dataclass(frozen=True)
 class Falling(Scheduler):
     """A rate that falls from its full height to `end` of it."""
+
+    falls: ClassVar[bool] = True
 
     end: float = param(
         0.0, "the share of the rate at which it ends: 0.1 keeps it learning to the last step", ge=0, lt=1
