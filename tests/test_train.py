@@ -103,7 +103,11 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
     weights = run(bench, "curves", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
     lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert set(lines[0]) == {"step", "loss", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    assert set(lines[0]) == {"step", "loss", "loss/average", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    mean = lines[0]["loss"]
+    for line in lines:
+        mean += 0.02 * (line["loss"] - mean)
+        assert line["loss/average"] == pytest.approx(mean)
     assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4, 1) for step in range(4)])
     with (weights.log.parent / "metrics.csv").open(encoding="utf-8", newline="") as file:
         assert [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)] == lines
