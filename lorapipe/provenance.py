@@ -53,6 +53,12 @@ class TrainingRecord:
     regularisation_per_epoch: int = 0
     augmented: Mapping[str, bool] = field(default_factory=dict)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How captions were read, and prompts are to be: see `Model.encode_text`."""
+        found = {name: self.settings[name] for name in ("max_tokens", "clip_skip")}
+        return found | {"weighted": (self.settings.get("captions") or {}).get("weighted", False)}
+
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
         text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)

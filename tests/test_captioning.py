@@ -121,6 +121,15 @@ def test_tags_that_belong_together_move_and_go_together() -> None:
     assert any("cloud" not in text for text in said)
 
 
+def test_for_judging_a_caption_is_said_with_all_it_has_and_without_chance() -> None:
+    captioning = Captioning(
+        prefix="ohwx", shuffle=True, tag_dropout=0.9, wildcards=True, keep_separator="|||", secondary_separator=";;;",
+        token_warmup_step=Warmup(10), dropout=0.5,
+    )  # fmt: skip
+    assert captioning.plainly("girl ||| {red|blue} hat, sky;;;day\nanother line") == "ohwx girl, red hat, sky,day"
+    assert Captioning().plainly(" as it is,, ") == " as it is,, "
+
+
 def test_wildcards_may_stand_in_each_other() -> None:
     assert set(ways(caption="{a {red|blue} hat|nothing}", wildcards=True)) == {"a red hat", "a blue hat", "nothing"}
 

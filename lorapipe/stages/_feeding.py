@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.pipeline.artifacts import Dataset
@@ -29,10 +30,12 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
     from lorapipe.training.data.manifest import Manifest, per_epoch
     from lorapipe.training.data.material import Material, matched
 
-    manifests = []
-    for dataset in train.datasets:
-        manifests.append(Manifest.load(dataset.manifest))
-        _need_latents(dataset, manifests[-1], cache, where, context)
+    manifests = [Manifest.load(dataset.manifest) for dataset in train.datasets]
+    if train.regularisation:  # all of it is shown: nothing is learnt from it that evaluation could be a witness of
+        shown = tuple(replace(picture, held_out=False) for picture in manifests[-1].pictures)
+        manifests[-1] = replace(manifests[-1], pictures=shown)
+    for dataset, manifest in zip(train.datasets, manifests, strict=True):
+        _need_latents(dataset, manifest, cache, where, context)
     wanted = manifests[: len(manifests) - (train.regularisation is not None)]
     pictures = tuple(picture for manifest in wanted for picture in manifest.training)
     kept = matched(manifests[-1].pictures, per_epoch(pictures)) if train.regularisation else ()
@@ -40,7 +43,7 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
 
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
-    """Encode again what `prepare` had encoded, should the cache have been emptied since."""
+    """Encode what `prepare` has not, or what has gone from the cache since."""
     from lorapipe.training.data.encode import encode_latents, missing_latents
 
     missing = missing_latents(manifest.pictures, cache)
@@ -48,7 +51,7 @@ def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str
         vae = cast("Family", dataset.base).load(where, "fp32")
         for _ in encode_latents(missing, scene(dataset, manifest), vae, cache):
             context.check()
-        context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
+        context.emit(Log(text=f"{len(missing)} pictures were encoded that the cache did not have."))
 
 
 def scene(dataset: Dataset, manifest: Manifest) -> Scene:
@@ -77,7 +80,7 @@ def condition(
     warmup = train.captions.token_warmup_step.steps(course.total, course.per_epoch) * course.accumulation
     speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
     written = list(dict.fromkeys(picture.caption for picture in material.all))
-    _warn_of_length(train, written, context)
+    _warn_of_length(train, [picture.caption for picture in material.all], context)
     if trained:
         model.release("vae")
         return live(model, speaker.said, reading)
@@ -91,7 +94,11 @@ def condition(
 
 
 def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> None:
-    long = sum(len(caption) > CHARACTERS * train.max_tokens for caption in captions)
+    """Of several lines the longest counts; with what is put around them."""
+    around = len(train.captions.prefix) + len(train.captions.suffix)
+    longest = [max(map(len, caption.split("\n"))) + around for caption in captions]
+    long = sum(length > CHARACTERS * train.max_tokens for length in longest)
     if long and train.max_tokens < 225:
-        what = f"{long} captions are probably longer than {train.max_tokens} tokens, and cut there"
-        context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
+        whose = f"the captions of {long} pictures are" if long > 1 else "the caption of a picture is"
+        what = f"{whose} probably longer than {train.max_tokens} tokens, and cut there"
+        context.emit(Log(text=f"{what}; max_tokens: 225 reads more.", level="warning"))

@@ -233,7 +233,7 @@ class Train(Stage):
                 joining as together,
             ):
                 feed = Feed(course, cache, framed(model, condition), together)
-                yield from self._train(Outputs(model, adapter, feed, record, context))
+                yield from self._train(Outputs(base, model, adapter, feed, record, context))
         return course
 
     def _settings(self, dtype: str) -> dict[str, Any]:

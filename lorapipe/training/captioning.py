@@ -9,15 +9,18 @@ import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, Warmup, param
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsLenAndGetItem
+
     from lorapipe.training.data.batches import Batch
 
+T = TypeVar("T")
 WILDCARD = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 """`{red|green|blue}`."""
 
@@ -111,6 +114,11 @@ class Captioning(Spec):
             text = self._rearranged(text, chance, progress)
         return text.replace(self.secondary_separator, self.separator) if self.secondary_separator else text
 
+    def plainly(self, caption: str) -> str:
+        """A caption for judging, the same every time: all its tags in their places, the first of lines and wildcards."""
+        still = replace(self, shuffle=False, tag_dropout=0.0, token_warmup_step=Warmup(0))
+        return still.said(caption, _First())
+
     def _rearranged(self, text: str, chance: random.Random, progress: float) -> str:
         first, loose, last = self._parts(text)
         if progress < 1:
@@ -131,6 +139,13 @@ class Captioning(Spec):
 
     def _tags(self, text: str) -> list[str]:
         return [tag.strip() for tag in text.split(self.separator) if tag.strip()]
+
+
+class _First(random.Random):
+    """No chance at all."""
+
+    def choice(self, seq: SupportsLenAndGetItem[T]) -> T:
+        return seq[0]
 
 
 def _chosen(text: str, chance: random.Random) -> str:

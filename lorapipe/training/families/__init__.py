@@ -87,6 +87,10 @@ class Family(Spec, contract="family"):
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
 
+    def usual_cfg(self) -> float:
+        """How strongly prompts guide this base, where nobody says otherwise (classifier-free guidance)."""
+        return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
+
     def footprint(self) -> Footprint | None:
         """What a training keeps in memory; None where that was not counted for a base of this shape."""
         return None
