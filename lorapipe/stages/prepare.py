@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe import folder_names
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
@@ -228,6 +229,9 @@ class Prepare(Stage):
         if len(manifest.pictures) < self.min_pictures:
             what = _telling.too_few(len(manifest.pictures), self.min_pictures, manifest.left_out)
             raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
+        named = folder_names.read(root.name)
+        if named and (named.repeats, named.word) != (self.repeats, self.class_word):
+            context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
         for text in _telling.warnings(manifest, complaints):
             context.emit(Log(text=text, level="warning"))
         return manifest
