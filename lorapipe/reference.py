@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Param, Source, Spec, knobs, plain, sentence
+from lorapipe.spec import Knob, Param, Source, Spec, knobs, plain
 
 WIDTH = 100
 
@@ -54,16 +54,21 @@ def of_spec(title: str, cls: type[Spec]) -> str:
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
     """The knobs of a spec, those of a group of settings below its name."""
     for knob in knobs(cls):
-        group = _is_group(knob.type)
-        default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
-        words = "settings of its own:" if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
-        yield f"{indent}{knob.name}: {words}"
-        yield from _wrapped(sentence(knob.param.help), f"{indent}    ")
-        if group:
-            yield from _settings(knob.type, f"{indent}      ")
+        yield from setting(knob, indent)
 
 
-def _is_group(kind: Any) -> bool:
+def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
+    """One knob, under another name if it is given."""
+    group = is_group(knob.type)
+    default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
+    words = "settings of its own:" if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
+    yield f"{indent}{name or knob.name}: {words}"
+    yield from _wrapped(knob.param.told, f"{indent}    ")
+    if group:
+        yield from _settings(knob.type, f"{indent}      ")
+
+
+def is_group(kind: Any) -> bool:
     """Whether a knob's type is a mapping of settings without a name to choose."""
     return isinstance(kind, type) and issubclass(kind, Spec) and kind.registry is None
 

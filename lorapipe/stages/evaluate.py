@@ -59,7 +59,9 @@ class Evaluate(Stage):
         ge=1,
         le=50,
     )
-    sampler: Literal["dpm++", "ddim", "euler"] = param("dpm++", "the solver: dpm++ (2M Karras), ddim or euler")
+    sampler: Literal["dpm++", "ddim", "euler"] = param(
+        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
+    )
     size: Resolution | None = param(
         None, "of the pictures, in pixels: 512, or 512x768 (width x height); by default what the base was made for"
     )

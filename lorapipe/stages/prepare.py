@@ -40,6 +40,7 @@ class Prepare(Stage):
         "avif. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats (10) and, to "
         "pictures without a caption file, their caption (penny cat)",
         shelf="pictures",
+        kohya=("train_data_dir", "image_dir"),
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
@@ -70,7 +71,10 @@ class Prepare(Stage):
         False, "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso then mean nothing"
     )
     caption_extensions: tuple[str, ...] = param(
-        (".txt", ".caption"), "endings of caption files beside the pictures; the first that exists counts", min_items=1
+        (".txt", ".caption"),
+        "endings of caption files beside the pictures; the first that exists counts",
+        min_items=1,
+        kohya=("caption_extension", "caption_extention"),
     )
     caption_lines: Lines = param(
         "joined",
@@ -78,10 +82,16 @@ class Prepare(Stage):
         "kohya does), or a caption a line, of which each showing says one (each)",
     )
     class_word: str = param(
-        "", "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class"
+        "",
+        "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class",
+        kohya=("class_tokens",),
     )
     repeats: int = param(
-        1, "times that each picture is shown in an epoch, where its folder's name does not say", ge=1, le=10_000
+        1,
+        "times that each picture is shown in an epoch, where its folder's name does not say",
+        ge=1,
+        le=10_000,
+        kohya=("num_repeats", "dataset_repeats"),
     )
     background: Colour = param(WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black")
     min_size: int | None = param(
@@ -100,6 +110,7 @@ class Prepare(Stage):
         "than 10 pictures are all trained on",
         ge=0,
         le=0.5,
+        kohya=("validation_split",),
     )
 
     augment: Augmentation = param(
@@ -108,9 +119,10 @@ class Prepare(Stage):
     )
     masks: Source | None = param(
         None,
-        "a folder of masks (masked_loss), named like the pictures: the training looks where they are white, and not where "
+        "a folder of masks, named like the pictures: the training looks where they are white, and not where "
         "they are black. Pictures without one are looked at whole",
         shelf="pictures",
+        kohya=("conditioning_data_dir", "masked_loss"),
     )
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 

@@ -56,25 +56,34 @@ class Train(Stage):
         None,
         "pictures of the class (a prepare stage: woman, not penny), shown as often as the others, so that the class is not "
         "changed with the subject; for few or poor pictures with keywords only",
+        kohya=("reg_data_dir", "is_reg"),
     )
     prior_loss_weight: float = param(
         1.0, "how much a regularisation picture counts beside one of the subject", ge=0, le=10
     )
-    adapter: Adapter = param(Adapter.default("lora"), "what is trained: its kind, rank and alpha")
+    adapter: Adapter = param(
+        Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
+    )
     optimizer: Optimizer = param(
-        Optimizer.default("adamw"), "how it learns: adamw needs a good rate, prodigy finds it and takes more memory"
+        Optimizer.default("adamw"),
+        "how it learns: adamw needs a good rate, prodigy finds it and takes more memory",
+        kohya=("optimizer_type",),
     )
     scheduler: Scheduler = param(
         Scheduler.default("constant"),
         "how the rate changes over the training: constant for prodigy and its kin, cosine_with_restarts for the others",
+        kohya=("lr_scheduler", "lr_scheduler_type", "lr_scheduler_args"),
     )
-    loss: Loss = param(Loss.default("mse"), "what counts as an error; mse is what the base models were made with")
+    loss: Loss = param(
+        Loss.default("mse"), "what counts as an error; mse is what the base models were made with", kohya=("loss_type",)
+    )
     unet_lr: float | None = param(
         None,
         "learning rate of the U-Net, the most sensitive knob; empty: the optimizer's usual (adamw 1e-4, prodigy 1.0). "
         "Noise or repeated parts in the pictures: lower it; missing detail: raise it; 0 leaves the U-Net as it is",
         ge=0,
         le=10,
+        kohya=("learning_rate",),
     )
     text_encoder_lr: float | None = param(
         None,
@@ -83,23 +92,40 @@ class Train(Stage):
         "is, which is faster and needs less memory",
         ge=0,
         le=10,
+        kohya=("learning_rate",),
     )
     text_encoder_2_lr: float | None = param(
-        None, "learning rate of SDXL's second text encoder; empty: as text_encoder_lr", ge=0, le=10
+        None,
+        "learning rate of SDXL's second text encoder; empty: as text_encoder_lr",
+        ge=0,
+        le=10,
+        kohya=("text_encoder_lr2",),
     )
     steps: Duration = param(
         Duration(1000),
         "how long: 1000, or '10 epochs' (an epoch shows every picture once, times its repeats). About 1000 for a "
         "character, 3000 for a style",
+        kohya=("max_train_steps", "max_train_epochs"),
     )
     snapshots: Rhythm = param(
         Rhythm(10),
         "how often to keep the adapter as it is, to choose the best of them: 10 (so many, evenly), 'every 100 steps', "
         "'every 2 epochs'. The end is always kept",
+        kohya=("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio"),
     )
-    batch: int = param(1, "pictures at once; more is steadier and takes more memory", ge=1, le=256)
+    batch: int = param(
+        1,
+        "pictures at once; more is steadier and takes more memory",
+        ge=1,
+        le=256,
+        kohya=("train_batch_size", "batch_size"),
+    )
     accumulation: int = param(
-        1, "batches added up to one step: a larger batch without its memory, so many times as slow", ge=1, le=1024
+        1,
+        "batches added up to one step: a larger batch without its memory, so many times as slow",
+        ge=1,
+        le=1024,
+        kohya=("gradient_accumulation_steps",),
     )
     weighting: Weighting = param(
         Weighting.default("min_snr"),
@@ -113,7 +139,9 @@ class Train(Stage):
         Captioning, "how captions vary: shuffled, some tags kept, dropout, wildcards, a prefix"
     )
     max_tokens: Literal[75, 150, 225] = param(
-        75, "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions"
+        75,
+        "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions",
+        kohya=("max_token_length",),
     )
     max_grad_norm: float = param(
         1.0, "gradients longer than this are shortened to it, so that one odd picture cannot spoil it all; 0 off", ge=0
@@ -129,6 +157,7 @@ class Train(Stage):
         "auto",
         "how the frozen base is held; what is trained is always fp32. auto: bf16 on a GPU that has it, else fp16; fp32 "
         "on a CPU. fp32 takes twice the memory",
+        kohya=("mixed_precision", "full_fp16", "full_bf16"),
     )
     gradient_checkpointing: bool = param(
         False, "compute half of everything twice instead of remembering it: a fifth of the memory, 1.3 times as slow"
@@ -137,14 +166,23 @@ class Train(Stage):
         False,
         "let torch compile the U-Net: a fifth to a third faster on a GPU, after a minute or so for each bucket's size; for "
         "long trainings with few buckets",
+        kohya=("torch_compile",),
     )
     seed: int = param(
         0, "another seed is another training of the same kind; the last thing to change", ge=0, le=2**32 - 1
     )
     preview_prompts: tuple[str, ...] = param(
-        (), "pictures to paint on the way, to watch it learn; they change nothing", content=False
+        (),
+        "pictures to paint on the way, to watch it learn; they change nothing",
+        content=False,
+        kohya=("sample_prompts",),
     )
-    previews: Rhythm = param(Rhythm(5), "how often to paint them, as in snapshots", content=False)
+    previews: Rhythm = param(
+        Rhythm(5),
+        "how often to paint them, as in snapshots",
+        content=False,
+        kohya=("sample_every_n_steps", "sample_every_n_epochs"),
+    )
 
     # ----------------------------------------------------------------------------------------------------- the checks
 

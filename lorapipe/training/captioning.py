@@ -33,18 +33,22 @@ class Captioning(Spec):
     then the tags: some kept, the others shuffled, then dropped.
     """
 
-    prefix: str = param("", "put before every caption, as a trigger word; a space comes between")
-    suffix: str = param("", "put after every caption; a space comes between")
+    prefix: str = param(
+        "", "put before every caption, as a trigger word; a space comes between", kohya=("caption_prefix",)
+    )
+    suffix: str = param("", "put after every caption; a space comes between", kohya=("caption_suffix",))
     shuffle: bool = param(
         False,
-        "shuffle the tags at every showing (shuffle_caption), so that their order is not learned; not for sentences",
+        "shuffle the tags at every showing, so that their order is not learned; not for sentences",
+        kohya=("shuffle_caption",),
     )
     keep_tokens: int = param(0, "tags at the beginning that stay where they are: 1 for a trigger word", ge=0, le=1000)
     keep_separator: str = param(
         "",
         "mark in captions (such as |||) before which tags stay in place, and again after a second one; it is not said",
+        kohya=("keep_tokens_separator",),
     )
-    separator: str = param(",", "what stands between tags")
+    separator: str = param(",", "what stands between tags", kohya=("caption_separator",))
     secondary_separator: str = param(
         "",
         "mark between tags (such as ;;;) that belong together: they are shuffled and dropped as one, and said with the "
@@ -56,21 +60,35 @@ class Captioning(Spec):
         "read captions as they come",
     )
     token_warmup_min: int = param(1, "tags (beside the kept ones) that the token warm-up begins with", ge=0, le=1000)
-    tag_dropout: float = param(0.0, "chance of each tag that is not kept to be left out of a showing", ge=0, lt=1)
+    tag_dropout: float = param(
+        0.0,
+        "chance of each tag that is not kept to be left out of a showing",
+        ge=0,
+        lt=1,
+        kohya=("caption_tag_dropout_rate",),
+    )
     dropout: float = param(
         0.0,
         "chance of the whole caption to be left out of a showing; 0.05 to 0.1 is usual",
         ge=0,
         le=1,
+        kohya=("caption_dropout_rate",),
     )
     dropout_epochs: int = param(
         0,
-        "leave all captions out in every so-manieth epoch (caption_dropout_every_n_epochs): 10 is one in ten; 0 off",
+        "leave all captions out in every so-manieth epoch: 10 is one in ten; 0 off",
         ge=0,
+        kohya=("caption_dropout_every_n_epochs",),
     )
-    wildcards: bool = param(False, "one of {red|green|blue} is said at each showing; they may stand in each other")
+    wildcards: bool = param(
+        False,
+        "one of {red|green|blue} is said at each showing; they may stand in each other",
+        kohya=("enable_wildcard",),
+    )
     weighted: bool = param(
-        False, "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand"
+        False,
+        "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand",
+        kohya=("weighted_captions",),
     )
     variants: int = param(
         16,

@@ -20,7 +20,7 @@ LIGHT = ("lorapipe.spec", "lorapipe.errors")
 SHARED = ("lorapipe.aside", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
-FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
+FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.errors": (),
@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.reference": (*FRONT, *ENGINE),
+    "lorapipe.lookup": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
@@ -69,7 +70,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
-    "__main__",
+    "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

@@ -16,9 +16,10 @@ class UpDown(Adapter):
 
     dropout: float = param(
         0.0,
-        "share of what goes from down to up that training zeroes at random (network_dropout); 0 is usual",
+        "share of what goes from down to up that training zeroes at random; 0 is usual",
         ge=0,
         lt=1,
+        kohya=("network_dropout",),
     )
     rank_dropout: float = param(
         0.0,
@@ -31,30 +32,32 @@ class UpDown(Adapter):
     )
     lora_plus: float = param(
         1.0,
-        "LoRA+: how many times faster up learns than down (loraplus_lr_ratio); 4 to 16 converges sooner, with a lower rate "
+        "LoRA+: how many times faster up learns than down; 4 to 16 converges sooner, with a lower rate "
         "for all; 1 is plain LoRA  (Hayou et al. 2024, arXiv:2402.12354)",
         ge=1,
         le=64,
+        kohya=("loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
     )
     lora_plus_text_encoder: float | None = param(
-        None, "LoRA+ of the text encoders (loraplus_text_encoder_lr_ratio); empty: as lora_plus", ge=1, le=64
+        None, "LoRA+ of the text encoders; empty: as lora_plus", ge=1, le=64, kohya=("loraplus_text_encoder_lr_ratio",)
     )
     block_ranks: tuple[int, ...] = param(
         (),
-        "a rank for each block of the U-Net in place of `rank` (block_dims): 25 numbers for SD1.x and SD2 (12 down, the "
+        "a rank for each block of the U-Net in place of `rank`: 25 numbers for SD1.x and SD2 (12 down, the "
         "middle, 12 up), 23 for SDXL (1, 9 down, 3 in the middle, 9 up, 1); 0 leaves a block out",
         ge=0,
         le=768,
+        kohya=("block_dims",),
     )
     block_alphas: tuple[float, ...] = param(
         (), "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank", ge=0
     )
     block_rates: tuple[float, ...] = param(
         (),
-        "a factor on the U-Net's rate for each block (down_lr_weight, mid_lr_weight, up_lr_weight), as many numbers as "
-        "block_ranks; 0 leaves a block out",
+        "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
         ge=0,
         le=100,
+        kohya=("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr"),
     )
     force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
 

@@ -20,16 +20,18 @@ class LoRA(UpDown):
 
     rank: int = param(
         16,
-        "width of the update (network_dim): 4–16 for plain characters, 32–64 for ornate ones or real people, 96–192 "
+        "width of the update: 4–16 for plain characters, 32–64 for ornate ones or real people, 96–192 "
         "for styles; too high wastes disk and over-fits",
         ge=1,
         le=768,
+        kohya=("network_dim",),
     )
     alpha: float = param(
         0.0,
         "scale: the update is multiplied by alpha / rank. 0 means rank, no damping; 1 damps strongly and wants more "
         "steps, a higher rate, or an adaptive optimizer",
         ge=0,
+        kohya=("network_alpha",),
     )
 
     @property

@@ -34,18 +34,21 @@ class Augmentation(Spec):
     """How pictures are shown in more than one way. By default they are not."""
 
     flip: bool = param(
-        False, "also mirrored (flip_aug); not for subjects whose left and right differ: a parting, a scar, a side bag"
+        False,
+        "also mirrored; not for subjects whose left and right differ: a parting, a scar, a side bag",
+        kohya=("flip_aug",),
     )
-    colour: bool = param(False, "in slightly other colours (color_aug): turned hue, changed gamma")
+    colour: bool = param(False, "in slightly other colours: turned hue, changed gamma", kohya=("color_aug",))
     random_crop: bool = param(
         False, "cut at random places rather than in the middle, where a picture overlaps its bucket"
     )
     face_crop: tuple[float, ...] = param(
         (),
-        "cut around the face, the cut's shorter side being so many times the face's: [2.0, 4.0] (face_crop_aug_range). For "
+        "cut around the face, the cut's shorter side being so many times the face's: [2.0, 4.0]. For "
         "pictures whose names end with the face's place, _cx_cy_w_h",
         ge=1,
         le=100,
+        kohya=("face_crop_aug_range",),
     )
     variants: int = param(
         8, "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept", ge=2, le=256

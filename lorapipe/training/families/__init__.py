@@ -65,7 +65,9 @@ class Family(Spec, contract="family"):
     """A base model: its kind and where it lies."""
 
     checkpoint: Checkpoint = param(
-        help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket", shelf="checkpoints"
+        help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket",
+        shelf="checkpoints",
+        kohya=("pretrained_model_name_or_path",),
     )
 
     reads_any_layer: ClassVar[bool] = True

@@ -62,9 +62,10 @@ class StableDiffusion(Family):
     )
     prediction: Literal["auto", "epsilon", "v_prediction"] = param(
         "auto",
-        "what the base's network says: the noise (epsilon) or the velocity (v_prediction, --v_parameterization). auto "
+        "what the base's network says: the noise (epsilon) or the velocity (v_prediction). auto "
         "looks into the checkpoint; give it where a v-prediction merge does not say so. Pictures of pure noise or of flat "
         "colour mean that it is the other",
+        kohya=("v_parameterization",),
     )
     zero_terminal_snr: bool | None = param(
         None,

@@ -22,12 +22,16 @@ class PseudoHuber(Loss):
         "the error from which it grows no longer as the square: odd pictures then spoil less; at the noisiest",
         gt=0,
         le=1,
+        kohya=("huber_c",),
     )
     schedule: Literal["snr", "exponential", "constant"] = param(
         "snr",
         "how c rises where there is less noise: snr and exponential (from 1 at no noise down to c), or constant",
+        kohya=("huber_schedule",),
     )
-    scale: float = param(1.0, "factor on c of the exponential and constant schedules", gt=0, le=100)
+    scale: float = param(
+        1.0, "factor on c of the exponential and constant schedules", gt=0, le=100, kohya=("huber_scale",)
+    )
 
     def threshold(self, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
         """c of each timestep (B,)."""

@@ -55,7 +55,9 @@ class Optimizer(Spec, contract="type"):
     """How to get the library where lorapipe does not bring it along."""
 
     arguments: dict[str, Any] = param(
-        dict, "further arguments of the library's class by their own names, for those who know it: {maximize: false}"
+        dict,
+        "further arguments of the library's class by their own names, for those who know it: {maximize: false}",
+        kohya=("optimizer_args",),
     )
 
     @property

@@ -25,6 +25,7 @@ class Scheduler(Spec, contract="type"):
     warmup: Warmup = param(
         Warmup(0),
         "how long the rate rises to its full height at first: '10 %', '100 steps', '1 epoch'; 5–10 % calms high rates",
+        kohya=("lr_warmup_steps",),
     )
 
     def factor(self, step: int, total: int, per_epoch: float) -> float:

@@ -17,7 +17,11 @@ class Falling(Scheduler):
     falls: ClassVar[bool] = True
 
     end: float = param(
-        0.0, "the share of the rate at which it ends: 0.1 keeps it learning to the last step", ge=0, lt=1
+        0.0,
+        "the share of the rate at which it ends: 0.1 keeps it learning to the last step",
+        ge=0,
+        lt=1,
+        kohya=("lr_scheduler_min_lr_ratio",),
     )
 
     def after(self, done: float) -> float:

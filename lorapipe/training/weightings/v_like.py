@@ -22,7 +22,7 @@ class VLike(Weighting):
 
     predictions: ClassVar[frozenset[str]] = frozenset({"epsilon"})
 
-    share: float = param(1.0, "how much of the error of v is added (v_pred_like_loss)", gt=0, le=10)
+    share: float = param(1.0, "how much of the error of v is added", gt=0, le=10, kohya=("v_pred_like_loss",))
 
     def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
         """See `Weighting.__call__`: 1 + share · (SNR + 1)/SNR; 1 for v."""
