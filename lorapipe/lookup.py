@@ -100,8 +100,8 @@ def places() -> Iterator[Place]:
 def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
     for knob in knobs(cls):
         yield knob.name, knob
-        if reference.is_group(knob.type):
-            yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(knob.type))
+        if group := reference.group_in(knob.type):
+            yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(group))
 
 
 def _alike(found: Iterator[Place]) -> Iterator[list[Place]]:

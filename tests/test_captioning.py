@@ -140,6 +140,16 @@ def test_of_several_lines_one_is_said() -> None:
     assert set(speaker.all(["a cat\na feline", "dog"])) == {"a cat", "a feline", "dog"}
 
 
+def test_some_pictures_are_spoken_of_otherwise() -> None:
+    own = {1: Captioning(suffix="drawing", dropout_epochs=2)}
+    speaker = Speaker(Captioning(prefix="ohwx"), 0, limited=True, own=own)
+    assert speaker.said(batch(0)) == (f"ohwx {TAGS}", f"{TAGS} drawing")
+    assert speaker.said(batch(1)) == (f"ohwx {TAGS}", "")
+    assert speaker.all([TAGS, TAGS]) == [f"ohwx {TAGS}", f"{TAGS} drawing", ""]
+    part = speaker.said(batch(0, indices=(1,), repeats=(0,)))
+    assert part == (f"{TAGS} drawing",), "known by their place among all, whichever batch they are in"
+
+
 def test_tags_come_one_after_the_other() -> None:
     """kohya's token warm-up: floor(step · (tags − least) / steps) + least."""
     captioning = Captioning(keep_tokens=1, shuffle=True, token_warmup_step=Warmup(10), token_warmup_min=2)

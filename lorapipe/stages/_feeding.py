@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
-from lorapipe.training.captioning import Speaker
+from lorapipe.spec import Warmup, from_dict
+from lorapipe.stages import _train_checks
+from lorapipe.training.captioning import Captioning, Speaker
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
@@ -39,7 +42,13 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
     wanted = manifests[: len(manifests) - (train.regularisation is not None)]
     pictures = tuple(picture for manifest in wanted for picture in manifest.training)
     kept = matched(manifests[-1].pictures, per_epoch(pictures)) if train.regularisation else ()
-    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight)
+    told = [manifest.captions for manifest in wanted for _ in manifest.training]
+    told += [manifests[-1].captions for _ in kept]
+    if kept and manifests[-1].captions is None and (train.captions.prefix or train.captions.suffix):
+        what = "the prefix and suffix of captions are said of the regularisation pictures too"
+        context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
+    own = {place: captions for place, captions in enumerate(told) if captions is not None}
+    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight, own)
 
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
@@ -77,10 +86,16 @@ def condition(
 
     reading, encoders = Reading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
     trained = any(part in rates for part in encoders)
-    warmup = train.captions.token_warmup_step.steps(course.total, course.per_epoch) * course.accumulation
-    speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
-    written = list(dict.fromkeys(picture.caption for picture in material.all))
-    _warn_of_length(train, [picture.caption for picture in material.all], context)
+    own = {place: from_dict(Captioning, captions) for place, captions in material.captions.items()}
+    if problems := list(_train_checks.problems_with_captions(train, {*own.values()}, trained)):
+        raise InputError(problems)
+
+    def batches(warmup: Warmup) -> float:
+        return warmup.steps(course.total, course.per_epoch) * course.accumulation
+
+    speaker = Speaker(train.captions, train.seed, not trained, batches, own)
+    written = [picture.caption for picture in material.all]
+    _warn_of_length(train, written, context)
     if trained:
         model.release("vae")
         return live(model, speaker.said, reading)

@@ -134,7 +134,7 @@ class Prober:
     def __init__(self, dataset: Dataset, manifest: Manifest, cache: Cache, model: Model, record: TrainingRecord):
         self.model = model
         self.reading = record.reading
-        captioning = from_dict(Captioning, record.settings.get("captions") or {})
+        captioning = from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
         self._training = evenly(manifest.training, PROBED)
         self._held_out = evenly(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
+    from lorapipe.training.captioning import Captioning
     from lorapipe.training.families import Family
 
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+
+FROZEN = Problem(
+    "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways.",
+    cure="Train the text encoder, take the token warm-up away, or use tag_dropout.",
+)
 
 
 def problems(train: Train) -> Iterator[Problem]:
@@ -32,9 +39,7 @@ def problems(train: Train) -> Iterator[Problem]:
         what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
         yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
     if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
-        what = "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways."
-        cure = "Train the text encoder, take the token warm-up away, or use tag_dropout."
-        yield Problem(what, cure=cure, path=("captions", "token_warmup_step"))
+        yield replace(FROZEN, path=("captions", "token_warmup_step"))
     if train.prior_loss_weight != 1 and train.regularisation is None:
         what = "there are no regularisation pictures for it to weigh."
         yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))
@@ -59,6 +64,16 @@ def problems_with(train: Train, base: Family) -> Iterator[Problem]:
     if train.clip_skip != 1 and not base.reads_any_layer:
         what = f"{base.name} always reads the last layer but one of its text encoder."
         yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+
+
+def problems_with_captions(train: Train, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:
+    """What is wrong with captions of datasets' own; `trained`: a text encoder is."""
+    for captioning in own:
+        if captioning.weighted != train.captions.weighted:
+            what = "a dataset's captions are read with weights and the training's are not, or the other way round."
+            yield Problem(what, cure="Write weighted: true in both, or in neither.", path=("captions", "weighted"))
+        if captioning.token_warmup_step.count and not trained:
+            yield replace(FROZEN, where="captions.token_warmup_step of a dataset")
 
 
 def problem_with_prediction(train: Train, prediction: str) -> Iterator[Problem]:

@@ -11,8 +11,9 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import Source, param
+from lorapipe.spec import Source, param, to_dict
 from lorapipe.stages import Stage, _telling
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.captions import Lines
@@ -113,6 +114,11 @@ class Prepare(Stage):
         kohya=("validation_split",),
     )
 
+    captions: Captioning | None = param(
+        None,
+        "how captions of these pictures vary, in place of the training's `captions`: a prefix of their own, or {} for none; "
+        "for regularisation pictures, and for folders that differ",
+    )
     augment: Augmentation = param(
         Augmentation,
         "pictures shown in more than one way: mirrored, in other colours, cut elsewhere or around the face",
@@ -157,6 +163,8 @@ class Prepare(Stage):
         with quiet():
             manifest = self._shown(self._selected(context, cache), context)
             manifest = self._encoded(manifest, context, cache)
+            if self.captions is not None:
+                manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
             thumbnails = self._thumbnails(manifest)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import Problem
@@ -173,44 +173,56 @@ def _chosen(text: str, chance: random.Random) -> str:
     return text
 
 
+def never(warmup: Warmup) -> float:
+    """No token warm-up."""
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Speaker:
     """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all` lists.
 
-    The token warm-up lasts `warmup` batches.
+    `own` has what is said otherwise of some pictures, by their place among all that are shown. `batches` is how many a token
+    warm-up lasts.
     """
 
     captioning: Captioning
     seed: int
     limited: bool
-    warmup: int = 0
+    batches: Callable[[Warmup], float] = never
+    own: Mapping[int, Captioning] = field(default_factory=dict)
 
     def said(self, batch: Batch) -> tuple[str, ...]:
         """What is said of each picture of a batch."""
         shown = zip(batch.captions, batch.indices, batch.repeats, strict=True)
-        progress = min(1.0, batch.index / self.warmup) if self.warmup else 1.0
-        if self.captioning.dropout_epochs and (batch.epoch + 1) % self.captioning.dropout_epochs == 0:
-            return ("",) * len(batch.captions)
-        return tuple(
-            self._said(caption, f"{batch.epoch} {index} {repeat}", progress) for caption, index, repeat in shown
-        )
+        return tuple(self._said(batch, *showing) for showing in shown)
 
-    def all(self, captions: Iterable[str]) -> Sequence[str]:
-        """Everything that may be said, each once."""
-        found = dict.fromkeys(self._variant(caption, way) for caption in captions for way in range(self._ways(caption)))
-        return [*found, *([""] if self.captioning.dropout or self.captioning.dropout_epochs else [])]
+    def all(self, captions: Sequence[str]) -> Sequence[str]:
+        """Everything that may be said of pictures with these captions, each once."""
+        written = dict.fromkeys((caption, self._how(index)) for index, caption in enumerate(captions))
+        said = [self._variant(how, caption, way) for caption, how in written for way in range(_ways(how, caption))]
+        silent = any(how.dropout or how.dropout_epochs for _, how in written)
+        return [*dict.fromkeys(said), *([""] if silent else [])]
 
-    def _ways(self, caption: str) -> int:
-        return self.captioning.variants if self.captioning.varies(caption) else 1
+    def _how(self, index: int) -> Captioning:
+        return self.own.get(index, self.captioning)
 
-    def _said(self, caption: str, showing: str, progress: float) -> str:
-        chance = random.Random(f"caption {self.seed} {showing}")
-        if self.captioning.dropout and chance.random() < self.captioning.dropout:
+    def _said(self, batch: Batch, caption: str, index: int, repeat: int) -> str:
+        how = self._how(index)
+        chance = random.Random(f"caption {self.seed} {batch.epoch} {index} {repeat}")
+        if how.dropout_epochs and (batch.epoch + 1) % how.dropout_epochs == 0:
+            return ""
+        if how.dropout and chance.random() < how.dropout:
             return ""
         if self.limited:
-            ways = self._ways(caption)
-            return self._variant(caption, chance.randrange(ways) if ways > 1 else 0)
-        return self.captioning.said(caption, chance, progress)
+            ways = _ways(how, caption)
+            return self._variant(how, caption, chance.randrange(ways) if ways > 1 else 0)
+        warmup = self.batches(how.token_warmup_step)
+        return how.said(caption, chance, min(1.0, batch.index / warmup) if warmup else 1.0)
 
-    def _variant(self, caption: str, way: int) -> str:
-        return self.captioning.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+    def _variant(self, how: Captioning, caption: str, way: int) -> str:
+        return how.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+
+
+def _ways(how: Captioning, caption: str) -> int:
+    return how.variants if how.varies(caption) else 1
