@@ -30,7 +30,7 @@ RECORD = TrainingRecord(
     base_name="tiny", settings={"adapter": {"type": "locon", "conv_rank": 2}, "seed": 3},
     rates={"unet": 1e-4, "text_encoder": 5e-5}, rank=4, alpha=2.0, pictures=3, pictures_per_epoch=6,
     batches_per_epoch=3, steps=30, resolution=(64, 64), buckets={"64x64": 3}, tags={"2_penny": {"secret tag": 3}},
-    repeats={"2_penny": 2},
+    folders={"2_penny": {"n_repeats": 2, "img_count": 3}},
 )  # fmt: skip
 
 

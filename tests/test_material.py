@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +177,11 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     assert (record.pictures_per_epoch, record.regularisation_per_epoch, record.steps) == (15, 15, 30)
     told = kohya_metadata(record, "", 1, 1, "full")
     assert (told["ss_num_reg_images"], told["ss_prior_loss_weight"]) == ("15", "0.5")
+    assert json.loads(told["ss_dataset_dirs"]) == {"images": {"n_repeats": 3, "img_count": 5}}
+    assert json.loads(told["ss_reg_dataset_dirs"]) == {"images": {"n_repeats": 8, "img_count": 2}}
+    assert (told["ss_num_epochs"], told["ss_num_batches_per_epoch"]) == ("1", "30")
+    halved = dataclasses.replace(record, steps=15, settings={**record.settings, "accumulation": 2})
+    assert kohya_metadata(halved, "", 1, 1, "full")["ss_num_epochs"] == "1"
 
 
 def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15) -> None:

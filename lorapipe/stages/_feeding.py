@@ -48,7 +48,8 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
         what = "the prefix and suffix of captions are said of the regularisation pictures too"
         context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
     own = {place: captions for place, captions in enumerate(told) if captions is not None}
-    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight, own)
+    held_out = sum(len(manifest.held_out) for manifest in wanted)
+    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight, held_out, own)
 
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:

@@ -51,7 +51,9 @@ def record(
         resolution=material.resolution,
         buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
         tags=tally.tags(material.all),
-        repeats=tally.repeats(material.all),
+        held_out=material.held_out,
+        folders=tally.folders(material.pictures),
+        regularisation_folders=tally.folders(material.regularisation),
         augmented={name: any(rule(p) for p in material.all) for name, rule in tally.AUGMENTED.items()},
         **found,
     )

@@ -102,6 +102,7 @@ class Export(Stage):
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             date = made.isoformat(timespec="seconds").replace("+00:00", "Z")
+            chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= modelspec(record, self.title, date, self.trigger, self._hint(record))
         return chosen | hashes(serialize(tensors, {}))
 
