@@ -102,7 +102,6 @@ def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
     ("knobs", "field"),
     [
         ({"keep_tokens": 1}, "keep_tokens"),
-        ({"keep_separator": "|||"}, "keep_separator"),
         ({"keep_tokens": 1, "keep_separator": "|||", "shuffle": True}, "keep_tokens"),
         ({"separator": " "}, "separator"),
         ({"token_warmup_min": 3}, "token_warmup_min"),
@@ -112,6 +111,13 @@ def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
 def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> None:
     (problem,) = Captioning(**knobs).problems()
     assert problem.path == (field,)
+
+
+def test_a_warm_up_keeps_tags_and_a_mark_alone_is_taken_out() -> None:
+    assert not [*Captioning(keep_tokens=1, token_warmup_step=Warmup(5)).problems()]
+    marked = Captioning(keep_separator="|||")
+    assert not [*marked.problems()]
+    assert set(ways(caption="penny ||| a, b", keep_separator="|||")) == {"penny, a, b"}
 
 
 def test_tags_that_belong_together_move_and_go_together() -> None:

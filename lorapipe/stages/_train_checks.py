@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
+from lorapipe.pipeline.artifacts import Ref
 
 if TYPE_CHECKING:
+    from lorapipe.stages import Stage
     from lorapipe.stages.train import Train
     from lorapipe.training.captioning import Captioning
     from lorapipe.training.families import Family
@@ -54,16 +56,32 @@ def problems(train: Train) -> Iterator[Problem]:
         yield Problem(what, cure=cure, path=("optimizer",))
 
 
-def problems_with(train: Train, base: Family) -> Iterator[Problem]:
-    """What is wrong with the settings for this base, or with the datasets together."""
-    for dataset in train.datasets[1:]:
-        if dataset.base != base:
+def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Problem]:
+    """What is wrong with the settings for the bases that the datasets were prepared for; None is not known yet."""
+    base = bases[0]
+    for dataset, other in zip(train.datasets[1:], bases[1:], strict=True):
+        if base is not None and other is not None and other != base:
             knob = "regularisation" if dataset is train.regularisation else "more_datasets"
             cure = "Prepare all of them with the same base."
             yield Problem("was prepared for another base than the dataset.", cure=cure, path=(knob,))
+    if base is None:
+        return
     if train.clip_skip != 1 and not base.reads_any_layer:
         what = f"{base.name} always reads the last layer but one of its text encoder."
         yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+    if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
+        what = f"{base.name} has no second text encoder."
+        yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
+    told = getattr(base, "prediction", "auto")
+    if told != "auto":
+        yield from problem_with_prediction(train, told)
+
+
+def bases_among(train: Train, stages: Mapping[str, Stage]) -> Iterator[Family | None]:
+    """The base of each dataset, where the stage that will make it says so."""
+    for dataset in train.datasets:
+        maker = stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
+        yield getattr(maker, "base", None)
 
 
 def problems_with_captions(train: Train, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:

@@ -147,9 +147,24 @@ class Prepare(Stage):
             yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
         yield from buckets.problems()
+        yield from self._sizes_in_vain()
         if buckets.step % needed:
             cure = f"This base needs multiples of {needed}."
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
+
+    def _sizes_in_vain(self) -> Iterator[Problem]:
+        """What is told of buckets that there are none of, or that have no bounds."""
+        bounds = [name for name in ("min_bucket_reso", "max_bucket_reso") if getattr(self, name) is not None]
+        if not self.enable_bucket:
+            steps = ["bucket_reso_steps"] if self.bucket_reso_steps is not None else []
+            upscale = ["bucket_no_upscale"] if self.bucket_no_upscale else []
+            for name in (*bounds, *steps, *upscale):
+                cure = "Take it away, or enable_bucket: false."
+                yield Problem("there are no buckets: all pictures are cut to the resolution.", cure=cure, path=(name,))
+        elif self.bucket_no_upscale:
+            for name in bounds:
+                what = "with bucket_no_upscale pictures keep their size, and buckets have no bounds."
+                yield Problem(what, cure="Take one of the two away.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
         """See `Stage.run`."""

@@ -190,6 +190,10 @@ class Train(Stage):
         """See `Spec.problems`."""
         yield from _train_checks.problems(self)
 
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        """See `Stage.problems_among`."""
+        return _train_checks.problems_with(self, [*_train_checks.bases_among(self, stages)])
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
         from lorapipe.stages import _train_outlook
@@ -240,7 +244,7 @@ class Train(Stage):
         from lorapipe.training.feed import Course, Feed, framed
         from lorapipe.training.injection import compiled, injected, recomputed
 
-        if problems := list(_train_checks.problems_with(self, cast("Family", self.dataset.base))):
+        if problems := list(_train_checks.problems_with(self, [cast("Family", each.base) for each in self.datasets])):
             raise InputError(problems)
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)

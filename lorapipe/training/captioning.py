@@ -103,10 +103,9 @@ class Captioning(Spec):
         if self.keep_tokens and self.keep_separator:
             what = "keep_tokens counts the tags to keep, keep_separator marks them: only one of them can hold."
             yield Problem(what, cure="Take one of them away.", path=("keep_tokens",))
-        if (self.keep_tokens or self.keep_separator) and not (self.shuffle or self.tag_dropout):
-            name = "keep_tokens" if self.keep_tokens else "keep_separator"
-            what = f"{name} keeps tags from being shuffled or dropped, and neither is asked for."
-            yield Problem(what, cure="Write shuffle: true, or take it away.", path=(name,))
+        if self.keep_tokens and not (self.shuffle or self.tag_dropout or self.token_warmup_step.count):
+            what = "keep_tokens keeps tags from being shuffled or dropped, and neither is asked for."
+            yield Problem(what, cure="Write shuffle: true, or take it away.", path=("keep_tokens",))
         if self.token_warmup_min != 1 and not self.token_warmup_step.count:
             what = "there is no token warm-up that it could begin."
             yield Problem(what, cure="Give token_warmup_step.", path=("token_warmup_min",))

@@ -12,6 +12,9 @@ from lorapipe.spec import Spec, param
 if TYPE_CHECKING:
     from lorapipe.training.noise import Drawn
 
+MULTIRES_DISCOUNT = 0.3
+"""Of kohya's `multires_noise_discount`."""
+
 
 @dataclass(frozen=True)
 class Corruption(Spec):
@@ -38,7 +41,11 @@ class Corruption(Spec):
         kohya=("multires_noise_iterations",),
     )
     multires_discount: float = param(
-        0.3, "each coarser layer's share of the one before; 0.1 to 0.3", gt=0, le=1, kohya=("multires_noise_discount",)
+        MULTIRES_DISCOUNT,
+        "each coarser layer's share of the one before; 0.1 to 0.3",
+        gt=0,
+        le=1,
+        kohya=("multires_noise_discount",),
     )
     perturbation: float = param(
         0.0,
@@ -64,6 +71,9 @@ class Corruption(Spec):
         if self.offset and self.multires_iterations:
             what = "noise offset and multires noise do the same thing in two ways, and together too much of it."
             yield Problem(what, cure="Set one of them to 0.", path=("offset",))
+        if self.multires_discount != MULTIRES_DISCOUNT and not self.multires_iterations:
+            what = "there are no coarser layers of noise for it to discount."
+            yield Problem(what, cure="Give multires_iterations, or take it away.", path=("multires_discount",))
         for name in ("offset", "perturbation"):
             if getattr(self, f"{name}_random") and not getattr(self, name):
                 what = f"{name}_random draws strengths up to {name}, which is 0."

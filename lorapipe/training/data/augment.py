@@ -27,6 +27,8 @@ HUE = 8 / 180
 """The largest turn of the hue, as a share of the circle: kohya's `HueSaturationValue(8, 0, 0)`."""
 GAMMA = 0.05
 """The largest change of gamma: kohya's `RandomGamma((95, 105))`."""
+VARIANTS = 8
+"""In how many ways a picture is encoded where they differ from way to way."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,19 @@ class Augmentation(Spec):
         kohya=("face_crop_aug_range",),
     )
     variants: int = param(
-        8, "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept", ge=2, le=256
+        VARIANTS,
+        "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept",
+        ge=2,
+        le=256,
     )
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
         if self.face_crop and (len(self.face_crop) != 2 or self.face_crop[0] > self.face_crop[1]):
             yield Problem("not a range.", cure="Write the smaller number first: [2.0, 4.0].", path=("face_crop",))
+        if self.variants != VARIANTS and not (self.colour or self.random_crop or self.face_crop):
+            what = "nothing is asked for that would differ from way to way."
+            yield Problem(what, cure="Give colour, random_crop or face_crop, or take it away.", path=("variants",))
         if self.face_crop and self.random_crop:
             what = "face_crop and random_crop both say where to cut."
             yield Problem(what, cure="Take one of them away.", path=("random_crop",))

@@ -89,6 +89,11 @@ class Family(Spec, contract="family"):
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
 
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Parts that an adapter can train: see `Model.trainable`."""
+        return ("unet", "text_encoder")
+
     def usual_cfg(self) -> float:
         """How strongly prompts guide this base, where nobody says otherwise (classifier-free guidance)."""
         return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0

@@ -88,6 +88,11 @@ class StableDiffusion(Family):
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
 
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """See `Family.trainable`."""
+        return self.model.trainable
+
     def native_size(self) -> int:
         """See `Family.native_size`."""
         size: int = self._part("unet")["sample_size"] * self._vae_factor()
