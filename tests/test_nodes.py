@@ -188,7 +188,8 @@ def everything(folder: Path) -> str:
     (folder / "a photo.png").touch()
     return f"""
 stages:
-  one: {{uses: prepare, images: {folder.as_posix()}, base: &base {{family: sd15, checkpoint: pocket, zero_terminal_snr: false}},
+  one: {{uses: prepare, images: {folder.as_posix()},
+        base: &base {{family: sd15, checkpoint: pocket, zero_terminal_snr: false}},
         augment: {{flip: true}}}}
   two: {{uses: prepare, images: {folder.as_posix()}, base: *base, resolution: 64x128,
          caption_extensions: [.a, .b], background: black, min_size: 9, retries: 3, timeout: 8 h}}
