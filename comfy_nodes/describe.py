@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
 from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Knob, Source, Spec, knobs, sentence
+from lorapipe.spec import Knob, Source, Spec, knobs
 from lorapipe.stages import Stage
 
 from .running import Running
@@ -176,7 +176,7 @@ def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...
 
 def _input(knob: Knob) -> Input:
     socket = socket_of(knob)
-    aliases, help = knob.param.aliases, sentence(knob.param.help)
+    aliases, help = knob.param.aliases, knob.param.told
     if socket:
         return Input(knob.name, help, knob.required, socket, aliases=aliases)
     shown = widget(knob)

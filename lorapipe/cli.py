@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a console that cannot spell a character must not end a training
     gc.set_threshold(100_000, 20, 20)  # next to all that is read and planned is kept: looking for garbage finds none
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["show"]:  # kohya's users ask for their flags as they write them
+        words = [word if word in ("-h", "--help") else word.lstrip("-") or word for word in words]
     options = _parser(words[:1]).parse_args(words)
     from lorapipe.errors import LorapipeError
 

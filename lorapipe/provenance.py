@@ -28,7 +28,8 @@ class TrainingRecord:
     """What was trained, how, and on what.
 
     `settings` are the train stage's knobs in document form. `rates` are the learning rates by part as they were used;
-    `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`.
+    `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`; `folders` has of each
+    its `n_repeats` and `img_count`.
     """
 
     family: str
@@ -47,11 +48,19 @@ class TrainingRecord:
     resolution: tuple[int, int]
     buckets: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    repeats: Mapping[str, int] = field(default_factory=dict)
     warmup_steps: int = 0
     zero_terminal_snr: bool = False
     regularisation_per_epoch: int = 0
+    held_out: int = 0
+    folders: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    regularisation_folders: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     augmented: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How captions were read, and prompts are to be: see `Model.encode_text`."""
+        found = {name: self.settings[name] for name in ("max_tokens", "clip_skip")}
+        return found | {"weighted": (self.settings.get("captions") or {}).get("weighted", False)}
 
     def save(self, path: Path) -> None:
         """Write the JSON aside and rename it into place."""
@@ -63,8 +72,10 @@ class TrainingRecord:
         """The record of a training; `InputError` where the file is none."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**data, "resolution": tuple(data["resolution"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            known = {each.name for each in dataclasses.fields(cls)}
+            kept = {name: value for name, value in data.items() if name in known}  # others are an earlier version's
+            return cls(**{**kept, "resolution": tuple(data["resolution"])})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"is no record of a training: {error}.", where=str(path), cure="Train again.") from None
 
 
@@ -86,10 +97,8 @@ def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, pr
             **({"ss_output_name": title} if title else {}),
             "ss_sd_model_name": record.base_name,
             "ss_tag_frequency": json.dumps(record.tags, ensure_ascii=False),
-            "ss_dataset_dirs": json.dumps(
-                {folder: {"n_repeats": n, "img_count": record.pictures} for folder, n in record.repeats.items()},
-                ensure_ascii=False,
-            ),
+            "ss_dataset_dirs": json.dumps(record.folders, ensure_ascii=False),
+            "ss_reg_dataset_dirs": json.dumps(record.regularisation_folders, ensure_ascii=False),
             "lorapipe_settings": json.dumps(record.settings, sort_keys=True, ensure_ascii=False),
         }
     return _as_text({**chosen, "lorapipe_version": __version__})
@@ -102,11 +111,13 @@ def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
 OTHER_NAME = {
     "conv_rank": "conv_dim",
     "lora_plus": "loraplus_lr_ratio",
+    "lora_plus_text_encoder": "loraplus_text_encoder_lr_ratio",
     "block_ranks": "block_dims",
+    "conv_block_ranks": "conv_block_dims",
     "block_rates": "block_lr",
 }
 """Knobs of adapters → what kohya's network_args call them."""
-SAME_NAME = ("conv_alpha", "dropout", "rank_dropout", "module_dropout")
+SAME_NAME = ("block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout")
 """Knobs of adapters that kohya's network_args call the same."""
 
 
@@ -120,13 +131,15 @@ def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
+    accumulation = record.settings.get("accumulation") or 1
     return {
         "ss_steps": step,
         "ss_epoch": epoch,
         "ss_max_train_steps": record.steps,
-        "ss_num_epochs": max(1, -(-record.steps // max(1, record.batches_per_epoch))),
+        "ss_num_epochs": max(1, -(-record.steps * accumulation // max(1, record.batches_per_epoch))),
         "ss_num_train_images": record.pictures_per_epoch,
         "ss_num_reg_images": record.regularisation_per_epoch,
+        "ss_num_validation_images": record.held_out,
         "ss_num_batches_per_epoch": record.batches_per_epoch,
         "ss_unet_lr": record.rates.get("unet"),
         "ss_text_encoder_lr": _text_encoder_rates(record.rates),
@@ -154,7 +167,7 @@ def _knobs(record: TrainingRecord) -> dict[str, Any]:
         **_objective(settings),
         "ss_max_grad_norm": settings.get("max_grad_norm"),
         "ss_mixed_precision": settings.get("precision"),
-        "ss_full_fp16": False,
+        **dict.fromkeys(("ss_full_fp16", "ss_fp8_base", "ss_fp8_base_unet", "ss_lowram"), False),
         "ss_gradient_checkpointing": settings.get("gradient_checkpointing"),
         "ss_gradient_accumulation_steps": settings.get("accumulation"),
         "ss_network_dropout": (settings.get("adapter") or {}).get("dropout"),
@@ -176,6 +189,7 @@ def _objective(settings: Mapping[str, Any]) -> dict[str, Any]:
         "ss_min_snr_gamma": weighting.get("gamma") if weighting.get("type") == "min_snr" else None,
         "ss_debiased_estimation": weighting.get("type") == "debiased",
         "ss_noise_offset": noise.get("offset") or None,
+        "ss_adaptive_noise_scale": None,
         "ss_noise_offset_random_strength": noise.get("offset_random", False),
         "ss_multires_noise_iterations": noise.get("multires_iterations") or None,
         "ss_multires_noise_discount": noise.get("multires_discount"),
@@ -201,13 +215,17 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
         "ss_batch_size_per_device": record.settings.get("batch"),
         "ss_total_batch_size": record.settings.get("batch"),
         "ss_enable_bucket": len(buckets) > 1,
+        **dict.fromkeys(("ss_min_bucket_reso", "ss_max_bucket_reso", "ss_bucket_no_upscale"), None),
+        "ss_resize_interpolation": None,
         "ss_bucket_info": json.dumps({"buckets": buckets}),
         "ss_shuffle_caption": captions.get("shuffle", False),
         "ss_keep_tokens": captions.get("keep_tokens", 0),
         "ss_caption_dropout_rate": captions.get("dropout", 0.0),
+        "ss_caption_dropout_every_n_epochs": captions.get("dropout_epochs", 0),
         "ss_caption_tag_dropout_rate": captions.get("tag_dropout", 0.0),
         "ss_flip_aug": record.augmented.get("flip", False),
         "ss_color_aug": record.augmented.get("colour", False),
+        "ss_face_crop_aug_range": None,
         "ss_random_crop": record.augmented.get("crop", False),
     }
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Param, Source, Spec, knobs, plain, sentence
+from lorapipe.spec import Knob, Param, Source, Spec, knobs, plain
 
 WIDTH = 100
 
@@ -54,25 +54,38 @@ def of_spec(title: str, cls: type[Spec]) -> str:
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
     """The knobs of a spec, those of a group of settings below its name."""
     for knob in knobs(cls):
-        group = _is_group(knob.type)
-        default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
-        words = "settings of its own:" if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
-        yield f"{indent}{knob.name}: {words}"
-        yield from _wrapped(sentence(knob.param.help), f"{indent}    ")
-        if group:
-            yield from _settings(knob.type, f"{indent}      ")
+        yield from setting(knob, indent)
 
 
-def _is_group(kind: Any) -> bool:
-    """Whether a knob's type is a mapping of settings without a name to choose."""
-    return isinstance(kind, type) and issubclass(kind, Spec) and kind.registry is None
+def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
+    """One knob, under another name if it is given."""
+    group = group_in(knob.type)
+    default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
+    own = "settings of its own:" if group is knob.type else "settings of its own, or null; default null:"
+    words = own if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
+    yield f"{indent}{name or knob.name}: {words}"
+    yield from _wrapped(knob.param.told, f"{indent}    ")
+    if group:
+        yield from _settings(group, f"{indent}      ")
+
+
+def group_in(kind: Any) -> type[Spec] | None:
+    """The spec of a knob whose type is a mapping of settings without a name to choose, or nothing; None of others."""
+    kinds = [each for each in typing.get_args(kind) if each is not type(None)] if is_optional(kind) else [kind]
+    inner = kinds[0]
+    return inner if isinstance(inner, type) and issubclass(inner, Spec) and inner.registry is None else None
+
+
+def is_optional(kind: Any) -> bool:
+    """Whether a knob's type is another one, or nothing."""
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
 def kind_words(kind: Any) -> str:
     """What a user may write for a type."""
     arguments = typing.get_args(kind)
     origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
+    if is_optional(kind):
         return f"{kind_words(next(k for k in arguments if k is not type(None)))}, or null"
     if origin is Literal:
         return " | ".join(map(str, arguments))

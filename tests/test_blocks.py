@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -66,6 +67,43 @@ def test_larger_convolutions_keep_their_rank(model: Model) -> None:
     large = [module.tensors["down"] for module in learnt.values() if module.tensors["down"].shape[2:] == (3, 3)]
     assert large and all(down.shape[0] == 3 for down in large)
     assert all(ranks_of(model)[model.block(path)] for _, path in learnt)
+
+
+def test_alphas_by_block_and_ranks_of_larger_convolutions(model: Model) -> None:
+    ranks, alphas = (4,) * model.blocks, tuple(1.0 + number % 3 for number in range(model.blocks))
+    wide, scales = tuple(2 + number % 2 for number in range(model.blocks)), (0.0,) * model.blocks
+    spec = LoCon(block_ranks=ranks, block_alphas=alphas, conv_block_ranks=wide, conv_block_alphas=scales)
+    assert not list(spec.problems())
+    injected = spec.inject(model, ("unet",))
+    learnt = injected.extract().modules
+    injected.eject()
+    for (_, path), module in learnt.items():
+        down, block = module.tensors["down"], model.block(path)
+        large = down.shape[2:] == (3, 3)
+        assert down.shape[0] == (wide[block] if large else 4)
+        assert module.alpha == (wide[block] if large else alphas[block]), "0 means the rank"
+
+
+def test_alphas_are_held_against_the_ranks_of_their_blocks() -> None:
+    def places(**knobs: Any) -> list[tuple[str | int, ...]]:
+        return [problem.path for problem in LoCon(rank=8, conv_rank=8, **knobs).problems()]
+
+    assert places(alpha=8, block_ranks=(8, 0, 16)) == []
+    assert places(alpha=8, block_ranks=(8, 4, 16)) == [("alpha",)]
+    assert places(conv_alpha=4, conv_block_ranks=(2,)) == [("conv_alpha",)]
+    assert places(alpha=9, block_ranks=(16, 16), block_alphas=(8, 17)) == [("alpha",), ("block_alphas",)]
+    assert places(block_ranks=(8, 8), block_alphas=(8,)) == [("block_alphas",)]
+    assert places(block_alphas=(8,)) == [("block_alphas",)], "without ranks they would mean nothing"
+    assert places(alpha=9, conv_alpha=9, force_alpha=True) == []
+
+
+def test_lora_plus_of_the_text_encoder_alone(model: Model) -> None:
+    injected = LoRA(rank=2, lora_plus=4, lora_plus_text_encoder=2).inject(model, PARTS)
+    factors = injected.rate_factors()
+    for (part, _), module in injected._sites.items():  # type: ignore[attr-defined]
+        assert factors[id(module.up.weight)] == (4 if part == "unet" else 2)
+    injected.eject()
+    assert LoRA(lora_plus_text_encoder=2).has_rates_of_its_own and not LoRA().has_rates_of_its_own
 
 
 def test_rates_by_block_multiply_those_of_lora_plus(model: Model) -> None:

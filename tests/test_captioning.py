@@ -70,6 +70,15 @@ def test_a_whole_caption_is_dropped_with_its_prefix() -> None:
 
 
 @pytest.mark.parametrize("limited", [True, False])
+def test_in_every_nth_epoch_nothing_is_said(limited: bool) -> None:
+    """kohya counts epochs from 1: with 3, the third, the sixth …"""
+    speaker = Speaker(Captioning(dropout_epochs=3), 0, limited)
+    silent = [epoch for epoch in range(9) if set(speaker.said(batch(epoch))) == {""}]
+    assert silent == [2, 5, 8]
+    assert set(speaker.said(batch(0))) == {TAGS} and speaker.all([TAGS]) == [TAGS, ""]
+
+
+@pytest.mark.parametrize("limited", [True, False])
 def test_it_depends_on_seed_epoch_picture_and_repeat_alone(limited: bool) -> None:
     captioning = Captioning(shuffle=True, dropout=0.1, variants=50)
     speaker = Speaker(captioning, 3, limited)
@@ -93,10 +102,10 @@ def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
     ("knobs", "field"),
     [
         ({"keep_tokens": 1}, "keep_tokens"),
-        ({"keep_separator": "|||"}, "keep_separator"),
         ({"keep_tokens": 1, "keep_separator": "|||", "shuffle": True}, "keep_tokens"),
         ({"separator": " "}, "separator"),
         ({"token_warmup_min": 3}, "token_warmup_min"),
+        ({"dropout_epochs": 1}, "dropout_epochs"),
     ],
 )
 def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> None:
@@ -104,11 +113,27 @@ def test_what_would_do_nothing_is_refused(knobs: dict[str, Any], field: str) -> 
     assert problem.path == (field,)
 
 
+def test_a_warm_up_keeps_tags_and_a_mark_alone_is_taken_out() -> None:
+    assert not [*Captioning(keep_tokens=1, token_warmup_step=Warmup(5)).problems()]
+    marked = Captioning(keep_separator="|||")
+    assert not [*marked.problems()]
+    assert set(ways(caption="penny ||| a, b", keep_separator="|||")) == {"penny, a, b"}
+
+
 def test_tags_that_belong_together_move_and_go_together() -> None:
     said = ways(caption="girl, sky;;;cloud;;;day, hat", shuffle=True, tag_dropout=0.3, secondary_separator=";;;")
     found = {text for text in said if "cloud" in text}
     assert len(found) > 1 and all("sky,cloud,day" in text for text in found)
     assert any("cloud" not in text for text in said)
+
+
+def test_for_judging_a_caption_is_said_with_all_it_has_and_without_chance() -> None:
+    captioning = Captioning(
+        prefix="ohwx", shuffle=True, tag_dropout=0.9, wildcards=True, keep_separator="|||", secondary_separator=";;;",
+        token_warmup_step=Warmup(10), dropout=0.5,
+    )  # fmt: skip
+    assert captioning.plainly("girl ||| {red|blue} hat, sky;;;day\nanother line") == "ohwx girl, red hat, sky,day"
+    assert Captioning().plainly(" as it is,, ") == " as it is,, "
 
 
 def test_wildcards_may_stand_in_each_other() -> None:
@@ -119,6 +144,16 @@ def test_of_several_lines_one_is_said() -> None:
     assert set(ways(caption="a cat\na feline")) == {"a cat", "a feline"}
     speaker = Speaker(Captioning(variants=20), 0, limited=True)
     assert set(speaker.all(["a cat\na feline", "dog"])) == {"a cat", "a feline", "dog"}
+
+
+def test_some_pictures_are_spoken_of_otherwise() -> None:
+    own = {1: Captioning(suffix="drawing", dropout_epochs=2)}
+    speaker = Speaker(Captioning(prefix="ohwx"), 0, limited=True, own=own)
+    assert speaker.said(batch(0)) == (f"ohwx {TAGS}", f"{TAGS} drawing")
+    assert speaker.said(batch(1)) == (f"ohwx {TAGS}", "")
+    assert speaker.all([TAGS, TAGS]) == [f"ohwx {TAGS}", f"{TAGS} drawing", ""]
+    part = speaker.said(batch(0, indices=(1,), repeats=(0,)))
+    assert part == (f"{TAGS} drawing",), "known by their place among all, whichever batch they are in"
 
 
 def test_tags_come_one_after_the_other() -> None:

@@ -7,7 +7,8 @@ from unicodedata import normalize
 
 import pytest
 
-from lorapipe.training.data.captions import CaptionFiles, FolderName, Lines, decode, folder_name, one_line, read
+from lorapipe.folder_names import FolderName
+from lorapipe.training.data.captions import CaptionFiles, Lines, decode, folder_name, one_line, read
 
 KOREAN = "페니, 모자, 웃음"
 
@@ -65,6 +66,7 @@ def test_what_looks_like_a_token_and_4000_characters_are_kept(tmp_path):
         ("penny/a.png", None),
         ("10 penny/a.png", None),
         ("10_a.png", None),
+        ("20240131_beach/a.png", None),  # a date
     ],
 )
 def test_folder_names(path, expected):

@@ -22,6 +22,8 @@ from lorapipe.stages.evaluate import Evaluate
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.families import Checkpoint
+from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.rhythm import Rhythm
 
 PROMPTS = ("penny, red", "penny, blue")
@@ -102,6 +104,12 @@ def test_a_stop_costs_a_batch_at_most(weights: Weights, bench: tiny.Bench, repor
     for path in (report.page.parent / "pictures").rglob("*.png"):
         twin = again.page.parent / path.relative_to(report.page.parent)
         assert twin.read_bytes() == path.read_bytes()
+
+
+def test_its_guidance_is_the_bases_own_unless_given(report: Report, weights: Weights, bench: tiny.Bench) -> None:
+    assert "CFG 7" in json.loads(report.data.read_text("utf-8"))["about"]["sampling"]
+    pocket = SD15(checkpoint=Checkpoint.parse("pocket", Path()))
+    assert (pocket.usual_cfg(), weights.dataset.base.usual_cfg()) == (4, 7)
 
 
 def test_a_size_that_does_not_fit_is_refused(weights: Weights, bench: tiny.Bench) -> None:

@@ -30,7 +30,7 @@ RECORD = TrainingRecord(
     base_name="tiny", settings={"adapter": {"type": "locon", "conv_rank": 2}, "seed": 3},
     rates={"unet": 1e-4, "text_encoder": 5e-5}, rank=4, alpha=2.0, pictures=3, pictures_per_epoch=6,
     batches_per_epoch=3, steps=30, resolution=(64, 64), buckets={"64x64": 3}, tags={"2_penny": {"secret tag": 3}},
-    repeats={"2_penny": 2},
+    folders={"2_penny": {"n_repeats": 2, "img_count": 3}},
 )  # fmt: skip
 
 
@@ -141,14 +141,14 @@ def test_an_update_too_small_for_fp16_is_saved_all_the_same(
 
 def test_metadata_tells_what_was_asked_for(export: Exporter) -> None:
     def metadata(privacy: str) -> dict[str, str]:
-        path, _ = export(metadata=privacy, title="Penny", trigger="penny")
+        path, _ = export(metadata=privacy, title="Penny", trigger="penny", comment="hand-picked")
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata())
 
     full, private, none = metadata("full"), metadata("private"), metadata("none")
     assert full["ss_network_dim"] == "4" and full["ss_network_alpha"] == "2.0"
     assert full["modelspec.architecture"] == "stable-diffusion-v1/lora"
-    assert full["modelspec.trigger_phrase"] == "penny"
+    assert full["modelspec.trigger_phrase"] == "penny" and full["ss_training_comment"] == "hand-picked"
     assert json.loads(full["ss_tag_frequency"]) == {"2_penny": {"secret tag": 3}}
     assert "secret" not in json.dumps(private) and "2_penny" not in json.dumps(private)
     assert private["ss_unet_lr"] == "0.0001" and all(isinstance(value, str) for value in full.values())

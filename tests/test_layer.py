@@ -27,12 +27,13 @@ def made(kind: str, dtype: torch.dtype) -> tuple[UpDownLayer, torch.Tensor]:
 
 
 def plain(layer: UpDownLayer, x: torch.Tensor) -> torch.Tensor:
-    """The same by modules of torch, in the precision of x, with the same draws."""
-    seen = torch.nn.functional.dropout(x, layer.dropout)
+    """The same by modules of torch, in the precision of x, with the same draws; dropouts where kohya's are."""
     down, up = copy.deepcopy(layer.lora_down).to(x.dtype), copy.deepcopy(layer.lora_up).to(x.dtype)
     layer.twins = [down.weight, up.weight]  # type: ignore[assignment]
-    factor = layer._factor(x)
-    low = down(seen) * (factor.to(x.dtype) if isinstance(factor, torch.Tensor) else factor)
+    factor, low = layer._factor(x), down(x)
+    if layer.dropout:
+        low = low * (torch.rand_like(low) >= layer.dropout) / (1 - layer.dropout)
+    low = low * (factor.to(x.dtype) if isinstance(factor, torch.Tensor) else factor)
     return layer.base_layer(x) + up(low)  # type: ignore[no-any-return]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ from PIL import Image
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.events import Log
 from lorapipe.provenance import TrainingRecord, kohya_metadata
-from lorapipe.spec import Duration, Source
+from lorapipe.spec import Duration, Source, Warmup
+from lorapipe.stages import _feeding
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.corruption import Corruption
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.buckets import Resolution
@@ -172,6 +177,40 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     assert (record.pictures_per_epoch, record.regularisation_per_epoch, record.steps) == (15, 15, 30)
     told = kohya_metadata(record, "", 1, 1, "full")
     assert (told["ss_num_reg_images"], told["ss_prior_loss_weight"]) == ("15", "0.5")
+    assert json.loads(told["ss_dataset_dirs"]) == {"images": {"n_repeats": 3, "img_count": 5}}
+    assert json.loads(told["ss_reg_dataset_dirs"]) == {"images": {"n_repeats": 8, "img_count": 2}}
+    assert (told["ss_num_epochs"], told["ss_num_batches_per_epoch"]) == ("1", "30")
+    halved = dataclasses.replace(record, steps=15, settings={**record.settings, "accumulation": 2})
+    assert kohya_metadata(halved, "", 1, 1, "full")["ss_num_epochs"] == "1"
+
+
+def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15) -> None:
+    images = tiny.draw(bench.folder / "pictures")
+    subject = prepared(bench, base, images)
+    women = prepared(bench, base, images, captions=Captioning(), repeats=2)
+    knobs = {
+        "adapter": LoRA(rank=2),
+        "steps": Duration(1, "epochs"),
+        "snapshots": Rhythm(1),
+        "captions": Captioning(prefix="ohwx,"),
+    }
+    own = Train(dataset=subject, regularisation=women, **knobs)  # type: ignore[arg-type]
+    found = _feeding.material(own, Cache(bench.folder / "cache"), "cpu", bench.context("own"))
+    assert [*found.captions] == [*range(5, len(found.all))] and found.captions[5]["prefix"] == ""
+    assert not [event.text for event in bench.of(Log) if "prefix" in event.text]
+    own.run(bench.context("train"))
+    alike = Train(dataset=subject, regularisation=subject, **knobs)  # type: ignore[arg-type]
+    _feeding.material(alike, Cache(bench.folder / "cache"), "cpu", bench.context("alike"))
+    assert "captions: {} in their prepare stage" in bench.of(Log)[-1].text
+
+
+def test_captions_that_cannot_be_read_together_are_refused(bench: tiny.Bench, base: SD15) -> None:
+    images = tiny.draw(bench.folder / "pictures")
+    captions = Captioning(weighted=True, token_warmup_step=Warmup(5))
+    dataset = prepared(bench, base, images, captions=captions)
+    with pytest.raises(InputError) as error:
+        Train(dataset=dataset, text_encoder_lr=0.0).run(bench.context("train"))
+    assert ["weights" in error.value.problems[0].what, "frozen" in error.value.problems[1].what] == [True, True]
 
 
 def test_weights_reach_the_batches(bench: tiny.Bench, base: SD15) -> None:

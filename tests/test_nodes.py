@@ -188,10 +188,12 @@ def everything(folder: Path) -> str:
     (folder / "a photo.png").touch()
     return f"""
 stages:
-  one: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket}}, augment: {{flip: true}}}}
-  two: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket}}, resolution: 64x128,
+  one: {{uses: prepare, images: {folder.as_posix()},
+        base: &base {{family: sd15, checkpoint: pocket, zero_terminal_snr: false}},
+        augment: {{flip: true}}}}
+  two: {{uses: prepare, images: {folder.as_posix()}, base: *base, resolution: 64x128,
          caption_extensions: [.a, .b], background: black, min_size: 9, retries: 3, timeout: 8 h}}
-  three: {{uses: prepare, images: {folder.as_posix()}, base: {{family: sd15, checkpoint: pocket, zero_terminal_snr: false}}}}
+  three: {{uses: prepare, images: {folder.as_posix()}, base: *base, captions: {{prefix: a}}}}
   train:
     uses: train
     dataset: $one

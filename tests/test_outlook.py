@@ -66,6 +66,28 @@ def test_held_out_pictures_are_counted(prepare: Prepare) -> None:
     assert (forecast.training, forecast.held_out) == (12, 3)
 
 
+def test_held_out_pictures_are_encoded_in_one_way_until_they_regularise(prepare: Prepare, tmp_path: Path) -> None:
+    import dataclasses
+
+    bench = tiny.Bench(tmp_path)
+    dataset = dataclasses.replace(prepare, held_out=0.2).run(bench.context("prepare"))
+
+    def encoded() -> int:
+        return sum(path.is_file() for path in (bench.folder / "cache" / "latents").rglob("*"))
+
+    assert encoded() == 12 * 2 + 3
+    train = Train(
+        dataset=dataset,
+        regularisation=dataset,
+        adapter=LoRA(rank=2),
+        steps=Duration(1, "epochs"),
+        batch=9,
+        snapshots=Rhythm(1),
+    )
+    train.run(bench.context("train"))
+    assert encoded() == 15 * 2
+
+
 def test_steps_and_epochs_before_and_after_preparing(prepare: Prepare, tmp_path: Path) -> None:
     knobs = {"adapter": LoRA(rank=2), "steps": Duration(2, "epochs"), "batch": 2, "snapshots": Rhythm(1)}
     before = Train(dataset=Ref("a"), **knobs)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from photographs import AveragingBase, encoded, photograph, real_folder
 from PIL import Image
@@ -327,3 +328,17 @@ def test_with_a_real_base_of_random_weights(few):
         pixels = to_pixels(picture_view(few.images, picture, manifest.background))
         latents = load_latents([picture], Cache(few.cache))
         assert latents.dtype == torch.float32 and torch.allclose(latents, model.encode_images(pixels), atol=1e-6)
+
+
+def test_a_folder_that_is_itself_named_in_kohyas_way_is_told_so(tmp_path: Path) -> None:
+    images, bench = tiny.draw(tmp_path / "7_penny woman"), tiny.Bench(tmp_path)
+    base = SD15.tiny(tmp_path / "base")
+
+    def told(**knobs: object) -> list[str]:
+        bench.told.clear()
+        Prepare(images=Source(images), base=base, duplicate_tolerance=0, **knobs).run(bench.context("prepare"))  # type: ignore[arg-type]
+        return [event.text for event in bench.of(Log) if event.level == "warning"]
+
+    (warning,) = told()
+    assert "7_penny woman" in warning and "repeats: 7 and class_word: penny woman" in warning
+    assert told(repeats=7, class_word="penny woman") == []

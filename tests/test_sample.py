@@ -65,6 +65,14 @@ def test_the_negative_prompt_and_guidance_matter(model: Model) -> None:
     assert not np.array_equal(plain, take(model, dataclasses.replace(RECIPE, cfg=2.0), ["red"], [1])[0])
 
 
+def test_weights_are_obeyed_where_the_training_had_them(model: Model) -> None:
+    prompts = ["(red:1.5), round", "red, round"]
+    obeyed = take(model, dataclasses.replace(RECIPE, weighted=True), prompts, [1, 1])
+    spelled = take(model, RECIPE, prompts, [1, 1])
+    assert np.array_equal(obeyed[1], spelled[1]) and not np.array_equal(obeyed[0], spelled[0])
+    assert not np.array_equal(obeyed[0], obeyed[1])
+
+
 def test_a_long_prompt_is_read_to_its_end_where_training_was(model: Model) -> None:
     start = ", ".join(["red"] * 60)
     ends = [f"{start}, blue sky", f"{start}, green room"]

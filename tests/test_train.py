@@ -18,6 +18,7 @@ from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, from_dict
 from lorapipe.stages import Stage
+from lorapipe.stages._train_warnings import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import curves, device
 from lorapipe.training.adapters.lora import LoRA
@@ -30,6 +31,7 @@ from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
+from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
 
 
@@ -101,7 +103,11 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
     weights = run(bench, "curves", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
     lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert set(lines[0]) == {"step", "loss", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    assert set(lines[0]) == {"step", "loss", "loss/average", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    mean = lines[0]["loss"]
+    for line in lines:
+        mean += 0.02 * (line["loss"] - mean)
+        assert line["loss/average"] == pytest.approx(mean)
     assert [line["lr/unet"] for line in lines] == pytest.approx([Cosine().factor(step, 4, 1) for step in range(4)])
     with (weights.log.parent / "metrics.csv").open(encoding="utf-8", newline="") as file:
         assert [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)] == lines
@@ -190,7 +196,7 @@ def test_long_captions_are_warned_of(dataset: Dataset, bench: tiny.Bench, tmp_pa
     run(bench, "wordy", short(dataclasses.replace(dataset, manifest=wordy)))
     warnings = [event.text for event in bench.of(Log) if event.level == "warning"]
     assert len(warnings) == 1
-    assert warnings[0].startswith("1 captions are probably longer than 75 tokens")
+    assert warnings[0].startswith("the caption of a picture is probably longer than 75 tokens")
 
 
 def test_the_text_encoder_alone_can_be_trained(dataset: Dataset, bench: tiny.Bench) -> None:
@@ -231,7 +237,7 @@ def test_an_emptied_cache_is_filled_again(dataset: Dataset, bench: tiny.Bench, t
     elsewhere = tiny.Bench(tmp_path)
     weights = run(elsewhere, "again", short(dataset))
     assert losses(weights) == losses(run(bench, "as before", short(dataset)))
-    assert any("encoded again" in event.text for event in elsewhere.of(Log))
+    assert any("encoded that the cache did not have" in event.text for event in elsewhere.of(Log))
 
 
 # --------------------------------------------------------------------------------------------------- what goes wrong
@@ -274,6 +280,11 @@ def test_other_errors_keep_their_own_words() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"), memory_explained():
         torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def test_a_weighting_for_other_predictions_is_refused(dataset: Dataset, bench: tiny.Bench) -> None:
+    with pytest.raises(InputError, match="this one predicts epsilon"):
+        run(bench, "as-epsilon", short(dataset, weighting=AsEpsilon()))
 
 
 def test_fp16_is_refused_on_a_cpu(dataset: Dataset, bench: tiny.Bench) -> None:
@@ -325,6 +336,40 @@ def test_bad_settings_are_refused_with_the_reason(knobs: dict[str, Any], words: 
     found = complaints(**knobs)
     assert found
     assert all(words in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({}, []),
+        ({"optimizer": "prodigy", "scheduler": "constant"}, []),
+        ({"optimizer": "prodigy", "scheduler": "cosine"}, ["lowers what it has found"]),
+        ({"optimizer": "prodigy", "unet_lr": 0.05, "text_encoder_lr": 0.05}, ["unet_lr 0.05", "text_encoder_lr 0.05"]),
+        ({"optimizer": "schedule_free_adamw", "scheduler": "linear"}, ["does it twice"]),
+        ({"optimizer": "dadapt_adam"}, ["alpha 1"]),
+        ({"optimizer": "dadapt_adam", "adapter": {"type": "lora", "alpha": 1}}, []),
+        ({"optimizer": "sgd_nesterov", "steps": 1000}, ["learns very slowly"]),
+        ({"optimizer": "sgd_nesterov", "steps": 5000}, []),
+        ({"unet_lr": 1e-5}, ["above the U-Net's"]),
+        ({"steps": 100, "scheduler": {"type": "cosine", "warmup": 100}}, ["never reached"]),
+        ({"steps": "2 epochs", "scheduler": {"type": "cosine", "warmup": "2 epochs"}}, ["never reached"]),
+        ({"steps": "2 epochs", "scheduler": {"type": "cosine", "warmup": 30}}, ["never reached"]),
+        ({"steps": 100, "scheduler": {"type": "cosine", "warmup": "50 %"}}, []),
+        ({"optimizer": "adafactor", "steps": 3000}, []),
+    ],
+)
+def test_what_is_seldom_meant_is_told(knobs: dict[str, Any], words: list[str]) -> None:
+    train = from_dict(Stage, {"uses": "train", "dataset": "$dataset", **knobs})
+    assert isinstance(train, Train)
+    found = list(warnings(train, None if train.steps.unit == "steps" else 20, per_epoch=10))
+    assert len(found) == len(words), found
+    assert all(word in text for word, text in zip(words, found, strict=True))
+
+
+def test_warnings_are_told_before_the_first_step(dataset: Dataset, bench: tiny.Bench) -> None:
+    run(bench, "warned", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
+    told = [type(event).__name__ for event in bench.told if isinstance(event, (Log, Metric))]
+    assert "lowers what it has found" in bench.of(Log)[-1].text and told.index("Log") < told.index("Metric")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew
+from lorapipe.training.captioning import Captioning
 from lorapipe.watch import care as caring
 from lorapipe.watch.care import InboxCare, Terms
 from lorapipe.watch.inbox import Inbox
@@ -398,6 +399,7 @@ def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:
     assert pipeline.needs["lora"] == ("dataset", "class")
     assert pipeline.stages["class"].images.path == tmp_path / "penny" / "Reg"
     assert pipeline.stages["dataset"].exclude == ("reg",)
+    assert pipeline.stages["class"].captions == Captioning(), "the trigger word is the subject's alone"
     assert pipeline.stages["file"].trigger == "my_cat"  # as its captions say it
 
 

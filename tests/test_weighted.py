@@ -50,6 +50,18 @@ def test_weights_reach_the_tokens_they_are_of_and_the_mean_stays(base: SD15) -> 
     assert torch.allclose(weighed(plain, torch.ones(1, 77)), plain, atol=1e-6)
 
 
+def test_gradients_have_bounds_where_the_mean_is_next_to_nothing(base: SD15) -> None:
+    """As of a text encoder that ends in a plain layer norm: through the ratio of means they would be infinite."""
+    normal = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(0))
+    states = (torch.nn.functional.layer_norm(normal, (32,)) + 1e-6).requires_grad_()
+    weights = torch.ones(2, 77)
+    weights[0, 3:6] = 1.3
+    found = weighed(states, weights)
+    assert torch.equal(found[1], states[1])
+    (found / found.detach().abs().mean((1, 2), keepdim=True)).square().sum().backward()
+    assert states.grad is not None and states.grad.abs().max() < 1e3
+
+
 def test_unweighted_captions_are_spelled_as_they_stand(base: SD15) -> None:
     model = base.load("cpu")
     with torch.no_grad():

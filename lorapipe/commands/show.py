@@ -7,18 +7,21 @@ import sys
 
 from lorapipe.commands import DONE
 
-HELP = "list what can be chosen, or explain one: show adapter lora"
+HELP = "list what can be chosen, or explain one: show adapter lora, show min-snr, show --network_dim"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …; watch for the settings of an inbox")
-    parser.add_argument("name", nargs="?", help="one of them")
+    parser.add_argument(
+        "name", nargs="*", help="one of them; or any words, to find a setting by its name or kohya's flag"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
     """Print the reference."""
-    from lorapipe import reference
+    from lorapipe import lookup, reference
+    from lorapipe.pipeline.catalogue import contracts
     from lorapipe.terminal import Printer
 
     if options.kind is None:
@@ -27,9 +30,11 @@ def main(options: argparse.Namespace) -> int:
         from lorapipe.watch.settings import Watching
 
         text = reference.of_spec("watch", Watching)
-    elif options.name is None:
+    elif options.kind not in contracts():
+        text = lookup.explained(" ".join([options.kind, *options.name]))
+    elif not options.name:
         text = reference.of_kind(options.kind)
     else:
-        text = reference.of_name(options.kind, options.name)
+        text = reference.of_name(options.kind, " ".join(options.name))
     Printer(sys.stdout).line(text)
     return DONE

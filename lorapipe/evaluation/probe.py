@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -32,8 +33,10 @@ class Subject:
     framing: Condition = field(default_factory=dict)
 
 
-def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, clip_skip: int = 1) -> torch.Tensor:
+def losses(model: Model, subjects: Sequence[Subject], **reading: Any) -> torch.Tensor:
     """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU.
+
+    `reading` says how captions are read, as for `Model.encode_text`.
 
     Unweighted (Ho et al. 2020, eq. 14). The latents must be of one shape. NaN where the model has broken down.
     """
@@ -43,7 +46,7 @@ def losses(model: Model, subjects: Sequence[Subject], *, max_tokens: int = 75, c
     with torch.inference_mode():
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
-            condition = model.encode_text([each.caption for each in batch], max_tokens=max_tokens, clip_skip=clip_skip)
+            condition = model.encode_text([each.caption for each in batch], **reading)
             framing = {name: torch.cat([each.framing[name] for each in batch]) for name in batch[0].framing}
             condition = {**condition, **framing}
             clean = torch.stack([each.latent for each in batch]).to(model.device)

@@ -28,8 +28,8 @@ Solver = Literal["dpm++", "ddim", "euler"]
 class Recipe:
     """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
 
-    `clip_skip` is the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A short prompt
-    is read in one chunk, as other programs do, however many the training had.
+    `clip_skip` and `weighted` are the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A
+    short prompt is read in one chunk, as other programs do, however many the training had.
     """
 
     size: tuple[int, int]
@@ -39,6 +39,7 @@ class Recipe:
     negative: str = ""
     max_tokens: int = 75
     clip_skip: int = 1
+    weighted: bool = False
 
 
 class Sampler:
@@ -54,9 +55,10 @@ class Sampler:
         """Encode the prompts with the text encoder as it is now; call again when the adapter has changed."""
         import torch
 
-        texts = list(dict.fromkeys([*prompts, self.recipe.negative]))
+        texts, recipe = list(dict.fromkeys([*prompts, self.recipe.negative])), self.recipe
+        reading: Any = {"clip_skip": recipe.clip_skip, "weighted": recipe.weighted}
         with torch.inference_mode():
-            both = self.model.encode_text(texts, max_tokens=self._longest(texts), clip_skip=self.recipe.clip_skip)
+            both = self.model.encode_text(texts, max_tokens=self._longest(texts), **reading)
         self._conditions = {
             text: {name: tensor[place : place + 1] for name, tensor in both.items()} for place, text in enumerate(texts)
         }

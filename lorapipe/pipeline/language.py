@@ -177,9 +177,18 @@ class _PipelineReader:
         order, cycle = references.in_order(graph)
         if cycle:
             self._note(_cycle_problem(cycle))
+        self._raise()
+        stages: dict[str, Stage] = {name: stage for name in order if (stage := readings[name].spec) is not None}
+        for name, stage in stages.items():
+            for problem in stage.problems_among(stages):
+                self._note(problem.under("stages", name))
+        self._raise()
+        return stages
+
+    def _raise(self) -> None:
+        """End here with all problems, in the order of the document, if there are any."""
         if self.problems:
             raise InputError(sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path)))
-        return {name: stage for name in order if (stage := readings[name].spec) is not None}
 
     def _outline(self) -> dict[str, Any]:
         """The document's top level, in order; raises where there is nothing to go on with."""

@@ -18,3 +18,5 @@ from pathlib import Path
 
 BASE = Path(__file__).parent / "base"
 CLIP = Path(__file__).parent / "clip"
+CFG = 4.0
+"""How strongly a prompt should guide it: at Stable Diffusion's 7 its colours are overdone."""

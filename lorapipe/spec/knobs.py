@@ -34,6 +34,12 @@ class Param:
     content: bool = True
     aliases: tuple[str, ...] = ()
     shelf: str = ""
+    kohya: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The help as sentences, with what kohya's users know the knob by."""
+        return " ".join(filter(None, [sentence(self.help), f"kohya: {', '.join(self.kohya)}." if self.kohya else ""]))
 
     def bounds(self) -> dict[str, float]:
         """The limits under their JSON Schema names."""
@@ -67,15 +73,17 @@ def param(
     content: bool = True,
     aliases: tuple[str, ...] = (),
     shelf: str = "",
+    kohya: tuple[str, ...] = (),
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
     `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` says
     that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key. `aliases` are
     names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
-    user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`).
+    user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the flags of
+    kohya's sd-scripts that do what it does: a user who writes or asks for them is led here.
     """
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf)}
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.spec.hints import whereabouts
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence
 
 S = TypeVar("S", bound=Spec)
@@ -160,7 +161,8 @@ class _Reader:
         plain = self._renamed(old_names(cls), plain, at)
         for key in plain:
             if key not in known:
-                self.problems.append(Problem(f"unknown setting {show(key)}.", "", _close(key, list(known)), (*at, key)))
+                cure = whereabouts(cls, str(key)) or _close(key, list(known))
+                self.problems.append(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
         for name, knob in known.items():
             if knob.required and name not in plain:
                 self.problems.append(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))

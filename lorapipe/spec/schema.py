@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, plain, sentence
+from lorapipe.spec.knobs import Param, Spec, Value, knobs, plain
 
 
 def json_schema(kind: Any, limits: Param | None = None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def spec_schema(cls: type[Spec], tag: str | None = None) -> dict[str, Any]:
     """The schema of one spec class; with `tag`, of one branch of a union, where the tag key is known too."""
     properties: dict[str, Any] = {} if tag is None else {tag: {}}
     for knob in knobs(cls):
-        described = {"description": sentence(knob.param.help), **json_schema(knob.type, knob.param)}
+        described = {"description": knob.param.told, **json_schema(knob.type, knob.param)}
         if not knob.required:
             described["default"] = plain(knob.default())
         properties[knob.name] = described

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Spec
@@ -37,6 +38,13 @@ class Stage(Spec, contract="uses"):
     @abstractmethod
     def run(self, context: Context) -> Artifact:
         """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""
+
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        """What is wrong with its settings for what other stages make, as far as that is known before they run.
+
+        `stages` are the pipeline's, for references. Light and quick, as `problems`, which is asked first.
+        """
+        return iter(())
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.

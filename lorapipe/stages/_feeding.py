@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
-from lorapipe.training.captioning import Speaker
+from lorapipe.spec import Warmup, from_dict
+from lorapipe.stages import _train_checks
+from lorapipe.training.captioning import Captioning, Speaker
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
@@ -22,8 +26,6 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
-ENOUGH_FOR_THE_SLOW = 2000
-"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
 
 
 def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
@@ -31,18 +33,27 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
     from lorapipe.training.data.manifest import Manifest, per_epoch
     from lorapipe.training.data.material import Material, matched
 
-    manifests = []
-    for dataset in train.datasets:
-        manifests.append(Manifest.load(dataset.manifest))
-        _need_latents(dataset, manifests[-1], cache, where, context)
+    manifests = [Manifest.load(dataset.manifest) for dataset in train.datasets]
+    if train.regularisation:  # all of it is shown: nothing is learnt from it that evaluation could be a witness of
+        shown = tuple(replace(picture, held_out=False) for picture in manifests[-1].pictures)
+        manifests[-1] = replace(manifests[-1], pictures=shown)
+    for dataset, manifest in zip(train.datasets, manifests, strict=True):
+        _need_latents(dataset, manifest, cache, where, context)
     wanted = manifests[: len(manifests) - (train.regularisation is not None)]
     pictures = tuple(picture for manifest in wanted for picture in manifest.training)
     kept = matched(manifests[-1].pictures, per_epoch(pictures)) if train.regularisation else ()
-    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight)
+    told = [manifest.captions for manifest in wanted for _ in manifest.training]
+    told += [manifests[-1].captions for _ in kept]
+    if kept and manifests[-1].captions is None and (train.captions.prefix or train.captions.suffix):
+        what = "the prefix and suffix of captions are said of the regularisation pictures too"
+        context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
+    own = {place: captions for place, captions in enumerate(told) if captions is not None}
+    held_out = sum(len(manifest.held_out) for manifest in wanted)
+    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight, held_out, own)
 
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
-    """Encode again what `prepare` had encoded, should the cache have been emptied since."""
+    """Encode what `prepare` has not, or what has gone from the cache since."""
     from lorapipe.training.data.encode import encode_latents, missing_latents
 
     missing = missing_latents(manifest.pictures, cache)
@@ -50,7 +61,7 @@ def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str
         vae = cast("Family", dataset.base).load(where, "fp32")
         for _ in encode_latents(missing, scene(dataset, manifest), vae, cache):
             context.check()
-        context.emit(Log(text=f"{len(missing)} pictures were encoded again: the cache had lost them."))
+        context.emit(Log(text=f"{len(missing)} pictures were encoded that the cache did not have."))
 
 
 def scene(dataset: Dataset, manifest: Manifest) -> Scene:
@@ -76,9 +87,15 @@ def condition(
 
     reading, encoders = Reading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
     trained = any(part in rates for part in encoders)
-    warmup = train.captions.token_warmup_step.steps(course.total, course.per_epoch) * course.accumulation
-    speaker = Speaker(train.captions, train.seed, limited=not trained, warmup=warmup)
-    written = list(dict.fromkeys(picture.caption for picture in material.all))
+    own = {place: from_dict(Captioning, captions) for place, captions in material.captions.items()}
+    if problems := list(_train_checks.problems_with_captions(train, {*own.values()}, trained)):
+        raise InputError(problems)
+
+    def batches(warmup: Warmup) -> float:
+        return warmup.steps(course.total, course.per_epoch) * course.accumulation
+
+    speaker = Speaker(train.captions, train.seed, not trained, batches, own)
+    written = [picture.caption for picture in material.all]
     _warn_of_length(train, written, context)
     if trained:
         model.release("vae")
@@ -93,13 +110,11 @@ def condition(
 
 
 def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> None:
-    long = sum(len(caption) > CHARACTERS * train.max_tokens for caption in captions)
+    """Of several lines the longest counts; with what is put around them."""
+    around = len(train.captions.prefix) + len(train.captions.suffix)
+    longest = [max(map(len, caption.split("\n"))) + around for caption in captions]
+    long = sum(length > CHARACTERS * train.max_tokens for length in longest)
     if long and train.max_tokens < 225:
-        what = f"{long} captions are probably longer than {train.max_tokens} tokens, and cut there"
-        context.emit(Log(text=f"{what}; max_tokens: 225 reads more of them.", level="warning"))
-
-
-def warn_of_slowness(train: Train, total: int, context: Context) -> None:
-    if train.optimizer.slow and total <= ENOUGH_FOR_THE_SLOW:
-        what = f"{train.optimizer.name} learns very slowly: {total} steps will show little"
-        context.emit(Log(text=f"{what}; give it several thousand, or use adamw or prodigy.", level="warning"))
+        whose = f"the captions of {long} pictures are" if long > 1 else "the caption of a picture is"
+        what = f"{whose} probably longer than {train.max_tokens} tokens, and cut there"
+        context.emit(Log(text=f"{what}; max_tokens: 225 reads more.", level="warning"))

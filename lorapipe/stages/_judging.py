@@ -51,15 +51,15 @@ class Judging:
         self.sampler = Sampler(model, self._recipe())
 
     def _recipe(self) -> Recipe:
-        stage, settings = self.stage, self.record.settings
+        stage = self.stage
         base = cast("Family", stage.weights.dataset.base)
         native, step = base.native_size(), base.size_step()
         size = stage.size.size if stage.size else (native, native)
         if any(side % step for side in size):
             cure = f"Both sides must be multiples of {step}."
             raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
-        reading = {"max_tokens": settings["max_tokens"], "clip_skip": settings["clip_skip"]}
-        return Recipe(size, stage.steps, stage.cfg, stage.sampler, stage.negative_prompt, **reading)
+        cfg = base.usual_cfg() if stage.cfg is None else stage.cfg
+        return Recipe(size, stage.steps, cfg, stage.sampler, stage.negative_prompt, **self.record.reading)
 
     def found(self) -> Found:
         """Sample, probe, measure, judge."""
@@ -89,9 +89,7 @@ class Judging:
         return Found(evidence, verdict, {BASE: measure.base, **measured}, self.gallery, training, log, self._about())
 
     def _prober(self) -> Prober:
-        settings, dataset = self.record.settings, self.stage.weights.dataset
-        reading = {"max_tokens": settings["max_tokens"], "clip_skip": settings["clip_skip"]}
-        return Prober(dataset, self.manifest, Cache(self.context.cache), self.model, reading)
+        return Prober(self.stage.weights.dataset, self.manifest, Cache(self.context.cache), self.model, self.record)
 
     def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Injected) -> Probe:
         """Everything of one snapshot that needs it in the model."""

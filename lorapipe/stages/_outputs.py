@@ -51,7 +51,9 @@ def record(
         resolution=material.resolution,
         buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
         tags=tally.tags(material.all),
-        repeats=tally.repeats(material.all),
+        held_out=material.held_out,
+        folders=tally.folders(material.pictures),
+        regularisation_folders=tally.folders(material.regularisation),
         augmented={name: any(rule(p) for p in material.all) for name, rule in tally.AUGMENTED.items()},
         **found,
     )
@@ -61,6 +63,7 @@ def record(
 class Outputs:
     """Writes the files of a training under way."""
 
+    base: Family
     model: Model
     adapter: Injected
     feed: Feed
@@ -81,8 +84,8 @@ class Outputs:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
         from lorapipe.evaluation.sample import Recipe, Sampler
 
-        settings, rates = self.record.settings, self.record.rates
-        recipe = Recipe(self.record.resolution, max_tokens=settings["max_tokens"], clip_skip=settings["clip_skip"])
+        rates = self.record.rates
+        recipe = Recipe(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
         try:
             sampler = Sampler(self.model, recipe)
             sampler.read(prompts)

@@ -24,6 +24,7 @@ from lorapipe.pipeline.events import Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.stages._feeding import scene
 from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.encode import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
@@ -130,15 +131,16 @@ def trained(record: TrainingRecord, first: AdapterWeights, model: Model) -> Iter
 class Prober:
     """Probes a model with a dataset's pictures, whatever adapter is in it; asked first of the base."""
 
-    def __init__(self, dataset: Dataset, manifest: Manifest, cache: Cache, model: Model, reading: Mapping[str, int]):
+    def __init__(self, dataset: Dataset, manifest: Manifest, cache: Cache, model: Model, record: TrainingRecord):
         self.model = model
-        self.reading = reading
+        self.reading = record.reading
+        captioning = from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
         self._training = evenly(manifest.training, PROBED)
         self._held_out = evenly(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]
         for _ in encode_latents(missing_latents(chosen, cache), scene(dataset, manifest), model, cache):
             pass
-        self._subjects = {picture.path: _subject(picture, cache, model) for picture in chosen}
+        self._subjects = {picture.path: _subject(picture, cache, model, captioning) for picture in chosen}
         self._base = self._losses()
 
     @property
@@ -173,9 +175,9 @@ def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.
     return torch.stack([losses[path] for path in paths])
 
 
-def _subject(picture: Picture, cache: Cache, model: Model) -> probe.Subject:
+def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> probe.Subject:
     latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
-    return probe.Subject(latent, picture.caption.partition("\n")[0], int(picture.digest[:12], 16), framing)
+    return probe.Subject(latent, captioning.plainly(picture.caption), int(picture.digest[:12], 16), framing)
 
 
 def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:

@@ -11,6 +11,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Progress
 
 if TYPE_CHECKING:
+    from lorapipe.folder_names import FolderName
     from lorapipe.training.data.manifest import LeftOut, Manifest
 
 T = TypeVar("T")
@@ -42,6 +43,12 @@ def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
     if bare:
         cure = "Write captions, name their folder like 10_penny cat, or set class_word"
         yield f"{pictures(len(bare))} without any caption. {cure}: {some(bare)}"
+
+
+def unread(name: str, said: FolderName) -> str:
+    """What to do where the folder itself is named in kohya's way: only those below it are read so."""
+    cure = f"set repeats: {said.repeats} and class_word: {said.word}" if said.word else f"set repeats: {said.repeats}"
+    return f"{name!r} would give repeats and captions if it lay below the folder of images: name the one above it, or {cure}"
 
 
 def those(paths: list[str], what: str) -> str:

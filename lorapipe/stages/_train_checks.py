@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
+from lorapipe.pipeline.artifacts import Ref
 
 if TYPE_CHECKING:
+    from lorapipe.stages import Stage
     from lorapipe.stages.train import Train
+    from lorapipe.training.captioning import Captioning
     from lorapipe.training.families import Family
 
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+
+FROZEN = Problem(
+    "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways.",
+    cure="Train the text encoder, take the token warm-up away, or use tag_dropout.",
+)
 
 
 def problems(train: Train) -> Iterator[Problem]:
@@ -24,7 +33,7 @@ def problems(train: Train) -> Iterator[Problem]:
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
     for part, rate in rates.items():
         yield from _odd_rate(train, part, rate)
-    if train.optimizer.one_rate and len(set(rates.values())) > 1:
+    if train.optimizer.one_rate and train.optimizer.follows_rate and len(set(rates.values())) > 1:
         what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
         cure = "Make both rates equal (1.0), or set one of them to 0."
         yield Problem(what, cure=cure, path=("text_encoder_lr",))
@@ -32,9 +41,7 @@ def problems(train: Train) -> Iterator[Problem]:
         what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
         yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
     if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
-        what = "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways."
-        cure = "Train the text encoder, take the token warm-up away, or use tag_dropout."
-        yield Problem(what, cure=cure, path=("captions", "token_warmup_step"))
+        yield replace(FROZEN, path=("captions", "token_warmup_step"))
     if train.prior_loss_weight != 1 and train.regularisation is None:
         what = "there are no regularisation pictures for it to weigh."
         yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))
@@ -49,16 +56,51 @@ def problems(train: Train) -> Iterator[Problem]:
         yield Problem(what, cure=cure, path=("optimizer",))
 
 
-def problems_with(train: Train, base: Family) -> Iterator[Problem]:
-    """What is wrong with the settings for this base, or with the datasets together."""
-    for dataset in train.datasets[1:]:
-        if dataset.base != base:
+def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Problem]:
+    """What is wrong with the settings for the bases that the datasets were prepared for; None is not known yet."""
+    base = bases[0]
+    for dataset, other in zip(train.datasets[1:], bases[1:], strict=True):
+        if base is not None and other is not None and other != base:
             knob = "regularisation" if dataset is train.regularisation else "more_datasets"
             cure = "Prepare all of them with the same base."
             yield Problem("was prepared for another base than the dataset.", cure=cure, path=(knob,))
+    if base is None:
+        return
     if train.clip_skip != 1 and not base.reads_any_layer:
         what = f"{base.name} always reads the last layer but one of its text encoder."
         yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+    if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
+        what = f"{base.name} has no second text encoder."
+        yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
+    told = getattr(base, "prediction", "auto")
+    if told != "auto":
+        yield from problem_with_prediction(train, told)
+
+
+def bases_among(train: Train, stages: Mapping[str, Stage]) -> Iterator[Family | None]:
+    """The base of each dataset, where the stage that will make it says so."""
+    for dataset in train.datasets:
+        maker = stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
+        yield getattr(maker, "base", None)
+
+
+def problems_with_captions(train: Train, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:
+    """What is wrong with captions of datasets' own; `trained`: a text encoder is."""
+    for captioning in own:
+        if captioning.weighted != train.captions.weighted:
+            what = "a dataset's captions are read with weights and the training's are not, or the other way round."
+            yield Problem(what, cure="Write weighted: true in both, or in neither.", path=("captions", "weighted"))
+        if captioning.token_warmup_step.count and not trained:
+            yield replace(FROZEN, where="captions.token_warmup_step of a dataset")
+
+
+def problem_with_prediction(train: Train, prediction: str) -> Iterator[Problem]:
+    """What is wrong with the settings for a base that turned out to predict this."""
+    if prediction not in train.weighting.predictions:
+        wanted = " or ".join(sorted(train.weighting.predictions))
+        what = f"{train.weighting.name} is for bases that predict {wanted}; this one predicts {prediction}."
+        cure = "Use min_snr or none, or say what the base predicts (prediction, beside its checkpoint)."
+        yield Problem(what, cure=cure, path=("weighting",))
 
 
 def _rates_in_vain(train: Train, rates: Mapping[str, float]) -> Iterator[Problem]:

@@ -53,13 +53,15 @@ class Evaluate(Stage):
     )
     snapshots: int = param(6, "at most so many snapshots, evenly chosen; the last is always among them", ge=1, le=1000)
     steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
-    cfg: float = param(
-        7.0,
-        "how strongly the prompt guides (classifier-free guidance): 5–7 for Stable Diffusion, 4 for pocket",
+    cfg: float | None = param(
+        None,
+        "how strongly the prompt guides (classifier-free guidance): 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
         ge=1,
         le=50,
     )
-    sampler: Literal["dpm++", "ddim", "euler"] = param("dpm++", "the solver: dpm++ (2M Karras), ddim or euler")
+    sampler: Literal["dpm++", "ddim", "euler"] = param(
+        "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
+    )
     size: Resolution | None = param(
         None, "of the pictures, in pixels: 512, or 512x768 (width x height); by default what the base was made for"
     )

@@ -45,13 +45,27 @@ class Export(Stage):
         help="where the file goes, such as out/penny.safetensors. ComfyUI keeps loaded files by name: a new name for a "
         "new version is safe",
         content=False,
+        kohya=("output_dir", "output_name"),
     )
-    format: Format = param(Format.default("kohya"), "the dialect of its keys; kohya's is loaded everywhere")
-    dtype: Literal["fp16", "bf16", "fp32"] = param("fp16", "numbers of the file: fp16 is usual, fp32 twice the size")
+    format: Format = param(
+        Format.default("kohya"), "the dialect of its keys; kohya's is loaded everywhere", kohya=("save_model_as",)
+    )
+    dtype: Literal["fp16", "bf16", "fp32"] = param(
+        "fp16", "numbers of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
+    )
     metadata: Literal["full", "private", "none"] = param(
-        "full", "what the file tells of its making; private leaves out names, tags and folders, none all but the format"
+        "full",
+        "what the file tells of its making; private leaves out names, tags and folders, none all but the format",
+        kohya=("no_metadata",),
     )
-    title: str = param("", "a name written into the file, which A1111 shows; empty: programs show the file's name")
+    title: str = param(
+        "",
+        "a name written into the file, which A1111 shows; empty: programs show the file's name",
+        kohya=("metadata_title",),
+    )
+    comment: str = param(
+        "", "a note written into the file, for whoever reads its metadata", kohya=("training_comment",)
+    )
     trigger: str = param("", "the trigger word or phrase, for programs that show it")
 
     def run(self, context: Context) -> File:
@@ -84,9 +98,11 @@ class Export(Stage):
         record = TrainingRecord.load(self.weights.training)
         chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, self.metadata)
         if self.metadata != "none":
+            chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             date = made.isoformat(timespec="seconds").replace("+00:00", "Z")
+            chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= modelspec(record, self.title, date, self.trigger, self._hint(record))
         return chosen | hashes(serialize(tensors, {}))
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe import folder_names
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import Source, param
+from lorapipe.spec import Source, param, to_dict
 from lorapipe.stages import Stage, _telling
+from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.captions import Lines
@@ -39,6 +41,7 @@ class Prepare(Stage):
         "avif. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats (10) and, to "
         "pictures without a caption file, their caption (penny cat)",
         shelf="pictures",
+        kohya=("train_data_dir", "image_dir"),
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
@@ -69,7 +72,10 @@ class Prepare(Stage):
         False, "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso then mean nothing"
     )
     caption_extensions: tuple[str, ...] = param(
-        (".txt", ".caption"), "endings of caption files beside the pictures; the first that exists counts", min_items=1
+        (".txt", ".caption"),
+        "endings of caption files beside the pictures; the first that exists counts",
+        min_items=1,
+        kohya=("caption_extension", "caption_extention"),
     )
     caption_lines: Lines = param(
         "joined",
@@ -77,10 +83,16 @@ class Prepare(Stage):
         "kohya does), or a caption a line, of which each showing says one (each)",
     )
     class_word: str = param(
-        "", "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class"
+        "",
+        "caption of pictures that have neither a caption file nor a folder named 10_class: a trigger word, a class",
+        kohya=("class_tokens",),
     )
     repeats: int = param(
-        1, "times that each picture is shown in an epoch, where its folder's name does not say", ge=1, le=10_000
+        1,
+        "times that each picture is shown in an epoch, where its folder's name does not say",
+        ge=1,
+        le=10_000,
+        kohya=("num_repeats", "dataset_repeats"),
     )
     background: Colour = param(WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black")
     min_size: int | None = param(
@@ -99,17 +111,24 @@ class Prepare(Stage):
         "than 10 pictures are all trained on",
         ge=0,
         le=0.5,
+        kohya=("validation_split",),
     )
 
+    captions: Captioning | None = param(
+        None,
+        "how captions of these pictures vary, in place of the training's `captions`: a prefix of their own, or {} for none; "
+        "for regularisation pictures, and for folders that differ",
+    )
     augment: Augmentation = param(
         Augmentation,
         "pictures shown in more than one way: mirrored, in other colours, cut elsewhere or around the face",
     )
     masks: Source | None = param(
         None,
-        "a folder of masks (masked_loss), named like the pictures: the training looks where they are white, and not where "
+        "a folder of masks, named like the pictures: the training looks where they are white, and not where "
         "they are black. Pictures without one are looked at whole",
         shelf="pictures",
+        kohya=("conditioning_data_dir", "masked_loss"),
     )
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 
@@ -128,9 +147,24 @@ class Prepare(Stage):
             yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
         yield from buckets.problems()
+        yield from self._sizes_in_vain()
         if buckets.step % needed:
             cure = f"This base needs multiples of {needed}."
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
+
+    def _sizes_in_vain(self) -> Iterator[Problem]:
+        """What is told of buckets that there are none of, or that have no bounds."""
+        bounds = [name for name in ("min_bucket_reso", "max_bucket_reso") if getattr(self, name) is not None]
+        if not self.enable_bucket:
+            steps = ["bucket_reso_steps"] if self.bucket_reso_steps is not None else []
+            upscale = ["bucket_no_upscale"] if self.bucket_no_upscale else []
+            for name in (*bounds, *steps, *upscale):
+                cure = "Take it away, or enable_bucket: false."
+                yield Problem("there are no buckets: all pictures are cut to the resolution.", cure=cure, path=(name,))
+        elif self.bucket_no_upscale:
+            for name in bounds:
+                what = "with bucket_no_upscale pictures keep their size, and buckets have no bounds."
+                yield Problem(what, cure="Take one of the two away.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
         """See `Stage.run`."""
@@ -144,6 +178,8 @@ class Prepare(Stage):
         with quiet():
             manifest = self._shown(self._selected(context, cache), context)
             manifest = self._encoded(manifest, context, cache)
+            if self.captions is not None:
+                manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
             thumbnails = self._thumbnails(manifest)
@@ -228,6 +264,9 @@ class Prepare(Stage):
         if len(manifest.pictures) < self.min_pictures:
             what = _telling.too_few(len(manifest.pictures), self.min_pictures, manifest.left_out)
             raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
+        named = folder_names.read(root.name)
+        if named and (named.repeats, named.word) != (self.repeats, self.class_word):
+            context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
         for text in _telling.warnings(manifest, complaints):
             context.emit(Log(text=text, level="warning"))
         return manifest

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, knobs, param, plain
 from lorapipe.stages import Stage, _feeding, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.stages._together import team_for
+from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.corruption import Corruption
@@ -54,25 +56,34 @@ class Train(Stage):
         None,
         "pictures of the class (a prepare stage: woman, not penny), shown as often as the others, so that the class is not "
         "changed with the subject; for few or poor pictures with keywords only",
+        kohya=("reg_data_dir", "is_reg"),
     )
     prior_loss_weight: float = param(
         1.0, "how much a regularisation picture counts beside one of the subject", ge=0, le=10
     )
-    adapter: Adapter = param(Adapter.default("lora"), "what is trained: its kind, rank and alpha")
+    adapter: Adapter = param(
+        Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
+    )
     optimizer: Optimizer = param(
-        Optimizer.default("adamw"), "how it learns: adamw needs a good rate, prodigy finds it and takes more memory"
+        Optimizer.default("adamw"),
+        "how it learns: adamw needs a good rate, prodigy finds it and takes more memory",
+        kohya=("optimizer_type",),
     )
     scheduler: Scheduler = param(
         Scheduler.default("constant"),
         "how the rate changes over the training: constant for prodigy and its kin, cosine_with_restarts for the others",
+        kohya=("lr_scheduler", "lr_scheduler_type", "lr_scheduler_args"),
     )
-    loss: Loss = param(Loss.default("mse"), "what counts as an error; mse is what the base models were made with")
+    loss: Loss = param(
+        Loss.default("mse"), "what counts as an error; mse is what the base models were made with", kohya=("loss_type",)
+    )
     unet_lr: float | None = param(
         None,
         "learning rate of the U-Net, the most sensitive knob; empty: the optimizer's usual (adamw 1e-4, prodigy 1.0). "
         "Noise or repeated parts in the pictures: lower it; missing detail: raise it; 0 leaves the U-Net as it is",
         ge=0,
         le=10,
+        kohya=("learning_rate",),
     )
     text_encoder_lr: float | None = param(
         None,
@@ -81,23 +92,40 @@ class Train(Stage):
         "is, which is faster and needs less memory",
         ge=0,
         le=10,
+        kohya=("learning_rate",),
     )
     text_encoder_2_lr: float | None = param(
-        None, "learning rate of SDXL's second text encoder; empty: as text_encoder_lr", ge=0, le=10
+        None,
+        "learning rate of SDXL's second text encoder; empty: as text_encoder_lr",
+        ge=0,
+        le=10,
+        kohya=("text_encoder_lr2",),
     )
     steps: Duration = param(
         Duration(1000),
         "how long: 1000, or '10 epochs' (an epoch shows every picture once, times its repeats). About 1000 for a "
         "character, 3000 for a style",
+        kohya=("max_train_steps", "max_train_epochs"),
     )
     snapshots: Rhythm = param(
         Rhythm(10),
         "how often to keep the adapter as it is, to choose the best of them: 10 (so many, evenly), 'every 100 steps', "
         "'every 2 epochs'. The end is always kept",
+        kohya=("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio"),
     )
-    batch: int = param(1, "pictures at once; more is steadier and takes more memory", ge=1, le=256)
+    batch: int = param(
+        1,
+        "pictures at once; more is steadier and takes more memory",
+        ge=1,
+        le=256,
+        kohya=("train_batch_size", "batch_size"),
+    )
     accumulation: int = param(
-        1, "batches added up to one step: a larger batch without its memory, so many times as slow", ge=1, le=1024
+        1,
+        "batches added up to one step: a larger batch without its memory, so many times as slow",
+        ge=1,
+        le=1024,
+        kohya=("gradient_accumulation_steps",),
     )
     weighting: Weighting = param(
         Weighting.default("min_snr"),
@@ -111,7 +139,9 @@ class Train(Stage):
         Captioning, "how captions vary: shuffled, some tags kept, dropout, wildcards, a prefix"
     )
     max_tokens: Literal[75, 150, 225] = param(
-        75, "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions"
+        75,
+        "most tokens (words or parts of them) of a caption that are read; 150 or 225 for long captions",
+        kohya=("max_token_length",),
     )
     max_grad_norm: float = param(
         1.0, "gradients longer than this are shortened to it, so that one odd picture cannot spoil it all; 0 off", ge=0
@@ -127,6 +157,7 @@ class Train(Stage):
         "auto",
         "how the frozen base is held; what is trained is always fp32. auto: bf16 on a GPU that has it, else fp16; fp32 "
         "on a CPU. fp32 takes twice the memory",
+        kohya=("mixed_precision", "full_fp16", "full_bf16"),
     )
     gradient_checkpointing: bool = param(
         False, "compute half of everything twice instead of remembering it: a fifth of the memory, 1.3 times as slow"
@@ -135,14 +166,23 @@ class Train(Stage):
         False,
         "let torch compile the U-Net: a fifth to a third faster on a GPU, after a minute or so for each bucket's size; for "
         "long trainings with few buckets",
+        kohya=("torch_compile",),
     )
     seed: int = param(
         0, "another seed is another training of the same kind; the last thing to change", ge=0, le=2**32 - 1
     )
     preview_prompts: tuple[str, ...] = param(
-        (), "pictures to paint on the way, to watch it learn; they change nothing", content=False
+        (),
+        "pictures to paint on the way, to watch it learn; they change nothing",
+        content=False,
+        kohya=("sample_prompts",),
     )
-    previews: Rhythm = param(Rhythm(5), "how often to paint them, as in snapshots", content=False)
+    previews: Rhythm = param(
+        Rhythm(5),
+        "how often to paint them, as in snapshots",
+        content=False,
+        kohya=("sample_every_n_steps", "sample_every_n_epochs"),
+    )
 
     # ----------------------------------------------------------------------------------------------------- the checks
 
@@ -150,11 +190,16 @@ class Train(Stage):
         """See `Spec.problems`."""
         yield from _train_checks.problems(self)
 
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        """See `Stage.problems_among`."""
+        return _train_checks.problems_with(self, [*_train_checks.bases_among(self, stages)])
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
         from lorapipe.stages import _train_outlook
 
-        return _train_outlook.outlook(self, stages)
+        yield from _train_outlook.outlook(self, stages)
+        yield from warnings(self)
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""
@@ -199,7 +244,7 @@ class Train(Stage):
         from lorapipe.training.feed import Course, Feed, framed
         from lorapipe.training.injection import compiled, injected, recomputed
 
-        if problems := list(_train_checks.problems_with(self, cast("Family", self.dataset.base))):
+        if problems := list(_train_checks.problems_with(self, [cast("Family", each.base) for each in self.datasets])):
             raise InputError(problems)
         where = device.resolve(context.device)
         dtype = device.dtype(self.precision, where)
@@ -207,13 +252,16 @@ class Train(Stage):
         with device.memory_explained():
             material = _feeding.material(self, cache, where, context)
             model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
+            if problems := list(_train_checks.problem_with_prediction(self, model.prediction)):
+                raise InputError(problems)
             rates = self.rates(model.trainable)
             if not rates:
                 raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
             batches = Batches(material.all, self.batch, self.seed, material.weights)
             course = Course(batches, self.accumulation, self.steps)
             condition = _feeding.condition(self, material, model, rates, course, dtype, cache, context)
-            _feeding.warn_of_slowness(self, course.total, context)
+            for text in warnings(self, course.total, course.per_epoch):
+                context.emit(Log(text=text, level="warning"))
             warmup = self.scheduler.warmup.steps(course.total, course.per_epoch)
             settings = self._settings(dtype)
             record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
@@ -227,7 +275,7 @@ class Train(Stage):
                 joining as together,
             ):
                 feed = Feed(course, cache, framed(model, condition), together)
-                yield from self._train(Outputs(model, adapter, feed, record, context))
+                yield from self._train(Outputs(base, model, adapter, feed, record, context))
         return course
 
     def _settings(self, dtype: str) -> dict[str, Any]:

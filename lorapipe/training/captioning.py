@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, Warmup, param
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsLenAndGetItem
+
     from lorapipe.training.data.batches import Batch
 
+T = TypeVar("T")
 WILDCARD = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 """`{red|green|blue}`."""
 
@@ -30,18 +33,22 @@ class Captioning(Spec):
     then the tags: some kept, the others shuffled, then dropped.
     """
 
-    prefix: str = param("", "put before every caption, as a trigger word; a space comes between")
-    suffix: str = param("", "put after every caption; a space comes between")
+    prefix: str = param(
+        "", "put before every caption, as a trigger word; a space comes between", kohya=("caption_prefix",)
+    )
+    suffix: str = param("", "put after every caption; a space comes between", kohya=("caption_suffix",))
     shuffle: bool = param(
         False,
-        "shuffle the tags at every showing (shuffle_caption), so that their order is not learned; not for sentences",
+        "shuffle the tags at every showing, so that their order is not learned; not for sentences",
+        kohya=("shuffle_caption",),
     )
     keep_tokens: int = param(0, "tags at the beginning that stay where they are: 1 for a trigger word", ge=0, le=1000)
     keep_separator: str = param(
         "",
         "mark in captions (such as |||) before which tags stay in place, and again after a second one; it is not said",
+        kohya=("keep_tokens_separator",),
     )
-    separator: str = param(",", "what stands between tags")
+    separator: str = param(",", "what stands between tags", kohya=("caption_separator",))
     secondary_separator: str = param(
         "",
         "mark between tags (such as ;;;) that belong together: they are shuffled and dropped as one, and said with the "
@@ -53,16 +60,35 @@ class Captioning(Spec):
         "read captions as they come",
     )
     token_warmup_min: int = param(1, "tags (beside the kept ones) that the token warm-up begins with", ge=0, le=1000)
-    tag_dropout: float = param(0.0, "chance of each tag that is not kept to be left out of a showing", ge=0, lt=1)
+    tag_dropout: float = param(
+        0.0,
+        "chance of each tag that is not kept to be left out of a showing",
+        ge=0,
+        lt=1,
+        kohya=("caption_tag_dropout_rate",),
+    )
     dropout: float = param(
         0.0,
         "chance of the whole caption to be left out of a showing; 0.05 to 0.1 is usual",
         ge=0,
         le=1,
+        kohya=("caption_dropout_rate",),
     )
-    wildcards: bool = param(False, "one of {red|green|blue} is said at each showing; they may stand in each other")
+    dropout_epochs: int = param(
+        0,
+        "leave all captions out in every so-manieth epoch: 10 is one in ten; 0 off",
+        ge=0,
+        kohya=("caption_dropout_every_n_epochs",),
+    )
+    wildcards: bool = param(
+        False,
+        "one of {red|green|blue} is said at each showing; they may stand in each other",
+        kohya=("enable_wildcard",),
+    )
     weighted: bool = param(
-        False, "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand"
+        False,
+        "(tag:1.3), (tag) and [tag] weigh a tag as in A1111's prompts; otherwise they are spelled as they stand",
+        kohya=("weighted_captions",),
     )
     variants: int = param(
         16,
@@ -77,13 +103,16 @@ class Captioning(Spec):
         if self.keep_tokens and self.keep_separator:
             what = "keep_tokens counts the tags to keep, keep_separator marks them: only one of them can hold."
             yield Problem(what, cure="Take one of them away.", path=("keep_tokens",))
-        if (self.keep_tokens or self.keep_separator) and not (self.shuffle or self.tag_dropout):
-            name = "keep_tokens" if self.keep_tokens else "keep_separator"
-            what = f"{name} keeps tags from being shuffled or dropped, and neither is asked for."
-            yield Problem(what, cure="Write shuffle: true, or take it away.", path=(name,))
+        if self.keep_tokens and not (self.shuffle or self.tag_dropout or self.token_warmup_step.count):
+            what = "keep_tokens keeps tags from being shuffled or dropped, and neither is asked for."
+            yield Problem(what, cure="Write shuffle: true, or take it away.", path=("keep_tokens",))
         if self.token_warmup_min != 1 and not self.token_warmup_step.count:
             what = "there is no token warm-up that it could begin."
             yield Problem(what, cure="Give token_warmup_step.", path=("token_warmup_min",))
+        if self.dropout_epochs == 1:
+            what = "in every single epoch all captions would be left out."
+            cure = "Write 2 or more; dropout: 1 if nothing is ever to be said."
+            yield Problem(what, cure=cure, path=("dropout_epochs",))
         if not self.separator.strip():
             yield Problem("tags need something between them.", cure='A comma is usual: ",".', path=("separator",))
 
@@ -101,6 +130,11 @@ class Captioning(Spec):
         if self.shuffle or self.tag_dropout or self.keep_separator or self.token_warmup_step.count:
             text = self._rearranged(text, chance, progress)
         return text.replace(self.secondary_separator, self.separator) if self.secondary_separator else text
+
+    def plainly(self, caption: str) -> str:
+        """A caption for judging, the same every time: all its tags in their places, the first of lines and wildcards."""
+        still = replace(self, shuffle=False, tag_dropout=0.0, token_warmup_step=Warmup(0))
+        return still.said(caption, _First())
 
     def _rearranged(self, text: str, chance: random.Random, progress: float) -> str:
         first, loose, last = self._parts(text)
@@ -124,6 +158,13 @@ class Captioning(Spec):
         return [tag.strip() for tag in text.split(self.separator) if tag.strip()]
 
 
+class _First(random.Random):
+    """No chance at all."""
+
+    def choice(self, seq: SupportsLenAndGetItem[T]) -> T:
+        return seq[0]
+
+
 def _chosen(text: str, chance: random.Random) -> str:
     """The text with one choice of each wildcard, from the inside out."""
     while (chosen := WILDCARD.sub(lambda found: chance.choice(found[1].split("|")), text)) != text:
@@ -131,42 +172,56 @@ def _chosen(text: str, chance: random.Random) -> str:
     return text
 
 
+def never(warmup: Warmup) -> float:
+    """No token warm-up."""
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Speaker:
     """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all` lists.
 
-    The token warm-up lasts `warmup` batches.
+    `own` has what is said otherwise of some pictures, by their place among all that are shown. `batches` is how many a token
+    warm-up lasts.
     """
 
     captioning: Captioning
     seed: int
     limited: bool
-    warmup: int = 0
+    batches: Callable[[Warmup], float] = never
+    own: Mapping[int, Captioning] = field(default_factory=dict)
 
     def said(self, batch: Batch) -> tuple[str, ...]:
         """What is said of each picture of a batch."""
         shown = zip(batch.captions, batch.indices, batch.repeats, strict=True)
-        progress = min(1.0, batch.index / self.warmup) if self.warmup else 1.0
-        return tuple(
-            self._said(caption, f"{batch.epoch} {index} {repeat}", progress) for caption, index, repeat in shown
-        )
+        return tuple(self._said(batch, *showing) for showing in shown)
 
-    def all(self, captions: Iterable[str]) -> Sequence[str]:
-        """Everything that may be said, each once."""
-        found = dict.fromkeys(self._variant(caption, way) for caption in captions for way in range(self._ways(caption)))
-        return [*found, *([""] if self.captioning.dropout else [])]
+    def all(self, captions: Sequence[str]) -> Sequence[str]:
+        """Everything that may be said of pictures with these captions, each once."""
+        written = dict.fromkeys((caption, self._how(index)) for index, caption in enumerate(captions))
+        said = [self._variant(how, caption, way) for caption, how in written for way in range(_ways(how, caption))]
+        silent = any(how.dropout or how.dropout_epochs for _, how in written)
+        return [*dict.fromkeys(said), *([""] if silent else [])]
 
-    def _ways(self, caption: str) -> int:
-        return self.captioning.variants if self.captioning.varies(caption) else 1
+    def _how(self, index: int) -> Captioning:
+        return self.own.get(index, self.captioning)
 
-    def _said(self, caption: str, showing: str, progress: float) -> str:
-        chance = random.Random(f"caption {self.seed} {showing}")
-        if self.captioning.dropout and chance.random() < self.captioning.dropout:
+    def _said(self, batch: Batch, caption: str, index: int, repeat: int) -> str:
+        how = self._how(index)
+        chance = random.Random(f"caption {self.seed} {batch.epoch} {index} {repeat}")
+        if how.dropout_epochs and (batch.epoch + 1) % how.dropout_epochs == 0:
+            return ""
+        if how.dropout and chance.random() < how.dropout:
             return ""
         if self.limited:
-            ways = self._ways(caption)
-            return self._variant(caption, chance.randrange(ways) if ways > 1 else 0)
-        return self.captioning.said(caption, chance, progress)
+            ways = _ways(how, caption)
+            return self._variant(how, caption, chance.randrange(ways) if ways > 1 else 0)
+        warmup = self.batches(how.token_warmup_step)
+        return how.said(caption, chance, min(1.0, batch.index / warmup) if warmup else 1.0)
 
-    def _variant(self, caption: str, way: int) -> str:
-        return self.captioning.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+    def _variant(self, how: Captioning, caption: str, way: int) -> str:
+        return how.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+
+
+def _ways(how: Captioning, caption: str) -> int:
+    return how.variants if how.varies(caption) else 1

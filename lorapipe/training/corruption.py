@@ -12,6 +12,9 @@ from lorapipe.spec import Spec, param
 if TYPE_CHECKING:
     from lorapipe.training.noise import Drawn
 
+MULTIRES_DISCOUNT = 0.3
+"""Of kohya's `multires_noise_discount`."""
+
 
 @dataclass(frozen=True)
 class Corruption(Spec):
@@ -23,20 +26,38 @@ class Corruption(Spec):
         "0.06 is mild, 0.1 enough; more deep-fries as CFG 11 does. Needs more steps",
         ge=0,
         le=1,
+        kohya=("noise_offset",),
     )
-    offset_random: bool = param(False, "draw each picture's strength of offset between 0 and the given one")
+    offset_random: bool = param(
+        False,
+        "draw each picture's strength of offset between 0 and the given one",
+        kohya=("noise_offset_random_strength",),
+    )
     multires_iterations: int = param(
-        0, "multires noise: so many coarser layers of noise, for the same end; 6 to 10 is usual, 0 off", ge=0, le=20
+        0,
+        "multires noise: so many coarser layers of noise, for the same end; 6 to 10 is usual, 0 off",
+        ge=0,
+        le=20,
+        kohya=("multires_noise_iterations",),
     )
-    multires_discount: float = param(0.3, "each coarser layer's share of the one before; 0.1 to 0.3", gt=0, le=1)
+    multires_discount: float = param(
+        MULTIRES_DISCOUNT,
+        "each coarser layer's share of the one before; 0.1 to 0.3",
+        gt=0,
+        le=1,
+        kohya=("multires_noise_discount",),
+    )
     perturbation: float = param(
         0.0,
         "ip noise gamma: further noise on the input that is not to be predicted, so that it copes with its own errors; "
         "0.1 is recommended, 0 off",
         ge=0,
         le=1,
+        kohya=("ip_noise_gamma",),
     )
-    perturbation_random: bool = param(False, "draw each picture's perturbation between 0 and the given one")
+    perturbation_random: bool = param(
+        False, "draw each picture's perturbation between 0 and the given one", kohya=("ip_noise_gamma_random_strength",)
+    )
     min_timestep: int = param(0, "the first timestep to train at; above 0 leaves out the finest details", ge=0, le=999)
     max_timestep: int = param(
         1000, "the timestep to stop before; below 1000 leaves out the coarsest shapes", ge=1, le=1000
@@ -50,6 +71,9 @@ class Corruption(Spec):
         if self.offset and self.multires_iterations:
             what = "noise offset and multires noise do the same thing in two ways, and together too much of it."
             yield Problem(what, cure="Set one of them to 0.", path=("offset",))
+        if self.multires_discount != MULTIRES_DISCOUNT and not self.multires_iterations:
+            what = "there are no coarser layers of noise for it to discount."
+            yield Problem(what, cure="Give multires_iterations, or take it away.", path=("multires_discount",))
         for name in ("offset", "perturbation"):
             if getattr(self, f"{name}_random") and not getattr(self, name):
                 what = f"{name}_random draws strengths up to {name}, which is 0."

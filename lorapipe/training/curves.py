@@ -20,6 +20,9 @@ import torch
 from lorapipe.aside import write_text
 from lorapipe.errors import LorapipeError
 
+AVERAGE = "loss/average"
+MEMORY = 0.98
+"""Share of the running mean that stays at each step: it looks over the last fifty steps or so."""
 PATIENCE = 3
 """Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
 
@@ -29,7 +32,7 @@ SHOWN_EVERY = 10
 
 @dataclass(frozen=True)
 class Point:
-    """The figures after update `step`, from 1: `loss`, `lr/unet`, `d` …"""
+    """The figures after update `step`, from 1: `loss`, `loss/average`, `lr/unet`, `d` …"""
 
     step: int
     values: dict[str, float]
@@ -47,6 +50,7 @@ class Curves:
     folder: Path
     waiting: list[tuple[int, Mapping[str, float | torch.Tensor]]] = field(default_factory=list)
     bad: int = 0
+    average: float = math.nan
     board: Any = None
 
     def begin(self, step: int) -> None:
@@ -54,8 +58,9 @@ class Curves:
         from tensorboardX import SummaryWriter
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [point.line() for point in read(self.path) if point.step <= step]
-        write_text("".join(kept), self.path)
+        kept = [point for point in read(self.path) if point.step <= step]
+        write_text("".join(point.line() for point in kept), self.path)
+        self.average = kept[-1].values.get(AVERAGE, math.nan) if kept else math.nan
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.board = SummaryWriter(
@@ -73,7 +78,7 @@ class Curves:
 
     def write(self) -> list[Point]:
         """Write what is waiting, and return it. LorapipeError where the loss has ceased to be a number."""
-        points = [Point(step, {name: float(v) for name, v in values.items()}) for step, values in self.waiting]
+        points = [self._point(step, values) for step, values in self.waiting]
         self.waiting.clear()
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(point.line() for point in points)
@@ -91,6 +96,13 @@ class Curves:
     def flush(self) -> None:
         """Have TensorBoard's file on the disk. It waits for the disk, so not with every figure."""
         self.board.flush()
+
+    def _point(self, step: int, values: Mapping[str, float | torch.Tensor]) -> Point:
+        """The figures with the running mean of the loss after it: single losses jump with the timestep."""
+        plain = {name: float(value) for name, value in values.items()}
+        if math.isfinite(loss := plain["loss"]):
+            self.average = loss if math.isnan(self.average) else MEMORY * self.average + (1 - MEMORY) * loss
+        return Point(step, {"loss": loss, AVERAGE: self.average, **plain})
 
     def close(self) -> None:
         """Let TensorBoard's file go."""

@@ -1,8 +1,7 @@
-"""How a training gets on: smoothed loss, seconds a step, time left."""
+"""How a training gets on: seconds a step, time left."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 
@@ -19,7 +18,6 @@ class Pace:
         self.total = total
         self.start = (time.monotonic(), done)
         self.looks = deque([self.start], maxlen=WINDOW)
-        self.loss = math.nan
 
     def due(self) -> bool:
         """Whether the last look is long enough ago."""
@@ -28,10 +26,6 @@ class Pace:
     def look(self, step: int) -> None:
         """Note that `step` has been reached."""
         self.looks.append((time.monotonic(), step))
-
-    def smooth(self, loss: float) -> None:
-        """Take a loss into the running mean that is shown: single losses jump with the timestep."""
-        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
 
     @property
     def seconds_per_step(self) -> float:

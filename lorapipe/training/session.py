@@ -16,7 +16,7 @@ import torch
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.checkpoint import Checkpoints, Trainable
-from lorapipe.training.curves import Curves, Point
+from lorapipe.training.curves import AVERAGE, Curves, Point
 from lorapipe.training.loop import Step
 from lorapipe.training.optimizers import settled
 from lorapipe.training.pace import Pace
@@ -101,9 +101,9 @@ class Session:
         if not points:
             return
         for point in points:
-            self.pace.smooth(point.values["loss"])
             self.emit(Metric(step=point.step, values=point.values))
         last = points[-1]
         self.pace.look(last.step)
-        values = {**last.values, "loss": self.pace.loss, "s/it": self.pace.seconds_per_step}
+        shown = {name: value for name, value in last.values.items() if name != AVERAGE}
+        values = {**shown, "loss": last.values[AVERAGE], "s/it": self.pace.seconds_per_step}
         self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))

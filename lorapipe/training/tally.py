@@ -30,9 +30,13 @@ AUGMENTED: Mapping[str, Callable[[Picture], bool]] = {
 """Ways of showing a picture otherwise than as it is: the test of each."""
 
 
-def repeats(pictures: Iterable[Picture]) -> dict[str, int]:
-    """How often an epoch shows the pictures of each folder."""
-    return {_folder(picture): picture.repeats for picture in pictures}
+def folders(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
+    """Of each folder how often an epoch shows its pictures, and how many there are (ss_dataset_dirs)."""
+    found: dict[str, dict[str, int]] = {}
+    for picture in pictures:
+        folder = found.setdefault(_folder(picture), {"n_repeats": picture.repeats, "img_count": 0})
+        folder["img_count"] += 1
+    return found
 
 
 def _folder(picture: Picture) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-KOHYA = re.compile(r"(\d{1,4})_(.+)")
-"""`10_penny woman`: repeats and words, as kohya's scripts have it."""
+from lorapipe import folder_names
+
 MOST_BYTES = 100
 """Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
@@ -14,8 +14,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "
 
 def title_of(name: str) -> str:
     """A name for files on any system: Windows refuses some characters, endings and words, and everyone long names."""
-    kohya = KOHYA.fullmatch(name)
-    text = unicodedata.normalize("NFC", kohya[2] if kohya else name).encode("utf-8", "replace").decode("utf-8")
+    text = _words(name)
     text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", text)
     while len(text.encode()) > MOST_BYTES:
         text = text[:-1]
@@ -28,14 +27,26 @@ def trigger_of(name: str) -> str:
 
     Of `10_penny woman` they are taken as they are, since they are the caption too.
     """
-    kohya = KOHYA.fullmatch(name)
-    text = unicodedata.normalize("NFC", kohya[2] if kohya else name).encode("utf-8", "replace").decode("utf-8")
-    if kohya:
-        return text.strip()
+    text = _words(name)
+    if is_kohyas(name):
+        return text
     return " ".join(re.sub(r"[_,(){}\[\]<>|\x00-\x1f]+", " ", text)[:MOST_BYTES].split()) or "lora"
 
 
 def repeats_of(name: str) -> int:
     """How often its pictures are shown, by its name."""
-    kohya = KOHYA.fullmatch(name)
-    return max(1, int(kohya[1])) if kohya else 1
+    found = folder_names.read(name)
+    return max(1, found.repeats) if found and found.word else 1
+
+
+def is_kohyas(name: str) -> bool:
+    """Whether it is of the form `10_penny woman`, with words."""
+    found = folder_names.read(name)
+    return found is not None and bool(found.word)
+
+
+def _words(name: str) -> str:
+    """A name without kohya's number, as text that any program can write."""
+    found = folder_names.read(name)
+    text = found.word if found and found.word else name
+    return unicodedata.normalize("NFC", text).encode("utf-8", "replace").decode("utf-8")

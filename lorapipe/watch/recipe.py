@@ -22,7 +22,7 @@ from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.spec import Address, Spec, knobs
 from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
-from lorapipe.watch.names import KOHYA, repeats_of, trigger_of
+from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
 
 BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
@@ -136,7 +136,7 @@ def _regularisation(images: Path) -> Path | None:
 
 def _subjects(images: Path) -> list[str]:
     """The names of subfolders in kohya's way, down to `img/10_penny woman`."""
-    found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if KOHYA.fullmatch(each.name)]
+    found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if is_kohyas(each.name)]
     parts = [each.relative_to(images).parts for each in found if each.is_dir()]
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from lorapipe.errors import InputError
 from lorapipe.pipeline.ledger import remove
 from lorapipe.watch.look import REGULARISATION, is_ours
-from lorapipe.watch.names import KOHYA
+from lorapipe.watch.names import is_kohyas
 
 GIGABYTE = 1_000_000_000
 MOST_RATIO = 200
@@ -126,7 +126,7 @@ def _innermost(folder: Path) -> Path:
         if (
             len(inner) != 1
             or not inner[0].is_dir()
-            or KOHYA.fullmatch(inner[0].name)
+            or is_kohyas(inner[0].name)
             or inner[0].name.casefold() == REGULARISATION
         ):
             return folder

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
-SHARED = ("lorapipe.aside", "lorapipe.lettering", "lorapipe.suffixes")
+SHARED = ("lorapipe.aside", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
-FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference")
+FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.errors": (),
@@ -41,6 +41,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         *SHARED, *LIGHT
     ),
     "lorapipe.aside": (),
+    "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
@@ -53,12 +54,13 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
-    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.suffixes", *ENGINE),
+    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.folder_names", "lorapipe.suffixes", *ENGINE),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.reference": (*FRONT, *ENGINE),
+    "lorapipe.lookup": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
@@ -68,7 +70,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
-    "__main__",
+    "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

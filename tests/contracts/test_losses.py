@@ -68,3 +68,8 @@ def test_a_far_error_pulls_no_harder_than_a_near_one() -> None:
     for prediction in (far, near):
         Huber(schedule="constant")(prediction, torch.zeros(1, 1, 1, 1), T[:1], SCHEDULE).sum().backward()
     assert float(far.grad) == pytest.approx(float(near.grad), rel=1e-2)
+
+
+def test_l1_is_the_size_of_the_error() -> None:
+    prediction = torch.tensor([[[[-3.0, 0.5]]]])
+    assert Loss.registry.get("l1")()(prediction, torch.zeros(1, 1, 1, 2), T[:1], SCHEDULE).tolist() == [[[[3.0, 0.5]]]]

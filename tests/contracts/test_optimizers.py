@@ -7,6 +7,7 @@ import io
 import pytest
 import torch
 
+from lorapipe.errors import InputError
 from lorapipe.spec import knobs
 from lorapipe.training.flat import flatten
 from lorapipe.training.optimizers import Optimizer, settled
@@ -167,7 +168,38 @@ def test_arguments_are_held_against_the_library(name: str) -> None:
     own = next((each.name for each in knobs(kind) if each.name not in ("arguments", "use")), None)
     if own:
         (problem,) = kind(arguments={own: 1}).problems()
-        assert "knob of its own" in problem.cure
+        assert "knob of its own" in problem.what
+    (problem,) = kind(arguments={"lr": 1}).problems()
+    assert "unet_lr" in problem.cure
+
+
+def test_a_misspelt_argument_gets_its_near_miss_among_knobs_too() -> None:
+    (problem,) = Optimizer.registry.get("prodigy")(arguments={"safegard_warmup": True}).problems()
+    assert problem.cure == "Did you mean 'safeguard_warmup'?"
+    (problem,) = Optimizer.registry.get("prodigy")(arguments={"betas": [0.9, 0.99]}).problems()
+    assert "beta1 and beta2" in problem.cure
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"eps": "small"}, "wants a number here, as 1e-08"),
+        ({"betas": 0.9}, "wants 3 values here"),
+        ({"weight_decouple": 1}, "wants true or false here"),
+        ({"max_grad_norm": True}, "wants a number here"),
+        ({"maximize": False, "betas": [0.9, 0.9, 0.99]}, ""),
+    ],
+)
+def test_arguments_are_of_the_librarys_kinds(arguments: dict[str, object], words: str) -> None:
+    found = list(Optimizer.registry.get("library")(use="adan", arguments=arguments).problems())
+    assert [words in problem.what for problem in found] == ([True] if words else [])
+
+
+def test_what_the_library_itself_refuses_is_no_traceback() -> None:
+    parts, _, _ = problem()
+    spec = Optimizer.registry.get("library")(use="adan", arguments={"weight_decay": -3})
+    with pytest.raises(InputError, match="Adan does not take weight_decay: -3: weight_decay must be non-negative"):
+        spec.build([{"params": parts, "lr": 1e-4, "name": "unet"}])
 
 
 def test_further_arguments_reach_the_library() -> None:

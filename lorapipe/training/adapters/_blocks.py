@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 
 if TYPE_CHECKING:
     import torch
 
     from lorapipe.training.adapters._up_down import UpDown
     from lorapipe.training.families import Model
+
+BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
+"""Knobs that have a number for each block."""
 
 
 @dataclass(frozen=True)
@@ -29,36 +32,62 @@ def pointwise(module: torch.nn.Module) -> bool:
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """What is different from block to block of the U-Net: rank, and factor on the rate. Empty: nothing is.
-
-    As kohya's `block_dims` and `block_lr` (`networks/lora.py`).
-    """
+class Widths:
+    """Ranks and alphas by block; `alpha` where `alphas` is empty. An alpha of 0 means the rank."""
 
     ranks: Sequence[int]
-    rates: Sequence[float]
+    alphas: Sequence[float]
     alpha: float
+
+    def at(self, block: int) -> Width:
+        """Those of a block."""
+        rank = self.ranks[block]
+        return Width(rank, (self.alphas[block] if self.alphas else self.alpha) or float(rank))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is different from block to block of the U-Net: rank and alpha, and the factor on the rate.
+
+    Of Linear layers and 1×1 convolutions, and of larger convolutions; without ranks nothing is different. As kohya's
+    `block_dims`, `conv_block_dims` and `block_lr` (`networks/lora.py`).
+    """
+
+    small: Widths
+    large: Widths
+    rates: Sequence[float]
 
     @classmethod
     def of(cls, spec: UpDown, model: Model) -> Blocks:
         """What a spec says of this model's blocks; `InputError` where it counts them otherwise."""
-        for name in ("block_ranks", "block_rates"):
-            given = getattr(spec, name)
-            if given and len(given) != model.blocks:
-                what = f"{len(given)} numbers, but this base's U-Net has {model.blocks} blocks."
-                raise InputError(what, where=f"adapter.{name}", cure="Give a number for each.")
-        return cls(spec.block_ranks, spec.block_rates, getattr(spec, "alpha", 0.0))
+        lists = {name: getattr(spec, name, ()) for name in BY_BLOCK}
+        problems = [
+            Problem(
+                f"{len(given)} numbers, but this base's U-Net has {model.blocks} blocks.",
+                where=f"adapter.{name}",
+                cure="Give a number for each.",
+            )
+            for name, given in lists.items()
+            if given and len(given) != model.blocks
+        ]
+        if problems:
+            raise InputError(problems)
+        small = Widths(lists["block_ranks"], lists["block_alphas"], getattr(spec, "alpha", 0.0))
+        large = Widths(lists["conv_block_ranks"], lists["conv_block_alphas"], getattr(spec, "conv_alpha", 0.0))
+        return cls(small, large, lists["block_rates"])
 
     def width(self, usual: Width, block: int | None, pointwise: bool) -> Width:
         """The width of a module in a block (None: of the text encoder), `usual` where the blocks are alike.
 
-        The spec's alpha holds for all of them; where it is 0, which means rank, each block's own. Larger convolutions keep
-        the width they have, unless their block is left out.
+        Larger convolutions without ranks of their own keep the width they have, unless their block is left out.
         """
-        if block is None or not self.ranks:
+        if block is None:
             return usual
-        rank = self.ranks[block]
-        return usual if rank and not pointwise else Width(rank, self.alpha or float(rank))
+        own = self.small if pointwise else self.large
+        if own.ranks:
+            return own.at(block)
+        left_out = self.small.ranks and not self.small.ranks[block]
+        return Width(0, 0.0) if left_out else usual
 
     def rate(self, block: int | None) -> float:
         """The factor on the rate of a module in a block."""

@@ -43,7 +43,9 @@ def inject(
     for (part, path), site in modules.items():
         site.put_in(_generator(seed, model.kohya_name(part, path)))
         site.leave_out(spec)
-    return UpDownInjected(modules, spec.lora_plus)
+    text = spec.lora_plus if spec.lora_plus_text_encoder is None else spec.lora_plus_text_encoder
+    ratios = {part: spec.lora_plus if part == "unet" else text for part in parts}
+    return UpDownInjected(modules, ratios)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -81,7 +83,7 @@ class _Site:
         setattr(self.parent, self.child, self.layer)
 
     def leave_out(self, dropouts: UpDown) -> None:
-        """Dropout of the input, of ranks, and of the module as a whole."""
+        """Dropout between down and up, of ranks, and of the module as a whole."""
         for name in ("dropout", "rank_dropout", "module_dropout"):
             setattr(self.layer, name, getattr(dropouts, name))
 
@@ -109,7 +111,8 @@ class _Site:
 class UpDownInjected(Injected):
     """See `Injected`."""
 
-    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: float) -> None:
+    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
+        """`lora_plus` says for each part how many times faster up learns than down."""
         self._sites = dict(sites)
         self._lora_plus = lora_plus
 
@@ -122,9 +125,9 @@ class UpDownInjected(Injected):
 
     def rate_factors(self) -> dict[int, float]:
         """See `Injected.rate_factors`."""
-        sites = self._sites.values()
-        downs = {id(site.down.weight): site.rate for site in sites}
-        return downs | {id(site.up.weight): site.rate * self._lora_plus for site in sites}
+        sites = self._sites.items()
+        downs = {id(site.down.weight): site.rate for _, site in sites}
+        return downs | {id(site.up.weight): site.rate * self._lora_plus[part] for (part, _), site in sites}
 
     def extract(self) -> AdapterWeights:
         """See `Injected.extract`."""

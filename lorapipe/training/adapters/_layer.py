@@ -19,43 +19,41 @@ Gradients: TypeAlias = tuple[torch.Tensor | None, ...]
 
 
 class _Linear(torch.autograd.Function):
-    """x · Wᵀ + b + factor · (seen · downᵀ) · upᵀ in the precision of x; `seen` is x after dropout, None without.
+    """x · Wᵀ + b + factor · (x · downᵀ) · upᵀ in the precision of x, W and b frozen.
 
-    W and b are frozen. Keeps down and up as they are for the way back, not their cast copies.
+    Keeps down and up as they are for the way back, not their cast copies.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         x: torch.Tensor,
-        seen: torch.Tensor | None,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
         down: torch.Tensor,
         up: torch.Tensor,
         factor: Factor,
+        dropout: float,
     ) -> torch.Tensor:
-        read = x if seen is None else seen
-        low = _times(torch.nn.functional.linear(read, down.to(x.dtype)), factor)
+        low = torch.nn.functional.linear(x, down.to(x.dtype))
+        ctx.factor = _dropped(factor, dropout, low)
+        low = _times(low, ctx.factor)
         out = torch.nn.functional.linear(x, weight, bias)
         _add_product(out, low, up.to(x.dtype).T)
-        ctx.save_for_backward(read, low, weight, down, up)
-        ctx.factor, ctx.apart = factor, seen is not None
+        ctx.save_for_backward(x, low, weight, down, up)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
-        read, low, weight, down, up = ctx.saved_tensors
+        x, low, weight, down, up = ctx.saved_tensors
         narrow = _times(gradient @ up.to(gradient.dtype), ctx.factor)
         of_up = _rows(gradient).T @ _rows(low)
-        of_down = _rows(narrow).T @ _rows(read)
-        of_x = gradient @ weight if ctx.needs_input_grad[0] else None
-        of_seen = None
-        if ctx.apart:
-            of_seen = narrow @ down.to(gradient.dtype) if ctx.needs_input_grad[1] else None
-        elif of_x is not None:
+        of_down = _rows(narrow).T @ _rows(x)
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = gradient @ weight
             _add_product(of_x, narrow, down.to(gradient.dtype))
-        return of_x, of_seen, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None
+        return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None
 
 
 class _Conv2d(torch.autograd.Function):
@@ -65,36 +63,31 @@ class _Conv2d(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,
-        seen: torch.Tensor | None,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
         down: torch.Tensor,
         up: torch.Tensor,
         factor: Factor,
+        dropout: float,
         *how: Any,
     ) -> torch.Tensor:
-        read = x if seen is None else seen
-        low = _times(torch.nn.functional.conv2d(read, down.to(x.dtype), None, *how), factor)
+        low = torch.nn.functional.conv2d(x, down.to(x.dtype), None, *how)
+        ctx.factor, ctx.how = _dropped(factor, dropout, low), how
+        low = _times(low, ctx.factor)
         out = torch.nn.functional.conv2d(x, weight, bias, *how)
         out += torch.nn.functional.conv2d(low, up.to(x.dtype))
-        ctx.save_for_backward(read, low, weight, down, up)
-        ctx.factor, ctx.apart, ctx.how = factor, seen is not None, how
+        ctx.save_for_backward(x, low, weight, down, up)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
-        read, low, weight, down, up = ctx.saved_tensors
-        through_x, through_seen = ctx.needs_input_grad[:2]
-        pointwise = ([1, 1], [0, 0], [1, 1])
-        narrow, of_up = _convolved_back(gradient, low, up, pointwise, True, True)
-        narrow = _times(narrow, ctx.factor)
-        wanted = through_seen if ctx.apart else through_x
-        of_read, of_down = _convolved_back(narrow, read, down, ctx.how, wanted, True)
-        of_x = _convolved_back(gradient, read, weight, ctx.how, through_x, False)[0] if through_x else None
-        of_seen = of_read if ctx.apart else None
-        if of_x is not None and not ctx.apart:
-            of_x += of_read
-        return of_x, of_seen, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, *[None] * len(ctx.how)
+        x, low, weight, down, up = ctx.saved_tensors
+        through = ctx.needs_input_grad[0]
+        narrow, of_up = _convolved_back(gradient, low, up, ([1, 1], [0, 0], [1, 1]), True, True)
+        of_x, of_down = _convolved_back(_times(narrow, ctx.factor), x, down, ctx.how, through, True)
+        if through:
+            of_x += _convolved_back(gradient, x, weight, ctx.how, True, False)[0]
+        return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None, *[None] * len(ctx.how)
 
 
 def _convolved_back(
@@ -113,6 +106,13 @@ def _times(low: torch.Tensor, factor: Factor) -> torch.Tensor:
     return low if factor == 1 else low.mul_(factor)
 
 
+def _dropped(factor: Factor, dropout: float, low: torch.Tensor) -> Factor:
+    """A factor with some of the numbers on the narrow side left out, the others making up for them."""
+    if not dropout:
+        return factor
+    return factor * (torch.rand_like(low) >= dropout) / (1 - dropout)
+
+
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
     """(…, n) as (N, n)."""
     return tensor.reshape(-1, tensor.shape[-1])
@@ -124,13 +124,13 @@ def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> N
 
 
 class UpDownLayer(torch.nn.Module):
-    """base(x) + scaling · up(down(dropout(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1.
+    """base(x) + scaling · up(dropout(down(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1.
 
     Dropouts are on where gradients are, so that the frozen base can stay in eval mode and samples are exact.
     """
 
     dropout = rank_dropout = module_dropout = 0.0
-    """Shares of the input's numbers, of the ranks of each sample, and of whole updates, that are left out."""
+    """Shares of what goes from down to up, of the ranks of each sample, and of whole updates, that are left out."""
 
     def __init__(self, base: torch.nn.Module, rank: int, scaling: float) -> None:
         super().__init__()
@@ -152,14 +152,14 @@ class UpDownLayer(torch.nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """See the class; the output is in the base's precision."""
-        dropped = self.dropout and torch.is_grad_enabled()
-        seen = torch.nn.functional.dropout(input, self.dropout) if dropped else None
-        matrices = (self.weight, self.bias, self.lora_down.weight, self.lora_up.weight, self._factor(input))
+        dropout = self.dropout if torch.is_grad_enabled() else 0.0
+        matrices = self.weight, self.bias, self.lora_down.weight, self.lora_up.weight
+        left = self._factor(input), dropout
         base: Any = self.base_layer
         if isinstance(base, torch.nn.Linear):
-            output: torch.Tensor = _Linear.apply(input, seen, *matrices)
+            output: torch.Tensor = _Linear.apply(input, *matrices, *left)
         else:
-            output = _Conv2d.apply(input, seen, *matrices, base.stride, base.padding, base.dilation)
+            output = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
         return output
 
     def _factor(self, input: torch.Tensor) -> Factor:

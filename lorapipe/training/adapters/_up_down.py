@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Adapter
 
@@ -13,7 +15,11 @@ class UpDown(Adapter):
     """Three dropouts, against over-fitting, and LoRA+, as in kohya's `networks/lora.py`."""
 
     dropout: float = param(
-        0.0, "share of each module's input that training zeroes at random (network_dropout); 0 is usual", ge=0, lt=1
+        0.0,
+        "share of what goes from down to up that training zeroes at random; 0 is usual",
+        ge=0,
+        lt=1,
+        kohya=("network_dropout",),
     )
     rank_dropout: float = param(
         0.0,
@@ -26,28 +32,67 @@ class UpDown(Adapter):
     )
     lora_plus: float = param(
         1.0,
-        "LoRA+: how many times faster up learns than down (loraplus_lr_ratio); 4 to 16 converges sooner, with a lower rate "
+        "LoRA+: how many times faster up learns than down; 4 to 16 converges sooner, with a lower rate "
         "for all; 1 is plain LoRA  (Hayou et al. 2024, arXiv:2402.12354)",
         ge=1,
         le=64,
+        kohya=("loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
     )
-
+    lora_plus_text_encoder: float | None = param(
+        None, "LoRA+ of the text encoders; empty: as lora_plus", ge=1, le=64, kohya=("loraplus_text_encoder_lr_ratio",)
+    )
     block_ranks: tuple[int, ...] = param(
         (),
-        "a rank for each block of the U-Net in place of `rank` (block_dims): 25 numbers for SD1.x and SD2 (12 down, the "
+        "a rank for each block of the U-Net in place of `rank`: 25 numbers for SD1.x and SD2 (12 down, the "
         "middle, 12 up), 23 for SDXL (1, 9 down, 3 in the middle, 9 up, 1); 0 leaves a block out",
         ge=0,
         le=768,
+        kohya=("block_dims",),
+    )
+    block_alphas: tuple[float, ...] = param(
+        (), "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank", ge=0
     )
     block_rates: tuple[float, ...] = param(
         (),
-        "a factor on the U-Net's rate for each block (down_lr_weight, mid_lr_weight, up_lr_weight), as many numbers as "
-        "block_ranks; 0 leaves a block out",
+        "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
         ge=0,
         le=100,
+        kohya=("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr"),
     )
+    force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
 
     @property
     def has_rates_of_its_own(self) -> bool:
         """See `Adapter.has_rates_of_its_own`."""
-        return self.lora_plus != 1 or len(set(self.block_rates)) > 1
+        ratios = {1.0, self.lora_plus, self.lora_plus if (text := self.lora_plus_text_encoder) is None else text}
+        return len(ratios) > 1 or len(set(self.block_rates)) > 1
+
+    def problems(self) -> Iterator[Problem]:
+        """Alpha above rank is over-fitting by design (guide §7); lists that belong together are of one length."""
+        for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
+            if hasattr(self, rank):
+                yield from self._too_strong(alpha, getattr(self, alpha), rank, getattr(self, rank))
+        for alphas, ranks in (("block_alphas", "block_ranks"), ("conv_block_alphas", "conv_block_ranks")):
+            if hasattr(self, ranks):
+                yield from self._by_block(alphas, ranks)
+
+    def _by_block(self, alphas: str, ranks: str) -> Iterator[Problem]:
+        given: tuple[float, ...] = getattr(self, alphas)
+        wide: tuple[int, ...] = getattr(self, ranks)
+        if given and len(given) != len(wide):
+            what = f"{len(given)} numbers, but {ranks} has {len(wide)}."
+            yield Problem(what, cure=f"Give both for every block, or take {alphas} away.", path=(alphas,))
+        elif given:
+            for place, (alpha, rank) in enumerate(zip(given, wide, strict=True)):
+                yield from self._too_strong(alphas, alpha, f"the rank of block {place},", rank)
+        elif wide and (narrow := [rank for rank in wide if rank]):
+            name = "conv_alpha" if ranks.startswith("conv_") else "alpha"
+            yield from self._too_strong(name, getattr(self, name), f"the lowest of {ranks},", min(narrow))
+
+    def _too_strong(self, alpha: str, strength: float, rank: str, width: int) -> Iterator[Problem]:
+        if width and strength > width and not self.force_alpha:
+            what = f"{strength:g} is above {rank} {width}, which over-fits."
+            cure = (
+                f"Use at most {width}, or a higher learning rate, which does the same honestly; or force_alpha: true."
+            )
+            yield Problem(what, cure=cure, path=(alpha,))

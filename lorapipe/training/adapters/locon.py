@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Injected
 from lorapipe.training.adapters._up_down import UpDown
@@ -22,19 +21,25 @@ if TYPE_CHECKING:
 class LoCon(UpDown):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
 
-    rank: int = param(16, "width of the update of Linear layers and 1×1 convolutions (network_dim)", ge=1, le=768)
-    alpha: float = param(0.0, "scale of those: alpha / rank; 0 means rank", ge=0)
+    rank: int = param(
+        16, "width of the update of Linear layers and 1×1 convolutions", ge=1, le=768, kohya=("network_dim",)
+    )
+    alpha: float = param(0.0, "scale of those: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
     conv_rank: int = param(
-        8, "width of the update of 3×3 convolutions (conv_dim); smaller than rank is usual", ge=1, le=768
+        8, "width of the update of 3×3 convolutions; smaller than rank is usual", ge=1, le=768, kohya=("conv_dim",)
     )
     conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
-
-    def problems(self) -> Iterable[Problem]:
-        """Alpha above rank is over-fitting by design (guide §7)."""
-        for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
-            if (scale := getattr(self, alpha)) > (width := getattr(self, rank)):
-                what = f"{alpha} {scale:g} is above {rank} {width}, which over-fits."
-                yield Problem(what, "", f"Use at most {width}, or a higher learning rate.", (alpha,))
+    conv_block_ranks: tuple[int, ...] = param(
+        (),
+        "a rank for the 3×3 convolutions of each block of the U-Net in place of conv_rank, as many "
+        "numbers as block_ranks; 0 leaves those of a block out",
+        ge=0,
+        le=768,
+        kohya=("conv_block_dims",),
+    )
+    conv_block_alphas: tuple[float, ...] = param(
+        (), "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank", ge=0
+    )
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""

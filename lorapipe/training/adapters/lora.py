@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.adapters import Injected
 from lorapipe.training.adapters._up_down import UpDown
@@ -21,28 +20,24 @@ class LoRA(UpDown):
 
     rank: int = param(
         16,
-        "width of the update (network_dim): 4–16 for plain characters, 32–64 for ornate ones or real people, 96–192 "
+        "width of the update: 4–16 for plain characters, 32–64 for ornate ones or real people, 96–192 "
         "for styles; too high wastes disk and over-fits",
         ge=1,
         le=768,
+        kohya=("network_dim",),
     )
     alpha: float = param(
         0.0,
         "scale: the update is multiplied by alpha / rank. 0 means rank, no damping; 1 damps strongly and wants more "
         "steps, a higher rate, or an adaptive optimizer",
         ge=0,
+        kohya=("network_alpha",),
     )
 
     @property
     def scale_alpha(self) -> float:
         """The alpha that is meant: rank where 0 was given."""
         return self.alpha or float(self.rank)
-
-    def problems(self) -> Iterable[Problem]:
-        """Alpha above rank is over-fitting by design (guide §7)."""
-        if self.alpha > self.rank:
-            cure = f"Use at most {self.rank}, or a higher learning rate, which does the same honestly."
-            yield Problem(f"alpha {self.alpha:g} is above rank {self.rank}, which over-fits.", "", cure, ("alpha",))
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""

@@ -27,6 +27,8 @@ HUE = 8 / 180
 """The largest turn of the hue, as a share of the circle: kohya's `HueSaturationValue(8, 0, 0)`."""
 GAMMA = 0.05
 """The largest change of gamma: kohya's `RandomGamma((95, 105))`."""
+VARIANTS = 8
+"""In how many ways a picture is encoded where they differ from way to way."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +36,36 @@ class Augmentation(Spec):
     """How pictures are shown in more than one way. By default they are not."""
 
     flip: bool = param(
-        False, "also mirrored (flip_aug); not for subjects whose left and right differ: a parting, a scar, a side bag"
+        False,
+        "also mirrored; not for subjects whose left and right differ: a parting, a scar, a side bag",
+        kohya=("flip_aug",),
     )
-    colour: bool = param(False, "in slightly other colours (color_aug): turned hue, changed gamma")
+    colour: bool = param(False, "in slightly other colours: turned hue, changed gamma", kohya=("color_aug",))
     random_crop: bool = param(
         False, "cut at random places rather than in the middle, where a picture overlaps its bucket"
     )
     face_crop: tuple[float, ...] = param(
         (),
-        "cut around the face, the cut's shorter side being so many times the face's: [2.0, 4.0] (face_crop_aug_range). For "
+        "cut around the face, the cut's shorter side being so many times the face's: [2.0, 4.0]. For "
         "pictures whose names end with the face's place, _cx_cy_w_h",
         ge=1,
         le=100,
+        kohya=("face_crop_aug_range",),
     )
     variants: int = param(
-        8, "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept", ge=2, le=256
+        VARIANTS,
+        "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept",
+        ge=2,
+        le=256,
     )
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
         if self.face_crop and (len(self.face_crop) != 2 or self.face_crop[0] > self.face_crop[1]):
             yield Problem("not a range.", cure="Write the smaller number first: [2.0, 4.0].", path=("face_crop",))
+        if self.variants != VARIANTS and not (self.colour or self.random_crop or self.face_crop):
+            what = "nothing is asked for that would differ from way to way."
+            yield Problem(what, cure="Give colour, random_crop or face_crop, or take it away.", path=("variants",))
         if self.face_crop and self.random_crop:
             what = "face_crop and random_crop both say where to cut."
             yield Problem(what, cure="Take one of them away.", path=("random_crop",))

@@ -7,12 +7,14 @@ as they are, and the model family spells them.
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from unicodedata import normalize
+
+from lorapipe import folder_names
+from lorapipe.folder_names import FolderName
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -39,20 +41,9 @@ class Caption:
     complaint: str = ""
 
 
-@dataclass(frozen=True)
-class FolderName:
-    """What a folder's name says in kohya's convention `<repeats>_<class>`: `10_penny cat`."""
-
-    repeats: int
-    word: str
-
-
 def folder_name(picture: PurePosixPath) -> FolderName | None:
     """What the nearest folder above a picture says that is named in kohya's way; None where none is."""
-    for folder in picture.parent.parts[::-1]:
-        if match := re.fullmatch(r"(\d+)_(.*)", folder):
-            return FolderName(int(match[1]), match[2].strip())
-    return None
+    return next(filter(None, map(folder_names.read, picture.parent.parts[::-1])), None)
 
 
 def same_name(stem: str) -> str:

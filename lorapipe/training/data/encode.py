@@ -10,7 +10,7 @@ checkpoint: the digest is remembered under the sizes and times of the checkpoint
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -125,8 +125,12 @@ class Showing(NamedTuple):
 
 
 def showings(pictures: Sequence[Picture]) -> list[Showing]:
-    """Every way in which pictures are shown, the plain one first."""
-    return [Showing(each, variant) for each in pictures for variant in dict.fromkeys((each.plain, *each.variants))]
+    """Every way in which pictures are shown, the plain one first; held-out ones are only looked at as they are."""
+
+    def ways(picture: Picture) -> Iterable[Variant]:
+        return dict.fromkeys((picture.plain, *(() if picture.held_out else picture.variants)))
+
+    return [Showing(picture, variant) for picture in pictures for variant in ways(picture)]
 
 
 def latents_key(picture: Picture, variant: Variant, background: Colour, encoder: str) -> str:

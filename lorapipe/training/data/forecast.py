@@ -73,6 +73,6 @@ def of_folder(
     showings: Counter[Pair] = Counter()
     for bucket, times in found[held_out:]:
         showings[bucket] += times
-    ways = augment.ways
-    cache = sum(width * height * LATENT_BYTES for (width, height), _ in found) * ways
+    pixels = [width * height for (width, height), _ in found]
+    cache = LATENT_BYTES * (sum(pixels[:held_out]) + augment.ways * sum(pixels[held_out:]))
     return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -97,12 +97,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out."""
+    """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out.
+
+    `captions` says how captions of these pictures vary, in document form, where that is not the training's affair.
+    """
 
     resolution: Pair
     background: Colour
     pictures: tuple[Picture, ...]
     left_out: tuple[LeftOut, ...] = ()
+    captions: Mapping[str, Any] | None = None
 
     @property
     def training(self) -> tuple[Picture, ...]:
@@ -135,6 +139,7 @@ class Manifest:
                 "pictures_per_epoch": self.pictures_per_epoch,
             },
             "buckets": {f"{width}x{height}": count for (width, height), count in self.buckets().items()},
+            **({} if self.captions is None else {"captions": self.captions}),
             "pictures": [_entry(picture) for picture in self.pictures],
         }
         text = "{\n" + ",\n".join(f" {_json(name)}: {_lines(value)}" for name, value in body.items()) + "\n}\n"
@@ -155,6 +160,7 @@ class Manifest:
                 resolution=_pair(body["resolution"]),
                 background=Colour.parse(body["background"], Path()),
                 pictures=tuple(_picture(entry) for entry in body["pictures"]),
+                captions=body.get("captions"),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"not a manifest: {error}.", where=str(path), cure="Run prepare again.") from None

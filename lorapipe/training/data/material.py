@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.manifest import Picture, by_bucket
@@ -12,14 +13,18 @@ from lorapipe.training.data.manifest import Picture, by_bucket
 @dataclass(frozen=True)
 class Material:
     """Pictures to learn, pictures to be kept to, and how much one of the latter counts (`prior_loss_weight`).
+    `held_out` pictures are not among them.
 
-    `resolution` is that of the first dataset.
+    `resolution` is that of the first dataset. `captions` says how captions vary where their dataset says so, by the
+    picture's place in `all`, in document form.
     """
 
     resolution: Pair
     pictures: tuple[Picture, ...]
     regularisation: tuple[Picture, ...] = ()
     prior: float = 1.0
+    held_out: int = 0
+    captions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def all(self) -> tuple[Picture, ...]:

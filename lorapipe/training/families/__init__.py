@@ -65,7 +65,9 @@ class Family(Spec, contract="family"):
     """A base model: its kind and where it lies."""
 
     checkpoint: Checkpoint = param(
-        help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket", shelf="checkpoints"
+        help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket",
+        shelf="checkpoints",
+        kohya=("pretrained_model_name_or_path",),
     )
 
     reads_any_layer: ClassVar[bool] = True
@@ -86,6 +88,15 @@ class Family(Spec, contract="family"):
     @abstractmethod
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Parts that an adapter can train: see `Model.trainable`."""
+        return ("unet", "text_encoder")
+
+    def usual_cfg(self) -> float:
+        """How strongly prompts guide this base, where nobody says otherwise (classifier-free guidance)."""
+        return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
 
     def footprint(self) -> Footprint | None:
         """What a training keeps in memory; None where that was not counted for a base of this shape."""

@@ -79,10 +79,19 @@ def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.
 
 
 def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Hidden states (B, n, d) times their weights (B, n), the mean of each caption kept: as kohya's and A1111's."""
+    """Hidden states (B, n, d) times their weights (B, n), the mean of each caption kept: as kohya's and A1111's.
+
+    The factor that keeps it is a constant to gradients, and 1 where nothing is weighted: means may be near 0, and a gradient
+    through their ratio is then without bounds.
+    """
+    import torch
+
     weights = weights.to(hidden.device, hidden.dtype)
     told = hidden * weights[:, :, None]
-    return told * (hidden.float().mean((1, 2)) / told.float().mean((1, 2)))[:, None, None].to(hidden.dtype)
+    with torch.no_grad():
+        factor = hidden.float().mean((1, 2)) / told.float().mean((1, 2))
+        factor[(weights == 1).all(1)] = 1
+    return told * factor[:, None, None].to(hidden.dtype)
 
 
 def tokenize(

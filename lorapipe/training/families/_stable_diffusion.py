@@ -62,9 +62,10 @@ class StableDiffusion(Family):
     )
     prediction: Literal["auto", "epsilon", "v_prediction"] = param(
         "auto",
-        "what the base's network says: the noise (epsilon) or the velocity (v_prediction, --v_parameterization). auto "
+        "what the base's network says: the noise (epsilon) or the velocity (v_prediction). auto "
         "looks into the checkpoint; give it where a v-prediction merge does not say so. Pictures of pure noise or of flat "
         "colour mean that it is the other",
+        kohya=("v_parameterization",),
     )
     zero_terminal_snr: bool | None = param(
         None,
@@ -86,6 +87,11 @@ class StableDiffusion(Family):
         if self.zero_terminal_snr and self.prediction == "epsilon":
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """See `Family.trainable`."""
+        return self.model.trainable
 
     def native_size(self) -> int:
         """See `Family.native_size`."""

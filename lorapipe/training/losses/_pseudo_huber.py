@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lorapipe.errors import Problem
 from lorapipe.spec import param
 from lorapipe.training.losses import Loss
 
@@ -22,12 +24,22 @@ class PseudoHuber(Loss):
         "the error from which it grows no longer as the square: odd pictures then spoil less; at the noisiest",
         gt=0,
         le=1,
+        kohya=("huber_c",),
     )
     schedule: Literal["snr", "exponential", "constant"] = param(
         "snr",
         "how c rises where there is less noise: snr and exponential (from 1 at no noise down to c), or constant",
+        kohya=("huber_schedule",),
     )
-    scale: float = param(1.0, "factor on c of the exponential and constant schedules", gt=0, le=100)
+    scale: float = param(
+        1.0, "factor on c of the exponential and constant schedules", gt=0, le=100, kohya=("huber_scale",)
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.schedule == "snr" and self.scale != 1:
+            what = "the snr schedule has no scale."
+            yield Problem(what, cure="Take it away, or use the exponential or constant one.", path=("scale",))
 
     def threshold(self, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
         """c of each timestep (B,)."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.spec import Spec, knobs, param
-from lorapipe.training.optimizers._signature import arguments_of
+from lorapipe.training.optimizers._signature import defaults_of, unlike
 
 if TYPE_CHECKING:
     import torch
@@ -47,13 +47,17 @@ class Optimizer(Spec, contract="type"):
     """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
     slow: ClassVar[bool] = False
     """True where a training of the usual length is too short."""
+    low_alpha: ClassVar[bool] = False
+    """True where an alpha above half the rank spoils the estimate of the rate (guide §5)."""
     states: ClassVar[float] = 2.0
     """What it remembers of each parameter, in numbers of 4 bytes, for estimates of memory."""
     install: ClassVar[str] = ""
     """How to get the library where lorapipe does not bring it along."""
 
     arguments: dict[str, Any] = param(
-        dict, "further arguments of the library's class by their own names, for those who know it: {maximize: false}"
+        dict,
+        "further arguments of the library's class by their own names, for those who know it: {maximize: false}",
+        kohya=("optimizer_args",),
     )
 
     @property
@@ -77,18 +81,28 @@ class Optimizer(Spec, contract="type"):
         if importlib.util.find_spec(package) is None:
             yield Problem(f"{self.name} needs {package}, which is not installed.", cure=self.install)
         elif self.arguments:
-            yield from self._unknown_arguments()
+            yield from self._odd_arguments()
 
-    def _unknown_arguments(self) -> Iterator[Problem]:
-        ours = {knob.name for knob in knobs(type(self))}
-        known = arguments_of(self.implementation)
-        for name in self.arguments:
-            if name in ours or name == "betas":
-                cure = "It is a knob of its own: write it beside `arguments`, not below."
-                yield Problem(f"{name} is given as an argument.", cure=cure, path=("arguments", name))
-            elif name in ("params", "lr") or name not in known:
-                what = f"{self.implementation.partition(':')[2]} has no argument {name!r} that can be given."
-                yield Problem(what, cure=near_miss(name, sorted(known - ours)), path=("arguments", name))
+    def _odd_arguments(self) -> Iterator[Problem]:
+        ours = {knob.name for knob in knobs(type(self))} - {"arguments"}
+        betas = sorted(name for name in ours if name.startswith("beta"))
+        known, who = defaults_of(self.implementation), self.implementation.partition(":")[2]
+        free = sorted({*known} - ours - {"params", "lr", *(["betas"] if betas else [])})
+        for name, value in self.arguments.items():
+            if name in ours or (name == "betas" and betas):
+                knob = " and ".join(betas) if name == "betas" else name
+                cure = f"Write {knob} beside `arguments`, not below."
+                yield Problem(
+                    f"{name} is given as an argument, and is a knob of its own.", cure=cure, path=("arguments", name)
+                )
+            elif name in ("params", "lr"):
+                cure = "Give the rates as unet_lr and text_encoder_lr of the training."
+                yield Problem(f"{name} is not given to the optimizer here.", cure=cure, path=("arguments", name))
+            elif name not in known:
+                cure = near_miss(name, [*free, *ours])
+                yield Problem(f"{who} has no argument {name!r}.", cure=cure, path=("arguments", name))
+            elif complaint := unlike(value, known[name]):
+                yield Problem(f"{who} {complaint}", path=("arguments", name))
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over groups `{"params": [...], "lr": float, "name": str}`; all parameters are float32."""
@@ -98,8 +112,14 @@ class Optimizer(Spec, contract="type"):
         except (ImportError, OSError, RuntimeError) as error:  # a library built for another GPU or platform
             raise InputError(f"{self.name} cannot be used here: {error}", cure=self.install) from None
         keywords = {"lr": groups[0]["lr"], **self.keywords(), **self.arguments}
-        with contextlib.redirect_stdout(io.StringIO()):  # some tell what they were told
-            optimizer: torch.optim.Optimizer = kind(groups, **keywords)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # some tell what they were told
+                optimizer: torch.optim.Optimizer = kind(groups, **keywords)
+        except (TypeError, ValueError) as error:
+            if not self.arguments:
+                raise
+            told = ", ".join(f"{key}: {value}" for key, value in self.arguments.items())
+            raise InputError(f"{name} does not take {told}: {error}", where="optimizer.arguments") from None
         return optimizer
 
     def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:

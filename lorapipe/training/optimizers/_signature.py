@@ -27,6 +27,21 @@ def defaults_of(implementation: str) -> dict[str, object]:
     return {}
 
 
+def unlike(value: object, default: object) -> str:
+    """Why a value cannot stand where this default does, empty if it can; a default that is None says nothing."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else f"wants true or false here, not {value!r}."
+    if isinstance(default, (int, float)):
+        return "" if number else f"wants a number here, as {default}, not {value!r}."
+    if isinstance(default, tuple):
+        alike = isinstance(value, (list, tuple)) and len(value) == len(default)
+        return "" if alike else f"wants {len(default)} values here, as {[*default]}, not {value!r}."
+    if isinstance(default, str):
+        return "" if isinstance(value, str) else f"wants text here, as {default!r}, not {value!r}."
+    return ""
+
+
 def package_folder(package: str) -> Path | None:
     """Where an installed package lies; None where it is not installed. Nothing is imported."""
     spec = importlib.util.find_spec(package)

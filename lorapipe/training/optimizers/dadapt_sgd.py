@@ -20,6 +20,7 @@ class DadaptSgd(Optimizer):
     states: ClassVar[float] = 3
     adaptive: ClassVar[bool] = True
     one_rate: ClassVar[bool] = True
+    low_alpha: ClassVar[bool] = True
 
     weight_decay: float = param(
         0.0, "pull of the weights towards zero, as a share of the rate; a weak guard against over-fitting", ge=0, le=1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.spec import Spec, Warmup, param
 
@@ -18,9 +19,13 @@ from lorapipe.spec import Spec, Warmup, param
 class Scheduler(Spec, contract="type"):
     """The shape of the learning rate."""
 
+    falls: ClassVar[bool] = False
+    """Whether the rate is lower at the end than after the warm-up."""
+
     warmup: Warmup = param(
         Warmup(0),
         "how long the rate rises to its full height at first: '10 %', '100 steps', '1 epoch'; 5–10 % calms high rates",
+        kohya=("lr_warmup_steps",),
     )
 
     def factor(self, step: int, total: int, per_epoch: float) -> float:

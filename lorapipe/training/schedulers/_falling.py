@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.schedulers import Scheduler
@@ -13,8 +14,14 @@ from lorapipe.training.schedulers import Scheduler
 class Falling(Scheduler):
     """A rate that falls from its full height to `end` of it."""
 
+    falls: ClassVar[bool] = True
+
     end: float = param(
-        0.0, "the share of the rate at which it ends: 0.1 keeps it learning to the last step", ge=0, lt=1
+        0.0,
+        "the share of the rate at which it ends: 0.1 keeps it learning to the last step",
+        ge=0,
+        lt=1,
+        kohya=("lr_scheduler_min_lr_ratio",),
     )
 
     def after(self, done: float) -> float:

@@ -15,7 +15,9 @@ class ConstantWithWarmup(Scheduler):
     For adaptive optimizers whose first steps are too rough: prodigy with `safeguard_warmup: true`, and an epoch or two more.
     """
 
-    warmup: Warmup = param(Warmup(10, "%"), "how long the rate rises at first: '10 %', '100 steps', '1 epoch'")
+    warmup: Warmup = param(
+        Warmup(10, "%"), "how long the rate rises at first: '10 %', '100 steps', '1 epoch'", kohya=("lr_warmup_steps",)
+    )
 
     def after(self, done: float) -> float:
         """See `Scheduler.after`."""

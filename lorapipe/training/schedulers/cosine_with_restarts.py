@@ -16,7 +16,7 @@ class CosineWithRestarts(Falling):
     The best general choice for optimizers that are not adaptive. The end of each cycle is a good place for a snapshot.
     """
 
-    cycles: int = param(3, "how often it falls; 1 is plain cosine", ge=1, le=1000)
+    cycles: int = param(3, "how often it falls; 1 is plain cosine", ge=1, le=1000, kohya=("lr_scheduler_num_cycles",))
 
     def shape(self, done: float) -> float:
         """See `Falling.shape`: ½ (1 + cos(π · (cycles · done mod 1)))."""

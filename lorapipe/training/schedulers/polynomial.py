@@ -13,7 +13,11 @@ class Polynomial(Falling):
     """Falls steeply at first and ever more slowly; with a power of 1 as linear does."""
 
     power: float = param(
-        2.0, "1 is a straight line; the higher, the sooner the rate is low; below 1 it falls late", gt=0, le=10
+        2.0,
+        "1 is a straight line; the higher, the sooner the rate is low; below 1 it falls late",
+        gt=0,
+        le=10,
+        kohya=("lr_scheduler_power",),
     )
 
     def shape(self, done: float) -> float:

@@ -16,8 +16,12 @@ class WarmupStableDecay(Falling):
     What was learned by the end of the long middle can be told from any snapshot; the fall settles detail.
     """
 
-    warmup: Warmup = param(Warmup(5, "%"), "how long the rate rises at first: '5 %', '100 steps', '1 epoch'")
-    decay: float = param(0.2, "the share of what follows the warm-up in which it falls", gt=0, le=1)
+    warmup: Warmup = param(
+        Warmup(5, "%"), "how long the rate rises at first: '5 %', '100 steps', '1 epoch'", kohya=("lr_warmup_steps",)
+    )
+    decay: float = param(
+        0.2, "the share of what follows the warm-up in which it falls", gt=0, le=1, kohya=("lr_decay_steps",)
+    )
 
     def shape(self, done: float) -> float:
         """See `Falling.shape`: 1, and in the last part of it 1 − √(share of the fall that has passed)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import Spec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Weighting(Spec, contract="type"):
     """The weight of each timestep in the loss."""
+
+    predictions: ClassVar[frozenset[str]] = frozenset({"epsilon", "v_prediction"})
+    """What a base may predict for it to mean anything."""
 
     @abstractmethod
     def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ class MinSnr(Weighting):
         "characters, at least 5 styles and concepts",
         gt=0,
         le=100,
+        kohya=("min_snr_gamma",),
     )
 
     def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:

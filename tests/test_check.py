@@ -1,0 +1,67 @@
+"""Settings that are right alone and wrong together, or for the base: refused before anything runs, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lorapipe.errors import InputError
+from lorapipe.pipeline.language import Pipeline
+
+TEXT = """\
+stages:
+  dataset: {uses: prepare, images: pictures, base: {family: sd15, checkpoint: pocket}}
+  other: {uses: prepare, images: pictures, base: {family: sd15, checkpoint: pocket, prediction: v_prediction}}
+  penny: {uses: train, dataset: $dataset}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("check")
+    tiny.draw(place / "pictures")
+    (place / "a.yaml").write_text(TEXT, encoding="utf-8")
+    return place
+
+
+def complaints(folder: Path, *sets: str) -> list[str]:
+    try:
+        Pipeline.load(folder / "a.yaml", sets)
+    except InputError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ([], []),
+        (
+            ["dataset.base.family=sdxl", "penny.clip_skip=2"],
+            ["penny.clip_skip: sdxl always reads the last layer but one"],
+        ),
+        (["dataset.base.family=sdxl", "penny.text_encoder_2_lr=0"], []),
+        (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
+        (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),
+        (["penny.regularisation=$other"], ["penny.regularisation: was prepared for another base"]),
+        (
+            ["penny.dataset=$other", "penny.weighting=v_like"],
+            ["penny.weighting: v_like is for bases that predict epsilon"],
+        ),
+        (["penny.dataset=$other", "penny.weighting=as_epsilon"], []),
+        (["dataset.enable_bucket=false", "dataset.min_bucket_reso=64"], ["there are no buckets"]),
+        (["dataset.enable_bucket=false", "dataset.bucket_no_upscale=true"], ["there are no buckets"]),
+        (["dataset.bucket_no_upscale=true", "dataset.max_bucket_reso=128"], ["buckets have no bounds"]),
+        (["dataset.augment={flip: true, variants: 4}"], ["nothing is asked for that would differ"]),
+        (["dataset.augment={colour: true, variants: 4}"], []),
+        (["penny.noise.multires_discount=0.2"], ["no coarser layers"]),
+        (["penny.loss={type: huber, scale: 2}"], ["the snr schedule has no scale"]),
+        (["penny.loss={type: huber, scale: 2, schedule: constant}"], []),
+    ],
+)
+def test_what_would_do_nothing_or_cannot_work_is_refused(folder: Path, sets: list[str], words: list[str]) -> None:
+    found = complaints(folder, *sets)
+    assert len(found) == len(words), found
+    assert all(word in text for word, text in zip(words, found, strict=True)), found
