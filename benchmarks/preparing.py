@@ -154,22 +154,22 @@ def rivals() -> dict[str, Callable[[bytes, int], Any]]:
 def pictures(folder: Path, count: int, to: int) -> None:
     """Compare the paths from file to pixels, on as many threads each."""
     found = manifest_of(folder, count, to)
-    files = [folder / picture.path for picture in found]
 
-    def threaded(path: Callable[[bytes, int], Any]) -> Callable[[], Iterable[torch.Tensor]]:
-        def run() -> Iterable[torch.Tensor]:
+    def threaded(path: Callable[[bytes, int], Any]) -> Callable[[list[Picture]], Iterable[torch.Tensor]]:
+        def run(chosen: list[Picture]) -> Iterable[torch.Tensor]:
             with ThreadPoolExecutor(THREADS) as pool:
+                files = (folder / picture.path for picture in chosen)
                 yield from pool.map(lambda file: tensor(path(file.read_bytes(), to)), files)
 
         return run
 
-    def ours() -> Iterable[torch.Tensor]:
-        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), found, threads=THREADS)
+    def ours(chosen: list[Picture]) -> Iterable[torch.Tensor]:
+        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), chosen, threads=THREADS)
 
     ways = {"ours": ours} | {name: threaded(path) for name, path in rivals().items()}
-    exact = [averages(file, to) for file in files[:FILES]]
-    far = {
-        name: max(float((a - b).square().mean()) for a, b in zip(run(), exact, strict=False))
+    exact = [averages(folder / picture.path, to) for picture in found[:FILES]]
+    error = {
+        name: max(float((a - b).square().mean()) for a, b in zip(run(found[:FILES]), exact, strict=True))
         for name, run in ways.items()
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -177,15 +177,17 @@ def pictures(folder: Path, count: int, to: int) -> None:
     for turn in range(TURNS):
         for name in sorted(ways, reverse=bool(turn % 2)):
             cpu = time.process_time()
-            elapsed = seconds(ways[name]())
+            elapsed = seconds(ways[name](found))
             times[name].append(time.process_time() - cpu)
             wall += elapsed if name == "ours" else 0.0
     best = {name: min(taken) for name, taken in times.items()}
     busy = sum(times["ours"]) / wall
     print(f"{count} pictures to {to} px, by CPU time; ours keeps {busy:.2f} cores busy with {THREADS} threads")
     for name, taken in best.items():
-        decibels = 10 * np.log10(4 / max(far[name], 1e-9))
-        print(f"  {name:16} {count / taken:6.1f} a second  ours / it {best['ours'] / taken:.2f}  {decibels:.0f} dB and more")
+        decibels = 10 * np.log10(4 / max(error[name], 1e-9))
+        print(
+            f"  {name:16} {count / taken:6.1f} a second  ours / it {best['ours'] / taken:.2f}  {decibels:.0f} dB and more"
+        )
 
 
 def latents(folder: Path, to: int, count: int) -> None:
@@ -218,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--side", type=int, default=1024, help="of the files, in pixels")
-    parser.add_argument("--to", type=int, default=512, help="the training resolution")
+    parser.add_argument("--to", type=int, default=512, help="the training resolution, a multiple of 64")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         photographs(Path(name), options.side)

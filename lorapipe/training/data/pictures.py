@@ -141,12 +141,12 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
         return image
     if size[0] > image.width or size[1] > image.height:
         return image.resize(size, Resampling.LANCZOS)
-    factor = image.width / size[0]
-    if factor.is_integer() and image.height == factor * size[1]:
-        return image.reduce(int(factor))
-    if factor >= 2:
+    factors = image.width / size[0], image.height / size[1]
+    if all(factor.is_integer() for factor in factors):
+        return image.reduce((int(factors[0]), int(factors[1])))
+    if min(factors) >= 2:
         return image.resize(size, Resampling.HAMMING)
-    return _resampled(image, size, "bilinear" if factor < 1.4 else "bicubic")
+    return _resampled(image, size, "bilinear" if min(factors) < 1.4 else "bicubic")
 
 
 def _resampled(image: Image, size: tuple[int, int], mode: str) -> Image:
