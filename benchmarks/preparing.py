@@ -5,9 +5,10 @@
 
 Pictures: how many a CPU second our path brings to the trainer's pixels (read, checksum, decode, EXIF, colours, resize,
 crop), threads ahead of the reader as in `prepare`, beside Pillow, and OpenCV and simplejpeg where they are installed (other
-decoders and an area filter), without any of our care: each from a file to what the encoder takes. Latents: an SD1.5 VAE of
-random weights through `encode_latents`, cache and all, beside the bare VAE on the same pixels. Interleaved; how many cores
-the threads keep busy is said too.
+decoders and an area filter), without any of our care: each from a file to what the encoder takes. `small` ones let the
+decoder make the picture smaller, as far as it can without falling short of the size. How far each one's pixels are from
+exact averages of the whole picture's is said in decibels. Latents: an SD1.5 VAE of random weights through `encode_latents`,
+cache and all, beside the bare VAE on the same pixels. Interleaved; how many cores the threads keep busy is said too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from lorapipe.training.data.pictures import WHITE, to_pixels
 THREADS = 2
 FILES = 20
 """Different files; more would only fill the disk."""
+TURNS = 5
 
 
 def photographs(folder: Path, side: int) -> None:
@@ -74,20 +76,58 @@ def pillow(data: bytes, to: int) -> Any:
         return np.asarray(image.resize((to, to), Image.Resampling.HAMMING))
 
 
+def area(image: Any, to: int) -> Any:
+    """OpenCV's area filter."""
+    import cv2
+
+    return image if image.shape[:2] == (to, to) else cv2.resize(image, (to, to), interpolation=cv2.INTER_AREA)
+
+
 def opencv(data: bytes, to: int) -> Any:
     """The same with OpenCV."""
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return cv2.resize(image, (to, to), interpolation=cv2.INTER_AREA)
+    return area(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), to)
+
+
+def opencv_small(data: bytes, to: int) -> Any:
+    """The same, decoded at 1/2, 1/4 or 1/8."""
+    import cv2
+
+    with Image.open(io.BytesIO(data)) as image:  # reads the head of the file, as the other decoders do by themselves
+        factor = image.width // to
+    smaller = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}
+    flag = smaller.get(1 << factor.bit_length() - 1, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    return area(cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_COLOR_RGB), to)
 
 
 def simplejpeg(data: bytes, to: int) -> Any:
     """The same with a decoder that does nothing else, and OpenCV's filter."""
-    import cv2
     import simplejpeg
 
-    return cv2.resize(simplejpeg.decode_jpeg(data, "RGB"), (to, to), interpolation=cv2.INTER_AREA)
+    return area(simplejpeg.decode_jpeg(data, "RGB"), to)
+
+
+def simplejpeg_small(data: bytes, to: int) -> Any:
+    """The same, decoded at any number of eighths."""
+    import simplejpeg
+
+    return area(simplejpeg.decode_jpeg(data, "RGB", min_height=to, min_width=to), to)
+
+
+def tensor(array: Any) -> torch.Tensor:
+    """What the encoder takes, the fastest way from an array."""
+    planes = array.transpose(2, 0, 1).astype(np.float32, order="C")
+    return torch.from_numpy(planes).unsqueeze(0).div_(127.5).sub_(1.0)
+
+
+def averages(file: Path, to: int) -> torch.Tensor:
+    """What the encoder takes, of exact averages over the area of each new pixel."""
+    pixels = np.asarray(Image.open(file)).astype(np.float32) / 127.5 - 1
+    side = pixels.shape[0]
+    ends, places = np.arange(to + 1)[:, None] * side / to, np.arange(side)
+    shares = (np.minimum(ends[1:], places + 1) - np.maximum(ends[:-1], places)).clip(0) * to / side
+    return torch.from_numpy(np.einsum("yi,ijc,xj->cyx", shares, pixels, shares, optimize=True)[None])
 
 
 def seconds(work: Iterable[Any]) -> float:
@@ -98,42 +138,56 @@ def seconds(work: Iterable[Any]) -> float:
     return time.perf_counter() - start
 
 
-def pictures(folder: Path, count: int, to: int) -> None:
-    """Compare the paths from file to pixels, on as many threads each."""
-    found = manifest_of(folder, count, to)
-    files = [folder / picture.path for picture in found]
-
-    def threaded(path: Callable[[bytes, int], Any]) -> Callable[[], Iterable[Any]]:
-        def run() -> Iterable[Any]:
-            with ThreadPoolExecutor(THREADS) as pool:
-                yield from pool.map(lambda file: to_pixels(path(file.read_bytes(), to)), files)
-
-        return run
-
-    def ours() -> Iterable[Any]:
-        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), found, threads=THREADS)
-
-    ways: dict[str, Callable[[], Iterable[Any]]] = {"ours": ours, "pillow": threaded(pillow)}
+def rivals() -> dict[str, Callable[[bytes, int], Any]]:
+    """The other ways from a file to pixels."""
+    found: dict[str, Callable[[bytes, int], Any]] = {"pillow": pillow}
     if importlib.util.find_spec("cv2"):
         import cv2
 
         cv2.setNumThreads(1)
-        ways["opencv"] = threaded(opencv)
+        found |= {"opencv": opencv, "opencv small": opencv_small}
         if importlib.util.find_spec("simplejpeg"):
-            ways["simplejpeg"] = threaded(simplejpeg)
+            found |= {"simplejpeg": simplejpeg, "simplejpeg small": simplejpeg_small}
+    return found
+
+
+def pictures(folder: Path, count: int, to: int) -> None:
+    """Compare the paths from file to pixels, on as many threads each."""
+    found = manifest_of(folder, count, to)
+
+    def threaded(path: Callable[[bytes, int], Any]) -> Callable[[list[Picture]], Iterable[torch.Tensor]]:
+        def run(chosen: list[Picture]) -> Iterable[torch.Tensor]:
+            with ThreadPoolExecutor(THREADS) as pool:
+                files = (folder / picture.path for picture in chosen)
+                yield from pool.map(lambda file: tensor(path(file.read_bytes(), to)), files)
+
+        return run
+
+    def ours(chosen: list[Picture]) -> Iterable[torch.Tensor]:
+        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), chosen, threads=THREADS)
+
+    ways = {"ours": ours} | {name: threaded(path) for name, path in rivals().items()}
+    exact = [averages(folder / picture.path, to) for picture in found[:FILES]]
+    error = {
+        name: max(float((a - b).square().mean()) for a, b in zip(run(found[:FILES]), exact, strict=True))
+        for name, run in ways.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in ways}
     wall = 0.0
-    for turn in range(5):
+    for turn in range(TURNS):
         for name in sorted(ways, reverse=bool(turn % 2)):
             cpu = time.process_time()
-            elapsed = seconds(ways[name]())
+            elapsed = seconds(ways[name](found))
             times[name].append(time.process_time() - cpu)
             wall += elapsed if name == "ours" else 0.0
     best = {name: min(taken) for name, taken in times.items()}
     busy = sum(times["ours"]) / wall
     print(f"{count} pictures to {to} px, by CPU time; ours keeps {busy:.2f} cores busy with {THREADS} threads")
     for name, taken in best.items():
-        print(f"  {name:10} {count / taken:7.1f} a second  ours / it {best['ours'] / taken:.2f}")
+        decibels = 10 * np.log10(4 / max(error[name], 1e-9))
+        print(
+            f"  {name:16} {count / taken:6.1f} a second  ours / it {best['ours'] / taken:.2f}  {decibels:.0f} dB and more"
+        )
 
 
 def latents(folder: Path, to: int, count: int) -> None:
@@ -166,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--side", type=int, default=1024, help="of the files, in pixels")
-    parser.add_argument("--to", type=int, default=512, help="the training resolution")
+    parser.add_argument("--to", type=int, default=512, help="the training resolution, a multiple of 64")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         photographs(Path(name), options.side)

@@ -189,12 +189,96 @@ def area_average(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     return array
 
 
-@pytest.mark.parametrize("factor", [1.1, 1.5, 2.3, 4])
-def test_shrinking_averages_areas(factor):
+def decibels(seen: Image.Image, exact: np.ndarray) -> float:
+    """How near a picture is to another one; 40 cannot be told apart."""
+    return float(10 * np.log10(255**2 / ((np.asarray(seen, dtype=float) - exact) ** 2).mean()))
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.3, 1.5, 1.9, 2.3, 4])
+@pytest.mark.parametrize("name", ["coffee", "astronaut", "motorcycle_left"])
+def test_shrinking_averages_areas(name, factor):
+    image = photograph(name)
+    size = (round(image.width / factor), round(image.height / factor))
+    assert decibels(resize(image, size), area_average(image, size)) > 42
+
+
+@pytest.mark.parametrize("factor", [1.2, 1.6])
+def test_a_processor_without_pytorchs_filters_gives_the_same_pixels(factor, monkeypatch):
     coffee = photograph("coffee")
     size = (round(coffee.width / factor), round(coffee.height / factor))
-    error = np.asarray(resize(coffee, size), dtype=float) - area_average(coffee, size)
-    assert 10 * np.log10(255**2 / (error**2).mean()) > 40
+    usual = resize(coffee, size)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT")
+    assert np.abs(np.asarray(resize(coffee, size), dtype=int) - np.asarray(usual, dtype=int)).max() <= 1
+
+
+def seen_whole(file: bytes, resized: tuple[int, int]) -> Image.Image:
+    return view(file, Fit(resized, resized, (0, 0)))
+
+
+TRAITS = {
+    "plain": {},
+    "full colours": {"subsampling": 0},
+    "progressive": {"progressive": True},
+    "restart marks": {"restart_marker_rows": 1},
+    "a profile": {"icc_profile": Image.open(PHOTOGRAPHS / "rocket.jpg").info["icc_profile"]},
+}
+
+
+@pytest.mark.parametrize("factor", [2, 4, 6, 8, 6.5, 10.4])
+@pytest.mark.parametrize("trait", TRAITS)
+def test_a_large_jpeg_is_seen_as_if_it_were_decoded_in_full(trait, factor):
+    """It need not be, see `_reduced`. Of these sides 2, 4 and 8 are divisors."""
+    retina = photograph("retina").crop((100, 100, 1348, 1348))
+    file = encoded(retina, "JPEG", quality=92, **TRAITS[trait])
+    size = (round(retina.width / factor), round(retina.height / factor))
+    assert decibels(seen_whole(file, size), area_average(decode(file), size)) > 50
+
+
+@pytest.mark.parametrize("size", [(739, 496), (736, 495)])
+def test_a_jpeg_whose_sides_do_not_divide_is_decoded_in_full(size):
+    """The last row or column of a smaller one would stand for parts of pixels."""
+    file = encoded(photograph("motorcycle_left").crop((0, 0, *size)), "JPEG", quality=92)
+    smaller = (round(size[0] / 7), round(size[1] / 7))
+    assert difference(seen_whole(file, smaller), resize(decode(file), smaller)) == 0
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_large_jpeg_that_lies_on_its_side(orientation):
+    moto = photograph("motorcycle_left").crop((0, 0, 736, 496))
+    file = turned_by_exif(moto, orientation)
+    for size in ((184, 124), (98, 66), (368, 124)):  # of a factor for each side, too
+        assert decibels(seen_whole(file, size), area_average(decode(file), size)) > 40
+
+
+def test_a_phones_two_pictures_in_one_file_and_a_grey_one():
+    coffee = photograph("coffee")
+    two = encoded(coffee, "MPO", save_all=True, append_images=[photograph("chelsea")], quality=92)
+    grey = encoded(coffee.convert("L"), "JPEG", quality=92)
+    for file in (two, grey):
+        assert decibels(seen_whole(file, (150, 100)), area_average(decode(file), (150, 100))) > 45
+
+
+def test_inks_are_not_mixed():
+    """Stripes of cyan and black: half of both inks would be half as light."""
+    stripes = np.zeros((64, 64, 4), np.uint8)
+    stripes[:, ::2, 0] = stripes[:, 1::2, 3] = 255
+    file = encoded(Image.fromarray(stripes, "CMYK"), "JPEG", quality=95, subsampling=0)
+    assert decibels(seen_whole(file, (32, 32)), area_average(decode(file), (32, 32))) > 50
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_no_jpeg_is_decoded_smaller_than_it_is_wanted(orientation):
+    """It would be enlarged then, and soft. The last size is only half of the sides where the file is not turned."""
+    file = turned_by_exif(photograph("motorcycle_left").crop((0, 0, 736, 496)), orientation)
+    for size in ((736, 496), (735, 248), (367, 496), (369, 248), (800, 124), (124, 368)):
+        assert difference(seen_whole(file, size), resize(decode(file), size)) == 0
+
+
+def test_a_large_jpeg_that_breaks_off_is_refused():
+    file = encoded(photograph("retina"), "JPEG", quality=95)
+    for length in (len(file) // 2, len(file) - 2_000):
+        with pytest.raises(Unreadable, match="breaks off"):
+            seen_whole(file[:length], (176, 176))
 
 
 def test_enlarging_is_lanczos_if_either_side_grows():
