@@ -259,7 +259,7 @@ def test_stopping_saves_and_going_on_ends_in_the_same_place(dataset: Dataset, be
 
 
 def test_a_training_that_blows_up_stops_and_says_why(dataset: Dataset, bench: tiny.Bench) -> None:
-    train = short(dataset, steps=Duration(40), optimizer=AdamW(), unet_lr=5.0, snapshots=Rhythm(1))
+    train = short(dataset, steps=Duration(40), optimizer=AdamW(), unet_lr=10.0, snapshots=Rhythm(1))
     with pytest.raises(LorapipeError, match="blown up") as error:
         run(bench, "explosive", train)
     assert "learning rates" in str(error.value)
