@@ -171,7 +171,8 @@ def to_pixels(image: Image) -> torch.Tensor:
     pixels = np.empty((1, 3, image.height, image.width), np.float32)
     for plane, band in zip(pixels[0], image.split(), strict=True):  # Pillow parts colours faster than NumPy
         np.divide(np.asarray(band), 127.5, out=plane, dtype=np.float32)
-    return torch.from_numpy(pixels).sub_(1.0)
+        plane -= 1  # PyTorch would set more threads to work, which wait for each other
+    return torch.from_numpy(pixels)
 
 
 def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
