@@ -168,9 +168,11 @@ def to_pixels(image: Image) -> torch.Tensor:
     import numpy as np
     import torch
 
-    planes = b"".join(band.tobytes() for band in image.split())  # by Pillow: in three quarters of NumPy's time
-    pixels = np.frombuffer(planes, np.uint8).astype(np.float32).reshape(1, 3, image.height, image.width)
-    return torch.from_numpy(pixels).div_(127.5).sub_(1.0)
+    pixels = np.empty((1, 3, image.height, image.width), np.float32)
+    for plane, band in zip(pixels[0], image.split(), strict=True):  # Pillow parts colours faster than NumPy
+        np.divide(np.asarray(band), 127.5, out=plane, dtype=np.float32)
+        plane -= 1  # PyTorch would set more threads to work, which wait for each other
+    return torch.from_numpy(pixels)
 
 
 def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
@@ -196,8 +198,7 @@ def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
 
 
 def _hasten(image: Any, length: int) -> None:
-    """Let a JPEG's decoder have the file at once, and write four bytes a pixel, as Pillow keeps them: the same pixels
-    in less time."""
+    """Hand a JPEG's decoder the whole file and let it write four bytes a pixel, as Pillow does: as it was, but faster."""
     from PIL import features
 
     if image.format in ("JPEG", "MPO"):
@@ -261,8 +262,9 @@ def _coarse(image: Image, side: int) -> Image:
 def _reduced(image: Image, size: tuple[int, int]) -> Image:
     """A JPEG decoded at 1/2, 1/4 or 1/8, where that averages areas as well as `resize` to `size` does; others as they are.
 
-    The decoder's smaller pictures are exact averages (52 dB and more, rounding), better ones of colours stored at half the
-    size. So nothing is lost where the rest of the way is a whole factor, and about 1 dB where it is 3 or more.
+    The decoder's smaller pictures are the exact averages, rounded (52 dB and more); colours that the file has at half the
+    size are not blurred by enlarging them first (42 dB from those that are). So nothing is lost where the rest of the way is
+    a whole factor, and about 1 dB where it is 3 or more.
     """
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):  # CMYK's mean is not that of its colours
         return image
