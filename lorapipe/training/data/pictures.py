@@ -131,9 +131,9 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     """Like kohya: area averaging when shrinking, Lanczos when either side grows.
 
     Pillow averages areas exactly for whole factors only, in `reduce`, which is also five times as fast as its filters. For
-    other factors the filter is taken that comes nearest on photographs, in dB: below 1.4 BILINEAR (44 to 58; BICUBIC and
-    HAMMING 39 to 56), below 2 BICUBIC (43 to 57), which PyTorch has five times as fast, and else HAMMING (43 to 58). BOX,
-    which drops or takes whole pixels, has 32 to 48.
+    other factors the filter is taken that comes nearest on photographs, in dB: below 1.45 BILINEAR (44 to 58; BICUBIC and
+    HAMMING 39 to 56), which PyTorch has five times as fast, and else HAMMING (43 to 58). BOX, which drops or takes whole
+    pixels, has 32 to 48.
     """
     from PIL.Image import Resampling
 
@@ -144,22 +144,20 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     factors = image.width / size[0], image.height / size[1]
     if all(factor.is_integer() for factor in factors):
         return image.reduce((int(factors[0]), int(factors[1])))
-    if min(factors) >= 2:
-        return image.resize(size, Resampling.HAMMING)
-    return _resampled(image, size, "bilinear" if min(factors) < 1.4 else "bicubic")
+    return _bilinear(image, size) if min(factors) < 1.45 else image.resize(size, Resampling.HAMMING)
 
 
-def _resampled(image: Image, size: tuple[int, int], mode: str) -> Image:
-    """`Image.resize` with the BILINEAR or BICUBIC filter, by PyTorch where it has that for this processor."""
+def _bilinear(image: Image, size: tuple[int, int]) -> Image:
+    """`Image.resize` with the BILINEAR filter, by PyTorch where it has that for this processor."""
     import numpy as np
     import PIL.Image
     import torch
     from torch.nn.functional import interpolate
 
     if image.mode != "RGB" or not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
-        return image.resize(size, PIL.Image.Resampling[mode.upper()])
+        return image.resize(size, PIL.Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
-    smaller = interpolate(pixels, size[::-1], mode=mode, antialias=True)
+    smaller = interpolate(pixels, size[::-1], mode="bilinear", antialias=True)
     return PIL.Image.fromarray(smaller[0].permute(1, 2, 0).numpy())
 
 
