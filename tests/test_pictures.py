@@ -227,7 +227,7 @@ TRAITS = {
 @pytest.mark.parametrize("factor", [2, 4, 6, 8, 6.5, 10.4])
 @pytest.mark.parametrize("trait", TRAITS)
 def test_a_large_jpeg_is_seen_as_if_it_were_decoded_in_full(trait, factor):
-    """It need not be, see `_reduced`. Of these sides 2, 4 and 8 are divisors."""
+    """It need not be, see `jpeg.reduced`. Of these sides 2, 4 and 8 are divisors."""
     retina = photograph("retina").crop((100, 100, 1348, 1348))
     file = encoded(retina, "JPEG", quality=92, **TRAITS[trait])
     size = (round(retina.width / factor), round(retina.height / factor))

@@ -7,7 +7,6 @@ downloads that broke off. Whatever cannot be decoded in full raises `Unreadable`
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lorapipe.spec import Value
+from lorapipe.training.data import jpeg
 from lorapipe.training.data.buckets import Fit
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[tuple[in
 
     def look(image: Image) -> tuple[tuple[int, int], Image]:
         width, height = image.size
-        small = _finished(_coarse(image, side), background)
+        small = _finished(jpeg.coarse(image, side), background)
         turned = _orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
         return ((height, width) if turned else (width, height)), small
 
@@ -122,8 +122,12 @@ def header_size(path: Path) -> tuple[int, int]:
 
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
     """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
-    whole = _guarded(data, lambda image: _finished(_reduced(image, fit.resized), background))
-    seen = resize(whole, fit.resized)
+
+    def smaller(image: Image) -> Image:
+        size = fit.resized[::-1] if _orientation(image) in _TURNED else fit.resized
+        return _finished(jpeg.reduced(image, size), background)
+
+    seen = resize(_guarded(data, smaller), fit.resized)
     return seen if fit.box == (0, 0, *seen.size) else seen.crop(fit.box)
 
 
@@ -182,7 +186,7 @@ def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
         raise Unreadable("the file is empty")
     try:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _hasten(image, len(data))
+            jpeg.hasten(image, len(data))
             return use(image)
     except PIL.UnidentifiedImageError:
         raise Unreadable(_what_instead(data)) from None
@@ -193,16 +197,6 @@ def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
     except Exception as error:  # Pillow's readers raise whatever their format's parser came across
         reason = "the file breaks off" if "truncated" in str(error).lower() else f"damaged ({error})"
         raise Unreadable(reason) from None
-
-
-def _hasten(image: Any, length: int) -> None:
-    """Hand a JPEG's decoder the whole file and let it write four bytes a pixel, as Pillow does: as it was, but faster."""
-    from PIL import features
-
-    if image.format in ("JPEG", "MPO"):
-        image.decodermaxblock = length
-        if image.mode == "RGB" and features.check("libjpeg_turbo"):
-            image.tile = [tile._replace(args=("RGBX", *tile.args[1:])) for tile in image.tile if tile.args[0] == "RGB"]
 
 
 def _import_readers() -> None:
@@ -238,43 +232,6 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8")
     return all(char.isprintable() or char.isspace() for char in text)
-
-
-def _coarse(image: Image, side: int) -> Image:
-    """A JPEG decoded at 1/2, 1/4 or 1/8, no smaller than `side`; others as they are.
-
-    The decoder rounds sizes up, the last row and column standing for less than a pixel: that is straightened out.
-    """
-    from PIL.Image import Resampling
-
-    width, height = image.size
-    scale = max(1.0, min(image.size) / side)
-    if image.draft(None, (max(1, int(width / scale)), max(1, int(height / scale)))) is None:
-        return image
-    info, factor = image.info, 2 ** round(math.log2(width / image.width))
-    coarse = image.resize(image.size, Resampling.BILINEAR, box=(0, 0, width / factor, height / factor))
-    coarse.info = info
-    return coarse
-
-
-def _reduced(image: Image, size: tuple[int, int]) -> Image:
-    """A JPEG decoded at 1/2, 1/4 or 1/8, where that averages areas as well as `resize` to `size` does; others as they are.
-
-    The decoder's smaller pictures are the exact averages, rounded (52 dB and more); colours that the file has at half the
-    size are not blurred by enlarging them first (42 dB from those that are). So nothing is lost where the rest of the way is
-    a whole factor, and about 1 dB where it is 3 or more.
-    """
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):  # CMYK's mean is not that of its colours
-        return image
-    width, height = size[::-1] if _orientation(image) in _TURNED else size
-    for scale in (8, 4, 2):
-        across, down = image.width / scale, image.height / scale
-        even = across.is_integer() and down.is_integer()  # otherwise the last row and column stand for parts of pixels
-        whole = across % width == down % height == 0
-        if even and (whole or (across >= 3 * width and down >= 3 * height)):
-            image.draft(None, (int(across), int(down)))
-            break
-    return image
 
 
 def _finished(image: Image, background: Colour) -> Image:
