@@ -21,6 +21,7 @@ NO_KNOB: Mapping[str, str] = {
     "block_lr_zero_threshold": f"{ALWAYS}a block whose rate is 0 (block_rates) is left out.",
     "cache_text_encoder_outputs": f"{ALWAYS}with text_encoder_lr: 0 captions are encoded once, in captions.variants ways.",
     "dataset_config": "Write a prepare stage for each subset, and name them as dataset, more_datasets and regularisation.",
+    "dim_from_weights": "Give the adapter the ranks of the file of start_from; if they differ, an error says what they are.",
     "fp8_base": "Not offered: precision bf16 or fp16 holds the base in half the memory of fp32.",
     "in_json": "Write captions beside the pictures (caption_extensions).",
     "logging_dir": f"{ALWAYS}every training writes TensorBoard's files, metrics.jsonl and metrics.csv.",
@@ -28,7 +29,6 @@ NO_KNOB: Mapping[str, str] = {
     "max_data_loader_n_workers": f"{ALWAYS}batches come from the cache, one step ahead.",
     "network_train_text_encoder_only": "Write unet_lr: 0.",
     "network_train_unet_only": "Write text_encoder_lr: 0.",
-    "network_weights": "Not offered: a training begins from nothing, or goes on where it was stopped.",
     "no_half_vae": f"{ALWAYS}the VAE always computes in fp32.",
     "resize_interpolation": f"{ALWAYS}shrinking averages areas, enlarging is Lanczos, as by default in kohya's.",
     "resume": f"{ALWAYS}the same command goes on where it was stopped, killed or unplugged.",
@@ -49,7 +49,7 @@ SAME = {
     "cache_latents_to_disk": "cache_latents", "cache_text_encoder_outputs_to_disk": "cache_text_encoder_outputs",
     "sdpa": "xformers", "mem_eff_attn": "xformers", "highvram": "lowram", "log_with": "logging_dir",
     "persistent_data_loader_workers": "max_data_loader_n_workers", "save_state_on_train_end": "save_state",
-    "save_last_n_steps": "save_last_n_epochs", "fp8_base_unet": "fp8_base", "dim_from_weights": "network_weights",
+    "save_last_n_steps": "save_last_n_epochs", "fp8_base_unet": "fp8_base",
     "base_weights_multiplier": "base_weights",
 }  # fmt: skip
 

@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
-from lorapipe.spec import Duration, from_dict
+from lorapipe.spec import Duration, Source, from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import curves, device
+from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.families import Model
@@ -238,6 +239,37 @@ def test_an_emptied_cache_is_filled_again(dataset: Dataset, bench: tiny.Bench, t
     weights = run(elsewhere, "again", short(dataset))
     assert losses(weights) == losses(run(bench, "as before", short(dataset)))
     assert any("encoded that the cache did not have" in event.text for event in elsewhere.of(Log))
+
+
+def test_a_training_goes_on_from_a_file(dataset: Dataset, bench: tiny.Bench) -> None:
+    first = run(bench, "first", short(dataset, steps=Duration(20), unet_lr=1e-2)).snapshots[-1].path
+    train = short(dataset, steps=Duration(1), snapshots=Rhythm(1), start_from=Source(first), unet_lr=1e-9)
+    second = run(bench, "second", train)
+    assert str(bench.folder) not in second.training.read_text(encoding="utf-8")
+    before, after = load_file(first), load_file(second.snapshots[-1].path)
+    key = next(key for key in before if key.startswith("lora_unet") and "lora_up" in key)
+    assert before[key].abs().max() > 0 and torch.allclose(before[key], after[key], atol=1e-6)
+    stronger = dataclasses.replace(train, adapter=LoRA(rank=2, alpha=1))  # the same update at another scale
+    halved = load_file(run(bench, "stronger", stronger).snapshots[-1].path)
+    assert torch.allclose(2 * before[key], halved[key], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"adapter": LoRA(rank=3)}, "has rank 2 in the file and 3 in the adapter"),
+        ({"text_encoder_lr": 0.0}, "is in the file alone"),
+        ({"adapter": LoCon(rank=2)}, "is in the adapter alone"),
+    ],
+)
+def test_a_file_of_another_adapter_is_refused(
+    dataset: Dataset, bench: tiny.Bench, knobs: dict[str, Any], words: str
+) -> None:
+    file = run(bench, "file", short(dataset, steps=Duration(1))).snapshots[-1].path
+    with pytest.raises(InputError, match=words):
+        run(bench, "refused", short(dataset, start_from=Source(file), **knobs))
+    with pytest.raises(InputError, match="cannot be read"):
+        run(bench, "refused", short(dataset, start_from=Source(dataset.manifest)))
 
 
 # --------------------------------------------------------------------------------------------------- what goes wrong

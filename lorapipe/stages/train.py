@@ -12,8 +12,8 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import Duration, knobs, param, plain
-from lorapipe.stages import Stage, _feeding, _outputs, _train_checks
+from lorapipe.spec import Duration, Source, knobs, param, plain
+from lorapipe.stages import Stage, _beginning, _feeding, _outputs, _train_checks
 from lorapipe.stages._outputs import Outputs
 from lorapipe.stages._together import team_for
 from lorapipe.stages._train_warnings import warnings
@@ -63,6 +63,12 @@ class Train(Stage):
     )
     adapter: Adapter = param(
         Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
+    )
+    start_from: Source | None = param(
+        None,
+        "a LoRA file (kohya's keys, .safetensors) to go on from, of the same base, kind and ranks; empty: from nothing",
+        shelf="loras",
+        kohya=("network_weights",),
     )
     optimizer: Optimizer = param(
         Optimizer.default("adamw"),
@@ -274,6 +280,8 @@ class Train(Stage):
                 compiled(model, self.compile),
                 joining as together,
             ):
+                if self.start_from:
+                    _beginning.put_in(self.start_from.path, adapter, model)
                 feed = Feed(course, cache, framed(model, condition), together)
                 yield from self._train(Outputs(base, model, adapter, feed, record, context))
         return course
@@ -281,7 +289,8 @@ class Train(Stage):
     def _settings(self, dtype: str) -> dict[str, Any]:
         """The knobs that make the result what it is, in document form, with the precision that was found."""
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
-        return {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
+        settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
+        return settings | ({"start_from": self.start_from.path.name} if self.start_from else {})
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:

@@ -45,7 +45,8 @@ class Captioning(Spec):
     keep_tokens: int = param(0, "tags at the beginning that stay where they are: 1 for a trigger word", ge=0, le=1000)
     keep_separator: str = param(
         "",
-        "mark in captions (such as |||) before which tags stay in place, and again after a second one; it is not said",
+        "mark in captions (such as |||) before which tags stay in place, and again after a second one; it is not said. "
+        "Captions without it keep keep_tokens tags",
         kohya=("keep_tokens_separator",),
     )
     separator: str = param(",", "what stands between tags", kohya=("caption_separator",))
@@ -100,9 +101,6 @@ class Captioning(Spec):
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
-        if self.keep_tokens and self.keep_separator:
-            what = "keep_tokens counts the tags to keep, keep_separator marks them: only one of them can hold."
-            yield Problem(what, cure="Take one of them away.", path=("keep_tokens",))
         if self.keep_tokens and not (self.shuffle or self.tag_dropout or self.token_warmup_step.count):
             what = "keep_tokens keeps tags from being shuffled or dropped, and neither is asked for."
             yield Problem(what, cure="Write shuffle: true, or take it away.", path=("keep_tokens",))
