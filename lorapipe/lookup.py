@@ -15,7 +15,6 @@ MOST = 12
 """Hits of words that are listed."""
 ALWAYS = "There is nothing to set: "
 NO_KNOB: Mapping[str, str] = {
-    "adaptive_noise_scale": "Not offered: use noise.offset, with noise.offset_random for offsets that vary.",
     "base_weights": "Not offered: merge the LoRA into the checkpoint first.",
     "cache_latents": f"{ALWAYS}every picture is encoded once and kept, augmented ones in each of their ways.",
     "block_lr_zero_threshold": f"{ALWAYS}a block whose rate is 0 (block_rates) is left out.",

@@ -189,7 +189,7 @@ def _objective(settings: Mapping[str, Any]) -> dict[str, Any]:
         "ss_min_snr_gamma": weighting.get("gamma") if weighting.get("type") == "min_snr" else None,
         "ss_debiased_estimation": weighting.get("type") == "debiased",
         "ss_noise_offset": noise.get("offset") or None,
-        "ss_adaptive_noise_scale": None,
+        "ss_adaptive_noise_scale": noise.get("offset_adaptive") or None,
         "ss_noise_offset_random_strength": noise.get("offset_random", False),
         "ss_multires_noise_iterations": noise.get("multires_iterations") or None,
         "ss_multires_noise_discount": noise.get("multires_discount"),

@@ -13,6 +13,7 @@ KINDS = {
     "plain": Corruption(),
     "offset": Corruption(offset=0.1),
     "offset_random": Corruption(offset=0.1, offset_random=True),
+    "offset_adaptive": Corruption(offset=0.1, offset_adaptive=0.1),
     "multires": Corruption(multires_iterations=8, multires_discount=0.3),
     "perturbation": Corruption(perturbation=0.1),
     "all": Corruption(multires_iterations=6, perturbation=0.1, perturbation_random=True, min_timestep=100),
@@ -20,17 +21,17 @@ KINDS = {
 
 
 def many(corruption: Corruption, count: int = 400) -> noise.Drawn:
-    return corruption.draw(3, 0, range(count), SHAPE, 1000)
+    return corruption.draw(3, 0, range(count), torch.zeros(count, *SHAPE), 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_depends_on_seed_step_and_sample_alone(kind: str) -> None:
     draw = KINDS[kind].draw
-    whole = draw(7, 3, range(4), SHAPE, 1000)
-    halves = [draw(7, 3, part, SHAPE, 1000) for part in (range(2), range(2, 4))]
+    whole = draw(7, 3, range(4), torch.ones(4, *SHAPE), 1000)
+    halves = [draw(7, 3, part, torch.ones(2, *SHAPE), 1000) for part in (range(2), range(2, 4))]
     for mine, *theirs in zip(whole, *halves, strict=True):
         assert torch.equal(mine, torch.cat(theirs))
-    assert not torch.equal(whole.added, draw(7, 4, range(4), SHAPE, 1000).added)
+    assert not torch.equal(whole.added, draw(7, 4, range(4), torch.ones(4, *SHAPE), 1000).added)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,3 +88,14 @@ def test_timesteps_stay_between_their_bounds() -> None:
 def test_what_makes_no_sense_together_is_refused(knobs: dict, field: str) -> None:
     (problem,) = Corruption(**knobs).problems()
     assert problem.path == (field,) and problem.cure
+
+
+def test_an_adaptive_offset_grows_with_the_mean_of_each_channel() -> None:
+    """sd-scripts' `apply_noise_offset`: offset + scale · |mean of the channel|, at least 0."""
+    clean = torch.tensor([0.0, 1.0, -2.0, 0.5]).reshape(1, 4, 1, 1).expand(400, *SHAPE)
+    for scale, expected in ((0.3, [0.1, 0.4, 0.7, 0.25]), (-0.1, [0.1, 0.0, 0.0, 0.05])):
+        drawn = Corruption(offset=0.1, offset_adaptive=scale).draw(3, 0, range(400), clean, 1000)
+        plain = noise.draw(3, 0, range(400), SHAPE, range(1000)).target
+        shifts = (drawn.target - plain).mean((2, 3))
+        assert shifts.std(0).tolist() == pytest.approx(expected, abs=0.04)
+    assert [problem.path for problem in Corruption(offset_adaptive=0.1).problems()] == [("offset_adaptive",)]

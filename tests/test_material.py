@@ -121,7 +121,7 @@ def test_a_mask_multiplies_the_loss_and_weights_come_on_top() -> None:
     clean = torch.zeros(2, 4, 8, 8)
     mask = torch.zeros(2, 1, 8, 8)
     mask[0, :, :4], mask[1] = 1.0, 0.5
-    drawn = Corruption().draw(3, 0, range(2), (4, 8, 8), 1000).target
+    drawn = Corruption().draw(3, 0, range(2), clean, 1000).target
     expected = torch.stack([drawn[0, :, :4].square().sum() / 256, drawn[1].square().mean() / 2])
     found = objective(0, range(2), MicroBatch(clean, dict, mask))
     assert torch.allclose(found, expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from lorapipe.errors import Problem
 from lorapipe.spec import Spec, param
 
 if TYPE_CHECKING:
+    import torch
+
     from lorapipe.training.noise import Drawn
 
 MULTIRES_DISCOUNT = 0.3
@@ -32,6 +34,14 @@ class Corruption(Spec):
         False,
         "draw each picture's strength of offset between 0 and the given one",
         kohya=("noise_offset_random_strength",),
+    )
+    offset_adaptive: float = param(
+        0.0,
+        "added to the offset of each channel, times the size of its mean in the picture: very dark and very bright pictures "
+        "get more of it; 0 off",
+        ge=-1,
+        le=1,
+        kohya=("adaptive_noise_scale",),
     )
     multires_iterations: int = param(
         0,
@@ -74,23 +84,31 @@ class Corruption(Spec):
         if self.multires_discount != MULTIRES_DISCOUNT and not self.multires_iterations:
             what = "there are no coarser layers of noise for it to discount."
             yield Problem(what, cure="Give multires_iterations, or take it away.", path=("multires_discount",))
+        if self.offset_adaptive and not self.offset:
+            what = "there is no offset for it to be added to."
+            yield Problem(what, cure="Give offset, or take it away.", path=("offset_adaptive",))
         for name in ("offset", "perturbation"):
             if getattr(self, f"{name}_random") and not getattr(self, name):
                 what = f"{name}_random draws strengths up to {name}, which is 0."
                 yield Problem(what, cure=f"Give {name}, or take {name}_random away.", path=(f"{name}_random",))
 
-    def draw(self, seed: int, step: int, samples: range, shape: Sequence[int], length: int) -> Drawn:
-        """Noise and timesteps of the named samples of an update: see `noise.draw`. Functions of (seed, step, sample)."""
+    def draw(self, seed: int, step: int, samples: range, clean: torch.Tensor, length: int) -> Drawn:
+        """Noise and timesteps of the named samples of an update, whose clean latents these are: see `noise.draw`.
+
+        Functions of (seed, step, sample), and of the latents where the offset is adaptive.
+        """
         from lorapipe.training import noise
 
         top = min(self.max_timestep, length)
-        drawn = noise.draw(seed, step, samples, shape, range(min(self.min_timestep, top - 1), top))
+        drawn = noise.draw(seed, step, samples, clean.shape[1:], range(min(self.min_timestep, top - 1), top))
         if not (self.offset or self.multires_iterations or self.perturbation):
             return drawn
         chances = [noise.generator("colour", seed, step, sample) for sample in samples]
         target = drawn.target
         if self.offset:
             strength = noise.strengths(self.offset, self.offset_random, chances)
+            if self.offset_adaptive:
+                strength = noise.adapted(strength, self.offset_adaptive, clean)
             target = noise.offset(target, strength, chances)
         if self.multires_iterations:
             target = noise.multires(target, self.multires_iterations, self.multires_discount, chances)

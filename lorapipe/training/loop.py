@@ -71,7 +71,7 @@ class Objective:
     model: Model
     loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
     weighting: Callable[[noise.Prediction, torch.Tensor], torch.Tensor]
-    draw: Callable[[int, int, range, Sequence[int], int], noise.Drawn]
+    draw: Callable[[int, int, range, torch.Tensor, int], noise.Drawn]
     seed: int
 
     def __call__(self, step: int, samples: range, batch: MicroBatch) -> torch.Tensor:
@@ -81,7 +81,7 @@ class Objective:
         """
         clean, condition = batch.latents, batch.condition()
         model, schedule = self.model, self.model.alphas_cumprod
-        drawn = self.draw(self.seed, step, samples, clean.shape[1:], len(schedule))
+        drawn = self.draw(self.seed, step, samples, clean, len(schedule))
         clean, wanted, timesteps, added = (tensor.to(model.device) for tensor in (clean, *drawn))
         condition = {name: tensor.to(model.device) for name, tensor in condition.items()}
         noisy = noise.diffuse(clean, added, timesteps, schedule)

@@ -48,6 +48,11 @@ def strengths(highest: float, random: bool, chances: Generators) -> torch.Tensor
     return torch.stack(drawn).reshape(-1, 1, 1, 1)
 
 
+def adapted(strength: torch.Tensor, scale: float, clean: torch.Tensor) -> torch.Tensor:
+    """Strengths (B, 1, 1, 1) + scale · |mean of each channel|, at least 0: (B, C, 1, 1), as kohya's `apply_noise_offset`."""
+    return (strength + scale * clean.float().mean((2, 3), keepdim=True).abs().cpu()).clamp(min=0)
+
+
 def offset(noise: torch.Tensor, strength: torch.Tensor, chances: Generators) -> torch.Tensor:
     """noise + strength · N(0, 1) for each channel as a whole  (Guttenberg 2023, "Diffusion with Offset Noise")."""
     shifts = [torch.randn(noise.shape[1], 1, 1, generator=chance) for chance in chances]
