@@ -104,7 +104,8 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
     weights = run(bench, "curves", short(dataset, optimizer=Prodigy(), scheduler=Cosine()))
     lines = [json.loads(line) for line in weights.log.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert set(lines[0]) == {"step", "loss", "loss/average", "lr/unet", "lr/text_encoder", "d", "d*lr"}
+    known = {"step", "loss", "loss/average", "lr/unet", "lr/text_encoder", "d", "d*lr", "gradient_norm"}
+    assert set(lines[0]) == known and all(line["gradient_norm"] > 0 for line in lines)
     mean = lines[0]["loss"]
     for line in lines:
         mean += 0.02 * (line["loss"] - mean)

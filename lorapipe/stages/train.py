@@ -42,7 +42,7 @@ DATASETS = ("dataset", "more_datasets", "regularisation")
 class Train(Stage):
     """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 

@@ -57,11 +57,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step that was made. `step` counts from 1; `loss` stays on the device until someone reads it."""
+    """One optimizer step that was made. `step` counts from 1; tensors stay on the device until someone reads them.
+
+    `gradient_norm` is the length of all gradients before they were clipped; None where they are not.
+    """
 
     step: int
     loss: torch.Tensor
     rates: dict[str, float]
+    gradient_norm: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,13 @@ def train(
             group["lr"] = rates[group["name"]]
         loss = team.add_up(parameters, _accumulate(update, objective, scaler))
         scaler.unscale_(optimizer)
-        if max_grad_norm:
-            torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm) if max_grad_norm else None
         scaler.step(optimizer)
         scaler.update()
         if constrain is not None:
             constrain()
         optimizer.zero_grad(set_to_none=False)  # gradients may be windows into one tensor
-        yield Step(update.step + 1, loss, rates)
+        yield Step(update.step + 1, loss, rates, norm)
 
 
 def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScaler) -> torch.Tensor:

@@ -21,6 +21,7 @@ from lorapipe.training.loop import Step
 from lorapipe.training.optimizers import settled
 from lorapipe.training.pace import Pace
 
+GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
 """The most that a killed training loses, about; snapshots are checkpoints too."""
 
@@ -76,7 +77,8 @@ class Session:
     def _take(self, step: Step) -> None:
         number, stopping = step.step, self.stopping()
         rates = {f"lr/{name}": rate for name, rate in step.rates.items()}
-        self.curves.add(number, {"loss": step.loss, **rates, **self.estimates()})
+        norm = {} if step.gradient_norm is None else {GRADIENT_NORM: step.gradient_norm}
+        self.curves.add(number, {"loss": step.loss, **rates, **self.estimates(), **norm})
         marked = number in self.marks.snapshots or number in self.marks.previews
         if marked or stopping or self.pace.due():
             self._tell(self.curves.write())
@@ -104,6 +106,6 @@ class Session:
             self.emit(Metric(step=point.step, values=point.values))
         last = points[-1]
         self.pace.look(last.step)
-        shown = {name: value for name, value in last.values.items() if name != AVERAGE}
+        shown = {name: value for name, value in last.values.items() if name not in (AVERAGE, GRADIENT_NORM)}
         values = {**shown, "loss": last.values[AVERAGE], "s/it": self.pace.seconds_per_step}
         self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))
