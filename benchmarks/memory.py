@@ -3,8 +3,9 @@
     python benchmarks/memory.py
 
 For each family: the parameters of its parts, the width of its LoRA modules (Σ in + out: a LoRA of rank r has r times as
-many parameters), and the bytes that a forward pass keeps for the backward one, for each pixel of the picture. Those are
-the figures that `lorapipe plan` estimates with (`Footprint` in the families' files). It takes seconds, and no memory.
+many parameters) and of those that LoCon adds, and the bytes that a forward pass keeps for the backward one, for each pixel
+of the picture. Those are the figures that `lorapipe plan` estimates with (`Footprint` in the families' files). It takes
+seconds, and no memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import full_size
 import torch
 
+from lorapipe.training.adapters._blocks import pointwise
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Family
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
@@ -80,6 +82,12 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     return sum(sizes.values())
 
 
+def width(model: LatentDiffusion, part: str, paths: list[str]) -> int:
+    """Σ in · k² + out of modules."""
+    weights = [model.part(part).get_submodule(path).weight for path in paths]
+    return sum(len(weight) + weight[0].numel() for weight in weights)
+
+
 def main() -> None:
     """Count and say."""
     torch.nn.functional.scaled_dot_product_attention = attention
@@ -92,9 +100,12 @@ def main() -> None:
         print(name)
         for part in (*model.trainable, "vae"):
             count = sum(parameter.numel() for parameter in model.part(part).parameters())
-            layers = [model.part(part).get_submodule(path) for path in model.targets(part)] if part != "vae" else []
-            width = sum(layer.weight.shape[0] + layer.weight.shape[1] for layer in layers)
-            print(f"  {part:16} {count:>13,} parameters  width {width:>9,}")
+            usual = [] if part == "vae" else model.targets(part)
+            print(f"  {part:16} {count:>13,} parameters  width {width(model, part, usual):>9,}")
+        further = sorted({*model.targets("unet", convolutions=True)} - {*model.targets("unet")})
+        larger = [path for path in further if not pointwise(model.part("unet").get_submodule(path))]
+        wide = width(model, "unet", larger)
+        print(f"  convolutions     width {width(model, 'unet', further) - wide:,} (1x1 and Linear) and {wide:,}")
         injected = LoRA(rank=RANK).inject(model, ["unet"])
         for checkpointed in (False, True):
             sides = (256, 512, 1024)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from PIL import Image
 
 from lorapipe.pipeline.artifacts import Ref
@@ -13,12 +15,15 @@ from lorapipe.provenance import TrainingRecord
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
+from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.forecast import of_manifest
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.estimate import need
-from lorapipe.training.families import Checkpoint, Family
+from lorapipe.training.families import Checkpoint, Family, Footprint
+from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
@@ -124,17 +129,36 @@ def test_memory_is_reckoned_for_bases_of_the_published_shape(tmp_path: Path) -> 
 
 
 def test_memory_follows_what_is_asked_for() -> None:
-    counted = SDXL.counted
-    ranks = {"unet": 16}
-    plain = need(counted, ranks, 2, 1024**2)
-    assert need(counted, ranks, Prodigy.states, 1024**2).adapter > plain.adapter
-    assert need(counted, ranks, AdamW8bit.states, 1024**2).adapter < plain.adapter
-    assert need(counted, {"unet": 64}, 2, 1024**2).adapter == 4 * plain.adapter
-    assert need(counted, ranks, 2, 2 * 1024**2).pictures == 2 * plain.pictures
-    assert need(counted, ranks, 2, 1024**2, checkpointing=True).total < plain.total
-    assert need(counted, {**ranks, "text_encoder_2": 16}, 2, 1024**2).base > plain.base
-    assert need(counted, ranks, 2, 1024**2, bytes_each=4).base == 2 * plain.base
-    assert need(counted, ranks, 2, 400 * 1024**2).card() is None
+    counted, unet, side = SDXL.counted, ["unet"], 1024**2
+    numbers = LoRA(rank=16).size(counted, unet)
+    plain = need(counted, unet, numbers, 2, side)
+    assert need(counted, unet, numbers, Prodigy.states, side).adapter > plain.adapter
+    assert need(counted, unet, numbers, AdamW8bit.states, side).adapter < plain.adapter
+    assert need(counted, unet, 4 * numbers, 2, side).adapter == 4 * plain.adapter
+    assert need(counted, unet, numbers, 2, 2 * side).pictures == 2 * plain.pictures
+    assert need(counted, unet, numbers, 2, side, checkpointing=True).total < plain.total
+    assert need(counted, [*unet, "text_encoder_2"], numbers, 2, side).base > plain.base
+    assert need(counted, unet, numbers, 2, side, bytes_each=4).base == 2 * plain.base
+    assert need(counted, unet, numbers, 2, 400 * side).card() is None
+
+
+def footprint_of(model: LatentDiffusion) -> Footprint:
+    """What can be counted without a forward pass, of modules that need have no weights."""
+    modules = {part: model.skeleton(part) for part in model.trainable}
+    parameters = {part: sum(each.numel() for each in module.parameters()) for part, module in modules.items()}
+    usual = {part: model.targets(part) for part in modules}
+    widths = {part: sum(width(modules[part].get_submodule(path)) for path in usual[part]) for part in modules}
+    further = [path for path in model.targets("unet", convolutions=True) if path not in usual["unet"]]
+    layers = [modules["unet"].get_submodule(path) for path in further]
+    larger = [layer for layer in layers if getattr(layer, "kernel_size", (1, 1)) != (1, 1)]
+    wide = sum(map(width, larger))
+    return Footprint(parameters, widths, (sum(map(width, layers)) - wide, wide), 0, 0)
+
+
+def width(layer: torch.nn.Module) -> int:
+    weight = layer.weight
+    assert isinstance(weight, torch.Tensor)
+    return len(weight) + weight[0].numel()
 
 
 @pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
@@ -146,8 +170,21 @@ def test_footprints_are_those_of_the_modules(family: str) -> None:
     kind = Family.registry.get(family)  # type: ignore[union-attr]
     model = kind.model(Parts(SingleFile(Path("none"), kind.known, kind.model.texts)), "cpu", "fp32")  # type: ignore[attr-defined]
     counted = kind.counted  # type: ignore[attr-defined]
-    for part in model.trainable:
-        module = model.skeleton(part)
-        assert sum(parameter.numel() for parameter in module.parameters()) == counted.parameters[part]
-        layers = [module.get_submodule(path) for path in model.targets(part)]
-        assert sum(layer.weight.shape[0] + layer.weight.shape[1] for layer in layers) == counted.widths[part]
+    assert dataclasses.replace(counted, kept=0, recomputed=0) == footprint_of(model)
+
+
+ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("adapter", [*ADAPTERS, LoRA(rank=4), LoCon(rank=4, conv_rank=2)])
+def test_the_size_of_an_adapter_is_known_before_it_is_made(adapter: Adapter, tmp_path: Path) -> None:
+    model = SD15.tiny(tmp_path / "base").load("cpu")
+    told = adapter.size(footprint_of(model), model.trainable)
+    injected = adapter.inject(model, model.trainable)
+    made = sum(parameter.numel() for found in injected.parameters().values() for parameter in found)
+    assert told in (made, 0)
+
+
+def test_the_size_of_an_adapter_of_differing_blocks_is_that_of_the_widest() -> None:
+    ranks = (4,) * 24 + (8,)
+    assert LoRA(block_ranks=ranks).size(SD15.counted, ["unet"]) == LoRA(rank=8).size(SD15.counted, ["unet"])

@@ -56,13 +56,17 @@ def memory(train: Train, base: Family, pixels: int, checkpointing: bool | None =
     """
     from lorapipe.training.estimate import need
 
-    footprint, rank = base.footprint(), getattr(train.adapter, "rank", 0)
-    if footprint is None or not rank:
+    footprint = base.footprint()
+    if footprint is None:
         return None
-    rates = train.rates([part for part in ("unet", *TEXT_ENCODERS) if part in footprint.parameters])
+    parts = train.rates([part for part in ("unet", *TEXT_ENCODERS) if part in footprint.parameters])
+    numbers = train.adapter.size(footprint, [*parts])
+    if not numbers:
+        return None
     return need(
         footprint,
-        dict.fromkeys(rates, rank),
+        parts,
+        numbers,
         train.optimizer.states,
         pixels * train.batch,
         bytes_each=4 if train.precision == "fp32" else 2,

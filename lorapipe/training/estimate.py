@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lorapipe.training.families import Footprint
@@ -37,21 +37,20 @@ class Need:
 
 def need(
     footprint: Footprint,
-    ranks: Mapping[str, int],
+    parts: Collection[str],
+    numbers: int,
     states: float,
     pixels: int,
     *,
     bytes_each: int = 2,
     checkpointing: bool = False,
 ) -> Need:
-    """The memory of a training. `ranks` are those of the parts that are trained; the U-Net is there in any case.
+    """The memory of a training of `numbers` in these parts; the U-Net is there in any case.
 
     `states` are the optimizer's numbers for each parameter, `pixels` those of the largest batch; the base is held in
     `bytes_each` a number.
     """
-    parts = {"unet", *ranks}
-    base = sum(footprint.parameters[part] for part in parts) * bytes_each
-    parameters = sum(rank * footprint.widths[part] for part, rank in ranks.items())
+    base = sum(footprint.parameters[part] for part in {"unet", *parts}) * bytes_each
     kept = footprint.recomputed if checkpointing else footprint.kept
     block = (footprint.kept - footprint.recomputed) / 12 if checkpointing else 0  # the block that is being recomputed
-    return Need(base, 4 * parameters * (2 + states), (kept + block) * pixels * bytes_each / 2)
+    return Need(base, 4 * numbers * (2 + states), (kept + block) * pixels * bytes_each / 2)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights
-    from lorapipe.training.families import Model
+    from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Adapter(Spec, contract="type"):
     def has_rates_of_its_own(self) -> bool:
         """Whether some of its parameters learn at another rate than their part; see `Injected.rate_factors`."""
         return False
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """How many numbers it trains in these parts of a base of this footprint, at most; 0 if that cannot be told."""
+        return 0
 
     @abstractmethod
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:

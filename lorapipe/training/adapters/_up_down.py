@@ -61,6 +61,10 @@ class UpDown(Adapter):
     )
     force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
 
+    def widest(self, part: str, usual: int) -> int:
+        """The largest rank in a part; only the U-Net's blocks may differ."""
+        return max(self.block_ranks, default=usual) if part == "unet" else usual
+
     @property
     def has_rates_of_its_own(self) -> bool:
         """See `Adapter.has_rates_of_its_own`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.training.adapters._blocks import Width
-    from lorapipe.training.families import Model
+    from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,15 @@ class LoCon(UpDown):
     conv_block_alphas: tuple[float, ...] = param(
         (), "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank", ge=0
     )
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """See `Adapter.size`."""
+        found = sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
+        if "unet" not in parts:
+            return found
+        pointwise, larger = footprint.convolutions
+        wide = max(self.conv_block_ranks, default=self.conv_rank)
+        return found + self.widest("unet", self.rank) * pointwise + wide * larger
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""

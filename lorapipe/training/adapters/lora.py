@@ -11,7 +11,7 @@ from lorapipe.training.adapters import Injected
 from lorapipe.training.adapters._up_down import UpDown
 
 if TYPE_CHECKING:
-    from lorapipe.training.families import Model
+    from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class LoRA(UpDown):
     def scale_alpha(self) -> float:
         """The alpha that is meant: rank where 0 was given."""
         return self.alpha or float(self.rank)
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """See `Adapter.size`."""
+        return sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
 
     def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
         """See `Adapter.inject`."""

@@ -34,12 +34,14 @@ class Footprint:
     """What a training of a base keeps in memory, counted by `benchmarks/memory.py`.
 
     `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
-    `kept` are the bytes that the U-Net's forward pass over half-precision weights keeps for the backward one, for each pixel
-    of a picture; `recomputed` those with gradient checkpointing.
+    `convolutions` are those widths of what LoCon has besides: of its 1×1 and Linear modules, and of its larger ones (in · k²
+    + out). `kept` are the bytes that the U-Net's forward pass over half-precision weights keeps for the backward one, for
+    each pixel of a picture; `recomputed` those with gradient checkpointing.
     """
 
     parameters: Mapping[str, int]
     widths: Mapping[str, int]
+    convolutions: tuple[int, int]
     kept: int
     recomputed: int
 

@@ -34,6 +34,7 @@ class SD15(StableDiffusion):
     counted: ClassVar[Footprint] = Footprint(
         parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
         widths={"unet": 423_936, "text_encoder": 165_888},
+        convolutions=(82_880, 544_000),
         kept=3540,
         recomputed=588,
     )

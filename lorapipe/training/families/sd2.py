@@ -60,6 +60,7 @@ class SD2(StableDiffusion):
     counted: ClassVar[Footprint] = Footprint(
         parameters={"unet": 865_910_724, "text_encoder": 340_387_840},
         widths={"unet": 432_128, "text_encoder": 423_936},
+        convolutions=(82_880, 544_000),
         kept=3540,
         recomputed=588,
     )

@@ -60,6 +60,7 @@ class SDXL(StableDiffusion):
     counted: ClassVar[Footprint] = Footprint(
         parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
         widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
+        convolutions=(58_560, 355_840),
         kept=6510,
         recomputed=548,
     )
