@@ -6,26 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from lorapipe import folder_names
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source, param, to_dict
-from lorapipe.stages import Stage, _telling
+from lorapipe.stages import Stage
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.captions import Lines
 from lorapipe.training.data.pictures import WHITE, Colour
-from lorapipe.training.families import Family, Model
+from lorapipe.training.families import Family
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.forecast import Forecast
-    from lorapipe.training.data.manifest import Manifest, Picture
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ class Prepare(Stage):
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
                 yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
         try:
-            buckets, needed = self._buckets(), self.base.size_step()
+            buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
             yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
@@ -168,6 +162,7 @@ class Prepare(Stage):
 
     def run(self, context: Context) -> Dataset:
         """See `Stage.run`."""
+        from lorapipe.stages import _preparing
         from lorapipe.training.data import contact_sheet
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.pictures import quiet
@@ -176,13 +171,13 @@ class Prepare(Stage):
             raise InputError(problems)
         cache = Cache(context.cache)
         with quiet():
-            manifest = self._shown(self._selected(context, cache), context)
-            manifest = self._encoded(manifest, context, cache)
+            manifest = _preparing.shown(self, _preparing.selected(self, context, cache), context)
+            manifest = _preparing.encoded(self, manifest, context, cache)
             if self.captions is not None:
                 manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
-            thumbnails = self._thumbnails(manifest)
+            thumbnails = _preparing.thumbnails(self, manifest)
             contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
         return Dataset(
             manifest=context.out / "manifest.json",
@@ -196,8 +191,8 @@ class Prepare(Stage):
         """What the folder will come to, from the heads of its files."""
         from lorapipe.training.data.forecast import of_folder
 
-        buckets = self._buckets()
-        least = self._smallest(buckets)
+        buckets = self.buckets()
+        least = self.smallest(buckets)
         return of_folder(self.images.path, buckets, least, self.repeats, self.held_out, self.augment, self.exclude)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
@@ -215,7 +210,8 @@ class Prepare(Stage):
 
     # ------------------------------------------------------------------------------------------------------ the steps
 
-    def _buckets(self) -> Buckets:
+    def buckets(self) -> Buckets:
+        """The buckets that pictures are sorted into."""
         native = self.base.native_size()
         size = self.resolution.size if self.resolution else (native, native)
         return Buckets(
@@ -227,114 +223,6 @@ class Prepare(Stage):
             self.bucket_no_upscale,
         )
 
-    def _smallest(self, buckets: Buckets) -> int:
+    def smallest(self, buckets: Buckets) -> int:
         """The shorter side that a picture must have."""
         return self.min_size or max(1, min(buckets.resolution) // 4)
-
-    def _selected(self, context: Context, cache: Cache) -> Manifest:
-        """Scan, examine, choose; the latents' keys are not there yet."""
-        from lorapipe.training.data.captions import CaptionFiles
-        from lorapipe.training.data.scan import examine, find, pictures_among
-        from lorapipe.training.data.selection import Rules, select
-
-        buckets, root = self._buckets(), self.images.path
-        if not root.is_dir():
-            raise InputError(
-                "is a file, not a folder of pictures.", where=str(root), cure="Name the folder it lies in."
-            )
-        files = find(root, self.exclude)
-        pictures = pictures_among(files)
-        looking = examine(root, pictures, cache, self.background)
-        looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
-        rules = Rules(
-            buckets=buckets,
-            min_size=self._smallest(buckets),
-            duplicate_tolerance=self.duplicate_tolerance,
-            held_out=self.held_out,
-            repeats=self.repeats,
-            class_word=self.class_word,
-            background=self.background,
-        )
-        captions = CaptionFiles(root, files, self.caption_extensions, self.caption_lines)
-        manifest, complaints = select(looks, captions, rules)
-        if not manifest.pictures:
-            raise InputError(
-                _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))
-            )
-        if len(manifest.pictures) < self.min_pictures:
-            what = _telling.too_few(len(manifest.pictures), self.min_pictures, manifest.left_out)
-            raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
-        named = folder_names.read(root.name)
-        if named and (named.repeats, named.word) != (self.repeats, self.class_word):
-            context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
-        for text in _telling.warnings(manifest, complaints):
-            context.emit(Log(text=text, level="warning"))
-        return manifest
-
-    def _shown(self, manifest: Manifest, context: Context) -> Manifest:
-        """The manifest with the pictures' masks and the ways of showing them."""
-        from lorapipe.training.data.augment import face
-        from lorapipe.training.data.manifest import ALPHA, Mask
-        from lorapipe.training.data.masks import masks_in
-
-        masks: dict[str, Mask] = {}
-        if self.alpha_mask:
-            masks = {picture.path: Mask(ALPHA, picture.digest) for picture in manifest.pictures}
-        elif self.masks:
-            masks = masks_in(self.masks.path, manifest.pictures)
-        pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
-        if self.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
-            context.emit(Log(text=_telling.those(bare, "without a mask, looked at whole"), level="warning"))
-        if self.augment.face_crop and (bare := [picture.path for picture in pictures if face(picture) is None]):
-            what = "whose names do not say where the face is (_cx_cy_w_h)"
-            context.emit(Log(text=_telling.those(bare, what), level="warning"))
-        shown = (replace(picture, variants=self.augment.variants_of(picture)) for picture in pictures)
-        return replace(manifest, pictures=tuple(shown))
-
-    def _encoded(self, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
-        """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
-        from lorapipe.training import device
-        from lorapipe.training.data.encode import (
-            PICTURE_PARTS,
-            Scene,
-            encode_latents,
-            encoder_digest,
-            latents_key,
-            missing_latents,
-            showings,
-        )
-        from lorapipe.training.data.selection import with_latents
-
-        where = device.resolve(context.device)
-        dtype = device.dtype("auto", where)  # as training's default, so that a warm model serves both
-
-        def load() -> Model:
-            key = device.warm_key(self.base, where, dtype)
-            return context.warm.get(key, lambda: self.base.load(where, dtype))
-
-        encoder = encoder_digest(self.base, PICTURE_PARTS, dtype, cache, load)
-        manifest = with_latents(
-            manifest, lambda picture, variant: latents_key(picture, variant, self.background, encoder)
-        )
-        missing = missing_latents(manifest.pictures, cache)
-        if missing:
-            model = load()
-            scene = Scene(self.images.path, self.background, self.masks.path if self.masks else None)
-            work = encode_latents(missing, scene, model, cache)
-            for _ in _telling.followed(work, len(missing), "pictures encoded", context):
-                pass
-            model.release(*PICTURE_PARTS)
-        reused = len(showings(manifest.pictures)) - len(missing)
-        context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
-        return manifest
-
-    def _thumbnails(self, manifest: Manifest) -> dict[str, Image]:
-        from lorapipe.training.data.ahead import ahead
-        from lorapipe.training.data.contact_sheet import shown, thumbnail
-        from lorapipe.training.data.encode import picture_bytes
-
-        def draw(picture: Picture) -> Image:
-            return thumbnail(picture_bytes(self.images.path, picture), picture, self.background)
-
-        pictures = shown(manifest)
-        return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}

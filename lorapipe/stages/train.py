@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lorapipe.errors import InputError, Problem
+from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, Source, knobs, param, plain
-from lorapipe.stages import Stage, _beginning, _feeding, _outputs, _train_checks
-from lorapipe.stages._outputs import Outputs
-from lorapipe.stages._together import team_for
+from lorapipe.stages import Stage, _outputs, _train_checks
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
@@ -28,8 +23,6 @@ from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    from lorapipe.training.checkpoint import Trainable
-    from lorapipe.training.families import Family
     from lorapipe.training.feed import Course
     from lorapipe.training.loop import Step
     from lorapipe.training.team import Team
@@ -244,49 +237,11 @@ class Train(Stage):
 
     def share_of(self, context: Context, team: Team | None = None) -> Generator[Step, None, Course]:
         """The steps of a training, or a member's share of them; a team is made where the device is more than one."""
-        from lorapipe.training import device
-        from lorapipe.training.data.batches import Batches
-        from lorapipe.training.data.cache import Remembered
-        from lorapipe.training.feed import Course, Feed, framed
-        from lorapipe.training.injection import compiled, injected, recomputed
+        from lorapipe.stages import _training
 
-        if problems := list(_train_checks.problems_with(self, [cast("Family", each.base) for each in self.datasets])):
-            raise InputError(problems)
-        where = device.resolve(context.device)
-        dtype = device.dtype(self.precision, where)
-        base, cache = cast("Family", self.dataset.base), Remembered(context.cache)
-        with device.memory_explained():
-            material = _feeding.material(self, cache, where, context)
-            model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
-            if problems := list(_train_checks.problem_with_prediction(self, model.prediction)):
-                raise InputError(problems)
-            rates = self.rates(model.trainable)
-            if not rates:
-                raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
-            batches = Batches(material.all, self.batch, self.seed, material.weights)
-            course = Course(batches, self.accumulation, self.steps)
-            condition = _feeding.condition(self, material, model, rates, course, dtype, cache, context)
-            for text in warnings(self, course.total, course.per_epoch):
-                context.emit(Log(text=text, level="warning"))
-            warmup = self.scheduler.warmup.steps(course.total, course.per_epoch)
-            settings = self._settings(dtype)
-            record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
-            record.save(context.out / "training.json")
-            adapters = injected(self.adapter, model, list(rates), self.seed)
-            joining = team_for(self, context) if team is None else nullcontext(team)
-            with (
-                recomputed(model, self.gradient_checkpointing),
-                adapters as adapter,
-                compiled(model, self.compile),
-                joining as together,
-            ):
-                if self.start_from:
-                    _beginning.put_in(self.start_from.path, adapter, model)
-                feed = Feed(course, cache, framed(model, condition), together)
-                yield from self._train(Outputs(base, model, adapter, feed, record, context))
-        return course
+        return _training.share_of(self, context, team)
 
-    def _settings(self, dtype: str) -> dict[str, Any]:
+    def settings(self, dtype: str) -> dict[str, Any]:
         """The knobs that make the result what it is, in document form, with the precision that was found."""
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
         settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
@@ -296,44 +251,3 @@ class Train(Stage):
     def datasets(self) -> tuple[Dataset, ...]:
         """Everything to train on, regularisation last."""
         return (self.dataset, *self.more_datasets, *([self.regularisation] if self.regularisation else []))
-
-    def _train(self, outputs: Outputs) -> Iterator[Step]:
-        from lorapipe.training.checkpoint import Checkpoints
-        from lorapipe.training.groups import grouped
-        from lorapipe.training.session import Marks, Session
-
-        context, course = outputs.context, outputs.feed.course
-        trainable = grouped(outputs.adapter, outputs.record.rates, self.optimizer, outputs.model)
-        if outputs.feed.team.place:  # the first process keeps the books
-            done, _ = Checkpoints(context.resume / "checkpoints").load(trainable)
-            return self._steps(outputs, trainable, done)
-        total, per_epoch = course.total, course.per_epoch
-        previews = self.previews.steps(total, per_epoch) if self.preview_prompts else frozenset()
-        session = Session(
-            folder=context.resume,
-            total=total,
-            marks=Marks(self.snapshots.steps(total, per_epoch), previews),
-            trainable=trainable,
-            estimates=lambda: self.optimizer.estimates(trainable.optimizer),
-            snapshot=outputs.snapshot,
-            preview=lambda step: outputs.preview(step, self.preview_prompts),
-            emit=context.emit,
-            stopping=context.stopping,
-        )
-        return session.follow(self._steps(outputs, trainable, session.begin()))
-
-    def _steps(self, outputs: Outputs, trainable: Trainable, done: int) -> Iterator[Step]:
-        from lorapipe.training.loop import Objective, train
-
-        feed, limit = outputs.feed, self.scale_weight_norms
-        total, per_epoch = feed.course.total, feed.course.per_epoch
-        return train(
-            feed.updates(done),
-            Objective(outputs.model, self.loss, self.weighting, self.noise.draw, self.seed),
-            trainable.optimizer,
-            lambda step: self.scheduler.factor(step, total, per_epoch),
-            max_grad_norm=self.max_grad_norm,
-            scaler=trainable.scaler,
-            constrain=partial(outputs.adapter.limit_norms, limit) if limit else None,
-            team=feed.team,
-        )

@@ -1,0 +1,131 @@
+"""What `prepare` does with a folder: choose pictures, decide how they are shown, encode them, draw them small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lorapipe import folder_names
+from lorapipe.errors import InputError
+from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.events import Log
+from lorapipe.stages import _telling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lorapipe.stages.prepare import Prepare
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.manifest import Manifest, Picture
+    from lorapipe.training.families import Model
+
+
+def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
+    """Scan, examine, choose; the latents' keys are not there yet."""
+    from lorapipe.training.data.captions import CaptionFiles
+    from lorapipe.training.data.scan import examine, find, pictures_among
+    from lorapipe.training.data.selection import Rules, select
+
+    buckets, root = prepare.buckets(), prepare.images.path
+    if not root.is_dir():
+        raise InputError("is a file, not a folder of pictures.", where=str(root), cure="Name the folder it lies in.")
+    files = find(root, prepare.exclude)
+    pictures = pictures_among(files)
+    looking = examine(root, pictures, cache, prepare.background)
+    looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
+    rules = Rules(
+        buckets=buckets,
+        min_size=prepare.smallest(buckets),
+        duplicate_tolerance=prepare.duplicate_tolerance,
+        held_out=prepare.held_out,
+        repeats=prepare.repeats,
+        class_word=prepare.class_word,
+        background=prepare.background,
+    )
+    captions = CaptionFiles(root, files, prepare.caption_extensions, prepare.caption_lines)
+    manifest, complaints = select(looks, captions, rules)
+    if not manifest.pictures:
+        raise InputError(
+            _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))
+        )
+    if len(manifest.pictures) < prepare.min_pictures:
+        what = _telling.too_few(len(manifest.pictures), prepare.min_pictures, manifest.left_out)
+        raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
+    named = folder_names.read(root.name)
+    if named and (named.repeats, named.word) != (prepare.repeats, prepare.class_word):
+        context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
+    for text in _telling.warnings(manifest, complaints):
+        context.emit(Log(text=text, level="warning"))
+    return manifest
+
+
+def shown(prepare: Prepare, manifest: Manifest, context: Context) -> Manifest:
+    """The manifest with the pictures' masks and the ways of showing them."""
+    from lorapipe.training.data.augment import face
+    from lorapipe.training.data.manifest import ALPHA, Mask
+    from lorapipe.training.data.masks import masks_in
+
+    masks: dict[str, Mask] = {}
+    if prepare.alpha_mask:
+        masks = {picture.path: Mask(ALPHA, picture.digest) for picture in manifest.pictures}
+    elif prepare.masks:
+        masks = masks_in(prepare.masks.path, manifest.pictures)
+    pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
+    if prepare.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
+        context.emit(Log(text=_telling.those(bare, "without a mask, looked at whole"), level="warning"))
+    if prepare.augment.face_crop and (bare := [picture.path for picture in pictures if face(picture) is None]):
+        what = "whose names do not say where the face is (_cx_cy_w_h)"
+        context.emit(Log(text=_telling.those(bare, what), level="warning"))
+    shown = (replace(picture, variants=prepare.augment.variants_of(picture)) for picture in pictures)
+    return replace(manifest, pictures=tuple(shown))
+
+
+def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
+    """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
+    from lorapipe.training import device
+    from lorapipe.training.data.encode import (
+        PICTURE_PARTS,
+        Scene,
+        encode_latents,
+        encoder_digest,
+        latents_key,
+        missing_latents,
+        showings,
+    )
+    from lorapipe.training.data.selection import with_latents
+
+    where = device.resolve(context.device)
+    dtype = device.dtype("auto", where)  # as training's default, so that a warm model serves both
+
+    def load() -> Model:
+        key = device.warm_key(prepare.base, where, dtype)
+        return context.warm.get(key, lambda: prepare.base.load(where, dtype))
+
+    encoder = encoder_digest(prepare.base, PICTURE_PARTS, dtype, cache, load)
+    manifest = with_latents(
+        manifest, lambda picture, variant: latents_key(picture, variant, prepare.background, encoder)
+    )
+    missing = missing_latents(manifest.pictures, cache)
+    if missing:
+        model = load()
+        scene = Scene(prepare.images.path, prepare.background, prepare.masks.path if prepare.masks else None)
+        work = encode_latents(missing, scene, model, cache)
+        for _ in _telling.followed(work, len(missing), "pictures encoded", context):
+            pass
+        model.release(*PICTURE_PARTS)
+    reused = len(showings(manifest.pictures)) - len(missing)
+    context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
+    return manifest
+
+
+def thumbnails(prepare: Prepare, manifest: Manifest) -> dict[str, Image]:
+    """Small pictures for the contact sheet, by path."""
+    from lorapipe.training.data.ahead import ahead
+    from lorapipe.training.data.contact_sheet import shown, thumbnail
+    from lorapipe.training.data.encode import picture_bytes
+
+    def draw(picture: Picture) -> Image:
+        return thumbnail(picture_bytes(prepare.images.path, picture), picture, prepare.background)
+
+    pictures = shown(manifest)
+    return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}
