@@ -16,7 +16,7 @@ CLOSE = 2e-3
 GROWN = 0.2
 """The same for adaptive optimizers once their rate has begun to grow: with it grows what was rounded."""
 EARLY = 2
-"""How many of the recorded losses lie before that. From step 10 to 15 a difference of 1e-5 becomes one of 1e-2 (dadapt_adam)."""
+"""How many of the recorded losses lie before that: from step 10 to 15 dadapt_adam makes 1e-2 out of 1e-5."""
 
 
 @pytest.fixture(scope="module")
