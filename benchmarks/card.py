@@ -24,13 +24,10 @@ from typing import Any
 
 import full_size
 import torch
-from PIL import Image
+from step_time import context, prepared
 
-from lorapipe.pipeline.artifacts import Dataset
-from lorapipe.pipeline.context import Context, Warm
 from lorapipe.spec import from_dict
 from lorapipe.stages._train_outlook import memory
-from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training import device as devices
 from lorapipe.training.families import Checkpoint, Family
@@ -52,14 +49,6 @@ STEPS, WARM_UP = 12, 4
 GB = 1e9
 
 
-def context(folder: Path, name: str, device: str) -> Context:
-    """A stage's surroundings; nothing is shown."""
-    out, resume = folder / name / "out", folder / name / "resume"
-    out.mkdir(parents=True)
-    resume.mkdir()
-    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, Warm())
-
-
 def knobs_of(words: list[str]) -> dict[str, Any]:
     """The train stage's knobs that a case names."""
     found: dict[str, Any] = {"text_encoder_lr": 0.0, "adapter": {"type": "lora", "rank": 16}}
@@ -74,30 +63,6 @@ def knobs_of(words: list[str]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def prepared(folder: Path, base: Family, side: int, batch: int, device: str) -> tuple[Dataset, dict[str, float]]:
-    """A dataset of noise, and what encoding it took."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    for index in range(4 * batch):
-        Image.effect_noise((side, side), 60 + index).convert("RGB").save(pictures / f"{index}.jpg", quality=95)
-        (pictures / f"{index}.txt").write_text(f"penny, picture {index}", encoding="utf-8")
-    prepare = from_dict(
-        Prepare,
-        {
-            "uses": "prepare",
-            "images": str(pictures),
-            "resolution": side,
-            "duplicate_tolerance": 0,
-            "held_out": 0,
-            "base": {"family": base.name, "checkpoint": str(base.checkpoint.path)},
-        },
-        folder,
-    )
-    start = time.perf_counter()
-    dataset = prepare.run(context(folder, "prepare", device))
-    return dataset, {"prepare s": time.perf_counter() - start, "encoding GB": most("reserved")}
 
 
 def most(kind: str) -> float:
@@ -126,7 +91,9 @@ def measure(case: str, work: Path, device: str) -> dict[str, Any]:
     base = Family.registry.get(family)(checkpoint=Checkpoint(work / family))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        dataset, found = prepared(folder, base, int(side), int(batch), device)
+        start = time.perf_counter()
+        dataset = prepared(folder, base, int(side), int(batch), device)
+        found = {"prepare s": time.perf_counter() - start, "encoding GB": most("reserved")}
         told = {"batch": int(batch), "steps": STEPS, "snapshots": 1, **knobs_of(words)}
         train = replace(from_dict(Train, {"uses": "train", "dataset": "$dataset", **told}, folder), dataset=dataset)
         reckoned = memory(train, base, int(side) ** 2)

@@ -22,9 +22,9 @@ from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
 from lorapipe.training.families._stable_diffusion import StableDiffusion
 
 
-def empty(family: type[StableDiffusion], dtype: str = "bf16") -> LatentDiffusion:
-    """A full-size base without weights."""
-    return family.model(Parts(SingleFile(Path("none"), family.known, family.model.texts)), "meta", dtype)
+def empty(family: type[StableDiffusion]) -> LatentDiffusion:
+    """A full-size base without weights, to be held in bf16."""
+    return family.model(Parts(SingleFile(Path("none"), family.known, family.model.texts)), "meta", "bf16")
 
 
 def filled(module: Any, device: str) -> Any:

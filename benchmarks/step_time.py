@@ -38,7 +38,7 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.encode import load_latents
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families import Checkpoint
+from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.rhythm import Rhythm
 
@@ -54,7 +54,7 @@ def context(folder: Path, name: str, device: str) -> Context:
     return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, Warm())
 
 
-def prepared(folder: Path, base: SD15, resolution: int | None, batch: int, device: str) -> Dataset:
+def prepared(folder: Path, base: Family, resolution: int | None, batch: int, device: str) -> Dataset:
     """A dataset of as many coloured squares as make four batches, in one bucket."""
     pictures = folder / "pictures"
     pictures.mkdir()

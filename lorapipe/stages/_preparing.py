@@ -76,8 +76,8 @@ def shown(prepare: Prepare, manifest: Manifest, context: Context) -> Manifest:
     if prepare.augment.face_crop and (bare := [picture.path for picture in pictures if face(picture) is None]):
         what = "whose names do not say where the face is (_cx_cy_w_h)"
         context.emit(Log(text=_telling.those(bare, what), level="warning"))
-    shown = (replace(picture, variants=prepare.augment.variants_of(picture)) for picture in pictures)
-    return replace(manifest, pictures=tuple(shown))
+    varied = (replace(picture, variants=prepare.augment.variants_of(picture)) for picture in pictures)
+    return replace(manifest, pictures=tuple(varied))
 
 
 def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache) -> Manifest:

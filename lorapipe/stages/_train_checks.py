@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
-from lorapipe.pipeline.artifacts import Ref
+from lorapipe.pipeline.artifacts import Dataset, Ref
 
 if TYPE_CHECKING:
     from lorapipe.stages import Stage
@@ -80,8 +80,12 @@ def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Prob
 def bases_among(train: Train, stages: Mapping[str, Stage]) -> Iterator[Family | None]:
     """The base of each dataset, where the stage that will make it says so."""
     for dataset in train.datasets:
-        maker = stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
-        yield getattr(maker, "base", None)
+        yield getattr(made_by(dataset, stages), "base", None)
+
+
+def made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Stage | None:
+    """The stage whose result a dataset is; None where it is there already, or a part of a result."""
+    return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
 
 
 def problems_with_captions(train: Train, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.artifacts import Dataset, Ref
+from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.stages import Stage
+from lorapipe.stages._train_checks import made_by
 from lorapipe.training.data.forecast import Forecast, of_manifest
 
 if TYPE_CHECKING:
@@ -49,10 +51,10 @@ def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
         yield from _memory(train, base, max(each.largest for each in found))
 
 
-def memory(train: Train, base: Family, pixels: int, checkpointing: bool | None = None) -> Need | None:
+def memory(train: Train, base: Family, pixels: int) -> Need | None:
     """What the training needs on a GPU, by counting; None where a base's shape or an adapter's size is not known.
 
-    `pixels` are those of the largest picture; `checkpointing` is the training's own if None.
+    `pixels` are those of the largest picture.
     """
     from lorapipe.training.estimate import need
 
@@ -70,7 +72,7 @@ def memory(train: Train, base: Family, pixels: int, checkpointing: bool | None =
         train.optimizer.states,
         pixels * train.batch,
         bytes_each=4 if train.precision == "fp32" else 2,
-        checkpointing=train.gradient_checkpointing if checkpointing is None else checkpointing,
+        checkpointing=train.gradient_checkpointing,
     )
 
 
@@ -84,13 +86,9 @@ def _memory(train: Train, base: Family, largest: int) -> Iterator[str]:
     how = "reckoned from the base's shape; trainings that were measured took 1 to 5 % less"
     yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; {how}"
     if not train.gradient_checkpointing:
-        less = cast("Need", memory(train, base, largest, checkpointing=True))
+        less = cast("Need", memory(replace(train, gradient_checkpointing=True), base, largest))
         if less.card() != found.card():
             yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
-
-
-def _made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Any:
-    return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
 
 
 def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:
@@ -99,14 +97,14 @@ def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:
         from lorapipe.training.data.manifest import Manifest
 
         return of_manifest(Manifest.load(dataset.manifest))
-    maker = _made_by(dataset, stages)
+    maker = made_by(dataset, stages)
     return maker.forecast() if hasattr(maker, "forecast") else None
 
 
 def _base(dataset: Dataset, stages: Mapping[str, Stage]) -> Family | None:
     if isinstance(dataset, Dataset):
         return cast("Family", dataset.base)
-    return getattr(_made_by(dataset, stages), "base", None)
+    return getattr(made_by(dataset, stages), "base", None)
 
 
 def _matched(found: Forecast, wanted: int) -> dict[Pair, int]:

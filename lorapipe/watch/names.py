@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from lorapipe import folder_names
+from lorapipe.folder_names import FolderName
 
 MOST_BYTES = 100
 """Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
@@ -35,18 +36,22 @@ def trigger_of(name: str) -> str:
 
 def repeats_of(name: str) -> int:
     """How often its pictures are shown, by its name."""
-    found = folder_names.read(name)
-    return max(1, found.repeats) if found and found.word else 1
+    found = _kohyas(name)
+    return max(1, found.repeats) if found else 1
 
 
 def is_kohyas(name: str) -> bool:
     """Whether it is of the form `10_penny woman`, with words."""
+    return _kohyas(name) is not None
+
+
+def _kohyas(name: str) -> FolderName | None:
     found = folder_names.read(name)
-    return found is not None and bool(found.word)
+    return found if found and found.word else None
 
 
 def _words(name: str) -> str:
     """A name without kohya's number, as text that any program can write."""
-    found = folder_names.read(name)
-    text = found.word if found and found.word else name
+    found = _kohyas(name)
+    text = found.word if found else name
     return unicodedata.normalize("NFC", text).encode("utf-8", "replace").decode("utf-8")
