@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,8 +35,8 @@ SMALL_FILE = 16_000_000
 SLOW_PIXELS = 16_000_000
 """Pixels of a kind that Pillow decodes in Python, a microsecond each."""
 BLOCK = 64 << 20
-"""Bytes in which Pillow takes memory for a large picture. glibc keeps blocks of its usual 16 MB for the thread that had them,
-so that eight threads which decode in turn come to take eight times as much; those of more than 32 MB it gives back."""
+"""Bytes in which Pillow takes memory for a large picture. glibc keeps blocks of its usual 16 MB for the thread that had
+them, so that eight threads which decode in turn come to take eight times as much; those of more than 32 MB it gives back."""
 ASK_FOR_HEIF = 'a HEIC picture, for which pillow-heif is needed: pip install "lorapipe[heic]", or save it as png or jpg'
 
 
@@ -243,6 +244,7 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
+@cache
 def _import_readers() -> None:
     """Pillow registers its readers on first use, which goes wrong when that is in several threads; imports do not."""
     from PIL import (  # noqa: F401
