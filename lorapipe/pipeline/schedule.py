@@ -149,9 +149,10 @@ class Schedule:
                 self._told_to_wait.add(name)
             return False
         try:
-            # another run may have made it meanwhile
-            found = self._ledger.result(identity.key, references.inputs(stage))
-            if isinstance(found, Result) and name not in self._anew:
+            # another run may have made it meanwhile, or finished it before it was ended
+            anew = name in self._anew
+            found = None if anew else self._ledger.recover(identity.key, references.inputs(stage))
+            if isinstance(found, Result):
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
