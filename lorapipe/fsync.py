@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 UNABLE = frozenset(
@@ -52,6 +53,17 @@ def sync_tree(folder: Path | str) -> None:
         for file in files:
             sync_file(file)
         sync_folder(place)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Files, and folders with all that is in them, and their own names; what is not there is left out."""
+    for path in paths:
+        if path.is_dir():
+            sync_tree(path)
+        elif path.is_file():
+            sync_file(path)
+        if path.exists():
+            sync_folder(path.parent)
 
 
 def make_folder(path: Path) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
+from lorapipe.fsync import sync_all
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
@@ -253,6 +254,7 @@ class Schedule:
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
         delivered = stage.deliver(result.artifact)
+        sync_all(delivered)
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
         self._ledger.mark_used(result)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ class Disk:
     def cut(self) -> None:
         """Cut the power, and start again: what the disk held at this moment is mounted, its journal played back.
 
-        Nothing that has a file open there may be left running but what has been stopped (SIGSTOP) before.
+        Whoever writes there must stand still (`frozen`) until it is over, and end then.
         """
         held = self._image.with_suffix(".held")
         _call("cp", "--sparse=always", str(self._image), str(held))
@@ -148,6 +149,29 @@ def disk(folder: Path, megabytes: int = 64) -> Iterator[Disk]:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process and all that it has started stand still; they are killed afterwards."""
+    family = [pid]
+    try:
+        for each in family:  # grows as it goes; who stands still starts no others
+            os.kill(each, signal.SIGSTOP)
+            family += _children(each)
+        yield
+    finally:
+        for each in family:
+            os.kill(each, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _call(*words: str) -> None:
