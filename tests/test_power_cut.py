@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import tiny
-from conftest import TOYS
 from corpus.disks import Disk, disk, frozen
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +29,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TOYS), str(ROOT / "tests")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys"), str(ROOT / "tests")])}
 
 
 def run(folder: Path, *words: str) -> list[dict[str, Any]]:
@@ -111,7 +110,9 @@ def test_whatever_a_run_has_done_is_there_after_a_power_cut(toy: tuple[Disk, Pat
     told = run(project)
     made.cut()
     assert whole(project) == keys(told, "finished") and len(whole(project)) == 4
-    assert "joined 5 characters" in [log.read_text("utf-8").strip() for log in project.glob(".lorapipe/store/*/log.txt")]
+    assert "joined 5 characters" in [
+        log.read_text("utf-8").strip() for log in project.glob(".lorapipe/store/*/log.txt")
+    ]
     assert (project / "deep/in/here/result.html").read_text("utf-8") == "<p>2</p>"
     status = subprocess.run(command("runs"), cwd=project, env=environment(), capture_output=True, encoding="utf-8")
     assert " done " in status.stdout
