@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import IO, Any
 
 from lorapipe.errors import LorapipeError, Problem
+from lorapipe.fsync import make_folder, sync_file, sync_folder
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
@@ -103,7 +104,7 @@ def _recorded(
     if numbered is not None:
         numbered(number)
     folder = ledger.runs / str(number)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     status = "interrupted"
     try:
         with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
@@ -114,6 +115,8 @@ def _recorded(
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
+        sync_file(folder / "events.jsonl")
+        sync_folder(folder)
         ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts

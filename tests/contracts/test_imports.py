@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
-SHARED = ("lorapipe.aside", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
+SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
+ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
@@ -40,12 +40,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
         *SHARED, *LIGHT
     ),
-    "lorapipe.aside": (),
+    "lorapipe.fsync": (),
+    "lorapipe.aside": ("lorapipe.fsync",),
+    "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.provenance", *SHARED, *ENGINE
