@@ -215,7 +215,7 @@ class _Builder:
         """Of a text without quotes: what is YAML, and not what was meant."""
         if found := syntax.loose(event.value, slips):
             what, cure = found
-            self._refuse(f"{show(event.value)} {what}", event, cure)
+            self._refuse(f"{syntax.visible(show(event.value))} {what}", event, cure)
 
     def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
         """What `*name` stands for, made once more, for another address."""
@@ -243,7 +243,9 @@ class _Builder:
                 self._next += 1
                 key = event.value
                 self._allowance.take(0, len(key))
-                if not event.style and not key.isalnum():
+                if key == "<<":
+                    self._refuse("YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here.")
+                elif not event.style and not key.isalnum():
                     self._check_loose(event, syntax.LOOSE_NAMES)
                 elif event.style:
                     self._check_quoted(event)

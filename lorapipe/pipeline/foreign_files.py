@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from lorapipe.errors import Problem
 
+UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
+"""Bytes that no text has."""
 HEAD = 4096
 """Bytes at the beginning that are looked at."""
 SETTINGS = "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds the setting for a flag."
@@ -80,8 +82,9 @@ def of_bytes(data: bytes, name: str) -> Problem | None:
     for beginning, what, cure in BEGINNINGS:
         if re.match(beginning, head, re.DOTALL):
             return Problem(f"is {what}, not a pipeline.", name, cure)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head.count(0) * 3 > len(head) > 8:
-        return None if _is_wide_text(head) else Problem("is not text, and so no pipeline.", name, "Name a YAML file.")
+    unprinted = len(head) - len(head.translate(None, UNPRINTED))
+    if unprinted * 10 > len(head) > 8 and not _is_wide_text(head):
+        return Problem("is not text, and so no pipeline.", name, "Name a YAML file.")
     return None
 
 

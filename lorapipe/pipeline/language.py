@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 KEYS = ("vars", "stages", EXTENDS)
 FEW = 12
 """Stages of a circle that are named."""
-MERGE = "YAML's merges are not used: write `extends: FILE`, or the settings themselves."
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
@@ -215,7 +214,7 @@ class _PipelineReader:
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
         for key in plain:
             if key not in KEYS:
-                cure = MERGE if key == "<<" else near_miss(key, KEYS)
+                cure = near_miss(key, KEYS)
                 self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
         if not isinstance(plain.get("vars") or {}, dict):
             self._note(Problem("is not a mapping of names to values.", path=("vars",)))

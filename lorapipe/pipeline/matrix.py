@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
-from lorapipe.limits import MOST_CELLS, MOST_STAGES
+from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
 from lorapipe.pipeline.allowance import Allowance, size
 from lorapipe.pipeline.artifacts import REFERENCE
 from lorapipe.pipeline.overrides import address_in, put
@@ -144,6 +144,10 @@ def _made(
     cells = _cells(matrix, at, found.problems)
     letters = size(rest)[1]
     for each in cells:
+        if len(each.values) > MOST_SETTINGS:
+            what = f"gives a cell {len(each.values)} settings; {MOST_SETTINGS} is the most."
+            found.problems.add(Problem(what, path=at))
+            return
         found.allowance.take(0, letters + size(each.values)[1])
         plain = {name: dict(rest)}
         origins = {}

@@ -51,12 +51,12 @@ class Slip(NamedTuple):
 SLIPS = (
     Slip(re.compile(r"^\s*(```|~~~)"), "this is a fence of a web page or chat, and no part of the pipeline.", "Take the line away.", 1),
     Slip(re.compile(r"^ *(\t)"), "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
-    Slip(re.compile(f"([{ODD}])"), "a {character}.", "Type a plain space, or nothing, in its place.", 1),
-    Slip(re.compile(rf"^\s*(?:- )?{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
+    Slip(re.compile(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])"), "a {character}.", "Type a plain space, or nothing, in its place.", 1),
+    Slip(re.compile(rf"^\s*{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
     Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.", "Type straight ones: \" or '.", 1),
     Slip(re.compile(r"^\s*([–—−•·*])\s"), "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
-    Slip(re.compile(rf"^\s*(?:- )?{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
-    Slip(re.compile(rf"^\s*(?:- )?{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
+    Slip(re.compile(rf"^\s*{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
+    Slip(re.compile(rf"^\s*{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
     Slip(re.compile(r"^\s*(-)[^\s\d.-]"), "a space is missing after '-'.", "Write `- value`.", 1),
     Slip(re.compile(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$"), "this quote is not closed.", "Close it in its line.", 1),
 )  # fmt: skip
@@ -78,7 +78,7 @@ Found = tuple[Mark, str, str]
 
 def _slip(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
     """What people type, in the nearest line above that has it."""
-    above = max(0, last - NEAR, *([begin.line - 1] if begin is not None else []))
+    above = max(0, last - NEAR, last - 2 if begin is None else begin.line - 1)
     for number in range(last, above - 1, -1):
         line = without_quoted(lines[number][:SEEN])
         for slip in SLIPS:
@@ -167,8 +167,10 @@ def _no_key(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) 
         return end, "an entry of a list among settings.", "Write the name of the list above it, and indent the entries."
     if before:
         return end, "a name is missing here.", "Write `name: value`."
-    cure = f"Give it {begin.column} spaces, as line {begin.line + 1} has."
-    return end, f"it stands {end.column} spaces in, which no line above does.", cure
+    above = next((each for each in range(end.line - 1, -1, -1) if lines[each].strip()), begin.line)
+    indents = {begin.column: begin.line, _indent(lines[above]): above}
+    cure = " or ".join(f"{indent} spaces, as line {number + 1} has" for indent, number in indents.items())
+    return end, f"its indentation, {end.column} spaces, is that of no line above.", f"Give it {cure}."
 
 
 def _no_dash(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
@@ -251,6 +253,11 @@ def loose(text: str, slips: Sequence[Slip]) -> tuple[str, str] | None:
             odd = next((each for each in found[0] if each in ODD_SPACES), "")
             return slip.what.format(character=odd_name(odd) if odd else ""), slip.cure
     return None
+
+
+def visible(text: str) -> str:
+    """A text with its odd spaces spelled out."""
+    return "".join(f"\\u{ord(each):04x}" if each in ODD_SPACES else each for each in text)
 
 
 def is_broken_path(value: str, source: str) -> bool:
