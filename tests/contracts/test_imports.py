@@ -16,14 +16,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
-LIGHT = ("lorapipe.spec", "lorapipe.errors")
+LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
-    "lorapipe.errors": (),
+    "lorapipe.limits": (),
+    "lorapipe.errors": ("lorapipe.limits",),
     "lorapipe.registry": ("lorapipe.errors",),
     "lorapipe.spec": ("lorapipe.registry", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
@@ -71,7 +72,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
+    "limits", "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
     "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
