@@ -106,7 +106,7 @@ def _recorded(
     folder.mkdir(parents=True, exist_ok=True)
     status = "interrupted"
     try:
-        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        with (folder / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
             schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
             for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
                 _keep(event, file)
