@@ -40,7 +40,8 @@ class Follower(threading.Thread):
             self.reason = self._follow() or ""
         except BaseException as error:
             self.error, self.reason = error, in_words(error)
-            if not isinstance(error, LorapipeError):
+            said_all = isinstance(error, LorapipeError) or (self.log is None and isinstance(error, OSError))
+            if not said_all:
                 self._write_down(error)
 
     def _write_down(self, error: BaseException) -> None:
