@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,7 +14,6 @@ import pytest
 from corpus import workers
 from outcomes import ends
 
-from lorapipe.follower import Follower, within
 from lorapipe.pipeline.events import Event, Failed, Log, Started, readable
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers._process import Process
@@ -138,30 +136,3 @@ def test_lines_are_whole_wherever_they_are_cut() -> None:
     assert Lines().of(b'{"event": "prog') == []
     with pytest.raises(Unreadable):
         Lines().of(b"x" * ((16 << 20) + 1) + b"\n")
-
-
-def test_a_followers_end_has_a_reason_and_a_traceback_in_its_log(tmp_path: Path) -> None:
-    def fail() -> str:
-        raise KeyError("who")
-
-    def leave() -> str:
-        raise SystemExit("enough")
-
-    for follow, reason in (
-        (fail, "KeyError: 'who'"),
-        (leave, "SystemExit: enough"),
-        (lambda: "", ""),
-        (lambda: "b", "b"),
-    ):
-        follower = Follower("test", follow, tmp_path / "log.txt")
-        follower.start()
-        follower.join(10)
-        assert not follower.is_alive() and follower.reason == reason
-    assert "raise KeyError" in (tmp_path / "log.txt").read_text("utf-8")
-
-
-def test_what_never_returns_is_left_to_itself() -> None:
-    never = threading.Event()
-    assert not within(0.1, lambda: never.wait() and None)
-    assert within(10, lambda: None)
-    never.set()
