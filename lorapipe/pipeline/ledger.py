@@ -19,7 +19,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,10 +61,14 @@ class Damage:
 
 
 class Ledger:
-    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders."""
+    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders.
 
-    def __init__(self, folder: Path) -> None:
+    What is read of sources and results is given up (`Interrupted`) when `stopping()` says so.
+    """
+
+    def __init__(self, folder: Path, stopping: Callable[[], object] = bool) -> None:
         self.folder = folder
+        self._stopping = stopping
         self.root = folder / ".lorapipe"
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
@@ -90,7 +94,7 @@ class Ledger:
     @cached_property
     def digests(self) -> Digests:
         """Digests of files, remembered in the database."""
-        return Digests(self.records)
+        return Digests(self.records, self._stopping)
 
     def open(self) -> None:
         """Make what is not there yet."""

@@ -18,7 +18,7 @@ REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT)
+ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT, "lorapipe.follower")
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.fsync": (),
     "lorapipe.aside": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.aside",),
+    "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
@@ -72,8 +73,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "limits", "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
-    "lookup", "__main__",
+    "limits", "errors", "follower", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal",
+    "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
