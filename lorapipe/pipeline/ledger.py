@@ -55,9 +55,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed."""
+    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file or folder of the user's."""
 
     what: str
+    moved: bool = False
 
 
 class Ledger:
@@ -156,7 +157,7 @@ class Ledger:
             return Damage(str(error))
         others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
         gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
-        return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
+        return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:

@@ -13,7 +13,7 @@ from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
-from lorapipe.stages import Stage
+from lorapipe.stages import Stage, _prompt_marks
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
@@ -82,6 +82,10 @@ class Evaluate(Stage):
             if prompt in seen:
                 yield Problem(f"{shortened(prompt, 100)!r} is there twice.", cure="Ask for something else.", path=("prompts", place))
             seen.add(prompt)
+
+    def notices(self) -> Iterator[Problem]:
+        """See `Stage.notices`."""
+        return _prompt_marks.notices(self.prompts, "prompts")
 
     def run(self, context: Context) -> Report:
         """See `Stage.run`."""
