@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
-SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
+SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes", "lorapipe.picture_files")
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT, "lorapipe.follower")
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
@@ -46,7 +46,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.suffixes": (),
+    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names"),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
@@ -58,7 +58,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
-    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.folder_names", "lorapipe.suffixes", *ENGINE),
+    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.folder_names", "lorapipe.picture_files", *ENGINE),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
