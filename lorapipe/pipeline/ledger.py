@@ -28,7 +28,7 @@ from typing import Any
 
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.fsync import make_folder
+from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
@@ -261,6 +261,13 @@ class Ledger:
                 (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
             return out
         return pointer
+
+    def sync_pointers(self) -> None:
+        """See that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        outputs, _ = self._outputs
+        if outputs.is_dir():
+            sync_folder(outputs)
+            sync_folder(self.folder)
 
 
 def _target_of(link: str) -> str | None:
