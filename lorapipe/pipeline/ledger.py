@@ -19,7 +19,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,16 +55,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed."""
+    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file or folder of the user's."""
 
     what: str
+    moved: bool = False
 
 
 class Ledger:
-    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders."""
+    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders.
 
-    def __init__(self, folder: Path) -> None:
+    What is read of sources and results is given up (`Interrupted`) when `stopping()` says so.
+    """
+
+    def __init__(self, folder: Path, stopping: Callable[[], object] = bool) -> None:
         self.folder = folder
+        self._stopping = stopping
         self.root = folder / ".lorapipe"
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
@@ -90,7 +95,7 @@ class Ledger:
     @cached_property
     def digests(self) -> Digests:
         """Digests of files, remembered in the database."""
-        return Digests(self.records)
+        return Digests(self.records, self._stopping)
 
     def open(self) -> None:
         """Make what is not there yet."""
@@ -152,7 +157,7 @@ class Ledger:
             return Damage(str(error))
         others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
         gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
-        return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
+        return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:

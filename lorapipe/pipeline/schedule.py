@@ -78,7 +78,7 @@ class Schedule:
             if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
                 return
             self._listen()
-            self._look_at_the_clock()
+            self._look_at_the_running()
             yield from self._drain()
 
     def close(self) -> None:
@@ -205,10 +205,11 @@ class Schedule:
                     attempt.has_begun()
                 self._said.append(replace(message, stage=attempt.name))
 
-    def _look_at_the_clock(self) -> None:
+    def _look_at_the_running(self) -> None:
+        """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
         stopping = self._stopping()
         for attempt in list(self._running):
-            ended = attempt.look_at_the_clock(stopping)
+            ended = attempt.look_at_the_clock(stopping) or attempt.look_at_the_worker(self._inbox)
             if ended is not None:
                 self._fail(attempt, ended)
 
@@ -233,7 +234,7 @@ class Schedule:
         try:
             result = self._ledger.publish(identity, done.artifact, about)
             files = self._use(name, attempt.stage, result)
-        except (LorapipeError, OSError) as error:
+        except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
             self._end(attempt)
             self._give_up(name, error)
             return
