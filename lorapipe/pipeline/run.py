@@ -9,11 +9,13 @@ need it and no others. What is yielded is also written to `runs/<n>/events.jsonl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence, Set
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Any
 
 from lorapipe.errors import LorapipeError, Problem
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
@@ -99,6 +101,7 @@ def _recorded(
     numbered: Callable[[int], None] | None,
 ) -> Run:
     """Yield the run's events and keep all but the progress."""
+    began = time.time()
     number = ledger.records.begin(pipeline.name, ledger.next_run())
     if numbered is not None:
         numbered(number)
@@ -106,7 +109,8 @@ def _recorded(
     folder.mkdir(parents=True, exist_ok=True)
     status = "interrupted"
     try:
-        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        run_files.note(folder, pipeline.name, began)
+        with (folder / run_files.EVENTS).open("a", encoding="utf-8") as file:
             schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
             for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
                 _keep(event, file)
@@ -114,6 +118,8 @@ def _recorded(
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
+        with suppress(OSError):  # a second record, should the first be lost
+            run_files.note(folder, pipeline.name, began, time.time(), status)
         ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts
