@@ -115,6 +115,8 @@ def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any
                     return method(self, *values, **named)
                 except sqlite3.Error as error:
                     database.mend(error, seen, again)
+                except UnicodeDecodeError as error:  # of a name in a damaged file
+                    database.mend(Unfit(str(error)), seen, again)
         raise AssertionError
 
     return call
@@ -124,8 +126,8 @@ class Database:
     """One database file; with `None`, or where nothing may be written, one in memory that is forgotten.
 
     `private` files can be read by their user alone; `check` looks at every page when it is opened; `prepare` is told of each
-    new connection. Where a later version has changed a file, `beside` says whether we keep one of our own. Raises
-    `Unavailable`.
+    new connection. What is `sole` is nowhere else: it is not kept in memory, nor in a file beside one that a later version
+    has changed. Raises `Unavailable`.
     """
 
     def __init__(
@@ -136,7 +138,7 @@ class Database:
         *,
         private: bool = False,
         check: bool = False,
-        beside: bool = True,
+        sole: bool = False,
         prepare: Callable[[sqlite3.Connection], None] = lambda db: None,
     ) -> None:
         self.path = path
@@ -146,7 +148,7 @@ class Database:
         self._refill = refill
         self._private = private
         self._check = check
-        self._beside = beside
+        self._sole = sole
         self._prepare = prepare
         self._entered = threading.local()
         self._file: tuple[int, int] | None = None
@@ -197,7 +199,8 @@ class Database:
         with self.guard:
             if self.connection is not seen and again:
                 return  # another thread has done so
-            if not again or self.path is None or self._file is None or not self._is_damaged(self.path, error):
+            known = self.path is not None and self._file is not None
+            if not (again and known and (self._is_damaged(self.path, error) or _has_counted_too_far(seen, error))):
                 raise self._in_words(error) from None
             seen.close()
             self.connection = self._made_anew(self.path, str(error), self._file)
@@ -222,7 +225,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         self._file = None
         path = self.path
-        if path is None or not path.parent.is_dir():
+        if path is None or not (self._sole or path.parent.is_dir()):
             return self._in_memory()
         if not _may_be_written(path):
             return self._copy_in_memory(path)
@@ -248,7 +251,7 @@ class Database:
         db = _connect(path)
         try:
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute(f"PRAGMA synchronous={'FULL' if self._sole else 'NORMAL'}")
             self._bring_up_to_date(db)
             if not self._tables.fit(db):
                 raise Unfit("a table or column is missing")
@@ -256,6 +259,9 @@ class Database:
                 raise Unfit(str(found[0]) if found else "damaged")
             self._prepare(db)
             self._file = _identity(path)
+        except UnicodeDecodeError as error:
+            db.close()
+            raise Unfit(str(error)) from None
         except BaseException:
             db.close()
             raise
@@ -288,9 +294,11 @@ class Database:
             raise
 
     def _own_beside(self, path: Path) -> sqlite3.Connection:
-        if not self._beside:
+        if self._sole:
             what = "was changed by a later lorapipe, which this one cannot read."
-            raise Unavailable(what, where=str(path), cure="Update this one, or use the later one here.")
+            raise Unavailable(
+                what, where=str(path), cure="Update this one, or give it a folder of its own (LORAPIPE_HOME)."
+            )
         self.path = path.with_name(f"{path.stem}.v{self._tables.version}{path.suffix}")
         self._where_missing = f"stands in for {path.name}, which a later lorapipe has changed"
         return self._open()
@@ -300,6 +308,8 @@ class Database:
         self._tables.make(db)
         self._refill(db, None)
         self._prepare(db)
+        if self._sole:
+            db.execute("PRAGMA query_only=ON")
         self.openings += 1
         return db
 
@@ -313,6 +323,8 @@ class Database:
                 db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
                 read.backup(db)
                 self._prepare(db)
+                if self._sole:
+                    db.execute("PRAGMA query_only=ON")
                 self.openings += 1
                 return db
         return self._in_memory()
@@ -331,7 +343,10 @@ class Database:
     def _made_anew(self, path: Path, why: str, seen: tuple[int, int] | None) -> sqlite3.Connection:
         """Set a damaged file aside and build another, unless another process has: then what it built."""
         try:
-            with holding(path.with_name(f"{path.stem}.lock"), _patiently(path)):
+            lock = path.with_name(f"{path.stem}.lock")
+            with holding(lock, _patiently(path)):
+                if self._private:
+                    _make_private(lock)
                 built = self._built_by_another(path, seen)
                 if built is not None:
                     return built
@@ -345,7 +360,7 @@ class Database:
         if aside is not None:
             log.warning(
                 "%s was damaged (%s): made anew %s; the damaged one is kept as %s.",
-                path, why, f"from {told}" if told else "and empty", aside.name,
+                path, " ".join(why.split())[:200], f"from {told}" if told else "and empty", aside.name,
             )  # fmt: skip
         elif told:
             log.warning("%s %s: made anew from %s.", path, why, told)
@@ -490,6 +505,15 @@ def _cure(error: sqlite3.Error, path: Path | None) -> str:
     return (
         "Look at the limits of this shell (`ulimit -a`), the room on the disk and who may write there; then try again."
     )
+
+
+def _has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
+    """Whether a table gives out no more numbers, which SQLite calls full too."""
+    with suppress(sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
+            return last is not None and last > 2**53
+    return False
 
 
 def _trouble(path: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""The folders `runs/<n>/`: what each run told (`events.jsonl`), and which pipeline it ran, when and how it ended (`run.json`).
+"""The folders `runs/<n>/`: what each run told (`events.jsonl`); which pipeline it ran, when, and how it ended (`run.json`).
 
 From them the history is made again where the database has lost it. Of runs without a `run.json` the rest is told by the
 events, by the results that they name, and by the times of the files.

@@ -5,17 +5,23 @@ Damage is a matter of pages: a table is read up to the first page that cannot be
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 LAST = 2**63 - 1
-MOST_GAPS = 10_000
+MOST_GAPS = 1000
 """Unreadable places after which the rest of a table is given up."""
+MOST_ROWS = 20_000
+"""So many rows may have stood in one of them."""
+MOST_BYTES = 1 << 32
+"""A length beyond this is itself damage."""
 
 
 @dataclass
@@ -26,29 +32,56 @@ class Salvage:
     is_whole: bool = True
 
 
-def salvage(path: Path, tables: Iterable[str]) -> Salvage:
-    """Read tables (with rowids) of a file that is left as it is."""
-    found = Salvage({table: {} for table in tables})
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            raise OSError
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    except (OSError, sqlite3.Error):
-        found.is_whole = False
-        return found
-    with closing(db):
+def salvage(path: Path, tables: Sequence[str]) -> Salvage:
+    """Read tables (with rowids) of a file that is left as it is: a copy of it is read.
+
+    With what its journal has not yet written into it, and without, since the journal may be another's: what has more rows.
+    """
+    found = [_read(path, tables, journal) for journal in ("-wal", None)]
+    return max(found, key=lambda each: sum(map(len, each.tables.values())))
+
+
+def _read(path: Path, tables: Sequence[str], journal: str | None) -> Salvage:
+    found = Salvage({table: {} for table in tables}, is_whole=False)
+    with suppress(OSError, sqlite3.Error), ExitStack() as stack:
+        copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lorapipe-"))) / "copy.db"
+        for suffix in ("", journal):
+            file = path.with_name(f"{path.name}{suffix}")
+            if suffix is not None and file.is_file():  # a pipe would be waited for
+                shutil.copyfile(file, copy.with_name(f"{copy.name}{suffix}"))
+        _lengthen(copy)
+        db = stack.enter_context(closing(sqlite3.connect(copy, isolation_level=None)))
         db.text_factory = _text
-        for table, rows in found.tables.items():
-            try:
-                for number, row in _rows(db, table, found):
-                    rows[number] = row
-            except sqlite3.Error:  # not even where it begins can be read
-                found.is_whole = False
-        try:
-            found.is_whole = found.is_whole and db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-        except sqlite3.Error:
-            found.is_whole = False
+        found.is_whole = True
+        for table in tables:
+            _read_table(db, table, found)
+        found.is_whole = found.is_whole and _is_sound(db)
     return found
+
+
+def _lengthen(file: Path) -> None:
+    """Give a file that was cut off the length that it says it has: SQLite reads nothing of it otherwise."""
+    with file.open("r+b") as opened:
+        header = opened.read(32)
+        size = int.from_bytes(header[16:18], "big")
+        length = int.from_bytes(header[28:32], "big") * (65536 if size == 1 else size)
+        if len(header) == 32 and file.stat().st_size < length < MOST_BYTES:
+            opened.truncate(length)
+
+
+def _read_table(db: sqlite3.Connection, table: str, found: Salvage) -> None:
+    try:
+        for number, row in _rows(db, table, found):
+            found.tables[table][number] = row
+    except (sqlite3.Error, UnicodeDecodeError):  # not even where it begins can be read
+        found.is_whole = False
+
+
+def _is_sound(db: sqlite3.Connection) -> bool:
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
 
 
 def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[int, Row]]:
@@ -76,16 +109,7 @@ def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[
 
 def _readable_from(db: sqlite3.Connection, table: str, bad: int) -> int | None:
     """The first rowid after a bad place from which on something can be read."""
-    step = 1
-    while not _is_readable(db, table, bad + step):
-        if bad + step > 2**40:
-            return None
-        step *= 2
-    low, high = bad + step // 2, bad + step
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _is_readable(db, table, middle) else (middle, high)
-    return high
+    return next((each for each in range(bad + 1, bad + MOST_ROWS) if _is_readable(db, table, each)), None)
 
 
 def _is_readable(db: sqlite3.Connection, table: str, start: int) -> bool:

@@ -1,13 +1,22 @@
-"""The queue's database file, and the tables in it."""
+"""The queue's database file, the tables in it, and how they are filled again where the file is damaged.
+
+Nothing else knows of the jobs, so each change is told to a journal too. After damage its rows count, and those that can be
+read of the damaged file where it has none; where only tables or columns had gone, the file's.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
-from lorapipe.errors import LorapipeError
+from lorapipe.pipeline.database import Database, Tables
+from lorapipe.pipeline.salvage import Salvage, salvage
+from lorapipe.queue.job import State
+from lorapipe.queue.journal import KEPT, Journal, Row
 
-VERSION = 1
 SCHEMA = """
 CREATE TABLE job (
   number INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT, pipeline TEXT, sets TEXT, device TEXT, priority INT,
@@ -21,23 +30,61 @@ CREATE TABLE place (source TEXT PRIMARY KEY, folder TEXT, folded TEXT UNIQUE);
 CREATE TABLE progress (number INTEGER PRIMARY KEY, at REAL, told TEXT);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT);
 """
+TABLES = Tables(1, SCHEMA)
+MOST = 2**53
+"""A greater number is no job's."""
+STATES = get_args(State)
+TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
+NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open it, made if need be; `LorapipeError` where it cannot be used."""
+def open_database(path: Path, journal: Journal) -> Database:
+    """Open it, made if need be; `Unavailable` where it cannot be used."""
+
+    def refill(db: sqlite3.Connection, aside: Path | None) -> str:
+        known = journal.read()
+        kept = Salvage({table: {} for table in KEPT}, is_whole=False) if aside is None else salvage(aside, KEPT)
+        counts = {table: _fill(db, table, known[table], kept) for table in KEPT}
+        numbers = [*known["job"], *kept.tables["job"], *(row[0] for row in db.execute("SELECT number FROM dropped"))]
+        last = max([0, *(each for each in numbers if isinstance(each, int) and each < MOST)])
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'job'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('job', ?)", (last,))
+        if last:
+            journal.write(db)
+        return f"{counts['job']} {'job' if counts['job'] == 1 else 'jobs'}" if last else ""
+
+    return Database(path, TABLES, refill, private=True, check=True, sole=True, prepare=journal.watch)
+
+
+def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:
+    """Put the rows of a table in; how many they were."""
+    from_file, columns = kept.tables[table], TABLES.columns[table]
+    rows = {number: {**(known.get(number) or {}), **row} for number, row in from_file.items()}
+    if not kept.is_whole:
+        rows |= {number: {**from_file.get(number, {}), **row} for number, row in known.items() if row is not None}
+        rows = {number: row for number, row in rows.items() if known.get(number, row) is not None}
+    count = 0
+    for number, row in sorted(rows.items()):
+        values = {name: value for name, value in row.items() if name in columns}
+        if table == "job":
+            values["number"] = number
+            if not is_sound(values):
+                continue
+        marks = ", ".join("?" * (len(values) + 1))
+        names = ", ".join(["rowid", *values])
+        count += db.execute(
+            f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", (number, *values.values())
+        ).rowcount
+    return count
+
+
+def is_sound(job: Mapping[str, Any]) -> bool:
+    """Whether a row is one that we have written: a damaged file may hold anything."""
     try:
-        db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version={VERSION}")
-        db.commit()
-    except sqlite3.Error as error:
-        cure = "Move it away, and a new one is made; finished work is not in it."
-        raise LorapipeError(f"cannot be used: {error}.", where=str(path), cure=cure) from None
-    if version not in (0, VERSION):
-        raise LorapipeError("was made by a later lorapipe.", where=str(path), cure="Update this one.")
-    return db
+        sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    texts = all(isinstance(job.get(name, ""), str) for name in TEXTS)
+    numbers = all(isinstance(job.get(name, 0), (int, float)) for name in NUMBERS)
+    lists = isinstance(sets, list) and all(isinstance(each, str) for each in sets) and isinstance(settings, dict)
+    return texts and numbers and lists and job.get("state") in STATES and 0 < job["number"] < MOST
