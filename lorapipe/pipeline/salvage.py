@@ -16,10 +16,10 @@ from typing import Any
 
 Row = dict[str, Any]
 LAST = 2**63 - 1
-MOST_GAPS = 1000
+MOST_GAPS = 200
 """Unreadable places after which the rest of a table is given up."""
-MOST_ROWS = 20_000
-"""So many rows may have stood in one of them."""
+FAR = 1 << 31
+"""No row is looked for beyond."""
 MOST_BYTES = 1 << 32
 """A length beyond this is itself damage."""
 
@@ -99,8 +99,10 @@ def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[
             return
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             found.is_whole = False
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                return
             after = _readable_from(db, table, max(start, 0))
             if after is None:
                 return
@@ -108,8 +110,21 @@ def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[
 
 
 def _readable_from(db: sqlite3.Connection, table: str, bad: int) -> int | None:
-    """The first rowid after a bad place from which on something can be read."""
-    return next((each for each in range(bad + 1, bad + MOST_ROWS) if _is_readable(db, table, each)), None)
+    """About the first rowid after a bad place from which on something can be read; exactly, where it is near."""
+    step, last = 1.0, bad
+    while bad + step < FAR:
+        start = bad + int(step)
+        if _is_readable(db, table, start):
+            return _first_readable(db, table, last + 1, start)
+        step, last = max(step + 1, step * 1.1), start
+    return None
+
+
+def _first_readable(db: sqlite3.Connection, table: str, low: int, high: int) -> int:
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _is_readable(db, table, middle) else (middle + 1, high)
+    return high
 
 
 def _is_readable(db: sqlite3.Connection, table: str, start: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,24 +58,30 @@ def open_database(path: Path, journal: Journal) -> Database:
 
 def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:
     """Put the rows of a table in; how many they were."""
-    from_file, columns = kept.tables[table], TABLES.columns[table]
-    rows = {number: {**(known.get(number) or {}), **row} for number, row in from_file.items()}
-    if not kept.is_whole:
-        rows |= {number: {**from_file.get(number, {}), **row} for number, row in known.items() if row is not None}
-        rows = {number: row for number, row in rows.items() if known.get(number, row) is not None}
-    count = 0
-    for number, row in sorted(rows.items()):
-        values = {name: value for name, value in row.items() if name in columns}
-        if table == "job":
-            values["number"] = number
-            if not is_sound(values):
-                continue
-        marks = ", ".join("?" * (len(values) + 1))
-        names = ", ".join(["rowid", *values])
-        count += db.execute(
-            f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", (number, *values.values())
-        ).rowcount
-    return count
+    numbers = kept.tables[table].keys() | (set() if kept.is_whole else {number for number, row in known.items() if row})
+    return sum(
+        _put(db, table, number, _versions(number, known, kept.tables[table], kept.is_whole))
+        for number in sorted(numbers)
+    )
+
+
+def _versions(number: int, known: Mapping[int, Row | None], kept: Mapping[int, Row], is_whole: bool) -> list[Row]:
+    """What a row may be, the likeliest first; columns that one does not know are the other's."""
+    from_file, from_journal = kept.get(number, {}), known.get(number, {})
+    if from_journal is None:  # it is gone
+        return [from_file] if is_whole else []
+    versions = [{**from_file, **from_journal}, {**from_journal, **from_file}]
+    return versions[::-1] if is_whole else versions
+
+
+def _put(db: sqlite3.Connection, table: str, number: int, versions: Iterable[Row]) -> int:
+    for version in versions:
+        row = {name: value for name, value in version.items() if name in TABLES.columns[table]}
+        if table != "job" or is_sound(row | {"number": number}):
+            names, marks = ", ".join(["rowid", *row]), ", ".join("?" * (len(row) + 1))
+            query = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+            return db.execute(query, (number, *row.values())).rowcount
+    return 0
 
 
 def is_sound(job: Mapping[str, Any]) -> bool:
