@@ -1,4 +1,4 @@
-"""Locks where the kernel has some, and where the file system has none: held by one, freed by its end, never waited for in vain."""
+"""Locks, where the kernel has some and where the file system has none: held by one, freed by its end."""
 
 from __future__ import annotations
 

@@ -44,10 +44,16 @@ Refill = Callable[[sqlite3.Connection, Path | None], str]
 
 PATIENCE_SECONDS = 30.0
 """How long another process may write before we give up."""
+TRY_SECONDS = 1.0
+"""How often it is tried again to open a file that could not be written."""
 MOST_ASIDE = 3
 """Damaged files that are kept of one database: after that the oldest makes room."""
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})
 DAMAGED_READS = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+REFUSED = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY}
+)
+"""What SQLite says where the system has refused something, and why it keeps to itself."""
 SAID_OF_DAMAGE = ("no such table", "no such column", "has no column", "malformed", "Could not decode")
 
 log = logging.getLogger("lorapipe")
@@ -55,6 +61,10 @@ log = logging.getLogger("lorapipe")
 
 class Unavailable(LorapipeError, sqlite3.OperationalError):
     """The database cannot be used now; it is not damaged, and may be usable later."""
+
+
+class Locked(Unavailable):
+    """Another program has it, for longer than we wait."""
 
 
 class Unfit(sqlite3.DatabaseError):
@@ -153,6 +163,8 @@ class Database:
         self._entered = threading.local()
         self._file: tuple[int, int] | None = None
         self._where_missing = "was missing"
+        self._refused: Unavailable | None = None
+        self._tried = 0.0
         self.openings = 0
         """How often it was opened: counts up when a connection takes the place of another."""
         self.connection = self._open()
@@ -209,6 +221,10 @@ class Database:
 
     def _follow(self) -> None:
         """Open the file that is there now, where another process has put it in place of ours, or somebody deleted it."""
+        if self._refused is not None and self._sole and time.monotonic() - self._tried > TRY_SECONDS:
+            with self.guard:  # there may be room by now
+                self.connection.close()
+                self.connection = self._open()
         if self._file is None or self.path is None:
             return
         try:
@@ -237,10 +253,10 @@ class Database:
             return self._own_beside(path)
         except sqlite3.Error as error:
             if not self._is_damaged(path, error):
-                raise self._in_words(error) from None
+                return self._only_looked_at(path, self._in_words(error))
             return self._made_anew(path, str(error), None)
         except OSError as error:
-            raise Unavailable(problem_of(error, str(path))) from None
+            return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
 
     def _usable(self, path: Path) -> sqlite3.Connection:
         """A connection to a file that is as it should be. Raises `FileNotFoundError`, `_Changed` or `sqlite3.Error`."""
@@ -266,6 +282,7 @@ class Database:
             db.close()
             raise
         self.openings += 1
+        self._refused = None
         return db
 
     def _bring_up_to_date(self, db: sqlite3.Connection) -> None:
@@ -313,6 +330,18 @@ class Database:
         self.openings += 1
         return db
 
+    def _only_looked_at(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
+        """What can be read where nothing can be written now: a full disk must not keep anyone from making room.
+
+        Where nothing is there to be looked at, or another program does not let us, the trouble is raised.
+        """
+        if isinstance(trouble, Locked) or (self._sole and not path.exists()):
+            raise trouble
+        if self._refused is None:
+            log.warning("%s It is only looked at.", trouble)
+        self._refused, self._tried = trouble, time.monotonic()
+        return self._copy_in_memory(path)
+
     def _copy_in_memory(self, path: Path) -> sqlite3.Connection:
         """What can be read of a file beside which nothing may be written."""
         with suppress(OSError, sqlite3.Error), ExitStack() as stack:
@@ -354,9 +383,9 @@ class Database:
                 told = self._build(path, aside)
                 db = self._usable(path)
         except sqlite3.Error as error:
-            raise self._in_words(error) from None
+            return self._only_looked_at(path, self._in_words(error))
         except OSError as error:
-            raise Unavailable(problem_of(error, str(path))) from None
+            return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
         if aside is not None:
             log.warning(
                 "%s was damaged (%s): made anew %s; the damaged one is kept as %s.",
@@ -395,8 +424,24 @@ class Database:
         return told
 
     def _in_words(self, error: sqlite3.Error) -> Unavailable:
+        """What ails the database, and what helps."""
+        if isinstance(error, Unavailable):
+            return error
         where = "the records in memory" if self.path is None else str(self.path)
-        return Unavailable(f"{_said(error, self.path)}.", where=where, cure=_cure(error, self.path))
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            what = f"another program has kept it locked for {PATIENCE_SECONDS:g} seconds."
+            cure = "Look for what has it open (a viewer of databases, a backup, a stopped lorapipe), and end that."
+            return Locked(what, where=where, cure=cure)
+        if code == sqlite3.SQLITE_FULL:
+            return Unavailable(problem_of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where))
+        if code == sqlite3.SQLITE_READONLY and self._refused is not None:
+            return Unavailable(self._refused.problems)
+        refused = _refusal(self.path) if code in REFUSED else None
+        if refused is not None:
+            return Unavailable(problem_of(refused, where))
+        cure = "Look at who may write there and at the limits of this shell (`ulimit -a`), then try again."
+        return Unavailable(f"cannot be used: {error}.", where=where, cure=cure)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -472,39 +517,9 @@ def _patiently(path: Path) -> Callable[[Busy], None]:
     def wait(busy: Busy) -> None:
         if time.monotonic() > deadline:
             cure = "Try again when it has ended."
-            raise Unavailable(f"is being put in order by {busy.who}, for long.", where=str(path), cure=cure)
+            raise Locked(f"is being put in order by {busy.who}, for long.", where=str(path), cure=cure)
 
     return wait
-
-
-def _said(error: sqlite3.Error, path: Path | None) -> str:
-    """What ails a database, in words."""
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return "the disk is full"
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return f"another program has kept it locked for {PATIENCE_SECONDS:g} seconds"
-        case sqlite3.SQLITE_READONLY:
-            return "may not be written"
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            trouble = _trouble(path)
-            return f"cannot be used: {trouble or error}"
-    return f"cannot be used: {error}"
-
-
-def _cure(error: sqlite3.Error, path: Path | None) -> str:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return "Make room, and run the same command again."
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return (
-                "Look for a program that has it open (a viewer of databases, a backup, a stopped lorapipe), and end it."
-            )
-        case sqlite3.SQLITE_READONLY:
-            return "See to it that you may write there, and run the same command again."
-    return (
-        "Look at the limits of this shell (`ulimit -a`), the room on the disk and who may write there; then try again."
-    )
 
 
 def _has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
@@ -516,15 +531,15 @@ def _has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
     return False
 
 
-def _trouble(path: Path | None) -> str:
-    """Why nothing can be written beside a file, as the system says: SQLite keeps it to itself."""
+def _refusal(path: Path | None) -> OSError | None:
+    """Why nothing can be written beside a file, as the system says."""
     if path is None:
-        return ""
+        return None
     probe = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with ExitStack() as stack:
             stack.callback(probe.unlink, missing_ok=True)
             probe.write_bytes(bytes(1 << 16))
     except OSError as error:
-        return error.strerror or ""
-    return ""
+        return error
+    return None

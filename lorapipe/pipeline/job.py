@@ -69,8 +69,9 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
     except BaseException as error:
         import traceback
 
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # on a full disk it has no place in the log
+            traceback.print_exc()
+            sys.stderr.flush()
         return failure(job.name, error)
 
 

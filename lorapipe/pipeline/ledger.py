@@ -127,7 +127,7 @@ class Ledger:
 
     def run_files(self, numbers: Iterable[int], manifests: run_files.Manifests) -> Iterator[run_files.RunFiles]:
         """What the files of these runs say."""
-        return (run_files.read(self.runs, number, manifests) for number in numbers)
+        return filter(None, (run_files.read(self.runs, number, manifests) for number in numbers))
 
     def next_run(self) -> int:
         """A number above those of all runs whose files are kept."""

@@ -185,7 +185,7 @@ class Records:
         numbers = self._past.run_numbers()
         runs = {each.number: each for each in self._past.run_files(numbers, manifests)}
         _use(db, [_made(each) for each in sorted(manifests.values(), key=lambda each: float(each["finished"]))])
-        _use(db, [use for number in numbers for use in _used(runs[number], manifests)])
+        _use(db, [use for run in runs.values() for use in _used(run, manifests)])
         rows = {number: each.row for number, each in runs.items()}
         if aside is not None:
             kept = salvage(aside, ["run"]).tables["run"]

@@ -72,14 +72,16 @@ def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
                 yield from readable(line for line in file if metrics or METRIC not in line)
 
 
-def read(runs: Path, number: int, manifests: Manifests) -> RunFiles:
-    """What the files of a run say, as far as they say it."""
+def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
+    """What the files of a run say, as far as they say it; None where they say nothing."""
     folder = runs / str(number)
     told = list(events(folder, metrics=False))
     used = {event.stage: event.key for event in told if isinstance(event, (Reused, Finished)) and event.stage}
     noted = _noted(folder / RUN)
     if noted is not None:
         return RunFiles(number, *noted, used)
+    if not told:
+        return None
     made = [manifests[event.key] for event in told if isinstance(event, Finished) and event.key in manifests]
     known = made or [manifests[key] for key in used.values() if key in manifests]
     pipelines = Counter(str(each["pipeline"]) for each in known).most_common(1)

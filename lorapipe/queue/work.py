@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.database import Unavailable
 from lorapipe.pipeline.events import Event, Failed, Progress
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import Run, Stopping, go_on, open_pool, run
@@ -142,6 +143,8 @@ class Hand(threading.Thread):
                 if not self._forever:
                     return
                 self.bell.wait(LOOK_SECONDS)
+        except Unavailable:  # and no more is wanted: the job is taken back by whoever opens the queue next
+            pass
         finally:
             self._rest()
 
