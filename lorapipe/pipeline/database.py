@@ -44,6 +44,8 @@ Refill = Callable[[sqlite3.Connection, Path | None], str]
 
 PATIENCE_SECONDS = 30.0
 """How long another process may write before we give up."""
+DURABLE = ("synchronous=FULL", "fullfsync=ON")
+"""What is nowhere else is synced with every commit; the second is what that takes on macOS."""
 TRY_SECONDS = 1.0
 """How often it is tried again to open a file that could not be written."""
 MOST_ASIDE = 3
@@ -267,7 +269,8 @@ class Database:
         db = _connect(path)
         try:
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute(f"PRAGMA synchronous={'FULL' if self._sole else 'NORMAL'}")
+            for pragma in DURABLE if self._sole else ("synchronous=NORMAL",):
+                db.execute(f"PRAGMA {pragma}")
             self._bring_up_to_date(db)
             if not self._tables.fit(db):
                 raise Unfit("a table or column is missing")

@@ -9,24 +9,30 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.records import Records, Stat, stat_of
 from lorapipe.spec import canonical
 
 PREFIX = "sha256:"
 SETTLED_NS = 2_000_000_000
 """A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
+PIECE = 1 << 18
+"""Bytes that are read at once."""
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Digests:
-    """Digests of a user's files and of stored ones. What was read is kept in memory until `save`."""
+    """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
 
-    def __init__(self, records: Records) -> None:
+    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience.
+    """
+
+    def __init__(self, records: Records, stopping: Callable[[], object] = bool) -> None:
         self._records = records
+        self._stopping = stopping
         self._known: dict[str, tuple[Stat, str]] = {}
         self._fresh: dict[str, tuple[Stat, str]] = {}
         self._asked_for: set[str] = set()
@@ -73,16 +79,21 @@ class Digests:
         known = self._known.get(name)
         if known is not None and known[0] == stat:
             return known[1]
-        digest = read_digest(name)
+        digest = read_digest(name, self._stopping)
         if stat_of(name) == stat and time.time_ns() - stat[1] > SETTLED_NS:
             self._known[name] = self._fresh[name] = (stat, digest)
         return digest
 
 
-def read_digest(name: str) -> str:
-    """The digest of a file's bytes, read now."""
-    with open(name, "rb") as file:  # noqa: PTH123 (names are strings here: making thousands of paths takes its time)
-        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
+    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile."""
+    digest, piece = hashlib.sha256(), memoryview(bytearray(PIECE))
+    with open(name, "rb", buffering=0) as file:  # noqa: PTH123 (names are strings here: thousands of paths take their time)
+        while count := file.readinto(piece):
+            digest.update(piece[:count])
+            if stopping():
+                raise Interrupted("Stopped while files were read.")
+    return PREFIX + digest.hexdigest()
 
 
 def _files(root: str) -> Iterator[tuple[str, Stat]]:

@@ -2,9 +2,9 @@
 
     a.lock.owners/3     {"host": "node7", "place": "…", "pid": 4711, "started": "88123"}
 
-The owner is the file of the highest number whose process lives. A process of this machine is asked for (its id and its
-start, since ids come again); of another machine it is seen by the time of its file, which the owner renews. To take a
-lock whose owner is gone is to make the next number, which the file system lets one process do and no other.
+The owner is the process that lives and has made its file: of two that do so at once, the one of the higher number. A process
+of this machine is asked for (its id and its start, since ids come again); of another machine it is seen by the time of its
+file, which the owner renews. The file system lets one process make a number, and no other.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def folder_of(path: Path) -> Path:
 def take(path: Path) -> Callable[[], None]:
     """Become the owner of a lock; what is returned lets it go. Raises `Held`, or `OSError` where nothing can be written."""
     folder = folder_of(path)
-    last = _last(folder)
-    if last is not None:
-        _must_be_gone(folder / str(last))
-    mine = folder / str((last or 0) + 1)
+    before = _all_gone(folder)
+    mine = folder / str(max(before, default=0) + 1)
     _write(mine)
-    newest = _last(folder)
-    if newest is not None and str(newest) != mine.name:  # another was quicker, twice
+    try:
+        before = _all_gone(folder, mine)  # once more: numbers come again, and what was seen may be long past
+        if any(number > int(mine.name) for number in before):
+            raise Held(None, "")
+    except BaseException:
         mine.unlink(missing_ok=True)
-        raise Held(None, "")
-    for number in _numbers(folder):
-        if number < int(mine.name):
-            (folder / str(number)).unlink(missing_ok=True)
+        raise
+    for number in before:
+        (folder / str(number)).unlink(missing_ok=True)
     over = threading.Event()
     threading.Thread(target=_beat, args=(mine, over), name=f"lock {path.name}", daemon=True).start()
 
@@ -86,7 +86,8 @@ def take(path: Path) -> Callable[[], None]:
 def _write(file: Path) -> None:
     """Make the file of this process; `Held` where another has made it."""
     for tries_left in reversed(range(5)):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            file.parent.mkdir()
         try:
             opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             break
@@ -97,6 +98,14 @@ def _write(file: Path) -> None:
                 raise
     with os.fdopen(opened, "w", encoding="utf-8") as text:
         json.dump(asdict(Owner.this()), text)
+
+
+def _all_gone(folder: Path, mine: Path | None = None) -> list[int]:
+    """The numbers of all owners but ourselves; `Held` where one of them lives."""
+    numbers = [number for number in _numbers(folder) if mine is None or str(number) != mine.name]
+    for number in sorted(numbers, reverse=True):
+        _must_be_gone(folder / str(number))
+    return numbers
 
 
 def _must_be_gone(file: Path) -> None:
@@ -131,10 +140,6 @@ def _beat(file: Path, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
         with suppress(OSError):
             os.utime(file)
-
-
-def _last(folder: Path) -> int | None:
-    return max(_numbers(folder), default=None)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -1,7 +1,9 @@
 """ledger.db: what can be looked up fast and, all of it, be made anew from the manifests in the store and the runs' files.
 
 Digests of files by their stat, results, and which run used which result. SQLite in WAL mode, so that several runs and
-readers go side by side; see `database` for how it is kept in order.
+readers go side by side; see `database` for how it is kept in order. `synchronous=NORMAL`, so that a commit waits for no
+disk: a power cut may take back the last commits, which are made again. The end of a run is synced, and with it all that
+was before.
 """
 
 from __future__ import annotations
@@ -154,8 +156,11 @@ class Records:
     def end(self, run: int, status: str) -> None:
         """A run is over: `done`, `failed` or `interrupted`."""
         self.flush()
+        db = self.database.connection
+        db.execute("PRAGMA synchronous=FULL")
         with self.database.writing() as db:
             db.execute("UPDATE run SET finished=?, status=? WHERE id=?", (time.time(), status, run))
+        db.execute("PRAGMA synchronous=NORMAL")
 
     def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, at: float) -> None:
         """A stage has this result, made or reused. `flush` writes it."""

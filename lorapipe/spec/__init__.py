@@ -23,6 +23,7 @@ from lorapipe.spec.knobs import (
     param,
     plain,
     sentence,
+    show,
     to_dict,
 )
 from lorapipe.spec.read import Address, Reading, from_dict, read
@@ -51,6 +52,7 @@ __all__ = [
     "plain",
     "read",
     "sentence",
+    "show",
     "spec_schema",
     "to_dict",
 ]

@@ -25,7 +25,7 @@ def write(inbox: Path, jobs: Mapping[str, Job], arriving: Mapping[str, Look]) ->
         if not inbox.is_dir():
             return
         if not path.exists() or path.read_bytes() != text.encode("utf-8", "replace"):
-            write_text(text.encode("utf-8", "replace").decode("utf-8"), path)
+            write_text(text.encode("utf-8", "replace").decode("utf-8"), path, synced=False)  # the next look mends it
 
 
 def _lines(jobs: Mapping[str, Job], arriving: Mapping[str, Look]) -> Iterator[str]:

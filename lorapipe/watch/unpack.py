@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from lorapipe.errors import InputError
+from lorapipe.fsync import sync_folder, sync_tree
 from lorapipe.pipeline.ledger import remove
 from lorapipe.watch.look import REGULARISATION, is_ours
 from lorapipe.watch.names import is_kohyas
@@ -42,7 +43,9 @@ def unpack(path: Path, target: Path, limits: Limits) -> Path:
         try:
             part.mkdir(parents=True)
             _extract(path, part, limits)
+            sync_tree(part)  # a folder with its name is taken for whole from now on, also after a power cut
             part.rename(target)
+            sync_folder(target.parent)
         finally:
             remove(part)
     return _innermost(target)
