@@ -69,8 +69,9 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
     except BaseException as error:
         import traceback
 
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # on a full disk it has no place in the log
+            traceback.print_exc()
+            sys.stderr.flush()
         return failure(job.name, error)
 
 
@@ -84,7 +85,7 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
         if stopping():
             raise Interrupted("Stopped while waiting.")
         what = "is still at work here" if busy.path == Path(job.locks[0]) else "is at work on the same device"
-        tell(Log(job.name, f"waits for process {busy.holder}, which {what}", "warning"))
+        tell(Log(job.name, f"waits for {busy.who}, which {what}", "warning"))
 
     tell = _once(emit)
     with ExitStack() as held:

@@ -145,7 +145,7 @@ class Schedule:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._told_to_wait:
-                what = f"waits for process {busy.holder}, which makes the same result"
+                what = f"waits for {busy.who}, which makes the same result"
                 self._said.append(Log(name, what, "warning"))
                 self._told_to_wait.add(name)
             return False

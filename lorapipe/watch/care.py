@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,7 +69,7 @@ class InboxCare(Care):
 
     def objection(self, job: Job) -> str:
         """See `Care`: a training that begins on a full disk ends there."""
-        room = Terms.of(job).watching.room * GIGABYTE if job.source else 0
+        room = _room(job.settings) * GIGABYTE if job.source else 0
         place = next((each for each in (job.folder, *job.folder.parents) if each.exists()), None)
         free = shutil.disk_usage(place).free if place and room else room
         if free >= room:
@@ -135,6 +136,12 @@ class InboxCare(Care):
         if job.state != "cancelled":
             for line in notify(job, Terms.of(job).watching, self._files.pop(job.number, "")):
                 _note(job, line)
+
+
+@lru_cache(maxsize=256)
+def _room(settings: str) -> float:
+    """How much room a job asks for, in GB: thousands that wait for it may have come with the same settings."""
+    return float(from_dict(Watching, json.loads(settings)["watching"]).room)
 
 
 def _note(job: Job, text: str) -> None:

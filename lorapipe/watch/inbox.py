@@ -141,7 +141,7 @@ class Inbox:
 
     def _fingerprint(self, path: Path) -> str:
         """The digest of all that is in it; files that have been read before are not read again."""
-        with closing(Records(self._queue.root / "digests.db")) as records:
+        with closing(Records(self._queue.root / "digests.db", private=True)) as records:
             digests = Digests(records)
             try:
                 return digests.path(path)
