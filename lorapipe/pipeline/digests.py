@@ -14,11 +14,13 @@ from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.records import Records, Stat, stat_of
+from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
 PREFIX = "sha256:"
 SETTLED_NS = 2_000_000_000
 """A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
+CHUNK = 1 << 18
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
@@ -80,15 +82,24 @@ class Digests:
 
 
 def read_digest(name: str) -> str:
-    """The digest of a file's bytes, read now."""
-    with open(name, "rb") as file:  # noqa: PTH123 (names are strings here: making thousands of paths takes its time)
-        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+    """The digest of a file's bytes, read now. `OSError` where it is no regular file, which is not even opened.
+
+    Of a file that grows meanwhile, as many bytes as it had: whoever writes for ever is not waited for.
+    """
+    digest = hashlib.sha256()
+    with open_regular(name) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (data := file.read(min(left, CHUNK))):
+            digest.update(data)
+            left -= len(data)
+    return PREFIX + digest.hexdigest()
 
 
 def _files(root: str) -> Iterator[tuple[str, Stat]]:
     """Relative POSIX paths and stats of a folder's files, as deep as they lie.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
+    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
+    what is gone.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -107,4 +118,8 @@ def _files(root: str) -> Iterator[tuple[str, Stat]]:
                 if entry.is_dir():
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
-                    yield prefix + entry.name, stat_of(entry.path)
+                    try:
+                        stat = stat_of(entry.path)
+                    except FileNotFoundError:
+                        continue
+                    yield prefix + entry.name, stat

@@ -86,9 +86,10 @@ def open_document(path: Path) -> Document:
     """Read a YAML file; whatever is wrong with it is an `InputError`."""
     name = str(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # its size may not be asked: /dev/zero has none, and no end
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise InputError(f"is larger than {MAX_BYTES // 1000} kB.", where=name, cure="Is it a pipeline?")
-        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError("there is no such file.", where=name, cure=_beside(path)) from None
     except OSError as error:

@@ -25,9 +25,9 @@ from lorapipe.spec.knobs import (
     sentence,
     to_dict,
 )
-from lorapipe.spec.read import Address, Reading, from_dict, read
+from lorapipe.spec.read import Address, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source, Span, Warmup
+from lorapipe.spec.values import Duration, Source, Span, Warmup, placed
 
 __all__ = [
     "PLAIN",
@@ -36,6 +36,7 @@ __all__ = [
     "Duration",
     "Knob",
     "Param",
+    "Places",
     "Reading",
     "Source",
     "Span",
@@ -48,6 +49,7 @@ __all__ = [
     "json_schema",
     "knobs",
     "param",
+    "placed",
     "plain",
     "read",
     "sentence",

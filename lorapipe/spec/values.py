@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
 from lorapipe.errors import near_miss
+from lorapipe.regular_files import kind_of
 from lorapipe.spec.knobs import Value
 
 
@@ -72,6 +75,29 @@ class Span(Value):
         return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, text]}
 
 
+def placed(text: str, folder: Path) -> Path:
+    """The path that a text in a document means, where relative ones start at `folder`; nothing is looked at."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        name = text.partition("/")[0]
+        raise ValueError(f"{text!r}: there is no user {name[1:]!r} here; write ./{name} for a name with a ~.") from None
+    return path if path.is_absolute() else folder / path
+
+
+def _beside(path: Path) -> str:
+    """What lies beside a path that is not there and is named like it."""
+    try:
+        with os.scandir(path.parent) as entries:
+            beside = sorted(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"The folder {path.parent} does not exist either."
+    except OSError as error:
+        return f"The folder {path.parent} cannot be looked at: {error.strerror}."
+    hint = near_miss(path.name, beside[:200])
+    return hint if len(hint) < 200 else ""
+
+
 @dataclass(frozen=True)
 class Source(Value):
     """A file or folder of the user's that must exist. It enters a content key by its bytes, not by its name."""
@@ -83,16 +109,21 @@ class Source(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`; a missing path lists the near miss beside it."""
+        """See `Value.parse`; a missing path lists the near miss beside it. What is found is looked at, and not opened."""
         if not isinstance(value, str) or not value:
             raise ValueError(f"{value!r} is not a path.")
-        path = Path(value).expanduser()
-        path = path if path.is_absolute() else folder / path
-        if not path.exists():
-            parent = path.parent
-            beside = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
-            hint = near_miss(path.name, beside[:200]) if beside else f"The folder {parent} does not exist either."
-            raise ValueError(f"{path} does not exist. {hint if len(hint) < 200 else ''}".strip())
+        path = placed(value, folder)
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{path} does not exist. {_beside(path)}".strip()) from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be looked at: {error.strerror}.") from None
+        except ValueError:  # a NUL, or what no file system can name
+            raise ValueError(f"{value!r} cannot be a path.") from None
+        kind = "" if stat.S_ISDIR(mode) else kind_of(mode)
+        if kind:
+            raise ValueError(f"{path} is {kind}; name a file or a folder.")
         return cls(path)
 
     def plain(self) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
 from lorapipe.spec import Spec, from_dict, param
+from lorapipe.watch.look import Sizes
 
 PREFIX = "watch."
+GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Watching(Spec):
     room: float = param(
         2.0, "GB that must be free on the disk of the results before a job begins; until then it waits", ge=0
     )
-    largest_zip: float = param(20.0, "GB that a zip may unpack to", gt=0)
+    largest_file: float = param(2.0, "GB that one file of a dropped folder may have; no picture has as many", gt=0)
+    largest_folder: float = param(50.0, "GB that all files of a dropped folder may have", gt=0)
+    largest_zip: float = param(20.0, "GB that a zip may unpack to, and have packed", gt=0)
     most_files: int = param(20_000, "files that a zip may hold", ge=1)
     command: str = param(
         "",
@@ -55,6 +59,10 @@ class Watching(Spec):
             self.argv()
         except ValueError as error:
             yield Problem(f"cannot be split into words: {error}.", cure="Close the quotes.", path=("command",))
+
+    def sizes(self) -> Sizes:
+        """How large what is dropped may be."""
+        return Sizes(self.largest_file * GIGABYTE, self.largest_folder * GIGABYTE, self.largest_zip * GIGABYTE)
 
     def argv(self) -> list[str]:
         """The command's words; a shell has no part in it."""

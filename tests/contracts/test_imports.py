@@ -17,15 +17,21 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors")
-SHARED = ("lorapipe.aside", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes")
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", *LIGHT)
+SHARED = (
+    "lorapipe.aside",
+    "lorapipe.folder_names",
+    "lorapipe.lettering",
+    "lorapipe.regular_files",
+    "lorapipe.suffixes",
+)
+ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.regular_files", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.errors": (),
     "lorapipe.registry": ("lorapipe.errors",),
-    "lorapipe.spec": ("lorapipe.registry", *LIGHT),
+    "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
     "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", *LIGHT),
@@ -41,6 +47,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         *SHARED, *LIGHT
     ),
     "lorapipe.aside": (),
+    "lorapipe.regular_files": (),
+    "lorapipe.code_pages": (),
     "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
@@ -54,7 +62,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
-    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.folder_names", "lorapipe.suffixes", *ENGINE),
+    "lorapipe.watch": (
+        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.suffixes", *ENGINE
+    ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
@@ -69,8 +79,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "errors", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal", "reference",
-    "lookup", "__main__",
+    "errors", "regular_files", "code_pages", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands",
+    "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
