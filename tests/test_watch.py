@@ -374,7 +374,9 @@ def test_steps_are_whole_rounds_through_the_pictures() -> None:
 
 
 def made(folder: Path, outputs: Path, *sets: str, pipeline: Path | None = None) -> Pipeline:
-    return write(Recipe(pipeline, sets, 3), Order(folder, folder.name, outputs / folder.name, folder.name))
+    return write(
+        Recipe(pipeline, sets, Watching(least=3)), Order(folder, folder.name, outputs / folder.name, folder.name)
+    )
 
 
 def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:

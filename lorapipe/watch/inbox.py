@@ -51,7 +51,7 @@ class Inbox:
         if self.outputs.is_relative_to(self.folder) or self.folder.is_relative_to(self.outputs):
             what = f"{self.outputs} and the inbox {self.folder} lie in each other."
             raise InputError(what, cure="Name another folder for results: --set watch.outputs=FOLDER.")
-        check(Recipe(terms.pipeline, terms.sets, terms.watching.least), self.folder)
+        check(Recipe(terms.pipeline, terms.sets, terms.watching), self.folder)
         self._queue = queue
         self._terms = terms
         self._device = device

@@ -7,10 +7,10 @@ It extends the pipeline that the watcher was given, or the built-in one of its k
 from __future__ import annotations
 
 import copy
-import dataclasses
+import errno
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,31 @@ from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
-from lorapipe.spec import Address, Spec, knobs
+from lorapipe.regular_files import open_inside, read_regular
+from lorapipe.spec import Address
+from lorapipe.watch.bounds import asked, too_much
 from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
+from lorapipe.watch.places import places_of, targets_of
+from lorapipe.watch.settings import Watching
 
 BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
+MOST_PROBLEMS = 100
+MOST_LETTERS = 1000
 MANY = 100
 """Pictures of a character; a set of more is a style or a concept, and takes more steps."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, the least pictures."""
+    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, how it is watched."""
 
     pipeline: Path | None
     sets: tuple[str, ...]
-    least: int
+    watching: Watching
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,15 @@ def built_in(variables: Mapping[str, Any]) -> Path:
 
 
 def write(recipe: Recipe, order: Order) -> Pipeline:
-    """Write the pipeline of a folder, and read it. Raises `InputError` with all that is wrong, in its user's words."""
+    """Write the pipeline of a folder, and read it. Raises `InputError` with all that is wrong, in its user's words.
+
+    What the folder's own settings say is a stranger's: see `places` and `bounds`.
+    """
     own = order.images / OVERRIDES
-    changes = _overrides(own) if own.exists() else {}
-    sets = [text for text in recipe.sets if not _is_in(split(text)[0], changes)]
+    changes = _overrides(own, order.images, recipe.watching) if own.exists() else None
+    sets = [text for text in recipe.sets if not _is_in(split(text)[0], changes or {})]
     given = {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
-    wanted = {**given, **_mapping(changes.get("vars"))}
+    wanted = {**given, **_mapping((changes or {}).get("vars"))}
     base = recipe.pipeline or built_in(wanted)
     layers = [base]
     variables = {**given, **_variables(recipe, order, base, wanted)}
@@ -78,15 +87,37 @@ def write(recipe: Recipe, order: Order) -> Pipeline:
             raise InputError(what, where=order.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
         variables["reg"] = str(reg)
     path = order.folder / FILE
-    if own.exists():
-        write_text(_text(order, layers, variables, _stages(base, sets)), path)
-        trusted = Pipeline.load(path)
-        layers.append(own)
     write_text(_text(order, layers, variables, _stages(base, sets)), path)
-    pipeline = Pipeline.load(path)
-    if own.exists():
-        _check_places(pipeline, trusted, own, order.folder)
+    pipeline = trusted = Pipeline.load(path)
+    if changes is not None:
+        write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
+        pipeline = _with_own(path, own, trusted, order)
+    pictures, repeats = _shown(order.images)
+    asked_for, usual = asked(pipeline, pictures * repeats), asked(trusted, pictures)
+    if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
+        raise InputError(problems)
     return pipeline
+
+
+def _with_own(path: Path, own: Path, trusted: Pipeline, order: Order) -> Pipeline:
+    """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
+    places = places_of(trusted, order.images, order.folder)
+    try:
+        return Pipeline.load(path, places=places)
+    except InputError as error:
+        elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
+        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(order.images)}
+        raise InputError(_told(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
+
+
+def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
+    """A problem for the eyes of whoever has dropped the folder."""
+    what, cure = problem.what, problem.cure
+    for text, name in named.items():
+        what, cure = what.replace(text, name), cure.replace(text, name)
+    is_theirs = problem.where.startswith(str(own))
+    where, excerpt = (problem.where, problem.excerpt) if is_theirs else (str(own), "")
+    return Problem(what[:MOST_LETTERS], where[:MOST_LETTERS], cure[:MOST_LETTERS], problem.path, excerpt)
 
 
 def check(recipe: Recipe, inbox: Path) -> None:
@@ -99,10 +130,11 @@ def check(recipe: Recipe, inbox: Path) -> None:
 
     first, second = tried("one"), tried("two")
     if recipe.pipeline is not None:
+        elsewhere = targets_of(second)
         same = [
             Problem(f"{value} is the same for every folder.", f"{base} {place}", "Write ${name} in it.")
-            for place, value in _places(first).items()
-            if _places(second).get(place) == value
+            for place, value in targets_of(first).items()
+            if elsewhere.get(place) == value
         ]
         if same:
             raise InputError(same)
@@ -119,7 +151,7 @@ def _variables(recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, An
         said = str(wanted.get("trigger", trigger))
         bare = bool(captions) and not any(said.casefold() in text.casefold() for text in captions)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
-        free |= {"least": recipe.least, "repeats": repeats_of(order.name), "steps": steps_for(pictures, usual)}
+        free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name), "steps": steps_for(pictures, usual)}
         free |= {"prefix": f"{said}," if bare else "", "class_word": "" if bare else said}
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
 
@@ -155,8 +187,20 @@ def _contents(images: Path) -> tuple[int, list[str]]:
     return pictures, [text for text in captions if text.strip()]
 
 
-def _overrides(path: Path) -> dict[str, Any]:
+def _shown(images: Path) -> tuple[int, int]:
+    """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
+    files = [file for file in images.rglob("*") if is_picture(file.name)]
+    folders = {parent for file in files for parent in file.relative_to(images).parents}
+    return len(files), max(repeats_of(name) for name in (images.name, *(folder.name for folder in folders)))
+
+
+def _overrides(path: Path, images: Path, watching: Watching) -> dict[str, Any]:
     """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
+    try:
+        read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
+    except OSError as error:
+        cure = "It may have as much as watch.largest_settings says." if error.errno == errno.EFBIG else ""
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(path), cure=cure) from None
     document = open_document(path)
     if not isinstance(document.value, dict):
         raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
@@ -225,41 +269,6 @@ def _quoted(value: Any) -> str:
     except UnicodeEncodeError:
         raise InputError(f"the name {_plain(text)} is not valid text.", cure="Rename it.") from None
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
-
-
-def _check_places(pipeline: Pipeline, trusted: Pipeline, own: Path, folder: Path) -> None:
-    """What came with pictures may choose settings, but not where on the disk is written."""
-    allowed, problems = _places(trusted), []
-    for place, path in _places(pipeline).items():
-        if allowed.get(place) != path and not _inside(path, folder):
-            problems.append(
-                Problem("may only write into the folder of the results.", f"{own} {place}", "Take it away.")
-            )
-    if problems:
-        raise InputError(problems)
-
-
-def _inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def _places(pipeline: Pipeline) -> dict[str, Path]:
-    """Every path that is no source: where stages write, by stage and setting."""
-    found: dict[str, Path] = {}
-    for name, stage in pipeline.stages.items():
-        _gather(name, stage, found)
-    return found
-
-
-def _gather(place: str, value: Any, found: dict[str, Path]) -> None:
-    if isinstance(value, Path):
-        found[place] = value
-    elif isinstance(value, Spec) and dataclasses.is_dataclass(value):
-        for knob in knobs(type(value)):
-            _gather(f"{place}.{knob.name}", getattr(value, knob.name), found)
-    elif isinstance(value, (tuple, list)):
-        for index, item in enumerate(value):
-            _gather(f"{place}[{index}]", item, found)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
