@@ -388,6 +388,7 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
     assert stages["lora"].steps.count == 400 and stages["lora"].captions.prefix == ""
     assert stages["file"].to == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
     captioned = pictures(tmp_path / "pny")
+    (captioned / "0.txt").write_text("a photo, smiling", encoding="utf-8")
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == "pny,"
     (captioned / "0.txt").write_text("a photo of PNY, smiling", encoding="utf-8")
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == ""

@@ -97,7 +97,7 @@ class InboxCare(Care):
         order = Order(images, name, job.folder, file_name(job))
         if (images / OVERRIDES).exists():
             check_apart(recipe, order)
-        return write(recipe, order)
+        return write(recipe, order, lambda text: _note(job, text))
 
     def _check(self, images: Path, terms: Terms) -> None:
         look = look_at(images, terms.watching.sizes())

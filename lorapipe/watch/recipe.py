@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import errno
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lorapipe.aside import write_text
@@ -22,11 +22,13 @@ from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
+from lorapipe.training.data.captions import Caption, CaptionFiles
 from lorapipe.watch.bounds import asked, too_much
 from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.places import places_of, targets_of
 from lorapipe.watch.settings import Watching
+from lorapipe.whole_words import has_words
 
 BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
@@ -66,10 +68,11 @@ def built_in(variables: Mapping[str, Any]) -> Path:
     return known.get(family, BUILT_IN / "easy.yaml")
 
 
-def write(recipe: Recipe, order: Order) -> Pipeline:
-    """Write the pipeline of a folder, and read it. Raises `InputError` with all that is wrong, in its user's words.
+def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
+    """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
 
-    What the folder's own settings say is a stranger's: see `places` and `bounds`.
+    Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
+    `places` and `bounds`.
     """
     own = order.images / OVERRIDES
     changes = _overrides(own, order.images, recipe.watching) if own.exists() else None
@@ -78,7 +81,8 @@ def write(recipe: Recipe, order: Order) -> Pipeline:
     wanted = {**given, **_mapping((changes or {}).get("vars"))}
     base = recipe.pipeline or built_in(wanted)
     layers = [base]
-    variables = {**given, **_variables(recipe, order, base, wanted)}
+    captions = _captions(order.images, _endings(changes or {}, sets))
+    variables = {**given, **_variables(recipe, order, base, wanted, captions)}
     if (reg := _regularisation(order.images)) is not None:
         if recipe.pipeline is None:
             layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
@@ -92,6 +96,8 @@ def write(recipe: Recipe, order: Order) -> Pipeline:
     if changes is not None:
         write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
         pipeline = _with_own(path, own, trusted, order)
+    if said := _lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
+        tell(said)
     pictures, repeats = _shown(order.images)
     asked_for, usual = asked(pipeline, pictures * repeats), asked(trusted, pictures)
     if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
@@ -140,20 +146,42 @@ def check(recipe: Recipe, inbox: Path) -> None:
             raise InputError(same)
 
 
-def _variables(recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _variables(
+    recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any], captions: Sequence[Caption]
+) -> dict[str, Any]:
     """What is known of a folder, as far as its user does not say it otherwise."""
     subjects = _subjects(order.images)
     trigger = trigger_of(subjects[0] if len(subjects) == 1 else order.name)
     fixed = {"images": str(order.images), "name": order.file, "folder": str(order.folder)}
     free: dict[str, Any] = {"trigger": trigger}
     if recipe.pipeline is None:
-        pictures, captions = _contents(order.images)
         said = str(wanted.get("trigger", trigger))
-        bare = bool(captions) and not any(said.casefold() in text.casefold() for text in captions)
+        has = [has_words(each.text, said) for each in captions if each.text]
+        bare = bool(has) and not any(has)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
-        free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name), "steps": steps_for(pictures, usual)}
-        free |= {"prefix": f"{said}," if bare else "", "class_word": "" if bare else said}
+        free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name)}
+        free |= {"steps": steps_for(len(captions), usual), "prefix": f"{said}," if bare else ""}
+        free |= {"lacked": "" if bare or all(has) else said, "class_word": "" if bare else said}
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
+
+
+def _lacking(trigger: str, captions: Sequence[Caption], pipeline: Pipeline) -> str:
+    """What is to be said where captions lack the trigger word."""
+    written = [each.text for each in captions if each.text]
+    lacking = sum(not has_words(text, trigger) for text in written)
+    if not trigger or not lacking:
+        return ""
+    what = f"{lacking} of {len(written)} captions lack the trigger word {trigger!r}"
+    put = any(has_words(text, trigger) for text in _put_before(pipeline))
+    cure = "write `captions: {trigger: ${trigger}}` in the train stage"
+    return f"{what}; it is put before them" if put else f"! {what}, and nothing puts it before them: {cure}"
+
+
+def _put_before(pipeline: Pipeline) -> Iterator[str]:
+    """What stages put before captions."""
+    for stage in pipeline.stages.values():
+        captioning = getattr(stage, "captions", None)
+        yield f"{getattr(captioning, 'prefix', '')} {getattr(captioning, 'trigger', '')}"
 
 
 def steps_for(pictures: int, usual: int) -> int:
@@ -173,18 +201,22 @@ def _subjects(images: Path) -> list[str]:
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
-def _contents(images: Path) -> tuple[int, list[str]]:
-    """How many pictures there are, and what their captions say."""
-    pictures, captions = 0, list[str]()
-    for file in images.rglob("*"):
-        parts = file.relative_to(images).parts
-        if not all(map(is_ours, parts)) or any(part.casefold() == REGULARISATION for part in parts[:-1]):
-            continue
-        pictures += is_picture(file.name)
-        if file.suffix.lower() in CAPTIONS and file.is_file():
-            with file.open("rb") as opened:
-                captions.append(opened.read(10_000).decode("utf-8", "replace"))
-    return pictures, [text for text in captions if text.strip()]
+def _captions(images: Path, endings: Sequence[str]) -> list[Caption]:
+    """The caption of each picture, as `prepare` reads it."""
+    files = [PurePosixPath(file.relative_to(images).as_posix()) for file in images.rglob("*") if file.is_file()]
+    files = sorted(file for file in files if all(map(is_ours, file.parts)))
+    wanted = [file for file in files if not any(part.casefold() == REGULARISATION for part in file.parts[:-1])]
+    found = CaptionFiles(images, wanted, endings)
+    return [found.of(file, "") for file in wanted if is_picture(file.name)]
+
+
+def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
+    """How caption files end, where somebody says it."""
+    said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
+    dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
+    endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
+    is_list = isinstance(endings, (list, tuple)) and all(isinstance(each, str) for each in endings)
+    return endings if is_list else CAPTIONS
 
 
 def _shown(images: Path) -> tuple[int, int]:

@@ -23,6 +23,7 @@ SHARED = (
     "lorapipe.lettering",
     "lorapipe.regular_files",
     "lorapipe.suffixes",
+    "lorapipe.whole_words",
 )
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.regular_files", *LIGHT)
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
@@ -49,6 +50,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.aside": (),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": (),
+    "lorapipe.whole_words": (),
     "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
@@ -63,7 +65,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.suffixes", *ENGINE
+        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.suffixes",
+        "lorapipe.training.data.captions", "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),

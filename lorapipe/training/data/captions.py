@@ -15,6 +15,10 @@ from unicodedata import normalize
 
 from lorapipe import folder_names
 from lorapipe.folder_names import FolderName
+from lorapipe.regular_files import open_regular, read_regular
+
+MOST_BYTES = 1_000_000
+"""Of a caption file; a long caption has a thousand."""
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -89,7 +93,7 @@ class CaptionFiles:
 def read(path: Path, lines: Lines = "joined") -> tuple[str, str]:
     """A caption file's text, and a complaint about it (empty where all is well)."""
     try:
-        data = path.read_bytes()
+        data = read_regular(open_regular(path), MOST_BYTES)
     except OSError as error:
         return "", f"cannot be read ({error.strerror})"
     text, complaint = decode(data)
