@@ -169,7 +169,7 @@ def test_what_takes_long_to_read_holds_nothing_else_up(inbox: Path, queue: Queue
 
     goes_on, read = threading.Event(), digests.read_digest
 
-    def slowly(name: str) -> str:
+    def slowly(name: str, *words: object) -> str:
         if f"{os.sep}slow{os.sep}" in name:
             goes_on.wait(30)
         return read(name)
@@ -182,10 +182,13 @@ def test_what_takes_long_to_read_holds_nothing_else_up(inbox: Path, queue: Queue
     box = Inbox(inbox, queue, Terms(Watching(quiet=1.0, least=1, room=0.0), None, ()), clock=clock)
     box.look()
     clock.now += 100
-    assert [job.title for job in box.look()] == ["fine"]
+    found: list[Job] = []
+    while not found:
+        found = box.look()
+    assert [job.title for job in found] == ["fine"]
     assert said(inbox, "slow") == "slow: is being read"
     goes_on.set()
-    found: list[Job] = []
+    found = []
     while not found:
         found = box.look()
     assert [job.title for job in found] == ["slow"]
@@ -253,12 +256,12 @@ def test_a_file_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("~nobody-of-this-name/x", "there is no user"),
+        ("~nobody-of-this-name/x", "nobody called"),
         ("gone.png", r"Did you mean '\d.png'"),
         ("no/such/folder", "does not exist either"),
         ("0.png/inside", "does not exist"),
-        ("a\0b", "cannot be a path"),
-        ("x" * 300, "cannot be looked at|does not exist"),
+        ("a\0b", "is no path"),
+        ("x" * 300, "is no name of a file"),
     ],
 )
 def test_paths_that_lead_nowhere_are_said_in_words(tmp_path: Path, written: str, words: str) -> None:

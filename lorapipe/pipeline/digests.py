@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.records import Records, Stat, stat_of
 from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
@@ -20,15 +20,20 @@ from lorapipe.spec import canonical
 PREFIX = "sha256:"
 SETTLED_NS = 2_000_000_000
 """A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
-CHUNK = 1 << 18
+PIECE = 1 << 18
+"""Bytes that are read at once."""
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Digests:
-    """Digests of a user's files and of stored ones. What was read is kept in memory until `save`."""
+    """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
 
-    def __init__(self, records: Records) -> None:
+    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience.
+    """
+
+    def __init__(self, records: Records, stopping: Callable[[], object] = bool) -> None:
         self._records = records
+        self._stopping = stopping
         self._known: dict[str, tuple[Stat, str]] = {}
         self._fresh: dict[str, tuple[Stat, str]] = {}
         self._asked_for: set[str] = set()
@@ -75,23 +80,26 @@ class Digests:
         known = self._known.get(name)
         if known is not None and known[0] == stat:
             return known[1]
-        digest = read_digest(name)
+        digest = read_digest(name, self._stopping)
         if stat_of(name) == stat and time.time_ns() - stat[1] > SETTLED_NS:
             self._known[name] = self._fresh[name] = (stat, digest)
         return digest
 
 
-def read_digest(name: str) -> str:
-    """The digest of a file's bytes, read now. `OSError` where it is no regular file, which is not even opened.
+def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
+    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile.
 
-    Of a file that grows meanwhile, as many bytes as it had: whoever writes for ever is not waited for.
+    `OSError` where it is no regular file, which is not even opened. Of a file that grows meanwhile, as many bytes as it had:
+    whoever writes for ever is not waited for.
     """
     digest = hashlib.sha256()
     with open_regular(name) as file:
         left = os.fstat(file.fileno()).st_size
-        while left > 0 and (data := file.read(min(left, CHUNK))):
-            digest.update(data)
-            left -= len(data)
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+            if stopping():
+                raise Interrupted("Stopped while files were read.")
     return PREFIX + digest.hexdigest()
 
 

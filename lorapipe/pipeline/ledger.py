@@ -9,32 +9,35 @@
     outputs/<stage>           points to the stage's last result in the store
 
 A result is published by renaming its finished folder into the store, so that it is there whole or not at all, and the
-manifests in the store are the truth: everything else can be made from them.
+manifests in the store are the truth: everything else can be made from them. What `publish` returns outlasts a power cut
+(see `publication`); the row in the database comes after it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lorapipe.aside import write_text
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.fsync import make_folder
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
-from lorapipe.pipeline.digests import Digests, read_digest
+from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
+from lorapipe.pipeline.publication import LOG as LOG
+from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
+from lorapipe.pipeline.publication import begin as begin
+from lorapipe.pipeline.publication import remove as remove
 from lorapipe.pipeline.records import Records
 
-MANIFEST = "manifest.json"
-LOG = "log.txt"
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
 MANIFEST_VERSION = 1
@@ -58,10 +61,14 @@ class Damage:
 
 
 class Ledger:
-    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders."""
+    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders.
 
-    def __init__(self, folder: Path) -> None:
+    What is read of sources and results is given up (`Interrupted`) when `stopping()` says so.
+    """
+
+    def __init__(self, folder: Path, stopping: Callable[[], object] = bool) -> None:
         self.folder = folder
+        self._stopping = stopping
         self.root = folder / ".lorapipe"
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
@@ -87,13 +94,13 @@ class Ledger:
     @cached_property
     def digests(self) -> Digests:
         """Digests of files, remembered in the database."""
-        return Digests(self.records)
+        return Digests(self.records, self._stopping)
 
     def open(self) -> None:
         """Make what is not there yet."""
         try:
             for folder in (self.store, self.work, self.cache, self.runs, self.locks):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
@@ -159,13 +166,11 @@ class Ledger:
 
     def attempt(self, key: str) -> Path:
         """The folder to build a result in; see `begin`."""
-        folder = self.work / short(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return folder_at(self.work / short(key))
 
     def has_checkpoint(self, key: str) -> bool:
         """Whether an earlier attempt left something to go on from."""
-        resume = self.work / short(key) / "resume"
+        resume = self.work / short(key) / RESUME
         return resume.is_dir() and any(resume.iterdir())
 
     def publish(self, identity: Identity, artifact: dict[str, Any], about: Mapping[str, Any]) -> Result:
@@ -175,7 +180,7 @@ class Ledger:
         `LorapipeError` where a file of the artifact is missing.
         """
         attempt, target = self.work / identity.id, self.store / identity.id
-        files = _inventory(attempt)
+        files = inventory(attempt)
         inside = (
             path.relative_to(target) for path in paths(decode(artifact, self.store)) if path.is_relative_to(target)
         )
@@ -192,23 +197,30 @@ class Ledger:
             "artifact": artifact,
             "files": files,
         }
-        (attempt / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-        remove(attempt / "resume")
-        for file in attempt.rglob("*"):
-            if file.is_file():
-                file.chmod(stat.S_IREAD | stat.S_IRGRP | stat.S_IROTH)
-        if target.exists():  # damaged, or it would have been used
-            aside = self.work / f"{identity.id}.damaged"
-            remove(aside)
-            target.rename(aside)
-            remove(aside)
-        attempt.rename(target)
-        for name, kept in files.items():
-            self.digests.know(str(target / name), kept["digest"])
-        self.digests.save()
+        write_text(json.dumps(manifest, ensure_ascii=False, indent=1), attempt / MANIFEST, synced=False)
+        self._move(attempt, target, files)
         result = self.result(identity.key)
         assert isinstance(result, Result), result
         return result
+
+    def recover(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
+        """As `result`; and where there is no whole one, an attempt that a run has finished and not published is.
+
+        The run was ended between its manifest and the rename. The lock of the key must be held.
+        """
+        found, attempt = self.result(key, inputs), self.work / short(key)
+        manifest = None if isinstance(found, Result) else _read_manifest(str(attempt / MANIFEST))
+        if manifest is None or manifest.get("key") != key or manifest.get("files") != inventory(attempt):
+            return found
+        self._move(attempt, self.store / attempt.name, manifest["files"])
+        return self.result(key, inputs)
+
+    def _move(self, attempt: Path, target: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `move`: what lies at the target is damaged, or it would have been used."""
+        move(attempt, target, self.work / f"{target.name}.damaged")
+        for name, kept in files.items():
+            self.digests.know(str(target / name), kept["digest"])
+        self.digests.save()
 
     @cached_property
     def _outputs(self) -> tuple[Path, str]:
@@ -217,7 +229,11 @@ class Ledger:
         return outputs, os.path.relpath(self.store, outputs)
 
     def mark_used(self, result: Result) -> None:
-        """Let other projects that share the store see that the result is in use; see `cleaning`."""
+        """Let other projects that share the store see that the result is in use; see `cleaning`.
+
+        A kill may have left in it what it was made from.
+        """
+        remove(f"{result.folder}{os.sep}{RESUME}")
         if self.is_shared:
             with suppress(OSError):
                 os.utime(result.folder)
@@ -229,32 +245,21 @@ class Ledger:
         the user has put there is left alone.
         """
         outputs, from_outputs = self._outputs
-        link, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
+        pointer, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
         target = f"{from_outputs}{os.sep}{short(result.key)}{os.sep}out"
-        there = _target_of(link)
+        there = _target_of(pointer)
         if there == target:
-            return link
+            return pointer
         if there is None or (there and ".lorapipe" not in Path(there).parts):
             return out
-        aside = outputs / f".{stage}.{os.getpid()}"
         try:
             outputs.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):
-                aside.unlink()
-            aside.symlink_to(target, target_is_directory=True)
-            aside.replace(link)
+            link(outputs / f".{stage}.new", target, Path(pointer))
         except OSError:
             with suppress(OSError):
                 (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
             return out
-        return link
-
-
-def begin(attempt: Path) -> None:
-    """Make an attempt's folders: out/ empty, resume/ as an earlier attempt left it. Its lock must be held."""
-    remove(attempt / "out")
-    (attempt / "out").mkdir(parents=True)
-    (attempt / "resume").mkdir(exist_ok=True)
+        return pointer
 
 
 def _target_of(link: str) -> str | None:
@@ -286,24 +291,3 @@ def _read(name: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(file)
-
-
-def _inventory(attempt: Path) -> dict[str, dict[str, Any]]:
-    """Every file that was made, with its size and digest."""
-    files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
-    return {
-        file.relative_to(attempt).as_posix(): {"size": file.stat().st_size, "digest": read_digest(str(file))}
-        for file in files
-    }
-
-
-def remove(path: Path) -> None:
-    """Delete a folder of ours, also what is read-only in it."""
-
-    def writable(function: Any, name: str, _: Any) -> None:
-        if Path(name).exists():
-            Path(name).chmod(stat.S_IRWXU)
-            function(name)
-
-    if path.is_dir():
-        shutil.rmtree(path, onerror=writable)

@@ -1,7 +1,8 @@
 """ledger.db: what can be looked up fast and, all of it, be made anew from the manifests in the store.
 
 Digests of files by their stat, results, and which run used which result. SQLite in WAL mode, so that several runs and
-readers go side by side.
+readers go side by side; `synchronous=NORMAL`, so that a commit waits for no disk: a power cut may take back the last
+commits, which are made again, and never harms the database. The end of a run is synced, and with it all that was before.
 """
 
 from __future__ import annotations
@@ -84,8 +85,10 @@ class Records:
     def end(self, run: int, status: str) -> None:
         """A run is over: `done`, `failed` or `interrupted`."""
         self.flush()
+        self._db.execute("PRAGMA synchronous=FULL")
         with self._db:
             self._db.execute("UPDATE run SET finished=?, status=? WHERE id=?", (time.time(), status, run))
+        self._db.execute("PRAGMA synchronous=NORMAL")
 
     def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, at: float) -> None:
         """A stage has this result, made or reused. `flush` writes it."""

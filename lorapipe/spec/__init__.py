@@ -23,11 +23,12 @@ from lorapipe.spec.knobs import (
     param,
     plain,
     sentence,
+    show,
     to_dict,
 )
 from lorapipe.spec.read import Address, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source, Span, Warmup, placed
+from lorapipe.spec.values import Duration, Source, Span, Warmup
 
 __all__ = [
     "PLAIN",
@@ -49,10 +50,10 @@ __all__ = [
     "json_schema",
     "knobs",
     "param",
-    "placed",
     "plain",
     "read",
     "sentence",
+    "show",
     "spec_schema",
     "to_dict",
 ]

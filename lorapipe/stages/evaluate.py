@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from lorapipe.aside import write_text
-from lorapipe.errors import Problem
+from lorapipe.errors import Problem, shortened
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
@@ -78,9 +78,15 @@ class Evaluate(Stage):
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
+        seen = set[str]()
         for place, prompt in enumerate(self.prompts):
-            if prompt in self.prompts[:place]:
-                yield Problem(f"{prompt!r} is there twice.", cure="Ask for something else.", path=("prompts", place))
+            if prompt in seen:
+                yield Problem(
+                    f"{shortened(prompt, 100)!r} is there twice.",
+                    cure="Ask for something else.",
+                    path=("prompts", place),
+                )
+            seen.add(prompt)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         """See `Stage.demand`."""

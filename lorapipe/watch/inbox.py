@@ -22,7 +22,7 @@ from lorapipe.watch.names import title_of
 from lorapipe.watch.recipe import FILE, Recipe, check
 from lorapipe.watch.settle import Dropped, Settling
 
-READ_SECONDS = 1.0
+READ_SECONDS = 2.0
 """How long a look waits for what it has found to be read; what takes longer is read on beside the next looks."""
 BEING_READ = "is being read"
 

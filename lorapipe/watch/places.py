@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,11 @@ class DroppedPlaces:
         return words if hidden and kind is Path else ""  # lorapipe's own store lies there
 
 
-def places_of(trusted: Pipeline, images: Path, results: Path) -> DroppedPlaces:
-    """Those of a job: what the owner's pipeline names, it may name."""
-    sources = {os.path.normpath(value.path.absolute()) for _, value in _paths(trusted) if isinstance(value, Source)}
-    targets = {os.path.normpath(path.absolute()) for path in targets_of(trusted).values()}
+def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> DroppedPlaces:
+    """Those of a job: what the owner's pipelines name, it may name."""
+    named = [value for pipeline in owners for _, value in _paths(pipeline)]
+    sources = {os.path.normpath(value.path.absolute()) for value in named if isinstance(value, Source)}
+    targets = {os.path.normpath(value.absolute()) for value in named if isinstance(value, Path)}
     return DroppedPlaces(images, results, frozenset(sources), frozenset(targets))
 
 

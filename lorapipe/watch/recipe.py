@@ -26,7 +26,7 @@ from lorapipe.training.data.captions import Caption, CaptionFiles
 from lorapipe.watch.bounds import asked, too_much
 from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
-from lorapipe.watch.places import places_of, targets_of
+from lorapipe.watch.places import DroppedPlaces, places_of, targets_of
 from lorapipe.watch.settings import Watching
 from lorapipe.whole_words import has_words
 
@@ -92,27 +92,34 @@ def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda tex
         variables["reg"] = str(reg)
     path = order.folder / FILE
     write_text(_text(order, layers, variables, _stages(base, sets)), path)
-    pipeline = trusted = Pipeline.load(path)
+    pipeline = owners = Pipeline.load(path)
     if changes is not None:
         write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
-        pipeline = _with_own(path, own, trusted, order)
+        owners = _tried(recipe, order.images, "name")
+        pipeline = _with_own(path, own, places_of((pipeline, owners), order.images, order.folder))
     if said := _lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
     pictures, repeats = _shown(order.images)
-    asked_for, usual = asked(pipeline, pictures * repeats), asked(trusted, pictures)
+    asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
     if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
         raise InputError(problems)
     return pipeline
 
 
-def _with_own(path: Path, own: Path, trusted: Pipeline, order: Order) -> Pipeline:
+def _tried(recipe: Recipe, images: Path, name: str) -> Pipeline:
+    """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
+    variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
+    base = recipe.pipeline or built_in(variables)
+    return Pipeline.load(base, [*recipe.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"])
+
+
+def _with_own(path: Path, own: Path, places: DroppedPlaces) -> Pipeline:
     """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
-    places = places_of(trusted, order.images, order.folder)
     try:
         return Pipeline.load(path, places=places)
     except InputError as error:
         elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
-        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(order.images)}
+        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
         raise InputError(_told(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
 
 
@@ -128,17 +135,11 @@ def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
 
 def check(recipe: Recipe, inbox: Path) -> None:
     """Find the mistakes that any folder would meet, before one is there. `InputError` holds them."""
-    variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
-    base = recipe.pipeline or built_in(variables)
-
-    def tried(name: str) -> Pipeline:
-        return Pipeline.load(base, [*recipe.sets, f"vars.images={_quoted(str(inbox))}", f"vars.name={name}"])
-
-    first, second = tried("one"), tried("two")
+    first, second = _tried(recipe, inbox, "one"), _tried(recipe, inbox, "two")
     if recipe.pipeline is not None:
         elsewhere = targets_of(second)
         same = [
-            Problem(f"{value} is the same for every folder.", f"{base} {place}", "Write ${name} in it.")
+            Problem(f"{value} is the same for every folder.", f"{recipe.pipeline} {place}", "Write ${name} in it.")
             for place, value in targets_of(first).items()
             if elsewhere.get(place) == value
         ]

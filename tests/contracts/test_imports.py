@@ -16,21 +16,26 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
-LIGHT = ("lorapipe.spec", "lorapipe.errors")
+LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.aside",
+    "lorapipe.checksum",
     "lorapipe.folder_names",
     "lorapipe.lettering",
     "lorapipe.regular_files",
     "lorapipe.suffixes",
     "lorapipe.whole_words",
 )
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.regular_files", *LIGHT)
+ENGINE = (
+    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", "lorapipe.regular_files", *LIGHT,
+    "lorapipe.follower"
+)  # fmt: skip
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
-    "lorapipe.errors": (),
+    "lorapipe.limits": (),
+    "lorapipe.errors": ("lorapipe.limits",),
     "lorapipe.registry": ("lorapipe.errors",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
@@ -47,15 +52,18 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
         *SHARED, *LIGHT
     ),
-    "lorapipe.aside": (),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": (),
     "lorapipe.whole_words": (),
+    "lorapipe.fsync": (),
+    "lorapipe.aside": ("lorapipe.fsync",),
+    "lorapipe.checksum": ("lorapipe.aside",),
+    "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
     "lorapipe.suffixes": (),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.provenance", *SHARED, *ENGINE
@@ -82,8 +90,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "errors", "regular_files", "code_pages", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands",
-    "terminal", "reference", "lookup", "__main__",
+    "limits", "errors", "regular_files", "code_pages", "follower", "registry", "spec", "pipeline", "queue", "watch", "page",
+    "cli", "commands", "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
