@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot spell a character must not end a training
     gc.set_threshold(100_000, 20, 20)  # next to all that is read and planned is kept: looking for garbage finds none
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = _asking_for_help(sys.argv[1:] if arguments is None else list(arguments))
     if words[:1] == ["show"]:  # kohya's users ask for their flags as they write them
         words = [word if word in ("-h", "--help") else word.lstrip("-") or word for word in words]
     options = _parser(words[:1]).parse_args(words)
@@ -49,6 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return commands.FAILED
+    except (RecursionError, MemoryError) as error:
+        from lorapipe.terminal import Printer
+
+        memory = isinstance(error, MemoryError)
+        Printer(sys.stderr).line("There is not enough memory for this." if memory else "This is nested too deeply.")
+        return commands.FAILED
+
+
+def _asking_for_help(words: list[str]) -> list[str]:
+    """`lorapipe`, `lorapipe help` and `lorapipe help run` as the parser knows them."""
+    if words[:1] == ["help"]:
+        words = words[1:2]
+    elif words:
+        return words
+    return [*words, "--help"]
 
 
 def _parser(first: Sequence[str]) -> argparse.ArgumentParser:

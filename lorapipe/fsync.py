@@ -12,19 +12,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 UNABLE = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
 )
 """What file systems answer that cannot sync a file or a folder (network shares, FUSE)."""
+TO_SYNC = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
 
 if sys.platform == "darwin":
     import fcntl
 
     def _flush(descriptor: int) -> None:
-        """To the platter: there, `fsync` alone leaves it in the drive's own memory."""
+        """To the medium: there, `fsync` alone leaves it in the drive's memory, of which this writes all."""
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError:
@@ -36,22 +37,22 @@ else:
 
 def sync_file(path: Path | str) -> None:
     """See that the bytes of a file are on the disk. Windows must be able to write to it for that."""
-    _sync(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    _sync(path, TO_SYNC, _flush)
 
 
 def sync_folder(path: Path | str) -> None:
     """See that the names in a folder are on the disk. Windows has no call for that: its file system writes them in order."""
     if sys.platform != "win32":
-        _sync(path, os.O_RDONLY)
+        _sync(path, os.O_RDONLY, _flush)
 
 
 def sync_tree(folder: Path | str) -> None:
-    """All files below a folder, each once, and the names of all."""
+    """All files below a folder, each once, and the names of all; the folder itself last, which brings all to the medium."""
     for place, _, _ in os.walk(folder, topdown=False):
         with os.scandir(place) as entries:
             files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
         for file in files:
-            sync_file(file)
+            _sync(file, TO_SYNC, os.fsync)
         sync_folder(place)
 
 
@@ -74,13 +75,13 @@ def make_folder(path: Path) -> None:
         sync_folder(each.parent)
 
 
-def _sync(path: Path | str, flags: int) -> None:
+def _sync(path: Path | str, flags: int, flush: Callable[[int], None]) -> None:
     try:
         descriptor = os.open(path, flags)
     except PermissionError:  # of a file that may not be written, Windows has nothing to sync
         return
     try:
-        _flush(descriptor)
+        flush(descriptor)
     except OSError as error:
         if error.errno not in UNABLE:
             raise

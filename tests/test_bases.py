@@ -6,17 +6,22 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from corpus import checkpoints
 from safetensors.torch import load_file, save_file
 
-from lorapipe.errors import InputError
-from lorapipe.spec import Source
-from lorapipe.training.families import Checkpoint
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.spec import Duration, Source
+from lorapipe.stages.prepare import Prepare
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.families._checkpoint import read_tensors
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._weights_file import keys_of
 from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.rhythm import Rhythm
 
 PIXELS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -300,3 +305,86 @@ def test_a_vae_of_an_older_folder_is_read(base: SD15, model: LatentDiffusion, tm
     given = SD15(checkpoint=Checkpoint(folder))
     assert told(given) == []
     assert torch.equal(given.load("cpu").encode_images(PIXELS), model.encode_images(PIXELS))
+
+
+# ------------------------------------------------------------------------------------------------------- broken numbers
+
+
+@pytest.mark.parametrize(
+    ("part", "number"), [("unet", float("nan")), ("vae", float("inf")), ("text_encoder", -float("inf"))]
+)
+def test_a_base_that_would_answer_nan_is_named_when_it_is_loaded(
+    base: SD15, tmp_path: Path, part: str, number: float
+) -> None:
+    folder = checkpoints.without(base.checkpoint.path, tmp_path / "base")
+
+    def spoil(tensors: checkpoints.Tensors) -> checkpoints.Tensors:
+        key = sorted(key for key in tensors if key.endswith("weight") and "embed" not in key)[-1]
+        tensors[key].view(-1)[3] = number
+        return tensors
+
+    checkpoints.retensored(checkpoints.weights(folder / part), spoil)
+    given = SD15(checkpoint=Checkpoint(folder)).load("cpu")
+    with pytest.raises(InputError, match=r"NaN or infinite numbers") as error:
+        given.part(part)
+    assert error.value.problems[0].where.endswith(part)
+    for other in {"unet", "vae", "text_encoder"} - {part}:
+        given.part(other)
+
+
+def test_a_base_whose_numbers_do_not_fit_fp16_says_so(base: SD15, tmp_path: Path) -> None:
+    folder = checkpoints.without(base.checkpoint.path, tmp_path / "base")
+
+    def spoil(tensors: checkpoints.Tensors) -> checkpoints.Tensors:
+        tensors["conv_in.weight"].view(-1)[0] = 1e6
+        return tensors
+
+    checkpoints.retensored(checkpoints.weights(folder / "unet"), spoil)
+    given = SD15(checkpoint=Checkpoint(folder))
+    with pytest.raises(InputError, match=r"too large for fp16.* precision: bf16"):
+        given.load("cpu", "fp16").part("unet")
+    given.load("cpu", "bf16").part("unet")
+
+
+def test_a_training_that_never_had_a_loss_blames_the_base(base: SD15, tmp_path: Path) -> None:
+    """Through a row of the vocabulary, which is looked at only when it is read."""
+    folder = checkpoints.without(base.checkpoint.path, tmp_path / "base")
+
+    def spoil(tensors: checkpoints.Tensors) -> checkpoints.Tensors:
+        for key in tensors:
+            if "token_embedding" in key:
+                tensors[key][:] = float("nan")
+        return tensors
+
+    checkpoints.retensored(checkpoints.weights(folder / "text_encoder"), spoil)
+    bench = tiny.Bench(tmp_path)
+    given = SD15(checkpoint=Checkpoint(folder))
+    prepare = Prepare(images=Source(tiny.draw(tmp_path / "pictures")), base=given, duplicate_tolerance=0)
+    prepared = prepare.run(bench.context("prepare"))
+    with pytest.raises(LorapipeError, match=r"from step 1 on.*the base itself answers NaN") as error:
+        Train(dataset=prepared, adapter=LoRA(rank=2), steps=Duration(9), snapshots=Rhythm(1)).run(
+            bench.context("train")
+        )
+    assert "rates" not in str(error.value)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd2"])
+def test_pointwise_convolutions_and_linear_layers_hold_the_same_numbers(tmp_path: Path, family: str) -> None:
+    """Trainers write the projections of a U-Net in either form."""
+    assert Family.registry is not None
+    base = Family.registry.get(family).tiny(tmp_path / "base")
+    before = base.load("cpu").part("unet").state_dict()
+
+    def turned(tensors: checkpoints.Tensors) -> checkpoints.Tensors:
+        return {
+            key: tensor.flatten(1)
+            if tensor.shape[2:] == (1, 1)
+            else tensor[:, :, None, None]
+            if "proj_in.w" in key
+            else tensor
+            for key, tensor in tensors.items()
+        }
+
+    checkpoints.retensored(checkpoints.weights(tmp_path / "base" / "unet"), turned)
+    assert list(base.problems()) == []
+    assert same(base.load("cpu").part("unet").state_dict(), before)

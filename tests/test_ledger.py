@@ -179,7 +179,7 @@ def test_a_result_whose_source_has_moved_away_is_no_result(toys: None, ledger: L
     artifact = encode(Text(attempt / "out" / "text.txt", origin), ledger.store, attempt)
     ledger.publish(Identity(KEY, {}, dict), artifact, ABOUT)
     origin.rename(ledger.folder / "moved")
-    assert ledger.result(KEY) == Damage(f"{origin} is gone")
+    assert ledger.result(KEY) == Damage(str(origin), moved=True)
 
 
 def test_a_stage_must_have_made_what_it_says(toys: None, ledger: Ledger) -> None:

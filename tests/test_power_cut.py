@@ -11,15 +11,19 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-from conftest import TOYS
 from corpus.disks import Disk, disk, frozen
+
+from lorapipe.checksum import reading
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.queue.jobs import Queue
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk as Linux does")
@@ -30,7 +34,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TOYS), str(ROOT / "tests")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toys"), str(ROOT / "tests")])}
 
 
 def run(folder: Path, *words: str) -> list[dict[str, Any]]:
@@ -111,10 +115,13 @@ def test_whatever_a_run_has_done_is_there_after_a_power_cut(toy: tuple[Disk, Pat
     told = run(project)
     made.cut()
     assert whole(project) == keys(told, "finished") and len(whole(project)) == 4
-    assert "joined 5 characters" in [log.read_text("utf-8").strip() for log in project.glob(".lorapipe/store/*/log.txt")]
+    assert "joined 5 characters" in [
+        log.read_text("utf-8").strip() for log in project.glob(".lorapipe/store/*/log.txt")
+    ]
     assert (project / "deep/in/here/result.html").read_text("utf-8") == "<p>2</p>"
     status = subprocess.run(command("runs"), cwd=project, env=environment(), capture_output=True, encoding="utf-8")
     assert " done " in status.stdout
+    assert {each.name for each in (project / "outputs").iterdir()} == {"text", "tally", "other", "kept"}
     history = subprocess.run(
         command("runs", "1"), cwd=project, env=environment(), capture_output=True, encoding="utf-8"
     )
@@ -133,6 +140,69 @@ def test_a_power_cut_in_the_middle_costs_what_was_not_done(toy: tuple[Disk, Path
     assert keys(told, "finished") <= keys(again, "reused") and not keys(told, "finished") & keys(again, "started")
     assert (project / "deep/in/here/result.html").read_text("utf-8") == "<p>2</p>"
     assert len(whole(project)) == 4
+
+
+# -------------------------------------------------------------------------------------------------- everybody who writes
+
+WRITER = """\
+import sys, time
+from pathlib import Path
+from lorapipe.aside import write_text
+from lorapipe.checksum import writing
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.queue.jobs import Queue
+from lorapipe.watch.unpack import Limits, unpack
+
+root = Path(sys.argv[1])
+queue = Queue(root / "home")
+for title in ("first", "second"):
+    queue.add(root / "p.yaml", title=title)
+claim = queue.claim("cpu")
+queue.finish(claim, "done")
+ledger = Ledger(root / "project")
+ledger.open()
+ledger.records.end(ledger.records.begin("p.yaml"), "done")
+write_text("hello", root / "new" / "folder" / "file.txt")
+write_text("after", root / "old.txt")
+unpack(root / "pictures.zip", root / "unpacked" / "here", Limits(1e9, 100, 0))
+with writing(root / "checkpoints" / "state") as file:
+    file.write(b"state" * 1000)
+print("ready", flush=True)
+time.sleep(600)  # with its databases open: closing them would write more
+"""
+
+
+def test_whoever_writes_a_file_for_good_syncs_it(tmp_path: Path) -> None:
+    """The queue and the history, text files new and replaced, an unpacked zip, a training's state."""
+    with disk(tmp_path) as made:
+        root = made.mounted
+        for folder in ("home", "project"):
+            (root / folder).mkdir()
+        (root / "old.txt").write_text("before")
+        with zipfile.ZipFile(root / "pictures.zip", "w") as archive:
+            for number in range(5):
+                archive.writestr(f"pictures/deep/{number}.txt", f"picture {number}")
+        made.sync()
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(root)], env=environment(), stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        with frozen(process.pid):
+            made.cut()
+        process.wait()
+        process.stdout.close()
+        with closing(Queue(root / "home")) as queue:
+            assert {job.title: job.state for job in queue.jobs()} == {"first": "done", "second": "waiting"}
+        with closing(Ledger(root / "project")) as ledger:
+            assert [(pipeline, status) for _, pipeline, _, _, status in ledger.records.runs()] == [("p.yaml", "done")]
+        assert (root / "new" / "folder" / "file.txt").read_text() == "hello" and (
+            root / "old.txt"
+        ).read_text() == "after"
+        unpacked = sorted((root / "unpacked" / "here").rglob("*.txt"))
+        assert [file.read_text() for file in unpacked] == [f"picture {number}" for number in range(5)]
+        with reading(root / "checkpoints" / "state") as file:
+            assert file.read() == b"state" * 1000
+        assert not [*root.rglob("*.part")]
 
 
 # -------------------------------------------------------------------------------------------------------------- a training

@@ -10,7 +10,7 @@ import pytest
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.captions import CaptionFiles
-from lorapipe.training.data.scan import find, pictures_among
+from lorapipe.training.data.scan import look_through
 from lorapipe.watch.recipe import Order, Recipe, write
 from lorapipe.watch.settings import Watching
 
@@ -37,13 +37,13 @@ def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeli
 def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
     """What the training says of each picture, by the captions that prepare finds."""
     dataset, lora = pipeline.stages["dataset"], pipeline.stages["lora"]
-    files = find(folder, dataset.exclude)
-    captions = CaptionFiles(folder, files, dataset.caption_extensions, dataset.caption_lines)
+    found = look_through(folder, dataset.exclude, dataset.caption_extensions)
+    captions = CaptionFiles(folder, found.captions, dataset.caption_lines)
     return {
-        str(picture.with_suffix("")): lora.captions.said(
+        picture.removesuffix(".png"): lora.captions.said(
             captions.of(picture, dataset.class_word).text, random.Random(0)
         )
-        for picture in pictures_among(files)
+        for picture in found.pictures
     }
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import closing
 
-from lorapipe.commands import DONE, chosen, takes_choice, takes_json, takes_pipeline
+from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, takes_pipeline
 
 HELP = "say what would run, and why"
 MOST_OUTLOOKS = 100
@@ -51,6 +51,8 @@ def main(options: argparse.Namespace) -> int:
         if step.action == "run" and (told := told + 1) <= MOST_OUTLOOKS:
             for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
                 printer.line(f"{'':<{width}}         {line}")
+    for line in () if options.json else notices(pipeline):
+        printer.line(line)
     if told > MOST_OUTLOOKS and not options.json:
         printer.line(f"\nHow much work a stage is, is said of the first {MOST_OUTLOOKS}; --only STAGE says it of others.")
     if expected and expected >= 60 and not options.json:

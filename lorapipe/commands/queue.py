@@ -129,6 +129,8 @@ def _cancel(queue: Queue, options: argparse.Namespace) -> None:
 def _retry(queue: Queue, options: argparse.Namespace) -> None:
     unlucky = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
     numbers = _numbers(options.words) if options.words else unlucky
+    if not numbers and not options.json:
+        _line("No job has failed or was set aside.")
     _say([queue.retry(number) for number in numbers], options)
 
 
@@ -152,11 +154,11 @@ def _resume(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _clear(queue: Queue, options: argparse.Namespace) -> None:
-    from lorapipe.terminal import Printer
+    from lorapipe.errors import counted
 
     count = queue.clear()
     if not options.json:
-        Printer(sys.stdout).line(f"{count} {'job' if count == 1 else 'jobs'} forgotten; what they made is kept.")
+        _line(f"{counted(count, 'job')} forgotten; what they made is kept.")
 
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
@@ -168,9 +170,13 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     with Stop() as stop:
         stop.view = teller = Teller(as_json=options.json)
         crew = Crew(queue, parse_devices(options.device), care=InboxCare(), stopping=stop.level)
+        nothing = True
         with closing(crew.events()) as events:
             for told in events:
+                nothing = False
                 teller.show(told)
+        if nothing and not stop.level():
+            teller.note("Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on.")
     return INTERRUPTED if stop.level() else DONE
 
 
@@ -220,6 +226,12 @@ def _say(jobs: list[Job], options: argparse.Namespace) -> None:
         else:
             stopping = ", asked to stop" if job.asked and job.state == "running" else ""
             Printer(sys.stdout).line(f"{job.number:>4}  {job.state}{stopping}  {job.title}")
+
+
+def _line(text: str) -> None:
+    from lorapipe.terminal import Printer
+
+    Printer(sys.stdout).line(text)
 
 
 class Teller:

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
-from lorapipe.limits import MOST_STAGES
+from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, Ref
 from lorapipe.pipeline.conditions import holds
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.plan import Plan
 
 KEYS = ("vars", "stages", EXTENDS)
+MOST_NOTICES = 10
 FEW = 12
 """Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
@@ -53,6 +55,8 @@ class Pipeline:
     folder: Path
     stages: Mapping[str, Stage]
     options: Mapping[str, Options] = field(default_factory=dict)
+    notices: tuple[Problem, ...] = ()
+    """What works and is seldom meant, with its place."""
 
     def options_of(self, stage: str) -> Options:
         """How a stage is run."""
@@ -76,7 +80,8 @@ class Pipeline:
     def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: Places | None = None) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
         reader = _PipelineReader(document, folder, sets, places)
-        return cls(Path(document.name).name, reader.folder, reader.stages(), reader.options)
+        stages = reader.stages()
+        return cls(Path(document.name).name, reader.folder, stages, reader.options, reader.notices(stages))
 
     def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
         """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.
@@ -180,7 +185,7 @@ class _PipelineReader:
         except InputError as error:
             if all(problem.where for problem in error.problems):
                 raise
-            raise InputError([*self._sorted(), *map(self._placed, error.problems)]) from None
+            raise InputError([*self._sorted(), *map(self.located, error.problems)]) from None
 
     def _stages(self) -> dict[str, Stage]:
         filled = self._filled(self._outline())
@@ -204,6 +209,13 @@ class _PipelineReader:
                 self._note(problem.under("stages", name))
         self._raise()
         return stages
+
+    def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
+        """What is told of stages that are right; of cells of a matrix once, where it is written."""
+        found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
+        written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
+        placed = dict.fromkeys(map(self.located, written))
+        return tuple(islice(placed, MOST_NOTICES))
 
     def _raise(self) -> None:
         """End here with all problems, in the order of the document, if there are any."""
@@ -325,8 +337,11 @@ class _PipelineReader:
                     self._note(replace(problem, path=("stages", name, *at)))
 
     def _setting(self, path: Address) -> str | None:
-        """The `--set` that has written what is at an address."""
-        return next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
+        """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
+        above = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
+        if above or path in self.document.positions:
+            return above
+        return next((text for at, text in self.sets.items() if at[: len(path)] == path), None)
 
     def _position(self, path: Address) -> Position:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))
@@ -335,13 +350,13 @@ class _PipelineReader:
         """Add a problem, with the place that a person would look at."""
         if problem is None:
             return
-        self.problems.add(self._placed(problem))
+        self.problems.add(self.located(problem))
 
     def _note_all(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
             self._note(problem)
 
-    def _placed(self, problem: Problem) -> Problem:
+    def located(self, problem: Problem) -> Problem:
         """A problem with the place that a person would look at: where the value is written, and where it is used."""
         used = self.expansion.origin(problem.path)
         setting = self._setting(used)

@@ -28,7 +28,7 @@ from typing import Any
 
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.fsync import make_folder
+from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
@@ -55,9 +55,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed."""
+    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file or folder of the user's."""
 
     what: str
+    moved: bool = False
 
 
 class Ledger:
@@ -156,7 +157,7 @@ class Ledger:
             return Damage(str(error))
         others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
         gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
-        return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
+        return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:
@@ -260,6 +261,13 @@ class Ledger:
                 (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
             return out
         return pointer
+
+    def sync_pointers(self) -> None:
+        """See that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        outputs, _ = self._outputs
+        if outputs.is_dir():
+            sync_folder(outputs)
+            sync_folder(self.folder)
 
 
 def _target_of(link: str) -> str | None:

@@ -106,6 +106,8 @@ def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Ma
 
 
 def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, damage: Damage | None) -> str:
+    if damage is not None and damage.moved:
+        return f"{damage.what} was moved or deleted; all is looked at again"
     if damage is not None:
         return f"its result is damaged: {damage.what}"
     key, last = _last(pipeline, name, ledger)

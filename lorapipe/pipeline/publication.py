@@ -97,10 +97,12 @@ def remove(path: Path | str) -> None:
             Path(name).chmod(stat.S_IRWXU)
             function(name)
 
-    if os.path.islink(path):  # noqa: PTH114 (a string: it is asked for every result of a run)
-        os.unlink(path)  # noqa: PTH108
-    elif os.path.isdir(path):  # noqa: PTH112
+    if not os.path.lexists(path):  # most often, and for every result of a run
+        return
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, onerror=writable)
-    elif os.path.lexists(path):
-        Path(path).chmod(stat.S_IRWXU)
-        Path(path).unlink()
+    else:
+        if not path.is_symlink():
+            path.chmod(stat.S_IRWXU)
+        path.unlink()

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from typing import IO, Any
 
 from lorapipe.errors import Interrupted, LorapipeError, Problem
-from lorapipe.fsync import make_folder, sync_file, sync_folder
+from lorapipe.fsync import make_folder, sync_all
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
@@ -116,8 +116,8 @@ def _recorded(
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
-        sync_file(folder / "events.jsonl")
-        sync_folder(folder)
+        sync_all([folder / "events.jsonl"])
+        ledger.sync_pointers()
         ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts

@@ -47,6 +47,10 @@ class Stage(Spec, contract="uses"):
         """
         return iter(())
 
+    def notices(self) -> Iterator[Problem]:
+        """What works and is seldom meant: told, and no mistake. Light and quick, as `problems`, after which it is asked."""
+        return iter(())
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.
 

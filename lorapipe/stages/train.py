@@ -11,7 +11,7 @@ from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Duration, Source, knobs, param, plain
-from lorapipe.stages import Stage, _outputs, _train_checks
+from lorapipe.stages import Stage, _outputs, _prompt_marks, _train_checks
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
@@ -193,6 +193,10 @@ class Train(Stage):
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         """See `Stage.problems_among`."""
         return _train_checks.problems_with(self, [*_train_checks.bases_among(self, stages)])
+
+    def notices(self) -> Iterator[Problem]:
+        """See `Stage.notices`."""
+        return _prompt_marks.notices(self.preview_prompts, "preview_prompts")
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""

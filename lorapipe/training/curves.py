@@ -86,10 +86,7 @@ class Curves:
                 self.board.add_scalar(name, value, point.step)
             self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
             if self.bad >= PATIENCE:
-                raise LorapipeError(
-                    f"the training has blown up: since step {point.step - PATIENCE + 1} its loss is not a number.",
-                    cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
-                )
+                raise _no_number(point.step - PATIENCE + 1)
         return points
 
     def flush(self) -> None:
@@ -107,6 +104,18 @@ class Curves:
         """Let TensorBoard's file go."""
         if self.board is not None:
             self.board.close()
+
+
+def _no_number(since: int) -> LorapipeError:
+    """What it means that the loss is not a number since a step: at the first nothing has been learnt yet."""
+    if since > 1:
+        what = f"the training has blown up: since step {since} its loss is not a number."
+        return LorapipeError(what, cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.")
+    what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
+    cure = (
+        "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of start_from)."
+    )
+    return LorapipeError(what, cure=cure)
 
 
 def read(path: Path) -> Iterator[Point]:

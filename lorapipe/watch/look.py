@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorapipe import suffixes
-from lorapipe.pipeline.digests import NOISE
+from lorapipe import picture_files
 from lorapipe.regular_files import is_inside, kind_of, size_in_words
 
 MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
-PICTURES = suffixes.READ | suffixes.NOT_READ
-IGNORED = NOISE | {"__MACOSX"}
 BAD_NAME = "has a name that is not valid text; rename it"
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
@@ -48,14 +45,13 @@ class Look:
 
 
 def is_ours(name: str) -> bool:
-    """Whether something by that name is looked at: nothing hidden, and not what systems leave behind."""
-    return not name.startswith(".") and name not in IGNORED
+    """Whether something by that name is looked at: nothing hidden, and not what systems and other programs leave behind."""
+    return not picture_files.passed_over(name)
 
 
 def is_picture(name: str) -> bool:
     """Whether a file calls itself a picture, also of a kind that is not read, of which `prepare` will tell."""
-    _, dot, ending = name.rpartition(".")
-    return f"{dot}{ending}".lower() in PICTURES
+    return picture_files.is_picture(name)
 
 
 def shown(text: str) -> str:

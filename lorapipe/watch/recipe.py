@@ -11,20 +11,23 @@ import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from lorapipe import folder_names
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, Problem
+from lorapipe.picture_files import sort_out
+from lorapipe.picture_files.captions import CaptionTexts
+from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
-from lorapipe.training.data.captions import Caption, CaptionFiles
 from lorapipe.watch.bounds import asked, too_much
-from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
+from lorapipe.watch.look import REGULARISATION, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.places import DroppedPlaces, places_of, targets_of
 from lorapipe.watch.settings import Watching
@@ -110,7 +113,9 @@ def _tried(recipe: Recipe, images: Path, name: str) -> Pipeline:
     """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
     variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
     base = recipe.pipeline or built_in(variables)
-    return Pipeline.load(base, [*recipe.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"])
+    return Pipeline.load(
+        base, [*recipe.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
+    )
 
 
 def _with_own(path: Path, own: Path, places: DroppedPlaces) -> Pipeline:
@@ -148,7 +153,7 @@ def check(recipe: Recipe, inbox: Path) -> None:
 
 
 def _variables(
-    recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any], captions: Sequence[Caption]
+    recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
 ) -> dict[str, Any]:
     """What is known of a folder, as far as its user does not say it otherwise."""
     subjects = _subjects(order.images)
@@ -157,7 +162,7 @@ def _variables(
     free: dict[str, Any] = {"trigger": trigger}
     if recipe.pipeline is None:
         said = str(wanted.get("trigger", trigger))
-        has = [has_words(each.text, said) for each in captions if each.text]
+        has = [has_words(text, said) for text in filter(None, captions)]
         bare = bool(has) and not any(has)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
         free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name)}
@@ -166,9 +171,9 @@ def _variables(
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
 
 
-def _lacking(trigger: str, captions: Sequence[Caption], pipeline: Pipeline) -> str:
+def _lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
     """What is to be said where captions lack the trigger word."""
-    written = [each.text for each in captions if each.text]
+    written = [*filter(None, captions)]
     lacking = sum(not has_words(text, trigger) for text in written)
     if not trigger or not lacking:
         return ""
@@ -192,7 +197,7 @@ def steps_for(pictures: int, usual: int) -> int:
 
 
 def _regularisation(images: Path) -> Path | None:
-    return next((each for each in images.iterdir() if each.name.casefold() == REGULARISATION and each.is_dir()), None)
+    return next((each for each in images.iterdir() if _is_reg(each.name) and each.is_dir()), None)
 
 
 def _subjects(images: Path) -> list[str]:
@@ -202,13 +207,23 @@ def _subjects(images: Path) -> list[str]:
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
-def _captions(images: Path, endings: Sequence[str]) -> list[Caption]:
-    """The caption of each picture, as `prepare` reads it."""
-    files = [PurePosixPath(file.relative_to(images).as_posix()) for file in images.rglob("*") if file.is_file()]
-    files = sorted(file for file in files if all(map(is_ours, file.parts)))
-    wanted = [file for file in files if not any(part.casefold() == REGULARISATION for part in file.parts[:-1])]
-    found = CaptionFiles(images, wanted, endings)
-    return [found.of(file, "") for file in wanted if is_picture(file.name)]
+def _captions(images: Path, endings: Sequence[str]) -> list[str]:
+    """What each picture is said to show, as `prepare` reads it: by its caption, or by the name of a folder; or nothing."""
+    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
+    names = [file.as_posix() for file in files if not any(map(_is_reg, file.parts[:-1]))]
+    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
+    texts = CaptionTexts(images, found.captions)
+    return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
+
+
+def _is_reg(folder: str) -> bool:
+    return folder.casefold() == REGULARISATION
+
+
+def _word_of(picture: str) -> str:
+    """The words of the nearest folder that has some, in kohya's way."""
+    named = filter(None, map(folder_names.read, picture.split("/")[-2::-1]))
+    return next(named, folder_names.FolderName(1, "")).word
 
 
 def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from lorapipe.errors import InputError
+from lorapipe.fsync import sync_folder, sync_tree
 from lorapipe.pipeline.ledger import remove
 from lorapipe.regular_files import kind_of
 from lorapipe.watch.archive import Archive, Entry, ZipTrouble, open_archive
@@ -46,7 +47,9 @@ def unpack(path: Path, target: Path, limits: Limits, tell: Callable[[str], None]
         try:
             part.mkdir(parents=True)
             _extract(path, part, limits, tell)
+            sync_tree(part)  # a folder with its name is taken for whole from now on, also after a power cut
             part.rename(target)
+            sync_folder(target.parent)
         finally:
             remove(part)
     return _innermost(target)

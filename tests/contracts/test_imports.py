@@ -22,6 +22,7 @@ SHARED = (
     "lorapipe.checksum",
     "lorapipe.folder_names",
     "lorapipe.lettering",
+    "lorapipe.picture_files",
     "lorapipe.regular_files",
     "lorapipe.suffixes",
     "lorapipe.whole_words",
@@ -60,7 +61,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.suffixes": (),
+    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names"),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
@@ -73,8 +74,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.suffixes",
-        "lorapipe.training.data.captions", "lorapipe.whole_words", *ENGINE
+        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.picture_files",
+        "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),

@@ -16,7 +16,7 @@ from lorapipe.training.families import _kinds, _shapes
 from lorapipe.training.families._kinds import UNET, VAE, Kind
 from lorapipe.training.families._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
 from lorapipe.training.families._part_files import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
-from lorapipe.training.families._weights_file import Shape, keys_of, settled
+from lorapipe.training.families._weights_file import Shape, flat, keys_of, settled
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Family
@@ -174,7 +174,7 @@ def _folder(base: StableDiffusion, root: Path) -> Iterator[Problem]:
                 yield Problem(_inside(root, problem), cure=problem.cure)
             continue
         wanted = _in_folder(part, _shapes_of(base, part, config) or {})
-        yield from _misfits(part, wanted, keys, loose=part == "vae")
+        yield from _misfits(part, wanted, keys)
         yield from _other_vocabulary(root / part.replace("text_encoder", "tokenizer"), part, config)
     yield from _unlike(base, root, missing)
 
@@ -222,7 +222,7 @@ def _single_file(base: StableDiffusion, root: Path) -> Iterator[Problem]:
             wanted = _as_ldm(part, config, shapes, UNET if part == "unet" else VAE)
         else:
             wanted = _as_text(next(text for text in base.model.texts if text.name == part), shapes)
-        yield from _misfits(part, wanted, keys, loose=part == "vae")
+        yield from _misfits(part, wanted, keys)
 
 
 def _config(base: StableDiffusion, part: str) -> Mapping[str, Any]:
@@ -277,7 +277,7 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         what = f"is a VAE of {there} channels (SD3, FLUX and others have such), and the base's has {latent}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
-    yield from _misfits("", wanted, keys, loose=True)
+    yield from _misfits("", wanted, keys)
 
 
 def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
@@ -285,15 +285,15 @@ def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
     return read_json(folder / "vae" / "config.json") if folder.is_dir() else base.known["vae"]
 
 
-def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys, loose: bool = False) -> Iterator[Problem]:
-    """What of a part is missing or of another shape: one problem at most. `loose`: 1×1 convolutions count as Linear."""
+def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys) -> Iterator[Problem]:
+    """What of a part is missing or of another shape: one problem at most."""
     missing, other, count = list[str](), list[str](), 0
     for names, shape in wanted:
         count += 1
         found = next((name for name in names if name in keys), None)
         if found is None:
             missing.append(names[0])
-        elif keys[found] != shape and not (loose and ".att" in found and _flat(keys[found]) == shape):
+        elif flat(keys[found]) != flat(shape):
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
     whose = f"its {CALLED[part]}" if part else "it"
     if missing and len(missing) == count:
@@ -303,10 +303,6 @@ def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys, loose: bool = Fals
     elif other:
         more = f" (and {len(other) - 1} more)" if other[1:] else ""
         yield Problem(f"{whose} does not fit its configuration: {other[0]}{more}.", cure=OTHER)
-
-
-def _flat(shape: Shape) -> Shape:
-    return shape[:2] if all(side == 1 for side in shape[2:]) else shape
 
 
 def _sized(shape: Shape) -> str:

@@ -7,11 +7,12 @@ their weights (Lightning's callbacks, numpy's scalars, settings) stand for nothi
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
-MOST_BYTES, MOST_STEPS = 64 << 20, 2_000_000
+MOST_BYTES, MOST_STEPS = 16 << 20, 1_000_000
 """No checkpoint's pickle is longer or has more steps: SDXL with the state of its optimizer has half a million."""
 STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
@@ -107,9 +108,9 @@ MARK, STAND = object(), object()
 
 
 class Pickle:
-    """One pickle at the place where a stream is: `value()` reads to its end."""
+    """One pickle, from where a stream of bytes is: `value()` reads to its end. The stream holds all that is ever read."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: io.BytesIO) -> None:
         self.storages: list[Storage] = []
         self._stream = stream
         self._stack: list[Any] = []
@@ -137,9 +138,8 @@ class Pickle:
     def _steps(self) -> Iterator[tuple[str, Any]]:
         import pickletools
 
-        began = self._stream.tell()
-        for count, (opcode, argument, place) in enumerate(pickletools.genops(self._stream)):  # type: ignore[arg-type]
-            if count > MOST_STEPS or (place or 0) - began > MOST_BYTES:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._stream)):
+            if count > MOST_STEPS:
                 raise Refused("holds far more than the weights of a base.", "Take its .safetensors file.")
             yield opcode.name, argument
 
@@ -235,24 +235,6 @@ class Pickle:
                 raise Broken
         self.storages.append(Storage(key, STORAGES[kind.name], count))
         return Storage(key, STORAGES[kind.name], part, begin)
-
-
-class Stream:
-    """A file of which no more is read at once than a checkpoint's pickle is long, whatever it claims."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.tell = file.tell
-
-    def read(self, count: int) -> bytes:
-        """So many bytes, or those that are left."""
-        if not 0 <= count <= MOST_BYTES:
-            raise Broken
-        return self._file.read(count)
-
-    def readline(self) -> bytes:
-        """A line, of the steps that are text."""
-        return self._file.readline(1 << 16)
 
 
 def _known(module: object, name: object) -> Name:

@@ -7,12 +7,13 @@ numbers.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from lorapipe.training.families._pickled import ITEM, MOST_BYTES, Broken, Pickle, Refused, Storage, Stream, View
+from lorapipe.training.families._pickled import ITEM, MOST_BYTES, Broken, Pickle, Refused, Storage, View
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What the older form begins with."""
@@ -46,7 +47,7 @@ def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
         raise Refused("is a TorchScript program, not weights alone.", "Take the checkpoint that it was made of.")
     if f"{root}byteorder" in entries:
         _same_order(_entry(archive, f"{root}byteorder") == b"little")
-    found = _state(Pickle(Stream(io.BytesIO(_entry(archive, index)))).value())
+    found = _state(Pickle(io.BytesIO(_entry(archive, index))).value())
 
     def place(storage: Storage) -> tuple[int, int]:
         if (entry := entries.get(f"{root}data/{storage.key}")) is None:
@@ -64,7 +65,7 @@ def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
 
 def in_pickles(file: IO[bytes]) -> dict[str, Numbers]:
     """The same of the older form."""
-    stream = Stream(file)
+    stream = io.BytesIO(file.read(MOST_BYTES))
     if Pickle(stream).value() != MAGIC:
         raise Refused("is a pickle that torch.save has not written.", "Save the model's state_dict with torch.save.")
     if Pickle(stream).value() != PROTOCOL:
@@ -73,7 +74,7 @@ def in_pickles(file: IO[bytes]) -> dict[str, Numbers]:
     _same_order(isinstance(system, dict) and system.get("little_endian", True) is True)
     found, keys = _state(whole.value()), Pickle(stream).value()
     sizes = {storage.key: storage.count * ITEM[storage.dtype] for storage in whole.storages}
-    at, places = file.tell(), dict[str, tuple[int, int]]()
+    at, places = stream.tell(), dict[str, tuple[int, int]]()
     for key in map(str, keys if isinstance(keys, list) else ()):
         places[key] = at + 8, sizes[key]  # after their number, told again
         at += 8 + sizes[key]
@@ -84,7 +85,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as entry:
         data = entry.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise Refused("has more than 64 MB of settings beside its weights.", "Take its .safetensors file.")
+        raise Refused("has more than 16 MB of settings beside its weights.", "Take its .safetensors file.")
     return data
 
 
@@ -122,8 +123,9 @@ def _placed(found: Mapping[str, View], place: Callable[[Storage], tuple[int, int
             )
         begin, length = storage.begin * ITEM[storage.dtype], storage.count * ITEM[storage.dtype]
         count = length // ITEM[view.dtype]
+        shown = math.prod(view.shape)
         last = view.offset + sum((n - 1) * step for n, step in zip(view.shape, view.stride, strict=True))
-        if begin + length > there or (0 not in view.shape and last >= count):
-            raise Broken
+        if begin + length > there or shown * ITEM[view.dtype] > size or (shown and last >= count):
+            raise Broken  # also a view that shows one number so often that it is larger than the file
         placed[key] = Numbers(view.dtype, start + begin, count, view.offset, view.shape, view.stride)
     return placed

@@ -23,6 +23,7 @@ Shape = tuple[int, ...]
 Reader = Callable[[IO[bytes]], Mapping[str, Any]]
 SAFETENSORS, ZIP, PICKLE = "safetensors", "zip", "pickle"
 SETTLED = 2_000_000_000
+PICKLES: Mapping[str, Reader] = {ZIP: _torch_file.in_zip, PICKLE: _torch_file.in_pickles}
 MOST_HEADER = 32 << 20
 """Bytes of a safetensors header: the largest that is met has one or two million."""
 BITS = {
@@ -58,8 +59,7 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
 
 def format_of(path: Path) -> str:
     """`safetensors`, `zip` or `pickle` (the two forms of torch.save); what is none of them is refused in words."""
-    with _opened(path) as file:
-        return _format(file)
+    return _asked(path, _format)
 
 
 def keys_of(path: Path) -> Mapping[str, Shape]:
@@ -72,6 +72,11 @@ def keys_of(path: Path) -> Mapping[str, Shape]:
     return read(path, state.st_size, state.st_mtime_ns)
 
 
+def flat(shape: Shape) -> Shape:
+    """A shape without the sides of a 1×1 convolution: its numbers are those of a Linear layer."""
+    return shape[:2] if len(shape) > 2 and all(side == 1 for side in shape[2:]) else shape
+
+
 def settled(changed: int) -> bool:
     """Whether a file's time (ns) tells it from another of the same name and size: not right after it was written."""
     return time.time_ns() - changed > SETTLED
@@ -79,20 +84,29 @@ def settled(changed: int) -> bool:
 
 def numbers_of(path: Path) -> Mapping[str, Numbers]:
     """Where the tensors of a file of torch.save lie."""
-    return _asked(path, {ZIP: _torch_file.in_zip, PICKLE: _torch_file.in_pickles})
+    found: Mapping[str, Numbers] = _asked(path, _reading(PICKLES))
+    return found
 
 
 @lru_cache(maxsize=64)
 def _keys(path: Path, size: int, changed: int) -> Mapping[str, Shape]:
-    readers: Mapping[str, Reader] = {ZIP: _torch_file.in_zip, PICKLE: _torch_file.in_pickles, SAFETENSORS: _header}
-    return {key: getattr(found, "shape", found) for key, found in _asked(path, readers).items()}
+    found = _asked(path, _reading({**PICKLES, SAFETENSORS: _header}))
+    return {key: getattr(place, "shape", place) for key, place in found.items()}
 
 
-def _asked(path: Path, readers: Mapping[str, Reader]) -> Mapping[str, Any]:
+def _reading(readers: Mapping[str, Reader]) -> Reader:
+    def read(file: IO[bytes]) -> Mapping[str, Any]:
+        reader = readers[_format(file)]
+        file.seek(0)
+        return reader(file)
+
+    return read
+
+
+def _asked(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
+    """What a reader finds in a file; every way of failing in words."""
     try:
         with _opened(path) as file:
-            reader = readers[_format(file)]
-            file.seek(0)
             return reader(file)
     except InputError:
         raise
