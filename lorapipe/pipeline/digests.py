@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.records import Records, Stat, stat_of
+from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
 PREFIX = "sha256:"
@@ -86,11 +87,17 @@ class Digests:
 
 
 def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
-    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile."""
-    digest, piece = hashlib.sha256(), memoryview(bytearray(PIECE))
-    with open(name, "rb", buffering=0) as file:  # noqa: PTH123 (names are strings here: thousands of paths take their time)
-        while count := file.readinto(piece):
-            digest.update(piece[:count])
+    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile.
+
+    `OSError` where it is no regular file, which is not even opened. Of a file that grows meanwhile, as many bytes as it had:
+    whoever writes for ever is not waited for.
+    """
+    digest = hashlib.sha256()
+    with open_regular(name) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
             if stopping():
                 raise Interrupted("Stopped while files were read.")
     return PREFIX + digest.hexdigest()
@@ -99,7 +106,8 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
 def _files(root: str) -> Iterator[tuple[str, Stat]]:
     """Relative POSIX paths and stats of a folder's files, as deep as they lie.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
+    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
+    what is gone.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -118,4 +126,8 @@ def _files(root: str) -> Iterator[tuple[str, Stat]]:
                 if entry.is_dir():
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
-                    yield prefix + entry.name, stat_of(entry.path)
+                    try:
+                        stat = stat_of(entry.path)
+                    except FileNotFoundError:
+                        continue
+                    yield prefix + entry.name, stat
