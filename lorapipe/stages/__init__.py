@@ -33,6 +33,8 @@ class Stage(Spec, contract="uses"):
     """Distributions whose version changes the result (`diffusers`); part of the content key."""
     needs_device: ClassVar[bool] = False
     """Whether it computes on the GPU (or what stands in for one): such stages run one at a time on each device."""
+    trains: ClassVar[bool] = False
+    """Whether it computes for hours, as a training does: two of these take turns on the CPU, too."""
     makes: ClassVar[type[Artifact]]
     """The kind of artifact that `run` returns, so that references are checked before anything runs."""
 

@@ -38,6 +38,7 @@ class Train(Stage):
 
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
