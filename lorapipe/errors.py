@@ -146,7 +146,9 @@ def _begin_or_end_alike(word: str, known: Iterable[str]) -> list[str]:
     """Names about as long as a word with its first letters or its last: the likeliest of thousands, at little cost."""
     about = range(len(word) - 2, len(word) + 3)
     found = (
-        each for each in islice(known, MOST_COMPARED) if len(each) in about and (each[:3] == word[:3] or each[-3:] == word[-3:]) and each != word
+        each
+        for each in islice(known, MOST_COMPARED)
+        if len(each) in about and (each[:3] == word[:3] or each[-3:] == word[-3:]) and each != word
     )
     return list(islice(found, FEW))
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 KEYS = ("vars", "stages", EXTENDS)
 MOST_NOTICES = 10
+LONGEST_NAME = 80
+"""Letters of a name in a message."""
 FEW = 12
 """Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
@@ -188,7 +190,9 @@ class _PipelineReader:
         self.expansion = expanded = expand(filled)
         self._note_all(expanded.problems)
         if len(expanded.stages) > MOST_STAGES:
-            self._note(Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
+            self._note(
+                Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",))
+            )
             self._raise()
         readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
         self._check_references(expanded.stages, readings)
@@ -240,7 +244,9 @@ class _PipelineReader:
         for name in stages:
             if not STAGE_NAME.fullmatch(name) or name == "vars":
                 cure = "Use letters, digits, - and _; not `vars`."
-                self._note(Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name)))
+                self._note(
+                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
+                )
         variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
         return {"vars": variables, "stages": stages}
 
@@ -390,5 +396,5 @@ def _cycle_problem(cycle: Sequence[str]) -> Problem:
 def _dotted(path: Address) -> str:
     """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
     path = path[1:] if path[:1] == ("stages",) else path
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
     return words.removeprefix(".")

@@ -32,6 +32,7 @@ from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests, read_digest
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.records import Records
+from lorapipe.spec.paths import named_path
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
@@ -52,7 +53,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file or folder of the user's."""
+    """There is a result, but not whole: `what` is missing or changed. `moved`: it is a file or folder of the user's."""
 
     what: str
     moved: bool = False
@@ -67,7 +68,7 @@ class Ledger:
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
         self.is_shared = bool(shared)
-        base = Path(shared).expanduser().absolute() / ".lorapipe" if shared else self.root
+        base = named_path(shared, SHARED) / ".lorapipe" if shared else self.root
         self.store = base / "store"
         self.work = base / "work"
         self.cache = base / "cache"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from lorapipe.errors import InputError
+from lorapipe.spec.paths import named_path
 
 HOME = "LORAPIPE_HOME"
 """The environment variable that names another folder."""
@@ -18,7 +19,7 @@ def home() -> Path:
     `InputError` where it cannot be made.
     """
     named = os.environ.get(HOME)
-    folder = Path(named).expanduser().absolute() if named else _usual()
+    folder = named_path(named, HOME) if named else _usual()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

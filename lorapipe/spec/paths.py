@@ -11,7 +11,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from lorapipe.errors import near_miss
+from lorapipe.errors import InputError, near_miss
 
 LONGEST_NAME = 255
 """Bytes of a file's or folder's name that Linux, macOS and Windows allow (there, so many letters)."""
@@ -27,7 +27,7 @@ def path_of(text: str, folder: Path) -> Path:
     """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
     if not text:
         raise ValueError("a path is missing.")
-    if "\0" in text or NO_LETTER.search(text) and not _can_be_named(text):
+    if "\0" in text or (NO_LETTER.search(text) and not _can_be_named(text)):
         raise ValueError(f"{short(text)!r} is no path: it holds what no name can.")
     if len(text) > LONGEST_PATH:
         raise ValueError(f"{short(text)!r} is no path: it is {len(text)} letters long.")
@@ -45,6 +45,14 @@ def path_of(text: str, folder: Path) -> Path:
         name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
         raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
     return path
+
+
+def named_path(text: str, where: str) -> Path:
+    """The path of a text from the command line or the environment; `InputError`, with `where` it stands, if it is none."""
+    try:
+        return path_of(text, Path.cwd())
+    except ValueError as error:
+        raise InputError(str(error), where=where) from None
 
 
 def must_exist(path: Path) -> None:
