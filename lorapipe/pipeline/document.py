@@ -118,9 +118,9 @@ def parse_file(text: str, name: str) -> Document:
         if foreign := foreign_files.of_text(text, name):
             raise InputError(foreign) from None
         raise
-    if not (isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()):
-        if foreign := foreign_files.of_text(text, name):
-            raise InputError(foreign)
+    ours = isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()
+    if not ours and (foreign := foreign_files.of_text(text, name)):
+        raise InputError(foreign)
     return document
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 KEYS = ("vars", "stages", EXTENDS)
 MOST_NOTICES = 10
+LONGEST_NAME = 80
+"""Letters of a name in a message."""
 FEW = 12
 """Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
@@ -398,5 +400,5 @@ def _cycle_problem(cycle: Sequence[str]) -> Problem:
 def _dotted(path: Address) -> str:
     """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
     path = path[1:] if path[:1] == ("stages",) else path
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
     return words.removeprefix(".")
