@@ -22,6 +22,8 @@ SETTLED_NS = 2_000_000_000
 """A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
 PIECE = 1 << 18
 """Bytes that are read at once."""
+UNREADABLE = "unreadable"
+"""In place of the digest of a folder's file that cannot be read."""
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
@@ -47,7 +49,7 @@ class Digests:
                 return self.file(str(path))
             self.recall(path)
             root = f"{path}{os.sep}"
-            listing = {name: self._file(root + name, stat) for name, stat in sorted(_files(str(path)))}
+            listing = {name: self._within(root + name, stat) for name, stat in sorted(_files(str(path)))}
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}.", where=str(error.filename or path)) from None
         digest = PREFIX + hashlib.sha256(canonical(listing)).hexdigest()
@@ -76,6 +78,13 @@ class Digests:
             self._records.remember((name, stat, digest) for name, (stat, digest) in self._fresh.items())
             self._fresh.clear()
 
+    def _within(self, name: str, stat: Stat | None) -> str:
+        """The digest of a folder's file; one that cannot be read is that, so that one broken link is no end of it all."""
+        try:
+            return UNREADABLE if stat is None else self._file(name, stat)
+        except OSError:
+            return UNREADABLE
+
     def _file(self, name: str, stat: Stat) -> str:
         known = self._known.get(name)
         if known is not None and known[0] == stat:
@@ -103,8 +112,8 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
     return PREFIX + digest.hexdigest()
 
 
-def _files(root: str) -> Iterator[tuple[str, Stat]]:
-    """Relative POSIX paths and stats of a folder's files, as deep as they lie.
+def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
+    """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where a link leads nowhere.
 
     Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
     what is gone.
@@ -123,7 +132,13 @@ def _files(root: str) -> Iterator[tuple[str, Stat]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                try:
+                    folder_within, stat = entry.is_dir(), None
+                    if not folder_within:
+                        stat = stat_of(entry.path)
+                except OSError:
+                    folder_within, stat = False, None
+                if folder_within:
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
                     try:

@@ -12,12 +12,8 @@ import stat
 from itertools import islice
 from pathlib import Path
 
-<<<<<<< HEAD
-from lorapipe.errors import near_miss
-from lorapipe.regular_files import kind_of
-=======
 from lorapipe.errors import InputError, near_miss
->>>>>>> documents
+from lorapipe.regular_files import kind_of
 
 LONGEST_NAME = 255
 """Bytes of a file's or folder's name that Linux, macOS and Windows allow (there, so many letters)."""
@@ -53,19 +49,18 @@ def path_of(text: str, folder: Path) -> Path:
     return path
 
 
-<<<<<<< HEAD
 def _is_a_name(path: Path) -> bool:
     """Whether there is a file or folder whose name has the odd letters that a path begins to have."""
     odd = (each for each in (*reversed(path.parents), path) if CONTROL.search(each.name))
     return os.path.lexists(next(odd, path))
-=======
+
+
 def named_path(text: str, where: str) -> Path:
     """The path of a text from the command line or the environment; `InputError`, with `where` it stands, if it is none."""
     try:
         return path_of(text, Path.cwd())
     except ValueError as error:
         raise InputError(str(error), where=where) from None
->>>>>>> documents
 
 
 def must_exist(path: Path) -> None:
