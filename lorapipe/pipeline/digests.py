@@ -30,12 +30,14 @@ NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 class Digests:
     """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
 
-    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience.
+    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. A file of
+    a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
     """
 
-    def __init__(self, records: Records, stopping: Callable[[], object] = bool) -> None:
+    def __init__(self, records: Records, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
         self._records = records
         self._stopping = stopping
+        self._strict = strict
         self._known: dict[str, tuple[Stat, str]] = {}
         self._fresh: dict[str, tuple[Stat, str]] = {}
         self._asked_for: set[str] = set()
@@ -83,6 +85,8 @@ class Digests:
         try:
             return UNREADABLE if stat is None else self._file(name, stat)
         except OSError:
+            if self._strict:
+                raise
             return UNREADABLE
 
     def _file(self, name: str, stat: Stat) -> str:
