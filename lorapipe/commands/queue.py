@@ -176,7 +176,9 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
                 nothing = False
                 teller.show(told)
         if nothing and not stop.level():
-            teller.note("Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on.")
+            teller.note(
+                "Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on."
+            )
     return INTERRUPTED if stop.level() else DONE
 
 

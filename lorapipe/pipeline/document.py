@@ -244,7 +244,9 @@ class _Builder:
                 key = event.value
                 self._allowance.take(0, len(key))
                 if key == "<<":
-                    self._refuse("YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here.")
+                    self._refuse(
+                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                    )
                 elif not event.style and not key.isalnum():
                     self._check_loose(event, syntax.LOOSE_NAMES)
                 elif event.style:

@@ -71,8 +71,13 @@ PROGRAMS: tuple[Program, ...] = (
     _row("a diffusers model's description", "_class_name _diffusers_version", cure="Name its folder as checkpoint of the base."),
     _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
 )  # fmt: skip
-NAMED = re.compile(r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""", re.MULTILINE)
-SCRIPT = re.compile(r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py")
+NAMED = re.compile(
+    r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""",
+    re.MULTILINE,
+)
+SCRIPT = re.compile(
+    r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+)
 PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
 
 

@@ -188,7 +188,9 @@ class _PipelineReader:
         self.expansion = expanded = expand(filled)
         self._note_all(expanded.problems)
         if len(expanded.stages) > MOST_STAGES:
-            self._note(Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
+            self._note(
+                Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",))
+            )
             self._raise()
         readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
         self._check_references(expanded.stages, readings)
@@ -240,7 +242,9 @@ class _PipelineReader:
         for name in stages:
             if not STAGE_NAME.fullmatch(name) or name == "vars":
                 cure = "Use letters, digits, - and _; not `vars`."
-                self._note(Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name)))
+                self._note(
+                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
+                )
         variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
         return {"vars": variables, "stages": stages}
 

@@ -27,7 +27,7 @@ def path_of(text: str, folder: Path) -> Path:
     """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
     if not text:
         raise ValueError("a path is missing.")
-    if "\0" in text or NO_LETTER.search(text) and not _can_be_named(text):
+    if "\0" in text or (NO_LETTER.search(text) and not _can_be_named(text)):
         raise ValueError(f"{short(text)!r} is no path: it holds what no name can.")
     if len(text) > LONGEST_PATH:
         raise ValueError(f"{short(text)!r} is no path: it is {len(text)} letters long.")

@@ -80,7 +80,11 @@ class Evaluate(Stage):
         seen = set[str]()
         for place, prompt in enumerate(self.prompts):
             if prompt in seen:
-                yield Problem(f"{shortened(prompt, 100)!r} is there twice.", cure="Ask for something else.", path=("prompts", place))
+                yield Problem(
+                    f"{shortened(prompt, 100)!r} is there twice.",
+                    cure="Ask for something else.",
+                    path=("prompts", place),
+                )
             seen.add(prompt)
 
     def notices(self) -> Iterator[Problem]:

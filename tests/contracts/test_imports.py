@@ -17,7 +17,14 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
-SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes", "lorapipe.picture_files")
+SHARED = (
+    "lorapipe.aside",
+    "lorapipe.checksum",
+    "lorapipe.folder_names",
+    "lorapipe.lettering",
+    "lorapipe.suffixes",
+    "lorapipe.picture_files",
+)
 ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT, "lorapipe.follower")
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
