@@ -146,12 +146,12 @@ def test_after_damage_there_are_two_checkpoints_again(dataset: Dataset, bench: t
 
 
 def test_no_damage_at_all_is_overlooked(stopped: Path) -> None:
-    """A real checkpoint, damaged 400 times in all ways: not once is a number of it used."""
+    """A real checkpoint, damaged 200 times in all ways: not once is a number of it used."""
     [newest, other] = checkpoints(stopped)
     other.unlink()
     whole, chance = newest.read_bytes(), random.Random(1)
     never: Any = None  # a trainable that is never asked
-    for number in range(400):
+    for number in range(200):
         how = (*DAMAGES, flipped, sector_lost)[number % (len(DAMAGES) + 2)]
         newest.write_bytes(how(whole, chance))
         found = Checkpoints(newest.parent).load(never)

@@ -118,9 +118,9 @@ def parse_file(text: str, name: str) -> Document:
         if foreign := foreign_files.of_text(text, name):
             raise InputError(foreign) from None
         raise
-    if not (isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()):
-        if foreign := foreign_files.of_text(text, name):
-            raise InputError(foreign)
+    ours = isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()
+    if not ours and (foreign := foreign_files.of_text(text, name)):
+        raise InputError(foreign)
     return document
 
 
@@ -244,7 +244,9 @@ class _Builder:
                 key = event.value
                 self._allowance.take(0, len(key))
                 if key == "<<":
-                    self._refuse("YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here.")
+                    self._refuse(
+                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                    )
                 elif not event.style and not key.isalnum():
                     self._check_loose(event, syntax.LOOSE_NAMES)
                 elif event.style:

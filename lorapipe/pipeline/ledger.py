@@ -39,6 +39,7 @@ from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory
 from lorapipe.pipeline.publication import begin as begin
 from lorapipe.pipeline.publication import remove as remove
 from lorapipe.pipeline.records import Records
+from lorapipe.spec.paths import named_path
 
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
@@ -66,7 +67,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file of the user's."""
+    """There is a result, but not whole: `what` is missing or changed. `moved`: it is a file or folder of the user's."""
 
     what: str
     moved: bool = False
@@ -85,7 +86,7 @@ class Ledger:
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
         self.is_shared = bool(shared)
-        base = Path(shared).expanduser().absolute() / ".lorapipe" if shared else self.root
+        base = named_path(shared, SHARED) / ".lorapipe" if shared else self.root
         self.store = base / "store"
         self.work = base / "work"
         self.cache = base / "cache"

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import InputError
+from lorapipe.spec.paths import named_path
 
 HOME = "LORAPIPE_HOME"
 """The environment variable that names another folder."""
@@ -21,7 +22,7 @@ def home() -> Path:
     `InputError` where it cannot be made.
     """
     named = os.environ.get(HOME)
-    folder = Path(named).expanduser().absolute() if named else _usual()
+    folder = named_path(named, HOME) if named else _usual()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)

@@ -23,12 +23,12 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
+from lorapipe.watch.checker import check_apart
 from lorapipe.watch.deliver import deliver, file_of
-from lorapipe.watch.look import look_at
+from lorapipe.watch.look import is_zip, look_at
 from lorapipe.watch.notify import notify
-from lorapipe.watch.recipe import Order, Recipe, write
+from lorapipe.watch.recipe import OVERRIDES, Order, Recipe, write
 from lorapipe.watch.settings import Watching
-from lorapipe.watch.settle import is_zip
 from lorapipe.watch.unpack import GIGABYTE, Limits, unpack
 
 LOG = "log.txt"
@@ -91,14 +91,17 @@ class InboxCare(Care):
         images = source
         if is_zip(source):
             target = job.folder / ".lorapipe" / "unpacked" / job.fingerprint.removeprefix("sha256:")[:16]
-            images = unpack(source, target, limits)
+            images = unpack(source, target, limits, lambda text: _note(job, f"! {text}"))
         self._check(images, terms)
-        recipe = Recipe(terms.pipeline, terms.sets, terms.watching.least)
+        recipe = Recipe(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
-        return write(recipe, Order(images, name, job.folder, file_name(job)))
+        order = Order(images, name, job.folder, file_name(job))
+        if (images / OVERRIDES).exists():
+            check_apart(recipe, order)
+        return write(recipe, order, lambda text: _note(job, text))
 
     def _check(self, images: Path, terms: Terms) -> None:
-        look = look_at(images)
+        look = look_at(images, terms.watching.sizes())
         if look.trouble:
             raise InputError(f"{look.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
         if look.pictures < terms.watching.least:

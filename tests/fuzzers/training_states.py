@@ -11,7 +11,7 @@ from corpus.disks import DAMAGES
 
 from lorapipe.training.checkpoint import Checkpoints, Trainable
 
-CASES = 120
+CASES = 60
 
 
 def case(seed: int, folder: Path) -> str:
