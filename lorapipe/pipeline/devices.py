@@ -79,7 +79,7 @@ def waiting_for(busy: Busy) -> str:
         process, _, what = busy.path.with_suffix(".txt").read_text("utf-8", "replace").partition(" ")
     except OSError:
         process, what = "", ""
-    who = f"process {busy.holder}" + (f" ({what})" if what and process == str(busy.holder) else "")
+    who = busy.who + (f" ({what})" if what and process == str(busy.holder) else "")
     cure = "It goes on by itself when that has ended; --device names another one."
     return f"waits for {who}, which is at work on the same device, {busy.path.stem}. {cure}"
 

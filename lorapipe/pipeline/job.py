@@ -71,8 +71,9 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
     except BaseException as error:
         import traceback
 
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # on a full disk it has no place in the log
+            traceback.print_exc()
+            sys.stderr.flush()
         return failure(job.name, error)
 
 
@@ -85,11 +86,8 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     def wait(busy: Busy) -> None:
         if stopping():
             raise Interrupted("Stopped while waiting.")
-        if busy.path == Path(job.lock):
-            what = f"waits for process {busy.holder}, which is still at work here"
-        else:
-            what = waiting_for(busy)
-        tell(Log(job.name, what, "warning"))
+        here = f"waits for {busy.who}, which is still at work here"
+        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
 
     tell = _once(emit)
     with ExitStack() as held:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
+from lorapipe.fsync import sync_all
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
@@ -144,14 +145,15 @@ class Schedule:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._told_to_wait:
-                what = f"waits for process {busy.holder}, which makes the same result"
+                what = f"waits for {busy.who}, which makes the same result"
                 self._said.append(Log(name, what, "warning"))
                 self._told_to_wait.add(name)
             return False
         try:
-            # another run may have made it meanwhile
-            found = self._ledger.result(identity.key, references.inputs(stage))
-            if isinstance(found, Result) and name not in self._anew:
+            # another run may have made it meanwhile, or finished it before it was ended
+            anew = name in self._anew
+            found = None if anew else self._ledger.recover(identity.key, references.inputs(stage))
+            if isinstance(found, Result):
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
@@ -251,6 +253,7 @@ class Schedule:
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
         delivered = stage.deliver(result.artifact)
+        sync_all(delivered)
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
         self._ledger.mark_used(result)

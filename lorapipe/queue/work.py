@@ -153,8 +153,6 @@ class Hand(Follower):
                 if not self._forever:
                     return
                 self.bell.wait(LOOK_SECONDS)
-        except sqlite3.Error as error:
-            raise LorapipeError(f"{error}.", where=str(self._queue.root / "queue.db")) from None
         finally:
             self._rest()
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Spec
 
 
@@ -48,12 +49,23 @@ class Stage(Spec, contract="uses"):
         """
         return iter(())
 
+    def notices(self) -> Iterator[Problem]:
+        """What works and is seldom meant: told, and no mistake. Light and quick, as `problems`, after which it is asked."""
+        return iter(())
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.
 
         `stages` are the pipeline's, for references to stages that have not run yet.
         """
         return iter(())
+
+    def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        """How much work it is at the most, where its folder has so many pictures, each as often as it is shown.
+
+        Light and quick; reads nothing. It bounds what strangers may ask for.
+        """
+        return Demand()
 
     def deliver(self, artifact: Any) -> list[Path]:
         """Put copies where the user wants them, after a run and after a reuse alike; return what is there now."""
