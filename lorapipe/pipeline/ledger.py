@@ -162,6 +162,8 @@ class Ledger:
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
+        if manifest is None and folder.is_dir():  # another run may have published it between two looks
+            manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
