@@ -30,14 +30,14 @@ NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 class Digests:
     """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
 
-    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. When it is
-    `strict`, a folder has a digest only when all of its files can be read.
+    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. A file of
+    a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
     """
 
     def __init__(self, records: Records, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
         self._records = records
-        self._strict = strict
         self._stopping = stopping
+        self._strict = strict
         self._known: dict[str, tuple[Stat, str]] = {}
         self._fresh: dict[str, tuple[Stat, str]] = {}
         self._asked_for: set[str] = set()
@@ -83,9 +83,7 @@ class Digests:
     def _within(self, name: str, stat: Stat | None) -> str:
         """The digest of a folder's file; one that cannot be read is that, so that one broken link is no end of it all."""
         try:
-            return self._file(name, stat_of(name) if stat is None else stat)
-        except FileNotFoundError:
-            return UNREADABLE
+            return UNREADABLE if stat is None else self._file(name, stat)
         except OSError:
             if self._strict:
                 raise
@@ -121,7 +119,8 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
 def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
     """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where a link leads nowhere.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
+    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
+    what is gone.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -146,4 +145,8 @@ def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
                 if folder_within:
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
+                    try:
+                        stat = stat_of(entry.path)
+                    except FileNotFoundError:
+                        continue
                     yield prefix + entry.name, stat

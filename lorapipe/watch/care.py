@@ -92,12 +92,8 @@ class InboxCare(Care):
         )
         images = source
         if is_zip(source):
-            target = (
-                job.folder
-                / ".lorapipe"
-                / "unpacked"
-                / job.fingerprint.removeprefix("sha256:").removeprefix(f"{UNREADABLE} ")[:16]
-            )
+            content = job.fingerprint.removeprefix("sha256:").removeprefix(f"{UNREADABLE} ")
+            target = job.folder / ".lorapipe" / "unpacked" / content[:16]
             images = unpack(source, target, limits, lambda text: _note(job, f"! {text}"))
         self._check(images, terms)
         if job.fingerprint.startswith(

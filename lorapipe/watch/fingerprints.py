@@ -69,7 +69,7 @@ class Fingerprints:
         """The digest of all that is in it; files that have been read before are not read again."""
         try:
             with closing(Records(self._memory, private=True)) as records:
-                digests = Digests(records, strict=True)
+                digests = Digests(records, strict=True)  # what cannot be read may yet be arriving
                 try:
                     return digests.path(path)
                 finally:
