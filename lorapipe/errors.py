@@ -7,6 +7,7 @@ status 2); any other `LorapipeError` is a stage or machine that failed (exit sta
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,28 @@ class Interrupted(LorapipeError):
     """The run was asked to stop and has saved what is needed to go on."""
 
     exit_code = 130
+
+
+CURES = {
+    errno.ENOSPC: "Make room, and run the same command again.",
+    errno.EDQUOT: "Your share of the disk is used up: make room, and run the same command again.",
+    errno.EFBIG: "A file may not grow so large here: look at `ulimit -f`, or use another disk.",
+    errno.EROFS: "Use a folder that can be written.",
+    errno.EACCES: "See to it that you may read and write there.",
+    errno.EPERM: "See to it that you may read and write there.",
+    errno.EMFILE: "Allow more open files (`ulimit -n 4096`), and run the same command again.",
+    errno.ENFILE: "This machine has too many files open: end some programs, and run the same command again.",
+    errno.EIO: "The disk or the network could not do it: look at the system's log, then run the same command again.",
+    errno.ESTALE: "The network folder has gone away: mount it again, and run the same command again.",
+}
+"""What to do where the system refuses, by the number of its error."""
+
+
+def problem_of(error: OSError, where: str = "") -> Problem:
+    """What the system refused to do, where, and what helps."""
+    what = error.strerror or str(error) or type(error).__name__
+    place = where or ("" if error.filename is None else str(error.filename))
+    return Problem(f"{what[:1].lower()}{what[1:]}.", where=place, cure=CURES.get(error.errno or 0, ""))
 
 
 class TooManyProblems(InputError):

@@ -8,7 +8,9 @@ from unicodedata import normalize
 import pytest
 
 from lorapipe.folder_names import FolderName
-from lorapipe.training.data.captions import CaptionFiles, Lines, decode, folder_name, one_line, read
+from lorapipe.picture_files.caption_names import CaptionNames
+from lorapipe.picture_files.captions import CaptionTexts, Lines, decode, one_line
+from lorapipe.training.data.captions import CaptionFiles, folder_name
 
 KOREAN = "페니, 모자, 웃음"
 
@@ -56,6 +58,11 @@ def test_what_looks_like_a_token_and_4000_characters_are_kept(tmp_path):
     assert read(tmp_path / "a.txt") == (long, "")
 
 
+def read(path: Path, lines: Lines = "joined") -> tuple[str, str]:
+    found = CaptionTexts(path.parent, {"a.png": [path.name]}, lines).of("a.png")
+    return found.text, found.complaint
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -73,44 +80,49 @@ def test_folder_names(path, expected):
     assert folder_name(PurePosixPath(path)) == expected
 
 
+PICTURES = ("10_cat/a.png", "10_cat/b.jpg", "10_cat/c.png", "2_cat/a.png", "a.jpg", "a.png", "b.png", "c.png")
+
+
 def captions(root: Path, files: dict[str, bytes], extensions=(".txt", ".caption")) -> CaptionFiles:
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
-    return CaptionFiles(root, sorted(map(PurePosixPath, files)), extensions)
+    names = CaptionNames(files, PICTURES, extensions)
+    return CaptionFiles(root, {picture: names.of(picture) for picture in PICTURES})
 
 
 def test_a_caption_file_beside_the_picture_comes_first(tmp_path):
     files = {"10_cat/a.TXT": b"from the file", "10_cat/a.caption": b"second choice", "10_cat/b.caption": b"only this"}
     found = captions(tmp_path, files)
-    assert found.of(PurePosixPath("10_cat/a.png"), "word").text == "from the file"
-    assert found.of(PurePosixPath("10_cat/b.jpg"), "word").source == "b.caption"
-    assert found.of(PurePosixPath("10_cat/c.png"), "word").text == "cat"
-    assert found.of(PurePosixPath("c.png"), "word").source == "class_word"
-    assert found.of(PurePosixPath("c.png"), "").source == "none"
+    assert found.of("10_cat/a.png", "word").text == "from the file"
+    assert found.of("10_cat/b.jpg", "word").source == "b.caption"
+    assert found.of("10_cat/c.png", "word").text == "cat"
+    assert found.of("c.png", "word").source == "class_word"
+    assert found.of("c.png", "").source == "none"
 
 
 def test_the_order_of_the_extensions_decides(tmp_path):
     found = captions(tmp_path, {"a.txt": b"tags", "a.caption": b"a sentence"}, (".caption", ".txt"))
-    assert found.of(PurePosixPath("a.png"), "").text == "a sentence"
+    assert found.of("a.png", "").text == "a sentence"
 
 
 def test_two_pictures_of_one_stem_share_their_caption(tmp_path):
     found = captions(tmp_path, {"a.txt": b"penny"})
-    assert found.of(PurePosixPath("a.png"), "").text == found.of(PurePosixPath("a.jpg"), "").text == "penny"
+    assert found.of("a.png", "").text == found.of("a.jpg", "").text == "penny"
 
 
 def test_an_empty_caption_falls_back_and_says_so(tmp_path):
     found = captions(tmp_path, {"2_cat/a.txt": b" \n", "b.txt": b""})
-    cat = found.of(PurePosixPath("2_cat/a.png"), "")
+    cat = found.of("2_cat/a.png", "")
     assert (cat.text, cat.source) == ("cat", "folder") and "empty" in cat.complaint
-    assert "empty" in found.of(PurePosixPath("b.png"), "").complaint
+    assert "empty" in found.of("b.png", "").complaint
 
 
 def test_a_mac_and_a_pc_mean_the_same_name(tmp_path):
-    found = CaptionFiles(tmp_path, [PurePosixPath(normalize("NFD", "한글.txt"))], (".txt",))
-    (tmp_path / normalize("NFD", "한글.txt")).write_bytes("페니".encode())
-    assert found.of(PurePosixPath(normalize("NFC", "한글.png")), "").text == "페니"
+    picture, file = normalize("NFC", "한글.png"), normalize("NFD", "한글.txt")
+    (tmp_path / file).write_bytes("페니".encode())
+    names = CaptionNames([file], [picture])
+    assert CaptionFiles(tmp_path, {picture: names.of(picture)}).of(picture, "").text == "페니"
 
 
 def test_several_lines_as_told(tmp_path):

@@ -16,18 +16,20 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.duplicates import near_duplicates, signature
 from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
-from lorapipe.training.data.pictures import WHITE, Colour, quiet
-from lorapipe.training.data.scan import Look, examine, find, pictures_among
+from lorapipe.training.data.pictures import WHITE, Colour
+from lorapipe.training.data.readers import quiet
+from lorapipe.training.data.scan import Look, closer, examine, find, look_through
 from lorapipe.training.data.selection import Rules, select
 
 RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
 
 
 def chosen(root, rules=RULES) -> Manifest:
-    files = find(root)
+    found, cache = look_through(root, extensions=[".txt"]), Cache(root / ".cache")
     with quiet():
-        looks = list(examine(root, pictures_among(files), Cache(root / ".cache"), WHITE))
-    return select(looks, CaptionFiles(root, files, [".txt"]), rules)[0]
+        looks = list(examine(root, found.pictures, cache, WHITE))
+        captions = CaptionFiles(root, found.captions)
+        return select(looks, captions, rules, lambda look: closer(root, look, cache, WHITE))[0]
 
 
 def looks(count: int) -> list[Look]:
@@ -39,7 +41,7 @@ def looks(count: int) -> list[Look]:
 
 
 def select_from(pictures, rules=RULES) -> Manifest:
-    return select(pictures, CaptionFiles(Path(), [], [".txt"]), rules)[0]
+    return select(pictures, CaptionFiles(Path(), {}), rules)[0]
 
 
 MANIFEST = Manifest(
@@ -182,11 +184,6 @@ def test_hidden_files_links_in_a_circle_and_own_results_are_not_entered(tmp_path
     (store / "contact_sheet.jpg").write_bytes(photo)
     (tmp_path / "sub/up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "outputs").symlink_to(store, target_is_directory=True)
-    assert list(map(str, find(tmp_path))) == ["a.PNG", "sub/f.webp"]
-    assert list(map(str, find(tmp_path, ["SUB"]))) == ["a.PNG"]
-
-
-def test_kinds_that_are_not_read_are_reported(tmp_path):
-    (tmp_path / "phone.HEIC").write_bytes(b"whatever")
-    (left,) = chosen(tmp_path).left_out
-    assert left.path == "phone.HEIC" and "save it as png" in left.reason
+    assert look_through(tmp_path).pictures == ("a.PNG", "sub/f.webp")
+    assert look_through(tmp_path, ["SUB"]).pictures == ("a.PNG",)
+    assert find(tmp_path)[0] == [".b.png", ".git/", "__MACOSX/", "a.PNG", "sub/._c.png", "sub/f.webp"]

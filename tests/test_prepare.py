@@ -54,6 +54,8 @@ LEFT_OUT = {
     "broken/tiny.png": "40x40 pixels; min_size is 128",
     "broken/truncated.jpg": "the file breaks off",
     "broken/truncated.png": "the file breaks off",
+    ".hidden.png": "hidden",
+    "readme.md": "not a picture (.md)",
 }
 
 
@@ -123,7 +125,7 @@ def test_the_user_is_told_what_was_left_out_and_what_lacks_a_caption(real):
         "5 pictures left out (unreadable)",
         "astronaut.png: the same file as astronaut.png",
         "1 picture left out (tiny)",
-        "empty caption.png: is empty",
+        "1 caption file: empty caption.txt: is empty",
         "7 pictures without any caption",
         "set class_word",
     ):

@@ -186,10 +186,13 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
 
 def _ui(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
+    from lorapipe.errors import LorapipeError
 
-    with Stop() as stop, open_page(queue, Teller(as_json=options.json)):
-        while not stop.level():
+    with Stop() as stop, open_page(queue, Teller(as_json=options.json)) as page:
+        while not (stop.level() or page.trouble):
             time.sleep(0.3)
+    if page.trouble:
+        raise LorapipeError(f"the page cannot be served any more: {page.trouble}")
     return INTERRUPTED
 
 

@@ -16,8 +16,7 @@ UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
 HEAD = 4096
 """Bytes at the beginning that are looked at."""
 SETTINGS = (
-    "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds the setting "
-    "for a flag."
+    "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds a flag's setting."
 )
 FOLDER = "Name it in a pipeline, as images of a prepare stage; `lorapipe check` takes the YAML file."
 WEIGHTS = "Name it in a pipeline, as checkpoint of the base; `lorapipe check` takes the YAML file."
@@ -56,7 +55,8 @@ GUI = "train_data_dir logging_dir max_train_epochs save_every_n_epochs mixed_pre
 TRAINER = (
     "network_dim network_alpha network_module network_args network_weights train_batch_size max_train_steps "
     "max_train_epochs train_data_dir dataset_config optimizer_type optimizer_args unet_lr text_encoder_lr learning_rate "
-    "lr_scheduler mixed_precision save_every_n_epochs clip_skip sample_prompts min_snr_gamma noise_offset cache_latents save_precision"
+    "lr_scheduler "
+    "mixed_precision save_every_n_epochs clip_skip sample_prompts min_snr_gamma noise_offset cache_latents save_precision"
 )
 PROGRAMS: tuple[Program, ...] = (
     _row("a kohya_ss (bmaltais) configuration", "LoRA_type pretrained_model_name_or_path", GUI, 2),

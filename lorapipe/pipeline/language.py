@@ -33,7 +33,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, Reading, read, show
+from lorapipe.spec import Address, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -70,15 +70,18 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     @classmethod
-    def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:
-        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found."""
+    def load(cls, path: Path | str, sets: Sequence[str] = (), places: Places | None = None) -> Self:
+        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found.
+
+        `places` says which paths it may name, where a part of it is a stranger's.
+        """
         path = Path(path)
-        return cls.read(open_layers(path), path.parent.resolve(), sets)
+        return cls.read(open_layers(path), path.parent.resolve(), sets, places)
 
     @classmethod
-    def read(cls, document: Document, folder: Path, sets: Sequence[str] = ()) -> Self:
+    def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: Places | None = None) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
-        reader = _PipelineReader(document, folder, sets)
+        reader = _PipelineReader(document, folder, sets, places)
         stages = reader.stages()
         return cls(Path(document.name).name, reader.folder, stages, reader.options, reader.notices(stages))
 
@@ -153,9 +156,10 @@ def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
 class _PipelineReader:
     """One document on its way to stages."""
 
-    def __init__(self, document: Document, folder: Path, sets: Sequence[str]) -> None:
+    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: Places | None = None) -> None:
         self.document = document
         self.folder = folder
+        self.places = places
         self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
@@ -293,7 +297,7 @@ class _PipelineReader:
         if options:
             how = read(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)))
+        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places)
         for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:
