@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lorapipe.aside import write_text
+from lorapipe.aside import write_bytes
 from lorapipe.errors import LorapipeError
 
 AVERAGE = "loss/average"
@@ -53,14 +53,13 @@ class Curves:
     average: float = math.nan
     board: Any = None
 
-    def begin(self, step: int) -> None:
-        """Forget whatever was written of steps after `step`: they will be made again."""
+    def begin(self, step: int, curve: bytes = b"") -> None:
+        """Go on after `step`, the `curve` so far being this, whatever was written since: it will be made again."""
         from tensorboardX import SummaryWriter
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [point for point in read(self.path) if point.step <= step]
-        write_text("".join(point.line() for point in kept), self.path)
-        self.average = kept[-1].values.get(AVERAGE, math.nan) if kept else math.nan
+        write_bytes(curve, self.path)
+        for point in read(self.path):
+            self.average = point.values.get(AVERAGE, math.nan)
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.board = SummaryWriter(
