@@ -104,7 +104,7 @@ class Ledger:
                 make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
+                write_text("*\n", ignore)
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
