@@ -16,7 +16,6 @@ import socket
 import socketserver
 import sqlite3
 import sys
-import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, Self
 
 from lorapipe.aside import aside
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.follower import Follower
 from lorapipe.page.answers import TEXT, Answer, Answers, told
 
 HOST = "127.0.0.1"
@@ -57,9 +57,12 @@ class Page:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(LOOK_SECONDS,), name="page", daemon=True
-        )
+        self._thread = Follower("page", lambda: self._server.serve_forever(LOOK_SECONDS))
+
+    @property
+    def trouble(self) -> str:
+        """Why it is served no more; empty while it is."""
+        return self._thread.reason
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
+from lorapipe.fsync import sync_all
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
@@ -77,7 +78,7 @@ class Schedule:
             if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
                 return
             self._listen()
-            self._look_at_the_clock()
+            self._look_at_the_running()
             yield from self._drain()
 
     def close(self) -> None:
@@ -144,14 +145,15 @@ class Schedule:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._told_to_wait:
-                what = f"waits for process {busy.holder}, which makes the same result"
+                what = f"waits for {busy.who}, which makes the same result"
                 self._said.append(Log(name, what, "warning"))
                 self._told_to_wait.add(name)
             return False
         try:
-            # another run may have made it meanwhile
-            found = self._ledger.result(identity.key, references.inputs(stage))
-            if isinstance(found, Result) and name not in self._anew:
+            # another run may have made it meanwhile, or finished it before it was ended
+            anew = name in self._anew
+            found = None if anew else self._ledger.recover(identity.key, references.inputs(stage))
+            if isinstance(found, Result):
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
@@ -166,9 +168,6 @@ class Schedule:
 
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
         spec, store = self._pipeline.stages[name], self._ledger.store
-        locks = [self._ledger.locks / f"{identity.id}.attempt"]
-        if spec.needs_device and slot.device_locks:
-            locks += slot.device_locks
         return Job(
             name=name,
             key=identity.key,
@@ -177,8 +176,9 @@ class Schedule:
             attempt=str(self._ledger.attempt(identity.key)),
             store=str(store),
             cache=str(self._ledger.cache),
-            locks=tuple(map(str, locks)),
+            lock=str(self._ledger.locks / f"{identity.id}.attempt"),
             device=slot.device or "cpu",
+            takes_turns=spec.needs_device and bool(slot.device_locks),
         )
 
     # --------------------------------------------------------------------------------------------------- while it runs
@@ -203,10 +203,11 @@ class Schedule:
                     attempt.has_begun()
                 self._said.append(replace(message, stage=attempt.name))
 
-    def _look_at_the_clock(self) -> None:
+    def _look_at_the_running(self) -> None:
+        """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
         stopping = self._stopping()
         for attempt in list(self._running):
-            ended = attempt.look_at_the_clock(stopping)
+            ended = attempt.look_at_the_clock(stopping) or attempt.look_at_the_worker(self._inbox)
             if ended is not None:
                 self._fail(attempt, ended)
 
@@ -231,7 +232,7 @@ class Schedule:
         try:
             result = self._ledger.publish(identity, done.artifact, about)
             files = self._use(name, attempt.stage, result)
-        except (LorapipeError, OSError) as error:
+        except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
             self._end(attempt)
             self._give_up(name, error)
             return
@@ -252,6 +253,7 @@ class Schedule:
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
         delivered = stage.deliver(result.artifact)
+        sync_all(delivered)
         self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
         self._ledger.mark_used(result)

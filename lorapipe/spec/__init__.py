@@ -23,9 +23,10 @@ from lorapipe.spec.knobs import (
     param,
     plain,
     sentence,
+    show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Reading, from_dict, read
+from lorapipe.spec.read import Address, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -36,6 +37,7 @@ __all__ = [
     "Duration",
     "Knob",
     "Param",
+    "Places",
     "Reading",
     "Source",
     "Span",
@@ -51,6 +53,7 @@ __all__ = [
     "plain",
     "read",
     "sentence",
+    "show",
     "spec_schema",
     "to_dict",
 ]

@@ -141,7 +141,8 @@ class Prepare(Stage):
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
-            yield from (problem.under("base", "checkpoint") for problem in error.problems)
+            if not any(self.base.problems()):  # whoever reads the base from a document has asked it
+                yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
         yield from buckets.problems()
         yield from self._sizes_in_vain()
@@ -170,7 +171,7 @@ class Prepare(Stage):
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.readers import quiet
 
-        if problems := list(self.problems()):
+        if problems := [*self.problems(), *(problem.under("base") for problem in self.base.problems())]:
             raise InputError(problems)
         cache = Cache(context.cache)
         with quiet():

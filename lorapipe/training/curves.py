@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lorapipe.aside import write_text
+from lorapipe.aside import write_bytes
 from lorapipe.errors import LorapipeError
 
 AVERAGE = "loss/average"
@@ -53,14 +53,13 @@ class Curves:
     average: float = math.nan
     board: Any = None
 
-    def begin(self, step: int) -> None:
-        """Forget whatever was written of steps after `step`: they will be made again."""
+    def begin(self, step: int, curve: bytes = b"") -> None:
+        """Go on after `step`, the `curve` so far being this, whatever was written since: it will be made again."""
         from tensorboardX import SummaryWriter
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [point for point in read(self.path) if point.step <= step]
-        write_text("".join(point.line() for point in kept), self.path)
-        self.average = kept[-1].values.get(AVERAGE, math.nan) if kept else math.nan
+        write_bytes(curve, self.path)
+        for point in read(self.path):
+            self.average = point.values.get(AVERAGE, math.nan)
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.board = SummaryWriter(
@@ -87,10 +86,7 @@ class Curves:
                 self.board.add_scalar(name, value, point.step)
             self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
             if self.bad >= PATIENCE:
-                raise LorapipeError(
-                    f"the training has blown up: since step {point.step - PATIENCE + 1} its loss is not a number.",
-                    cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
-                )
+                raise _no_number(point.step - PATIENCE + 1)
         return points
 
     def flush(self) -> None:
@@ -108,6 +104,18 @@ class Curves:
         """Let TensorBoard's file go."""
         if self.board is not None:
             self.board.close()
+
+
+def _no_number(since: int) -> LorapipeError:
+    """What it means that the loss is not a number since a step: at the first nothing has been learnt yet."""
+    if since > 1:
+        what = f"the training has blown up: since step {since} its loss is not a number."
+        return LorapipeError(what, cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.")
+    what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
+    cure = (
+        "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of start_from)."
+    )
+    return LorapipeError(what, cure=cure)
 
 
 def read(path: Path) -> Iterator[Point]:

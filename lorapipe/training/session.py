@@ -24,6 +24,8 @@ from lorapipe.training.pace import Pace
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
 """The most that a killed training loses, about; snapshots are checkpoints too."""
+CHECKPOINT_SHARE = 0.02
+"""The most that checkpoints may take of a training's time: where one takes seconds, fewer are made between snapshots."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Marks:
 class Session:
     """The consumer of the loop's steps. `folder` outlives a killed attempt; `total` is the number of the last step.
 
-    `snapshot(step)` and `preview(step)` make their files; `estimates()` are the optimizer's own figures.
+    `snapshot(step)` and `preview(step)` make their files, the snapshot's is returned; `estimates()` are the optimizer's own
+    figures.
     """
 
     folder: Path
@@ -46,7 +49,7 @@ class Session:
     marks: Marks
     trainable: Trainable
     estimates: Callable[[], Mapping[str, float | torch.Tensor]]
-    snapshot: Callable[[int], None]
+    snapshot: Callable[[int], Path]
     preview: Callable[[int], None]
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
@@ -55,15 +58,15 @@ class Session:
         """Take up where an earlier attempt was: how many steps it had made."""
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.curves = Curves(self.folder)
-        done, complaints = self.checkpoints.load(self.trainable)
-        for text in complaints:
+        found = self.checkpoints.load(self.trainable)
+        for text in found.complaints:
             self.emit(Log(text=text, level="warning"))
-        if done:
-            self.emit(Log(text=f"Goes on after step {done} of {self.total}."))
-        self.curves.begin(done)
-        self.pace = Pace(self.total, done)
-        self.saved = time.monotonic()
-        return done
+        if found.step:
+            self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
+        self.curves.begin(found.step, found.curve)
+        self.pace = Pace(self.total, found.step)
+        self.saved, self.pause = time.monotonic(), CHECKPOINT_SECONDS
+        return found.step
 
     def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Do what is to be done after each step, and pass it on. `Interrupted` where asked to stop, all saved."""
@@ -84,8 +87,8 @@ class Session:
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
             with settled(self.trainable.optimizer):
-                self.snapshot(number)
-        if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+                self.checkpoints.add(self.snapshot(number))
+        if marked or stopping or time.monotonic() - self.saved > self.pause:
             self._save(number)
         if stopping and number < self.total:
             raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
@@ -94,10 +97,12 @@ class Session:
                 self.preview(number)  # last: it takes long, and may be interrupted
 
     def _save(self, step: int) -> None:
+        begun = time.monotonic()
         self._tell(self.curves.write())  # the curve is never behind the state
         self.curves.flush()
-        self.checkpoints.save(step, self.trainable)
+        self.checkpoints.save(step, self.trainable, self.curves.path.read_bytes())
         self.saved = time.monotonic()
+        self.pause = max(CHECKPOINT_SECONDS, (self.saved - begun) / CHECKPOINT_SHARE)
 
     def _tell(self, points: list[Point]) -> None:
         if not points:
