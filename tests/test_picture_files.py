@@ -14,7 +14,8 @@ from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import caption_of
 from lorapipe.picture_files.endings import ending
 from lorapipe.training.data.scan import look_through
-from lorapipe.watch.look import at_zip, look_at
+from lorapipe.watch.archive import at_zip
+from lorapipe.watch.look import look_at
 
 PNG = encoded(photograph("coffee").resize((64, 48)), "PNG")
 
