@@ -116,7 +116,7 @@ def test_pipes_devices_and_broken_links_are_never_waited_for(tmp_path):
     (tmp_path / "circle").symlink_to("circle")
     assert look_through(tmp_path).pictures == ("a.png",)
     found = caption_of(tmp_path, "a.png")
-    assert found.text == "" and "no ordinary file" in found.complaint
+    assert found.text == "" and "named pipe" in found.complaint
 
 
 def test_a_folder_that_cannot_be_entered_is_named(tmp_path):
