@@ -119,8 +119,7 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
 def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
     """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where a link leads nowhere.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
-    what is gone.
+    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -145,8 +144,4 @@ def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
                 if folder_within:
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
-                    try:
-                        stat = stat_of(entry.path)
-                    except FileNotFoundError:
-                        continue
                     yield prefix + entry.name, stat
