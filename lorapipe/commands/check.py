@@ -17,9 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Read the pipelines; what is wrong is raised."""
+    from lorapipe.pipeline import destinations
     from lorapipe.pipeline.language import load_all
     from lorapipe.terminal import Printer
 
-    for file, pipeline in zip(options.files, load_all(options.files, options.set), strict=True):
+    pipelines = load_all(options.files, options.set)
+    destinations.check(pipelines)
+    for file, pipeline in zip(options.files, pipelines, strict=True):
         Printer(sys.stdout).line(f"{file} is right: {', '.join(pipeline.stages)}.")
     return DONE

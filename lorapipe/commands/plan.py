@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
+    from lorapipe.pipeline import destinations
     from lorapipe.pipeline.events import Planned, to_json
     from lorapipe.pipeline.graph import FORMS
     from lorapipe.pipeline.language import Pipeline
@@ -29,6 +30,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.terminal import Printer, duration
 
     pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
+    destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
         planned = plan(pipeline, ledger, anew)
@@ -37,6 +39,7 @@ def main(options: argparse.Namespace) -> int:
             return DONE
         last = planned.last_seconds(pipeline, ledger)
     expected = expected_seconds(last)
+    places = destinations.Destinations(pipeline, ledger)
     width = max(len(step.name) for step in planned.steps)
     for step in planned.steps:
         if options.json:
@@ -46,7 +49,10 @@ def main(options: argparse.Namespace) -> int:
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
         if step.action == "run":
-            for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
+            for line in (
+                *(step.stage or pipeline.stages[step.name]).outlook(pipeline.stages),
+                *places.outlook(step.name),
+            ):
                 printer.line(f"{'':<{width}}         {line}")
     if expected and expected >= 60 and not options.json:
         printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")

@@ -45,12 +45,17 @@ STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies."""
+    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies.
+
+    `files` are those that it was read from; `located` gives a problem that is found later its place in them.
+    """
 
     name: str
     folder: Path
     stages: Mapping[str, Stage]
     options: Mapping[str, Options] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    located: Callable[[Problem], Problem] = field(default=lambda problem: _named(problem), repr=False, compare=False)
 
     def options_of(self, stage: str) -> Options:
         """How a stage is run."""
@@ -71,7 +76,8 @@ class Pipeline:
     def read(cls, document: Document, folder: Path, sets: Sequence[str] = ()) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
         reader = _PipelineReader(document, folder, sets)
-        return cls(Path(document.name).name, reader.folder, reader.stages(), reader.options)
+        stages, files = reader.stages(), tuple(Path(file).absolute() for file in document.lines)
+        return cls(Path(document.name).name, reader.folder, stages, reader.options, files, reader.located)
 
     def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
         """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.
@@ -298,6 +304,11 @@ class _PipelineReader:
     def _position(self, path: Address) -> Position:
         return self.document.position(self.expansion.origin(path))
 
+    def located(self, problem: Problem) -> Problem:
+        """The problem with the place that a person would look at."""
+        self._note(problem)
+        return self.problems.pop()
+
     def _note(self, problem: Problem | None) -> None:
         """Add a problem, with the place that a person would look at."""
         if problem is None:
@@ -333,6 +344,11 @@ def _makes(plain: Any) -> type[Artifact] | None:
 def _cycle_problem(cycle: Sequence[str]) -> Problem:
     what = f"stages go round in a circle: {' -> '.join(cycle)}."
     return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))
+
+
+def _named(problem: Problem) -> Problem:
+    """A problem of a pipeline that was not read: its place is the knob's name."""
+    return replace(problem, where=problem.where or _dotted(problem.path[1:]))
 
 
 def _dotted(path: Address) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import IO, Any
 
-from lorapipe.errors import LorapipeError, Problem
+from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
@@ -58,8 +59,8 @@ def run(
 
     Stages in `anew` are made even where they have a result. `on` and `devices` say where (see `open_pool`); those workers
     end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often; `numbered` is
-    told the run's number. Closing the generator ends what is running. `InputError` where the store cannot be written or a
-    source not be read.
+    told the run's number. Closing the generator ends what is running. `InputError` where the store or a place that a stage
+    delivers to cannot be written, or a source not be read.
     """
     if pool is None:
         with closing(open_pool(on, devices)) as own:
@@ -99,6 +100,10 @@ def _recorded(
     numbered: Callable[[int], None] | None,
 ) -> Run:
     """Yield the run's events and keep all but the progress."""
+    destinations = Destinations(pipeline, ledger, ledger.digests.file)
+    if problems := [*destinations.problems()]:
+        raise InputError(problems)
+    destinations.try_out()
     number = ledger.records.begin(pipeline.name, ledger.next_run())
     if numbered is not None:
         numbered(number)
@@ -107,7 +112,7 @@ def _recorded(
     status = "interrupted"
     try:
         with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
+            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping, destinations)
             for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
                 _keep(event, file)
                 yield event

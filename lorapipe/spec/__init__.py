@@ -10,6 +10,7 @@ tagged union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contra
 A *value type* (`Value`) is a class with its own text form, such as a duration `10 epochs`.
 """
 
+from lorapipe.spec.destination import Destination
 from lorapipe.spec.knobs import (
     PLAIN,
     REQUIRED,
@@ -33,6 +34,7 @@ __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
+    "Destination",
     "Duration",
     "Knob",
     "Param",

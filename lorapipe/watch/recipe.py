@@ -20,7 +20,7 @@ from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
-from lorapipe.spec import Address, Spec, knobs
+from lorapipe.spec import Address, Destination, Spec, knobs
 from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
 
@@ -252,8 +252,8 @@ def _places(pipeline: Pipeline) -> dict[str, Path]:
 
 
 def _gather(place: str, value: Any, found: dict[str, Path]) -> None:
-    if isinstance(value, Path):
-        found[place] = value
+    if isinstance(value, (Path, Destination)):
+        found[place] = value if isinstance(value, Path) else value.path
     elif isinstance(value, Spec) and dataclasses.is_dataclass(value):
         for knob in knobs(type(value)):
             _gather(f"{place}.{knob.name}", getattr(value, knob.name), found)
