@@ -86,12 +86,12 @@ class Export(Stage):
 
     def run(self, context: Context) -> File:
         """See `Stage.run`."""
-        from lorapipe.formats.kohya import Kohya
+        from lorapipe.formats._files import load
         from lorapipe.training.snapshots import serialize
 
         snapshot = self.weights.snapshots[-1]
         names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
-        learnt = Kohya().load(_tensors(snapshot.path), names)
+        learnt = load(snapshot.path, names)
         tensors = _cast(self.format.save(_in_range(learnt) if self.dtype == "fp16" else learnt, names), self.dtype)
         path = context.out / self.to.file("lora", ENDING).name
         write_bytes(serialize(tensors, self._metadata(snapshot, tensors)), path)

@@ -26,6 +26,8 @@ MEMORY = 0.98
 PATIENCE = 3
 """Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
 
+SLOWER = "Divide the learning rates by 8; with precision fp16, try bf16 or fp32."
+
 SHOWN_EVERY = 10
 """Seconds after which TensorBoard has new figures to show; it has a thread of its own to write them."""
 
@@ -49,6 +51,7 @@ class Curves:
 
     folder: Path
     waiting: list[tuple[int, Mapping[str, float | torch.Tensor]]] = field(default_factory=list)
+    patience: int = PATIENCE
     bad: int = 0
     average: float = math.nan
     board: Any = None
@@ -86,12 +89,22 @@ class Curves:
             for name, value in point.values.items():
                 self.board.add_scalar(name, value, point.step)
             self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
-            if self.bad >= PATIENCE:
-                raise LorapipeError(
-                    f"the training has blown up: since step {point.step - PATIENCE + 1} its loss is not a number.",
-                    cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.",
-                )
+            if self.bad >= self.patience:
+                raise self.blown_up(point.step)
         return points
+
+    def blown_up(self, step: int) -> LorapipeError:
+        """What to say of a training whose figures, or weights, are no numbers after a step."""
+        since = step - self.bad + 1
+        if since == 1:  # nothing was learnt by then
+            what = "the loss is not a number from the first step on: the base model itself answers with none."
+            return LorapipeError(what, cure="Try precision: fp32; if that does not help, the checkpoint is damaged.")
+        found = (
+            f"since step {since} its loss is not a number"
+            if self.bad
+            else f"after step {step} its weights are no numbers"
+        )
+        return LorapipeError(f"the training has blown up: {found}.", cure=SLOWER)
 
     def flush(self) -> None:
         """Have TensorBoard's file on the disk. It waits for the disk, so not with every figure."""
