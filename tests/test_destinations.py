@@ -12,11 +12,13 @@ import pytest
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import destinations
+from lorapipe.pipeline.artifacts import Report, Weights
 from lorapipe.pipeline.events import Event, Failed, Finished, Reused, Started
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import run
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
+from lorapipe.watch.deliver import deliver
 
 FOREIGN = "there is a file already, which lorapipe has not made"
 CHANGED = "has been changed since lorapipe wrote it"
@@ -317,3 +319,20 @@ def test_check_says_it_with_the_line_and_ends_with_2(project: Path) -> None:
         words = [sys.executable, "-m", "lorapipe", command, "cat.yaml"]
         said = subprocess.run(words, cwd=project, capture_output=True, encoding="utf-8", check=False)
         assert said.returncode == 2 and "cat.yaml:9:37 kept.to" in said.stderr and "^" in said.stderr, said
+
+
+def test_what_an_inbox_lays_beside_the_results_replaces_nothing_of_the_users(tmp_path: Path) -> None:
+    made, folder = tmp_path / "made", tmp_path / "penny"
+    made.mkdir()
+    folder.mkdir()
+    for name in ("report.html", "grid.webp", "data.json"):
+        (made / name).write_text(f"first {name}")
+    best = Weights((), None, made / "t.json", made / "l.jsonl")  # type: ignore[arg-type]
+    report = Report(made / "report.html", made / "data.json", made / "grid.webp", best)
+    assert not [*deliver({"grid": report}, folder, "penny")]
+    (folder / "grid.webp").unlink()
+    (folder / "grid.webp").write_text("mine")
+    (made / "report.html").unlink()
+    (made / "report.html").write_text("second report.html")
+    assert ["grid.webp could not be written" in line for line in deliver({"grid": report}, folder, "penny")] == [True]
+    assert (folder / "report.html").read_text() == "second report.html" and (folder / "grid.webp").read_text() == "mine"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -77,23 +78,32 @@ class Delivered:
             return CHANGED
         return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
 
-    def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False) -> None:
+    def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False, link: bool = False) -> None:
         """Copy a file to a place, whole or not at all; `InputError` where what is there may not be replaced.
 
-        Where it is a link, the file that it leads to is written. What comes to be there meanwhile is not replaced.
+        Where it is a link, the file that it leads to is written. What comes to be there meanwhile is not replaced. With
+        `link`, it is a further name of the source where the file system has such: for what is only read.
         """
 
-        def copy(part: Path) -> None:
-            with source.open("rb") as read, part.open("wb") as written:
-                while piece := read.read(1 << 20):
-                    written.write(piece)
+        def fill(part: Path) -> None:
+            try:
+                if link:
+                    os.link(source, part)
+                    return
+            except OSError:
+                pass  # a file system without links
+            shutil.copyfile(source, part)
 
-        self._write(copy, self._digest(str(source)), place, by, overwrite)
+        self._write(fill, self._digest(str(source)), place, by, overwrite)
 
     def put_text(self, text: str, place: Path, by: str) -> None:
         """Write a text file so, in UTF-8 with the line ends that it has."""
         data = text.encode("utf-8")
-        self._write(lambda part: _fill(part, data), PREFIX + hashlib.sha256(data).hexdigest(), place, by, False)
+
+        def fill(part: Path) -> None:
+            part.write_bytes(data)
+
+        self._write(fill, PREFIX + hashlib.sha256(data).hexdigest(), place, by, False)
 
     def _write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
         real = _real(place)
@@ -197,10 +207,6 @@ def _seen(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _fill(part: Path, data: bytes) -> None:
-    part.write_bytes(data)
 
 
 def _take_free_place(part: Path, place: Path) -> None:
