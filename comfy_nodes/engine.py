@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.follower import Follower
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.devices import parse_devices
 from lorapipe.pipeline.document import Document
@@ -74,13 +75,15 @@ class Workers:
 
     def give_back(self, keep: bool) -> None:
         """Let others run; the workers end at once, or if nobody has asked for them for a while, or asks already."""
-        if not (keep or self._waiting):
-            self._end()
-        else:
-            self._timer = threading.Timer(IDLE_SECONDS, self._end_idle)
-            self._timer.daemon = True
-            self._timer.start()
-        self._lock.release()
+        try:
+            if not (keep or self._waiting):
+                self._end()
+            else:
+                self._timer = threading.Timer(IDLE_SECONDS, self._end_idle)
+                self._timer.daemon = True
+                self._timer.start()
+        finally:
+            self._lock.release()
 
     def _end_idle(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -106,9 +109,8 @@ class Run:
         self._keep, self._make_room = keep, make_room
         self._level, self._has_waited = 0, False
         self._artifacts: dict[str, Artifact] = {}
-        self._error: Exception | None = None
         self._failed: list[Failed] = []
-        self._thread = threading.Thread(target=self._work, name="lorapipe", daemon=True)
+        self._thread = Follower("lorapipe", self._work)
         self._thread.start()
 
     @property
@@ -122,8 +124,8 @@ class Run:
 
     def artifacts(self) -> dict[str, Artifact]:
         """What was made, by stage; raises what went wrong."""
-        if self._error is not None:
-            raise self._error
+        if self._thread.error is not None:
+            raise self._thread.error
         if self._failed:
             first = self._failed[0]
             if first.cause == "input":
@@ -132,16 +134,16 @@ class Run:
         return self._artifacts
 
     def _work(self) -> None:
+        """What is raised here is raised where the node is waited for."""
+        pool = self._workers.take(self._running, self._waits)
+        if pool is None:
+            return
+        is_well = False
         try:
-            pool = self._workers.take(self._running, self._waits)
-            if pool is None:
-                return
-            try:
-                self._run(pool)
-            finally:
-                self._workers.give_back(self._keep and not (self._level or self._failed or self._error))
-        except Exception as error:  # it is raised where the node is waited for
-            self._error = error
+            self._run(pool)
+            is_well = not (self._level or self._failed)
+        finally:
+            self._workers.give_back(self._keep and is_well)
 
     def _waits(self) -> bool:
         """Say so, once; whether to go on with it."""

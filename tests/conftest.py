@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
+MOST_WORKERS = 8
+"""Each has PyTorch in its memory, and so have the processes that its tests start."""
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before PyTorch is loaded, here and in processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes run tests, each with a core to itself; `-n0` runs them all in this one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
 @pytest.fixture(autouse=True)

@@ -219,7 +219,8 @@ def test_cancelling_saves_the_state_and_leaves_no_process(comfy: Comfy, monkeypa
 
     def noted(self: Process, *arguments: Any) -> None:
         spawn(self, *arguments)
-        started.append(self._process)
+        assert self._child is not None
+        started.append(self._child._process)
 
     monkeypatch.setattr(Process, "start", noted)
     management = comfy.modules["management"]

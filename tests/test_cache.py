@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from corpus.disks import DAMAGES, flipped
 from photographs import AveragingBase, AveragingModel
 
 from lorapipe.errors import LorapipeError
@@ -54,6 +57,39 @@ def test_the_same_tensors_make_the_same_file(cache, tmp_path):
     for place in (cache, other):
         place.keep_tensors("latents", KEY, {"b": torch.ones(2), "a": torch.zeros(2)})
     assert cache.path("latents", KEY).read_bytes() == other.path("latents", KEY).read_bytes()
+
+
+def test_no_damage_to_an_entry_is_overlooked(cache):
+    """Neither to numbers, nor to their names and shapes, nor to a plain value."""
+    chance = random.Random(0)
+    cache.keep_tensors("latents", KEY, {"latents": torch.randn(4, 8, 8), "mask": torch.ones(8, 4)})
+    cache.keep_record("glances", KEY, {"size": [640, 480], "signature": "QUJDREVGRw=="})
+    for kind, read in (("latents", cache.tensors), ("glances", cache.record)):
+        path = cache.path(kind, KEY)
+        whole, value = path.read_bytes(), read(kind, KEY)
+        assert value is not None
+        for number in range(400):
+            how = DAMAGES[number % len(DAMAGES)] if kind == "latents" else flipped
+            path.write_bytes(how(whole, chance))
+            found = read(kind, KEY)
+            assert found is None or (kind == "latents" and _same(found, value)), how.__name__
+
+
+def _same(one, other):
+    """A bit of what is neither numbers nor names (a space in the header) may be another."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_entries_of_earlier_versions_are_read_on(cache):
+    """Latents of a large dataset are hours of a GPU; their checksum was of the numbers alone."""
+    from safetensors.torch import save
+
+    tensors = {"latents": torch.randn(4, 8, 8)}
+    data = save(tensors)
+    body = data[8 + int.from_bytes(data[:8], "little") :]
+    cache.path("latents", KEY).parent.mkdir(parents=True)
+    cache.path("latents", KEY).write_bytes(save(tensors, metadata={"crc32": str(zlib.crc32(body))}))
+    assert torch.equal(cache.tensors("latents", KEY)["latents"], tensors["latents"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "zeros", "empty", "text", "no checksum"])

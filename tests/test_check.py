@@ -9,6 +9,7 @@ import tiny
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.training.families.sdxl import SDXL
 
 TEXT = """\
 stages:
@@ -22,6 +23,7 @@ stages:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("check")
     tiny.draw(place / "pictures")
+    SDXL.tiny(place / "sdxl")
     (place / "a.yaml").write_text(TEXT, encoding="utf-8")
     return place
 
@@ -39,10 +41,10 @@ def complaints(folder: Path, *sets: str) -> list[str]:
     [
         ([], []),
         (
-            ["dataset.base.family=sdxl", "penny.clip_skip=2"],
+            ["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.clip_skip=2"],
             ["penny.clip_skip: sdxl always reads the last layer but one"],
         ),
-        (["dataset.base.family=sdxl", "penny.text_encoder_2_lr=0"], []),
+        (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
         (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
         (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),
         (["penny.regularisation=$other"], ["penny.regularisation: was prepared for another base"]),

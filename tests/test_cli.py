@@ -16,6 +16,7 @@ import pytest
 from lorapipe import commands, terminal
 from lorapipe.cli import main
 from lorapipe.pipeline.events import Failed, Finished, Log, Planned, Progress, Started, from_json
+from lorapipe.queue.jobs import Queue
 
 
 @pytest.fixture
@@ -267,3 +268,74 @@ def test_a_schema_of_somebody_elses_is_not_replaced(here: Path, capsys: pytest.C
     assert main(["schema", "--write"]) == 2 and "Move it away" in capsys.readouterr().err
     (here / "schemas" / "pipeline.schema.json").unlink()
     assert main(["schema", "--write"]) == main(["schema", "--write"]) == 0
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["help", "run"], ["help", "show"], ["--help"]])
+def test_help_is_given_to_whoever_asks(here: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    told = capsys.readouterr()
+    assert end.value.code == 0 and not told.err
+    assert told.out.startswith(f"usage: lorapipe {words[1]}" if words[1:] else "usage: lorapipe [-h]")
+
+
+def test_several_pipelines_are_told_apart(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two", "three"):
+        (here / name).mkdir()
+        stage = "{uses: trouble, how: input}" if name != "two" else "{uses: words, folder: ../texts}"
+        (here / name / "p.yaml").write_text(f"stages:\n  made: {stage}\n", encoding="utf-8")
+    files = ["one/p.yaml", "two/p.yaml", "three/p.yaml"]
+    assert main(["run", *files]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:-1] for line in lines if line[:-1] in files] == files
+    assert lines[-2] == "Failed: one/p.yaml: made; three/p.yaml: made. What is done is kept. To go on:"
+
+
+def test_a_quiet_stage_is_said_to_be_quiet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cat.yaml", "--quiet"]) == main(["log", "kept"]) == main(["log", "text"]) == 0
+    assert capsys.readouterr().out == "kept has printed nothing.\njoined 9 characters\n"
+
+
+def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "No job has failed or was set aside.\nNothing waits.\n"
+    assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
+    assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
+
+
+def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cat.yaml", "--quiet"]) == 0
+    (here / "texts").rename(here / "moved")
+    assert main(["plan", "cat.yaml", "--set", "vars.folder=moved"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"text   run    {here / 'texts'} was moved or deleted; all is looked at again"
+
+
+PROMPTS = """\
+stages:
+  dataset: {uses: prepare, images: photos, base: {family: sd15, checkpoint: pocket}}
+  penny:
+    uses: train
+    matrix: {adapter.rank: [4, 8]}
+    dataset: $dataset
+    preview_prompts: ["penny --n bad --w 512", penny]
+  grid:
+    uses: evaluate
+    weights: $penny-4
+    prompts: ["penny, <lora:penny:0.8>", "penny --d 42", "penny -- a hat", "a <b> c: d"]
+"""
+
+
+def test_marks_of_other_programs_in_prompts_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "p.yaml").write_text(PROMPTS, encoding="utf-8")
+    assert main(["check", "p.yaml"]) == main(["plan", "p.yaml"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
+    assert len(told) == 6 and told[:3] == told[3:]
+    assert told[0].startswith("! p.yaml:7:23 penny.preview_prompts[0]: --n, --w of kohya's sample prompts mean nothing")
+    assert "has negative_prompt, size as settings" in told[0]
+    assert "grid.prompts[0]: <lora:penny:0.8> loads nothing here" in told[1]
+    assert "grid.prompts[1]: --d of kohya's" in told[2]

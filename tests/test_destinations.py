@@ -241,8 +241,6 @@ def test_places_that_cannot_be_are_told_with_a_cure(project: Path) -> None:
     for to, words in {
         "file/x.html": "is a file, not a folder",
         "file/deeper/x.html": "is a file, not a folder",
-        f"{'x' * 300}.html": "255",
-        f"{'고' * 90}.html": "255",
         "/mnt/no-such-drive/x.html": "Is the drive connected?",
         "/media/someone/STICK/loras/x.html": "Is the drive connected?",
         "/no-such-top-folder/x.html": "Is the drive connected?",
@@ -250,6 +248,16 @@ def test_places_that_cannot_be_are_told_with_a_cure(project: Path) -> None:
     }.items():
         if sys.platform != "win32" or not to.startswith("/"):
             assert words in refused(project, f"kept.to={to}"), to
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "고" * 90], ids=["letters", "bytes"])
+def test_a_name_that_no_file_can_have_is_refused_when_the_file_is_read(project: Path, name: str) -> None:
+    with pytest.raises(InputError, match="255"):
+        destinations.check([Pipeline.load(project / "cat.yaml", [f"kept.to=out/{name}.html"])])
+
+
+def test_the_ending_may_make_a_name_too_long(project: Path) -> None:
+    assert "255" in refused(project, f"kept.to={'x' * 245}", "kept.ending=.safetensors")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such files are Unix's")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from corpus.disks import damage, flipped
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -97,9 +98,13 @@ def test_a_stop_costs_a_batch_at_most(weights: Weights, bench: tiny.Bench, repor
     made = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
     assert made
     bench.stopping = lambda: False
+    damaged = min(made)
+    damage(damaged, flipped)
     again = small(weights).run(bench.context("stopped"))
     after = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
-    assert {path: after[path] for path in made} == made  # none was sampled again
+    kept = [path for path in made if path.parent != damaged.parent]
+    assert kept and all(after[path] == made[path] for path in kept)  # none was sampled again
+    assert [damaged.name in event.text for event in bench.of(Log) if "made again" in event.text] == [True]
     assert again.data.read_bytes() == report.data.read_bytes()
     for path in (report.page.parent / "pictures").rglob("*.png"):
         twin = again.page.parent / path.relative_to(report.page.parent)

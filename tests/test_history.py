@@ -151,6 +151,17 @@ def test_what_is_in_use_or_refers_to_another_is_kept(here: Path) -> None:
     assert set(ledger.store.iterdir()) == kept and len(kept) == 3
 
 
+def test_a_result_whose_row_a_power_cut_has_taken_is_as_young_as_it_is(here: Path) -> None:
+    """The last commits of the database are not synced; results are."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(here / ".lorapipe" / "ledger.db")) as db, db:
+        newest = db.execute("DELETE FROM used WHERE run = 2").rowcount
+    assert newest == 3 and not waste(Ledger(here), 1)
+    assert len(waste(Ledger(here), 1, now=time.time() + 3 * 86400)) >= 2
+
+
 def test_old_attempts_and_cache_entries_go(here: Path) -> None:
     ledger = Ledger(here)
     entry, attempt = ledger.cache / "latents" / "ab" / "abc", ledger.work / "0123"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import lorapipe.pipeline.ledger as ledger_module
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.artifacts import content, decode, encode, paths, to_open
 from lorapipe.pipeline.digests import Digests
-from lorapipe.pipeline.keys import Identity, identify
+from lorapipe.pipeline.keys import Identity, identify, short
 from lorapipe.pipeline.ledger import Damage, Ledger, Result, begin
 from lorapipe.pipeline.locks import Busy, holding, take
 from lorapipe.pipeline.records import Records, stat_of
@@ -75,6 +76,64 @@ def test_an_attempt_starts_empty_but_keeps_its_checkpoints(ledger: Ledger) -> No
     assert ledger.result(KEY) is None
 
 
+@pytest.mark.parametrize("place", ["", "out", "resume", "manifest.json"])
+@pytest.mark.parametrize("how", ["file", "link", "lost link", "folder"])
+def test_what_lies_in_the_place_of_an_attempt_makes_way(toys: None, ledger: Ledger, place: str, how: str) -> None:
+    """A file for a folder, a folder for a file, a link to somewhere else: the stage is made, nothing elsewhere is harmed."""
+    attempt, mine = ledger.work / short(KEY), ledger.folder / "mine"
+    mine.mkdir()
+    (mine / "precious.txt").write_text("precious")
+    path = attempt / place
+    path.parent.mkdir(exist_ok=True)
+    if how == "file":
+        path.write_text("in the way")
+    elif how == "folder":
+        (path / "deep").mkdir(parents=True)
+    else:
+        path.symlink_to(mine if how == "link" else mine / "nothing")
+    publish(ledger, KEY)
+    assert isinstance(ledger.result(KEY), Result)
+    assert [each.name for each in mine.iterdir()] == ["precious.txt"]
+
+
+def test_a_file_or_a_folder_in_the_place_of_a_result_makes_way(toys: None, ledger: Ledger) -> None:
+    target = ledger.store / short(KEY)
+    target.write_text("in the way")
+    publish(ledger, KEY)
+    path = ledger.folder / ".lorapipe" / "store" / short("cd" * 32)
+    (path / "deep").mkdir(parents=True)
+    publish(ledger, "cd" * 32)
+    assert all(isinstance(ledger.result(key), Result) for key in (KEY, "cd" * 32))
+
+
+def test_a_finished_attempt_is_published_and_no_other(
+    toys: None, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run was ended when the manifest was written and before the attempt was in the store."""
+    monkeypatch.setattr(ledger_module, "move", ended)
+    with pytest.raises(KeyboardInterrupt):
+        publish(ledger, KEY)
+    monkeypatch.undo()
+    attempt = ledger.work / short(KEY)
+    whole = {path: path.read_bytes() for path in attempt.rglob("*") if path.is_file()}
+    assert ledger.recover("cd" * 32) is None
+    for change in (b"HELLO", b"", None):
+        file = attempt / "out" / "text.txt"
+        file.unlink() if change is None else file.write_bytes(change)
+        assert ledger.recover(KEY) is None and attempt.is_dir()
+    for path, data in whole.items():
+        path.write_bytes(data)
+    (attempt / "out" / "more.txt").write_text("more")
+    assert ledger.recover(KEY) is None
+    (attempt / "out" / "more.txt").unlink()
+    found = ledger.recover(KEY)
+    assert isinstance(found, Result) and found.artifact.path.read_text() == "hello" and not attempt.exists()
+
+
+def ended(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("how", ["removed", "emptied", "shortened", "changed", "same size and time", "manifest"])
 @pytest.mark.parametrize("fresh", [True, False], ids=["next run", "this run"])
 def test_damage_is_noticed_and_mended_by_publishing_again(toys: None, ledger: Ledger, how: str, fresh: bool) -> None:
@@ -120,7 +179,7 @@ def test_a_result_whose_source_has_moved_away_is_no_result(toys: None, ledger: L
     artifact = encode(Text(attempt / "out" / "text.txt", origin), ledger.store, attempt)
     ledger.publish(Identity(KEY, {}, dict), artifact, ABOUT)
     origin.rename(ledger.folder / "moved")
-    assert ledger.result(KEY) == Damage(f"{origin} is gone")
+    assert ledger.result(KEY) == Damage(str(origin), moved=True)
 
 
 def test_a_stage_must_have_made_what_it_says(toys: None, ledger: Ledger) -> None:

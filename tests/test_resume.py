@@ -15,6 +15,7 @@ import pytest
 import tiny
 import torch
 
+from lorapipe.checksum import reading, writing
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
@@ -101,9 +102,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     stop(bench, dataset, name, after=8)
     newest = sorted((bench.folder / name / "resume" / "checkpoints").glob("*.pt"))[-1]
     if damage == "another training's":
-        state = torch.load(newest, weights_only=True)
+        with reading(newest) as file:
+            state = torch.load(file, weights_only=True)
         state["parameters"] = {"unet": [torch.zeros(3)]}
-        torch.save(state, newest)
+        with writing(newest) as file:
+            torch.save(state, file)
     else:
         data = newest.read_bytes()
         newest.write_bytes({"truncated": data[: len(data) // 2], "garbage": os.urandom(500), "empty": b""}[damage])
@@ -121,8 +124,8 @@ def test_no_garbage_is_ever_more_than_a_complaint(tmp_path: Path) -> None:
     for number in range(600):
         begin = (b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x02}q\x00(")[number % 4]
         (tmp_path / "step-00000004.pt").write_bytes(begin + source.randbytes(source.randint(0, 60)))
-        done, complaints = Checkpoints(tmp_path).load(trainable)
-        assert done == 0 and len(complaints) == 1 and complaints[0].startswith("The checkpoint step-00000004.pt")
+        found = Checkpoints(tmp_path).load(trainable)
+        assert found.step == 0 and found.complaints[0].startswith("The checkpoint step-00000004.pt")
 
 
 def test_no_checkpoint_can_be_read_at_all(dataset: Dataset, bench: tiny.Bench, unbroken: dict[str, Weights]) -> None:

@@ -80,11 +80,11 @@ def test_writing_and_reading_gives_the_same(picture: Path) -> None:
         ({"rate": "fast"}, ("rate",), '"fast" is not a number. How fast.'),
         ({"word": 5}, ("word",), '5 is not text. Which. Put it in quotes: "…".'),
         ({"mode": "c"}, ("mode",), '"c" is not one of a, b. Known: a, b.'),
-        ({"words": "p"}, ("words",), '"p" is not a list. Write it as [p].'),
+        ({"words": "p"}, ("words",), '"p" is not a list. Write it as ["p"].'),
         ({"words": ["p", 2]}, ("words", 1), '2 is not text. All of them. Put it in quotes: "…".'),
         ({"rates": {"unet": "x"}}, ("rates", "unet"), '"x" is not a number. By part.'),
         ({"inner": {"siez": 2}}, ("inner", "siez"), "unknown setting \"siez\". Did you mean 'size'?"),
-        ({"length": "3 e"}, ("length",), "'3 e' is not a duration; write 1000, '1000 steps' or '10 epochs'. How long."),
+        ({"length": "3 e"}, ("length",), "\"3 e\" is not a duration; write 1000, '1000 steps' or '10 epochs'. How long."),
         ({"count": 7}, ("count",), "seven is unlucky."),
     ],
 )  # fmt: skip

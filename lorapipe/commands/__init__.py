@@ -63,6 +63,11 @@ def chosen(pipeline: Pipeline, options: argparse.Namespace) -> tuple[Pipeline, f
     return (pipeline.with_needs(options.only_) if options.only_ else pipeline), anew
 
 
+def notices(pipeline: Pipeline) -> list[str]:
+    """What is to be said of a pipeline that is right, a line each."""
+    return ["\n".join(filter(None, [f"! {notice}", notice.excerpt])) for notice in pipeline.notices]
+
+
 def takes_json(parser: argparse.ArgumentParser) -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lorapipe.commands import DONE, takes_pipeline
+from lorapipe.commands import DONE, notices, takes_pipeline
 
 HELP = "look for mistakes, and change nothing"
+MOST_STAGES = 100
+"""That are named."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +19,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Read the pipelines; what is wrong is raised."""
+    from lorapipe.errors import listed
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.language import load_all
     from lorapipe.terminal import Printer
 
+    printer = Printer(sys.stdout)
     pipelines = load_all(options.files, options.set)
     destinations.check(pipelines)
     for file, pipeline in zip(options.files, pipelines, strict=True):
-        Printer(sys.stdout).line(f"{file} is right: {', '.join(pipeline.stages)}.")
+        printer.line(f"{file} is right: {listed(pipeline.stages, MOST_STAGES)}.")
+        for line in notices(pipeline):
+            printer.line(line)
     return DONE

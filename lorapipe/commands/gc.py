@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HELP = "free the disk space of what no recent run has used"
 DAYS = 30.0
+NOUNS = {"cache entry": "cache entries"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Say what can go, ask, and remove it."""
+    from lorapipe.errors import counted
     from lorapipe.pipeline.cleaning import clean, waste
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.terminal import Printer
@@ -43,15 +45,12 @@ def main(options: argparse.Namespace) -> int:
             sizes[each.kind] += each.size
         counts = Counter(each.kind for each in found)
         for kind, size in sizes.items():
-            printer.line(f"{counts[kind]:>6} {_plural(kind, counts[kind]):<14} {size / 1e6:10.1f} MB")
+            number, noun = counted(counts[kind], kind, NOUNS.get(kind, "")).split(" ", 1)
+            printer.line(f"{number:>6} {noun:<14} {size / 1e6:10.1f} MB")
         if not (options.yes or _agreed(printer)):
             return DONE
         printer.line(f"{clean(ledger, found) / 1e6:.1f} MB are free.")
     return DONE
-
-
-def _plural(kind: str, count: int) -> str:
-    return kind if count == 1 else "cache entries" if kind == "cache entry" else f"{kind}s"
 
 
 def _agreed(printer: Printer) -> bool:

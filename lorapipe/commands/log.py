@@ -31,6 +31,7 @@ def main(options: argparse.Namespace) -> int:
             logs = [folder / short(stage.key) / LOG for folder in (ledger.work, ledger.store)] if stage.key else []
             for log in logs:
                 if log.exists():
-                    Printer(sys.stdout).line(log.read_text("utf-8", errors="replace").rstrip("\n"))
+                    text = log.read_text("utf-8", errors="replace").rstrip()
+                    Printer(sys.stdout).line(text or f"{options.stage} has printed nothing.")
                     return DONE
     raise InputError(f"stage {options.stage!r} has left no log.")

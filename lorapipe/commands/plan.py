@@ -6,9 +6,11 @@ import argparse
 import sys
 from contextlib import closing
 
-from lorapipe.commands import DONE, chosen, takes_choice, takes_json, takes_pipeline
+from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, takes_pipeline
 
 HELP = "say what would run, and why"
+MOST_OUTLOOKS = 100
+"""Stages of which it is said how much work they are: that reads the heads of their files."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,7 @@ def main(options: argparse.Namespace) -> int:
     expected = expected_seconds(last)
     places = destinations.Destinations(pipeline, ledger)
     width = max(len(step.name) for step in planned.steps)
+    told = 0
     for step in planned.steps:
         if options.json:
             print(to_json(Planned(step.name, step.action, step.reason)))
@@ -48,12 +51,16 @@ def main(options: argparse.Namespace) -> int:
         seconds = last.get(step.name)
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
-        if step.action == "run":
-            for line in (
-                *(step.stage or pipeline.stages[step.name]).outlook(pipeline.stages),
-                *places.outlook(step.name),
-            ):
+        if step.action == "run" and (told := told + 1) <= MOST_OUTLOOKS:
+            stage = step.stage or pipeline.stages[step.name]
+            for line in (*stage.outlook(pipeline.stages), *places.outlook(step.name)):
                 printer.line(f"{'':<{width}}         {line}")
+    for line in () if options.json else notices(pipeline):
+        printer.line(line)
+    if told > MOST_OUTLOOKS and not options.json:
+        printer.line(
+            f"\nHow much work a stage is, is said of the first {MOST_OUTLOOKS}; --only STAGE says it of others."
+        )
     if expected and expected >= 60 and not options.json:
         printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ USAGE = """\
   lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
 """
 PRIORITY = "queue.priority"
+NUMBER = re.compile("[0-9]{1,9}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +131,8 @@ def _cancel(queue: Queue, options: argparse.Namespace) -> None:
 def _retry(queue: Queue, options: argparse.Namespace) -> None:
     unlucky = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
     numbers = _numbers(options.words) if options.words else unlucky
+    if not numbers and not options.json:
+        _line("No job has failed or was set aside.")
     _say([queue.retry(number) for number in numbers], options)
 
 
@@ -137,7 +141,7 @@ def _move(queue: Queue, options: argparse.Namespace) -> None:
 
     *words, where = options.words or ("",)
     places = {"first": 1, "last": len(queue.jobs())}
-    if len(words) != 1 or not (where in places or where.isdigit()):
+    if len(words) != 1 or not (where in places or NUMBER.fullmatch(where)):
         raise InputError("say which job, and where to.", cure="lorapipe queue move 12 first")
     queue.move(_numbers(words)[0], places.get(where) or int(where))
     _list(queue, options)
@@ -152,11 +156,11 @@ def _resume(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _clear(queue: Queue, options: argparse.Namespace) -> None:
-    from lorapipe.terminal import Printer
+    from lorapipe.errors import counted
 
     count = queue.clear()
     if not options.json:
-        Printer(sys.stdout).line(f"{count} {'job' if count == 1 else 'jobs'} forgotten; what they made is kept.")
+        _line(f"{counted(count, 'job')} forgotten; what they made is kept.")
 
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
@@ -168,18 +172,27 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     with Stop() as stop:
         stop.view = teller = Teller(as_json=options.json)
         crew = Crew(queue, parse_devices(options.device), care=InboxCare(), stopping=stop.level)
+        nothing = True
         with closing(crew.events()) as events:
             for told in events:
+                nothing = False
                 teller.show(told)
+        if nothing and not stop.level():
+            teller.note(
+                "Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on."
+            )
     return INTERRUPTED if stop.level() else DONE
 
 
 def _ui(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
+    from lorapipe.errors import LorapipeError
 
-    with Stop() as stop, open_page(queue, Teller(as_json=options.json)):
-        while not stop.level():
+    with Stop() as stop, open_page(queue, Teller(as_json=options.json)) as page:
+        while not (stop.level() or page.trouble):
             time.sleep(0.3)
+    if page.trouble:
+        raise LorapipeError(f"the page cannot be served any more: {page.trouble}")
     return INTERRUPTED
 
 
@@ -199,7 +212,7 @@ def _numbers(words: list[str]) -> list[int]:
     from lorapipe.errors import InputError
 
     for word in words:
-        if not word.isdigit():
+        if not NUMBER.fullmatch(word):
             raise InputError(f"{word!r} is not the number of a job.", cure="`lorapipe queue` shows them.")
     if not words:
         raise InputError("say which job.", cure="`lorapipe queue` shows their numbers.")
@@ -217,6 +230,12 @@ def _say(jobs: list[Job], options: argparse.Namespace) -> None:
         else:
             stopping = ", asked to stop" if job.asked and job.state == "running" else ""
             Printer(sys.stdout).line(f"{job.number:>4}  {job.state}{stopping}  {job.title}")
+
+
+def _line(text: str) -> None:
+    from lorapipe.terminal import Printer
+
+    Printer(sys.stdout).line(text)
 
 
 class Teller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from lorapipe.commands import (
     INTERRUPTED,
     MISTAKE,
     chosen,
+    notices,
     takes_choice,
     takes_device,
     takes_json,
@@ -52,23 +53,24 @@ def main(options: argparse.Namespace) -> int:
 
     pipelines = [chosen(pipeline, options) for pipeline in load_all(options.files, options.set)]
     destinations.check([pipeline for pipeline, _ in pipelines])
+    headings = list(map(str, options.files)) if len(pipelines) > 1 else [""]
     pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
-    failures: list[Failed] = []
+    failures: dict[str, list[Failed]] = {}
     with Stop() as stop, closing(pool):
-        for pipeline, anew in pipelines:
+        for (pipeline, anew), heading in zip(pipelines, headings, strict=True):
             if not stop.level():
-                failures += _run(pipeline, anew, pool, stop, options, heading=len(pipelines) > 1)
+                failures[heading] = _run(pipeline, anew, pool, stop, options, heading)
         view = stop.view
-        if failures or stop.level():
+        if any(failures.values()) or stop.level():
             view.note(f"\n{_summary(failures, options)}")
     if stop.level():
         return INTERRUPTED
-    causes = {each.cause for each in failures} - {"cancelled"}
-    return DONE if not failures else MISTAKE if causes == {"input"} else FAILED
+    causes = {each.cause for of_one in failures.values() for each in of_one} - {"cancelled"}
+    return DONE if not any(failures.values()) else MISTAKE if causes == {"input"} else FAILED
 
 
 def _run(
-    pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: bool
+    pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: str
 ) -> list[Failed]:
     """Run one pipeline and show it; what failed."""
     from lorapipe import terminal
@@ -78,7 +80,9 @@ def _run(
     failures = []
     stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
     if heading:
-        view.note(f"{pipeline.name}:")
+        view.note(f"{heading}:")
+    for line in notices(pipeline):
+        view.note(line)
     events = run(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events):
         for event in events:
@@ -88,16 +92,20 @@ def _run(
     return failures
 
 
-def _summary(failures: Sequence[Failed], options: argparse.Namespace) -> str:
-    """What has no result, and the one command that goes on."""
-    failed = [each.stage for each in failures if each.cause != "cancelled"]
+def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespace) -> str:
+    """What has no result, by pipeline, and the one command that goes on."""
+    stages = {
+        heading: ", ".join(each.stage for each in of_one if each.cause != "cancelled")
+        for heading, of_one in failures.items()
+    }
+    failed = [f"{heading}: {names}" if heading else names for heading, names in stages.items() if names]
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
     for flag in ("only", "from", "force"):
         words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_")]
     words += [f"--device {options.device}"] if options.device != "auto" else []
     words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
-    head = f"Failed: {', '.join(failed)}." if failed else "Stopped."
+    head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
     return f"{head} What is done is kept. To go on:\n  {' '.join(words)}"
 
 

@@ -37,6 +37,8 @@ def main(options: argparse.Namespace) -> int:
     """Watch, and work the queue off, until stopped."""
     from lorapipe.commands.queue import Teller, open_page
     from lorapipe.commands.run import Stop
+    from lorapipe.errors import LorapipeError
+    from lorapipe.follower import Follower
     from lorapipe.pipeline.devices import parse_devices
     from lorapipe.queue.jobs import Queue
     from lorapipe.queue.work import Crew
@@ -51,7 +53,12 @@ def main(options: argparse.Namespace) -> int:
     teller = Teller(as_json=options.json, quiet=options.quiet)
     with closing(Queue()) as queue, Stop() as stop:
         inbox = Inbox(options.inbox, queue, terms)
-        crew = Crew(queue, devices, care=InboxCare(), stopping=stop.level, forever=True)
+        watcher = Follower("inbox", lambda: inbox.run(found, teller.note, over))
+
+        def stopping() -> int:
+            return max(stop.level(), int(bool(watcher.reason)))
+
+        crew = Crew(queue, devices, care=InboxCare(), stopping=stopping, forever=True)
         stop.view = teller
         teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
         over = threading.Event()
@@ -61,7 +68,6 @@ def main(options: argparse.Namespace) -> int:
             crew.wake()
 
         page = open_page(queue, teller, inbox.folder, inbox.arriving) if options.ui else nullcontext()
-        watcher = threading.Thread(target=inbox.run, args=(found, teller.note, over), name="inbox", daemon=True)
         watcher.start()
         try:
             with page, closing(crew.events()) as events:
@@ -71,12 +77,21 @@ def main(options: argparse.Namespace) -> int:
             over.set()
             watcher.join(10)
             inbox.write_status()
+        if watcher.reason:
+            raise LorapipeError(f"cannot be watched any more: {watcher.reason}", where=str(inbox.folder))
     return INTERRUPTED if stop.level() else DONE
 
 
 def _from_here(text: str, folder: Path) -> str:
     """A setting that names a file of the current folder, with its whole path: jobs are run elsewhere."""
+    from lorapipe.spec.paths import path_of
+
     name, _, value = text.partition("=")
     value = value.strip()
-    is_file = ("/" in value or "." in value) and (folder / Path(value).expanduser()).exists()
-    return f"{name}={(folder / Path(value).expanduser()).absolute().as_posix()}" if is_file else text
+    if not ("/" in value or "." in value):
+        return text
+    try:
+        file = path_of(value, folder)
+        return f"{name}={file.absolute().as_posix()}" if file.exists() else text
+    except (OSError, ValueError):
+        return text  # it is told where it is used

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.aside import aside
+from lorapipe.checksum import is_whole_png
 from lorapipe.evaluation.cells import Cell
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class Gallery:
     def noise_seed(self, shot: Shot) -> int:
         """The same in every cell and for every prompt, so that what differs is the prompt's or the adapter's doing."""
         return self.seed + shot.number
+
+    def drop_damaged(self, cell: Cell) -> list[Path]:
+        """Delete what is there of a cell and is no whole picture; which these were."""
+        there = [path for shot in self.shots if (path := self.path(cell, shot)).is_file()]
+        damaged = [path for path in there if not is_whole_png(path)]
+        for path in damaged:
+            path.unlink()
+        return damaged
 
     def missing(self, cell: Cell, batch: int) -> list[list[Shot]]:
         """What has yet to be sampled, in batches. A batch is made whole or again: its pictures belong together."""

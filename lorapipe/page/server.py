@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from lorapipe.aside import aside
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.follower import Follower
 from lorapipe.page.answers import TEXT, Answer, Answers, told
 
 HOST = "127.0.0.1"
@@ -62,9 +63,12 @@ class Page:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(LOOK_SECONDS,), name="page", daemon=True
-        )
+        self._thread = Follower("page", lambda: self._server.serve_forever(LOOK_SECONDS))
+
+    @property
+    def trouble(self) -> str:
+        """Why it is served no more; empty while it is."""
+        return self._thread.reason
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import time
 from dataclasses import replace
-from typing import IO
 
+from lorapipe.follower import in_words
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job
 from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.locks import Lock
 from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.workers import Message, Slot
 from lorapipe.stages import Stage
@@ -22,9 +23,7 @@ Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 class Attempt:
     """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
 
-    def __init__(
-        self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: IO[bytes], options: Options
-    ) -> None:
+    def __init__(self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: Options) -> None:
         self.stage = stage
         self.identity = identity
         self.job = job
@@ -49,9 +48,12 @@ class Attempt:
         return self._asked is not None
 
     def start(self, inbox: Inbox) -> None:
-        """Give the job to the worker."""
+        """Give the job to the worker. One that cannot be started is as one that was lost."""
         self._since = None
-        self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
+        try:
+            self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
+        except Exception as error:  # no memory for a process, no thread, no disk, or whatever a cluster's client raises
+            inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
 
     def has_begun(self) -> None:
         """It has got all its locks: its time counts from here."""
@@ -75,6 +77,11 @@ class Attempt:
         if stopping > 1 or (self._asked is not None and now - self._asked > GRACE_SECONDS):
             return Failed(self.name, "cancelled", "stopped")
         return None
+
+    def look_at_the_worker(self, inbox: Inbox) -> Failed | None:
+        """How it ends where its worker is gone without a word: nothing is waited for that cannot come."""
+        lost = self.slot.worker.lost()
+        return lost if inbox.empty() else None  # in this order: what it told before is heard first
 
     def explain(self, failed: Failed) -> Failed:
         """The failure with what only the driver knows: that its time was over, where its log is."""

@@ -76,6 +76,9 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
     keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
     manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
     waiting, kept = [short(key) for key in keys], set[str]()
+    waiting += [
+        name for name, manifest in manifests.items() if manifest["finished"] >= before
+    ]  # a power cut took its row
     if ledger.is_shared:
         waiting += [folder.name for folder in _folders(ledger.store) if folder.stat().st_mtime >= before]
     while waiting:

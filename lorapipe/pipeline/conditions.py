@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lorapipe.limits import MOST_CONDITION, MOST_LEVELS
 from lorapipe.pipeline.document import scalar
+from lorapipe.spec import show
 
 TOKEN = re.compile(r"""\s*(?:(\$\{[^{}]*\})|("[^"]*"|'[^']*')|(==|!=|[\[\](),])|([^\s\[\](),=!"'$]+))""")
 WORDS = frozenset({"and", "or", "not", "in"})
@@ -19,12 +21,14 @@ WORDS = frozenset({"and", "or", "not", "in"})
 
 def holds(text: str, variable: Callable[[str], Any]) -> bool:
     """Whether a condition is true; `variable(name)` gives a value. ValueError says what cannot be read."""
+    if len(text) > MOST_CONDITION:
+        raise ValueError(f"this condition is {len(text)} letters long; {MOST_CONDITION} is the most.")
     reader = _Reader(text, variable)
     value = reader.either()
-    if reader.tokens:
-        raise ValueError(f"{reader.tokens[0]!r} is not expected here.")
+    if reader.next:
+        raise ValueError(f"{reader.next!r} is not expected here.")
     if not isinstance(value, bool):
-        raise ValueError(f"this condition is {value!r}, and not true or false.")
+        raise ValueError(f"this condition is {show(value)}, and not true or false.")
     return value
 
 
@@ -32,15 +36,15 @@ class _Reader:
     """One reading of a condition, from left to right: `either` of `both` of `negation` of `comparison`."""
 
     def __init__(self, text: str, variable: Callable[[str], Any]) -> None:
-        self.tokens: list[str] = []
+        self._tokens = _tokens(text)
+        self._at = 0
+        self._levels = 0
         self._variable = variable
-        at = 0
-        while text[at:].strip():
-            found = TOKEN.match(text, at)
-            if found is None:
-                raise ValueError(f"{text[at:].strip()!r} cannot be read.")
-            self.tokens.append(found[0].strip())
-            at = found.end()
+
+    @property
+    def next(self) -> str:
+        """The token that is read next; empty at the end."""
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
     def either(self) -> Any:
         """`a or b`."""
@@ -58,7 +62,11 @@ class _Reader:
         return value
 
     def _negation(self) -> Any:
-        return not _truth(self._negation()) if self._take("not") else self._comparison()
+        turns = 0
+        while self._take("not"):
+            turns += 1
+        value = self._comparison()
+        return value if not turns else _truth(value) != bool(turns % 2)
 
     def _comparison(self) -> Any:
         left = self._value()
@@ -74,13 +82,10 @@ class _Reader:
         return left
 
     def _value(self) -> Any:
-        token = self.tokens.pop(0) if self.tokens else ""
-        if token == "(":
-            value = self.either()
-            self._expect(")")
-            return value
-        if token == "[":
-            return self._list()
+        token = self.next
+        self._at += 1
+        if token in ("(", "["):
+            return self._inside(token)
         if token.startswith("${"):
             return self._variable(token[2:-1])
         if token[:1] in ("'", '"'):
@@ -88,6 +93,17 @@ class _Reader:
         if not token or token in WORDS or not TOKEN.fullmatch(token) or token in ("==", "!=", "]", ")", ","):
             raise ValueError(f"a value is missing{f' before {token!r}' if token else ' at the end'}.")
         return scalar(token)
+
+    def _inside(self, bracket: str) -> Any:
+        """What stands in brackets."""
+        self._levels += 1
+        if self._levels > MOST_LEVELS:
+            raise ValueError(f"has more than {MOST_LEVELS} brackets in one another.")
+        value = self._list() if bracket == "[" else self.either()
+        if bracket == "(":
+            self._expect(")")
+        self._levels -= 1
+        return value
 
     def _list(self) -> list[Any]:
         values = []
@@ -99,17 +115,28 @@ class _Reader:
         return values
 
     def _take(self, token: str) -> bool:
-        if self.tokens and self.tokens[0] == token:
-            self.tokens.pop(0)
-            return True
-        return False
+        taken = self.next == token
+        self._at += taken
+        return taken
 
     def _expect(self, token: str) -> None:
         if not self._take(token):
             raise ValueError(f"{token!r} is missing.")
 
 
+def _tokens(text: str) -> list[str]:
+    tokens: list[str] = []
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        found = TOKEN.match(text, at)
+        if found is None:
+            raise ValueError(f"{show(text[at:].strip())} cannot be read.")
+        tokens.append(found[0].strip())
+        at = found.end()
+    return tokens
+
+
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is not true or false.")
+        raise ValueError(f"{show(value)} is not true or false.")
     return value

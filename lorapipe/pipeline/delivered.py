@@ -21,6 +21,7 @@ from typing import Any
 
 from lorapipe.aside import aside
 from lorapipe.errors import InputError, Problem
+from lorapipe.fsync import sync_file, sync_folder
 from lorapipe.pipeline.digests import PREFIX, read_digest
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
@@ -119,6 +120,7 @@ class Delivered:
             with aside(real) as part:
                 fill(part)
                 if before is None:
+                    sync_file(part)  # a power cut must not leave the name without the bytes
                     _take_free_place(part, real)
                 elif _seen(real) != before:
                     raise FileExistsError
@@ -138,8 +140,8 @@ class Delivered:
                 self._ledger.open()
             with self.path.open("a", encoding="ascii", newline="\n") as file:
                 file.write(f"{line}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            sync_file(self.path)
+            sync_folder(self.path.parent)
 
     def _name(self, real: Path) -> str:
         """How a place is written: below the project, relative to it, so that a project can be moved."""

@@ -7,7 +7,10 @@ schema. Nothing but text, numbers, true, false, null, lists and mappings can com
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +18,16 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lorapipe.errors import InputError, Problem, near_miss
-from lorapipe.spec import Address
+from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
+from lorapipe.limits import MOST_BYTES, MOST_LEVELS, MOST_VALUES
+from lorapipe.pipeline import foreign_files, syntax
+from lorapipe.pipeline.allowance import Allowance
+from lorapipe.pipeline.syntax import marked
+from lorapipe.spec import Address, show
+from lorapipe.spec.paths import trouble
 
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 32
-MAX_VALUES = 100_000
-"""Values after aliases are expanded, so that a small document cannot become a large one."""
-
-EXCERPT_LENGTH = 100
+MOST_BESIDE = 50
+"""YAML files of a folder that a message may name."""
 TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 DEEPER = {
     yaml.ScalarEvent: 0,
@@ -75,40 +79,60 @@ class Document:
         return marked(self.lines[file][line - 1], column) if line <= len(self.lines[file]) else ""
 
 
-def marked(line: str, column: int) -> str:
-    """A line, indented, with a mark under a column (from 1); of a long line, the part around it."""
-    start = max(0, column - EXCERPT_LENGTH // 2) if len(line) > EXCERPT_LENGTH else len(line) - len(line.lstrip())
-    shown = line[start : start + EXCERPT_LENGTH].rstrip()
-    return f"    {shown}\n    {' ' * max(0, column - 1 - start)}^" if shown else ""
-
-
 def open_document(path: Path) -> Document:
     """Read a YAML file; whatever is wrong with it is an `InputError`."""
+    return parse_file(read_text(path), str(path))
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file of at most so many bytes. Its kind is known before it is opened: a pipe would never end."""
     name = str(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"is larger than {MAX_BYTES // 1000} kB.", where=name, cure="Is it a pipeline?")
-        data = path.read_bytes()
+        kind = path.stat()
+        if stat.S_ISDIR(kind.st_mode):
+            raise InputError("is a folder, not a pipeline.", where=name, cure=_within(path))
+        if not stat.S_ISREG(kind.st_mode):
+            raise InputError("is no ordinary file.", where=name, cure="Name a YAML file.")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except FileNotFoundError:
         raise InputError("there is no such file.", where=name, cure=_beside(path)) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}.", where=name) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot be read: {trouble(error)}.", where=name) from None
+    if foreign := foreign_files.of_bytes(data, name):
+        raise InputError(foreign)
+    if len(data) > most:
+        what = f"is larger than {MOST_BYTES // 1000} kB" + ("." if most == MOST_BYTES else ", with what extends it.")
+        raise InputError(what, where=name, cure="Is it a pipeline?")
     try:
-        return parse(data.decode("utf-8-sig"), name)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 text (byte {error.start}).", where=name, cure="Save it as UTF-8.") from None
 
 
+def parse_file(text: str, name: str) -> Document:
+    """The document in a file's text; where it is another program's, that is said instead of what is wrong with it."""
+    try:
+        document = parse(text, name)
+    except InputError:
+        if foreign := foreign_files.of_text(text, name):
+            raise InputError(foreign) from None
+        raise
+    ours = isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()
+    if not ours and (foreign := foreign_files.of_text(text, name)):
+        raise InputError(foreign)
+    return document
+
+
 def parse(text: str, name: str) -> Document:
     """The document in a YAML text; `InputError` lists what is wrong with it."""
+    if found := NOT_YAML.search(text):
+        raise InputError(_forbidden(text, found.start(), name))
     lines = text.splitlines()
     try:
         events = _events(text, name)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax_problem(error, text, name)) from None
-    except yaml.reader.ReaderError as error:
-        what = f"holds a character that YAML does not allow: U+{error.character:04X}."
-        raise InputError(what, where=name) from None
     if not events:
         raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
     builder = _Builder(name, lines, events)
@@ -127,10 +151,10 @@ def _events(text: str, name: str) -> list[Any]:
         if deeper is not None:
             events.append(event)
             depth += deeper
-            if depth > MAX_DEPTH:
+            if depth > MOST_LEVELS:
                 line, column = _position(event.start_mark)
                 raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
-            if len(events) > 3 * MAX_VALUES:
+            if len(events) > 3 * MOST_VALUES:
                 raise InputError(TOO_MANY, where=name)
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
@@ -147,18 +171,18 @@ class _Builder:
         self.name = name
         self.lines = lines
         self.positions: dict[Address, Position] = {}
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self._events = events
         self._next = 0
         self._anchors = _anchors(events)
-        self._values = 0
+        self._allowance = Allowance("with what its aliases (*name) stand for", name)
 
     def build(self, at: Address) -> Any:
         """The value that the next events make."""
-        self._values += 1
-        if self._values > MAX_VALUES or len(at) > MAX_DEPTH:
-            raise InputError(TOO_MANY, where=self.name, cure="Write fewer aliases (*name).")
         event = self._events[self._next]
+        self._allowance.take(1, len(getattr(event, "value", "")))
+        if len(at) > MOST_LEVELS:
+            raise InputError(TOO_DEEP, where=self.name, cure="Write fewer aliases (*name).")
         if isinstance(event, yaml.AliasEvent):
             return self._anchored(event, at)
         self._next += 1
@@ -169,7 +193,29 @@ class _Builder:
             return self._mapping(at)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(at)
-        return event.value if event.style else scalar(event.value)
+        if event.style:
+            self._check_quoted(event)
+            return event.value
+        if event.value and (event.value[0] in BEGINS_LOOSELY or event.value[-1] in BEGINS_LOOSELY):
+            self._check_loose(event, syntax.LOOSE)
+        return scalar(event.value)
+
+    def _check_quoted(self, event: yaml.ScalarEvent) -> None:
+        """Of a text in quotes: letters that only an escape can write, and that nobody wants."""
+        if "\0" in event.value or (event.style == '"' and UNWANTED.search(event.value)):
+            line, column = _position(event.start_mark)
+            source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
+            if syntax.is_broken_path(event.value, source):
+                what = f"{event.value!r} is no path: in double quotes \\ begins an escape, and \\t is a tab."
+                self._refuse(what, event, syntax.IN_QUOTES)
+            elif "\0" in event.value:
+                self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
+
+    def _check_loose(self, event: yaml.ScalarEvent, slips: Sequence[syntax.Slip]) -> None:
+        """Of a text without quotes: what is YAML, and not what was meant."""
+        if found := syntax.loose(event.value, slips):
+            what, cure = found
+            self._refuse(f"{syntax.visible(show(event.value))} {what}", event, cure)
 
     def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
         """What `*name` stands for, made once more, for another address."""
@@ -196,17 +242,33 @@ class _Builder:
             if isinstance(event, yaml.ScalarEvent):
                 self._next += 1
                 key = event.value
+                self._allowance.take(0, len(key))
+                if key == "<<":
+                    self._refuse(
+                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                    )
+                elif not event.style and not key.isalnum():
+                    self._check_loose(event, syntax.LOOSE_NAMES)
+                elif event.style:
+                    self._check_quoted(event)
                 if key not in result:
                     self.positions[*at, key] = self._position(event)
+                    self._check_below(event)
                     result[key] = self.build((*at, key))
                     continue
                 line = self.positions[*at, key].line
                 self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
             else:
-                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, FLOW_HINT)
+                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, syntax.FLOW_HINT)
                 self._skip()
             self._skip()
         return result
+
+    def _check_below(self, name: yaml.ScalarEvent) -> None:
+        """Of a text without quotes in the line below its name, where settings or a list would stand."""
+        event = self._events[self._next]
+        if isinstance(event, yaml.ScalarEvent) and not event.style and event.start_mark.line > name.start_mark.line:
+            self._check_loose(event, syntax.LOOSE_LINES)
 
     def _ends(self) -> bool:
         """Whether the list or mapping is over; if so, go on behind it."""
@@ -226,7 +288,7 @@ class _Builder:
     def _refuse(self, what: str, event: yaml.Event, cure: str = "") -> None:
         place = self._position(event)
         excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
-        self.problems.append(Problem(what, str(place), cure, excerpt=excerpt))
+        self.problems.add(Problem(what, str(place), cure, excerpt=excerpt))
 
     def _position(self, event: Any) -> Position:
         mark = event.start_mark
@@ -276,29 +338,32 @@ def scalar(text: str) -> Any:
     return text
 
 
-TOO_MANY = f"holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are expanded."
-TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep."
-FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
+TOO_MANY = f"holds more than {MOST_VALUES} values."
+TOO_DEEP = f"is nested more than {MOST_LEVELS} levels deep."
+NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no YAML text may hold."""
+UNWANTED = re.compile("[\0-\x1f\x7f-\xa0\u2028\u2029]")
+BEGINS_LOOSELY = frozenset(f"{syntax.ODD}“”„«»‘’–—−•·")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line, column = _position(mark) if mark else (1, 1)
-    lines = text.splitlines()
-    at = lines[line - 1] if line <= len(lines) else ""
-    problem = error.problem or "unknown"
-    if "nesting depth" in problem:  # libyaml has a bound of its own since 0.2.6, and meets it first
-        return Problem(TOO_DEEP, f"{name}:{line}:{column}")
-    cure = ""
-    if "\t" in problem or "\\t" in problem or at.lstrip(" ").startswith("\t"):
-        cure = "Indent with spaces, not with tabs."
-    elif (flow := re.search(r"[{\[]", at)) and re.search(r"[^\"']\$\{", at[flow.end() :]):
-        cure = FLOW_HINT
-    elif "mapping values are not allowed" in problem:
-        cure = "Put text that holds ': ' in quotes, and check the indentation."
-    elif "single document" in str(error):
-        cure = "Keep one document: take the '---' lines away."
-    return Problem(f"this is not YAML: {problem}.", f"{name}:{line}:{column}", cure, excerpt=marked(at, column))
+    mark: Any = error.problem_mark or error.context_mark
+    said = error.problem or "unknown"
+    end = syntax.Mark(mark.line, mark.column) if mark else syntax.Mark(0, 0)
+    if "nesting depth" in said:  # libyaml has a bound of its own since 0.2.6, and meets it first
+        return Problem(TOO_DEEP, f"{name}:{end.line + 1}:{end.column + 1}")
+    began: Any = error.context_mark
+    begin = syntax.Mark(began.line, began.column) if began else None
+    return syntax.problem(text, name, error.context or "", begin, said, end)
+
+
+def _forbidden(text: str, at: int, name: str) -> Problem:
+    """What is said of a character that YAML does not allow."""
+    above = text[:at].splitlines() if at else []
+    line, column = (len(above), len(above[-1])) if above and text[at - 1] not in "\r\n" else (len(above) + 1, 0)
+    what = f"holds a character that YAML does not allow: U+{ord(text[at]):04X}."
+    cure = "Take it away." if not 0xD800 <= ord(text[at]) <= 0xDFFF else "It is no letter: the text was not UTF-8."
+    return Problem(what, f"{name}:{line}:{column + 1}", cure)
 
 
 def _position(mark: Any) -> tuple[int, int]:
@@ -309,5 +374,18 @@ def _beside(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"The folder {folder} does not exist either."
-    found = sorted(str(folder / entry.name) for entry in folder.iterdir() if entry.suffix in (".yaml", ".yml"))
-    return near_miss(str(path), found[:50])
+    return near_miss(str(path), _pipelines(folder))
+
+
+def _within(folder: Path) -> str:
+    found = _pipelines(folder)
+    return f"Name the file in it: {listed(found, 5)}." if found else "Name a YAML file."
+
+
+def _pipelines(folder: Path) -> list[str]:
+    """The YAML files of a folder, in order; of very many, some."""
+    try:
+        names = (entry.name for entry in os.scandir(folder) if entry.name.endswith((".yaml", ".yml")))
+        return sorted(str(folder / name) for name in itertools.islice(names, MOST_BESIDE))
+    except OSError:
+        return []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 VERSION = 1
 """The version of the event format; it rises when a reader must change."""
@@ -114,14 +115,40 @@ def to_json(event: Event) -> str:
 
 
 def from_json(line: str) -> Event:
-    """The event of one line; unknown fields of a later version are ignored."""
+    """The event of one line; unknown fields of a later version are ignored.
+
+    `ValueError`, `KeyError` or `TypeError` where it is none, or a field is of another kind than it should be.
+    """
     data: dict[str, Any] = json.loads(line)
-    cls = KINDS[data["event"]]
-    names = {field.name for field in dataclasses.fields(cls)}
-    known = {key: value for key, value in data.items() if key in names}
-    if "files" in known:
-        known["files"] = tuple(known["files"])
-    return cls(**known)
+    kind, known = data["event"], dict[str, Any]()
+    for name, fits in _fields(kind).items():
+        if name in data:
+            known[name] = value = tuple(data[name]) if isinstance(data[name], list) else data[name]
+            if not fits(value):
+                raise TypeError(f"{name} is {value!r}")
+    return KINDS[kind](**known)
+
+
+@cache
+def _fields(kind: str) -> Mapping[str, Callable[[Any], bool]]:
+    """The fields of a kind of event, each with what its values must fulfil."""
+    return {name: _fits(hint) for name, hint in get_type_hints(KINDS[kind]).items()}
+
+
+def _fits(hint: Any) -> Callable[[Any], bool]:
+    numbers = (int, float)
+    match get_origin(hint):
+        case origin if origin is Literal:
+            return lambda value: value in get_args(hint)
+        case origin if origin is dict:
+            return lambda value: isinstance(value, dict) and all(isinstance(each, numbers) for each in value.values())
+        case origin if origin is tuple:
+            return lambda value: isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+        case None:
+            return lambda value: isinstance(value, numbers if hint is float else hint)
+    kinds = tuple(numbers if each is float else (each,) for each in get_args(hint))
+    either = tuple(kind for each in kinds for kind in each)
+    return lambda value: isinstance(value, either)
 
 
 def readable(lines: Iterable[str]) -> Iterator[Event]:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.artifacts import content as artifact_content
@@ -42,7 +43,37 @@ def short(key: str) -> str:
     return key[:20]
 
 
-def identify(stage: Stage, digests: Digests) -> Identity:
+class Looks(Protocol):
+    """What knows the digests of paths; `Digests` does."""
+
+    @property
+    def listings(self) -> Mapping[str, Mapping[str, str]]:
+        """Of every folder's digest: its files (relative path → digest)."""
+
+    def path(self, path: Path) -> str:
+        """The digest of a file or folder."""
+
+
+class OneLook:
+    """Digests as they are at one moment: a path that many stages read is looked at once."""
+
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
+        self._seen: dict[Path, str] = {}
+
+    @property
+    def listings(self) -> Mapping[str, Mapping[str, str]]:
+        """See `Looks.listings`."""
+        return self._digests.listings
+
+    def path(self, path: Path) -> str:
+        """See `Looks.path`."""
+        if path not in self._seen:
+            self._seen[path] = self._digests.path(path)
+        return self._seen[path]
+
+
+def identify(stage: Stage, digests: Looks) -> Identity:
     """The identity of a stage whose references are resolved.
 
     Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its

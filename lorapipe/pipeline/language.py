@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
+from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, Ref
 from lorapipe.pipeline.conditions import holds
@@ -31,7 +33,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, Reading, read
+from lorapipe.spec import Address, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -39,7 +41,11 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.plan import Plan
 
 KEYS = ("vars", "stages", EXTENDS)
-MAX_STAGES = 10_000
+MOST_NOTICES = 10
+LONGEST_NAME = 80
+"""Letters of a name in a message."""
+FEW = 12
+"""Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
@@ -54,6 +60,8 @@ class Pipeline:
     folder: Path
     stages: Mapping[str, Stage]
     options: Mapping[str, Options] = field(default_factory=dict)
+    notices: tuple[Problem, ...] = ()
+    """What works and is seldom meant, with its place."""
     files: tuple[Path, ...] = ()
     located: Callable[[Problem], Problem] = field(default=lambda problem: _named(problem), repr=False, compare=False)
 
@@ -67,17 +75,22 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     @classmethod
-    def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:
-        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found."""
+    def load(cls, path: Path | str, sets: Sequence[str] = (), places: Places | None = None) -> Self:
+        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found.
+
+        `places` says which paths it may name, where a part of it is a stranger's.
+        """
         path = Path(path)
-        return cls.read(open_layers(path), path.parent.resolve(), sets)
+        return cls.read(open_layers(path), path.parent.resolve(), sets, places)
 
     @classmethod
-    def read(cls, document: Document, folder: Path, sets: Sequence[str] = ()) -> Self:
+    def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: Places | None = None) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
-        reader = _PipelineReader(document, folder, sets)
-        stages, files = reader.stages(), tuple(Path(file).absolute() for file in document.lines)
-        return cls(Path(document.name).name, reader.folder, stages, reader.options, files, reader.located)
+        reader = _PipelineReader(document, folder, sets, places)
+        stages = reader.stages()
+        name, files = Path(document.name).name, tuple(Path(file).absolute() for file in document.lines)
+        notices = reader.notices(stages)
+        return cls(name, reader.folder, stages, reader.options, notices, files, reader.located)
 
     def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
         """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.
@@ -150,10 +163,11 @@ def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
 class _PipelineReader:
     """One document on its way to stages."""
 
-    def __init__(self, document: Document, folder: Path, sets: Sequence[str]) -> None:
+    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: Places | None = None) -> None:
         self.document = document
         self.folder = folder
-        self.problems: list[Problem] = []
+        self.places = places
+        self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
         self.values: list[tuple[Address, Any]] = []
@@ -163,20 +177,34 @@ class _PipelineReader:
             try:
                 address, value = split(text)
             except InputError as error:
-                self.problems += error.problems
+                self.problems.add_all(error.problems)
                 continue
             self.sets[address] = f"--set {text.partition('=')[0].strip()}"
             self.values.append((address, value))
 
     def stages(self) -> dict[str, Stage]:
         """The stages in order; raises `InputError`. Their options are in `options` afterwards."""
+        try:
+            return self._stages()
+        except TooManyProblems as many:
+            if many.found != tuple(self.problems):  # of a part of the language, which knows addresses alone
+                with suppress(TooManyProblems):
+                    self._note_all(many.found)
+            raise TooManyProblems(self._sorted()) from None
+        except InputError as error:
+            if all(problem.where for problem in error.problems):
+                raise
+            raise InputError([*self._sorted(), *map(self.located, error.problems)]) from None
+
+    def _stages(self) -> dict[str, Stage]:
         filled = self._filled(self._outline())
         self.expansion = expanded = expand(filled)
-        for problem in expanded.problems:
-            self._note(problem)
-        if len(expanded.stages) > MAX_STAGES:
-            self._note(Problem(f"there are {len(expanded.stages)} stages; {MAX_STAGES} is the most.", path=("stages",)))
-            raise InputError(self.problems)
+        self._note_all(expanded.problems)
+        if len(expanded.stages) > MOST_STAGES:
+            self._note(
+                Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",))
+            )
+            self._raise()
         readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
         self._check_references(expanded.stages, readings)
         graph = {name: dict.fromkeys(ref.stage for _, _, ref in _refs(found)) for name, found in readings.items()}
@@ -191,10 +219,20 @@ class _PipelineReader:
         self._raise()
         return stages
 
+    def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
+        """What is told of stages that are right; of cells of a matrix once, where it is written."""
+        found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
+        written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
+        placed = dict.fromkeys(map(self.located, written))
+        return tuple(islice(placed, MOST_NOTICES))
+
     def _raise(self) -> None:
         """End here with all problems, in the order of the document, if there are any."""
         if self.problems:
-            raise InputError(sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path)))
+            raise InputError(self._sorted())
+
+    def _sorted(self) -> list[Problem]:
+        return sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path))
 
     def _outline(self) -> dict[str, Any]:
         """The document's top level, in order; raises where there is nothing to go on with."""
@@ -203,17 +241,23 @@ class _PipelineReader:
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
         for key in plain:
             if key not in KEYS:
-                self._note(Problem(f"unknown key {key!r}.", cure=near_miss(key, KEYS), path=(key,)))
+                cure = near_miss(key, KEYS)
+                self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
         if not isinstance(plain.get("vars") or {}, dict):
             self._note(Problem("is not a mapping of names to values.", path=("vars",)))
         stages = plain.get("stages")
         if not isinstance(stages, dict) or not stages:
             self._note(Problem("there are no stages.", cure="Write `stages:` and below it `name: {uses: …}`.", path=()))
             raise InputError(self.problems)
+        if len(stages) > MOST_STAGES:
+            self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
+            self._raise()
         for name in stages:
             if not STAGE_NAME.fullmatch(name) or name == "vars":
                 cure = "Use letters, digits, - and _; not `vars`."
-                self._note(Problem(f"{name!r} cannot be a stage's name.", cure=cure, path=("stages", name)))
+                self._note(
+                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
+                )
         variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
         return {"vars": variables, "stages": stages}
 
@@ -229,8 +273,7 @@ class _PipelineReader:
             if address[0] == "stages":
                 filling = self._fill(value, address, filled.get(str(address[1])))
                 self._note(put({"stages": filled}, address, filling))
-        for problem in self.variables.problems:
-            self._note(problem)
+        self._note_all(self.variables.problems)
         return filled
 
     def _is_wanted(self, name: str, stage: Any) -> bool:
@@ -261,7 +304,7 @@ class _PipelineReader:
         if options:
             how = read(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)))
+        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places)
         for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:
@@ -282,10 +325,11 @@ class _PipelineReader:
     def _folder_at(self, address: Address) -> Path:
         """Where a relative path at this address starts: in the folder of the file that wrote it."""
         address = self.expansion.origin(address)
-        if any(address[: len(at)] == at for at in self.sets):
+        written = self.variables.origin(address)
+        if self._setting(address) or self._setting(written):
             return self.folder
-        variable = self.variables.begins.get(address)
-        file = self.document.position(address if variable is None else ("vars", variable)).file
+        variable = self.variables.begins.get(written)
+        file = self.document.position(written if variable is None else ("vars", variable)).file
         return self.folder if file == self.document.name else Path(file).parent.resolve()
 
     def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Reading[Stage]]) -> None:
@@ -301,27 +345,40 @@ class _PipelineReader:
                 if problem is not None:
                     self._note(replace(problem, path=("stages", name, *at)))
 
-    def _position(self, path: Address) -> Position:
-        return self.document.position(self.expansion.origin(path))
+    def _setting(self, path: Address) -> str | None:
+        """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
+        above = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
+        if above or path in self.document.positions:
+            return above
+        return next((text for at, text in self.sets.items() if at[: len(path)] == path), None)
 
-    def located(self, problem: Problem) -> Problem:
-        """The problem with the place that a person would look at."""
-        self._note(problem)
-        return self.problems.pop()
+    def _position(self, path: Address) -> Position:
+        return self.document.position(self.variables.origin(self.expansion.origin(path)))
 
     def _note(self, problem: Problem | None) -> None:
         """Add a problem, with the place that a person would look at."""
         if problem is None:
             return
-        path = self.expansion.origin(problem.path)
-        setting = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
-        shown = problem.path if len(problem.path) > 1 else path
-        words = shown[1:] if shown[:1] == ("stages",) else shown
-        place = f"{setting or self.document.where(path)} {_dotted(words)}".strip()
-        if setting and setting.endswith(f" {_dotted(words)}"):
-            place = setting
+        self.problems.add(self.located(problem))
+
+    def _note_all(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self._note(problem)
+
+    def located(self, problem: Problem) -> Problem:
+        """A problem with the place that a person would look at: where the value is written, and where it is used."""
+        used = self.expansion.origin(problem.path)
+        setting = self._setting(used)
+        path = used if setting else self.variables.origin(used)
+        setting = setting or self._setting(path)
+        shown = _dotted(problem.path if len(problem.path) > 1 else used)
+        if path != used:
+            shown = f"{_dotted(path)}, for {shown}"
+        place = f"{setting or self.document.where(path)} {shown}".strip()
+        if setting and setting.endswith(f" {shown.partition(', for ')[0]}"):
+            place = f"{setting}{shown[len(setting.rpartition(' ')[2]) :]}"
         excerpt = "" if setting or problem.where else self.document.excerpt(path)
-        self.problems.append(replace(problem, where=problem.where or place, excerpt=problem.excerpt or excerpt))
+        return replace(problem, where=problem.where or place, excerpt=problem.excerpt or excerpt)
 
 
 def _refs(reading: Reading[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
@@ -342,7 +399,8 @@ def _makes(plain: Any) -> type[Artifact] | None:
 
 
 def _cycle_problem(cycle: Sequence[str]) -> Problem:
-    what = f"stages go round in a circle: {' -> '.join(cycle)}."
+    shown = cycle if len(cycle) <= FEW else [*cycle[: FEW - 1], "…", cycle[-1]]
+    what = f"stages go round in a circle: {' -> '.join(shown)}."
     return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))
 
 
@@ -352,5 +410,7 @@ def _named(problem: Problem) -> Problem:
 
 
 def _dotted(path: Address) -> str:
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
+    path = path[1:] if path[:1] == ("stages",) else path
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
     return words.removeprefix(".")

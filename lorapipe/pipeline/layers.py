@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.document import Document, open_document
+from lorapipe.limits import MOST_BYTES, MOST_FILES
+from lorapipe.pipeline.document import Document, parse_file, read_text
+from lorapipe.spec.paths import path_of, tidy, trouble
 
 EXTENDS = "extends"
-MOST_FILES = 16
 TAGS = ("uses", "type", "family")
 """The keys that say of which kind a mapping is."""
 
@@ -25,26 +26,45 @@ def open_layers(path: Path) -> Document:
     return _open(path, (), [])
 
 
-def _open(path: Path, above: tuple[Path, ...], opened: list[Path]) -> Document:
-    opened.append(path)
-    document = open_document(path)
+def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
+    """Read a file and those below it; `opened` are the sizes of those that were read so far."""
+    text = read_text(path, MOST_BYTES - sum(opened))
+    opened.append(len(text))
+    document = parse_file(text, str(path))
     if not isinstance(document.value, dict) or EXTENDS not in document.value:
         return document
     below: Document | None = None
     place = Problem("", document.where((EXTENDS,)), path=(EXTENDS,), excerpt=document.excerpt((EXTENDS,)))
     for name in _names(document.value[EXTENDS], place):
-        base = path.parent / Path(name).expanduser()
-        if base.resolve() in (path.resolve(), *(each.resolve() for each in above)):
+        base = _base(path, name, place)
+        if any(_same(base, each) for each in (path, *above)):
             ring = " -> ".join(str(each) for each in (*above, path, base))
             raise InputError(replace(place, what=f"files extend one another in a circle: {ring}."))
         if len(opened) >= MOST_FILES:
             raise InputError(replace(place, what=f"more than {MOST_FILES} files are involved."))
-        if not base.is_file():
-            raise InputError(replace(place, what=f"there is no file {str(base)!r}."))
         layer = _open(base, (*above, path), opened)
         below = layer if below is None else _over(layer, below)
     own = replace(document, value={key: value for key, value in document.value.items() if key != EXTENDS})
     return own if below is None else _over(own, below)
+
+
+def _base(path: Path, name: str, place: Problem) -> Path:
+    """The file of a name, which must be there."""
+    try:
+        base = path_of(name, path.parent)
+        there = base.is_file()
+    except (OSError, ValueError) as error:
+        raise InputError(replace(place, what=f"{trouble(error)}.")) from None
+    if not there:
+        raise InputError(replace(place, what=f"there is no file {tidy(base)!r}."))
+    return base
+
+
+def _same(file: Path, other: Path) -> bool:
+    try:
+        return file.samefile(other)
+    except OSError:
+        return False
 
 
 def _names(given: Any, place: Problem) -> list[str]:

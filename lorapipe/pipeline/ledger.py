@@ -9,35 +9,50 @@
     outputs/<stage>           points to the stage's last result in the store
 
 A result is published by renaming its finished folder into the store, so that it is there whole or not at all, and the
-manifests in the store are the truth: everything else can be made from them.
+manifests in the store are the truth: everything else can be made from them. What `publish` returns outlasts a power cut
+(see `publication`); the row in the database comes after it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
-import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lorapipe.aside import write_text
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.fsync import make_folder, sync_folder
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
-from lorapipe.pipeline.digests import Digests, read_digest
+from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
+from lorapipe.pipeline.publication import LOG as LOG
+from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
+from lorapipe.pipeline.publication import begin as begin
+from lorapipe.pipeline.publication import remove as remove
 from lorapipe.pipeline.records import Records
+from lorapipe.spec.paths import named_path
 
-MANIFEST = "manifest.json"
-LOG = "log.txt"
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
 MANIFEST_VERSION = 1
+MANIFEST_KINDS: tuple[tuple[str, Any], ...] = (
+    ("key", str), ("pipeline", str), ("stage", str), ("type", str), ("started", (int, float)), ("finished", (int, float)),
+    ("settings", dict), ("sources", dict), ("artifact", dict), ("files", dict),
+)  # fmt: skip
+FAR = 1e15
+"""Seconds: no clock, however wrong, is set so far away."""
+MOST_DEPTH = 100
+WRITABLE = ".writable"
+"""Made and taken away to see whether the store can be written."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +67,26 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed."""
+    """There is a result, but not whole: `what` is missing or changed. `moved`: it is a file or folder of the user's."""
 
     what: str
+    moved: bool = False
 
 
 class Ledger:
-    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders."""
+    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders.
 
-    def __init__(self, folder: Path) -> None:
+    What is read of sources and results is given up (`Interrupted`) when `stopping()` says so.
+    """
+
+    def __init__(self, folder: Path, stopping: Callable[[], object] = bool) -> None:
         self.folder = folder
+        self._stopping = stopping
         self.root = folder / ".lorapipe"
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
         self.is_shared = bool(shared)
-        base = Path(shared).expanduser().absolute() / ".lorapipe" if shared else self.root
+        base = named_path(shared, SHARED) / ".lorapipe" if shared else self.root
         self.store = base / "store"
         self.work = base / "work"
         self.cache = base / "cache"
@@ -75,28 +95,25 @@ class Ledger:
     @cached_property
     def records(self) -> Records:
         """The database; where there is no ledger yet, an empty one that is not written."""
-        file = self.root / "ledger.db"
-        try:
-            records = Records(file if self.root.is_dir() else None)
-        except sqlite3.OperationalError as error:
-            raise LorapipeError(f"cannot be opened: {error}.", where=str(file)) from None
-        if records.is_new:
-            records.rebuild(self.manifests())
+        records = Records(self.root / "ledger.db" if self.root.is_dir() else None, self)
+        records.complete()
         return records
 
     @cached_property
     def digests(self) -> Digests:
         """Digests of files, remembered in the database."""
-        return Digests(self.records)
+        return Digests(self.records, self._stopping)
 
     def open(self) -> None:
         """Make what is not there yet."""
         try:
             for folder in (self.store, self.work, self.cache, self.runs, self.locks):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
+            (self.root / WRITABLE).touch()
+            (self.root / WRITABLE).unlink(missing_ok=True)
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
@@ -114,9 +131,17 @@ class Ledger:
         if "records" in self.__dict__:
             self.records.close()
 
+    def run_numbers(self) -> list[int]:
+        """The runs whose files are kept, in order."""
+        return run_files.numbers(self.runs)
+
+    def run_files(self, numbers: Iterable[int], manifests: run_files.Manifests) -> Iterator[run_files.RunFiles]:
+        """What the files of these runs say."""
+        return filter(None, (run_files.read(self.runs, number, manifests) for number in numbers))
+
     def next_run(self) -> int:
-        """A number above those of all runs whose events are kept."""
-        return max((int(each.name) for each in self.runs.iterdir() if each.name.isdigit()), default=0) + 1
+        """A number above those of all runs whose files are kept."""
+        return max(self.run_numbers(), default=0) + 1
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
@@ -138,34 +163,34 @@ class Ledger:
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
-            return Damage(MANIFEST) if folder.is_dir() else None
+            return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
         for name, kept in manifest["files"].items():
             if not self._is_whole(own + name, kept["digest"]):
                 return Damage(name)
         try:
             artifact = decode(manifest["artifact"], self.store, inputs)
+            others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
+            gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
         except InputError as error:
             return Damage(str(error))
-        others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
-        gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
-        return Result(key, folder, manifest, artifact) if gone is None else Damage(f"{gone} is gone")
+        except Exception:  # whatever there is in a manifest that was not written so
+            return Damage(MANIFEST)
+        return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:
-            return self.digests.file(name) == digest
-        except OSError:
+            return stat.S_ISREG(os.stat(name).st_mode) and self.digests.file(name) == digest  # noqa: PTH116
+        except (OSError, ValueError):  # gone, or no name of a file
             return False
 
     def attempt(self, key: str) -> Path:
         """The folder to build a result in; see `begin`."""
-        folder = self.work / short(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return folder_at(self.work / short(key))
 
     def has_checkpoint(self, key: str) -> bool:
         """Whether an earlier attempt left something to go on from."""
-        resume = self.work / short(key) / "resume"
+        resume = self.work / short(key) / RESUME
         return resume.is_dir() and any(resume.iterdir())
 
     def publish(self, identity: Identity, artifact: dict[str, Any], about: Mapping[str, Any]) -> Result:
@@ -175,7 +200,7 @@ class Ledger:
         `LorapipeError` where a file of the artifact is missing.
         """
         attempt, target = self.work / identity.id, self.store / identity.id
-        files = _inventory(attempt)
+        files = inventory(attempt)
         inside = (
             path.relative_to(target) for path in paths(decode(artifact, self.store)) if path.is_relative_to(target)
         )
@@ -192,23 +217,30 @@ class Ledger:
             "artifact": artifact,
             "files": files,
         }
-        (attempt / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-        remove(attempt / "resume")
-        for file in attempt.rglob("*"):
-            if file.is_file():
-                file.chmod(stat.S_IREAD | stat.S_IRGRP | stat.S_IROTH)
-        if target.exists():  # damaged, or it would have been used
-            aside = self.work / f"{identity.id}.damaged"
-            remove(aside)
-            target.rename(aside)
-            remove(aside)
-        attempt.rename(target)
-        for name, kept in files.items():
-            self.digests.know(str(target / name), kept["digest"])
-        self.digests.save()
+        write_text(json.dumps(manifest, ensure_ascii=False, indent=1), attempt / MANIFEST, synced=False)
+        self._move(attempt, target, files)
         result = self.result(identity.key)
         assert isinstance(result, Result), result
         return result
+
+    def recover(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
+        """As `result`; and where there is no whole one, an attempt that a run has finished and not published is.
+
+        The run was ended between its manifest and the rename. The lock of the key must be held.
+        """
+        found, attempt = self.result(key, inputs), self.work / short(key)
+        manifest = None if isinstance(found, Result) else _read_manifest(str(attempt / MANIFEST))
+        if manifest is None or manifest.get("key") != key or manifest.get("files") != inventory(attempt):
+            return found
+        self._move(attempt, self.store / attempt.name, manifest["files"])
+        return self.result(key, inputs)
+
+    def _move(self, attempt: Path, target: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `move`: what lies at the target is damaged, or it would have been used."""
+        move(attempt, target, self.work / f"{target.name}.damaged")
+        for name, kept in files.items():
+            self.digests.know(str(target / name), kept["digest"])
+        self.digests.save()
 
     @cached_property
     def _outputs(self) -> tuple[Path, str]:
@@ -217,7 +249,11 @@ class Ledger:
         return outputs, os.path.relpath(self.store, outputs)
 
     def mark_used(self, result: Result) -> None:
-        """Let other projects that share the store see that the result is in use; see `cleaning`."""
+        """Let other projects that share the store see that the result is in use; see `cleaning`.
+
+        A kill may have left in it what it was made from.
+        """
+        remove(f"{result.folder}{os.sep}{RESUME}")
         if self.is_shared:
             with suppress(OSError):
                 os.utime(result.folder)
@@ -229,32 +265,28 @@ class Ledger:
         the user has put there is left alone.
         """
         outputs, from_outputs = self._outputs
-        link, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
+        pointer, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
         target = f"{from_outputs}{os.sep}{short(result.key)}{os.sep}out"
-        there = _target_of(link)
+        there = _target_of(pointer)
         if there == target:
-            return link
+            return pointer
         if there is None or (there and ".lorapipe" not in Path(there).parts):
             return out
-        aside = outputs / f".{stage}.{os.getpid()}"
         try:
             outputs.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):
-                aside.unlink()
-            aside.symlink_to(target, target_is_directory=True)
-            aside.replace(link)
+            link(outputs / f".{stage}.new", target, Path(pointer))
         except OSError:
             with suppress(OSError):
                 (outputs / f"{stage}.txt").write_text(f"{out}\n", encoding="utf-8")
             return out
-        return link
+        return pointer
 
-
-def begin(attempt: Path) -> None:
-    """Make an attempt's folders: out/ empty, resume/ as an earlier attempt left it. Its lock must be held."""
-    remove(attempt / "out")
-    (attempt / "out").mkdir(parents=True)
-    (attempt / "resume").mkdir(exist_ok=True)
+    def sync_pointers(self) -> None:
+        """See that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        outputs, _ = self._outputs
+        if outputs.is_dir():
+            sync_folder(outputs)
+            sync_folder(self.folder)
 
 
 def _target_of(link: str) -> str | None:
@@ -268,42 +300,50 @@ def _target_of(link: str) -> str | None:
 
 
 def _read_manifest(name: str) -> Mapping[str, Any] | None:
+    """A manifest as we write it; None where there is none, or something else."""
     try:
-        manifest = json.loads(_read(name))
-    except (OSError, ValueError):
+        text = _read(name)
+        manifest = json.loads(text)
+        return manifest if _is_manifest(manifest) and _is_flat(text, manifest) else None
+    except (OSError, ValueError, RecursionError, MemoryError):
         return None
-    whole = isinstance(manifest, dict) and manifest.get("version") == MANIFEST_VERSION
-    return manifest if whole else None
+
+
+def _is_manifest(value: Any) -> bool:
+    """Whether it has all that is asked of a manifest, in the kinds that it is asked for."""
+    if not (isinstance(value, dict) and value.get("version") == MANIFEST_VERSION):
+        return False
+    if not all(isinstance(value.get(name), kind) for name, kind in MANIFEST_KINDS):
+        return False
+    if not all(-FAR < value[name] < FAR for name in ("started", "finished")):
+        return False
+    listings = all(isinstance(each, dict) for each in value["sources"].values())
+    return listings and all(
+        isinstance(each, dict) and isinstance(each.get("digest"), str) for each in value["files"].values()
+    )
+
+
+def _is_flat(text: bytes, value: Any) -> bool:
+    """Whether what is nested in it can be walked through: no manifest is as deep as Python's stack."""
+    if text.count(b"{") + text.count(b"[") <= MOST_DEPTH:
+        return True
+    level, depth = [value], 0
+    while level and depth <= MOST_DEPTH:
+        depth += 1
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
+    return not level
 
 
 def _read(name: str) -> bytes:
     """The bytes of a small file, in a third of the time that a file object takes: see `result`."""
-    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "is no file", name)
         parts = []
         while part := os.read(file, 1 << 14):
             parts.append(part)
         return b"".join(parts)
     finally:
         os.close(file)
-
-
-def _inventory(attempt: Path) -> dict[str, dict[str, Any]]:
-    """Every file that was made, with its size and digest."""
-    files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
-    return {
-        file.relative_to(attempt).as_posix(): {"size": file.stat().st_size, "digest": read_digest(str(file))}
-        for file in files
-    }
-
-
-def remove(path: Path) -> None:
-    """Delete a folder of ours, also what is read-only in it."""
-
-    def writable(function: Any, name: str, _: Any) -> None:
-        if Path(name).exists():
-            Path(name).chmod(stat.S_IRWXU)
-            function(name)
-
-    if path.is_dir():
-        shutil.rmtree(path, onerror=writable)

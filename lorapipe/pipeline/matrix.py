@@ -14,7 +14,6 @@ for each of those, and its `$penny` is that one. Where a list is asked for, `$pe
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import re
@@ -22,14 +21,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorapipe.errors import Problem, near_miss
+from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
+from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
+from lorapipe.pipeline.allowance import Allowance, size
 from lorapipe.pipeline.artifacts import REFERENCE
 from lorapipe.pipeline.overrides import address_in, put
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, canonical
+from lorapipe.spec import Address, canonical, show
 
-MOST_CELLS = 1000
 NAME_LENGTH = 60
+VERY_MANY = 10**12
 CELL = "cell"
 """`${cell}` is what tells a cell from its siblings: the part after the stage's name."""
 
@@ -46,7 +47,8 @@ class Expansion:
     cells: dict[str, list[str]] = field(default_factory=dict)
     origins: dict[Address, Address] = field(default_factory=dict)
     spread: dict[Address, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
+    allowance: Allowance = field(default_factory=lambda: Allowance("with its matrices written out"))
 
     def origin(self, address: Address) -> Address:
         """Where the address stands in the document: the longest known beginning of it counts."""
@@ -77,6 +79,8 @@ def expand(stages: Mapping[str, Any]) -> Expansion:
     """The stages with every matrix written out, and every reference to one replaced."""
     found = Expansion()
     for name in _in_order(stages):
+        if len(found.stages) > MOST_STAGES:
+            raise InputError(Problem(f"comes to more than {MOST_STAGES} stages.", path=("stages", name)))
         stage = stages[name]
         matrix = stage.get("matrix") if isinstance(stage, dict) else None
         if matrix is None:
@@ -88,7 +92,7 @@ def expand(stages: Mapping[str, Any]) -> Expansion:
                 what = (
                     f"makes {cell!r} twice." if cell in found.stages else f"makes {cell!r}, which is a stage already."
                 )
-                found.problems.append(Problem(what, path=("stages", name, "matrix")))
+                found.problems.add(Problem(what, path=("stages", name, "matrix")))
                 continue
             found.cells.setdefault(name, []).append(cell)
             found.stages[cell] = plain
@@ -105,9 +109,11 @@ def _in_order(stages: Mapping[str, Any]) -> list[str]:
     order: dict[str, None] = {}
     follows = {name: _followed(stage) for name, stage in stages.items()}
     for name in stages:
-        chain = [name]
-        while (need := follows.get(chain[-1])) in stages and need not in chain:
-            chain.append(need)  # type: ignore[arg-type]
+        chain = {name: None}
+        need = follows.get(name)
+        while need in stages and need not in chain and need not in order:
+            chain[need] = None
+            need = follows.get(need)
         order.update(dict.fromkeys(reversed(chain)))
     return list(order)
 
@@ -126,41 +132,51 @@ def _made(
     at: Address = ("stages", name, "matrix")
     followed = _followed(stage)
     if followed is not None:
-        for cell in found.cells.get(followed, ()):
+        cells = found.cells.get(followed, ())
+        found.allowance.take(0, size(rest)[1] * len(cells))
+        for cell in cells:
             suffix = cell[len(followed) + 1 :]
-            yield suffix, _with_cell(_pointed(rest, followed, cell), suffix), {}
+            yield suffix, _with_cell(_pointed(rest, followed, cell), suffix, found.allowance), {}
         if followed not in found.cells:
             cure = near_miss(followed, list(found.cells)) if found.cells else "Write a mapping of settings to lists."
-            found.problems.append(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
+            found.problems.add(Problem(f"{matrix!r} is not a stage with a matrix.", cure=cure, path=at))
         return
-    for each in _cells(matrix, at, found.problems):
-        plain = {name: copy.deepcopy(rest)}
+    cells = _cells(matrix, at, found.problems)
+    letters = size(rest)[1]
+    for each in cells:
+        if len(each.values) > MOST_SETTINGS:
+            what = f"gives a cell {len(each.values)} settings; {MOST_SETTINGS} is the most."
+            found.problems.add(Problem(what, path=at))
+            return
+        found.allowance.take(0, letters + size(each.values)[1])
+        plain = {name: dict(rest)}
         origins = {}
         for knob, value in each.values.items():
             address = address_in(name, knob)
             problem = put({"stages": plain}, address, value)
             if problem is not None:
-                found.problems.append(Problem(problem.what, cure=problem.cure, path=each.places[knob]))
+                found.problems.add(Problem(problem.what, cure=problem.cure, path=each.places[knob]))
             origins[address[2:]] = each.places[knob]
-        yield each.suffix, _with_cell(plain[name], each.suffix), origins
+        yield each.suffix, _with_cell(plain[name], each.suffix, found.allowance), origins
 
 
-def _cells(matrix: Any, at: Address, problems: list[Problem]) -> list[_Cell]:
+def _cells(matrix: Any, at: Address, problems: Problems) -> list[_Cell]:
     """The combinations of a matrix, less `exclude`, plus `include`."""
     if not isinstance(matrix, dict) or not matrix:
         cure = "Write `matrix: {adapter.rank: [8, 32]}`, or `matrix: $stage` to follow another one."
-        problems.append(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
+        problems.add(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
         return []
     axes = {key: value for key, value in matrix.items() if key not in ("include", "exclude")}
     for key, values in axes.items():
         if not isinstance(values, list) or not values:
-            problems.append(Problem("is not a list of values.", cure=f"Write [{values}, …].", path=(*at, key)))
+            problems.add(Problem("is not a list of values.", cure=f"Write [{show(values)}, …].", path=(*at, key)))
             return []
     count = 1
     for values in axes.values():
-        count *= len(values)
+        count = min(count * len(values), VERY_MANY)
     if count > MOST_CELLS:
-        problems.append(Problem(f"has {count} combinations; {MOST_CELLS} is the most.", path=at))
+        told = count if count < VERY_MANY else "very many"
+        problems.add(Problem(f"has {told} combinations; {MOST_CELLS} is the most.", path=at))
         return []
     numbers = itertools.product(*(range(len(values)) for values in axes.values()))
     cells = [
@@ -174,20 +190,26 @@ def _cells(matrix: Any, at: Address, problems: list[Problem]) -> list[_Cell]:
     for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
         kept = [cell for cell in cells if not _matches(cell, pattern)]
         if len(kept) == len(cells):
-            cure = f"Its settings are {', '.join(axes)}."
-            problems.append(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
+            cure = f"Its settings are {listed(axes)}."
+            problems.add(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
         cells = kept
     for number, more in enumerate(_patterns(matrix, "include", at, problems)):
         cells = _included(cells, more, axes, (*at, "include", number))
+    if len(cells) > MOST_CELLS:
+        problems.add(Problem(f"has {len(cells)} cells; {MOST_CELLS} is the most.", path=at))
+        return []
     if not cells and not problems:
-        problems.append(Problem("leaves no combination.", path=at))
+        problems.add(Problem("leaves no combination.", path=at))
     return cells
 
 
-def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: list[Problem]) -> list[dict[str, Any]]:
+def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: Problems) -> list[dict[str, Any]]:
     given = matrix.get(word) or []
     if not isinstance(given, list) or not all(isinstance(each, dict) and each for each in given):
-        problems.append(Problem("is not a list of mappings.", cure="Write [{adapter.rank: 8}].", path=(*at, word)))
+        problems.add(Problem("is not a list of mappings.", cure="Write [{adapter.rank: 8}].", path=(*at, word)))
+        return []
+    if len(given) > MOST_CELLS:
+        problems.add(Problem(f"has {len(given)} entries; {MOST_CELLS} is the most.", path=(*at, word)))
         return []
     return given
 
@@ -208,9 +230,9 @@ def _included(cells: list[_Cell], more: dict[str, Any], axes: Mapping[str, Any],
     return [*cells, _Cell(dict(more), places)]
 
 
-def _with_cell(plain: Any, suffix: str) -> Any:
+def _with_cell(plain: Any, suffix: str, allowance: Allowance) -> Any:
     """`${cell}` filled in."""
-    return Variables({CELL: suffix}, keep=None).fill(plain, ())
+    return Variables({CELL: suffix}, None, allowance).fill(plain, ())
 
 
 def _pointed(plain: Any, stage: str, cell: str) -> Any:
@@ -232,6 +254,7 @@ def _spread(plain: Any, at: Address, found: Expansion) -> Any:
         for index, item in enumerate(plain):
             spread = _all_cells(item, found)
             new = [_spread(item, (*at, index), found)] if spread is None else spread
+            found.allowance.take(len(new) - 1, sum(map(len, new)) if spread else 0)
             found.origins |= {(*at, len(items) + number): found.origin((*at, index)) for number in range(len(new))}
             items += new
         return items
@@ -239,6 +262,7 @@ def _spread(plain: Any, at: Address, found: Expansion) -> Any:
     if spread is None:
         return plain
     found.spread[at] = plain
+    found.allowance.take(len(spread))
     return spread
 
 

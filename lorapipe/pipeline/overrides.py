@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import typing
 from dataclasses import dataclass
 from typing import Any
 
-from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.errors import InputError, Problem, near_miss, shortened
+from lorapipe.limits import MOST_LEVELS
 from lorapipe.pipeline.document import parse
 from lorapipe.spec import Address, Spec, knobs
 from lorapipe.stages import Stage
+
+PLACE = re.compile("[0-9]{1,6}")
+"""An entry of a list, from 0."""
 
 
 def split(text: str) -> tuple[Address, Any]:
     """`penny.adapter.rank=8` → its address in the document and the value, read as YAML."""
     place, equals, value = text.partition("=")
     parts = place.strip().split(".")
-    if not equals or len(parts) < 2 or not all(parts):
-        raise InputError("is not a setting.", where=f"--set {text}", cure="Write stage.knob=value or vars.name=value.")
-    return address_in(parts[0], ".".join(parts[1:])), parse(value, f"--set {text}").value if value.strip() else None
+    if not equals or not 2 <= len(parts) <= MOST_LEVELS or not all(parts):
+        cure = "Write stage.knob=value or vars.name=value."
+        raise InputError("is not a setting.", where=f"--set {shortened(text, 100)}", cure=cure)
+    address = address_in(parts[0], ".".join(parts[1:]))
+    return address, parse(value, f"--set {shortened(text, 100)}").value if value.strip() else None
 
 
 def address_in(stage: str, knob: str) -> Address:
     """`penny`, `adapter.rank` → where that stands in a document."""
     head: Address = ("vars",) if stage == "vars" else ("stages", stage)
-    return (*head, *(int(part) if part.isdigit() else part for part in knob.split(".")))
+    return (*head, *(int(part) if PLACE.fullmatch(part) else part for part in knob.split(".")))
 
 
 def put(document: dict[str, Any], address: Address, value: Any) -> Problem | None:
     """Set a value in a document, in place; a short form on the way (`optimizer: adamw`) is written out first."""
+    if len(address) > MOST_LEVELS:
+        return Problem(f"is a setting more than {MOST_LEVELS} levels deep.", path=address[:3])
     if address[0] == "vars":
         return _put_variable(document, address, value)
     stages = document["stages"]
@@ -66,7 +76,7 @@ def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: Any, a
         holder[key] = value
         return None
     there = holder.get(key) if isinstance(holder, dict) else holder[key]
-    inner = holder[key] = _written_out(there, place)
+    inner = holder[key] = copy.copy(_written_out(there, place))  # what cells of a matrix share stays as it is
     if isinstance(inner, list):
         if not (isinstance(rest[0], int) and rest[0] < len(inner)):
             return Problem(f"the list has no entry {rest[0]}.", cure=f"It has {len(inner)}, from 0.", path=address)

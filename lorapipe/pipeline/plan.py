@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.keys import Identity, identify
+from lorapipe.pipeline.keys import Identity, Looks, OneLook, identify
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
 from lorapipe.pipeline.reasons import why
@@ -65,21 +65,29 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
     """What running the pipeline would do now; stages in `anew` run in any case. `InputError`: a source cannot be read."""
     artifacts: dict[str, Artifact] = {}
     steps = []
+    look = OneLook(ledger.digests)
     for name, stage in pipeline.stages.items():
         waits_for = [need for need in pipeline.needs[name] if need not in artifacts]
         if waits_for:
             steps.append(Step(name, "run", f"after {' and '.join(waits_for)}"))
             continue
-        step = decide(pipeline, name, references.resolve(stage, artifacts), ledger, anew)
+        step = decide(pipeline, name, references.resolve(stage, artifacts), ledger, anew, look)
         if step.result is not None:
             artifacts[name] = step.result.artifact
         steps.append(step)
     return Plan(tuple(steps))
 
 
-def decide(pipeline: Pipeline, name: str, stage: Stage, ledger: Ledger, anew: Set[str] = frozenset()) -> Step:
-    """What to do with a stage whose references are resolved."""
-    identity = identify(stage, ledger.digests)
+def decide(
+    pipeline: Pipeline,
+    name: str,
+    stage: Stage,
+    ledger: Ledger,
+    anew: Set[str] = frozenset(),
+    look: Looks | None = None,
+) -> Step:
+    """What to do with a stage whose references are resolved; its sources are looked at now, or have been by `look`."""
+    identity = identify(stage, look or ledger.digests)
     if name in anew:
         return Step(name, "run", "asked for", stage, identity)
     found = ledger.result(identity.key, references.inputs(stage))
@@ -98,6 +106,8 @@ def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Ma
 
 
 def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, damage: Damage | None) -> str:
+    if damage is not None and damage.moved:
+        return f"{damage.what} was moved or deleted; all is looked at again"
     if damage is not None:
         return f"its result is damaged: {damage.what}"
     key, last = _last(pipeline, name, ledger)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from lorapipe.errors import counted
 from lorapipe.pipeline.digests import PREFIX
 from lorapipe.pipeline.keys import Identity
 
@@ -49,7 +50,7 @@ def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) 
         for key, item in value.items():
             yield from _described(item, (*at, key), sources)
     elif _is_digest(value):
-        yield f"{place}: {len(sources[value])} files" if value in sources else f"{place}: {value[:23]}…"
+        yield f"{place}: {counted(len(sources[value]), 'file')}" if value in sources else f"{place}: {value[:23]}…"
     else:
         yield f"{place} {json.dumps(value, ensure_ascii=False)}"
 
@@ -98,7 +99,7 @@ def files_changed(old: Listing, new: Listing) -> str:
         "changed": sorted(name for name in new.keys() & old.keys() if old[name] != new[name]),
     }
     counts = [
-        f"{count} {noun if count == 1 else noun + 's'} {what}"
+        f"{counted(count, noun)} {what}"
         for what, names in groups.items()
         for noun, count in Counter(map(_noun, names)).items()
     ]

@@ -12,6 +12,8 @@ from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kin
 from lorapipe.spec import PLAIN, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
+FEW = 5
+"""Stages that are proposed."""
 
 
 def needs(spec: Spec) -> tuple[str, ...]:
@@ -100,28 +102,23 @@ def _instead(head: str, kind: type[Artifact], wanted: type[Artifact], makes: Map
     inside = [f"{head}.{name}" for name in fields_of_kind(kind, wanted)]
     makers = [f"${stage}" for stage, made in makes.items() if issubclass(made, wanted)]
     fitting = inside or makers
-    return f"Did you mean {' or '.join(fitting)}?" if fitting else f"No stage here makes a {wanted.__name__}."
+    return f"Did you mean {' or '.join(fitting[:FEW])}?" if fitting else f"No stage here makes a {wanted.__name__}."
 
 
 def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
     """The stages so that each stands after those it needs, and, if the graph is cyclic, one cycle `[a, b, a]`."""
     order: dict[str, None] = {}
-    trail: list[str] = []
-
-    def visit(name: str) -> list[str]:
-        if name in order:
-            return []
-        if name in trail:
-            return [*trail[trail.index(name) :], name]
-        trail.append(name)
-        for need in graph[name]:
-            if need in graph and (cycle := visit(need)):
-                return cycle
-        trail.pop()
-        order[name] = None
-        return []
-
-    for name in graph:
-        if cycle := visit(name):
-            return list(order), cycle
+    for first in graph:
+        trail = {first: iter(graph[first])} if first not in order else {}  # from the first to the one that is looked at
+        while trail:
+            name = next(reversed(trail))
+            need = next((each for each in trail[name] if each in graph and each not in order), None)
+            if need is None:
+                order[name] = None
+                del trail[name]
+            elif need in trail:
+                names = list(trail)
+                return list(order), [*names[names.index(need) :], need]
+            else:
+                trail[need] = iter(graph[need])
     return list(order), []

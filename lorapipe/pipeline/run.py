@@ -9,11 +9,14 @@ need it and no others. What is yielded is also written to `runs/<n>/events.jsonl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence, Set
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Any
 
-from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.errors import InputError, Interrupted, LorapipeError, Problem, problem_of
+from lorapipe.fsync import make_folder, sync_all
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
@@ -65,10 +68,13 @@ def run(
     if pool is None:
         with closing(open_pool(on, devices)) as own:
             return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping, numbered=numbered))
-    ledger = Ledger(pipeline.folder)
+    ledger = Ledger(pipeline.folder, stopping)
     ledger.open()
-    with closing(ledger):
-        return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    try:
+        with closing(ledger):
+            return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    except OSError as error:
+        raise LorapipeError(problem_of(error, str(error.filename or ledger.root))) from None
 
 
 def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **where: Any) -> dict[str, Artifact]:
@@ -104,21 +110,28 @@ def _recorded(
     if problems := [*destinations.problems()]:
         raise InputError(problems)
     destinations.try_out()
+    began = time.time()
     number = ledger.records.begin(pipeline.name, ledger.next_run())
     if numbered is not None:
         numbered(number)
     folder = ledger.runs / str(number)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     status = "interrupted"
     try:
-        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        run_files.note(folder, pipeline.name, began)
+        with (folder / run_files.EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as file:
             schedule = Schedule(pipeline, ledger, pool, number, anew, stopping, destinations)
-            for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
-                _keep(event, file)
-                yield event
+            with suppress(Interrupted):  # while it was read what is there
+                for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
+                    _keep(event, file)
+                    yield event
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
+        with suppress(OSError):  # a second record, should the first be lost
+            run_files.note(folder, pipeline.name, began, time.time(), status)
+        sync_all([folder / run_files.EVENTS])
+        ledger.sync_pointers()
         ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts

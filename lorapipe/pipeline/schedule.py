@@ -80,7 +80,7 @@ class Schedule:
             if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
                 return
             self._listen()
-            self._look_at_the_clock()
+            self._look_at_the_running()
             yield from self._drain()
 
     def close(self) -> None:
@@ -147,14 +147,15 @@ class Schedule:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._told_to_wait:
-                what = f"waits for process {busy.holder}, which makes the same result"
+                what = f"waits for {busy.who}, which makes the same result"
                 self._said.append(Log(name, what, "warning"))
                 self._told_to_wait.add(name)
             return False
         try:
-            # another run may have made it meanwhile
-            found = self._ledger.result(identity.key, references.inputs(stage))
-            if isinstance(found, Result) and name not in self._anew:
+            # another run may have made it meanwhile, or finished it before it was ended
+            anew = name in self._anew
+            found = None if anew else self._ledger.recover(identity.key, references.inputs(stage))
+            if isinstance(found, Result):
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
@@ -169,9 +170,6 @@ class Schedule:
 
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
         spec, store = self._pipeline.stages[name], self._ledger.store
-        locks = [self._ledger.locks / f"{identity.id}.attempt"]
-        if spec.needs_device and slot.device_locks:
-            locks += slot.device_locks
         return Job(
             name=name,
             key=identity.key,
@@ -180,8 +178,9 @@ class Schedule:
             attempt=str(self._ledger.attempt(identity.key)),
             store=str(store),
             cache=str(self._ledger.cache),
-            locks=tuple(map(str, locks)),
+            lock=str(self._ledger.locks / f"{identity.id}.attempt"),
             device=slot.device or "cpu",
+            takes_turns=spec.needs_device and bool(slot.device_locks),
         )
 
     # --------------------------------------------------------------------------------------------------- while it runs
@@ -206,10 +205,11 @@ class Schedule:
                     attempt.has_begun()
                 self._said.append(replace(message, stage=attempt.name))
 
-    def _look_at_the_clock(self) -> None:
+    def _look_at_the_running(self) -> None:
+        """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
         stopping = self._stopping()
         for attempt in list(self._running):
-            ended = attempt.look_at_the_clock(stopping)
+            ended = attempt.look_at_the_clock(stopping) or attempt.look_at_the_worker(self._inbox)
             if ended is not None:
                 self._fail(attempt, ended)
 
@@ -234,7 +234,7 @@ class Schedule:
         try:
             result = self._ledger.publish(identity, done.artifact, about)
             files = self._use(name, attempt.stage, result)
-        except (LorapipeError, OSError) as error:
+        except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
             self._end(attempt)
             self._give_up(name, error)
             return

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.errors import InputError, Problem, Problems, near_miss, shortened
+from lorapipe.limits import MOST_LEVELS, MOST_USES
+from lorapipe.pipeline.allowance import Allowance
 from lorapipe.spec import Address
 
 VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 """`${name}`; `$${` stands for a `${` that is meant as text."""
-
-MAX_USES = 10_000
-"""Variables made of variables grow fast; this is where it stops."""
+FILLED = "with its variables filled in"
 
 
 class Variables:
     """The `vars` of a document. Values may use one another."""
 
-    def __init__(self, values: Mapping[str, Any], keep: Container[str] | None = ()) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], keep: Container[str] | None = (), allowance: Allowance | None = None
+    ) -> None:
         self.values = values
         self.keep = keep
         """Names that are filled in later, where they are not known here; None: all of them."""
         self.begins: dict[Address, str] = {}
         """Where a text begins with a variable: its name. A relative path belongs to the file that wrote it."""
-        self.problems: list[Problem] = []
+        self.written: dict[Address, Address] = {}
+        """Where a value is a variable's: the place in `vars` where it is written."""
+        self.problems = Problems()
         self.broken: set[Address] = set()
         """Where a value could not be filled in: whatever else is wrong there follows from it."""
+        self._allowance = allowance or Allowance(FILLED)
         self._open: list[str] = []
         self._uses = 0
+        self._levels = 0
 
     def fill(self, value: Any, at: Address) -> Any:
-        """A copy of a plain value with every variable replaced; problems are noted under their address."""
-        if isinstance(value, dict):
-            return {key: self.fill(item, (*at, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.fill(item, (*at, index)) for index, item in enumerate(value)]
+        """A plain value with every variable replaced; problems are noted under their address."""
+        if isinstance(value, (dict, list)):
+            with self._deeper():
+                self._allowance.take(len(value))
+                if isinstance(value, dict):
+                    return {key: self.fill(item, (*at, key)) for key, item in value.items()}
+                return [self.fill(item, (*at, index)) for index, item in enumerate(value)]
         if not (isinstance(value, str) and "${" in value):
             return value
         before = len(self.problems)
@@ -45,41 +54,80 @@ class Variables:
             self.broken.add(at)
         return filled
 
+    def origin(self, address: Address) -> Address:
+        """Where the value at an address is written: in `vars`, if it is a variable's."""
+        for _ in range(MOST_LEVELS):  # a variable may be another one's
+            source = next(
+                (
+                    (length, self.written[address[:length]])
+                    for length in range(len(address), 0, -1)
+                    if address[:length] in self.written
+                ),
+                None,
+            )
+            if source is None:
+                break
+            address = (*source[1], *address[source[0] :])
+        return address
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        """One list, mapping or variable further in."""
+        self._levels += 1
+        if self._levels > 2 * MOST_LEVELS:
+            raise InputError(f"is nested more than {2 * MOST_LEVELS} levels deep {FILLED}.")
+        try:
+            yield
+        finally:
+            self._levels -= 1
+
     def _text(self, text: str, at: Address) -> Any:
         first = VARIABLE.match(text)
         if first and first[1]:
             self.begins[at] = first[1]
         whole = VARIABLE.fullmatch(text)
         if whole and whole[1] is not None:
+            if whole[1] in self.values:
+                self.written[at] = ("vars", whole[1])
             return self._value(whole[1], at)
         return VARIABLE.sub(lambda found: "${" if found[1] is None else self._inside(found[1], at), text)
 
     def _inside(self, name: str, at: Address) -> str:
         value = self._value(name, at)
         if isinstance(value, (dict, list)):
-            self.problems.append(Problem(f"${{{name}}} is a list or a mapping and cannot stand inside text.", path=at))
+            self.problems.add(Problem(f"${{{name}}} is a list or a mapping and cannot stand inside text.", path=at))
+            return ""
         if value is None:
             return ""
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        self._allowance.take(0, len(text))
+        return text
 
     def _value(self, name: str, at: Address) -> Any:
         if name not in self.values and (self.keep is None or name in self.keep):
             return f"${{{name}}}"
         if name not in self.values:
-            self.problems.append(Problem(f"there is no variable {name!r}.", "", self._cure(name), at))
+            self.problems.add(Problem(f"there is no variable {shortened(name, 100)!r}.", "", self._cure(name), at))
             return None
         if name in self._open:
             ring = " -> ".join([*self._open[self._open.index(name) :], name])
-            self.problems.append(Problem(f"variables go round in a circle: {ring}.", path=at))
+            self.problems.add(Problem(f"variables go round in a circle: {ring}.", path=at))
+            return None
+        if len(self._open) >= MOST_LEVELS:
+            what = f"variables stand for one another more than {MOST_LEVELS} times over: {name} is the last."
+            self.problems.add(Problem(what, path=at))
             return None
         self._uses += 1
-        if self._uses > MAX_USES:
-            raise InputError(f"uses variables more than {MAX_USES} times.", where="vars", cure="Nest them less.")
+        if self._uses > MOST_USES:
+            raise InputError(Problem(f"uses variables more than {MOST_USES} times.", cure="Nest them less."))
         self._open.append(name)
         try:
-            return self.fill(self.values[name], ("vars", name))
+            with self._deeper():
+                value = self.values[name]
+                self._allowance.take(1, len(value) if isinstance(value, str) else 0)
+                return self.fill(value, ("vars", name))
         finally:
             self._open.pop()
 
     def _cure(self, name: str) -> str:
-        return near_miss(name, [*self.values]) or f"Add it: `vars: {{{name}: …}}`."
+        return near_miss(name, [*self.values]) or f"Add it: `vars: {{{shortened(name, 100)}: …}}`."

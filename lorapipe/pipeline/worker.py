@@ -19,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.job import Job, perform
+from lorapipe.pipeline.job import Job, failure, perform
 from lorapipe.pipeline.workers import Message, logged_to, to_line
 
 ORPHAN_SECONDS = 30.0
@@ -30,9 +31,9 @@ ORPHAN_SECONDS = 30.0
 def main() -> None:
     """Run jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    driver = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
-    threading.Thread(target=_read_driver, args=(sys.stdin, stop, jobs), daemon=True).start()
+    Follower("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
     lock, warm = threading.Lock(), Warm()
 
     def tell(message: Message) -> None:
@@ -42,23 +43,29 @@ def main() -> None:
 
     with logged_to(Path(os.devnull)):
         while (job := jobs.get()) is not None:
-            with logged_to(job.log):
-                outcome = perform(job, tell, stop.is_set, warm)
+            try:
+                with logged_to(job.log):
+                    outcome = perform(job, tell, stop.is_set, warm)
+            except OSError as error:  # there is no place for its log
+                outcome = failure(job.name, error)
             tell(outcome)
 
 
 def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue[Job | None]) -> None:
-    for line in stream:
-        message = json.loads(line)
-        if "job" in message:
-            stop.clear()
-            jobs.put(Job(**message["job"]))
-        else:
-            stop.set()
-    stop.set()
-    jobs.put(None)
-    time.sleep(ORPHAN_SECONDS)  # a daemon thread: it ends with the process, or ends a process that does not
-    os._exit(1)
+    """Take jobs and the wish to stop. Whatever ends this, the end of the driver above all, ends the worker."""
+    try:
+        for line in stream:
+            message = json.loads(line)
+            if "job" in message:
+                stop.clear()
+                jobs.put(Job(**message["job"]))
+            else:
+                stop.set()
+    finally:
+        stop.set()
+        jobs.put(None)
+        time.sleep(ORPHAN_SECONDS)  # a daemon thread: it ends with the process, or ends a process that does not
+        os._exit(1)
 
 
 if __name__ == "__main__":

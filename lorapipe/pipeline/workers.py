@@ -16,12 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorapipe.pipeline.events import Event, from_json, to_json
+from lorapipe.errors import LorapipeError
+from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progress, Started, from_json, to_json
 from lorapipe.pipeline.job import Done, Job
 
 Message = Event | Done
 """What a worker tells: events, and as the last one of a job `Done` or `Failed`."""
+TOLD = (Started, Progress, Metric, Preview, Log, Failed, Done)
+"""The kinds of message that are a worker's to tell; of plans and results the run itself tells."""
 Tell = Callable[[Message], None]
+LONGEST_LINE = 16 << 20
+"""In bytes. No message is that long; what never ends must not fill the memory."""
 
 
 def to_line(message: Message) -> str:
@@ -29,9 +34,46 @@ def to_line(message: Message) -> str:
     return json.dumps({"artifact": message.artifact}) if isinstance(message, Done) else to_json(message)
 
 
-def from_line(line: str) -> Message:
-    """The message of `to_line`'s line."""
-    return Done(json.loads(line)["artifact"]) if line.startswith('{"artifact"') else from_json(line)
+class Unreadable(LorapipeError):
+    """A worker has told what is no message."""
+
+
+def from_line(line: bytes) -> Message:
+    """The message of `to_line`'s line. Raises `Unreadable`, whatever is wrong with it."""
+    try:
+        message = _message(line.decode("utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = None
+    if not isinstance(message, TOLD):
+        raise Unreadable(f"the worker has told what is no message: {ascii(line[:80])[1:]}")
+    return message
+
+
+def _message(line: str) -> object:
+    if not line.startswith('{"artifact"'):
+        return from_json(line)
+    artifact = json.loads(line)["artifact"]
+    return Done(artifact) if isinstance(artifact, dict) else None
+
+
+class Lines:
+    """The whole lines in what comes in pieces. What follows the last of them is kept for the next piece."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._size = 0
+
+    def of(self, piece: bytes) -> list[bytes]:
+        """The lines that are whole now. Raises `Unreadable` where one is longer than any message."""
+        *whole, rest = piece.split(b"\n")
+        if whole:
+            whole[0] = b"".join([*self._begun, whole[0]])
+            self._begun, self._size = [], 0
+        self._begun.append(rest)
+        self._size += len(rest)
+        if max([self._size, *map(len, whole)]) > LONGEST_LINE:
+            raise Unreadable(f"the worker has told a line of more than {LONGEST_LINE >> 20} MB")
+        return whole
 
 
 @contextmanager
@@ -59,19 +101,30 @@ def _redirect(files: Sequence[int]) -> None:
 
 
 class Worker(ABC):
-    """Something that runs jobs, one at a time, and keeps what is expensive (the base model) between them."""
+    """Something that runs jobs, one at a time, and keeps what is expensive (the base model) between them.
+
+    Nobody waits for a worker's next message without asking it, again and again, whether one can still come: `lost`.
+    """
 
     @abstractmethod
     def start(self, job: Job, tell: Tell) -> None:
         """Begin the job and return; `tell` is called from another thread, at last with `Done` or `Failed`."""
 
     @abstractmethod
+    def lost(self) -> Failed | None:
+        """Why no outcome of the job will be told any more: whoever would tell it is gone. None while it may come.
+
+        All that was told is told before. Quick, and asked often: a worker that is silent may be at work, one that has
+        ended never is.
+        """
+
+    @abstractmethod
     def ask_to_stop(self) -> None:
-        """Raise the stop flag of the job."""
+        """Raise the stop flag of the job. Returns at once, also where the worker does not listen."""
 
     @abstractmethod
     def close(self) -> None:
-        """End the worker now, and the job with it; `start` begins a new one."""
+        """End the worker now, and the job with it, within seconds whatever it does; `start` begins a new one."""
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lorapipe.checksum import reading, writing
 from lorapipe.errors import LorapipeError
 
 CHECKPOINT_EVERY = 250
@@ -87,24 +88,23 @@ class Fit:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def save(self) -> None:
-        """Write the checkpoint aside and rename it, so that being killed leaves the previous one whole."""
+        """Write the checkpoint aside and rename it, so that a kill or a power cut leaves the previous one whole."""
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.checkpoint.with_suffix(".part")
-        torch.save(state, aside)
-        aside.replace(self.checkpoint)
+        with writing(self.checkpoint) as file:
+            torch.save(state, file)
 
     def resume(self) -> None:
         """Take up the checkpoint, if there is one."""
         if not self.checkpoint.exists():
             return
         try:
-            state = torch.load(self.checkpoint, weights_only=True)
+            with reading(self.checkpoint) as file:
+                state = torch.load(file, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -14,20 +14,19 @@ import queue as queues
 import sqlite3
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lorapipe.errors import LorapipeError
-from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.events import Event, Failed, Progress
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import Run, Stopping, go_on, open_pool, run
+from lorapipe.errors import LorapipeError, Problem
+from lorapipe.follower import Follower, in_words
+from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.run import Stopping, go_on, open_pool
 from lorapipe.pipeline.workers import Pool
 from lorapipe.queue.care import Care
-from lorapipe.queue.job import Claim, Job, State
+from lorapipe.queue.execution import Execution
+from lorapipe.queue.job import Claim, Job
 from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
@@ -36,6 +35,10 @@ LOOK_SECONDS = 1.0
 """How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
 TELL_SECONDS = 1.0
 """How often progress is written for other processes."""
+ENDED_SECONDS = 5.0
+"""How long what is done at a job's end may take when it is time to stop."""
+LEAVE_SECONDS = 90.0
+"""How long the threads may take to end: longer than what they wait for may take."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,6 @@ class Told:
 
     job: Job
     event: Event | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ends; `waiting` where its owner was told to stop."""
-
-    state: State
-    reason: str = ""
 
 
 class Crew:
@@ -71,7 +66,7 @@ class Crew:
         self._given_up = False
 
         def level() -> int:
-            return 2 if self._given_up else stopping()
+            return 2 if self._given_up else max(stopping(), int(self._has_failed))
 
         def hand(device: str) -> Hand:
             return Hand(queue, device, care or Care(), level, self._told.put, forever, lambda: open_pool(on, (device,)))
@@ -84,7 +79,10 @@ class Crew:
             each.bell.set()
 
     def events(self) -> Generator[Told, None, None]:
-        """Work, and say what happens, until there is nothing left or `stopping` has stopped it; closing stops it at once."""
+        """Work, and say what happens, until there is nothing left or `stopping` has stopped it; closing stops it at once.
+
+        Raises `LorapipeError` where a device's thread has ended otherwise; the others end first, as if asked to stop.
+        """
         for each in self._hands:
             each.start()
         try:
@@ -96,14 +94,24 @@ class Crew:
         finally:
             self._given_up = True
             for each in self._hands:
-                each.join()
+                each.join(LEAVE_SECONDS)
+        reasons = dict.fromkeys(each.reason for each in self._hands if each.reason)
+        if reasons:
+            cure = "What was at work is kept and goes on with the next start."
+            raise LorapipeError(
+                [Problem(f"the queue can no longer be worked off: {each}", cure=cure) for each in reasons]
+            )
 
     @property
     def _is_at_work(self) -> bool:
         return any(each.is_alive() for each in self._hands)
 
+    @property
+    def _has_failed(self) -> bool:
+        return any(each.reason for each in self._hands)
 
-class Hand(threading.Thread):
+
+class Hand(Follower):
     """Runs the jobs of one device."""
 
     def __init__(
@@ -116,7 +124,7 @@ class Hand(threading.Thread):
         forever: bool,
         new_pool: Callable[[], Pool],
     ) -> None:
-        super().__init__(name=f"queue {device}", daemon=True)
+        super().__init__(f"queue {device}", self._work)
         self.bell = threading.Event()
         self._queue = queue
         self._device = device
@@ -127,16 +135,17 @@ class Hand(threading.Thread):
         self._new_pool = new_pool
         self._pool: Pool | None = None
 
-    def run(self) -> None:
+    def _work(self) -> None:
         """Take jobs until there are none, or no more are wanted."""
         try:
             while not self._stopping():
                 self.bell.clear()
                 self._lastingly(self._queue.recover)
                 self._tell_of_ends()
-                claim = self._lastingly(lambda: self._queue.claim(self._device, self._care.objection))
+                claim = self._lastingly(lambda: self._queue.claim(self._device, self._objection))
                 if claim is not None:
-                    self._do(claim)
+                    with closing(claim.lock):  # however it ends, the job is nobody's then
+                        self._do(claim)
                     continue
                 self._rest()
                 if not self._forever:
@@ -147,24 +156,74 @@ class Hand(threading.Thread):
 
     def _rest(self) -> None:
         """End the workers."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _warm_pool(self) -> Pool:
+        if self._pool is None:
+            self._pool = self._new_pool()
+        return self._pool
+
+    def _objection(self, job: Job) -> str:
+        """What a job has to wait for. What cannot be asked because of a mistake is seen when the job is opened."""
+        try:
+            return self._care.objection(job)
+        except OSError as error:
+            return f"waits: {in_words(error)}"
+        except (Exception, SystemExit):
+            return ""
 
     def _do(self, claim: Claim) -> None:
         self._tell(Told(claim.job))
-        outcome = self._outcome(claim.job)
+        execution = self._execution(claim.job)
+        outcome = execution.outcome()
+        if execution.is_left_behind:
+            self._rest()
         if outcome.state == "waiting":
             self._tell(Told(self._lastingly(lambda: self._queue.release(claim))))
             return
         self._lastingly(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
         self._tell_of_ends()
 
+    def _execution(self, job: Job) -> Execution:
+        told_at = 0.0
+
+        def heard(event: Event) -> None:
+            nonlocal told_at
+            if isinstance(event, Progress) and time.monotonic() - told_at >= TELL_SECONDS:
+                told_at = time.monotonic()
+                with suppress(sqlite3.OperationalError):
+                    self._queue.tell(job.number, vars(event))
+            self._tell(Told(job, event))
+
+        return Execution(
+            job,
+            self._care,
+            self._warm_pool,
+            self._asked(job),
+            self._stopping,
+            heard,
+            lambda run: self._queue.note_run(job.number, run),
+        )
+
     def _tell_of_ends(self) -> None:
         """Also of the jobs that another process has cancelled, or whose owner is gone."""
         for job in self._lastingly(self._queue.ended):
-            self._care.ended(job)
+            self._see_off(job)
             self._tell(Told(job))
+
+    def _see_off(self, job: Job) -> None:
+        """What its care does at its end: it may call the user's own programs, so nobody who wants to stop waits for it."""
+
+        def ended() -> None:
+            self._care.ended(job)
+
+        thread, wanted_at = Follower(f"end of job {job.number}", ended), None
+        thread.start()
+        while thread.is_alive() and (wanted_at is None or time.monotonic() - wanted_at < ENDED_SECONDS):
+            wanted_at = wanted_at or (time.monotonic() if self._stopping() else None)
+            thread.join(0.05)
 
     def _lastingly(self, change: Callable[[], T]) -> T:
         """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
@@ -176,51 +235,6 @@ class Hand(threading.Thread):
                     raise
                 time.sleep(LOOK_SECONDS)
 
-    def _outcome(self, job: Job) -> Outcome:
-        try:
-            pipeline = self._care.open(job)
-            if self._pool is None:
-                self._pool = self._new_pool()
-            return self._run(job, pipeline, self._pool)
-        except (LorapipeError, OSError) as error:
-            return Outcome("failed", in_words(error))
-        except Exception as error:  # a mistake of ours must not end the queue
-            traceback.print_exc()
-            return Outcome("failed", f"{type(error).__name__}: {error}")
-
-    def _run(self, job: Job, pipeline: Pipeline, pool: Pool) -> Outcome:
-        asked = self._asked(job)
-        number = job.number
-        numbered = lambda run: self._queue.note_run(number, run)  # noqa: E731
-        running = run(pipeline, pool=pool, stopping=lambda: max(self._stopping(), asked()), numbered=numbered)
-        with closing(running):
-            artifacts, failures = self._follow(job, running)
-        if asked():
-            return Outcome("cancelled")
-        if self._stopping():
-            return Outcome("waiting")
-        if failures:
-            return _of(failures)
-        self._care.deliver(job, artifacts)
-        return Outcome("done")
-
-    def _follow(self, job: Job, running: Run) -> tuple[dict[str, Artifact], list[Failed]]:
-        """Pass on what a run tells; its artifacts, and what failed."""
-        failures, told_at = list[Failed](), 0.0
-        while True:
-            try:
-                event = next(running)
-            except StopIteration as end:
-                return end.value, failures
-            if isinstance(event, Failed) and event.cause != "cancelled":
-                failures.append(event)
-            if isinstance(event, Progress) and time.monotonic() - told_at >= TELL_SECONDS:
-                told_at = time.monotonic()
-                with suppress(sqlite3.OperationalError):
-                    self._queue.tell(job.number, vars(event))
-            self._care.note(job, event)
-            self._tell(Told(job, event))
-
     def _asked(self, job: Job) -> Callable[[], int]:
         """Whether another process wants the job to stop; the database is asked once a second."""
         level, looked_at = 0, time.monotonic()
@@ -229,21 +243,9 @@ class Hand(threading.Thread):
             nonlocal level, looked_at
             now = time.monotonic()
             if now - looked_at >= LOOK_SECONDS:
-                level, looked_at = self._queue.asked(job.number), now
+                with suppress(sqlite3.OperationalError):
+                    level = self._queue.asked(job.number)
+                looked_at = now
             return level
 
         return asked
-
-
-def _of(failures: Sequence[Failed]) -> Outcome:
-    """Set aside where a worker was lost, so often as the stage may be started again; otherwise failed."""
-    lost = any(each.cause == "lost" for each in failures)
-    reasons = [" ".join(filter(None, [f"{each.stage}:", each.message, each.hint])) for each in failures]
-    return Outcome("aside" if lost else "failed", "\n".join(reasons))
-
-
-def in_words(error: LorapipeError | OSError) -> str:
-    """What went wrong, as one line for each thing."""
-    if isinstance(error, LorapipeError):
-        return "\n".join("\n".join(filter(None, [str(each), each.excerpt])) for each in error.problems)
-    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

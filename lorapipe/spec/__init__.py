@@ -24,9 +24,10 @@ from lorapipe.spec.knobs import (
     param,
     plain,
     sentence,
+    show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Reading, from_dict, read
+from lorapipe.spec.read import Address, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -38,6 +39,7 @@ __all__ = [
     "Duration",
     "Knob",
     "Param",
+    "Places",
     "Reading",
     "Source",
     "Span",
@@ -53,6 +55,7 @@ __all__ = [
     "plain",
     "read",
     "sentence",
+    "show",
     "spec_schema",
     "to_dict",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lorapipe.spec.knobs import Value
+from lorapipe.spec.paths import path_of
 
 OTHER_ENDINGS = frozenset(
     f".{each}"
@@ -32,15 +33,12 @@ class Destination(Value):
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not isinstance(value, str) or not value.strip():
             raise ValueError(f"{value!r} is not a path.")
-        try:
-            path = Path(value).expanduser()
-        except RuntimeError:
-            raise ValueError(f"{value} begins with the name of a user who is not known here.") from None
+        path = path_of(value, folder)
         separators = ("/", os.sep)
-        ends = value.endswith((*separators, *(f"{each}." for each in separators))) or path.name in ("", "..")
-        return cls(path if path.is_absolute() else folder / path, ends)
+        ends = value.endswith((*separators, *(f"{each}." for each in separators)))
+        return cls(path, ends or Path(value).name in ("", ".."))
 
     def plain(self) -> str:
         """See `Value.plain`."""

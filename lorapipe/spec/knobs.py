@@ -10,13 +10,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.errors import Problem
+from lorapipe.limits import LARGEST_NUMBER
 from lorapipe.registry import Registry
 
 REQUIRED: Any = dataclasses.MISSING
+SHOWN, SHOWN_ITEMS = 70, 8
+"""Letters and entries of a value that a message may show."""
 PLAIN = frozenset({str, int, float, bool, type(None)})
 """Most knobs hold one of these: they are their own document form, and hold no reference to anything."""
 
@@ -50,6 +54,8 @@ class Param:
         """Why a number is out of range, or None."""
         if not math.isfinite(value):
             return f"{value} is not a finite number."
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            return f"{value:.3g} is larger than any number that is used here."
         if self.ge is not None and value < self.ge:
             return f"{value} is below the minimum {self.ge}."
         if self.gt is not None and value <= self.gt:
@@ -224,6 +230,23 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def canonical(plain: object) -> bytes:
     """The one JSON text of a plain value, for digests."""
     return _canonical(plain).encode()
+
+
+def show(plain: object) -> str:
+    """A document's value as its author would write it, cut short."""
+    text = json.dumps(_some(plain), ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _some(plain: object) -> object:
+    """As much of a value as can be shown: its beginning."""
+    if isinstance(plain, str):
+        return plain[:SHOWN]
+    if isinstance(plain, (list, tuple)):
+        return [_some(item) for item in plain[:SHOWN_ITEMS]]
+    if isinstance(plain, dict):
+        return {str(key)[:SHOWN]: _some(item) for key, item in islice(plain.items(), SHOWN_ITEMS)}
+    return plain
 
 
 def sentence(help: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, Union
+from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 
-from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
+from lorapipe.spec.destination import Destination
 from lorapipe.spec.hints import whereabouts
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence
+from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
+from lorapipe.spec.paths import path_of, trouble
+from lorapipe.spec.values import Source
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
@@ -36,10 +39,25 @@ Folder = Path | Callable[[Address], Path]
 """Where relative paths start: one folder, or the folder for each address."""
 
 
-def read(kind: type[S], plain: object, folder: Folder | None = None) -> Reading[S]:
-    """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`."""
-    reader = _Reader(folder or Path())
-    spec = reader.read(kind, plain, Param(""), ())
+class Places(Protocol):
+    """Which paths a document may name: of what is the user's own, any; of what came from a stranger, few."""
+
+    def refusal(self, kind: type, text: str, folder: Path) -> str:
+        """Why a knob of type `kind` (`Path`, to write to, or a `Source`) may not hold this path; empty where it may.
+
+        Asked before anything looks whether it is there, and with what: an answer must not tell.
+        """
+
+
+def read(kind: type[S], plain: object, folder: Folder | None = None, places: Places | None = None) -> Reading[S]:
+    """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
+
+    `places` says which paths it may name; without, all.
+    """
+    reader = _Reader(folder or Path(), places)
+    spec = None
+    with suppress(TooManyProblems):  # the language tells those that were found, and that there may be more
+        spec = reader.read(kind, plain, Param(""), ())
     return Reading(None if reader.problems else spec, tuple(reader.problems), tuple(reader.values))
 
 
@@ -58,9 +76,10 @@ class _InvalidError(Exception):
 class _Reader:
     """Reads plain values by type, noting every problem and carrying on."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, places: Places | None = None) -> None:
+        self._places = places
         self._folder_at = folder if callable(folder) else lambda at: folder
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self.values: list[tuple[Address, type[Value], Any]] = []
 
     def read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
@@ -71,7 +90,7 @@ class _Reader:
             return None
 
     def _refuse(self, what: str, at: Address, cure: str = "") -> typing.NoReturn:
-        self.problems.append(Problem(what, cure=cure, path=at))
+        self.problems.add(Problem(what, cure=cure, path=at))
         raise _InvalidError
 
     def _read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
@@ -102,9 +121,16 @@ class _Reader:
         if kind in (int, float) and (complaint := limits.complaint(value)):
             self._refuse(complaint, at, sentence(limits.help))
         if kind is Path:
-            path = Path(value).expanduser()
-            return path if path.is_absolute() else self._folder_at(at) / path
+            self._require_place(kind, value, at)
+            try:
+                return path_of(value, self._folder_at(at))
+            except ValueError as error:
+                self._refuse(str(error), at, sentence(limits.help))
         return value
+
+    def _require_place(self, kind: type, text: str, at: Address) -> None:
+        if self._places is not None and (refusal := self._places.refusal(kind, text, self._folder_at(at))):
+            self._refuse(refusal, at)
 
     def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
         if not any(plain == choice and type(plain) is type(choice) for choice in choices):
@@ -121,7 +147,7 @@ class _Reader:
 
     def _sequence(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
         if not isinstance(plain, (list, tuple)):
-            self._refuse(f"{show(plain)} is not a list.", at, f"Write it as [{plain}].")
+            self._refuse(f"{show(plain)} is not a list.", at, f"Write it as [{show(plain)}].")
         if limits.min_items is not None and len(plain) < limits.min_items:
             self._refuse(f"needs at least {limits.min_items} entries.", at, sentence(limits.help))
         return tuple(self.read(kind, item, limits, (*at, index)) for index, item in enumerate(plain))
@@ -135,10 +161,14 @@ class _Reader:
     def _value(self, kind: type[Value], plain: Any, limits: Param, at: Address) -> Any:
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)  # 1e3 is a whole number to its author
+        if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
+            self._require_place(kind, plain, at)
+        if issubclass(kind, Destination) and isinstance(plain, str):
+            self._require_place(Path, plain, at)
         try:
             value = kind.parse(plain, self._folder_at(at))
-        except ValueError as error:
-            self._refuse(str(error), at, sentence(limits.help))
+        except (ValueError, OSError) as error:
+            self._refuse(_said(error), at, _unquoted(kind, plain, self._folder_at(at)) or sentence(limits.help))
         self.values.append((at, kind, value))
         return value
 
@@ -153,8 +183,17 @@ class _Reader:
         if len(self.problems) > before:
             raise _InvalidError
         spec = cls(**given)
-        self.problems += [problem.under(*at) for problem in spec.problems()]
+        self._ask(spec, at)
         return spec
+
+    def _ask(self, spec: Spec, at: Address) -> None:
+        """Note what a spec says is wrong with it; it may look at files of the user's for that."""
+        try:
+            for problem in spec.problems():
+                self.problems.add(problem.under(*at))
+        except OSError as error:
+            what = f"{error.filename or 'a file'} cannot be read: {trouble(error)}."
+            self.problems.add(Problem(what, path=at))
 
     def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
         known = {knob.name: knob for knob in knobs(cls)}
@@ -162,10 +201,10 @@ class _Reader:
         for key in plain:
             if key not in known:
                 cure = whereabouts(cls, str(key)) or _close(key, list(known))
-                self.problems.append(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
+                self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
         for name, knob in known.items():
             if knob.required and name not in plain:
-                self.problems.append(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
+                self.problems.add(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
         given = [knob for name, knob in known.items() if name in plain]
         return {knob.name: self.read(knob.type, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
 
@@ -177,7 +216,7 @@ class _Reader:
         for old in filter(new.__contains__, plain):
             if new[old] in renamed:
                 what = f"{old} is an old name of {new[old]}, which is given too."
-                self.problems.append(Problem(what, "", "Keep one, under the new name.", (*at, old)))
+                self.problems.add(Problem(what, "", "Keep one, under the new name.", (*at, old)))
             renamed[new[old]] = plain[old]
         return renamed
 
@@ -220,15 +259,39 @@ KINDS: dict[Any, str] = {
 """What a user calls each plain type."""
 
 
-def show(plain: object) -> str:
-    """A document's value as its author would write it, cut short."""
-    text = json.dumps(plain, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _close(word: object, known: list[str]) -> str:
     return near_miss(str(word), known)
 
 
 def _quote_hint(kind: Any, plain: object) -> str:
-    return 'Put it in quotes: "…".' if kind is str and isinstance(plain, (int, float)) else ""
+    if kind is str:
+        return 'Put it in quotes: "…".' if isinstance(plain, (int, float)) else ""
+    bare = _bare(plain)
+    return f"Take the quotes away: {plain}." if bare is not None and _as_scalar(kind, bare) is not None else ""
+
+
+def _bare(plain: object) -> bool | float | None:
+    """What a text in quotes would be without them, where that is a number or a truth value."""
+    if plain in ("true", "false"):
+        return plain == "true"
+    try:
+        number = float(plain) if isinstance(plain, str) and len(plain) < 30 else None
+    except ValueError:
+        return None
+    return int(number) if number is not None and number.is_integer() else number
+
+
+def _unquoted(kind: type[Value], plain: object, folder: Path) -> str:
+    """The cure for a number in quotes, where the number is what the knob takes."""
+    bare = _bare(plain)
+    if bare is None:
+        return ""
+    try:
+        kind.parse(bare, folder)
+    except (ValueError, OSError):
+        return ""
+    return f"Take the quotes away: {plain}."
+
+
+def _said(error: ValueError | OSError) -> str:
+    return f"{trouble(error)}: {error.filename}." if isinstance(error, OSError) else str(error)

@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from lorapipe.limits import LARGEST_NUMBER
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, plain
 
 
@@ -30,7 +31,11 @@ def json_schema(kind: Any, limits: Param | None = None) -> dict[str, Any]:
     if isinstance(kind, type) and issubclass(kind, Value):
         return kind.schema()
     names = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string"}
-    return {} if kind is Any else {"type": names[kind], **(limits.bounds() if kind in (int, float) else {})}
+    ends = {int: {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}, Path: {"minLength": 1}}.get(kind, {})
+    bounds = limits.bounds() if kind in (int, float) else {}
+    if "exclusiveMinimum" in bounds or "exclusiveMaximum" in bounds:
+        ends = {}
+    return {} if kind is Any else {"type": names[kind], **ends, **bounds}
 
 
 def spec_schema(cls: type[Spec], tag: str | None = None) -> dict[str, Any]:

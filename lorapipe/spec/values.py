@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
-from lorapipe.errors import near_miss
-from lorapipe.spec.knobs import Value
+from lorapipe.spec.knobs import Value, show
+from lorapipe.spec.paths import must_exist, path_of
+
+MOST = 10**12 - 1
+"""Steps, epochs or units of time: what twelve digits can say."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,12 @@ class Duration(Value):
         """See `Value.parse`."""
         if isinstance(value, int) and not isinstance(value, bool):
             count, unit = value, "steps"
-        elif isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*(step|epoch)s?", value.strip())):
+        elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,12})\s*(step|epoch)s?", value.strip())):
             count, unit = int(match[1]), f"{match[2]}s"
         else:
-            raise ValueError(f"{value!r} is not a duration; write 1000, '1000 steps' or '10 epochs'.")
+            raise ValueError(f"{show(value)} is not a duration; write 1000, '1000 steps' or '10 epochs'.")
+        if count > MOST:
+            raise ValueError(f"{count:.0e} {unit} is longer than any training; the most is {MOST:.0e}.")
         if count < 1:
             raise ValueError(f"a duration of {count} {unit} is no duration; the least is 1.")
         return cls(count, "steps" if unit == "steps" else "epochs")
@@ -38,8 +43,8 @@ class Duration(Value):
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """See `Value.schema`."""
-        text = {"type": "string", "pattern": r"^\s*0*[1-9][0-9]*\s*(step|epoch)s?\s*$"}
-        return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
+        text = {"type": "string", "pattern": r"^\s*0*[1-9][0-9]{0,11}\s*(step|epoch)s?\s*$"}
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, text]}
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class Span(Value):
     def parse(cls, value: object, folder: Path) -> Self:
         """See `Value.parse`."""
         units = {"": 60.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|)", str(value).strip())
+        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(s|min|h|d|)", str(value).strip())
         if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not found:
-            raise ValueError(f"{value!r} is not a length of time; write '90 min', '8 h' or a number of minutes.")
+            raise ValueError(f"{show(value)} is not a length of time; write '90 min', '8 h' or a number of minutes.")
         seconds = float(found[1]) * units[found[2]]
         if seconds <= 0:
             raise ValueError("a time of 0 is no time.")
@@ -69,7 +74,7 @@ class Span(Value):
     def schema(cls) -> dict[str, Any]:
         """See `Value.schema`."""
         text = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(s|min|h|d)?\s*$"}
-        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, text]}
+        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": MOST}, text]}
 
 
 @dataclass(frozen=True)
@@ -83,16 +88,11 @@ class Source(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`; a missing path lists the near miss beside it."""
+        """See `Value.parse`; of a missing path, what lies beside it under a name that is nearly the same."""
         if not isinstance(value, str) or not value:
-            raise ValueError(f"{value!r} is not a path.")
-        path = Path(value).expanduser()
-        path = path if path.is_absolute() else folder / path
-        if not path.exists():
-            parent = path.parent
-            beside = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
-            hint = near_miss(path.name, beside[:200]) if beside else f"The folder {parent} does not exist either."
-            raise ValueError(f"{path} does not exist. {hint if len(hint) < 200 else ''}".strip())
+            raise ValueError(f"{show(value)} is not a path.")
+        path = path_of(value, folder)
+        must_exist(path)
         return cls(path)
 
     def plain(self) -> str:
@@ -119,9 +119,13 @@ class Warmup(Value):
             if 0 < value < 1:
                 return cls(round(value * 100, 9), "%")
             value = f"{value} steps" if isinstance(value, int) else value
-        found = isinstance(value, str) and re.fullmatch(r"(\d+(?:\.\d+)?)\s*(steps|epochs|step|epoch|%)", value.strip())
+        found = isinstance(value, str) and re.fullmatch(
+            r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(steps|epochs|step|epoch|%)", value.strip()
+        )
         if not found:
-            raise ValueError(f"{value!r} is not the length of a warm-up; write 100, '100 steps', '1 epoch' or '10 %'.")
+            raise ValueError(
+                f"{show(value)} is not the length of a warm-up; write 100, '100 steps', '1 epoch' or '10 %'."
+            )
         count, unit = float(found[1]), found[2] if found[2] == "%" else f"{found[2].rstrip('s')}s"
         if unit == "%" and count >= 100:
             raise ValueError(f"a warm-up of {count:g} % would leave nothing of the training; 5 to 10 % is usual.")
@@ -140,7 +144,7 @@ class Warmup(Value):
         steps = {"type": "string", "pattern": r"^\s*[0-9]+(\.0+)?\s*steps?\s*$"}
         epochs = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*epochs?\s*$"}
         percent = {"type": "string", "pattern": r"^\s*0*[0-9]{1,2}(\.[0-9]+)?\s*%\s*$"}
-        return {"anyOf": [{"type": "integer", "minimum": 0}, share, steps, epochs, percent]}
+        return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST}, share, steps, epochs, percent]}
 
     def steps(self, total: int, per_epoch: float) -> int:
         """The steps of it, of `total`, an epoch being `per_epoch` long; at least one step is left for the rest."""

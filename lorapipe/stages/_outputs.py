@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.pipeline.artifacts import Snapshot
@@ -70,7 +71,7 @@ class Outputs:
     record: TrainingRecord
     context: Context
 
-    def snapshot(self, step: int) -> None:
+    def snapshot(self, step: int) -> Path:
         """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
         from lorapipe.formats.kohya import Kohya
         from lorapipe.provenance import kohya_metadata
@@ -78,10 +79,13 @@ class Outputs:
 
         tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
         metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
-        write(tensors, metadata, self.context.resume / _file(step))
+        path = self.context.resume / _file(step)
+        write(tensors, metadata, path)
+        return path
 
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
+        from lorapipe.aside import aside
         from lorapipe.evaluation.sample import Recipe, Sampler
 
         rates = self.record.rates
@@ -92,8 +96,8 @@ class Outputs:
             for seed, prompt in enumerate(prompts):
                 picture = sampler.pictures([prompt], [seed], self.context.check)[0]
                 path = self.context.resume / "previews" / f"step-{step:06d}-{seed + 1}.png"
-                path.parent.mkdir(exist_ok=True)
-                picture.save(path)
+                with aside(path, synced=False) as part:
+                    picture.save(part, format="PNG")
                 self.context.emit(Preview(path=str(path), caption=f"step {step}: {prompt}"))
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
@@ -104,10 +108,15 @@ class Outputs:
 
 
 def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
-    """Put what was made where it belongs; the snapshots after `steps`."""
+    """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
     from lorapipe.aside import write_text
+    from lorapipe.checksum import is_whole_png
     from lorapipe.training import curves, snapshots
 
+    for picture in sorted((context.resume / "previews").glob("*.png")):
+        if not is_whole_png(picture):
+            context.emit(Log(text=f"the preview {picture.name} is damaged, and left out", level="warning"))
+            picture.unlink()
     write_text(curves.table(curves.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
     for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
         if (context.resume / name).exists():

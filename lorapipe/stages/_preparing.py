@@ -14,25 +14,36 @@ from lorapipe.stages import _telling
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lorapipe.picture_files import Contents
     from lorapipe.stages.prepare import Prepare
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.manifest import Manifest, Picture
     from lorapipe.training.families import Model
 
 
+def contents(prepare: Prepare) -> Contents:
+    """What the files of the folder are, by their names; `InputError` where it is no folder."""
+    from lorapipe.training.data.scan import look_through
+
+    root = prepare.images.path
+    if not root.is_dir():
+        packed = root.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")
+        cure = "Unpack it, and name the folder." if packed else "Name the folder it lies in."
+        raise InputError("is a file, not a folder of pictures.", where=str(root), cure=cure)
+    inside = prepare.masks is not None and prepare.masks.path.resolve() != root.resolve()
+    apart = [prepare.masks.path] if prepare.masks and inside else []
+    return look_through(root, prepare.exclude, prepare.caption_extensions, apart)
+
+
 def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     """Scan, examine, choose; the latents' keys are not there yet."""
     from lorapipe.training.data.captions import CaptionFiles
-    from lorapipe.training.data.scan import examine, find, pictures_among
+    from lorapipe.training.data.scan import closer, examine
     from lorapipe.training.data.selection import Rules, select
 
-    buckets, root = prepare.buckets(), prepare.images.path
-    if not root.is_dir():
-        raise InputError("is a file, not a folder of pictures.", where=str(root), cure="Name the folder it lies in.")
-    files = find(root, prepare.exclude)
-    pictures = pictures_among(files)
-    looking = examine(root, pictures, cache, prepare.background)
-    looks = list(_telling.followed(looking, len(pictures), "pictures examined", context))
+    buckets, root, found = prepare.buckets(), prepare.images.path, contents(prepare)
+    looking = examine(root, found.pictures, cache, prepare.background)
+    looks = list(_telling.followed(looking, len(found.pictures), "pictures examined", context))
     rules = Rules(
         buckets=buckets,
         min_size=prepare.smallest(buckets),
@@ -42,20 +53,22 @@ def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
         class_word=prepare.class_word,
         background=prepare.background,
     )
-    captions = CaptionFiles(root, files, prepare.caption_extensions, prepare.caption_lines)
-    manifest, complaints = select(looks, captions, rules)
+    captions = CaptionFiles(root, found.captions, prepare.caption_lines)
+    manifest, complaints = select(looks, captions, rules, lambda look: closer(root, look, cache, prepare.background))
+    manifest = replace(manifest, not_used=found.left_out)
+    for text in _telling.not_used(found, str(root)):
+        context.emit(text)
     if not manifest.pictures:
-        raise InputError(
-            _telling.nothing(manifest.left_out, len(pictures)), where=str(root), cure=_telling.cure(len(pictures))
-        )
+        what = _telling.nothing(manifest.left_out, len(found.pictures), found.left_out)
+        raise InputError(what, where=str(root), cure=_telling.cure(len(found.pictures)))
     if len(manifest.pictures) < prepare.min_pictures:
         what = _telling.too_few(len(manifest.pictures), prepare.min_pictures, manifest.left_out)
         raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
     named = folder_names.read(root.name)
     if named and (named.repeats, named.word) != (prepare.repeats, prepare.class_word):
         context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
-    for text in _telling.warnings(manifest, complaints):
-        context.emit(Log(text=text, level="warning"))
+    for line in _telling.warnings(manifest, complaints):
+        context.emit(Log(text=line, level="warning"))
     return manifest
 
 
@@ -69,7 +82,7 @@ def shown(prepare: Prepare, manifest: Manifest, context: Context) -> Manifest:
     if prepare.alpha_mask:
         masks = {picture.path: Mask(ALPHA, picture.digest) for picture in manifest.pictures}
     elif prepare.masks:
-        masks = masks_in(prepare.masks.path, manifest.pictures)
+        masks = masks_in(prepare.masks.path, manifest.pictures, prepare.images.path)
     pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
     if prepare.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
         context.emit(Log(text=_telling.those(bare, "without a mask, looked at whole"), level="warning"))
@@ -125,7 +138,8 @@ def thumbnails(prepare: Prepare, manifest: Manifest) -> dict[str, Image]:
     from lorapipe.training.data.encode import picture_bytes
 
     def draw(picture: Picture) -> Image:
-        return thumbnail(picture_bytes(prepare.images.path, picture), picture, prepare.background)
+        with picture_bytes(prepare.images.path, picture) as data:
+            return thumbnail(data, picture, prepare.background)
 
     pictures = shown(manifest)
     return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}

@@ -20,7 +20,7 @@ from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Preview, Progress
+from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.stages._feeding import scene
 from lorapipe.training.adapters import Adapter, Injected
@@ -91,6 +91,9 @@ class Sitting:
 
     def _shoot(self, cell: Cell) -> None:
         gallery, context = self.gallery, self.counter.context
+        for path in gallery.drop_damaged(cell):
+            text = f"the picture {path.name} of an earlier attempt ({cell}) is damaged, and is made again"
+            context.emit(Log(text=text, level="warning"))
         missing = gallery.missing(cell, self.batch)
         self.counter.tell(len(gallery.shots) - sum(map(len, missing)), fresh=False)
         if missing:

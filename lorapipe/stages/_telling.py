@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Progress
+from lorapipe.pipeline.events import Log, Progress
 
 if TYPE_CHECKING:
     from lorapipe.folder_names import FolderName
-    from lorapipe.training.data.manifest import LeftOut, Manifest
+    from lorapipe.picture_files import Contents, LeftOut
+    from lorapipe.training.data.manifest import Manifest
 
 T = TypeVar("T")
 
@@ -32,17 +33,86 @@ def followed(items: Iterable[T], total: int, unit: str, context: Context) -> Ite
 
 def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
     """What the user should know, a line for each kind of thing; the files beside the manifest have the rest."""
-    by_kind: dict[str, list[LeftOut]] = {}
-    for file in manifest.left_out:
-        by_kind.setdefault(file.kind, []).append(file)
-    for kind, files in sorted(by_kind.items()):
-        yield f"{pictures(len(files))} left out ({kind}): {some([f'{f.path}: {f.reason}' for f in files])}"
+    yield from left_out(manifest.left_out)
     if complaints:
-        yield f"{len(complaints)} caption files: {some(complaints)}"
+        files = "1 caption file" if len(complaints) == 1 else f"{len(complaints)} caption files"
+        yield f"{files}: {some(complaints)}"
     bare = [picture.path for picture in manifest.pictures if not picture.caption]
     if bare:
         cure = "Write captions, name their folder like 10_penny cat, or set class_word"
         yield f"{pictures(len(bare))} without any caption. {cure}: {some(bare)}"
+
+
+CURES = {
+    "duplicate": "duplicate_tolerance says how alike copies are, 0 keeps all but equal files",
+}
+"""What can be done about pictures that were left out, by kind."""
+
+
+def left_out(files: Sequence[LeftOut]) -> Iterator[str]:
+    """Which pictures were left out, a line for each kind of reason."""
+    for kind, those in by_kind(files):
+        cure = f" {CURES[kind]}:" if kind in CURES else ""
+        yield f"{pictures(len(those))} left out ({kind}):{cure} {some([f'{f.path}: {f.reason}' for f in those], all_in=ALL)}"
+
+
+ALL = "left_out.json has all"
+UNTOLD = frozenset(("hidden", "other"))
+"""What anybody expects: it is in left_out.json, and mentioned in passing."""
+NOT_USED = {
+    "passed over": ("{} left by systems and other programs, not looked at", ""),
+    "mask": ("{} that are masks, not trained on", "To use them, write `masks: {root}`"),
+    "conditioning picture": ("{} that are conditioning pictures, not trained on", ""),
+    "regularisation": (
+        "{} for regularisation, not trained on as the subject",
+        "Give them a prepare of their own, and name that under regularisation of train",
+    ),
+    "trainer's sample": (
+        "{} that look like a trainer's own samples, not trained on", "If they are meant, name their folder as images"
+    ),
+    "beside a project's img": (
+        "{} beside the img of what looks like a kohya project, not trained on",
+        "If they are meant, name their folder as images",
+    ),
+    "made by lorapipe": ("{} that lorapipe made, not trained on", ""),
+    "not read": ("{} of a kind that is not read", ""),
+    "film": ("{} that are films, not used", ""),
+    "archive": ("{} that are packed, not used", ""),
+    "caption without a picture": ("{} with captions, and no picture of that name beside them", ""),
+    "caption not asked for": ("{} beside pictures, not read as captions", "See caption_extensions"),
+    "captions in another form": ("{} that may hold captions, seen and not read", "Captions are cat.txt beside cat.png"),
+    "unreadable": ("{} that cannot be entered", ""),
+}  # fmt: skip
+
+
+def not_used(contents: Contents, root: str) -> Iterator[Log]:
+    """What lies in the folder and is not used, a line for each kind; captions that were found under a longer name."""
+    for kind, files in by_kind(contents.left_out):
+        if kind in UNTOLD:
+            yield Log(text=f"{_files(len(files))} not used ({kind}): {some([f.path for f in files], all_in=ALL)}")
+            continue
+        what, cure = NOT_USED[kind]
+        cure = f". {cure.format(root=root)}" if cure else ""
+        shown = [f"{file.path}: {file.reason}" for file in files] if kind in TOLD_WHY else [f.path for f in files]
+        text = f"{what.format(_files(len(files)))}{cure}: {some(shown, all_in=ALL)}"
+        yield Log(text=text, level="warning")
+    if long := [files[0] for picture, files in contents.captions.items() if files[0].startswith(f"{picture}.")]:
+        yield Log(text=f"{_files(len(long))} with the picture's whole name, taken as its caption: {some(long)}")
+
+
+TOLD_WHY = frozenset(("passed over", "not read"))
+
+
+def by_kind(files: Sequence[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
+    """Files by their kinds, these sorted."""
+    kinds: dict[str, list[LeftOut]] = {}
+    for file in files:
+        kinds.setdefault(file.kind, []).append(file)
+    return sorted(kinds.items())
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
 
 
 def unread(name: str, said: FolderName) -> str:
@@ -60,25 +130,26 @@ def pictures(count: int) -> str:
     return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
-def some(lines: list[str], most: int = 4) -> str:
+def some(lines: Sequence[str], most: int = 4, all_in: str = "") -> str:
     more = f"; and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
+    return "; ".join(lines[:most]) + more + (f" ({all_in})" if more and all_in else "")
 
 
-def nothing(left_out: tuple[LeftOut, ...], found: int) -> str:
+def nothing(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] = ()) -> str:
     """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
-    if not found:
-        return "no pictures found."
-    return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
+    if found:
+        return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
+    there = [file for file in beside if file.kind not in UNTOLD]
+    return f"no pictures found; there are {_reasons(there)}." if there else "no pictures found."
 
 
-def too_few(usable: int, needed: int, left_out: tuple[LeftOut, ...]) -> str:
+def too_few(usable: int, needed: int, left_out: Sequence[LeftOut]) -> str:
     """`12 pictures needed, 3 usable; left out are 9 unreadable (a.png: the file breaks off; …).`"""
     rest = f"; left out are {_reasons(left_out)}" if left_out else ""
     return f"{pictures(needed)} needed, {usable} usable{rest}."
 
 
-def _reasons(left_out: tuple[LeftOut, ...]) -> str:
+def _reasons(left_out: Sequence[LeftOut]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(file.kind for file in left_out).items()))
     return f"{kinds} ({some([f'{file.path}: {file.reason}' for file in left_out], 3)})"
 
@@ -86,4 +157,4 @@ def _reasons(left_out: tuple[LeftOut, ...]) -> str:
 def cure(found: int) -> str:
     if found:
         return "Put readable pictures of at least min_size into the folder."
-    return "Name a folder with png, jpg, webp, bmp, gif or avif pictures in it or in its subfolders."
+    return "Name a folder with pictures in it or in its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif …"

@@ -77,6 +77,8 @@ def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Prob
     if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
         what = f"{base.name} has no second text encoder."
         yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
+    for problem in base.problems_of_captions():
+        yield replace(problem, where="", path=("dataset",))
     told = getattr(base, "prediction", "auto")
     if told != "auto":
         yield from problem_with_prediction(train, told)

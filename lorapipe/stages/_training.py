@@ -77,8 +77,8 @@ def _followed(train: Train, outputs: Outputs) -> Iterator[Step]:
     context, course = outputs.context, outputs.feed.course
     trainable = grouped(outputs.adapter, outputs.record.rates, train.optimizer, outputs.model)
     if outputs.feed.team.place:  # the first process keeps the books
-        done, _ = Checkpoints(context.resume / "checkpoints").load(trainable)
-        return _steps(train, outputs, trainable, done)
+        found = Checkpoints(context.resume / "checkpoints").load(trainable)
+        return _steps(train, outputs, trainable, found.step)
     total, per_epoch = course.total, course.per_epoch
     previews = train.previews.steps(total, per_epoch) if train.preview_prompts else frozenset()
     session = Session(

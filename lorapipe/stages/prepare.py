@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
+from lorapipe.picture_files.captions import Lines
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Source, param, to_dict
@@ -14,11 +15,11 @@ from lorapipe.stages import Stage
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
-from lorapipe.training.data.captions import Lines
 from lorapipe.training.data.pictures import WHITE, Colour
 from lorapipe.training.families import Family
 
 if TYPE_CHECKING:
+    from lorapipe.picture_files import Contents
     from lorapipe.training.data.forecast import Forecast
 
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 class Prepare(Stage):
     """Look through a folder of pictures, sort them into buckets, encode them, and show what will be trained on."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Dataset
 
     images: Source = param(
-        help="the folder of pictures, looked through with all its subfolders: png, jpg, webp, bmp, gif (first frame), "
-        "avif. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats (10) and, to "
-        "pictures without a caption file, their caption (penny cat)",
+        help="the folder of pictures, looked through with all its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif "
+        "(first frame) and others. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats "
+        "(10) and, to pictures without a caption file, their caption (penny cat)",
         shelf="pictures",
         kohya=("train_data_dir", "image_dir"),
     )
@@ -95,7 +96,8 @@ class Prepare(Stage):
     duplicate_tolerance: int = param(
         10,
         "how alike two pictures are when one is left out as a copy: the largest difference, in levels of 255, between "
-        "their 16x16 thumbnails; 0 leaves out only files that are equal byte for byte",
+        "their 16x16 thumbnails. Pictures that differ in one place, or have captions that differ, are two anyway; 0 leaves "
+        "out only files that are equal byte for byte",
         ge=0,
         le=64,
     )
@@ -120,7 +122,8 @@ class Prepare(Stage):
     masks: Source | None = param(
         None,
         "a folder of masks, named like the pictures: the training looks where they are white, and not where "
-        "they are black. Pictures without one are looked at whole",
+        "they are black. Pictures without one are looked at whole. Where it is the folder of images itself, masks are those "
+        "that lie beside the pictures: cat-masklabel.png, cat_mask.png",
         shelf="pictures",
         kohya=("conditioning_data_dir", "masked_loss"),
     )
@@ -138,7 +141,8 @@ class Prepare(Stage):
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
-            yield from (problem.under("base", "checkpoint") for problem in error.problems)
+            if not any(self.base.problems()):  # whoever reads the base from a document has asked it
+                yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
         yield from buckets.problems()
         yield from self._sizes_in_vain()
@@ -165,9 +169,9 @@ class Prepare(Stage):
         from lorapipe.stages import _preparing
         from lorapipe.training.data import contact_sheet
         from lorapipe.training.data.cache import Cache
-        from lorapipe.training.data.pictures import quiet
+        from lorapipe.training.data.readers import quiet
 
-        if problems := list(self.problems()):
+        if problems := [*self.problems(), *(problem.under("base") for problem in self.base.problems())]:
             raise InputError(problems)
         cache = Cache(context.cache)
         with quiet():
@@ -189,22 +193,36 @@ class Prepare(Stage):
 
     def forecast(self) -> Forecast:
         """What the folder will come to, from the heads of its files."""
+        from lorapipe.stages._preparing import contents
+
+        return self._forecast(contents(self))
+
+    def _forecast(self, found: Contents) -> Forecast:
         from lorapipe.training.data.forecast import of_folder
 
         buckets = self.buckets()
         least = self.smallest(buckets)
-        return of_folder(self.images.path, buckets, least, self.repeats, self.held_out, self.augment, self.exclude)
+        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
-        found = self.forecast()
-        if not found.training:
-            yield "none of the pictures has a usable size, by the heads of their files: see resolution and min_size"
-            return
+        from lorapipe.stages import _preparing, _telling
+
+        contents = _preparing.contents(self)
+        found = self._forecast(contents)
+        if found.training:
+            yield from self._showings(found)
+        else:
+            yield _telling.nothing(found.left_out, len(contents.pictures), contents.left_out).rstrip(".")
+        yield from _telling.left_out(found.left_out if found.training else ())
+        yield from (log.text for log in _telling.not_used(contents, str(self.images.path)) if log.level == "warning")
+
+    def _showings(self, found: Forecast) -> Iterator[str]:
         most = sorted(found.showings.items(), key=lambda pair: -pair[1])
         shown = ", ".join(f"{width}x{height} ×{count}" for (width, height), count in most[:4])
         more = f" and {len(most) - 4} more" if len(most) > 4 else ""
-        yield f"about {found.training} pictures to train on, {found.held_out} held out; cache {found.cache / 1e6:.0f} MB"
+        pictures = "picture" if found.training == 1 else "pictures"
+        yield f"about {found.training} {pictures} to train on, {found.held_out} held out; cache {found.cache / 1e6:.0f} MB"
         if most:
             yield f"buckets, with repeats: {shown}{more}"
 

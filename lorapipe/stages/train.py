@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Duration, Source, knobs, param, plain
-from lorapipe.stages import Stage, _outputs, _train_checks
+from lorapipe.stages import Stage, _outputs, _prompt_marks, _train_checks
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.captioning import Captioning
@@ -37,6 +38,7 @@ class Train(Stage):
 
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
@@ -193,12 +195,22 @@ class Train(Stage):
         """See `Stage.problems_among`."""
         return _train_checks.problems_with(self, [*_train_checks.bases_among(self, stages)])
 
+    def notices(self) -> Iterator[Problem]:
+        """See `Stage.notices`."""
+        return _prompt_marks.notices(self.preview_prompts, "preview_prompts")
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """See `Stage.outlook`."""
         from lorapipe.stages import _train_outlook
 
         yield from _train_outlook.outlook(self, stages)
         yield from warnings(self)
+
+    def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        """See `Stage.demand`."""
+        from lorapipe.stages._train_outlook import demand
+
+        return demand(self, stages, pictures)
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""

@@ -1,12 +1,13 @@
 """What a training needs to go on as if it had never stopped.
 
 Data order and noise are functions of (seed, step), so the state is the trainable parameters, the optimizer's and the
-scaler's state, and the number of the step. It is for this program only: users' files are the snapshots.
+scaler's state, and the number of the step; and what was made on the way, the curve itself and the checksums of the
+snapshots. All of it is verified before any of it is used: a training that goes on ends as if it had not stopped, or says
+which file is damaged and goes on from before that. It is for this program only: users' files are the snapshots.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 import torch
 
-VERSION = 1
+from lorapipe.aside import UNFINISHED
+from lorapipe.checksum import crc_of, reading, writing
+
+VERSION = 2
 KEPT = 2
 """Checkpoints on disk: the newest, and the one before it should the newest be damaged."""
 
@@ -51,48 +55,74 @@ class Trainable:
                     parameter.copy_(tensor)
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """What a training goes on from: after which step (0: from nothing), its curve so far, what was wrong with others."""
+
+    step: int = 0
+    curve: bytes = b""
+    complaints: tuple[str, ...] = ()
+
+
 class Checkpoints:
-    """Checkpoints in a folder, named by their step."""
+    """Checkpoints in a folder, named by their step. The folder lies in the one where the training keeps its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checksums: dict[str, int] = {}
 
-    def save(self, step: int, trainable: Trainable) -> None:
+    def add(self, file: Path) -> None:
+        """The training has made this file, and will not do so again: what comes after it is of no use without it."""
+        self._checksums[self._name(file)] = crc_of(file)
+
+    def save(self, step: int, trainable: Trainable, curve: bytes = b"") -> None:
         """Keep the state after `step` updates. Written aside, synced and renamed: it is whole or not there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(f"*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
+        about = {"version": VERSION, "step": step, "curve": curve, "files": self._checksums}
         path = self.folder / f"step-{step:08d}.pt"
-        aside = path.with_suffix(".part")
-        with aside.open("wb") as file:
-            torch.save({"version": VERSION, "step": step, **trainable.state()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        for old in self._files()[KEPT:]:
+        with writing(path) as file:
+            torch.save({**about, **trainable.state()}, file)
+        files = self._files()
+        here = files.index(path)
+        for old in (*files[:here], *files[here + KEPT :]):  # those after this step were damaged
             old.unlink(missing_ok=True)
 
-    def load(self, trainable: Trainable) -> tuple[int, list[str]]:
-        """Take up the newest state that can be read: its step (0: there is none), and what was wrong with others."""
+    def load(self, trainable: Trainable) -> Resumed:
+        """Take up the newest state that is whole, with the files made before it."""
         complaints: list[str] = []
         for path in self._files():
             try:
-                state = _read(path)
-                if state["version"] != VERSION:
-                    raise ValueError(f"it is of version {state['version']}, not {VERSION}")
+                state = self._read(path)
                 trainable.load(state)
-                return int(state["step"]), complaints
             except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
                 reason = str(error).split("\n")[0][:200] or type(error).__name__
-                complaints.append(f"The checkpoint {path.name} cannot be read ({reason}); an earlier state is used.")
-        return 0, complaints
+                complaints.append(f"The checkpoint {path.name} cannot be used: {reason}. An earlier state is used.")
+            else:
+                self._checksums = state["files"]
+                return Resumed(int(state["step"]), state["curve"], tuple(complaints))
+        if complaints:
+            complaints.append("There is no earlier state: the training begins anew.")
+        return Resumed(complaints=tuple(complaints))
+
+    def _read(self, path: Path) -> Any:
+        """What a checkpoint holds. Bytes that are no state make the unpickler fail in every way there is: `ValueError`."""
+        with reading(path) as file:
+            try:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:
+                raise ValueError(str(error) or type(error).__name__) from error
+        if state["version"] != VERSION:
+            raise ValueError(f"it is of version {state['version']}, not {VERSION}")
+        for name, checksum in state["files"].items():
+            file = self.folder.parent / name
+            if not file.is_file() or crc_of(file) != checksum:
+                raise ValueError(f"{name}, which was made before it, is {'damaged' if file.is_file() else 'gone'}")
+        return state
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.folder.parent).as_posix()
 
     def _files(self) -> list[Path]:
         """The newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
-
-
-def _read(path: Path) -> Any:
-    """What a file holds. Bytes that are no state make the unpickler fail in every way there is; here it is a ValueError."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(str(error) or type(error).__name__) from error

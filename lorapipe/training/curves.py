@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lorapipe.aside import write_text
+from lorapipe.aside import write_bytes
 from lorapipe.errors import LorapipeError
 
 AVERAGE = "loss/average"
@@ -56,14 +56,13 @@ class Curves:
     average: float = math.nan
     board: Any = None
 
-    def begin(self, step: int) -> None:
-        """Forget whatever was written of steps after `step`: they will be made again."""
+    def begin(self, step: int, curve: bytes = b"") -> None:
+        """Go on after `step`, the `curve` so far being this, whatever was written since: it will be made again."""
         from tensorboardX import SummaryWriter
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [point for point in read(self.path) if point.step <= step]
-        write_text("".join(point.line() for point in kept), self.path)
-        self.average = kept[-1].values.get(AVERAGE, math.nan) if kept else math.nan
+        write_bytes(curve, self.path)
+        for point in read(self.path):
+            self.average = point.values.get(AVERAGE, math.nan)
         if step == 0:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         self.board = SummaryWriter(
@@ -94,16 +93,18 @@ class Curves:
         return points
 
     def blown_up(self, step: int) -> LorapipeError:
-        """What to say of a training whose figures, or weights, are no numbers after a step."""
+        """What it means that a loss, or a weight, is no number after a step: at the first nothing was learnt yet."""
         since = step - self.bad + 1
-        if since == 1:  # nothing was learnt by then
-            what = "the loss is not a number from the first step on: the base model itself answers with none."
-            return LorapipeError(what, cure="Try precision: fp32; if that does not help, the checkpoint is damaged.")
-        found = (
-            f"since step {since} its loss is not a number"
-            if self.bad
-            else f"after step {step} its weights are no numbers"
-        )
+        if since == 1:
+            what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
+            cure = (
+                "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of "
+                "start_from)."
+            )
+            return LorapipeError(what, cure=cure)
+        found = f"since step {since} its loss is not a number"
+        if not self.bad:
+            found = f"after step {step} its weights are no numbers"
         return LorapipeError(f"the training has blown up: {found}.", cure=SLOWER)
 
     def flush(self) -> None:

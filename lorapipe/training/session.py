@@ -38,7 +38,8 @@ class Marks:
 class Session:
     """The consumer of the loop's steps. `folder` outlives a killed attempt; `total` is the number of the last step.
 
-    `snapshot(step)` and `preview(step)` make their files; `estimates()` are the optimizer's own figures.
+    `snapshot(step)` and `preview(step)` make their files, the snapshot's is returned; `estimates()` are the optimizer's own
+    figures.
     """
 
     folder: Path
@@ -46,7 +47,7 @@ class Session:
     marks: Marks
     trainable: Trainable
     estimates: Callable[[], Mapping[str, float | torch.Tensor]]
-    snapshot: Callable[[int], None]
+    snapshot: Callable[[int], Path]
     preview: Callable[[int], None]
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
@@ -55,15 +56,15 @@ class Session:
         """Take up where an earlier attempt was: how many steps it had made."""
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.curves = Curves(self.folder, patience=min(PATIENCE, self.total))
-        done, complaints = self.checkpoints.load(self.trainable)
-        for text in complaints:
+        found = self.checkpoints.load(self.trainable)
+        for text in found.complaints:
             self.emit(Log(text=text, level="warning"))
-        if done:
-            self.emit(Log(text=f"Goes on after step {done} of {self.total}."))
-        self.curves.begin(done)
-        self.pace = Pace(self.total, done)
+        if found.step:
+            self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
+        self.curves.begin(found.step, found.curve)
+        self.pace = Pace(self.total, found.step)
         self.saved = time.monotonic()
-        return done
+        return found.step
 
     def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Do what is to be done after each step, and pass it on. `Interrupted` where asked to stop, all saved."""
@@ -86,7 +87,7 @@ class Session:
             with settled(self.trainable.optimizer):
                 if not _is_finite(self.trainable):
                     raise self.curves.blown_up(number)
-                self.snapshot(number)
+                self.checkpoints.add(self.snapshot(number))
         if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
             self._save(number)
         if stopping and number < self.total:
@@ -98,7 +99,7 @@ class Session:
     def _save(self, step: int) -> None:
         self._tell(self.curves.write())  # the curve is never behind the state
         self.curves.flush()
-        self.checkpoints.save(step, self.trainable)
+        self.checkpoints.save(step, self.trainable, self.curves.path.read_bytes())
         self.saved = time.monotonic()
 
     def _tell(self, points: list[Point]) -> None:

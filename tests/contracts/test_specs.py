@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import tempfile
 import types
 import typing
 from pathlib import Path
@@ -19,9 +21,10 @@ from lorapipe.pipeline.layers import TAGS
 from lorapipe.pipeline.options import RESERVED
 from lorapipe.spec import Destination, Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
 from lorapipe.stages import Stage
-from lorapipe.training.families import Checkpoint
+from lorapipe.training.families import Checkpoint, Family
 
 ROOT = Path(__file__).parents[2]
+BASES = tempfile.TemporaryDirectory()
 CONTRACTS = contracts()
 SPECS = {f"{kind} {name}": (kind, name) for kind, each in CONTRACTS.items() for name in registry_of(each).names()}
 CLASSES = {label: registry_of(CONTRACTS[kind]).get(name) for label, (kind, name) in SPECS.items()}
@@ -69,7 +72,14 @@ def sample(kind: Any, here: Path) -> Any:
 
 def document(cls: type[Spec], here: Path) -> dict[str, Any]:
     """The shortest right document of a spec."""
-    return {knob.name: sample(knob.type, here) for knob in knobs(cls) if knob.required}
+    plain = {knob.name: sample(knob.type, here) for knob in knobs(cls) if knob.required}
+    return {**plain, "checkpoint": checkpoint(cls)} if issubclass(cls, Family) else plain
+
+
+@functools.cache
+def checkpoint(family: type[Family]) -> str:
+    """A base of the family: each looks into what it is given."""
+    return family.tiny(Path(BASES.name) / family.__name__).checkpoint.plain()
 
 
 def built(label: str, here: Path) -> Spec:

@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from lorapipe.aside import write_text
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact
 from lorapipe.pipeline.context import Context
@@ -95,6 +96,30 @@ class Count(Stage):
 
 
 @dataclass(frozen=True)
+class Walk(Stage):
+    """Takes step after step and saves each, as a training does; its diary, outside, tells of every step ever taken."""
+
+    makes: ClassVar = Text
+    diary: Path = param(help="a file to tell it to", content=False)
+    steps: int = param(3, "how many", ge=1)
+
+    def run(self, context: Context) -> Text:
+        saved = context.resume / "step.txt"
+        for step in range(int(saved.read_text()) if saved.exists() else 0, self.steps):
+            with self.diary.open("a", encoding="utf-8") as file:
+                file.write(f"{step}\n")
+            write_text(f"{step + 1}", saved)
+        out = context.out / "walked.txt"
+        os.link(saved, out)
+        return Text(out, out)
+
+    def deliver(self, artifact: Text) -> list[Path]:
+        place = self.diary.parent / "delivered.txt"
+        write_text(artifact.path.read_text(), place)
+        return [place]
+
+
+@dataclass(frozen=True)
 class CountOnDevice(Count):
     """Counts a word, as if that took a GPU."""
 
@@ -152,11 +177,19 @@ class Meet(Stage):
 
 
 @dataclass(frozen=True)
+class MeetOnDevice(Meet):
+    """Meets others, as if that took a GPU."""
+
+    needs_device: ClassVar = True
+
+
+@dataclass(frozen=True)
 class TrainAlone(Stage):
     """Stands for a training: alone on its device, or `text` is what it saw of another."""
 
     makes: ClassVar = Text
     needs_device: ClassVar = True
+    trains: ClassVar = True
     sign: str = param("", "its own name")
     seconds: float = param(0.0, "how long it takes", content=False)
     disturb: bool = param(False, "leave the process changed")

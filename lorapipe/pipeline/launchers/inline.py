@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.devices import locks_of
+from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job, perform
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.workers import Slot, Tell, Worker
@@ -31,6 +33,7 @@ class Thread(Worker):
     def __init__(self) -> None:
         self._warm = Warm()
         self._stop = threading.Event()
+        self._thread: Follower | None = None
 
     def start(self, job: Job, tell: Tell) -> None:
         """See `Worker.start`."""
@@ -39,7 +42,14 @@ class Thread(Worker):
         def work() -> None:
             tell(perform(job, tell, stop.is_set, self._warm))
 
-        threading.Thread(target=work, name=job.name, daemon=True).start()
+        self._thread = Follower(job.name, work, job.log)
+        self._thread.start()
+
+    def lost(self) -> Failed | None:
+        """See `Worker.lost`."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        return Failed(cause="lost", message=self._thread.reason or "the stage's thread has ended")
 
     def ask_to_stop(self) -> None:
         """See `Worker.ask_to_stop`."""

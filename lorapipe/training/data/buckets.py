@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Resolution(Value):
-    """A training resolution: `512`, which is the square, or `512x768`, width first."""
+    """A training resolution: `512`, which is the square, or `512x768` or `[512, 768]`, width first."""
 
     width: int
     height: int
@@ -33,7 +33,11 @@ class Resolution(Value):
         """See `Value.parse`."""
         if isinstance(value, int) and not isinstance(value, bool):
             width = height = value
-        elif isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:\s*[x×,]\s*(\d+))?", value.strip())):
+        elif isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
+            width, height = value
+        elif isinstance(value, str) and (
+            match := re.fullmatch(r"([0-9]{1,6})(?:\s*[x×,]\s*([0-9]{1,6}))?", value.strip())
+        ):
             width, height = int(match[1]), int(match[2] or match[1])
         else:
             raise ValueError(f"{value!r} is not a resolution; write 512, or 512x768 (width x height).")
@@ -49,7 +53,8 @@ class Resolution(Value):
     def schema(cls) -> dict[str, Any]:
         """See `Value.schema`."""
         text = {"type": "string", "pattern": r"^\s*[0-9]+(\s*[x×,]\s*[0-9]+)?\s*$"}
-        return {"anyOf": [{"type": "integer", "minimum": 16, "maximum": 8192}, text]}
+        side = {"type": "integer", "minimum": 16, "maximum": 8192}
+        return {"anyOf": [side, text, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]}
 
     @property
     def size(self) -> Pair:

@@ -2,7 +2,8 @@
 
 A name is the SHA-256 of everything that the content depends on, so an entry is never out of date and never needs to be
 looked at by two people in two ways: it is there or it is not. Entries are written aside and renamed; two processes that
-make the same entry write the same bytes, and whoever comes second changes nothing. A damaged entry counts as missing.
+make the same entry write the same bytes, and whoever comes second changes nothing. A damaged entry counts as missing,
+which is why none is synced: what a power cut has spoilt is made again.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ class Cache:
     def record(self, kind: str, key: str) -> Any:
         """The plain value kept under a key; None where there is none or it is damaged."""
         try:
-            return json.loads(_read(self.path(kind, key)))
-        except (OSError, ValueError):
+            checksum, value = json.loads(_read(self.path(kind, key)))
+        except (OSError, ValueError, TypeError):
             return None
+        return value if checksum == zlib.crc32(canonical(value)) else None
 
     def keep_record(self, kind: str, key: str, value: Any) -> None:
-        """Keep a plain value."""
-        self._write(self.path(kind, key), canonical(value))
+        """Keep a plain value, with a checksum before it."""
+        self._write(self.path(kind, key), canonical([zlib.crc32(canonical(value)), value]))
 
     def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
         """The tensors kept under a key, on the CPU; None where there are none or they are damaged."""
@@ -65,16 +67,17 @@ class Cache:
             return None
 
     def keep_tensors(self, kind: str, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keep tensors as a safetensors file, with a checksum of its data in its header."""
+        """Keep tensors as a safetensors file, with a checksum of its data and their names in its header."""
         from safetensors.torch import save
 
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        checksum = {"crc32": str(zlib.crc32(_body(save(plain))))}
+        data = save(plain)
+        checksum = {"crc32": str(_checksum(_header(data), _body(data)))}
         self._write(self.path(kind, key), save(plain, metadata=checksum))
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
-            write_bytes(data, path)
+            write_bytes(data, path, synced=False)
         except PermissionError:  # Windows, while another process reads the entry: its bytes are these
             if not path.is_file():
                 raise
@@ -105,6 +108,12 @@ class Remembered(Cache):
         return found
 
 
+def _header(data: bytes) -> dict[str, Any]:
+    """The names, kinds and places of a safetensors file's tensors, and its metadata."""
+    header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header
+
+
 def _body(data: bytes) -> memoryview:
     """A safetensors file without its header (8 bytes of length, then JSON)."""
     return memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
@@ -118,10 +127,18 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _checksum(header: Mapping[str, Any], body: memoryview) -> int:
+    return zlib.crc32(canonical(header), zlib.crc32(body))
+
+
 def _sound(data: bytes) -> bool:
-    """Whether the data is what the checksum was taken of. A file cut short, overwritten or zeroed is not."""
+    """Whether the data is what the checksum was taken of. A file cut short, overwritten or zeroed is not.
+
+    Earlier versions took it of the tensors' data alone.
+    """
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return bool(header["__metadata__"]["crc32"] == str(zlib.crc32(_body(data))))
-    except (ValueError, KeyError, TypeError):
+        header, body = _header(data), _body(data)
+        kept = header.pop("__metadata__")["crc32"]
+        return kept in (str(_checksum(header, body)), str(zlib.crc32(body)))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False

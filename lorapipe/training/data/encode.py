@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -23,7 +24,8 @@ from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.manifest import Picture, Variant
 from lorapipe.training.data.masks import mask_of
-from lorapipe.training.data.pictures import RECIPE, Colour, quiet, to_pixels, view
+from lorapipe.training.data.pictures import RECIPE, Colour, to_pixels, view
+from lorapipe.training.data.readers import Unreadable, quiet, reading
 
 if TYPE_CHECKING:
     import torch
@@ -142,21 +144,23 @@ def latents_key(picture: Picture, variant: Variant, background: Colour, encoder:
     return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder, *told)
 
 
-def picture_bytes(images: Path, picture: Picture) -> bytes:
+@contextmanager
+def picture_bytes(images: Path, picture: Picture) -> Iterator[bytes]:
     """The file of a picture, `images` being the dataset's folder; `LorapipeError` where it has changed."""
     path, cure = images / picture.path, "Run the pipeline again; prepare will take it up."
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LorapipeError(f"cannot be opened ({error.strerror}).", where=str(path), cure=cure) from None
-    if hashlib.sha256(data).hexdigest() != picture.digest:
-        raise LorapipeError("this picture was changed since it was prepared.", where=str(path), cure=cure)
-    return data
+        with reading(path) as data:
+            if hashlib.sha256(data).hexdigest() != picture.digest:
+                raise LorapipeError("this picture was changed since it was prepared.", where=str(path), cure=cure)
+            yield data
+    except Unreadable as reason:
+        raise LorapipeError(f"this picture: {reason}.", where=str(path), cure=cure) from None
 
 
 def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
     """What the trainer sees of a picture: RGB, of the size of its bucket."""
-    return view(picture_bytes(images, picture), picture.fit, background)
+    with picture_bytes(images, picture) as data:
+        return view(data, picture.fit, background)
 
 
 def missing_latents(pictures: Sequence[Picture], cache: Cache) -> list[Showing]:
@@ -191,11 +195,12 @@ def encode_latents(missing: Sequence[Showing], scene: Scene, model: Encoders, ca
 def _seen(showing: Showing, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The pixels (1, 3, H, W) in −1 … 1, and the mask (1, 1, H, W) in 0 … 1 if there is one."""
     picture, variant = showing
-    data, fit = picture_bytes(scene.images, picture), fit_of(picture, variant)
-    pixels = to_pixels(shown(view(data, fit, scene.background), variant))
-    if picture.mask is None:
-        return pixels, None
-    mask = mask_of(picture, data, scene.masks, fit)
+    fit = fit_of(picture, variant)
+    with picture_bytes(scene.images, picture) as data:
+        pixels = to_pixels(shown(view(data, fit, scene.background), variant))
+        if picture.mask is None:
+            return pixels, None
+        mask = mask_of(picture, data, scene.masks, fit)
     return pixels, (to_pixels(shown(mask.convert("RGB"), replace(variant, colour=0)))[:, :1] + 1) / 2
 
 

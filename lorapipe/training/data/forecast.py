@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from lorapipe.picture_files import Contents, LeftOut
 from lorapipe.training.data.augment import Augmentation
-from lorapipe.training.data.buckets import Buckets, Pair
+from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import folder_name
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.data.pictures import Unreadable, header_size
-from lorapipe.training.data.scan import find, pictures_among
-from lorapipe.training.data.selection import held_out_count
+from lorapipe.training.data.pictures import header_size
+from lorapipe.training.data.readers import Unreadable, quiet
+from lorapipe.training.data.selection import Unusable, held_out_count, usable
 
 LATENT_BYTES = 4 * 4 / 64
 """Of a pixel: 4 channels of float32 for 8×8 pixels."""
@@ -21,13 +22,17 @@ LATENT_BYTES = 4 * 4 / 64
 
 @dataclass(frozen=True)
 class Forecast:
-    """Pictures to train on, held-out ones, and showings in an epoch by bucket; `cache` in bytes. `known`: not a guess."""
+    """Pictures to train on, held-out ones, and showings in an epoch by bucket; `cache` in bytes. `known`: not a guess.
+
+    `left_out` are pictures that cannot be used, by their heads.
+    """
 
     training: int
     held_out: int
     showings: Mapping[Pair, int] = field(default_factory=dict)
     cache: float = 0.0
     known: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def per_epoch(self) -> int:
@@ -50,29 +55,36 @@ def of_manifest(manifest: Manifest) -> Forecast:
 
 def of_folder(
     images: Path,
+    contents: Contents,
     buckets: Buckets,
     least: int,
     repeats: int,
     share_held_out: float,
     augment: Augmentation,
-    exclude: Sequence[str] = (),
 ) -> Forecast:
-    """What a folder will come to. Duplicates and damaged files are not seen: about right, never too few."""
+    """What a folder will come to. Duplicates and damage behind the heads are not seen: about right, never too few."""
     found: list[tuple[Pair, int]] = []
-    for path in pictures_among(find(images, exclude)):
-        named = folder_name(PurePosixPath(path))
-        times = named.repeats if named else repeats
-        try:
-            size = header_size(images / path)
-        except Unreadable:
-            continue
-        fit = buckets.fit(size) if min(size) >= least and times else None
-        if fit:
-            found.append((fit.bucket, times))
+    left_out: list[LeftOut] = []
+    with quiet():
+        for path in contents.pictures:
+            try:
+                fit, times = _fit(images, path, buckets, least, repeats)
+                found.append((fit.bucket, times))
+            except Unusable as reason:
+                left_out.append(LeftOut(path, reason.kind, str(reason)))
+            except Unreadable as reason:
+                left_out.append(LeftOut(path, "unreadable", str(reason)))
     held_out = held_out_count(len(found), share_held_out)
     showings: Counter[Pair] = Counter()
     for bucket, times in found[held_out:]:
         showings[bucket] += times
     pixels = [width * height for (width, height), _ in found]
     cache = LATENT_BYTES * (sum(pixels[:held_out]) + augment.ways * sum(pixels[held_out:]))
-    return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache)
+    return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache, left_out=tuple(left_out))
+
+
+def _fit(images: Path, path: str, buckets: Buckets, least: int, repeats: int) -> tuple[Fit, int]:
+    named = folder_name(PurePosixPath(path))
+    size = header_size(images / path)
+    fit = usable(size, named, buckets, least)
+    return fit, named.repeats if named else repeats

@@ -22,18 +22,29 @@ def hasten(image: Any, length: int) -> None:
             image.tile = [tile._replace(args=("RGBX", *tile.args[1:])) for tile in image.tile if tile.args[0] == "RGB"]
 
 
-def coarse(image: Image, side: int) -> Image:
-    """A JPEG decoded at 1/2, 1/4 or 1/8, no smaller than `side`; others as they are.
+def coefficients(image: Image) -> int:
+    """The bytes that a progressive JPEG takes beside its pixels, however small it is decoded; ask before it is made so."""
+    return 6 * image.width * image.height if image.info.get("progressive") else 0
 
-    The decoder rounds sizes up, the last row and column standing for less than a pixel: that is straightened out.
+
+def draft(image: Image, side: int) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8, no smaller than `side`; others stay as they are."""
+    if image.format in FORMATS:  # a HEIC would give its thumbnail
+        width, height = image.size
+        scale = max(1.0, min(image.size) / side)
+        image.draft(None, (max(1, int(width / scale)), max(1, int(height / scale))))
+
+
+def straight(image: Image, size: tuple[int, int]) -> Image:
+    """A JPEG whose file has this size, after `draft`: its decoder rounds sizes up, the last row and column standing for less
+    than a pixel.
     """
     from PIL.Image import Resampling
 
-    width, height = image.size
-    scale = max(1.0, min(image.size) / side)
-    if image.draft(None, (max(1, int(width / scale)), max(1, int(height / scale)))) is None:
+    if image.format not in FORMATS or image.size == size:
         return image
-    info, factor = image.info, 2 ** round(math.log2(width / image.width))
+    (width, height), info = size, image.info
+    factor = 2 ** round(math.log2(width / image.width))
     coarse = image.resize(image.size, Resampling.BILINEAR, box=(0, 0, width / factor, height / factor))
     coarse.info = info
     return coarse

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError
+from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Fit, Pair
 from lorapipe.training.data.pictures import Colour
 
@@ -87,17 +88,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A file that is not trained on; `kind` is a word for counting, `reason` completes "left out: …"."""
-
-    path: str
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Manifest:
     """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out.
+
+    `left_out` are pictures, `not_used` is what else lies in the folder.
 
     `captions` says how captions of these pictures vary, in document form, where that is not the training's affair.
     """
@@ -107,6 +101,7 @@ class Manifest:
     pictures: tuple[Picture, ...]
     left_out: tuple[LeftOut, ...] = ()
     captions: Mapping[str, Any] | None = None
+    not_used: tuple[LeftOut, ...] = ()
 
     @property
     def training(self) -> tuple[Picture, ...]:
@@ -146,8 +141,9 @@ class Manifest:
         write_text(text, path)
 
     def save_left_out(self, path: Path) -> None:
-        """Write what was left out: a list of objects with `path`, `kind` and `reason`."""
-        write_text(_lines([dataclasses.asdict(file) for file in self.left_out]) + "\n", path)
+        """Write what was left out and what else is not used: a list of objects with `path`, `kind` and `reason`."""
+        files = sorted([*self.left_out, *self.not_used], key=lambda file: file.path)
+        write_text(_lines([{**dataclasses.asdict(file), "path": _text(file.path)} for file in files]) + "\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -185,6 +181,11 @@ def _lines(value: Any) -> str:
     if isinstance(value, list) and value:
         return "[\n  " + ",\n  ".join(map(_json, value)) + "\n ]"
     return _json(value)
+
+
+def _text(name: str) -> str:
+    """A name as text that can be written: one may hold bytes that are no characters."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _pair(value: Any) -> Pair:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, LorapipeError, Problem
-from lorapipe.training.data.captions import same_name
+from lorapipe.picture_files import is_picture
+from lorapipe.picture_files.caption_names import same_name
+from lorapipe.picture_files.layouts import folder_of, mask_stems, stem_of
 from lorapipe.training.data.manifest import ALPHA, Mask, Picture
-from lorapipe.training.data.pictures import Unreadable, alpha, greys, resize
-from lorapipe.training.data.scan import find, pictures_among
+from lorapipe.training.data.pictures import alpha, glance, greys
+from lorapipe.training.data.readers import Unreadable, reading
+from lorapipe.training.data.scan import find
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,30 +25,38 @@ SKEWED = 0.02
 """A mask of another shape than its picture, by more than this share, is another picture's."""
 
 
-def masks_in(folder: Path, pictures: Iterable[Picture]) -> dict[str, Mask]:
-    """The masks of pictures, by the pictures' paths: files of the same name, whatever their kind, in the same subfolder."""
-    files = {(file.parent, same_name(file.stem)): file for file in pictures_among(find(folder))}
+def masks_in(folder: Path, pictures: Iterable[Picture], images: Path | None = None) -> dict[str, Mask]:
+    """The masks of pictures, by the pictures' paths: files of the same name, whatever their kind, in the same subfolder.
+
+    Where `folder` is that of the pictures too (`images`), masks are called as OneTrainer and others call them:
+    `cat-masklabel.png`, `cat-mask.png`, `cat_mask.png`.
+    """
+    names = sorted(filter(is_picture, find(folder)[0]), reverse=True)
+    files = {(folder_of(name), same_name(stem_of(name))): name for name in names}
+    beside = images is not None and folder.resolve() == images.resolve()
     found: dict[str, Mask] = {}
     problems = []
     for picture in pictures:
-        path = PurePosixPath(picture.path)
-        file = files.get((path.parent, same_name(path.stem)))
+        stem = same_name(stem_of(picture.path))
+        keys = ((folder_of(picture.path), each) for each in (() if beside else (stem,)) + mask_stems(stem))
+        file = next((files[key] for key in keys if key in files), None)
         if file is None:
             continue
-        data = (folder / file).read_bytes()
-        if complaint := _complaint(data, picture):
+        try:
+            with reading(folder / file) as data:
+                complaint, digest = _complaint(data, picture), hashlib.sha256(data).hexdigest()
+        except Unreadable as reason:
+            complaint, digest = f"is no mask: {reason}.", ""
+        if complaint:
             problems.append(Problem(complaint, str(folder / file), "Make it anew from the picture, or delete it."))
-        found[picture.path] = Mask(str(file), hashlib.sha256(data).hexdigest())
+        found[picture.path] = Mask(file, digest)
     if problems:
         raise InputError(problems)
     return found
 
 
 def _complaint(data: bytes, picture: Picture) -> str:
-    try:
-        width, height = greys(data).size
-    except Unreadable as reason:
-        return f"is no mask: {reason}."
+    width, height = glance(data, 16)[0]
     wanted = picture.size[0] / picture.size[1]
     if abs(width / height / wanted - 1) > SKEWED:
         return f"is {width}x{height}, its picture {picture.size[0]}x{picture.size[1]}: not the same shape."
@@ -57,19 +68,19 @@ def mask_of(picture: Picture, data: bytes, masks: Path | None, fit: Fit) -> Imag
     if picture.mask is None:
         raise ValueError(f"{picture.path} has no mask")
     if picture.mask.path == ALPHA:
-        whole = alpha(data)
+        whole = alpha(data, fit.resized)
     else:
         assert masks is not None, "masks of files have a folder"
-        whole = _grey(masks / picture.mask.path, picture.mask.digest)
-    return resize(whole, fit.resized).crop(fit.box)
+        whole = _grey(masks / picture.mask.path, picture.mask.digest, fit)
+    return whole.crop(fit.box)
 
 
-def _grey(path: Path, digest: str) -> Image:
+def _grey(path: Path, digest: str, fit: Fit) -> Image:
     cure = "Run the pipeline again; prepare will take it up."
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LorapipeError(f"cannot be opened ({error.strerror}).", where=str(path), cure=cure) from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise LorapipeError("this mask was changed since it was prepared.", where=str(path), cure=cure)
-    return greys(data)
+        with reading(path) as data:
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise LorapipeError("this mask was changed since it was prepared.", where=str(path), cure=cure)
+            return greys(data, fit.resized)
+    except Unreadable as reason:
+        raise LorapipeError(f"this mask: {reason}.", where=str(path), cure=cure) from None

@@ -6,34 +6,29 @@ downloads that broke off. Whatever cannot be decoded in full raises `Unreadable`
 
 from __future__ import annotations
 
-import io
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from lorapipe.spec import Value
 from lorapipe.training.data import jpeg
-from lorapipe.training.data.buckets import Fit
+from lorapipe.training.data.buckets import Fit, Pair
+from lorapipe.training.data.memory import LARGE
+from lorapipe.training.data.readers import head_of, opened, orientation, room
+from lorapipe.training.data.to_rgb import converter, same
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-T = TypeVar("T")
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
-"""Pillow's readers that are let near a user's file. JPEG's also reads MPO, a phone's JPEG with a second one inside."""
-
 RECIPE = 3
 """Raised when the same file and settings come to give other pixels, so that no cached latent outlives its picture."""
-
-
-class Unreadable(Exception):
-    """This file is no picture that can be trained on, and why."""
+STRIP = 1 << 20
+"""Pixels that are converted in one piece, so that there is no second copy of a large picture."""
+GLANCED = 1 << 22
+"""Pixels from which on a picture is made smaller for a glance while it is converted."""
 
 
 @dataclass(frozen=True)
@@ -65,70 +60,94 @@ class Colour(Value):
 WHITE = Colour((255, 255, 255))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, large pictures); what matters is raised. Enter before threads start."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def decode(data: bytes, background: Colour = WHITE) -> Image:
     """The picture in a file's bytes, upright, mode RGB, in the sRGB colour space; of an animation the first frame.
 
     Transparent parts show `background`. Raises `Unreadable`.
     """
-    return _guarded(data, lambda image: _finished(image, background))
+    with opened(data) as image, room(image, len(data)):
+        return _finished(image, background)
 
 
-def alpha(data: bytes) -> Image:
-    """The opacity of the picture in a file's bytes, upright, mode L: 255 is opaque. Raises `Unreadable`."""
-    return _guarded(data, lambda image: _upright(image.convert("RGBA").getchannel("A"), _orientation(image)))
+def alpha(data: bytes, size: Pair) -> Image:
+    """The opacity of the picture in a file's bytes, upright, resized, mode L: 255 is opaque. Raises `Unreadable`."""
+    with opened(data) as image, room(image, len(data)):
+        image.load()
+        whole = _by_strips(image, lambda strip: strip.convert("RGBA").getchannel("A"), "L")
+        seen = resize(_upright(whole, orientation(image)), size)
+        _let_go(image, seen)
+        return seen
 
 
-def greys(data: bytes) -> Image:
-    """The picture in a file's bytes, upright, in grey, mode L. Raises `Unreadable`."""
-    return decode(data).convert("L")
+def greys(data: bytes, size: Pair) -> Image:
+    """The picture in a file's bytes, upright, resized, in grey, mode L. Raises `Unreadable`."""
+    with opened(data) as image, room(image, len(data)):
+        image.load()
+        to_rgb = converter(image, WHITE.rgb)
+        whole = _by_strips(image, lambda strip: to_rgb(strip).convert("L"), "L")
+        seen = resize(_upright(whole, orientation(image)), size)
+        _let_go(image, seen)
+        return seen
 
 
-def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[tuple[int, int], Image]:
+def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Image]:
     """(width, height) of the upright picture, and a small version of it (sides at least `side`, if it had them).
 
     Reads every byte, so that a file that breaks off is noticed, but decodes a JPEG at 1/8 of its size where that will
     do, which is 3.5 times as fast. Raises `Unreadable`.
     """
-
-    def look(image: Image) -> tuple[tuple[int, int], Image]:
+    with opened(data) as image:
         width, height = image.size
-        small = _finished(jpeg.coarse(image, side), background)
-        turned = _orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+        length = len(data) + jpeg.coefficients(image)
+        jpeg.draft(image, side)
+        with room(image, length):
+            coarse = jpeg.straight(image, (width, height))
+            factor = min(coarse.size) // side if coarse.width * coarse.height > GLANCED else 1
+            small = _finished(coarse, background, max(1, factor))
+            if image.format == "TIFF":  # turned while it was read
+                width, height = image.size
+            turned = orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+            _let_go(image, small)
         return ((height, width) if turned else (width, height)), small
 
-    return _guarded(data, look)
 
-
-def header_size(path: Path) -> tuple[int, int]:
+def header_size(path: Path) -> Pair:
     """(width, height) of the upright picture by the head of its file, which is fast. Raises `Unreadable`."""
-    import PIL.Image
-
-    _import_readers()
-    try:
-        with PIL.Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            return (height, width) if _orientation(image) in _TURNED else (width, height)
-    except Exception as error:  # whatever a format's parser came across
-        raise Unreadable(str(error)) from None
+    (width, height), turn = head_of(path)
+    return (height, width) if turn in _TURNED else (width, height)
 
 
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
     """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
-
-    def smaller(image: Image) -> Image:
-        size = fit.resized[::-1] if _orientation(image) in _TURNED else fit.resized
-        return _finished(jpeg.reduced(image, size), background)
-
-    seen = resize(_guarded(data, smaller), fit.resized)
+    with opened(data) as image:
+        length = len(data) + jpeg.coefficients(image)
+        if image.format in jpeg.FORMATS:
+            jpeg.reduced(image, _as_stored(image, fit.resized))
+        with room(image, length):
+            seen = resize(_shrunk(image, _as_stored(image, fit.resized), background), fit.resized)
+            _let_go(image, seen)
     return seen if fit.box == (0, 0, *seen.size) else seen.crop(fit.box)
+
+
+def _as_stored(image: Image, size: Pair) -> Pair:
+    """A size of the upright picture as its file has the sides. A PNG is decoded to tell."""
+    return size[::-1] if orientation(image) in _TURNED else size
+
+
+def _shrunk(image: Image, size: Pair, background: Colour) -> Image:
+    """The picture finished, and made `size`, as the file has its sides, if it is large and will be that much smaller.
+
+    It is averaged down by a whole factor while it is converted, three times as large as it will be, or more.
+    """
+    from PIL.Image import Resampling
+
+    factor = min(image.width // size[0], image.height // size[1]) // 3
+    if image.width * image.height <= LARGE or factor < 2:
+        return _finished(image, background)
+    image.load()
+    coarse = _by_strips(image, converter(image, background.rgb), "RGB", factor)
+    box = (0, 0, image.width / factor, image.height / factor)
+    return _upright(coarse.resize(size, Resampling.HAMMING, box), orientation(image))
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
@@ -177,124 +196,52 @@ def to_pixels(image: Image) -> torch.Tensor:
     return torch.from_numpy(pixels)
 
 
-def _guarded(data: bytes, use: Callable[[Image], T]) -> T:
-    """`use(image)`, whatever Pillow's readers raise on a bad file turned into `Unreadable`."""
+def _let_go(image: Image, result: Image) -> None:
+    """Free a decoded picture while its room is still held, as far as it is not the result itself."""
+    if result is not image:
+        image.close()
+
+
+def _finished(image: Image, background: Colour, factor: int = 1) -> Image:
+    """The picture upright, in RGB; with a factor, averaged down by it."""
+    image.load()
+    to_rgb = converter(image, background.rgb)
+    if factor == 1 and image.width * image.height <= STRIP:
+        return _upright(to_rgb(image), orientation(image))
+    if factor == 1 and image.mode == "RGB" and to_rgb is same:
+        return _upright(image, orientation(image))
+    return _upright(_straight(_by_strips(image, to_rgb, "RGB", factor), image, factor), orientation(image))
+
+
+def _straight(coarse: Image, image: Image, factor: int) -> Image:
+    """An averaged picture whose last row and column stand for as much as the others."""
+    from PIL.Image import Resampling
+
+    if image.width % factor == image.height % factor == 0:
+        return coarse
+    size = max(1, round(image.width / factor)), max(1, round(image.height / factor))
+    return coarse.resize(size, Resampling.BILINEAR, (0, 0, image.width / factor, image.height / factor))
+
+
+def _by_strips(image: Image, convert: Callable[[Image], Image], mode: str, factor: int = 1) -> Image:
+    """`convert(image)`, a strip of it at a time, each averaged down by `factor`: only the result takes memory."""
     import PIL.Image
 
-    _import_readers()
-    if not data:
-        raise Unreadable("the file is empty")
-    try:
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            jpeg.hasten(image, len(data))
-            return use(image)
-    except PIL.UnidentifiedImageError:
-        raise Unreadable(_what_instead(data)) from None
-    except PIL.Image.DecompressionBombError:
-        raise Unreadable("more than 178 megapixels") from None
-    except MemoryError:
-        raise Unreadable("too large for this computer's memory") from None
-    except Exception as error:  # Pillow's readers raise whatever their format's parser came across
-        reason = "the file breaks off" if "truncated" in str(error).lower() else f"damaged ({error})"
-        raise Unreadable(reason) from None
+    width, height = image.size
+    whole = PIL.Image.new(mode, (-(-width // factor), -(-height // factor)))
+    rows = max(1, STRIP // width // factor) * factor
+    for top in range(0, height, rows):
+        strip = convert(image.crop((0, top, width, min(height, top + rows))))
+        whole.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    return whole
 
 
-def _import_readers() -> None:
-    """Pillow registers its readers on first use, which goes wrong when that is in several threads; imports do not."""
-    from PIL import (  # noqa: F401
-        AvifImagePlugin,
-        BmpImagePlugin,
-        GifImagePlugin,
-        JpegImagePlugin,
-        MpoImagePlugin,
-        PngImagePlugin,
-        WebPImagePlugin,
-    )
-
-
-def _what_instead(data: bytes) -> str:
-    """The reason for a file that no reader takes for its own."""
-    if data[4:12] in (b"ftypavif", b"ftypavis") or data[:4] == b"RIFF" or data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "damaged or breaks off"
-    for head, name in ((b"ftyphei", "HEIC"), (b"ftypmif1", "HEIF"), (b"JXL ", "JPEG XL")):
-        if data[4:12].startswith(head):
-            return f"not a picture that can be read, but {name}; save it as PNG or JPEG"
-    if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "not a picture, but a web page"
-    return "not a picture, but text" if _is_text(data[:1000]) else "not a picture"
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head.decode("utf-8", errors="strict")
-    except UnicodeDecodeError as error:  # a character cut in two at the end is still text
-        if error.start < len(head) - 3:
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(char.isprintable() or char.isspace() for char in text)
-
-
-def _finished(image: Image, background: Colour) -> Image:
-    image.load()
-    profile = image.info.get("icc_profile")
-    return _to_srgb(_upright(_plain_mode(image, background), _orientation(image)), profile)
-
-
-def _upright(image: Image, orientation: int) -> Image:
-    turn = _UPRIGHT.get(orientation)
-    return image if turn is None else image.transpose(turn)
+def _upright(image: Image, turn: int) -> Image:
+    undone = _UPRIGHT.get(turn)
+    return image if undone is None else image.transpose(undone)
 
 
 _UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 """EXIF orientation → the `PIL.Image.Transpose` that undoes it."""
 _TURNED = (5, 6, 7, 8)
 """EXIF orientations of pictures that lie on their side."""
-
-
-def _orientation(image: Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none, or none that makes sense."""
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a garbled EXIF block raises anything, and does no harm to the picture
-        return 1
-
-
-def _plain_mode(image: Image, background: Colour) -> Image:
-    """RGB, CMYK or L, which colour profiles may be for, whatever the file's mode; transparency shows the background."""
-    import PIL.Image
-
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
-    if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", over.size, (*background.rgb, 255)), over).convert("RGB")
-    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
-
-
-def _from_16_bits(image: Image) -> Image:
-    """16-bit grey scaled to 8 bits; Pillow's own conversion would cut every value above 255 to white."""
-    import numpy as np
-    import PIL.Image
-
-    grey = np.asarray(image).astype(np.float32) / 257.0
-    return PIL.Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _to_srgb(image: Image, profile: bytes | None) -> Image:
-    """Colours by the profile in the file (phones' Display P3, print's CMYK), so that they are what their owner sees."""
-    from PIL import ImageCms
-
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" in ImageCms.getProfileDescription(source):
-                return _rgb(image)
-            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a broken or unfitting profile (a grey one on a colour picture): as if there were none
-    return _rgb(image)
-
-
-def _rgb(image: Image) -> Image:
-    """In mode RGB; not copied where it is."""
-    return image if image.mode == "RGB" else image.convert("RGB")

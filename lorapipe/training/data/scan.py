@@ -10,88 +10,128 @@ import hashlib
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lorapipe import suffixes
+from lorapipe.picture_files import Contents, LeftOut, passed_over, sort_out
+from lorapipe.picture_files.caption_names import USUAL
+from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
-from lorapipe.training.data.duplicates import GLANCE, signature
-from lorapipe.training.data.manifest import LeftOut
-from lorapipe.training.data.pictures import RECIPE, Colour, Unreadable, glance
+from lorapipe.training.data.duplicates import DETAIL, GLANCE, detail, signature
+from lorapipe.training.data.pictures import RECIPE, Colour, glance
+from lorapipe.training.data.readers import Unreadable, is_lossless, reading
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a readable picture is: the file's SHA-256, the upright size, and the signature that shows duplicates."""
+    """What a readable picture is: the file's SHA-256, the upright size, and the signature that shows duplicates.
+
+    `lossless` and `length` (bytes) say which of two copies is the better one.
+    """
 
     path: str
     digest: str
     size: Pair
     signature: bytes
+    lossless: bool = False
+    length: int = 0
 
 
-def find(root: Path, exclude: Sequence[str] = ()) -> list[PurePosixPath]:
-    """Every file below a folder, relative and sorted; nothing hidden (`.git`, `._photo.jpg`), no `__MACOSX`.
+def look_through(
+    root: Path, exclude: Sequence[str] = (), extensions: Sequence[str] = USUAL, apart: Sequence[Path] = ()
+) -> Contents:
+    """What the files below a folder are; see `find` and `sort_out`."""
+    names, closed = find(root, exclude, apart)
+    found = sort_out(names, extensions, lambda name: begins_like_a_picture(f"{root}/{name}"))
+    return replace(found, left_out=tuple(sorted([*found.left_out, *closed], key=lambda file: file.path)))
 
-    Subfolders named in `exclude` are not entered, however deep they lie; upper and lower case are the same.
+
+def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
+    """Every file below a folder, by its relative name, and the folders that cannot be read.
+
+    What systems and other programs leave behind (`.git`, `@eaDir`, `$RECYCLE.BIN`) is not entered: it is one name that ends
+    with `/`. Subfolders named in `exclude` and those in `apart` are not looked at, however deep they lie; upper and lower
+    case are the same.
 
     Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there. Links into
-    lorapipe's own store (`outputs/dataset`) are not: its contact sheets are no pictures of the user's.
+    lorapipe's own store (`outputs/dataset`) are not, nor is the store: its contact sheets are no pictures of the user's.
     """
     excluded = {name.casefold() for name in exclude}
-    found: list[PurePosixPath] = []
-    entered: set[Path] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = Path(folder).resolve()
-        into_store = folder != str(root) and Path(folder).is_symlink() and ".lorapipe" in real.parts
+    names: list[str] = []
+    closed: list[LeftOut] = []
+    entered: set[str] = {os.path.realpath(each) for each in apart}
+    waiting = [("", str(root))]
+    while waiting:
+        prefix, folder = waiting.pop()
+        real = os.path.realpath(folder)
+        into_store = bool(prefix) and os.path.islink(folder) and ".lorapipe" in Path(real).parts  # noqa: PTH114
         if real in entered or into_store:
-            folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if _wanted(name) and name.casefold() not in excluded)
-        below = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found += [below / name for name in files if _wanted(name)]
-    return sorted(found)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = f"{prefix}{entry.name}"
+                    if not _is_folder(entry):
+                        names.append(name)
+                    elif passed_over(entry.name, True):
+                        names += [f"{name}/"] if entry.name != ".lorapipe" else []
+                    elif entry.name.casefold() not in excluded:
+                        waiting.append((f"{name}/", entry.path))
+        except OSError as error:
+            closed.append(LeftOut(prefix or ".", "unreadable", f"the folder cannot be read ({error.strerror})"))
+    return sorted(names), closed
 
 
-def _wanted(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
-def pictures_among(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """The files that call themselves pictures, those of kinds that are not read too."""
-    return [file for file in files if file.suffix.lower() in suffixes.READ | suffixes.NOT_READ]
-
-
-def examine(
-    root: Path, pictures: Sequence[PurePosixPath], cache: Cache, background: Colour
-) -> Iterator[Look | LeftOut]:
+def examine(root: Path, pictures: Sequence[str], cache: Cache, background: Colour) -> Iterator[Look | LeftOut]:
     """A look at each picture, or why it cannot be used, in the given order; threads work ahead."""
     return ahead(lambda path: _examine(root, path, cache, background), pictures)
 
 
-def _examine(root: Path, path: PurePosixPath, cache: Cache, background: Colour) -> Look | LeftOut:
-    name = str(path)
-    if path.suffix.lower() in suffixes.NOT_READ:
-        return LeftOut(name, "unreadable", f"{path.suffix.lower()} files are not read; save it as png or jpg")
+def _examine(root: Path, name: str, cache: Cache, background: Colour) -> Look | LeftOut:
     try:
         name.encode("utf-8")
-        data = (root / path).read_bytes()
+        with reading(root / name) as data:
+            return _look(name, data, cache, background)
     except UnicodeEncodeError:
         shown = name.encode("utf-8", errors="replace").decode("utf-8")
         return LeftOut(shown, "unreadable", "its name is not valid text; rename it")
-    except OSError as error:
-        return LeftOut(name, "unreadable", f"cannot be opened ({error.strerror})")
-    digest = hashlib.sha256(data).hexdigest()
-    key = key_of("glance", RECIPE, digest, background.plain())
-    if (kept := cache.record("glances", key)) is not None:
-        return Look(name, digest, (kept["size"][0], kept["size"][1]), b64decode(kept["signature"]))
-    try:
-        size, small = glance(data, GLANCE, background)
     except Unreadable as reason:  # not kept: another Pillow may read it
         return LeftOut(name, "unreadable", str(reason))
+
+
+def _look(name: str, data: bytes, cache: Cache, background: Colour) -> Look:
+    digest, lossless = hashlib.sha256(data).hexdigest(), is_lossless(data)
+    key = key_of("glance", RECIPE, digest, background.plain())
+    if (kept := cache.record("glances", key)) is not None:
+        size = kept["size"][0], kept["size"][1]
+        return Look(name, digest, size, b64decode(kept["signature"]), lossless, len(data))
+    size, small = glance(data, GLANCE, background)
     marks = signature(small)
     cache.keep_record("glances", key, {"size": size, "signature": b64encode(marks).decode("ascii")})
-    return Look(name, digest, size, marks)
+    return Look(name, digest, size, marks, lossless, len(data))
+
+
+def closer(root: Path, look: Look, cache: Cache, background: Colour) -> bytes:
+    """The picture in the detail that tells a copy from a drawing with another face; empty where it has changed since."""
+    key = key_of("detail", DETAIL, RECIPE, look.digest, background.plain())
+    if (kept := cache.record("details", key)) is not None:
+        return b64decode(kept)
+    try:
+        with reading(root / look.path) as data:
+            marks = detail(glance(data, 2 * GLANCE, background)[1])
+            same = hashlib.sha256(data).hexdigest() == look.digest
+    except Unreadable:
+        return b""
+    if same:
+        cache.keep_record("details", key, b64encode(marks).decode("ascii"))
+    return marks if same else b""

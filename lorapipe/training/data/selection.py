@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
 from pathlib import PurePosixPath
 
-from lorapipe.training.data.buckets import Buckets, Fit
+from lorapipe.folder_names import FolderName
+from lorapipe.picture_files import LeftOut
+from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name
-from lorapipe.training.data.duplicates import near_duplicates
-from lorapipe.training.data.manifest import LeftOut, Manifest, Picture, Variant
+from lorapipe.training.data.duplicates import near_duplicates, unlike
+from lorapipe.training.data.manifest import Manifest, Picture, Variant
 from lorapipe.training.data.pictures import Colour
 from lorapipe.training.data.scan import Look
 
+MOST_LOOKS = 20_000
+"""Pairs of pictures that are looked at closely, half a millisecond each; after that what may be two is two."""
 ENOUGH_TO_HOLD_OUT = 10
 """With fewer pictures each is worth more in training than as a witness."""
 
@@ -31,47 +37,70 @@ class Rules:
     background: Colour
 
 
-def select(looks: Sequence[Look | LeftOut], captions: CaptionFiles, rules: Rules) -> tuple[Manifest, list[str]]:
+Closer = Callable[[Look], bytes]
+"""What a closer look at a picture sees; see `duplicates.detail`."""
+
+
+def select(
+    looks: Sequence[Look | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda look: b""
+) -> tuple[Manifest, list[str]]:
     """The manifest (without the latents' keys), and what is to be said of caption files, one line a file."""
     left_out = [look for look in looks if isinstance(look, LeftOut)]
     readable = [look for look in looks if isinstance(look, Look)]
-    captioned = {look.path: captions.of(PurePosixPath(look.path), rules.class_word) for look in readable}
+    captioned = {look.path: captions.of(look.path, rules.class_word) for look in readable}
     fitting, unfit = _fitting(readable, rules)
-    kept, repeated = _without_duplicates(fitting, captioned, rules.duplicate_tolerance)
+    kept, repeated = _without_duplicates(fitting, captioned, rules.duplicate_tolerance, closer)
     held_out = _held_out(kept, rules.held_out)
     pictures = tuple(
         _picture(look, fitting[look], captioned[look.path], look.digest in held_out, rules) for look in kept
     )
     everything_else = tuple(sorted([*left_out, *unfit, *repeated], key=lambda file: file.path))
     manifest = Manifest(rules.buckets.resolution, rules.background, pictures, everything_else)
-    return manifest, [f"{p.path}: {captioned[p.path].complaint}" for p in pictures if captioned[p.path].complaint]
+    return manifest, list(dict.fromkeys(captioned[p.path].complaint for p in pictures if captioned[p.path].complaint))
+
+
+class Unusable(Exception):
+    """This picture is readable and cannot be trained on, and why; `kind` is a word for counting."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def usable(size: Pair, named: FolderName | None, buckets: Buckets, least: int) -> Fit:
+    """How a picture of this size comes to fill a bucket. Raises `Unusable`."""
+    shown = "x".join(map(str, size))
+    if named and named.repeats == 0:
+        raise Unusable("no repeats", "its folder's name asks for 0 repeats")
+    if min(size) < least:
+        raise Unusable("tiny", f"{shown} pixels; min_size is {least}")
+    if (fit := buckets.fit(size)) is None:
+        raise Unusable("no bucket", f"{shown} pixels is too small or too thin for any bucket")
+    return fit
 
 
 def _fitting(looks: Iterable[Look], rules: Rules) -> tuple[dict[Look, Fit], list[LeftOut]]:
     fits: dict[Look, Fit] = {}
     unfit: list[LeftOut] = []
     for look in looks:
-        named = folder_name(PurePosixPath(look.path))
-        size = "x".join(map(str, look.size))
-        if named and named.repeats == 0:
-            unfit.append(LeftOut(look.path, "no repeats", "its folder's name asks for 0 repeats"))
-        elif min(look.size) < rules.min_size:
-            unfit.append(LeftOut(look.path, "tiny", f"{size} pixels; min_size is {rules.min_size}"))
-        elif (fit := rules.buckets.fit(look.size)) is None:
-            unfit.append(LeftOut(look.path, "no bucket", f"{size} pixels is too small or too thin for any bucket"))
-        else:
-            fits[look] = fit
+        try:
+            fits[look] = usable(look.size, folder_name(PurePosixPath(look.path)), rules.buckets, rules.min_size)
+        except Unusable as reason:
+            unfit.append(LeftOut(look.path, reason.kind, str(reason)))
     return fits, unfit
 
 
 def _without_duplicates(
-    looks: Iterable[Look], captions: Mapping[str, Caption], tolerance: int
+    looks: Iterable[Look], captions: Mapping[str, Caption], tolerance: int, closer: Closer
 ) -> tuple[list[Look], list[LeftOut]]:
-    """One of each, in the order of their paths: the copy with a caption file, else the largest, else the first."""
+    """One of each, in the order of their paths: the copy with a caption file, else the better one, else the first.
 
-    def worth(look: Look) -> tuple[bool, int, str]:
-        has_file = captions[look.path].source not in ("folder", "class_word", "none")
-        return not has_file, -look.size[0] * look.size[1], look.path
+    Better is the larger one, then one whose format loses nothing, then the larger file.
+    """
+
+    def worth(look: Look) -> tuple[bool, int, bool, int, str]:
+        pixels = look.size[0] * look.size[1]
+        return not captions[look.path].from_file, -pixels, not look.lossless, -look.length, look.path
 
     kept: dict[str, Look] = {}
     repeated: list[LeftOut] = []
@@ -81,11 +110,26 @@ def _without_duplicates(
         else:
             kept[look.digest] = look
     ranked = list(kept.values())
-    again = near_duplicates([look.signature for look in ranked], [look.size for look in ranked], tolerance)
+    seen = lru_cache(maxsize=1000)(closer)
+    looks_left = count(MOST_LOOKS, -1)
+
+    def differ(first: int, second: int) -> bool:
+        one, other = ranked[first], ranked[second]
+        if _say_otherwise(captions[one.path], captions[other.path]):
+            return True
+        return next(looks_left) <= 0 or unlike(seen(one), seen(other))
+
+    again = near_duplicates([look.signature for look in ranked], [look.size for look in ranked], tolerance, differ)
     for copy, original in again.items():
         repeated.append(LeftOut(ranked[copy].path, "duplicate", f"the same picture as {ranked[original].path}"))
     stay = [look for index, look in enumerate(ranked) if index not in again]
     return sorted(stay, key=lambda look: look.path), repeated
+
+
+def _say_otherwise(one: Caption, other: Caption) -> bool:
+    """Whether two captions of the same kind differ: whoever wrote them saw two pictures."""
+    same_kind = one.from_file == other.from_file
+    return same_kind and bool(one.text and other.text) and one.text.casefold().split() != other.text.casefold().split()
 
 
 def _held_out(looks: Sequence[Look], share: float) -> set[str]:

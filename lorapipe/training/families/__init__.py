@@ -12,12 +12,13 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lorapipe import pocket
+from lorapipe.errors import Problem
 from lorapipe.spec import Source, Spec, param
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class Family(Spec, contract="family"):
     def footprint(self) -> Footprint | None:
         """What a training keeps in memory; None where that was not counted for a base of this shape."""
         return None
+
+    def problems_of_captions(self) -> Iterator[Problem]:
+        """What is wrong where captions are to be read (which `prepare` does not): a vocabulary that is missing."""
+        return iter(())
 
     def clip(self) -> Path | None:
         """A CLIP model folder that belongs to the base, for scoring; None where it has none."""

@@ -6,7 +6,6 @@ are, so that loading costs one pass over the file and no second copy.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError
+from lorapipe.training.families._ldm_names import OLDER_ATTENTION
+from lorapipe.training.families._part_files import read_json, vae_files, vocabulary_in, weights_in
+from lorapipe.training.families._weights_file import AGAIN, SAFETENSORS, flat, format_of, keys_of, numbers_of
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +25,10 @@ Tensors = dict[str, "torch.Tensor"]
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 """Key prefixes of the parts in an LDM-layout file; of the text encoder in one of SD1.x."""
+HALVES = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+"""What a VAE's keys begin with; beside them are those of its training."""
+LDM_VAE = ("encoder.down.", "encoder.mid.", "decoder.up.", "decoder.mid.")
+"""What of them only LDM's layout has."""
 
 
 @dataclass(frozen=True)
@@ -40,42 +46,41 @@ class TextPart:
     pad: int | None = None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; a damaged one is the user's to know of."""
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(path), cure="Copy the model again.") from error
-    return data
-
-
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a .safetensors file (memory-mapped) or of a pickled checkpoint (`weights_only`: no code runs)."""
-    import torch
+    """The tensors of a file, memory-mapped, whatever it is called; of a pickle only what `_pickled` gives a meaning to."""
+    if format_of(path) != SAFETENSORS:
+        return _mapped(path)
     from safetensors.torch import load_file
 
+    keys_of(path)  # says in words what is wrong with the file, where something is
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # truncated files fail in a dozen ways, none of them worth a traceback
-        first = str(error).partition("\n")[0]
-        raise InputError(f"is not a readable checkpoint: {first}", where=str(path), cure="Copy it again.") from error
-    loaded = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    return {key: value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
-
-
-def keys_of(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """Key → shape of a checkpoint; of a .safetensors file only the header is read."""
-    from safetensors import safe_open
-
-    if path.suffix != ".safetensors":
-        return {key: tuple(tensor.shape) for key, tensor in read_tensors(path).items()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        return load_file(path)
     except Exception as error:
-        raise InputError(f"is not a readable checkpoint: {error}", where=str(path), cure="Copy it again.") from error
+        first = str(error).partition("\n")[0][:200]
+        raise InputError(f"is no readable checkpoint: {first}.", where=str(path), cure=AGAIN) from error
+
+
+def _mapped(path: Path) -> Tensors:
+    """The tensors of a file of torch.save."""
+    import mmap
+
+    import torch
+
+    found = numbers_of(path)
+    with path.open("rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    storages: dict[tuple[int, int, str], torch.Tensor] = {}
+    tensors = {}
+    for key, at in found.items():
+        if not at.count or 0 in at.shape:
+            tensors[key] = torch.empty(at.shape, dtype=getattr(torch, at.dtype))
+            continue
+        if (place := (at.start, at.count, at.dtype)) not in storages:
+            dtype = getattr(torch, at.dtype)
+            storage = torch.frombuffer(whole, dtype=dtype, count=at.count, offset=at.start)
+            storages[place] = storage.clone() if at.start % dtype.itemsize else storage  # the older form aligns nothing
+        tensors[key] = storages[place].as_strided(at.shape, at.stride, at.offset)
+    return tensors
 
 
 @dataclass(frozen=True)
@@ -90,16 +95,34 @@ class Folder:
 
     def tensors(self, part: str) -> Tensors:
         """The part's weights."""
-        stems = ("diffusion_pytorch_model", "model", "pytorch_model")
-        names = [f"{stem}{kind}" for kind in (".safetensors", ".fp16.safetensors", ".bin") for stem in stems]
-        for name in names:
-            if (path := self.root / part / name).is_file():
-                return read_tensors(path)
-        raise InputError("holds no weights.", where=str(self.root / part), cure=f"Expected one of {', '.join(names)}.")
+        tensors = {key: tensor for file in weights_in(self.root / part) for key, tensor in read_tensors(file).items()}
+        return _with_names_of_today(tensors) if part == "vae" else tensors
 
     def tokenizer(self, name: str) -> Path:
-        """The folder of a tokenizer's vocabulary."""
-        return self.root / name
+        """The folder of a tokenizer's vocabulary: the base's own, else CLIP's, which all published bases have."""
+        if self.has_tokenizer(name):
+            return self.root / name
+        from lorapipe.training.families._vocabulary import clip_vocabulary
+
+        return clip_vocabulary(self.root)
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether the folder has a vocabulary of its own."""
+        return vocabulary_in(self.root / name)
+
+
+def vae_tensors(path: Path, config: dict[str, Any]) -> Tensors:
+    """The weights of a VAE that was published alone, or is in another base: a file or a folder, of either layout."""
+    tensors = {key: tensor for file in vae_files(path) for key, tensor in read_tensors(file).items()}
+    start = VAE if any(key.startswith(VAE) for key in tensors) else ""
+    own = {
+        key.removeprefix(start): t
+        for key, t in tensors.items()
+        if key.startswith(tuple(f"{start}{half}" for half in HALVES))
+    }
+    if any(key.startswith(LDM_VAE) for key in own):
+        return _rename_vae({f"{VAE}{key}": tensor for key, tensor in own.items()}, config)
+    return _with_names_of_today(own)
 
 
 @dataclass(frozen=True)
@@ -132,11 +155,15 @@ class SingleFile:
 
     def tokenizer(self, name: str) -> Path:
         """The folder of a tokenizer's vocabulary; all published bases have the same."""
-        if self.described:
+        if self.has_tokenizer(name) and self.described:
             return self.described.tokenizer(name)
         from lorapipe.training.families._vocabulary import clip_vocabulary
 
         return clip_vocabulary(self.path)
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether the folder that describes it has a vocabulary."""
+        return self.described is not None and self.described.has_tokenizer(name)
 
 
 def _rename_unet(tensors: Tensors, config: dict[str, Any]) -> Tensors:
@@ -163,6 +190,16 @@ def _rename_text(tensors: Tensors, text: TextPart, config: dict[str, Any]) -> Te
 _RENAMINGS: dict[str, Callable[[Tensors, dict[str, Any]], Tensors]] = {"unet": _rename_unet, "vae": _rename_vae}
 
 
+def _with_names_of_today(tensors: Tensors) -> Tensors:
+    """A VAE's tensors under the names that diffusers now has for its attention, which was made of 1×1 convolutions once."""
+    today = {f".attentions.0.{older}.": f".attentions.0.{name}." for name, older in OLDER_ATTENTION.items()}
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = next((key.replace(older, now) for older, now in today.items() if older in key), key)
+        renamed[name] = tensor
+    return renamed
+
+
 def _under(tensors: Tensors, prefix: str) -> Tensors:
     # A copy of the names only: the conversion empties the mapping it is given.
     return {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
@@ -175,10 +212,10 @@ def fill(module: torch.nn.Module, tensors: Tensors, dtype: torch.dtype, where: s
     """
     import torch
 
-    wanted = set(module.state_dict())
+    wanted = {key: tensor.shape for key, tensor in module.state_dict().items()}
     spelled = _spelling(wanted, tensors)
-    own = {key: tensor for key, tensor in spelled.items() if key in wanted}
-    if missing := sorted(wanted - own.keys()):
+    own = {key: _shaped(tensor, wanted[key]) for key, tensor in spelled.items() if key in wanted}
+    if missing := sorted(wanted.keys() - own.keys()):
         raise InputError(f"{len(missing)} tensors are missing, such as {missing[0]}.", where=where, cure=INCOMPLETE)
     try:
         module.load_state_dict(own, assign=True)
@@ -187,6 +224,40 @@ def fill(module: torch.nn.Module, tensors: Tensors, dtype: torch.dtype, where: s
         raise InputError(f"does not fit its configuration: {first}", where=where, cure=INCOMPLETE) from error
     # torch's own `to`: diffusers' warns of a case that is not ours.
     torch.nn.Module.to(module, dtype).requires_grad_(False).eval()
+    _finite(module, own, dtype, where)
+
+
+def _finite(module: torch.nn.Module, own: Tensors, dtype: torch.dtype, where: str) -> None:
+    """InputError where a weight is NaN or infinite: the base would answer NaN, whatever is trained on it.
+
+    A pass over what was read: 0.2 s of SD1.5. Rows of vocabularies may never be asked for, and are let be.
+    """
+    import torch
+
+    asked = {key: tensor for key, tensor in module.state_dict().items() if "token_embedding" not in key}
+    bad = [key for key, tensor in asked.items() if tensor.is_floating_point() and not _is_finite(tensor)]
+    if not bad:
+        return
+    which = f"{len(bad)} of its tensors, such as {bad[0]}," if len(bad) > 1 else f"its tensor {bad[0]}"
+    have = "have" if len(bad) > 1 else "has"
+    if dtype == torch.float16 and all(_is_finite(own[key].float()) for key in bad):
+        cure = "Write precision: bf16 or fp32."
+        raise InputError(f"{which} {have} numbers too large for fp16.", where=where, cure=cure)
+    cure = f"{AGAIN} If they are the model's own, take another model."
+    raise InputError(f"{which} {have} NaN or infinite numbers: it would answer NaN.", where=where, cure=cure)
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    least, most = tensor.aminmax()  # of which either is NaN where any number is
+    return bool(least.isfinite() & most.isfinite())
+
+
+def _shaped(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A 1×1 convolution as a Linear layer, or the other way round, where the file has the one and the model the other."""
+    alike = flat(tuple(tensor.shape)) == flat(tuple(shape))
+    return tensor.reshape(shape) if alike and tensor.shape != shape else tensor
 
 
 INCOMPLETE = "The file is incomplete or of another kind of model."
@@ -202,21 +273,3 @@ def _spelling(wanted: Iterable[str], tensors: Tensors) -> Tensors:
         return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
     beside = ("text_projection.",)  # never inside
     return {key if key.startswith(beside) else f"{prefix}{key}": tensor for key, tensor in tensors.items()}
-
-
-def identify(path: Path) -> str:
-    """What kind of file this is, for a message: a guess from names and shapes."""
-    keys = keys_of(path)
-    if any(".lora_" in key or ".hada_" in key or ".lokr_" in key for key in keys):
-        return "a LoRA file, not a base model"
-    if any(key.startswith("conditioner.embedders.1.") for key in keys):
-        return "an SDXL checkpoint"
-    if any(key.startswith("cond_stage_model.model.") for key in keys):
-        return "an SD2 checkpoint"
-    if any(key.startswith(UNET) for key in keys):
-        parts = {"VAE": VAE, "text encoder": TEXT}
-        lacking = [name for name, prefix in parts.items() if not any(key.startswith(prefix) for key in keys)]
-        return f"a checkpoint without {' and '.join(lacking)}" if lacking else "an SD1.x checkpoint"
-    if any(key.startswith("down_blocks.") for key in keys):
-        return "a bare diffusers U-Net"
-    return "no Stable Diffusion checkpoint"

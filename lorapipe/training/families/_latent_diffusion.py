@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.training.families import Condition, Model
-from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, read_tensors
+from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, vae_tensors
 from lorapipe.training.families._clip_text import CHUNK, emphasis, hidden_states, tokenize, weighed
 from lorapipe.training.families._ldm_names import ldm_path
 
@@ -77,9 +77,10 @@ class LatentDiffusion(Model):
         module = self.skeleton(name)
         # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs once per picture only.
         dtype = torch.float32 if name == "vae" else self.dtype
-        own = name == "vae" and self._vae_file
-        tensors = read_tensors(own) if own else self.source.tensors(name)
-        fill(module, tensors, dtype, where=f"{self._where()} {name}")
+        if name == "vae" and self._vae_file:
+            fill(module, vae_tensors(self._vae_file, self.source.config(name)), dtype, where=str(self._vae_file))
+        else:
+            fill(module, self.source.tensors(name), dtype, where=f"{self._where()} {name}")
         return module
 
     def skeleton(self, name: str) -> torch.nn.Module:
@@ -120,8 +121,8 @@ class LatentDiffusion(Model):
         return self._tokenizers[text.name]
 
     def ids(self, text: TextPart, captions: Sequence[str], max_tokens: int, weighted: bool) -> torch.Tensor:
-        """Token ids (B, n, 77) of captions for a text encoder. A folder's tokenizer knows its padding."""
-        pad = None if isinstance(self.source, Folder) or self.source.described else text.pad
+        """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
+        pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
         return tokenize(self.tokenizer(text), captions, max_tokens, pad, weighted)
 
     def encode_text(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import Source, param
-from lorapipe.training.families import Family, Footprint
+from lorapipe.training.families import Family, Footprint, _inspection
 from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.training.families._part_files import read_json
 
 if TYPE_CHECKING:
     from lorapipe.training.families._checkpoint import Folder, SingleFile
@@ -54,7 +54,9 @@ class StableDiffusion(Family):
     """A U-Net, a VAE and CLIP text encoders, as a diffusers folder or as a single file."""
 
     vae: Source | None = param(
-        None, "another VAE to encode and decode with, as a .safetensors file in diffusers layout", shelf="vae"
+        None,
+        "another VAE to encode and decode with: a file, as published or in diffusers' layout, or a diffusers folder",
+        shelf="vae",
     )
     config: Source | None = param(
         None,
@@ -80,13 +82,19 @@ class StableDiffusion(Family):
     counted: ClassVar[Footprint]
     """The footprint of a base of the published shape."""
     kind: ClassVar[str]
-    """What `identify` calls a single file of the family."""
+    """What a single file of the family is; see `_kinds`."""
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
         if self.zero_terminal_snr and self.prediction == "epsilon":
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
+        yield from _inspection.problems(self)
+
+    def problems_of_captions(self) -> Iterator[Problem]:
+        """See `Family.problems_of_captions`."""
+        if problem := _inspection.no_vocabulary(self):
+            yield problem
 
     @property
     def trainable(self) -> tuple[str, ...]:
@@ -130,22 +138,16 @@ class StableDiffusion(Family):
         described = self.config.path if self.config else self.checkpoint.path
         if not described.is_dir():
             return self.known[part]
-        try:
-            config: Mapping[str, Any] = json.loads((described / part / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            cure = "Give the folder that holds model_index.json, or a .safetensors file."
-            raise InputError(f"is no diffusers folder: {error}", where=str(described), cure=cure) from error
-        return config
+        return read_json(described / part / "config.json")
 
     def _source(self) -> Folder | SingleFile:
-        from lorapipe.training.families._checkpoint import Folder, SingleFile, identify
+        from lorapipe.training.families._checkpoint import Folder, SingleFile
 
         path = self.checkpoint.path
+        if problem := _inspection.mismatch(self):
+            raise InputError(replace(problem, where=str(path)))
         if path.is_dir():
-            self._part("unet")
             return Folder(path)
-        if (kind := identify(path)) != self.kind:
-            raise InputError(f"is {kind}.", where=str(path), cure=_cure(self, kind))
         return SingleFile(path, self.known, self.model.texts, Folder(self.config.path) if self.config else None)
 
     def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
@@ -164,13 +166,3 @@ class StableDiffusion(Family):
                 raise InputError(SINGULAR, where="zero_terminal_snr", cure="Write prediction: v_prediction, if it is.")
             found["timestep_spacing"] = "trailing"  # sampling has to begin at the last timestep
         return found
-
-
-def _cure(wanted: StableDiffusion, kind: str) -> str:
-    """Which family would take the file, if one does."""
-    registry = type(wanted).registry
-    assert registry is not None
-    for name in registry.names():
-        if getattr(registry.get(name), "kind", None) == kind:
-            return f"Write family: {name}."
-    return f"Family {wanted.name} takes {wanted.kind} with U-Net, VAE and text encoder."

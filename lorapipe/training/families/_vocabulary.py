@@ -23,6 +23,12 @@ MERGES = 49152 - 256 - 2
 
 def clip_vocabulary(checkpoint: Path) -> Path:
     """A folder with CLIP's `vocab.json` and `merges.txt`; an `InputError` says where one can be put."""
+    found = find(checkpoint)
+    return _build(found) if found.is_file() else found
+
+
+def find(checkpoint: Path) -> Path:
+    """The folder that has the vocabulary, or the file that it can be made of; light, as a check asks for it."""
     for folder in (*_beside(checkpoint), *_huggingface()):
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             return folder
@@ -30,12 +36,14 @@ def clip_vocabulary(checkpoint: Path) -> Path:
         found = importlib.util.find_spec(package)
         for root in (found.submodule_search_locations or ()) if found else ():
             if (table := Path(root) / VOCABULARY).is_file():
-                return _build(table)
+                return table
+    place = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    other = "" if checkpoint.is_dir() else "give `config: FOLDER` with a diffusers folder of its family, or "
     raise InputError(
-        "a single-file checkpoint has no tokenizer, and CLIP's vocabulary was not found on this machine.",
+        f"{checkpoint.name} has no tokenizer, and CLIP's vocabulary was not found on this machine.",
         where=str(checkpoint),
-        cure=f"Put a `tokenizer` folder (vocab.json and merges.txt of any SD1.5 model) into {checkpoint.parent}, or "
-        "give `config: FOLDER` with a diffusers folder of SD1.5, or `pip install --no-deps clip-anytorch`, which has it.",
+        cure=f"Put a `tokenizer` folder (vocab.json and merges.txt of any SD1.5 model) into {place}, or {other}"
+        "`pip install --no-deps clip-anytorch`, which has it.",
     )
 
 

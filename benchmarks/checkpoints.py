@@ -1,0 +1,111 @@
+"""How long does a training wait for its checkpoints? They are written, with a checksum, and synced between two steps.
+
+    python benchmarks/checkpoints.py [--megabytes 300] [--times 7] [--folder FOLDER]
+
+Ways of writing the same state in turn, each beside what it adds: to the page cache alone, synced, and as a training does
+it. A checkpoint is written once a minute and at every snapshot; the last column is the share of a minute. Then a training on
+the pocket base: what its checkpoints take of it. The folder says on which disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from step_time import context, prepared
+
+from lorapipe import pocket
+from lorapipe.spec import Duration
+from lorapipe.stages.train import Train
+from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.checkpoint import Checkpoints, Trainable
+from lorapipe.training.families import Checkpoint
+from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.session import CHECKPOINT_SECONDS
+
+
+def trainable(megabytes: float) -> Trainable:
+    """AdamW with its two moments: so many bytes altogether."""
+    parameter = torch.nn.Parameter(torch.randn(int(megabytes * 1e6 / 12)))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    return Trainable({"unet": [parameter]}, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+
+
+def write(state: Any, path: Path, synced: bool) -> None:
+    """As it was before there were checksums; or without waiting for the disk at all."""
+    with path.open("wb") as file:
+        torch.save(state, file)
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def ways(folder: Path, megabytes: float, times: int) -> None:
+    """The same state, written in three ways in turn."""
+    state = trainable(megabytes)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = iter(range(1, 1000))
+    named: dict[str, Callable[[], None]] = {
+        "page cache alone": lambda: write(state.state(), folder / "plain.pt", False),
+        "synced": lambda: write(state.state(), folder / "synced.pt", True),
+        "checksum, synced, renamed": lambda: checkpoints.save(next(step), state),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in named}
+    for _ in range(times):
+        for name, way in named.items():
+            taken[name].append(seconds(way))
+    print(f"{megabytes:g} MB")
+    for name, found in taken.items():
+        middle = statistics.median(found)
+        print(f"  {name:<28} {1e3 * middle:8.0f} ms  {100 * middle / CHECKPOINT_SECONDS:6.2f} %")
+
+
+def training(folder: Path) -> None:
+    """The pocket base, with ten snapshots."""
+    base = SD15(checkpoint=Checkpoint(pocket.BASE))
+    dataset = prepared(folder, base, None, 2, "cpu")
+    waits: list[float] = []
+    save = Checkpoints.save
+
+    def timed(*given: Any) -> None:
+        waits.append(seconds(lambda: save(*given)))
+
+    Checkpoints.save = timed  # type: ignore[method-assign]
+    train = Train(dataset=dataset, adapter=LoRA(rank=16), steps=Duration(200), snapshots=Rhythm(10), batch=1)
+    whole = seconds(lambda: train.run(context(folder, "train", "cpu")))
+    size = max(file.stat().st_size for file in (folder / "train" / "resume" / "checkpoints").iterdir())
+    print(f"a training on the pocket base, 200 steps, {len(waits)} checkpoints of {size / 1e6:.1f} MB")
+    print(f"  {1e3 * statistics.median(waits):.1f} ms each, {100 * sum(waits) / whole:.2f} % of its {whole:.1f} s")
+
+
+def seconds(what: Callable[[], object]) -> float:
+    """Of the clock on the wall: what is waited for is the disk."""
+    start = time.perf_counter()
+    what()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--megabytes", type=float, default=300)
+    parser.add_argument("--times", type=int, default=7)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        ways(Path(folder), options.megabytes, options.times)
+        training(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What caption files say, whatever editor or tagger wrote them. Nothing but the standard library is loaded.
+
+contents = sort_out(names)
+texts = CaptionTexts(root, contents.captions)
+for picture in contents.pictures:
+    texts.of(picture).text
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from unicodedata import category
+
+from lorapipe.picture_files.caption_names import USUAL, CaptionNames
+from lorapipe.picture_files.encodings import CONTROL, MARKS, WIDE, encoding_of, fits_better, language_of
+from lorapipe.picture_files.magic import is_regular
+
+Lines = Literal["joined", "first", "each"]
+"""What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
+MOST = 1_000_000
+"""Bytes of a caption file; a text encoder reads a few hundred tokens."""
+
+
+@dataclass(frozen=True)
+class CaptionText:
+    """What the caption file of a picture says. `file` is relative, empty where there is none.
+
+    `complaint` is what the user should be told about the file, empty where all is well.
+    """
+
+    text: str = ""
+    file: str = ""
+    complaint: str = ""
+
+
+class CaptionTexts:
+    """The captions of a folder's pictures: `beside` has the files of each, relative names, the one that counts first.
+
+    All files are read when the first is asked for, because the encoding of one is told by the others too.
+    """
+
+    def __init__(self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined") -> None:
+        self._root = root
+        self._beside = beside
+        self._lines = lines
+        self._read: dict[str, CaptionText] = {}
+
+    def of(self, picture: str) -> CaptionText:
+        """The caption of a picture, as its first file says it."""
+        files = self._beside.get(picture, ())
+        if not files:
+            return CaptionText()
+        if not self._read:
+            self._read = _read_all(
+                self._root, dict.fromkeys(each[0] for each in self._beside.values() if each), self._lines
+            )
+        found = self._read[files[0]]
+        for other in files[1:]:
+            said = _read_all(self._root, [other], self._lines)[other].text
+            if said and said != found.text:
+                complaint = found.complaint or f"{other} lies beside it and says something else; {files[0]} counts"
+                return CaptionText(found.text, found.file, complaint)
+        return found
+
+
+def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> CaptionText:
+    """The caption of one picture by its name below a folder, from the file beside it; use `CaptionTexts` for all of them."""
+    folder = os.path.dirname(picture)  # noqa: PTH120
+    prefix = f"{folder}/" if folder else ""
+    try:
+        names = [f"{prefix}{each}" for each in os.listdir(root / folder)]  # noqa: PTH208
+    except OSError:
+        return CaptionText()
+    return CaptionTexts(root, {picture: CaptionNames(names, names, extensions).of(picture)}).of(picture)
+
+
+def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, CaptionText]:
+    found: dict[str, CaptionText] = {}
+    unknown: dict[str, bytes] = {}
+    unmarked: dict[str, bytes] = {}
+    for file in files:
+        try:
+            data = _bytes(root / file)
+        except OSError as error:
+            found[file] = CaptionText(file=file, complaint=f"cannot be read ({error.strerror or error})")
+            continue
+        known = decode_known(data)
+        if known is None:
+            unknown[file] = data
+        else:
+            found[file] = CaptionText(_arranged(known[0], lines), file, known[1])
+            if not data.startswith(tuple(mark for mark, _ in MARKS)):
+                unmarked[file] = data
+    together = encoding_of(list(unknown.values())) if unknown else ""
+    for file, data in unknown.items():
+        text, complaint = decode_as(data, together)
+        found[file] = CaptionText(_arranged(text, lines), file, complaint)
+    for file, data in unmarked.items() if unknown else ():
+        if fits_better(data, together):  # a short word may be UTF-8 by chance
+            text, complaint = decode_as(data, together)
+            found[file] = CaptionText(_arranged(text, lines), file, complaint)
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    """A caption file; `OSError` where it is no ordinary one, or too large to be a caption."""
+    found = path.stat()
+    if not is_regular(found):
+        raise OSError(None, "it is no ordinary file")
+    if found.st_size > MOST:
+        raise OSError(None, f"{found.st_size / 1e6:.0f} MB are too many for a caption")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(MOST)
+
+
+def decode_known(data: bytes) -> tuple[str, str] | None:
+    """Text that says itself how it is encoded, and a complaint where it is damaged; None for any other."""
+    for mark, encoding in MARKS:
+        if data.startswith(mark):
+            text = data.decode(encoding, errors="replace")
+            return text, "is damaged UTF-16 or UTF-8" if "\ufffd" in text else ""
+    try:
+        text = data.decode("utf-8")
+        return None if CONTROL.search(text) or not _are_letters(text) else (text, "")
+    except UnicodeDecodeError:
+        if b"\0" in data:
+            return None
+        text = data.decode("utf-8", errors="replace")
+        damaged = text.count("\ufffd")
+        foreign = sum(not letter.isascii() for letter in text) - damaged
+        return (text, "is UTF-8 with a few damaged characters; save it anew") if foreign > 4 * damaged else None
+
+
+def _are_letters(text: str) -> bool:
+    """Whether a text's characters are any: two bytes that are UTF-8 by chance may stand for one that there is not."""
+    return text.isascii() or all(category(letter) != "Cn" for letter in set(text) if letter < "\u2000")
+
+
+def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
+    """Text in an encoding that was guessed, and what is to be said of it; in another one where it cannot be that."""
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = encoding_of([data])
+        text = data.decode(encoding, errors="replace")
+    if encoding in WIDE:
+        return text, "was read as UTF-16 without its mark; save it as UTF-8 if that is wrong"
+    return text, f"is not UTF-8 and was read as {language_of(encoding)}; save it as UTF-8"
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """Text of any encoding that caption tools and editors write, and a complaint where it had to be guessed."""
+    return decode_known(data) or decode_as(data, encoding_of([data]))
+
+
+def _arranged(text: str, lines: Lines) -> str:
+    if lines == "joined":
+        return one_line(text)
+    found = [one_line(line) for line in text.replace("\0", "").splitlines() if line.strip()]
+    return "\n".join(found if lines == "each" else found[:1])
+
+
+def one_line(text: str) -> str:
+    """Lines joined: by a comma, as lists of tags are, or by a space after a line that ends with punctuation."""
+    lines = [line for raw in text.replace("\0", "").splitlines() if (line := raw.strip())]
+    joined = "".join(line + (" " if line[-1] in ",.;:!?。、，" else ", ") for line in lines)
+    return joined.strip().removesuffix(",").strip()

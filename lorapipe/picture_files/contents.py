@@ -1,0 +1,129 @@
+"""All files of a folder, sorted: pictures to train on, the captions beside them, and the rest with what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lorapipe.picture_files import endings
+from lorapipe.picture_files.caption_names import USUAL, CaptionNames
+from lorapipe.picture_files.layouts import folder_of, found_in, stem_of
+from lorapipe.picture_files.left_behind import passed_over
+
+NOT_READ, ORPHAN, OTHER_ENDING, SECOND = (
+    "not read",
+    "caption without a picture",
+    "caption not asked for",
+    "second caption",
+)
+LEFT_BEHIND = "passed over"
+HIDDEN = "hidden"
+CONFIGURATION = frozenset(("lorapipe.yaml", "lorapipe-status.txt", "pipeline.yaml", "lorapipe.lock"))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not trained on; `kind` is a word for counting, `reason` completes "left out: …"."""
+
+    path: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Relative names, sorted. `captions` has the caption files of each picture that has any, the one that counts first."""
+
+    pictures: tuple[str, ...] = ()
+    captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def sort_out(
+    files: Iterable[str],
+    extensions: Sequence[str] = USUAL,
+    is_picture: Callable[[str], bool] = lambda name: False,
+) -> Contents:
+    """What the files of a folder are, by their relative names with `/`.
+
+    A name that ends with `/` stands for a folder that was not entered. `is_picture` is asked of names that do not tell what
+    the file is; as it may read the file's first bytes, it is asked of no others.
+    """
+    left_out: dict[str, tuple[str, str]] = {}
+    kept: list[str] = []
+    folders: dict[str, tuple[str, str]] = {}
+    for name in sorted(files):
+        folder = name[: name.rfind("/") + 1]
+        if folder not in folders:
+            folders[folder] = _entered(folder)
+        place, reason = folders[folder]
+        if not reason:
+            place, reason = name, passed_over(name[len(folder) :], False)
+        if reason:
+            left_out[place] = (HIDDEN if reason == "hidden" else LEFT_BEHIND, reason)
+        else:
+            kept.append(name)
+    kinds = {name: endings.ending(name) for name in kept}
+    known = endings.READ | endings.NOT_READ.keys()
+    called = [
+        name
+        for name, ending in kinds.items()
+        if ending in known or (ending not in endings.NO_PICTURES and is_picture(name))
+    ]
+    left_out |= found_in(called, kept)
+    pictures = []
+    for name in called:
+        if name in left_out:
+            continue
+        if reason := endings.NOT_READ.get(kinds[name], ""):
+            left_out[name] = (NOT_READ, reason)
+        else:
+            pictures.append(name)
+    captions = CaptionNames(kept, pictures, extensions)
+    beside = {picture: found for picture in pictures if (found := captions.of(picture))}
+    rest = set(kept).difference(called, *beside.values())
+    left_out |= _rest(sorted(rest), pictures, left_out, extensions)
+    ordered = (LeftOut(path, *found) for path, found in sorted(left_out.items()))
+    return Contents(tuple(pictures), beside, tuple(ordered))
+
+
+def _entered(folder: str) -> tuple[str, str]:
+    """The first part of a folder's name, which ends with `/`, that is passed over, and why."""
+    parts = folder.split("/")[:-1]
+    for depth, part in enumerate(parts, start=1):
+        if reason := passed_over(part, True):
+            return f"{'/'.join(parts[:depth])}/", reason
+    return "", ""
+
+
+def _rest(
+    names: Sequence[str], pictures: Sequence[str], left_out: Mapping[str, object], extensions: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """What the files are that are neither pictures nor captions of pictures."""
+    lower = tuple(extension.lower() for extension in extensions)
+    stems = {(folder_of(picture), stem_of(picture)) for picture in pictures}
+    found: dict[str, tuple[str, str]] = {}
+    for name in names:
+        if name in left_out:
+            continue
+        ending, base = endings.ending(name), name[name.rfind("/") + 1 :]
+        if base.casefold() in CONFIGURATION:
+            found[name] = ("other", "a file of lorapipe's")
+        elif base.lower().endswith(lower):
+            found[name] = (ORPHAN, "no picture of that name lies beside it")
+        elif (ending in USUAL or ending == ".tags") and (folder_of(name), stem_of(name)) in stems:
+            found[name] = (OTHER_ENDING, f"{ending} is not among caption_extensions")
+        else:
+            found[name] = _by_ending(name, ending)
+    return found
+
+
+def _by_ending(name: str, ending: str) -> tuple[str, str]:
+    kind = endings.NO_PICTURES.get(ending, endings.OTHER)
+    if kind == endings.TABLE:
+        return kind, "seen and not read; captions are read from text files beside the pictures"
+    if kind == endings.FILM:
+        return kind, "a film; save frames of it as png or jpg"
+    if kind == endings.ARCHIVE:
+        return kind, "packed; unpack it"
+    return kind, f"not a picture ({ending})" if ending else "not a picture"

@@ -1,0 +1,227 @@
+"""What other programs have laid beside pictures: a trainer's project, its own samples, masks, and what lorapipe made.
+
+Recognised by more than one sign each. A folder called `model` or `sample` may be anybody's pictures; it is a trainer's where
+weights lie in it, or where it lies beside kohya's `img/10_word`. Who means such a folder nevertheless names it as the folder
+of images: what is above the files is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+from lorapipe import folder_names
+from lorapipe.picture_files.endings import WEIGHTS, ending
+
+MASK, CONDITION, REGULARISATION, SAMPLES, PROJECT, OURS = (
+    "mask", "conditioning picture", "regularisation", "trainer's sample", "beside a project's img", "made by lorapipe",
+)  # fmt: skip
+Found = tuple[str, str]
+"""A kind, and what completes `left out: …`."""
+
+REG = "reg"
+_REGS = frozenset(("reg", "regs", "reg_images", "regularization", "regularisation", "regularization_images"))
+_IMG = ("img", "image", "images")
+_KOHYAS = frozenset(("reg", "model", "log", "logs"))
+_SAMPLE_FOLDERS = frozenset(("sample", "samples", "validation_images", "validation", "previews"))
+_WORK_FOLDERS = frozenset(
+    ("model", "models", "log", "logs", "output", "outputs", "save", "saves", "backup", "backups", "checkpoint",
+     "checkpoints", "tensorboard", "workspace")
+)  # fmt: skip
+_SAMPLE = re.compile(
+    r"(?:.*_)?(?:e\d{6}|\d{6})_\d{2}_\d{14}(?:_\d+)?"  # sd-scripts, kohya_ss, fluxgym, musubi-tuner
+    r"|\d{10,13}__\d{9}_\d+"  # ai-toolkit
+    r"|.*-training-sample-\d+-\d+-\d+.*",  # OneTrainer
+    re.IGNORECASE,
+)
+"""A sample's name without its ending, in the form that only a trainer writes."""
+_STEP = re.compile(r".*_\d{6,9}(?:_\d+)*|step_\d+_.*|gs\d{5}-.*|(?:.*_)?(?:step|epoch)[-_]?\d+.*", re.IGNORECASE)
+"""A name that counts steps: a sample's where it lies in a folder of samples."""
+_ONETRAINERS = re.compile(r"(.+)-(mask|cond)label")
+_MASK = re.compile(r"(.+?)[-_. ]mask", re.IGNORECASE)
+_MASK_FOLDERS = frozenset(("mask", "masks"))
+_OUR_FOLDERS = (
+    frozenset(("contact_sheet.jpg", "manifest.json")), frozenset(("contact_sheet.jpg", "left_out.json")),
+    frozenset(("report.html", "grid.png")), frozenset(("pictures.jpg", "pipeline.yaml")),
+)  # fmt: skip
+OUR_NAMES = frozenset(("contact_sheet.jpg", "grid.png", "pictures.jpg"))
+
+
+def folder_of(name: str) -> str:
+    """What lies before the last `/`; empty for what lies in the root."""
+    return name[: max(0, name.rfind("/"))]
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its folder and without its last ending."""
+    base = name[name.rfind("/") + 1 :]
+    dot = base.rfind(".")
+    return base[:dot] if dot > 0 else base
+
+
+def found_in(pictures: Sequence[str], files: Sequence[str]) -> dict[str, Found]:
+    """Those of `pictures` that are not to be trained on, and what they are; `files` are all that lie there."""
+    folders = _Folders(pictures, files)
+    found: dict[str, Found] = {}
+    for rule in (_ours, _projects, _regularisation, _samples, _masks):
+        left = [picture for picture in pictures if picture not in found]
+        found |= dict(rule(left, folders))
+    return found
+
+
+class _Folders:
+    """What lies in which folder; names of folders as they are written, the root's is empty."""
+
+    def __init__(self, pictures: Sequence[str], files: Sequence[str]) -> None:
+        self.names: dict[str, set[str]] = {}
+        self.weights: set[str] = set()
+        self.pictures: dict[str, list[str]] = {}
+        for name in files:
+            folder, base = folder_of(name), name[name.rfind("/") + 1 :]
+            self.names.setdefault(folder, set()).add(base)
+            if ending(base) in WEIGHTS or base.startswith("events.out.tfevents"):
+                self.weights.add(folder)
+        for picture in pictures:
+            self.pictures.setdefault(folder_of(picture), []).append(picture)
+        self.all = {above for folder in self.names for above in _upward(folder)}
+        self.below: dict[str, set[str]] = {}
+        for folder in self.all - {""}:
+            self.below.setdefault(folder_of(folder), set()).add(folder)
+
+    def holds_weights(self, folder: str) -> bool:
+        return any(each == folder or each.startswith(f"{folder}/") for each in self.weights)
+
+    def kohyas(self, folder: str) -> bool:
+        """Whether subfolders of a folder are named `10_word`, and hold pictures."""
+        inner = self.below.get(folder, ())
+        return any(
+            (read := folder_names.read(_base(each))) and read.word and self.holds_pictures(each) for each in inner
+        )
+
+    def holds_pictures(self, folder: str) -> bool:
+        return any(each == folder or each.startswith(f"{folder}/") for each in self.pictures)
+
+
+def _ours(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
+    ours = {folder for folder, names in folders.names.items() if any(sign <= names for sign in _OUR_FOLDERS)}
+    for picture in pictures if ours else ():
+        for folder in _upward(folder_of(picture)):
+            if folder in ours and (folder or picture in OUR_NAMES):
+                yield picture, (OURS, "lorapipe made it")
+                break
+
+
+def _projects(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
+    """kohya_ss's `img/10_word`, `reg/`, `model/sample/`, `log/`: `img` alone holds what is trained on."""
+    for project in sorted(folders.all):
+        inner = {_base(each).casefold(): each for each in folders.below.get(project, ())}
+        img = next((inner[name] for name in _IMG if name in inner and folders.kohyas(inner[name])), None)
+        if img is None or not _KOHYAS & inner.keys():
+            continue
+        reg = inner.get(REG)
+        for picture in _below(pictures, project):
+            if reg is not None and picture.startswith(f"{reg}/"):
+                yield picture, (REGULARISATION, "a picture of the class, in a kohya project")
+            elif not picture.startswith(f"{img}/"):
+                yield picture, (PROJECT, f"lies beside {img} in a kohya project, which trains on that alone")
+
+
+def _regularisation(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
+    regs = [each for each in sorted(folders.all) if _base(each).casefold() in _REGS and _is_reg(each, folders)]
+    inside = [picture for picture in pictures if any(picture.startswith(f"{reg}/") for reg in regs)]
+    if len(inside) < len(pictures):  # else they are what is meant
+        yield from ((picture, (REGULARISATION, "a picture of the class")) for picture in inside)
+
+
+def _is_reg(folder: str, folders: _Folders) -> bool:
+    return _base(folder).casefold() == REG or (folders.kohyas(folder) and folders.kohyas(folder_of(folder)))
+
+
+def _samples(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
+    """By names that only trainers give, or in folders of a trainer's with its weights."""
+    places = {folder for folder in folders.pictures if folder and _is_trainers(folder, folders)}
+    found = {picture for picture in pictures if folder_of(picture) in places or _SAMPLE.fullmatch(stem_of(picture))}
+    found |= {picture for picture in pictures if _is_preview(picture, folders)}
+    at_root = all("/" not in picture for picture in pictures)
+    if len(found) == len(pictures) and at_root:  # the folder of samples itself was named
+        return
+    yield from ((picture, (SAMPLES, "a trainer's own sample")) for picture in sorted(found))
+
+
+def _is_trainers(folder: str, folders: _Folders) -> bool:
+    for each in _upward(folder):
+        name, above = _base(each).casefold(), folder_of(each)
+        if not each:
+            return False
+        if name in _WORK_FOLDERS and folders.holds_weights(each):
+            return True
+        if name in _SAMPLE_FOLDERS:
+            inside = [picture for place, those in folders.pictures.items() if _within(place, each) for picture in those]
+            if above in folders.weights or each in folders.weights:
+                return True
+            if 2 * sum(bool(_STEP.fullmatch(stem_of(picture))) for picture in inside) > len(inside):
+                return True
+    return False
+
+
+def _is_preview(picture: str, folders: _Folders) -> bool:
+    """Whether it lies beside a file of weights as its preview: `penny.safetensors`, `penny.preview.png`."""
+    folder = folder_of(picture)
+    if folder not in folders.weights:
+        return False
+    stem = stem_of(picture).removesuffix(".preview")
+    return any(f"{stem}{suffix}" in folders.names[folder] for suffix in WEIGHTS)
+
+
+def _masks(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
+    stems: dict[str, set[str]] = {}
+    for picture in pictures:
+        stems.setdefault(folder_of(picture), set()).add(stem_of(picture))
+    for folder, inside in stems.items():
+        named_so = {stem: found[1] for stem in inside if (found := _MASK.fullmatch(stem)) and found[1] in inside}
+        usual = len(named_so) >= 2 and 2 * len(named_so) >= len(inside) - len(named_so)
+        for picture in folders.pictures[folder]:
+            stem = stem_of(picture)
+            if found := _ONETRAINERS.fullmatch(stem):
+                kind = MASK if found[2] == "mask" else CONDITION
+                yield picture, (kind, f"OneTrainer's {kind} of {found[1]}")
+            elif usual and stem in named_so:
+                yield picture, (MASK, f"the mask of {named_so[stem]}")
+        if _base(folder).casefold() in _MASK_FOLDERS and 2 * len(inside & _around(folder, stems)) >= len(inside):
+            yield from (
+                (picture, (MASK, f"a mask, in a folder {_base(folder)}")) for picture in folders.pictures[folder]
+            )
+
+
+def _around(folder: str, stems: Mapping[str, Set[str]]) -> set[str]:
+    """The stems of the pictures in the folder above, and in those beside."""
+    above = folder_of(folder)
+    beside = (
+        inside for each, inside in stems.items() if each != folder and (each == above or folder_of(each) == above)
+    )
+    return set().union(*beside)
+
+
+def mask_stems(stem: str) -> tuple[str, ...]:
+    """How a mask is called that lies beside its picture."""
+    return tuple(f"{stem}{ending}" for ending in ("-masklabel", "-mask", "_mask", ".mask", " mask"))
+
+
+def _base(folder: str) -> str:
+    return folder[folder.rfind("/") + 1 :]
+
+
+def _upward(folder: str) -> Iterator[str]:
+    """A folder, the one above it, and so on to the root."""
+    while folder:
+        yield folder
+        folder = folder_of(folder)
+    yield ""
+
+
+def _within(folder: str, above: str) -> bool:
+    return folder == above or folder.startswith(f"{above}/")
+
+
+def _below(pictures: Sequence[str], folder: str) -> Iterator[str]:
+    return (picture for picture in pictures if not folder or picture.startswith(f"{folder}/"))

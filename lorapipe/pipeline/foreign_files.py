@@ -1,0 +1,120 @@
+"""Files of other programs that are given as a pipeline: recognised by what is in them, and named.
+
+A row of `BEGINNINGS` is known by its first bytes, a row of `PROGRAMS` by the names that stand in its text: all of `has`, and
+at least `least` of `of`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lorapipe.errors import Problem
+
+UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
+"""Bytes that no text has."""
+HEAD = 4096
+"""Bytes at the beginning that are looked at."""
+SETTINGS = (
+    "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds a flag's setting."
+)
+FOLDER = "Name it in a pipeline, as images of a prepare stage; `lorapipe check` takes the YAML file."
+WEIGHTS = "Name it in a pipeline, as checkpoint of the base; `lorapipe check` takes the YAML file."
+
+BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
+    (rb"PK\x03\x04", "a zip file (pictures, a .ckpt or a document)", f"Unpack pictures into a folder. {WEIGHTS}"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{12}\x28|II\*\x00|MM\x00\*|....ftyp(heic|heix|mif1|avif)",
+    "a picture", FOLDER),
+    (rb".{8}\{\s*\"", "a safetensors file", WEIGHTS),
+    (rb"\x80[\x02-\x05]", "a checkpoint in pickle form", WEIGHTS),
+    (rb"GGUF", "a GGUF file", "Take the model as .safetensors: a quantised one cannot be trained."),
+    (rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "a packed file", "Unpack it, and name the YAML file."),
+    (rb"%PDF|\xd0\xcf\x11\xe0|\{\\rtf", "a document of an office program", "Save it as plain text (UTF-8)."),
+    (rb"SQLite format 3", "a database", "Name a YAML file."),
+    (rb"\x7fELF|MZ.{60}|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe", "a program", "Name a YAML file."),
+    (rb"version https://git-lfs", "a pointer to a file that was not downloaded (Git LFS)", "Run `git lfs pull`."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Program:
+    """A kind of file that another program writes."""
+
+    what: str
+    has: frozenset[str]
+    of: frozenset[str] = frozenset()
+    least: int = 1
+    cure: str = SETTINGS
+
+
+def _row(what: str, has: str, of: str = "", least: int = 1, cure: str = SETTINGS) -> Program:
+    return Program(what, frozenset(has.split()), frozenset(of.split()), least if of else 0, cure)
+
+
+GUI = "train_data_dir logging_dir max_train_epochs save_every_n_epochs mixed_precision caption_extension lr_scheduler"
+TRAINER = (
+    "network_dim network_alpha network_module network_args network_weights train_batch_size max_train_steps "
+    "max_train_epochs train_data_dir dataset_config optimizer_type optimizer_args unet_lr text_encoder_lr learning_rate "
+    "lr_scheduler "
+    "mixed_precision save_every_n_epochs clip_skip sample_prompts min_snr_gamma noise_offset cache_latents save_precision"
+)
+PROGRAMS: tuple[Program, ...] = (
+    _row("a kohya_ss (bmaltais) configuration", "LoRA_type pretrained_model_name_or_path", GUI, 2),
+    _row("an ai-toolkit configuration", "job config process",
+         "sd_trainer network linear linear_alpha datasets folder_path", 2),
+    _row("an OneTrainer configuration", "training_method",
+         "base_model_name concept_file_name model_type __version lora_rank", 2),
+    _row("OneTrainer's list of concepts", "include_subdirectories", "image_variations text_variations balancing", 2),
+    _row("a SimpleTuner configuration", "",
+         "model_type model_family data_backend_config lora_rank lora_type resume_from_checkpoint "
+         "pretrained_model_name_or_path optimizer caption_dropout_probability report_to", 5),
+    _row("SimpleTuner's list of data", "instance_data_dir", "cache_dir_vae caption_strategy crop_style dataset_type", 2),
+    _row("a ComfyUI workflow", "nodes links", "last_node_id last_link_id widgets_values extra groups", 1,
+         "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
+    _row("a ComfyUI prompt (API form)", "class_type inputs", "_meta KSampler seed", 1,
+         "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
+    _row("a dataset configuration of kohya's scripts", "datasets image_dir",
+         cure="Write a prepare stage for each subset: `lorapipe show stage prepare`."),
+    _row("a configuration of kohya's scripts", "", TRAINER, 3),
+    _row("a diffusers model's description", "_class_name _diffusers_version",
+         cure="Name its folder as checkpoint of the base."),
+    _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
+)  # fmt: skip
+NAMED = re.compile(
+    r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""",
+    re.MULTILINE,
+)
+SCRIPT = re.compile(
+    r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+)
+PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
+
+
+def of_bytes(data: bytes, name: str) -> Problem | None:
+    """What a file is that is no text; None where it may be one."""
+    head = data[:HEAD]
+    for beginning, what, cure in BEGINNINGS:
+        if re.match(beginning, head, re.DOTALL):
+            return Problem(f"is {what}, not a pipeline.", name, cure)
+    unprinted = len(head) - len(head.translate(None, UNPRINTED))
+    if unprinted * 10 > len(head) > 8 and not _is_wide_text(head):
+        return Problem("is not text, and so no pipeline.", name, "Name a YAML file.")
+    return None
+
+
+def of_text(text: str, name: str) -> Problem | None:
+    """What a text is that is no pipeline: another program's file; None where that is not known."""
+    if PAGE.match(text):
+        return Problem("is a web page, not a pipeline.", name, "Download the file itself (on GitHub: Raw).")
+    names = {found for match in NAMED.finditer(text) if (found := match[1] or match[2] or match[3])}
+    if SCRIPT.search(text):
+        return Problem("is a script that starts kohya's trainer; lorapipe does not read it yet.", name, SETTINGS)
+    for program in PROGRAMS:
+        if program.has <= names and len(program.of & names) >= program.least:
+            return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
+    return None
+
+
+def _is_wide_text(head: bytes) -> bool:
+    """Whether bytes are text in UTF-16, as Windows' Notepad once saved it: that has a cure of its own."""
+    return head[:2] in (b"\xff\xfe", b"\xfe\xff") or not head[1::2].strip(b"\0") or not head[0::2].strip(b"\0")

@@ -1,0 +1,278 @@
+"""What is wrong with a text that is no YAML, said as its author would: the line of the cause, and what to type instead.
+
+A parser ends where it can go no further, which may be lines below the cause. So the lines up to there are looked through for
+what people write (`SLIPS`); where nothing of that is found, the parser's own state says what it was reading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lorapipe.errors import Problem
+
+ODD_SPACES = {
+    "\u00a0": "no-break space", "\u1680": "ogham space", "\u202f": "narrow no-break space", "\u205f": "mathematical space",
+    "\u3000": "full-width space", "\u200b": "zero-width space", "\u200c": "zero-width character",
+    "\u200d": "zero-width character", "\u200e": "direction mark", "\u200f": "direction mark", "\u2060": "zero-width space",
+    "\ufeff": "byte order mark", "\u2028": "line separator", "\u2029": "paragraph separator",
+    **{chr(code): "space of a typesetter" for code in range(0x2000, 0x200B)},
+}  # fmt: skip
+"""What looks like a space, or like nothing, and is none to YAML: a web page or a word processor has put it in."""
+ODD = "".join(ODD_SPACES)
+NAME = r"[^\W\d][\w.-]*"
+NEAR = 40
+"""Lines above the parser's that are looked through."""
+SEEN = 2000
+"""Letters of a line that are."""
+EXCERPT_LENGTH = 100
+IN_QUOTES = 'Use single quotes, or / for \\: "C:/Users/me" is the same folder to Windows.'
+FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
+COLON_IN_TEXT = "Put text that holds ': ' in quotes, and check the indentation."
+
+
+class Mark(NamedTuple):
+    """A place in the text, both from 0, as the parser counts."""
+
+    line: int
+    column: int
+
+
+class Slip(NamedTuple):
+    """What people type: how it looks in a line (`at` is the group to point at), what it is, and the cure."""
+
+    looks: re.Pattern[str]
+    what: str
+    cure: str
+    at: int = 0
+
+
+SLIPS = (
+    Slip(re.compile(r"^\s*(```|~~~)"), "this is a fence of a web page or chat, and no part of the pipeline.",
+         "Take the line away.", 1),
+    Slip(re.compile(r"^ *(\t)"), "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
+    Slip(re.compile(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])"), "a {character}.",
+         "Type a plain space, or nothing, in its place.", 1),
+    Slip(re.compile(rf"^\s*{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
+    Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.",
+         "Type straight ones: \" or '.", 1),
+    Slip(re.compile(r"^\s*([–—−•·*])\s"), "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
+    Slip(re.compile(rf"^\s*{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
+    Slip(re.compile(rf"^\s*{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
+    Slip(re.compile(r"^\s*(-)[^\s\d.-]"), "a space is missing after '-'.", "Write `- value`.", 1),
+    Slip(re.compile(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$"), "this quote is not closed.",
+         "Close it in its line.", 1),
+)  # fmt: skip
+
+
+def problem(text: str, name: str, context: str, begin: Mark | None, said: str, end: Mark) -> Problem:
+    """The problem of a text at which the parser stopped: what it was reading since `begin`, and what it `said` at `end`."""
+    lines = text.splitlines()
+    found = _slip(lines, min(end.line, len(lines) - 1), begin) or _state(lines, context, begin or end, said, end)
+    at, what, cure = found
+    if at.line >= len(lines):  # the parser's end is behind the last line
+        at = Mark(max(0, len(lines) - 1), len(lines[-1]) if lines else 0)
+    excerpt = marked(lines[at.line], at.column + 1) if lines else ""
+    return Problem(f"this is not YAML: {what}", f"{name}:{at.line + 1}:{at.column + 1}", cure, excerpt=excerpt)
+
+
+Found = tuple[Mark, str, str]
+
+
+def _slip(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
+    """What people type, in the nearest line above that has it."""
+    above = max(0, last - NEAR, last - 2 if begin is None else begin.line - 1)
+    for number in range(last, above - 1, -1):
+        line = without_quoted(lines[number][:SEEN])
+        for slip in SLIPS:
+            if found := slip.looks.search(line):
+                character = found[slip.at]
+                what = slip.what.format(character=odd_name(character)) if "{" in slip.what else slip.what
+                return Mark(number, found.start(slip.at)), what, slip.cure
+    return None
+
+
+QUOTED = re.compile(r"""(?<![\w)\]}])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
+COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+def without_quoted(line: str) -> str:
+    """A line with spaces for what stands in quotes, and without its comment."""
+    return COMMENT.sub("", QUOTED.sub(lambda found: " " * len(found[0]), line))
+
+
+def odd_name(character: str) -> str:
+    """`no-break space (U+00A0)`."""
+    return f"{ODD_SPACES.get(character, 'character')} (U+{ord(character):04X})"
+
+
+def _state(lines: Sequence[str], context: str, begin: Mark, said: str, end: Mark) -> Found:
+    """What is wrong by what the parser was reading and what it met: the first of these that it was."""
+    line = lines[end.line] if end.line < len(lines) else ""
+    for words, tell in STATES:
+        if words in f"{context}: {said}":
+            return tell(lines, line, begin, end, said)
+    return end, f"{said}.", ""
+
+
+Tell = Callable[[Sequence[str], str, Mark, Mark, str], Found]
+
+
+def _escape(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return end, "in double quotes \\ begins an escape such as \\n, and this is none.", IN_QUOTES
+
+
+def _open_quote(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return begin, "this quote is not closed.", "Close it in its line."
+
+
+def _brackets(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    """Within [ ] or { }."""
+    before = line[: end.column + 1][begin.column if begin.line == end.line else 0 :]
+    if re.search(r"\$\{", before):
+        return end, "a ${name} without quotes inside { } or [ ].", FLOW_HINT
+    bracket = lines[begin.line][begin.column : begin.column + 1] if begin.line < len(lines) else ""
+    if end.line > begin.line:
+        return begin, f"this {bracket} is not closed.", f"Close it with {']' if bracket == '[' else '}'}."
+    return end, "a comma is missing.", "Put one between entries, and quotes around text that holds , [ ] { } or ': '."
+
+
+def _no_colon(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    """A line that is neither `name: value` nor an entry of a list."""
+    dash = any(each.strip().startswith("- ") for each in lines[max(0, begin.line - 1) : begin.line])
+    what = "'- ' is missing before it, as the entry above has." if dash else "this line is no `name: value`."
+    return begin, what, "Write `- value`." if dash else "Write a ':' and a space after the name."
+
+
+def _colon(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    """A colon in a line that has one already, or below a line that has a value."""
+    if re.search(r":\s", without_quoted(line[: end.column])):
+        return end, "a second ': ' in one line.", COLON_IN_TEXT
+    above = next((number for number in range(end.line - 1, -1, -1) if lines[number].strip()), None)
+    if above is None:
+        return end, "a ':' that follows no name.", COLON_IN_TEXT
+    indent, wanted = _indent(line), _indent(lines[above])
+    at = Mark(end.line, indent)
+    if indent > wanted and re.search(r":\s+\S", lines[above]):
+        cure = f"Give it {wanted} spaces, as line {above + 1} has."
+        return at, f"it stands deeper than line {above + 1}, which has its value already.", cure
+    if re.search(r":(\s|$)", lines[above]):
+        return at, "its indentation is that of no line above.", "Give what belongs together the same spaces."
+    return Mark(above, wanted), "this line is no `name: value`.", "Write a ':' and a space after the name."
+
+
+def _no_key(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    """Where a name of a mapping should stand."""
+    before = line[: end.column].rstrip()
+    if before.endswith(("'", '"', "]", "}")):
+        return end, "text stands behind the closing quote or bracket.", "Put quotes around all of it, or take it away."
+    if line.strip().startswith("- "):
+        return end, "an entry of a list among settings.", "Write the name of the list above it, and indent the entries."
+    if before:
+        return end, "a name is missing here.", "Write `name: value`."
+    above = next((each for each in range(end.line - 1, -1, -1) if lines[each].strip()), begin.line)
+    indents = {begin.column: begin.line, _indent(lines[above]): above}
+    cure = " or ".join(f"{indent} spaces, as line {number + 1} has" for indent, number in indents.items())
+    return end, f"its indentation, {end.column} spaces, is that of no line above.", f"Give it {cure}."
+
+
+def _no_dash(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return end, f"'- ' is missing before it, as line {begin.line + 1} has.", "Write `- value`, or indent it less."
+
+
+def _mark(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    at = begin if begin.line == end.line else end
+    return at, f"{line[at.column : at.column + 1]!r} cannot begin a text.", "Put the text in quotes: '…'."
+
+
+def _block(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return begin, "after | or > the text begins in the next line.", "Put the text in quotes, or into the next line."
+
+
+def _behind(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return end, "something stands behind the end of the document.", "A pipeline is one mapping: `vars:` and `stages:`."
+
+
+def _second(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return end, "expected a single document.", "Keep one document: take the '---' lines away."
+
+
+STATES: tuple[tuple[str, Tell], ...] = (
+    ("quoted scalar: found unexpected end", _open_quote),
+    ("quoted scalar: found unexpected document", _open_quote),
+    ("while parsing a quoted scalar", _escape),
+    ("single document", _second),
+    ("while parsing a flow", _brackets),
+    ("could not find expected ':'", _no_colon),
+    ("mapping values are not allowed", _colon),
+    ("block mapping: did not find expected key", _no_key),
+    ("expected '-' indicator", _no_dash),
+    ("cannot start any token", _mark),
+    ("scanning an alias", _mark),
+    ("scanning an anchor", _mark),
+    ("scanning a tag", _mark),
+    ("scanning a directive", _mark),
+    ("expected node content", _mark),
+    ("mapping keys are not allowed", _mark),
+    ("block sequence entries are not allowed", _mark),
+    ("block scalar", _block),
+    ("expected <document start>", _behind),
+)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+# ------------------------------------------------------------------------------- what is YAML, and not what was meant
+
+LOOSE = (
+    Slip(re.compile(f"^[{ODD}]|[{ODD}]$"), "begins or ends with a {character}.",
+         "Type a plain space, or nothing, in its place."),
+    Slip(re.compile(r"^[“„«].*[”“»]$|^‘.*’$|^[“„«](?!.*[”»])|^[^“„«]*[”»]$", re.DOTALL),
+         "has typographic quotes, which are part of the text to YAML.",
+         "Type straight ones: \" or '."),
+    Slip(re.compile(r"^[–—−•·]\s"), "begins with a mark that makes no list.", "Type '-' and a space."),
+)  # fmt: skip
+"""Of any text without quotes."""
+LOOSE_NAMES = (
+    Slip(re.compile(f"[{ODD}]"), "holds a {character}.", "Type a plain space, or nothing, in its place."),
+    Slip(re.compile(rf"^{NAME}\s*："), "has a full-width colon.", "Type ':' and a space."),
+    Slip(re.compile(rf"^{NAME}:\S"), "lacks a space after ':'.", "Write `name: value`."),
+)
+"""Of names without quotes."""
+LOOSE_LINES = (
+    Slip(re.compile(rf"^{NAME}(：|:(?![\s/\\]|$))"), "lacks a space after ':'.", "Write `name: value`."),
+    Slip(re.compile(rf"^{NAME} *=(?!=)"), "is written with '='.", "Write `name: value`."),
+    Slip(re.compile(r"^-[^\s\d.-]"), "lacks a space after '-'.", "Write `- value`."),
+)
+"""Of text without quotes that begins in the line below its name, where settings would stand."""
+WINDOWS_PATH = re.compile(r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)')
+UNSEEN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029]")
+
+
+def loose(text: str, slips: Sequence[Slip]) -> tuple[str, str] | None:
+    """What is wrong with a text that YAML takes as it is, and the cure."""
+    for slip in slips:
+        if found := slip.looks.search(text[:SEEN]):
+            odd = next((each for each in found[0] if each in ODD_SPACES), "")
+            return slip.what.format(character=odd_name(odd) if odd else ""), slip.cure
+    return None
+
+
+def visible(text: str) -> str:
+    """A text with its odd spaces spelled out."""
+    return "".join(f"\\u{ord(each):04x}" if each in ODD_SPACES else each for each in text)
+
+
+def is_broken_path(value: str, source: str) -> bool:
+    """Whether a text in double quotes is a Windows path of which `\\t` or `\\n` has made a tab or a line's end."""
+    return bool(UNSEEN.search(value) and WINDOWS_PATH.match(source))
+
+
+def marked(line: str, column: int) -> str:
+    """A line, indented, with a mark under a column (from 1); of a long line, the part around it."""
+    start = max(0, column - EXCERPT_LENGTH // 2) if len(line) > EXCERPT_LENGTH else len(line) - len(line.lstrip())
+    shown = line[start : start + EXCERPT_LENGTH].rstrip()
+    return f"    {shown}\n    {' ' * max(0, column - 1 - start)}^" if shown else ""

@@ -1,0 +1,122 @@
+"""A path that a person has written: made from its text, looked at, and spoken of.
+
+Every path of a document, a setting or a command goes through here, so that what cannot be one is a `ValueError` with the
+reason and never an error of the system.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from itertools import islice
+from pathlib import Path
+
+from lorapipe.errors import InputError, near_miss
+from lorapipe.regular_files import kind_of
+
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name that Linux, macOS and Windows allow (there, so many letters)."""
+LONGEST_PATH = 4096
+MOST_BESIDE = 2000
+"""Names of a folder that are compared with one that is not there."""
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+NO_LETTER = re.compile("[\ud800-\udfff]")
+IN_QUOTES = "in double quotes \\ begins an escape: use single quotes, or /"
+
+
+def path_of(text: str, folder: Path) -> Path:
+    """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
+    if not text:
+        raise ValueError("a path is missing.")
+    if "\0" in text or (NO_LETTER.search(text) and not _can_be_named(text)):
+        raise ValueError(f"{short(text)!r} is no path: it holds what no name can.")
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"{short(text)!r} is no path: it is {len(text)} letters long.")
+    if long := next((each for each in re.split(r"[/\\]", text) if _length(each) > LONGEST_NAME), ""):
+        raise ValueError(f"{short(long)!r} is no name of a file or folder: it is longer than {LONGEST_NAME} bytes.")
+    path = Path(text)
+    if text.startswith("~"):
+        try:
+            path = path.expanduser()
+        except RuntimeError:
+            what = f"{short(text)!r}: nobody called {path.parts[0][1:]!r} has a home here."
+            raise ValueError(f"{what} Write ~/ for your own.") from None
+    path = path if path.is_absolute() else folder / path
+    if (found := CONTROL.search(text)) and not _is_a_name(path):
+        name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
+        raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
+    return path
+
+
+def _is_a_name(path: Path) -> bool:
+    """Whether there is a file or folder whose name has the odd letters that a path begins to have."""
+    odd = (each for each in (*reversed(path.parents), path) if CONTROL.search(each.name))
+    return os.path.lexists(next(odd, path))
+
+
+def named_path(text: str, where: str) -> Path:
+    """The path of a text from the command line or the environment; `InputError`, with `where` it stands, if it is none."""
+    try:
+        return path_of(text, Path.cwd())
+    except ValueError as error:
+        raise InputError(str(error), where=where) from None
+
+
+def must_exist(path: Path) -> None:
+    """ValueError, with its reason, where neither file nor folder is at a path, which is looked at and not opened.
+
+    Where nothing is, with the name beside it that may be meant.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{tidy(path)} does not exist. {_meant(path)}".strip()) from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{tidy(path)} cannot be looked at: {trouble(error)}.") from None
+    if not stat.S_ISDIR(mode) and (kind := kind_of(mode)):
+        raise ValueError(f"{tidy(path)} is {kind}; name a file or a folder.")
+
+
+def _meant(path: Path) -> str:
+    """The one name beside a path that is nearly the same: the others are nobody's business."""
+    try:
+        with os.scandir(path.parent) as entries:
+            beside = [entry.name for entry in islice(entries, MOST_BESIDE)]
+    except (OSError, ValueError):
+        return f"The folder {tidy(path.parent)} does not exist either." if not os.path.lexists(path.parent) else ""
+    cure = near_miss(path.name, beside)
+    return cure if cure.startswith("Did") else ""
+
+
+def tidy(path: Path) -> str:
+    """A path as one would write it: without `a/..`, where that leads to the same place."""
+    short = os.path.normpath(path)
+    try:
+        return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
+    except (OSError, ValueError):
+        return str(path)
+
+
+def trouble(error: BaseException) -> str:
+    """What the system says of a file, without the number and the path that it adds."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.rstrip(".") or type(error).__name__
+
+
+def short(text: str) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _length(name: str) -> int:
+    return len(name) if os.name == "nt" else len(os.fsencode(name))
+
+
+def _can_be_named(text: str) -> bool:
+    """Whether letters that are none (a name that is not UTF-8) are those by which Python spells bytes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,299 @@
+"""A pickle of weights as plain values, read without unpickling it: nothing in it can be called.
+
+A pickle is a program. This reads its steps itself and gives a meaning only to those that build plain values and describe
+tensors; nothing is imported, no class is made, no method called. Names of classes that usual checkpoints hold beside
+their weights (Lightning's callbacks, numpy's scalars, settings) stand for nothing; any other name is refused.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+MOST_BYTES, MOST_STEPS = 16 << 20, 1_000_000
+"""No checkpoint's pickle is longer or has more steps: SDXL with the state of its optimizer has half a million."""
+STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "uint8", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}  # fmt: skip
+ITEM = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
+    "bool": 1, "uint64": 8, "uint32": 4, "uint16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1, "complex64": 8, "complex128": 16,
+}  # fmt: skip
+"""torch's types of numbers → bytes of one."""
+VIEWS = {"_rebuild_tensor": 4, "_rebuild_tensor_v2": 6, "_rebuild_tensor_v3": 7}
+"""torch's functions that describe a tensor → the least arguments that they take."""
+PASSED_ON = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_device_tensor_from_cpu_tensor")
+"""Those that give their first argument a wrapping."""
+
+NUMPY = tuple(f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64))
+HARMLESS = {
+    "numpy": ("dtype", "ndarray", "bool_", "bool", *NUMPY),
+    **{f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")},
+    "_codecs": ("encode",),
+    **dict.fromkeys(("copyreg", "copy_reg"), ("_reconstructor", "__newobj__")),
+    **dict.fromkeys(
+        ("builtins", "__builtin__"),
+        ("object", "set", "frozenset", "dict", "list", "tuple", "int", "float", "str", "bool", "bytes", "bytearray",
+         "complex", "slice", "range", "long", "unicode"),
+    ),
+    "collections": ("OrderedDict", "defaultdict", "Counter", "deque"),
+    "datetime": ("datetime", "date", "timedelta", "timezone"),
+    "pathlib": ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"),
+    "argparse": ("Namespace",),
+    "types": ("SimpleNamespace",),
+    "typing": ("Any",),
+    "torch": ("device", "Size", *ITEM, *STORAGES),
+    "torch.cuda": tuple(STORAGES),
+    "torch.storage": ("UntypedStorage", "TypedStorage"),
+    "torch._utils": (*VIEWS, *PASSED_ON),
+    "torch._tensor": ("_rebuild_from_type_v2",),
+    "torch.nn.parameter": ("Parameter",),
+    "torch.nn.modules.container": ("ParameterDict",),
+    "torch.serialization": ("_get_layout",),
+}  # fmt: skip
+"""Module → names in it that usual checkpoints hold. Those that do not describe tensors stand for nothing."""
+HARMLESS_PACKAGES = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy.dtypes")
+"""Trainers and their settings: any name in them stands for nothing."""
+
+
+class Refused(Exception):
+    """Why a file is not read, in words that follow its name, and what to do."""
+
+    def __init__(self, what: str, cure: str = "Copy or download it again.") -> None:
+        super().__init__(what, cure)
+        self.what, self.cure = what, cure
+
+
+class Broken(Exception):
+    """It breaks off, or is not what it says."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class or function that was named."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """`count` numbers of the storage `key`, from number `begin` on."""
+
+    key: str
+    dtype: str
+    count: int
+    begin: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor: what is seen of a storage; see `torch.as_strided`."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+MARK, STAND = object(), object()
+"""Where a list of arguments begins; what stands in place of an object that is not looked at."""
+
+
+class Pickle:
+    """One pickle, from where a stream of bytes is: `value()` reads to its end. The stream holds all that is ever read."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self.storages: list[Storage] = []
+        self._stream = stream
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def value(self) -> Any:
+        """What it builds: numbers, text, tuples, lists, mappings, storages and views of them."""
+        for name, argument in self._steps():
+            if name == "STOP":
+                return self._pop()
+            if name in SPELLED:
+                self._stack.append(argument)
+            elif name in CONSTANTS:
+                self._stack.append(CONSTANTS[name])
+            elif name in SIZES:
+                self._stack.append(tuple(self._last(SIZES[name])))
+            elif name.endswith(("GET", "PUT")) or name == "MEMOIZE":
+                self._remember(name, argument)
+            elif name in CONTAINERS:
+                self._contain(name)
+            elif name not in ("PROTO", "FRAME"):
+                self._object(name, argument)
+        raise Broken
+
+    def _steps(self) -> Iterator[tuple[str, Any]]:
+        import pickletools
+
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._stream)):
+            if count > MOST_STEPS:
+                raise Refused("holds far more than the weights of a base.", "Take its .safetensors file.")
+            yield opcode.name, argument
+
+    def _pop(self) -> Any:
+        return self._last(1)[0]
+
+    def _last(self, count: int) -> list[Any]:
+        """The last values, taken off."""
+        if len(self._stack) < count:
+            raise Broken
+        items = self._stack[len(self._stack) - count :]
+        del self._stack[len(self._stack) - count :]
+        return items
+
+    def _to_mark(self) -> list[Any]:
+        place = len(self._stack) - 1
+        while place >= 0 and self._stack[place] is not MARK:
+            place -= 1
+        if place < 0:
+            raise Broken
+        return self._last(len(self._stack) - place)[1:]
+
+    def _remember(self, name: str, place: int) -> None:
+        if name.endswith("GET"):
+            if int(place) not in self._memo:
+                raise Broken
+            self._stack.append(self._memo[int(place)])
+            return
+        if not self._stack:
+            raise Broken
+        self._memo[len(self._memo) if name == "MEMOIZE" else int(place)] = self._stack[-1]
+
+    def _contain(self, name: str) -> None:
+        """Lists and mappings made and filled. What is put into anything else is forgotten."""
+        if name in ("EMPTY_LIST", "EMPTY_DICT"):
+            self._stack.append([] if name == "EMPTY_LIST" else {})
+            return
+        many = name not in ("APPEND", "SETITEM")
+        items = self._to_mark() if many else self._last(1 if name == "APPEND" else 2)
+        if name in ("LIST", "TUPLE", "DICT", "FROZENSET"):
+            self._stack.append({"LIST": items, "TUPLE": tuple(items), "DICT": {}}.get(name, STAND))
+            if name != "DICT":
+                return
+        if not self._stack:
+            raise Broken
+        held = self._stack[-1]
+        if isinstance(held, list) and name in ("APPEND", "APPENDS"):
+            held += items
+        elif isinstance(held, dict) and name in ("SETITEM", "SETITEMS", "DICT"):
+            pairs = zip(items[::2], items[1::2], strict=False)
+            # Other keys are none of a state_dict's, and a tuple's hash goes as deep as the tuple.
+            held.update((key, value) for key, value in pairs if isinstance(key, (str, int)))
+
+    def _object(self, name: str, argument: Any) -> None:
+        """Names, and what would be called with them."""
+        if name in ("GLOBAL", "INST"):
+            known = _known(*argument.split(" ", 1))
+            if name == "INST":
+                self._to_mark()
+            self._stack.append(known if name == "GLOBAL" else STAND)
+        elif name == "STACK_GLOBAL":
+            self._stack.append(_known(*self._last(2)))
+        elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
+            function, arguments, *_ = self._last(3 if name == "NEWOBJ_EX" else 2)
+            self._stack.append(_made(function, arguments))
+        elif name == "OBJ":
+            self._to_mark()
+            self._stack.append(STAND)
+        elif name in ("BUILD", "POP"):  # the state of an object is not looked at
+            self._pop()
+        elif name == "POP_MARK":
+            self._to_mark()
+        elif name == "DUP":
+            self._stack += self._last(1) * 2
+        elif name == "BINPERSID":
+            self._stack.append(self._storage(self._pop()))
+        else:
+            raise Refused(f"holds a step that weights do not need ({name}).", "Take its .safetensors file.")
+
+    def _storage(self, told: Any) -> Storage:
+        if not isinstance(told, tuple) or len(told) < 5 or told[0] not in ("storage", b"storage"):
+            raise Broken
+        _, kind, key, _, count, *view = told
+        key = key.decode("latin-1") if isinstance(key, bytes) else key
+        if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _natural(count):
+            raise Broken
+        begin, part = 0, count
+        if view and view[0] is not None:  # a storage that is a part of another, in the older form
+            if not isinstance(view[0], tuple) or len(view[0]) != 3 or not all(map(_natural, view[0][1:])):
+                raise Broken
+            _, begin, part = view[0]
+            if begin + part > count:
+                raise Broken
+        self.storages.append(Storage(key, STORAGES[kind.name], count))
+        return Storage(key, STORAGES[kind.name], part, begin)
+
+
+def _known(module: object, name: object) -> Name:
+    """A name that may stand in a checkpoint; the others are refused, and said."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise Broken
+    packages = (module, *(module[:place] for place, letter in enumerate(module) if letter == "."))
+    if name not in HARMLESS.get(module, ()) and not any(package in HARMLESS_PACKAGES for package in packages):
+        what = f"asks for {module[:60]}.{name[:60]}, which weights do not need: it may be code. Nothing of it was run."
+        raise Refused(what, "Take the .safetensors file of this model, from where you trust.")
+    return Name(module, name)
+
+
+def _made(function: object, arguments: object) -> Any:
+    """What calling a name gives: a view, a mapping, or what stands for nothing."""
+    if not isinstance(function, Name) or not isinstance(arguments, tuple):
+        return STAND
+    if function.module == "torch._utils" and function.name in VIEWS:
+        return _view(function.name, arguments)
+    if function.module == "torch._utils":
+        return arguments[0] if arguments else STAND
+    if function.name == "Parameter" and arguments:
+        return arguments[0]
+    if function.name == "_rebuild_from_type_v2" and len(arguments) >= 3:
+        return _made(arguments[0], arguments[2]) if arguments[0] != function else STAND
+    if function.module == "collections" or function.name == "dict":
+        pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
+        pairs = [pair for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
+        return {key: value for key, value in pairs if isinstance(key, (str, int))}
+    return STAND
+
+
+def _view(name: str, arguments: tuple[Any, ...]) -> View:
+    if len(arguments) < VIEWS[name]:
+        raise Broken
+    storage, offset, shape, stride = arguments[:4]
+    dtype = arguments[6].name if name.endswith("v3") and isinstance(arguments[6], Name) else None
+    dtype = dtype or getattr(storage, "dtype", "")
+    plain = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= 16
+    if not isinstance(storage, Storage) or dtype not in ITEM or not plain:
+        raise Broken
+    if not _natural(offset) or not all(map(_natural, (*shape, *stride))):
+        raise Broken
+    return View(storage, dtype, offset, shape, stride)
+
+
+def _natural(number: object) -> bool:
+    return isinstance(number, int) and 0 <= number < 1 << 62
+
+
+SPELLED = (
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BYTEARRAY8",
+)  # fmt: skip
+"""Steps whose value stands in the pickle itself."""
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_SET": STAND, "MARK": MARK}
+SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+CONTAINERS = (
+    "EMPTY_LIST", "EMPTY_DICT", "LIST", "TUPLE", "DICT", "FROZENSET", "APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS",
+)  # fmt: skip

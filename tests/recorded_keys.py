@@ -1,0 +1,84 @@
+"""The keys of the example pipelines' stages, every source and every input standing for itself by its name.
+
+    python tests/recorded_keys.py FILE        writes them as JSON
+
+A key says what a result is kept under. Whoever has trained wants it found again by the next version: a key changes where the
+same settings give another result, and not because something was moved or renamed. Versions of libraries are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+import typing
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+ROOT = Path(__file__).parents[1]
+PIPELINES = {"quickstart.yaml": "", "train-sd15.yaml": "sd15", "train-sdxl.yaml": "sdxl"}
+"""The examples, and the family of the base that they want beside them."""
+
+
+class _Names:
+    """In place of the digests of files: their own names."""
+
+    def __init__(self) -> None:
+        self.listings: dict[str, dict[str, str]] = {}
+
+    def path(self, path: Path) -> str:
+        """A name for a digest."""
+        return f"sha256:{path.name}"
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """The key of each stage of each example, by `file stage`; `folder` is empty."""
+    from lorapipe.pipeline import keys as module
+    from lorapipe.pipeline import references
+    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.training.families import Family
+
+    (folder / "photos").mkdir()
+    found = {}
+    for name, family in PIPELINES.items():
+        sets = []
+        if family:
+            Family.registry.get(family).tiny(folder / family)  # type: ignore[union-attr]
+            sets = [f"vars.images={folder / 'photos'}", f"vars.checkpoint={folder / family}"]
+        pipeline = Pipeline.load(ROOT / "pipelines" / name, sets)
+        made: dict[str, Any] = {}
+        for stage_name, stage in pipeline.stages.items():
+            stage = references.resolve(stage, made)
+            with patch.object(module, "installed", lambda distribution: "any"):
+                found[f"{name} {stage_name}"] = module.identify(stage, _Names()).key  # type: ignore[arg-type]
+            made[stage_name] = _stand_in(type(stage).makes, stage_name, getattr(stage, "base", None), made)
+    return found
+
+
+def _stand_in(kind: Any, stage: str, base: Any, made: dict[str, Any]) -> Any:
+    """An artifact of a kind whose files are named after its stage and fields; what is inside it is an earlier one."""
+    from lorapipe.spec import Spec
+
+    hints = typing.get_type_hints(kind)
+    known = {type(artifact): artifact for artifact in made.values()}
+
+    def value(name: str) -> Any:
+        hint = hints[name]
+        if hint in known:
+            return known[hint]
+        if hint is Path:
+            return Path(f"{stage}-{name}")
+        if hint is Spec:
+            return base
+        return ()
+
+    required = [each.name for each in dataclasses.fields(kind) if each.default is dataclasses.MISSING]
+    return kind(**{name: value(name) for name in required})
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        text = json.dumps(keys(Path(place)), indent=1)
+    Path(sys.argv[1]).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,216 @@
+"""A job can be cancelled, and its owner ended, whatever it is doing: being opened, read, run, or seen off."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.run import run
+from lorapipe.queue.care import Care
+from lorapipe.queue.job import Job
+from lorapipe.queue.jobs import Queue
+from lorapipe.queue.work import Crew, Told
+
+pytestmark = pytest.mark.timeout(100)
+
+NEVER = 500.0
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture
+def endless(project: Path) -> Path:
+    """A source that takes a minute and more to read: the size of a disk, without using one."""
+    with (project / "texts" / "huge.txt").open("wb") as file:
+        file.truncate(200 << 30)
+    return project
+
+
+class Waiting(Care):
+    """Hangs in one of the things that it is asked, as where a disk does not answer, for jobs that are called `hangs`."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.begun = threading.Event()
+
+    def _do(self, where: str, job: Job) -> None:
+        if where == self.where and job.title == "hangs":
+            self.begun.set()
+            time.sleep(NEVER)
+
+    def open(self, job: Job) -> Pipeline:
+        self._do("open", job)
+        return super().open(job)
+
+    def note(self, job: Job, event: Event) -> None:
+        self._do("note", job)
+
+    def deliver(self, job: Job, artifacts: object) -> None:
+        self._do("deliver", job)
+
+    def ended(self, job: Job) -> None:
+        self._do("ended", job)
+
+
+def states(queue: Queue) -> dict[str, str]:
+    return {job.title: job.state for job in queue.jobs()}
+
+
+def later(seconds: float, call: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_job_is_cancelled_while_its_sources_are_read_and_the_next_one_runs(
+    queue: Queue, endless: Path, times: int
+) -> None:
+    (endless / "few").mkdir()
+    job = queue.add(endless / "cat.yaml", title="endless")
+    queue.add(endless / "cat.yaml", ["vars.folder=few"], title="next")
+
+    def cancel() -> None:
+        for _ in range(times):
+            queue.cancel(job.number)
+
+    later(1, cancel)
+    list(Crew(queue, ["cpu"], on="inline").events())
+    assert states(queue) == {"endless": "cancelled", "next": "done"}
+
+
+def test_an_owner_that_is_stopped_while_sources_are_read_gives_the_job_back(queue: Queue, endless: Path) -> None:
+    queue.add(endless / "cat.yaml", title="endless")
+    stop = threading.Event()
+    later(1, stop.set)
+    list(Crew(queue, ["cpu"], on="inline", stopping=stop.is_set).events())
+    [job] = queue.jobs()
+    assert (job.state, job.crashes) == ("waiting", 0)
+
+
+@pytest.mark.parametrize("where", ["open", "note", "deliver"])
+def test_what_never_ends_is_left_behind(
+    queue: Queue, project: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled twice, as by somebody who is impatient: only then a job that runs may not save any more."""
+    monkeypatch.setattr("lorapipe.queue.execution.ENDING_SECONDS", 1.0)
+    care = Waiting(where)
+    job = queue.add(project / "cat.yaml", title="hangs")
+    queue.add(project / "cat.yaml", title="next")
+
+    def cancel() -> None:
+        care.begun.wait()
+        queue.cancel(job.number)
+        if where != "open":
+            queue.cancel(job.number)
+
+    later(0, cancel)
+    list(Crew(queue, ["cpu"], on="inline", care=care).events())
+    assert states(queue) == {"hangs": "cancelled", "next": "done"}
+
+
+def test_an_owner_does_not_wait_for_what_is_done_at_a_jobs_end(queue: Queue, project: Path) -> None:
+    care = Waiting("ended")
+    queue.add(project / "cat.yaml", title="hangs")
+    list(Crew(queue, ["cpu"], on="inline", care=care, stopping=care.begun.is_set).events())
+    assert states(queue) == {"hangs": "done"}
+
+
+class Mistaken(Care):
+    """Raises in one of the things that it is asked."""
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        self.where, self.error = where, error
+
+    def __getattribute__(self, name: str):
+        if name == object.__getattribute__(self, "where"):
+            return object.__getattribute__(self, "fail")
+        return object.__getattribute__(self, name)
+
+    def fail(self, job: Job, *rest: object):
+        if job.title == "bad":
+            raise self.error
+        return getattr(Care(), self.where)(job, *rest)
+
+
+ERRORS = [OSError(5, "Input/output error"), KeyError("settings"), SystemExit(3), LorapipeError("no.")]
+
+
+@pytest.mark.parametrize("where", ["open", "note", "deliver", "ended", "objection"])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_no_mistake_in_the_care_for_a_job_ends_the_queue(
+    queue: Queue, project: Path, where: str, error: BaseException
+) -> None:
+    queue.add(project / "cat.yaml", title="bad")
+    queue.add(project / "cat.yaml", title="good")
+    list(Crew(queue, ["cpu"], on="inline", care=Mistaken(where, error)).events())
+    found = states(queue)
+    assert found["good"] == "done"
+    assert found["bad"] in {"open": ["failed"], "deliver": ["failed"]}.get(where, ["done", "failed", "waiting"])
+    [reason] = [job.reason for job in queue.jobs() if job.title == "bad"]
+    if found["bad"] == "failed":
+        assert any(word in reason for word in ("Input/output error", "settings", "SystemExit", "no."))
+
+
+def test_a_queue_that_cannot_be_read_any_more_ends_its_owner_in_words(queue: Queue, project: Path) -> None:
+    queue.add(project / "cat.yaml", ["tally.steps=4000", "tally.pause=0.01"])
+    events = Crew(queue, ["cpu", "cuda:1"], on="inline", forever=True).events()
+    seen: list[Told] = []
+    with pytest.raises(LorapipeError, match=r"the queue can no longer be worked off: .*closed database"):
+        for told in events:
+            seen.append(told)
+            if isinstance(told.event, Progress):
+                queue.close()
+    again = Queue(queue.root)
+    assert [job.title for job in again.recover()] == ["cat.yaml"]  # its lock was let go
+    again.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+@pytest.mark.parametrize("what", ["run", "queue"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_ends_the_program_while_sources_are_read(
+    queue: Queue, endless: Path, what: str, number: signal.Signals
+) -> None:
+    job = queue.add(endless / "cat.yaml", title="endless")
+    words = {"run": ["run", str(endless / "cat.yaml")], "queue": ["queue", "work", "--device", "cpu"]}[what]
+    command = [sys.executable, "-m", "lorapipe", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    deadline = time.monotonic() + 30
+    runs = endless / ".lorapipe" / "runs"
+    while not (runs.is_dir() and any(runs.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said and "Stopping" in said
+    assert queue.job(job.number).state == "waiting"
+
+
+def test_reading_is_given_up_at_once_and_nothing_is_left(endless: Path) -> None:
+    asked = time.monotonic()
+    events = run(Pipeline.load(endless / "cat.yaml"), on="inline", stopping=lambda: int(time.monotonic() - asked > 1))
+    assert list(events) == []
+    assert not list((endless / ".lorapipe" / "work").iterdir())
+    (endless / "texts" / "huge.txt").unlink()
+    assert [type(event).__name__ for event in run(Pipeline.load(endless / "cat.yaml"), on="inline")].count(
+        "Finished"
+    ) == 3
+
+
+def test_a_cancelled_job_whose_file_is_gone_is_cancelled(queue: Queue, tmp_path: Path) -> None:
+    job = queue.add(tmp_path / "gone.yaml")
+    assert queue.cancel(job.number).state == "cancelled"
+    with pytest.raises(InputError, match="ended already"):
+        queue.cancel(job.number)
