@@ -255,8 +255,11 @@ def test_settings_are_held_against_the_base_before_anything_runs(few):
     document = {"uses": "prepare", "images": "images", "base": {"family": "sd15", "checkpoint": "images"}}
     (problem,) = read(Stage, document, few.folder).problems
     assert problem.path == ("base", "checkpoint") and "diffusers folder" in str(problem)
-    document["base"]["checkpoint"] = str(few.base.checkpoint.path)  # a single file: SD1.x in its own size
-    (problem,) = read(Stage, {**document, "max_bucket_reso": 256}, few.folder).problems
+    document["base"]["checkpoint"] = str(few.base.checkpoint.path)
+    (problem,) = read(Stage, document, few.folder).problems
+    assert problem.path == ("base", "checkpoint") and "not a model" in problem.what
+    base = SD15(checkpoint=few.base.checkpoint)  # a single file: SD1.x in its own size
+    (problem,) = Prepare(images=Source(few.images), base=base, max_bucket_reso=256).problems()
     assert problem.path == ("max_bucket_reso",) and "512" in problem.cure
 
 

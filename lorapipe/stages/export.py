@@ -100,6 +100,12 @@ class Export(Stage):
         context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
         return File(path)
 
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """See `Stage.outlook`."""
+        from lorapipe.stages._trigger import lacking
+
+        return lacking(self.trigger, self, stages)
+
     def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
         from lorapipe.provenance import TrainingRecord, hashes, kohya_metadata, modelspec
         from lorapipe.training.snapshots import serialize
