@@ -9,9 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lorapipe
 from lorapipe import commands
+
+if TYPE_CHECKING:
+    from lorapipe.errors import LorapipeError
 
 FIRST = ("run", "plan", "check", "show")
 """The commands that a newcomer needs, in the order of need; the others follow by name."""
@@ -33,28 +37,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["show"]:  # kohya's users ask for their flags as they write them
         words = [word if word in ("-h", "--help") else word.lstrip("-") or word for word in words]
     options = _parser(words[:1]).parse_args(words)
-    from lorapipe.errors import LorapipeError
+    from lorapipe.errors import LorapipeError, problem_of
 
     try:
         return int(options.main(options))
     except LorapipeError as error:
-        from lorapipe.terminal import Printer
-
-        printer = Printer(sys.stderr)
-        for problem in error.problems:
-            printer.line("\n".join(filter(None, [str(problem), problem.excerpt])))
-        return error.exit_code
+        return _told(error)
     except KeyboardInterrupt:
         return commands.INTERRUPTED
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return commands.FAILED
+    except OSError as error:  # the system refused: no room, no right, no more files
+        return _told(LorapipeError(problem_of(error)))
     except (RecursionError, MemoryError) as error:
         from lorapipe.terminal import Printer
 
         memory = isinstance(error, MemoryError)
         Printer(sys.stderr).line("There is not enough memory for this." if memory else "This is nested too deeply.")
         return commands.FAILED
+
+
+def _told(error: LorapipeError) -> int:
+    """Say what is wrong; the exit status."""
+    from lorapipe.terminal import Printer
+
+    printer = Printer(sys.stderr)
+    for problem in error.problems:
+        printer.line("\n".join(filter(None, [str(problem), problem.excerpt])))
+    return error.exit_code
 
 
 def _asking_for_help(words: list[str]) -> list[str]:

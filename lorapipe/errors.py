@@ -7,6 +7,7 @@ status 2); any other `LorapipeError` is a stage or machine that failed (exit sta
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -95,6 +96,28 @@ class Interrupted(LorapipeError):
     exit_code = 130
 
 
+CURES = {
+    errno.ENOSPC: "Make room, and run the same command again.",
+    errno.EDQUOT: "Your share of the disk is used up: make room, and run the same command again.",
+    errno.EFBIG: "A file may not grow so large here: look at `ulimit -f`, or use another disk.",
+    errno.EROFS: "Use a folder that can be written.",
+    errno.EACCES: "See to it that you may read and write there.",
+    errno.EPERM: "See to it that you may read and write there.",
+    errno.EMFILE: "Allow more open files (`ulimit -n 4096`), and run the same command again.",
+    errno.ENFILE: "This machine has too many files open: end some programs, and run the same command again.",
+    errno.EIO: "The disk or the network could not do it: look at the system's log, then run the same command again.",
+    errno.ESTALE: "The network folder has gone away: mount it again, and run the same command again.",
+}
+"""What to do where the system refuses, by the number of its error."""
+
+
+def problem_of(error: OSError, where: str = "") -> Problem:
+    """What the system refused to do, where, and what helps."""
+    what = error.strerror or str(error) or type(error).__name__
+    place = where or ("" if error.filename is None else str(error.filename))
+    return Problem(f"{what[:1].lower()}{what[1:]}.", where=place, cure=CURES.get(error.errno or 0, ""))
+
+
 class TooManyProblems(InputError):
     """So many problems were found that the search was ended; `found` are those."""
 
@@ -146,7 +169,9 @@ def _begin_or_end_alike(word: str, known: Iterable[str]) -> list[str]:
     """Names about as long as a word with its first letters or its last: the likeliest of thousands, at little cost."""
     about = range(len(word) - 2, len(word) + 3)
     found = (
-        each for each in islice(known, MOST_COMPARED) if len(each) in about and (each[:3] == word[:3] or each[-3:] == word[-3:]) and each != word
+        each
+        for each in islice(known, MOST_COMPARED)
+        if len(each) in about and (each[:3] == word[:3] or each[-3:] == word[-3:]) and each != word
     )
     return list(islice(found, FEW))
 

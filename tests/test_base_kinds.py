@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -313,8 +314,6 @@ def test_what_is_asked_again_is_not_read_again(
     bases: dict[str, StableDiffusion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A matrix asks of its base a thousand times; a file that has changed since is looked into again."""
-    import os
-
     base = bases["sdxl"]
     for file in base.checkpoint.path.rglob("*"):
         os.utime(file, (1e9, 1e9))
@@ -328,3 +327,24 @@ def test_what_is_asked_again_is_not_read_again(
     finally:
         config.write_text(text, encoding="utf-8")
     assert isinstance(base, SDXL) and isinstance(base.load("cpu"), LatentDiffusion)
+
+
+def test_a_checkpoint_lacks_its_network(
+    files: dict[str, Path], bases: dict[str, StableDiffusion], tmp_path: Path
+) -> None:
+    start = "model.diffusion_model."
+    for name, file in files.items():
+        copy = Path(shutil.copy(file, tmp_path / f"{name}.safetensors"))
+        checkpoints.retensored(copy, lambda t: {key: value for key, value in t.items() if not key.startswith(start)})
+        assert "U-Net" in told(name, copy, config=Source(bases[name].checkpoint.path))
+        ema = {f"model_ema.diffusion_model{number}": torch.zeros(1) for number in range(3)}
+        checkpoints.retensored(copy, lambda t, ema=ema: t | ema)  # type: ignore[misc]
+        assert "EMA copy alone. Take the pruned file" in told(name, copy)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are POSIX")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.safetensors")
+    assert "a pipe or a device" in told("sd15", tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="a pipe or a device"):
+        SD15(checkpoint=Checkpoint(tmp_path / "x.safetensors")).load("cpu")

@@ -62,7 +62,13 @@ print(status, int(peak.split()[1]) * 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_no_document_takes_much_memory(place: Path) -> None:
     largest = sorted(HEAVY, key=lambda name: len(HEAVY[name]))[-8:]
-    names = [*largest, "a text 5000 times", "a list in 5000 places", "aliases of aliases", "datasets 3900 that are right"]
+    names = [
+        *largest,
+        "a text 5000 times",
+        "a list in 5000 places",
+        "aliases of aliases",
+        "datasets 3900 that are right",
+    ]
     for number, name in enumerate(names):
         (place / f"large{number}.yaml").write_bytes(HEAVY[name].encode())
     command = [sys.executable, "-c", PEAK, *sorted(str(file) for file in place.glob("large*.yaml"))]
@@ -95,9 +101,10 @@ def test_what_is_the_most_is_still_read(place: Path) -> None:
     (place / "full.yaml").write_text(filler + text, encoding="utf-8")
     assert len(Pipeline.load(place / "full.yaml").stages) == 500
     assert "is larger than 1000 kB" in problems(place, filler + text + "# one more\n")[0]
-    assert f"there are {MOST_STAGES + 1} stages" in problems(
-        place, "stages:\n" + "".join(f"  s{n}: prepare\n" for n in range(MOST_STAGES + 1))
-    )[0]
+    assert (
+        f"there are {MOST_STAGES + 1} stages"
+        in problems(place, "stages:\n" + "".join(f"  s{n}: prepare\n" for n in range(MOST_STAGES + 1)))[0]
+    )
 
 
 def test_files_that_extend_one_another_are_bounded_together(place: Path) -> None:

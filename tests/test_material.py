@@ -202,6 +202,11 @@ def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15
     alike = Train(dataset=subject, regularisation=subject, **knobs)  # type: ignore[arg-type]
     _feeding.material(alike, Cache(bench.folder / "cache"), "cpu", bench.context("alike"))
     assert "captions: {} in their prepare stage" in bench.of(Log)[-1].text
+    knobs["captions"] = Captioning(trigger="ohwx", suffix="a")
+    told = Train(dataset=subject, regularisation=subject, **knobs)  # type: ignore[arg-type]
+    found = _feeding.material(told, Cache(bench.folder / "cache"), "cpu", bench.context("trigger"))
+    assert [found.captions[place]["trigger"] for place in found.captions] == [""] * len(found.regularisation)
+    assert {found.captions[place]["suffix"] for place in found.captions} == {"a"}
 
 
 def test_captions_that_cannot_be_read_together_are_refused(bench: tiny.Bench, base: SD15) -> None:

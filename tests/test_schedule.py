@@ -10,7 +10,7 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.devices import parse_devices, real_name
+from lorapipe.pipeline.devices import parse_devices, real_name, turns_on
 from lorapipe.pipeline.events import Failed, Finished, Log, Started
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import open_pool, run
@@ -47,9 +47,9 @@ def test_one_device_is_used_by_one_stage_at_a_time_and_two_by_two(toys: None, tm
     both = "".join(f"  {name}: {{uses: train_alone, sign: {name}, seconds: 0.4}}\n" for name in ("a", "b"))
     run_all(pipeline(tmp_path / "one", both))
     assert apart(tmp_path / "one", tmp_path / "one")
-    run_all(pipeline(tmp_path / "two", both), devices=("cuda:0", "cuda:1"))
-    assert {made(tmp_path / "two", name)[3] for name in "ab"} == {"cuda:0", "cuda:1"}
-    assert not apart(tmp_path / "two", tmp_path / "two")
+    meet = "".join(MEET.format(name=name, others=1).replace("meet,", "meet_on_device,") for name in ("a", "b"))
+    run_all(pipeline(tmp_path / "two", meet), devices=("cuda:0", "cuda:1"))  # each ends only when both are at work
+    assert {made(tmp_path / "two", name)[1] for name in "ab"} == {"cuda:0", "cuda:1"}
 
 
 def run_all(what: Pipeline, **where: object) -> None:
@@ -63,16 +63,59 @@ def apart(first: Path, second: Path) -> bool:
 
 
 def test_two_projects_take_turns_on_a_device(toys: None, tmp_path: Path) -> None:
-    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 0.8}\n"))
+    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 4}\n"), devices=("cuda:0",))
     while not isinstance(next(first), Started):
         pass
-    second = run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"))
+    second = run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cuda:0",))
     events = [next(second)]
     while not isinstance(events[-1], Log):
         events.append(next(second))
-    assert "is at work on the same device" in events[-1].text
+    who = f"({tmp_path / 'first'})".replace("(", "(a in ")
+    assert who in events[-1].text and "is at work on the same device" in events[-1].text
+    assert "--device names another one" in events[-1].text
     assert ends(first) == {"a": "finished"} and ends(second) == {"b": "finished"}
     assert apart(tmp_path / "first", tmp_path / "second")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cpu+cpu"])
+def test_what_does_not_train_shares_the_cpu_with_a_training_and_with_its_like(
+    toys: None, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pipeline ends while the training of the first one holds the CPU: it would wait for it otherwise."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("cpu",))
+    while not isinstance(next(first), Started):
+        pass
+    meet = MEET.format(name="one", others=1).replace("meet,", "meet_on_device,")
+    again = meet.replace("one", "two").replace("here", (tmp_path / "second" / "here").as_posix())
+    second = run(pipeline(tmp_path / "second", meet), devices=(device,))
+    while not isinstance(next(second), Started):
+        pass
+    assert ends(run(pipeline(tmp_path / "third", again), devices=(device,))) == {"two": "finished"}
+    assert ends(second) == {"one": "finished"}
+    first.close()
+
+
+def test_two_trainings_on_the_cpu_take_turns_whatever_it_is_called(
+    toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("auto",))
+    while not isinstance(next(first), Started):
+        pass
+    second = run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cpu",))
+    told = next(event for event in second if isinstance(event, (Log, Started)))
+    assert isinstance(told, Log) and "which is at work on the same device, cpu." in told.text
+    first.close()
+    assert ends(second) == {"b": "finished"}
+
+
+def test_on_a_gpu_whatever_computes_takes_turns(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for trains in (True, False):
+        assert [path.stem for path in turns_on("cuda:1", trains)] == ["gpu-1"]
+        assert [path.stem for path in turns_on("cuda:1+cuda:0", trains)] == ["gpu-0", "gpu-1"]
+    assert [path.stem for path in turns_on("cpu", True)] == ["cpu"] and turns_on("cpu", False) == ()
 
 
 def test_a_device_is_known_by_its_real_name() -> None:

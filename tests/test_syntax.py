@@ -143,7 +143,13 @@ def safetensors() -> bytes:
 
 
 GUI = {"LoRA_type": "Standard", "pretrained_model_name_or_path": "x", "train_data_dir": "", "lr_scheduler": "cosine"}
-TUNER = {"model_type": "lora", "model_family": "sdxl", "lora_rank": 16, "data_backend_config": "x", "optimizer": "adamw"}
+TUNER = {
+    "model_type": "lora",
+    "model_family": "sdxl",
+    "lora_rank": 16,
+    "data_backend_config": "x",
+    "optimizer": "adamw",
+}
 AI_TOOLKIT = """\
 job: extension
 config:
@@ -153,8 +159,10 @@ config:
       network: {type: lora, linear: 16, linear_alpha: 16}
       datasets: [{folder_path: /x}]
 """
-SCRIPT = 'accelerate launch --num_cpu_threads_per_process 1 train_network.py \\\n  --network_dim=32 --train_data_dir="x"\n'
-TOML = '[model]\npretrained_model_name_or_path = "x"\n[network]\nnetwork_dim = 32 # rank\nnetwork_alpha = 16\nunet_lr = 1e-4\n'
+SCRIPT = (
+    'accelerate launch --num_cpu_threads_per_process 1 train_network.py \\\n  --network_dim=32 --train_data_dir="x"\n'
+)
+TOML = '[model]\npretrained_model_name_or_path = "x"\n[network]\nnetwork_dim = 32 # r\nnetwork_alpha = 16\nunet_lr = 1e-4\n'
 SUBSETS = '[general]\nkeep_tokens = 1\n[[datasets]]\nresolution = 512\n  [[datasets.subsets]]\n  image_dir = "x"\n'
 
 
@@ -178,7 +186,8 @@ SUBSETS = '[general]\nkeep_tokens = 1\n[[datasets]]\nresolution = 512\n  [[datas
         ("simple.json", json.dumps({f"--{name}": value for name, value in TUNER.items()}), "a SimpleTuner configuration"),
         ("backend.json", json.dumps([{"id": "x", "instance_data_dir": "x", "caption_strategy": "y", "crop_style": "z"}]),
          "SimpleTuner's list of data"),
-        ("flow.json", json.dumps({"last_node_id": 1, "nodes": [{"id": 1}], "links": [], "groups": []}), "a ComfyUI workflow"),
+        ("flow.json", json.dumps({"last_node_id": 1, "nodes": [{"id": 1}], "links": [], "groups": []}),
+        "a ComfyUI workflow"),
         ("api.json", json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 1}}}), "a ComfyUI prompt"),
         ("model_index.json", json.dumps({"_class_name": "X", "_diffusers_version": "0"}), "a diffusers model's description"),
         ("page.yaml", "<!DOCTYPE html>\n<html><body>x</body></html>", "a web page"),

@@ -44,7 +44,14 @@ def complaint(folder: Path, *sets: str) -> str:
     return str(problem).replace(f"{folder}{os.sep}", "")
 
 
-PLACES = ("dataset.images", "vars.images", "dataset.base.checkpoint", "dataset.masks", "penny.start_from", "dataset.base.vae")
+PLACES = (
+    "dataset.images",
+    "vars.images",
+    "dataset.base.checkpoint",
+    "dataset.masks",
+    "penny.start_from",
+    "dataset.base.vae",
+)
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links, and names in bytes")
 
 
@@ -83,7 +90,18 @@ def test_a_folder_that_may_not_be_entered_is_no_traceback(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["~nobodyhere/a.yaml", "x" * 300 + ".yaml", '"a\\0b"', '"a\\tb"', "a/../nowhere.yaml", ".", "photos", "''", "5", "[[a]]"],
+    [
+        "~nobodyhere/a.yaml",
+        "x" * 300 + ".yaml",
+        '"a\\0b"',
+        '"a\\tb"',
+        "a/../nowhere.yaml",
+        ".",
+        "photos",
+        "''",
+        "5",
+        "[[a]]",
+    ],
 )
 def test_a_file_that_cannot_be_extended_is_told_in_words(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
@@ -99,10 +117,14 @@ def test_a_file_that_cannot_be_extended_is_told_in_words(
     "setting",
     [
         "grid.prompts.²=1", "dataset.exclude.²=1", "dataset.exclude.٣=1", "dataset.exclude.99999999999999999999=1",
-        f"dataset.exclude.{'9' * 5000}=1", f"a.{'a.' * 5000}=1", f"dataset.{'base.' * 40}x=1", "dataset.images=\udcff", "\udcff.x=1",
-        "dataset.\udcff=1", "dataset.images=[", "dataset.images=`", "dataset.images", "=", ".=", "dataset..x=1", "vars.a.b=1",
-        "vars.images.0=1", "dataset.base.checkpoint.0=1", "penny.steps=" + "9" * 5000, "penny.batch=1e300", "penny.seed=-1e300",
-        "penny.steps=1e18", "penny.unet_lr=.nan", "dataset=5", "dataset.uses=[1]", "penny.matrix.adapter.rank=[1]", "penny.matrix=$x",
+        f"dataset.exclude.{'9' * 5000}=1", f"a.{'a.' * 5000}=1", f"dataset.{'base.' * 40}x=1", "dataset.images=\udcff",
+        "\udcff.x=1",
+        "dataset.\udcff=1", "dataset.images=[", "dataset.images=`", "dataset.images", "=", ".=", "dataset..x=1",
+        "vars.a.b=1",
+        "vars.images.0=1", "dataset.base.checkpoint.0=1", "penny.steps=" + "9" * 5000, "penny.batch=1e300",
+        "penny.seed=-1e300",
+        "penny.steps=1e18", "penny.unet_lr=.nan", "dataset=5", "dataset.uses=[1]", "penny.matrix.adapter.rank=[1]",
+        "penny.matrix=$x",
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_in_words(
@@ -144,9 +166,15 @@ def test_what_comes_from_a_variable_is_told_where_it_is_written(place: Path) -> 
     (folder / "over.yaml").write_text("extends: a.yaml\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.yaml:2:3 vars\.images, for dataset\.images"):
         Pipeline.load(folder / "over.yaml")
-    (folder / "a.yaml").write_text('vars: {a: "${b}", b: {family: sd51}}\n' + TEXT.partition("\n")[2].replace(
-        "  images: photos\n", "").replace("{family: sd15, checkpoint: pocket}", '"${a}"').replace("${images}", ".."), encoding="utf-8")
-    assert complaint(folder).startswith("a.yaml:1:19 vars.b, for dataset.base: there is no family \"sd51\".")
+    (folder / "a.yaml").write_text(
+        'vars: {a: "${b}", b: {family: sd51}}\n'
+        + TEXT.partition("\n")[2]
+        .replace("  images: photos\n", "")
+        .replace("{family: sd15, checkpoint: pocket}", '"${a}"')
+        .replace("${images}", ".."),
+        encoding="utf-8",
+    )
+    assert complaint(folder).startswith('a.yaml:1:19 vars.b, for dataset.base: there is no family "sd51".')
 
 
 def test_a_number_in_quotes_says_so(place: Path) -> None:
@@ -158,7 +186,10 @@ def test_a_number_in_quotes_says_so(place: Path) -> None:
 
 
 def test_a_resolution_may_be_a_list(place: Path) -> None:
-    stages = [Pipeline.load(place / "a.yaml", [f"dataset.resolution={text}"]).stages for text in ("[64, 96]", "64x96", "'64,96'")]
+    stages = [
+        Pipeline.load(place / "a.yaml", [f"dataset.resolution={text}"]).stages
+        for text in ("[64, 96]", "64x96", "'64,96'")
+    ]
     assert {each["dataset"].resolution.size for each in stages} == {(64, 96)}
     for wrong in ("[64]", "[64, 96, 3]", "[a, b]", "[64, 96.5]", "[true, true]", "[1, 2]"):
         assert complaint(place, f"dataset.resolution={wrong}").startswith("--set dataset.resolution")

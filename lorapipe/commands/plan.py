@@ -54,7 +54,9 @@ def main(options: argparse.Namespace) -> int:
     for line in () if options.json else notices(pipeline):
         printer.line(line)
     if told > MOST_OUTLOOKS and not options.json:
-        printer.line(f"\nHow much work a stage is, is said of the first {MOST_OUTLOOKS}; --only STAGE says it of others.")
+        printer.line(
+            f"\nHow much work a stage is, is said of the first {MOST_OUTLOOKS}; --only STAGE says it of others."
+        )
     if expected and expected >= 60 and not options.json:
         printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE

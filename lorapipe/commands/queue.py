@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ USAGE = """\
   lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
 """
 PRIORITY = "queue.priority"
+NUMBER = re.compile("[0-9]{1,9}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +141,7 @@ def _move(queue: Queue, options: argparse.Namespace) -> None:
 
     *words, where = options.words or ("",)
     places = {"first": 1, "last": len(queue.jobs())}
-    if len(words) != 1 or not (where in places or where.isdigit()):
+    if len(words) != 1 or not (where in places or NUMBER.fullmatch(where)):
         raise InputError("say which job, and where to.", cure="lorapipe queue move 12 first")
     queue.move(_numbers(words)[0], places.get(where) or int(where))
     _list(queue, options)
@@ -176,7 +178,9 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
                 nothing = False
                 teller.show(told)
         if nothing and not stop.level():
-            teller.note("Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on.")
+            teller.note(
+                "Nothing waits." if not queue.is_paused else "The queue is paused: `lorapipe queue resume` goes on."
+            )
     return INTERRUPTED if stop.level() else DONE
 
 
@@ -208,7 +212,7 @@ def _numbers(words: list[str]) -> list[int]:
     from lorapipe.errors import InputError
 
     for word in words:
-        if not word.isdigit():
+        if not NUMBER.fullmatch(word):
             raise InputError(f"{word!r} is not the number of a job.", cure="`lorapipe queue` shows them.")
     if not words:
         raise InputError("say which job.", cure="`lorapipe queue` shows their numbers.")

@@ -84,7 +84,14 @@ def main(options: argparse.Namespace) -> int:
 
 def _from_here(text: str, folder: Path) -> str:
     """A setting that names a file of the current folder, with its whole path: jobs are run elsewhere."""
+    from lorapipe.spec.paths import path_of
+
     name, _, value = text.partition("=")
     value = value.strip()
-    is_file = ("/" in value or "." in value) and (folder / Path(value).expanduser()).exists()
-    return f"{name}={(folder / Path(value).expanduser()).absolute().as_posix()}" if is_file else text
+    if not ("/" in value or "." in value):
+        return text
+    try:
+        file = path_of(value, folder)
+        return f"{name}={file.absolute().as_posix()}" if file.exists() else text
+    except (OSError, ValueError):
+        return text  # it is told where it is used

@@ -34,7 +34,7 @@ ENDINGS: dict[str, str] = {
     ".aplibrary": "a photo app's library",
     ".cocatalogdb": THUMBNAILS,
 }
-"""Of folders that are not entered."""
+"""Of folders that are not entered; no picture's name ends so."""
 
 FILES = {
     "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.ini", "icon\r",
@@ -56,4 +56,4 @@ def passed_over(name: str, folder: bool | None = None) -> str:
         return found
     if plain.startswith("@gmt-"):
         return SNAPSHOT
-    return ENDINGS.get(plain[plain.rfind(".") :], "") if "." in plain and folder else ""
+    return ENDINGS.get(plain[plain.rfind(".") :], "") if "." in plain else ""

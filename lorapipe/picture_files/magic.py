@@ -22,12 +22,11 @@ _STARTS = (
     (b"MM\0+", "TIFF"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
-    (b"\0\0\x01\0", "ICO"),
-    (b"\0\0\x02\0", "CUR"),
     (b"qoif", "QOI"),
     (b"\x01\xda", "SGI"),
     (b"DDS ", "DDS"),
 )
+_ICONS = {b"\0\0\x01\0": "ICO", b"\0\0\x02\0": "CUR"}
 _NOT_READ = (
     (b"8BPS", "a Photoshop file"),
     (b"%!PS", "PostScript"),
@@ -63,6 +62,8 @@ def format_of(head: bytes, size: int | None = None) -> str:
         return "WEBP"
     if head[4:8] == b"ftyp":
         return _of_brands(head)
+    if head[:4] in _ICONS and head[4:6] != b"\0\0":  # else it is a Targa's beginning
+        return _ICONS[head[:4]]
     if re.match(rb"P[1-6]\s", head):
         return "PPM"
     if head[:1] == b"\x0a" and head[1:2] in b"\0\2\3\4\5" and head[2:3] == b"\1" and head[3:4] in b"\1\2\4\x08":

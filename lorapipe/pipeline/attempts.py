@@ -5,12 +5,12 @@ from __future__ import annotations
 import queue
 import time
 from dataclasses import replace
-from typing import IO
 
 from lorapipe.follower import in_words
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Job
 from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.locks import Lock
 from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.workers import Message, Slot
 from lorapipe.stages import Stage
@@ -23,9 +23,7 @@ Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 class Attempt:
     """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
 
-    def __init__(
-        self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: IO[bytes], options: Options
-    ) -> None:
+    def __init__(self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: Options) -> None:
         self.stage = stage
         self.identity = identity
         self.job = job

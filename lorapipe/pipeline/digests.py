@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.records import Records, Stat, stat_of
+from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
 PREFIX = "sha256:"
@@ -21,18 +22,22 @@ SETTLED_NS = 2_000_000_000
 """A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
 PIECE = 1 << 18
 """Bytes that are read at once."""
+UNREADABLE = "unreadable"
+"""In place of the digest of a folder's file that cannot be read."""
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Digests:
     """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
 
-    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience.
+    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. A file of
+    a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
     """
 
-    def __init__(self, records: Records, stopping: Callable[[], object] = bool) -> None:
+    def __init__(self, records: Records, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
         self._records = records
         self._stopping = stopping
+        self._strict = strict
         self._known: dict[str, tuple[Stat, str]] = {}
         self._fresh: dict[str, tuple[Stat, str]] = {}
         self._asked_for: set[str] = set()
@@ -46,7 +51,7 @@ class Digests:
                 return self.file(str(path))
             self.recall(path)
             root = f"{path}{os.sep}"
-            listing = {name: self._file(root + name, stat) for name, stat in sorted(_files(str(path)))}
+            listing = {name: self._within(root + name, stat) for name, stat in sorted(_files(str(path)))}
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}.", where=str(error.filename or path)) from None
         digest = PREFIX + hashlib.sha256(canonical(listing)).hexdigest()
@@ -75,6 +80,15 @@ class Digests:
             self._records.remember((name, stat, digest) for name, (stat, digest) in self._fresh.items())
             self._fresh.clear()
 
+    def _within(self, name: str, stat: Stat | None) -> str:
+        """The digest of a folder's file; one that cannot be read is that, so that one broken link is no end of it all."""
+        try:
+            return UNREADABLE if stat is None else self._file(name, stat)
+        except OSError:
+            if self._strict:
+                raise
+            return UNREADABLE
+
     def _file(self, name: str, stat: Stat) -> str:
         known = self._known.get(name)
         if known is not None and known[0] == stat:
@@ -86,20 +100,27 @@ class Digests:
 
 
 def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
-    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile."""
-    digest, piece = hashlib.sha256(), memoryview(bytearray(PIECE))
-    with open(name, "rb", buffering=0) as file:  # noqa: PTH123 (names are strings here: thousands of paths take their time)
-        while count := file.readinto(piece):
-            digest.update(piece[:count])
+    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile.
+
+    `OSError` where it is no regular file, which is not even opened. Of a file that grows meanwhile, as many bytes as it had:
+    whoever writes for ever is not waited for.
+    """
+    digest = hashlib.sha256()
+    with open_regular(name) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            digest.update(piece)
+            left -= len(piece)
             if stopping():
                 raise Interrupted("Stopped while files were read.")
     return PREFIX + digest.hexdigest()
 
 
-def _files(root: str) -> Iterator[tuple[str, Stat]]:
-    """Relative POSIX paths and stats of a folder's files, as deep as they lie.
+def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
+    """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where a link leads nowhere.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
+    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
+    what is gone.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -115,7 +136,17 @@ def _files(root: str) -> Iterator[tuple[str, Stat]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                try:
+                    folder_within, stat = entry.is_dir(), None
+                    if not folder_within:
+                        stat = stat_of(entry.path)
+                except OSError:
+                    folder_within, stat = False, None
+                if folder_within:
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
-                    yield prefix + entry.name, stat_of(entry.path)
+                    try:
+                        stat = stat_of(entry.path)
+                    except FileNotFoundError:
+                        continue
+                    yield prefix + entry.name, stat

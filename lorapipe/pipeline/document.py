@@ -118,9 +118,9 @@ def parse_file(text: str, name: str) -> Document:
         if foreign := foreign_files.of_text(text, name):
             raise InputError(foreign) from None
         raise
-    if not (isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()):
-        if foreign := foreign_files.of_text(text, name):
-            raise InputError(foreign)
+    ours = isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()
+    if not ours and (foreign := foreign_files.of_text(text, name)):
+        raise InputError(foreign)
     return document
 
 
@@ -244,7 +244,9 @@ class _Builder:
                 key = event.value
                 self._allowance.take(0, len(key))
                 if key == "<<":
-                    self._refuse("YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here.")
+                    self._refuse(
+                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                    )
                 elif not event.style and not key.isalnum():
                     self._check_loose(event, syntax.LOOSE_NAMES)
                 elif event.style:
@@ -265,7 +267,9 @@ class _Builder:
     def _check_below(self, name: yaml.ScalarEvent) -> None:
         """Of a text without quotes in the line below its name, where settings or a list would stand."""
         event = self._events[self._next]
-        if isinstance(event, yaml.ScalarEvent) and not event.style and event.start_mark.line > name.start_mark.line:
+        if not isinstance(event, yaml.ScalarEvent) or event.style:
+            return
+        if self._position(event).line > self._position(name).line:
             self._check_loose(event, syntax.LOOSE_LINES)
 
     def _ends(self) -> bool:

@@ -15,13 +15,16 @@ UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
 """Bytes that no text has."""
 HEAD = 4096
 """Bytes at the beginning that are looked at."""
-SETTINGS = "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds the setting for a flag."
+SETTINGS = (
+    "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds a flag's setting."
+)
 FOLDER = "Name it in a pipeline, as images of a prepare stage; `lorapipe check` takes the YAML file."
 WEIGHTS = "Name it in a pipeline, as checkpoint of the base; `lorapipe check` takes the YAML file."
 
 BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (rb"PK\x03\x04", "a zip file (pictures, a .ckpt or a document)", f"Unpack pictures into a folder. {WEIGHTS}"),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{12}\x28|II\*\x00|MM\x00\*|....ftyp(heic|heix|mif1|avif)", "a picture", FOLDER),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{12}\x28|II\*\x00|MM\x00\*|....ftyp(heic|heix|mif1|avif)",
+    "a picture", FOLDER),
     (rb".{8}\{\s*\"", "a safetensors file", WEIGHTS),
     (rb"\x80[\x02-\x05]", "a checkpoint in pickle form", WEIGHTS),
     (rb"GGUF", "a GGUF file", "Take the model as .safetensors: a quantised one cannot be trained."),
@@ -48,31 +51,42 @@ def _row(what: str, has: str, of: str = "", least: int = 1, cure: str = SETTINGS
     return Program(what, frozenset(has.split()), frozenset(of.split()), least if of else 0, cure)
 
 
-GUI = "LoRA_type train_data_dir logging_dir max_train_epochs save_every_n_epochs mixed_precision caption_extension lr_scheduler"
+GUI = "train_data_dir logging_dir max_train_epochs save_every_n_epochs mixed_precision caption_extension lr_scheduler"
 TRAINER = (
-    "network_dim network_alpha network_module network_args network_weights train_batch_size max_train_steps max_train_epochs "
-    "train_data_dir dataset_config optimizer_type optimizer_args unet_lr text_encoder_lr learning_rate lr_scheduler "
+    "network_dim network_alpha network_module network_args network_weights train_batch_size max_train_steps "
+    "max_train_epochs train_data_dir dataset_config optimizer_type optimizer_args unet_lr text_encoder_lr learning_rate "
+    "lr_scheduler "
     "mixed_precision save_every_n_epochs clip_skip sample_prompts min_snr_gamma noise_offset cache_latents save_precision"
 )
 PROGRAMS: tuple[Program, ...] = (
     _row("a kohya_ss (bmaltais) configuration", "LoRA_type pretrained_model_name_or_path", GUI, 2),
-    _row("an ai-toolkit configuration", "job config process", "sd_trainer network linear linear_alpha datasets folder_path", 2),
-    _row("an OneTrainer configuration", "training_method", "base_model_name concept_file_name model_type __version lora_rank", 2),
+    _row("an ai-toolkit configuration", "job config process",
+         "sd_trainer network linear linear_alpha datasets folder_path", 2),
+    _row("an OneTrainer configuration", "training_method",
+         "base_model_name concept_file_name model_type __version lora_rank", 2),
     _row("OneTrainer's list of concepts", "include_subdirectories", "image_variations text_variations balancing", 2),
-    _row("a SimpleTuner configuration", "", "model_type model_family data_backend_config lora_rank lora_type resume_from_checkpoint "
+    _row("a SimpleTuner configuration", "",
+         "model_type model_family data_backend_config lora_rank lora_type resume_from_checkpoint "
          "pretrained_model_name_or_path optimizer caption_dropout_probability report_to", 5),
     _row("SimpleTuner's list of data", "instance_data_dir", "cache_dir_vae caption_strategy crop_style dataset_type", 2),
     _row("a ComfyUI workflow", "nodes links", "last_node_id last_link_id widgets_values extra groups", 1,
          "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
     _row("a ComfyUI prompt (API form)", "class_type inputs", "_meta KSampler seed", 1,
          "Open it in ComfyUI; its node `Save pipeline` writes a graph of lorapipe's nodes as a pipeline."),
-    _row("a dataset configuration of kohya's scripts", "datasets image_dir", cure="Write a prepare stage for each subset: `lorapipe show stage prepare`."),
+    _row("a dataset configuration of kohya's scripts", "datasets image_dir",
+         cure="Write a prepare stage for each subset: `lorapipe show stage prepare`."),
     _row("a configuration of kohya's scripts", "", TRAINER, 3),
-    _row("a diffusers model's description", "_class_name _diffusers_version", cure="Name its folder as checkpoint of the base."),
+    _row("a diffusers model's description", "_class_name _diffusers_version",
+         cure="Name its folder as checkpoint of the base."),
     _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
 )  # fmt: skip
-NAMED = re.compile(r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""", re.MULTILINE)
-SCRIPT = re.compile(r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py")
+NAMED = re.compile(
+    r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""",
+    re.MULTILINE,
+)
+SCRIPT = re.compile(
+    r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+)
 PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started, readable
+from lorapipe.pipeline import run_files
+from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.reasons import differences
 
@@ -48,6 +49,7 @@ class RunRecord:
 
 def runs(ledger: Ledger) -> list[RunRecord]:
     """All runs, the last one first, without their stages."""
+    ledger.records.catch_up()
     return [RunRecord(*row) for row in ledger.records.runs()]
 
 
@@ -77,10 +79,8 @@ def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageRecord]]:
 
 def _stages(ledger: Ledger, number: int) -> dict[str, StageRecord]:
     """What a run's events say of each stage."""
-    file = ledger.runs / str(number) / "events.jsonl"
-    lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
     stages: dict[str, StageRecord] = {}
-    for event in readable(lines):
+    for event in run_files.events(ledger.runs / str(number)):
         if event.stage:
             _note(stages.setdefault(event.stage, StageRecord(event.stage)), event)
     return stages

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.devices import say_who, turns_on, waiting_for
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
 from lorapipe.pipeline.ledger import LOG, begin
 from lorapipe.pipeline.locks import Busy, holding
@@ -31,8 +32,8 @@ PROGRESS_SECONDS = 0.1
 class Job:
     """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
 
-    Paths are absolute. `locks` are held while the stage runs: that of the attempt, so that a worker whose driver has
-    died still holds it, and that of the device where the stage needs one.
+    Paths are absolute. `lock` is held while the stage runs, so that a worker whose driver has died still holds it; so are
+    the device's locks, where the stage `takes_turns` with those of other projects (see `devices`).
     """
 
     name: str
@@ -42,8 +43,9 @@ class Job:
     attempt: str
     store: str
     cache: str
-    locks: tuple[str, ...]
+    lock: str
     device: str
+    takes_turns: bool = False
 
     @property
     def log(self) -> Path:
@@ -69,8 +71,9 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
     except BaseException as error:
         import traceback
 
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # on a full disk it has no place in the log
+            traceback.print_exc()
+            sys.stderr.flush()
         return failure(job.name, error)
 
 
@@ -83,13 +86,15 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     def wait(busy: Busy) -> None:
         if stopping():
             raise Interrupted("Stopped while waiting.")
-        what = "is still at work here" if busy.path == Path(job.locks[0]) else "is at work on the same device"
-        tell(Log(job.name, f"waits for process {busy.holder}, which {what}", "warning"))
+        here = f"waits for {busy.who}, which is still at work here"
+        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
 
     tell = _once(emit)
     with ExitStack() as held:
-        for lock in job.locks:
-            held.enter_context(holding(Path(lock), wait))
+        held.enter_context(holding(Path(job.lock), wait))
+        for lock in turns_on(job.device, stage.trains) if job.takes_turns else ():
+            held.enter_context(holding(lock, wait))
+            say_who(lock, f"{job.name} in {store.parent.parent}")
         begin(attempt)  # only now: an orphan of an earlier run may have been writing there
         emit(Started(job.name, job.key))
         held.enter_context(_undisturbed(stage))

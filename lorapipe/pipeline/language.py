@@ -33,7 +33,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, Reading, read, show
+from lorapipe.spec import Address, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 KEYS = ("vars", "stages", EXTENDS)
 MOST_NOTICES = 10
+LONGEST_NAME = 80
+"""Letters of a name in a message."""
 FEW = 12
 """Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
@@ -68,15 +70,18 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     @classmethod
-    def load(cls, path: Path | str, sets: Sequence[str] = ()) -> Self:
-        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found."""
+    def load(cls, path: Path | str, sets: Sequence[str] = (), places: Places | None = None) -> Self:
+        """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found.
+
+        `places` says which paths it may name, where a part of it is a stranger's.
+        """
         path = Path(path)
-        return cls.read(open_layers(path), path.parent.resolve(), sets)
+        return cls.read(open_layers(path), path.parent.resolve(), sets, places)
 
     @classmethod
-    def read(cls, document: Document, folder: Path, sets: Sequence[str] = ()) -> Self:
+    def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: Places | None = None) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
-        reader = _PipelineReader(document, folder, sets)
+        reader = _PipelineReader(document, folder, sets, places)
         stages = reader.stages()
         return cls(Path(document.name).name, reader.folder, stages, reader.options, reader.notices(stages))
 
@@ -151,9 +156,10 @@ def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
 class _PipelineReader:
     """One document on its way to stages."""
 
-    def __init__(self, document: Document, folder: Path, sets: Sequence[str]) -> None:
+    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: Places | None = None) -> None:
         self.document = document
         self.folder = folder
+        self.places = places
         self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
@@ -188,7 +194,9 @@ class _PipelineReader:
         self.expansion = expanded = expand(filled)
         self._note_all(expanded.problems)
         if len(expanded.stages) > MOST_STAGES:
-            self._note(Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
+            self._note(
+                Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",))
+            )
             self._raise()
         readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
         self._check_references(expanded.stages, readings)
@@ -240,7 +248,9 @@ class _PipelineReader:
         for name in stages:
             if not STAGE_NAME.fullmatch(name) or name == "vars":
                 cure = "Use letters, digits, - and _; not `vars`."
-                self._note(Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name)))
+                self._note(
+                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
+                )
         variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
         return {"vars": variables, "stages": stages}
 
@@ -287,7 +297,7 @@ class _PipelineReader:
         if options:
             how = read(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)))
+        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places)
         for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:
@@ -390,5 +400,5 @@ def _cycle_problem(cycle: Sequence[str]) -> Problem:
 def _dotted(path: Address) -> str:
     """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
     path = path[1:] if path[:1] == ("stages",) else path
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
     return words.removeprefix(".")

@@ -15,11 +15,12 @@ manifests in the store are the truth: everything else can be made from them. Wha
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import sqlite3
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from typing import Any
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.fsync import make_folder, sync_folder
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
@@ -37,10 +39,20 @@ from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory
 from lorapipe.pipeline.publication import begin as begin
 from lorapipe.pipeline.publication import remove as remove
 from lorapipe.pipeline.records import Records
+from lorapipe.spec.paths import named_path
 
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
 MANIFEST_VERSION = 1
+MANIFEST_KINDS: tuple[tuple[str, Any], ...] = (
+    ("key", str), ("pipeline", str), ("stage", str), ("type", str), ("started", (int, float)), ("finished", (int, float)),
+    ("settings", dict), ("sources", dict), ("artifact", dict), ("files", dict),
+)  # fmt: skip
+FAR = 1e15
+"""Seconds: no clock, however wrong, is set so far away."""
+MOST_DEPTH = 100
+WRITABLE = ".writable"
+"""Made and taken away to see whether the store can be written."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed; `moved` where that is a file or folder of the user's."""
+    """There is a result, but not whole: `what` is missing or changed. `moved`: it is a file or folder of the user's."""
 
     what: str
     moved: bool = False
@@ -74,7 +86,7 @@ class Ledger:
         self.runs = self.root / "runs"
         shared = os.environ.get(SHARED)
         self.is_shared = bool(shared)
-        base = Path(shared).expanduser().absolute() / ".lorapipe" if shared else self.root
+        base = named_path(shared, SHARED) / ".lorapipe" if shared else self.root
         self.store = base / "store"
         self.work = base / "work"
         self.cache = base / "cache"
@@ -83,13 +95,8 @@ class Ledger:
     @cached_property
     def records(self) -> Records:
         """The database; where there is no ledger yet, an empty one that is not written."""
-        file = self.root / "ledger.db"
-        try:
-            records = Records(file if self.root.is_dir() else None)
-        except sqlite3.OperationalError as error:
-            raise LorapipeError(f"cannot be opened: {error}.", where=str(file)) from None
-        if records.is_new:
-            records.rebuild(self.manifests())
+        records = Records(self.root / "ledger.db" if self.root.is_dir() else None, self)
+        records.complete()
         return records
 
     @cached_property
@@ -104,7 +111,10 @@ class Ledger:
                 make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
-                write_text("*\n", ignore)
+                write_text("*
+", ignore)
+            (self.root / WRITABLE).touch()
+            (self.root / WRITABLE).unlink(missing_ok=True)
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
@@ -122,9 +132,17 @@ class Ledger:
         if "records" in self.__dict__:
             self.records.close()
 
+    def run_numbers(self) -> list[int]:
+        """The runs whose files are kept, in order."""
+        return run_files.numbers(self.runs)
+
+    def run_files(self, numbers: Iterable[int], manifests: run_files.Manifests) -> Iterator[run_files.RunFiles]:
+        """What the files of these runs say."""
+        return filter(None, (run_files.read(self.runs, number, manifests) for number in numbers))
+
     def next_run(self) -> int:
-        """A number above those of all runs whose events are kept."""
-        return max((int(each.name) for each in self.runs.iterdir() if each.name.isdigit()), default=0) + 1
+        """A number above those of all runs whose files are kept."""
+        return max(self.run_numbers(), default=0) + 1
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
@@ -145,24 +163,28 @@ class Ledger:
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
+        if manifest is None and folder.is_dir():  # another run may have published it between two looks
+            manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
-            return Damage(MANIFEST) if folder.is_dir() else None
+            return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
         for name, kept in manifest["files"].items():
             if not self._is_whole(own + name, kept["digest"]):
                 return Damage(name)
         try:
             artifact = decode(manifest["artifact"], self.store, inputs)
+            others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
+            gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
         except InputError as error:
             return Damage(str(error))
-        others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
-        gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
+        except Exception:  # whatever there is in a manifest that was not written so
+            return Damage(MANIFEST)
         return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:
-            return self.digests.file(name) == digest
-        except OSError:
+            return stat.S_ISREG(os.stat(name).st_mode) and self.digests.file(name) == digest  # noqa: PTH116
+        except (OSError, ValueError):  # gone, or no name of a file
             return False
 
     def attempt(self, key: str) -> Path:
@@ -281,18 +303,47 @@ def _target_of(link: str) -> str | None:
 
 
 def _read_manifest(name: str) -> Mapping[str, Any] | None:
+    """A manifest as we write it; None where there is none, or something else."""
     try:
-        manifest = json.loads(_read(name))
-    except (OSError, ValueError):
+        text = _read(name)
+        manifest = json.loads(text)
+        return manifest if _is_manifest(manifest) and _is_flat(text, manifest) else None
+    except (OSError, ValueError, RecursionError, MemoryError):
         return None
-    whole = isinstance(manifest, dict) and manifest.get("version") == MANIFEST_VERSION
-    return manifest if whole else None
+
+
+def _is_manifest(value: Any) -> bool:
+    """Whether it has all that is asked of a manifest, in the kinds that it is asked for."""
+    if not (isinstance(value, dict) and value.get("version") == MANIFEST_VERSION):
+        return False
+    if not all(isinstance(value.get(name), kind) for name, kind in MANIFEST_KINDS):
+        return False
+    if not all(-FAR < value[name] < FAR for name in ("started", "finished")):
+        return False
+    listings = all(isinstance(each, dict) for each in value["sources"].values())
+    return listings and all(
+        isinstance(each, dict) and isinstance(each.get("digest"), str) for each in value["files"].values()
+    )
+
+
+def _is_flat(text: bytes, value: Any) -> bool:
+    """Whether what is nested in it can be walked through: no manifest is as deep as Python's stack."""
+    if text.count(b"{") + text.count(b"[") <= MOST_DEPTH:
+        return True
+    level, depth = [value], 0
+    while level and depth <= MOST_DEPTH:
+        depth += 1
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
+    return not level
 
 
 def _read(name: str) -> bytes:
     """The bytes of a small file, in a third of the time that a file object takes: see `result`."""
-    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "is no file", name)
         parts = []
         while part := os.read(file, 1 << 14):
             parts.append(part)

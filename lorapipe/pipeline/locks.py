@@ -1,14 +1,24 @@
-"""Locks that the kernel keeps, so that none outlives the process that holds it and nobody ever has to unlock one."""
+"""Locks that the kernel keeps, so that none outlives the process that holds it and nobody ever has to unlock one.
+
+Some network and user-space file systems have no such locks: there, and only there, `lock_files` stands in.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
+
+from lorapipe.pipeline import lock_files
+
+TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, getattr(errno, "EDEADLOCK", errno.EDEADLK)})
+"""What a kernel answers where another holds the lock; any other answer says that there are no locks here."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,42 +36,91 @@ else:
 
 
 class Busy(Exception):
-    """Another process holds the lock of the file `path`; `holder` is its id, where it can be known."""
+    """Another process holds the lock of the file `path`; `holder` is its id and `host` its machine, where they are known."""
 
-    def __init__(self, path: Path, holder: int | None) -> None:
+    def __init__(self, path: Path, holder: int | None, host: str = "") -> None:
         self.path = path
         self.holder = holder
-        super().__init__(f"held by process {holder}")
+        self.host = host
+        super().__init__(f"held by {self.who}")
+
+    @property
+    def who(self) -> str:
+        """Who holds it, in words; and what to do about a holder that cannot be seen from here."""
+        if self.holder is None:
+            return "another process"
+        if not self.host:
+            return f"process {self.holder}"
+        held = lock_files.folder_of(self.path)
+        return f"process {self.holder} on {self.host} (if that has ended: it is noticed in minutes, or delete {held})"
 
 
-def take(path: Path) -> IO[bytes]:
-    """Take the lock of a file, which is made if need be; closing what is returned lets it go. Raises `Busy`."""
+class Lock:
+    """A lock that is held until it is closed."""
+
+    def __init__(self, *releases: Callable[[], None]) -> None:
+        self._releases = releases
+
+    def close(self) -> None:
+        """Let it go; a second time does nothing."""
+        releases, self._releases = self._releases, ()
+        for release in releases:
+            with suppress(OSError):
+                release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def take(path: Path) -> Lock:
+    """Take the lock of a file, which is made if need be; closing what is returned lets it go.
+
+    Raises `Busy`, or `OSError` where the file cannot be made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     try:
+        has_kernel_lock = _has_taken(file, path)
+        releases = [file.close]
+        if not has_kernel_lock or lock_files.folder_of(path).exists():  # or another could not get a kernel lock here
+            releases.insert(0, lock_files.take(path))
+    except lock_files.Held as held:
+        file.close()
+        raise Busy(path, held.pid, held.host) from None
+    except BaseException:
+        file.close()
+        raise
+    with suppress(OSError):  # on a full disk nobody can read who it is, and that is all
+        file.seek(0)
+        file.write(str(os.getpid()).encode().ljust(20))
+    return Lock(*releases)
+
+
+def _has_taken(file: IO[bytes], path: Path) -> bool:
+    """Whether the kernel has given the lock; False where it has none to give."""
+    try:
         _take(file)
-    except OSError:
+    except OSError as error:
+        if error.errno not in TAKEN:
+            return False
         file.seek(0)
         holder = file.read(20).strip(b"\0 ")
-        file.close()
         raise Busy(path, int(holder) if holder.isdigit() else None) from None
-    file.seek(0)
-    file.write(str(os.getpid()).encode().ljust(20))
-    return file
+    return True
 
 
 @contextmanager
 def holding(path: Path, waiting: Callable[[Busy], None], pause: float = 0.2) -> Iterator[None]:
     """Hold a lock; while another has it, `waiting` is called every `pause` seconds and may raise to give up."""
-    file = None
-    while file is None:
+    lock = None
+    while lock is None:
         try:
-            file = take(path)
+            lock = take(path)
         except Busy as busy:
             waiting(busy)
             time.sleep(pause)
-    try:
+    with lock:
         yield
-    finally:
-        with suppress(OSError):
-            file.close()

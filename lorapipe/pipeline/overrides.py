@@ -14,7 +14,6 @@ from lorapipe.pipeline.document import parse
 from lorapipe.spec import Address, Spec, knobs
 from lorapipe.stages import Stage
 
-
 PLACE = re.compile("[0-9]{1,6}")
 """An entry of a list, from 0."""
 

@@ -9,12 +9,14 @@ need it and no others. What is yielded is also written to `runs/<n>/events.jsonl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing, suppress
 from typing import IO, Any
 
-from lorapipe.errors import Interrupted, LorapipeError, Problem
+from lorapipe.errors import Interrupted, LorapipeError, Problem, problem_of
 from lorapipe.fsync import make_folder, sync_all
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
@@ -67,8 +69,11 @@ def run(
             return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping, numbered=numbered))
     ledger = Ledger(pipeline.folder, stopping)
     ledger.open()
-    with closing(ledger):
-        return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    try:
+        with closing(ledger):
+            return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    except OSError as error:
+        raise LorapipeError(problem_of(error, str(error.filename or ledger.root))) from None
 
 
 def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **where: Any) -> dict[str, Artifact]:
@@ -100,6 +105,7 @@ def _recorded(
     numbered: Callable[[int], None] | None,
 ) -> Run:
     """Yield the run's events and keep all but the progress."""
+    began = time.time()
     number = ledger.records.begin(pipeline.name, ledger.next_run())
     if numbered is not None:
         numbered(number)
@@ -107,7 +113,8 @@ def _recorded(
     make_folder(folder)
     status = "interrupted"
     try:
-        with (folder / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
+        run_files.note(folder, pipeline.name, began)
+        with (folder / run_files.EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as file:
             schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
             with suppress(Interrupted):  # while it was read what is there
                 for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
@@ -116,7 +123,9 @@ def _recorded(
         if not stopping():
             status = "done" if len(schedule.artifacts) == len(pipeline.stages) else "failed"
     finally:
-        sync_all([folder / "events.jsonl"])
+        with suppress(OSError):  # a second record, should the first be lost
+            run_files.note(folder, pipeline.name, began, time.time(), status)
+        sync_all([folder / run_files.EVENTS])
         ledger.sync_pointers()
         ledger.digests.save()
         ledger.records.end(number, status)

@@ -145,7 +145,7 @@ class Schedule:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._told_to_wait:
-                what = f"waits for process {busy.holder}, which makes the same result"
+                what = f"waits for {busy.who}, which makes the same result"
                 self._said.append(Log(name, what, "warning"))
                 self._told_to_wait.add(name)
             return False
@@ -168,9 +168,6 @@ class Schedule:
 
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
         spec, store = self._pipeline.stages[name], self._ledger.store
-        locks = [self._ledger.locks / f"{identity.id}.attempt"]
-        if spec.needs_device and slot.device_locks:
-            locks += slot.device_locks
         return Job(
             name=name,
             key=identity.key,
@@ -179,8 +176,9 @@ class Schedule:
             attempt=str(self._ledger.attempt(identity.key)),
             store=str(store),
             cache=str(self._ledger.cache),
-            locks=tuple(map(str, locks)),
+            lock=str(self._ledger.locks / f"{identity.id}.attempt"),
             device=slot.device or "cpu",
+            takes_turns=spec.needs_device and bool(slot.device_locks),
         )
 
     # --------------------------------------------------------------------------------------------------- while it runs

@@ -19,7 +19,7 @@ ODD_SPACES = {
     "\ufeff": "byte order mark", "\u2028": "line separator", "\u2029": "paragraph separator",
     **{chr(code): "space of a typesetter" for code in range(0x2000, 0x200B)},
 }  # fmt: skip
-"""Characters that look like a space, or like nothing, and are none to YAML: a web page or a word processor has put them in."""
+"""What looks like a space, or like nothing, and is none to YAML: a web page or a word processor has put it in."""
 ODD = "".join(ODD_SPACES)
 NAME = r"[^\W\d][\w.-]*"
 NEAR = 40
@@ -49,16 +49,20 @@ class Slip(NamedTuple):
 
 
 SLIPS = (
-    Slip(re.compile(r"^\s*(```|~~~)"), "this is a fence of a web page or chat, and no part of the pipeline.", "Take the line away.", 1),
+    Slip(re.compile(r"^\s*(```|~~~)"), "this is a fence of a web page or chat, and no part of the pipeline.",
+         "Take the line away.", 1),
     Slip(re.compile(r"^ *(\t)"), "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
-    Slip(re.compile(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])"), "a {character}.", "Type a plain space, or nothing, in its place.", 1),
+    Slip(re.compile(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])"), "a {character}.",
+         "Type a plain space, or nothing, in its place.", 1),
     Slip(re.compile(rf"^\s*{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
-    Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.", "Type straight ones: \" or '.", 1),
+    Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.",
+         "Type straight ones: \" or '.", 1),
     Slip(re.compile(r"^\s*([–—−•·*])\s"), "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
     Slip(re.compile(rf"^\s*{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
     Slip(re.compile(rf"^\s*{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
     Slip(re.compile(r"^\s*(-)[^\s\d.-]"), "a space is missing after '-'.", "Write `- value`.", 1),
-    Slip(re.compile(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$"), "this quote is not closed.", "Close it in its line.", 1),
+    Slip(re.compile(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$"), "this quote is not closed.",
+         "Close it in its line.", 1),
 )  # fmt: skip
 
 
@@ -224,8 +228,10 @@ def _indent(line: str) -> int:
 # ------------------------------------------------------------------------------- what is YAML, and not what was meant
 
 LOOSE = (
-    Slip(re.compile(f"^[{ODD}]|[{ODD}]$"), "begins or ends with a {character}.", "Type a plain space, or nothing, in its place."),
-    Slip(re.compile(r"^[“„«].*[”“»]$|^‘.*’$|^[“„«](?!.*[”»])|^[^“„«]*[”»]$", re.DOTALL), "has typographic quotes, which are part of the text to YAML.",
+    Slip(re.compile(f"^[{ODD}]|[{ODD}]$"), "begins or ends with a {character}.",
+         "Type a plain space, or nothing, in its place."),
+    Slip(re.compile(r"^[“„«].*[”“»]$|^‘.*’$|^[“„«](?!.*[”»])|^[^“„«]*[”»]$", re.DOTALL),
+         "has typographic quotes, which are part of the text to YAML.",
          "Type straight ones: \" or '."),
     Slip(re.compile(r"^[–—−•·]\s"), "begins with a mark that makes no list.", "Type '-' and a space."),
 )  # fmt: skip

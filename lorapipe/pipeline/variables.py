@@ -58,7 +58,11 @@ class Variables:
         """Where the value at an address is written: in `vars`, if it is a variable's."""
         for _ in range(MOST_LEVELS):  # a variable may be another one's
             source = next(
-                ((length, self.written[address[:length]]) for length in range(len(address), 0, -1) if address[:length] in self.written),
+                (
+                    (length, self.written[address[:length]])
+                    for length in range(len(address), 0, -1)
+                    if address[:length] in self.written
+                ),
                 None,
             )
             if source is None:

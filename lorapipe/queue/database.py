@@ -1,17 +1,22 @@
-"""The queue's database file, and the tables in it.
+"""The queue's database file, the tables in it, and how they are filled again where the file is damaged.
 
-What was committed outlasts a power cut: every commit is synced (`synchronous=FULL`, which not every SQLite is built
-with; `fullfsync` is what that takes on macOS), because nothing else knows of a job. There are few commits.
+Nothing else knows of the jobs, so each change is told to a journal too. After damage its rows count, and those that can be
+read of the damaged file where it has none; where only tables or columns had gone, the file's.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, get_args
 
-from lorapipe.errors import LorapipeError
+from lorapipe.pipeline.database import Database, Tables
+from lorapipe.pipeline.salvage import Salvage, salvage
+from lorapipe.queue.job import State
+from lorapipe.queue.journal import KEPT, Journal, Row
 
-VERSION = 1
 SCHEMA = """
 CREATE TABLE job (
   number INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT, pipeline TEXT, sets TEXT, device TEXT, priority INT,
@@ -25,25 +30,67 @@ CREATE TABLE place (source TEXT PRIMARY KEY, folder TEXT, folded TEXT UNIQUE);
 CREATE TABLE progress (number INTEGER PRIMARY KEY, at REAL, told TEXT);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT);
 """
+TABLES = Tables(1, SCHEMA)
+MOST = 2**53
+"""A greater number is no job's."""
+STATES = get_args(State)
+TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
+NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open it, made if need be; `LorapipeError` where it cannot be used."""
+def open_database(path: Path, journal: Journal) -> Database:
+    """Open it, made if need be; `Unavailable` where it cannot be used."""
+
+    def refill(db: sqlite3.Connection, aside: Path | None) -> str:
+        known = journal.read()
+        kept = Salvage({table: {} for table in KEPT}, is_whole=False) if aside is None else salvage(aside, KEPT)
+        counts = {table: _fill(db, table, known[table], kept) for table in KEPT}
+        numbers = [*known["job"], *kept.tables["job"], *(row[0] for row in db.execute("SELECT number FROM dropped"))]
+        last = max([0, *(each for each in numbers if isinstance(each, int) and each < MOST)])
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'job'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('job', ?)", (last,))
+        if last:
+            journal.write(db)
+        return f"{counts['job']} {'job' if counts['job'] == 1 else 'jobs'}" if last else ""
+
+    return Database(path, TABLES, refill, private=True, check=True, sole=True, prepare=journal.watch)
+
+
+def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:
+    """Put the rows of a table in; how many they were."""
+    numbers = kept.tables[table].keys() | (set() if kept.is_whole else {number for number, row in known.items() if row})
+    return sum(
+        _put(db, table, number, _versions(number, known, kept.tables[table], kept.is_whole))
+        for number in sorted(numbers)
+    )
+
+
+def _versions(number: int, known: Mapping[int, Row | None], kept: Mapping[int, Row], is_whole: bool) -> list[Row]:
+    """What a row may be, the likeliest first; columns that one does not know are the other's."""
+    from_file, from_journal = kept.get(number, {}), known.get(number, {})
+    if from_journal is None:  # it is gone
+        return [from_file] if is_whole else []
+    versions = [{**from_file, **from_journal}, {**from_journal, **from_file}]
+    return versions[::-1] if is_whole else versions
+
+
+def _put(db: sqlite3.Connection, table: str, number: int, versions: Iterable[Row]) -> int:
+    for version in versions:
+        row = {name: value for name, value in version.items() if name in TABLES.columns[table]}
+        if table != "job" or is_sound(row | {"number": number}):
+            names, marks = ", ".join(["rowid", *row]), ", ".join("?" * (len(row) + 1))
+            query = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+            return db.execute(query, (number, *row.values())).rowcount
+    return 0
+
+
+def is_sound(job: Mapping[str, Any]) -> bool:
+    """Whether a row is one that we have written: a damaged file may hold anything."""
     try:
-        db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA fullfsync=ON")
-        db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version={VERSION}")
-        db.commit()
-    except sqlite3.Error as error:
-        cure = "Move it away, and a new one is made; finished work is not in it."
-        raise LorapipeError(f"cannot be used: {error}.", where=str(path), cure=cure) from None
-    if version not in (0, VERSION):
-        raise LorapipeError("was made by a later lorapipe.", where=str(path), cure="Update this one.")
-    return db
+        sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    texts = all(isinstance(job.get(name, ""), str) for name in TEXTS)
+    numbers = all(isinstance(job.get(name, 0), (int, float)) for name in NUMBERS)
+    lists = isinstance(sets, list) and all(isinstance(each, str) for each in sets) and isinstance(settings, dict)
+    return texts and numbers and lists and job.get("state") in STATES and 0 < job["number"] < MOST

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
+
+from lorapipe.pipeline.locks import Lock
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
@@ -69,4 +71,4 @@ class Claim:
     """A job that is ours to run until it is finished or released."""
 
     job: Job
-    lock: IO[bytes]
+    lock: Lock

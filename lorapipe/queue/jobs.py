@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,16 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
+from lorapipe.pipeline.database import Unfit, mended
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.queue.database import open_database
 from lorapipe.queue.home import home
 from lorapipe.queue.job import ENDED, Claim, Job, State
+from lorapipe.queue.journal import Journal
 
 MOST_CRASHES = 2
 """A job that has taken its owner with it so often is set aside: the queue must go on."""
 
 ORDER = "priority DESC, position"
+SHORT_SECONDS = 0.02
+REST = 50
+"""A look at all jobs that took longer than that, and in vain, is not repeated before so many times as long has passed."""
 
 
 class Queue:
@@ -38,22 +42,26 @@ class Queue:
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.root = folder or home()
         self._locks = self.root / "jobs"
+        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._clock = clock
-        self._guard = threading.RLock()
-        self._db = open_database(self.root / "queue.db")
+        self._looks: dict[str, tuple[dict[State, tuple[int, int]], float]] = {}
+        self._journal = Journal(self.root / "queue.jsonl")
+        self.database = open_database(self.root / "queue.db", self._journal)
+        self._guard = self.database.guard
 
     def close(self) -> None:
         """Let go of the database."""
-        with self._guard:
-            self._db.close()
+        self.database.close()
 
     # ----------------------------------------------------------------------------------------------------- what is there
 
+    @mended
     def jobs(self) -> list[Job]:
         """All jobs: those that run, those that wait in their order, those that have ended, the last first."""
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
 
+    @mended
     def job(self, number: int) -> Job:
         """One job; `InputError` where there is none."""
         found = self._select("WHERE number = ?", number)
@@ -63,6 +71,7 @@ class Queue:
             raise InputError(f"there is no job {number}.", cure=cure)
         return found[0]
 
+    @mended
     def count(self, *states: State) -> int:
         """How many jobs are in one of these states."""
         marks = ", ".join("?" * len(states))
@@ -70,10 +79,12 @@ class Queue:
             (count,) = self._db.execute(f"SELECT count(*) FROM job WHERE state IN ({marks})", states).fetchone()
         return int(count)
 
+    @mended
     def versions(self, source: str) -> list[Job]:
         """The jobs that a folder or zip in an inbox has had, the newest first."""
         return self._select("WHERE source = ? ORDER BY version DESC", source)
 
+    @mended
     def progress(self) -> dict[int, dict[str, Any]]:
         """What was last told of each running job's progress: `at` (time), and what `tell` was given."""
         with self._guard:
@@ -81,13 +92,15 @@ class Queue:
         return {number: {"at": at, **json.loads(told)} for number, at, told in rows}
 
     @property
+    @mended
     def mark(self) -> tuple[int, int]:
         """Changes whenever anything in the queue has, whoever changed it; quicker than looking."""
         with self._guard:
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
-            return int(version), self._db.total_changes
+            return int(version) + (self.database.openings << 32), self._db.total_changes
 
     @property
+    @mended
     def is_paused(self) -> bool:
         """Whether no further job is to begin."""
         with self._guard:
@@ -95,6 +108,7 @@ class Queue:
 
     # ------------------------------------------------------------------------------------------------------ what users do
 
+    @mended
     def add(
         self, pipeline: Path, sets: Sequence[str] = (), device: str = "auto", priority: int = 0, title: str = ""
     ) -> Job:
@@ -103,6 +117,7 @@ class Queue:
             number = self._insert(db, title or pipeline.name, pipeline, tuple(sets), device, priority)
         return self.job(number)
 
+    @mended
     def drop(
         self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, Any], device: str = "auto",
         taken: Callable[[Path], bool] = Path.exists,
@@ -132,6 +147,7 @@ class Queue:
             db.execute(f"{older} AND number < ?", (self._clock(), why, source, number))
         return self.job(number)
 
+    @mended
     def cancel(self, number: int) -> Job:
         """Take a waiting job out; ask the owner of a running one to stop, a second time to stop at once."""
         self.recover()
@@ -143,6 +159,7 @@ class Queue:
             self._end(db, number, "cancelled", "", "waiting")
         return self.job(number)
 
+    @mended
     def retry(self, number: int) -> Job:
         """Let a job that has ended wait again, at the end; it goes on from what it has saved."""
         job = self.job(number)
@@ -153,6 +170,7 @@ class Queue:
             db.execute(f"UPDATE job SET {again} WHERE number = ?", (_last(db) + 1, number))
         return self.job(number)
 
+    @mended
     def move(self, number: int, place: int) -> None:
         """Give a waiting job another place among those that wait, from 1; it takes the priority of its neighbours."""
         if self.job(number).state != "waiting":
@@ -173,16 +191,19 @@ class Queue:
             for index, job in enumerate(waiting):
                 db.execute("UPDATE job SET position = ? WHERE number = ?", (first + index, job.number))
 
+    @mended
     def pause(self) -> None:
         """Begin no further job; what runs goes on."""
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO setting VALUES ('paused', '1')")
 
+    @mended
     def resume(self) -> None:
         """Undo `pause`."""
         with self._writing() as db:
             db.execute("DELETE FROM setting WHERE name = 'paused'")
 
+    @mended
     def clear(self) -> int:
         """Forget the jobs that have ended, but not which contents of an inbox have had theirs; how many they were."""
         with self._writing() as db:
@@ -190,49 +211,49 @@ class Queue:
 
     # ----------------------------------------------------------------------------------------------------- what owners do
 
+    @mended
     def claim(self, device: str, objection: Callable[[Job], str] = lambda job: "") -> Claim | None:
         """The next job for a device, which is ours now; None where there is none, or the queue is paused.
 
         Passed over: jobs for another device, of a source whose other version is running, and those against which there
         is an `objection`, which is noted as what they wait for.
         """
-        if not self.count("waiting") or self.is_paused:
+        now = self._states()
+        if "waiting" not in now or self.is_paused or self._has_looked(device, now):
             return None
-        with self._writing() as db:
-            busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
-            for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
-                if job.source in busy:
-                    continue
-                suits = _suits(job.device, device)
-                why = objection(job) if suits else job.reason or f"waits for the device {job.device}"
-                if why != job.reason:
-                    db.execute("UPDATE job SET reason = ? WHERE number = ?", (why, job.number))
-                if why:
-                    continue
-                try:
-                    lock = take(self._lock(job.number))
-                except Busy:
-                    continue
-                begin = (
-                    "state = 'running', reason = '', attempts = attempts + 1, asked = 0, started = ?, finished = NULL"
-                )
-                db.execute(f"UPDATE job SET {begin} WHERE number = ?", (self._clock(), job.number))
-                db.execute("DELETE FROM progress WHERE number = ?", (job.number,))
-                return Claim(self.job(job.number), lock)
+        began, reasons = time.monotonic(), dict[int, str]()
+        busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
+        for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
+            if job.source in busy:
+                continue
+            suits = _suits(job.device, device)
+            why = objection(job) if suits else job.reason or f"waits for the device {job.device}"
+            if why != job.reason:
+                reasons[job.number] = why
+            if not why and (claim := self._begin(job, reasons)) is not None:
+                return claim
+        if reasons:
+            with self._writing() as db:
+                _note(db, reasons)
+        took = time.monotonic() - began
+        self._looks[device] = now, time.monotonic() + (REST * took if took > SHORT_SECONDS else 0)
         return None
 
+    @mended
     def finish(self, claim: Claim, state: State, reason: str = "") -> Job:
         """The job has ended so."""
         with self._letting_go(claim) as db:
             self._end(db, claim.job.number, state, reason, "running")
         return self.job(claim.job.number)
 
+    @mended
     def release(self, claim: Claim) -> Job:
         """Give the job back as it is: its owner was told to stop. It keeps its place, and goes on where it was."""
         with self._letting_go(claim) as db:
             db.execute("UPDATE job SET state = 'waiting' WHERE number = ? AND state = 'running'", (claim.job.number,))
         return self.job(claim.job.number)
 
+    @mended
     def recover(self) -> list[Job]:
         """Take back the running jobs whose owner is gone; which they were."""
         if not self.count("running"):
@@ -243,6 +264,7 @@ class Queue:
                 self._take_back(db, job)
         return [self.job(job.number) for job in left]
 
+    @mended
     def ended(self) -> list[Job]:
         """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
         with self._guard:
@@ -253,17 +275,20 @@ class Queue:
             db.executemany("UPDATE job SET told = 1 WHERE number = ?", [(job.number,) for job in found])
         return found
 
+    @mended
     def asked(self, number: int) -> int:
         """How urgently the job's owner is asked to stop."""
         with self._guard:
             row = self._db.execute("SELECT asked FROM job WHERE number = ?", (number,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    @mended
     def note_run(self, number: int, run: int) -> None:
         """The job's run has this number in the ledger."""
         with self._writing() as db:
             db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
 
+    @mended
     def tell(self, number: int, told: Mapping[str, Any]) -> None:
         """Note the job's progress for other processes; not more than once a second, please."""
         with self._writing() as db:
@@ -271,6 +296,40 @@ class Queue:
             db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", row)
 
     # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _states(self) -> dict[State, tuple[int, int]]:
+        """How many jobs wait and run, and the newest of each: what a device can do changes with it."""
+        query = "SELECT state, count(*), max(number) FROM job WHERE state IN ('waiting', 'running') GROUP BY state"
+        with self._guard:
+            return {state: (count, last) for state, count, last in self._db.execute(query)}
+
+    def _has_looked(self, device: str, now: dict[State, tuple[int, int]]) -> bool:
+        """Whether all the jobs were looked at in vain a moment ago; thousands that wait for room take their time."""
+        then, until = self._looks.get(device, ({}, 0.0))
+        return now == then and time.monotonic() < until
+
+    def _begin(self, job: Job, reasons: Mapping[int, str]) -> Claim | None:
+        """Make a job ours, and note what the others wait for; None where another was quicker."""
+        with self._writing() as db:
+            _note(db, reasons)
+            state = db.execute("SELECT state FROM job WHERE number = ?", (job.number,)).fetchone()
+            other = "SELECT 1 FROM job WHERE state = 'running' AND source = ? AND source <> ''"
+            if state != ("waiting",) or self.is_paused or db.execute(other, (job.source,)).fetchone():
+                return None
+            try:
+                lock = take(self._lock(job.number))
+            except Busy:
+                return None
+            try:
+                begin = (
+                    "state = 'running', reason = '', attempts = attempts + 1, asked = 0, started = ?, finished = NULL"
+                )
+                db.execute(f"UPDATE job SET {begin} WHERE number = ?", (self._clock(), job.number))
+                db.execute("DELETE FROM progress WHERE number = ?", (job.number,))
+                return Claim(self.job(job.number), lock)
+            except BaseException:
+                lock.close()
+                raise
 
     def _insert(
         self, db: sqlite3.Connection, title: str, pipeline: Path, sets: tuple[str, ...], device: str, priority: int
@@ -319,18 +378,25 @@ class Queue:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        return [Job.of(row) for row in rows]
+        try:
+            return [Job.of(row) for row in rows]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Unfit(f"a job cannot be read: {error}") from None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._guard:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
+        with self.database.writing() as db:
+            yield db
+            self._journal.note(db)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self.database.connection
+
+
+def _note(db: sqlite3.Connection, reasons: Mapping[int, str]) -> None:
+    rows = [(why, number) for number, why in reasons.items()]
+    db.executemany("UPDATE job SET reason = ? WHERE number = ? AND state = 'waiting'", rows)
 
 
 def _suits(wanted: str, device: str) -> bool:

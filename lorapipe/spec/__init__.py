@@ -26,7 +26,7 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Reading, from_dict, read
+from lorapipe.spec.read import Address, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -37,6 +37,7 @@ __all__ = [
     "Duration",
     "Knob",
     "Param",
+    "Places",
     "Reading",
     "Source",
     "Span",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from itertools import islice
 from pathlib import Path
 
-from lorapipe.errors import near_miss
+from lorapipe.errors import InputError, near_miss
+from lorapipe.regular_files import kind_of
 
 LONGEST_NAME = 255
 """Bytes of a file's or folder's name that Linux, macOS and Windows allow (there, so many letters)."""
@@ -27,7 +29,7 @@ def path_of(text: str, folder: Path) -> Path:
     """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
     if not text:
         raise ValueError("a path is missing.")
-    if "\0" in text or NO_LETTER.search(text) and not _can_be_named(text):
+    if "\0" in text or (NO_LETTER.search(text) and not _can_be_named(text)):
         raise ValueError(f"{short(text)!r} is no path: it holds what no name can.")
     if len(text) > LONGEST_PATH:
         raise ValueError(f"{short(text)!r} is no path: it is {len(text)} letters long.")
@@ -41,20 +43,39 @@ def path_of(text: str, folder: Path) -> Path:
             what = f"{short(text)!r}: nobody called {path.parts[0][1:]!r} has a home here."
             raise ValueError(f"{what} Write ~/ for your own.") from None
     path = path if path.is_absolute() else folder / path
-    if (found := CONTROL.search(text)) and not os.path.lexists(path):
+    if (found := CONTROL.search(text)) and not _is_a_name(path):
         name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
         raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
     return path
 
 
-def must_exist(path: Path) -> None:
-    """ValueError, with its reason, where nothing is at a path, and with the name beside it that may be meant."""
+def _is_a_name(path: Path) -> bool:
+    """Whether there is a file or folder whose name has the odd letters that a path begins to have."""
+    odd = (each for each in (*reversed(path.parents), path) if CONTROL.search(each.name))
+    return os.path.lexists(next(odd, path))
+
+
+def named_path(text: str, where: str) -> Path:
+    """The path of a text from the command line or the environment; `InputError`, with `where` it stands, if it is none."""
     try:
-        path.stat()
+        return path_of(text, Path.cwd())
+    except ValueError as error:
+        raise InputError(str(error), where=where) from None
+
+
+def must_exist(path: Path) -> None:
+    """ValueError, with its reason, where neither file nor folder is at a path, which is looked at and not opened.
+
+    Where nothing is, with the name beside it that may be meant.
+    """
+    try:
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{tidy(path)} does not exist. {_meant(path)}".strip()) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{tidy(path)} cannot be looked at: {trouble(error)}.") from None
+    if not stat.S_ISDIR(mode) and (kind := kind_of(mode)):
+        raise ValueError(f"{tidy(path)} is {kind}; name a file or a folder.")
 
 
 def _meant(path: Path) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, Union
+from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.spec.hints import whereabouts
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
 from lorapipe.spec.paths import path_of, trouble
+from lorapipe.spec.values import Source
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
@@ -37,9 +38,22 @@ Folder = Path | Callable[[Address], Path]
 """Where relative paths start: one folder, or the folder for each address."""
 
 
-def read(kind: type[S], plain: object, folder: Folder | None = None) -> Reading[S]:
-    """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`."""
-    reader = _Reader(folder or Path())
+class Places(Protocol):
+    """Which paths a document may name: of what is the user's own, any; of what came from a stranger, few."""
+
+    def refusal(self, kind: type, text: str, folder: Path) -> str:
+        """Why a knob of type `kind` (`Path`, to write to, or a `Source`) may not hold this path; empty where it may.
+
+        Asked before anything looks whether it is there, and with what: an answer must not tell.
+        """
+
+
+def read(kind: type[S], plain: object, folder: Folder | None = None, places: Places | None = None) -> Reading[S]:
+    """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
+
+    `places` says which paths it may name; without, all.
+    """
+    reader = _Reader(folder or Path(), places)
     spec = None
     with suppress(TooManyProblems):  # the language tells those that were found, and that there may be more
         spec = reader.read(kind, plain, Param(""), ())
@@ -61,7 +75,8 @@ class _InvalidError(Exception):
 class _Reader:
     """Reads plain values by type, noting every problem and carrying on."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, places: Places | None = None) -> None:
+        self._places = places
         self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems = Problems()
         self.values: list[tuple[Address, type[Value], Any]] = []
@@ -105,11 +120,16 @@ class _Reader:
         if kind in (int, float) and (complaint := limits.complaint(value)):
             self._refuse(complaint, at, sentence(limits.help))
         if kind is Path:
+            self._require_place(kind, value, at)
             try:
                 return path_of(value, self._folder_at(at))
             except ValueError as error:
                 self._refuse(str(error), at, sentence(limits.help))
         return value
+
+    def _require_place(self, kind: type, text: str, at: Address) -> None:
+        if self._places is not None and (refusal := self._places.refusal(kind, text, self._folder_at(at))):
+            self._refuse(refusal, at)
 
     def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
         if not any(plain == choice and type(plain) is type(choice) for choice in choices):
@@ -140,6 +160,8 @@ class _Reader:
     def _value(self, kind: type[Value], plain: Any, limits: Param, at: Address) -> Any:
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)  # 1e3 is a whole number to its author
+        if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
+            self._require_place(kind, plain, at)
         try:
             value = kind.parse(plain, self._folder_at(at))
         except (ValueError, OSError) as error:

@@ -123,7 +123,9 @@ class Warmup(Value):
             r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(steps|epochs|step|epoch|%)", value.strip()
         )
         if not found:
-            raise ValueError(f"{show(value)} is not the length of a warm-up; write 100, '100 steps', '1 epoch' or '10 %'.")
+            raise ValueError(
+                f"{show(value)} is not the length of a warm-up; write 100, '100 steps', '1 epoch' or '10 %'."
+            )
         count, unit = float(found[1]), found[2] if found[2] == "%" else f"{found[2].rstrip('s')}s"
         if unit == "%" and count >= 100:
             raise ValueError(f"a warm-up of {count:g} % would leave nothing of the training; 5 to 10 % is usual.")

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Spec
 
 
@@ -32,6 +33,8 @@ class Stage(Spec, contract="uses"):
     """Distributions whose version changes the result (`diffusers`); part of the content key."""
     needs_device: ClassVar[bool] = False
     """Whether it computes on the GPU (or what stands in for one): such stages run one at a time on each device."""
+    trains: ClassVar[bool] = False
+    """Whether it computes for hours, as a training does: two of these take turns on the CPU, too."""
     makes: ClassVar[type[Artifact]]
     """The kind of artifact that `run` returns, so that references are checked before anything runs."""
 
@@ -56,6 +59,13 @@ class Stage(Spec, contract="uses"):
         `stages` are the pipeline's, for references to stages that have not run yet.
         """
         return iter(())
+
+    def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        """How much work it is at the most, where its folder has so many pictures, each as often as it is shown.
+
+        Light and quick; reads nothing. It bounds what strangers may ask for.
+        """
+        return Demand()
 
     def deliver(self, artifact: Any) -> list[Path]:
         """Put copies where the user wants them, after a run and after a reuse alike; return what is there now."""

@@ -10,7 +10,7 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
-from lorapipe.spec import Warmup, from_dict
+from lorapipe.spec import Warmup, from_dict, to_dict
 from lorapipe.stages import _train_checks
 from lorapipe.training.captioning import Captioning, Speaker
 
@@ -43,7 +43,10 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
     pictures = tuple(picture for manifest in wanted for picture in manifest.training)
     kept = matched(manifests[-1].pictures, per_epoch(pictures)) if train.regularisation else ()
     told = [manifest.captions for manifest in wanted for _ in manifest.training]
-    told += [manifests[-1].captions for _ in kept]
+    of_the_class = manifests[-1].captions
+    if of_the_class is None and train.captions.trigger:
+        of_the_class = to_dict(replace(train.captions, trigger=""))
+    told += [of_the_class for _ in kept]
     if kept and manifests[-1].captions is None and (train.captions.prefix or train.captions.suffix):
         what = "the prefix and suffix of captions are said of the regularisation pictures too"
         context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
@@ -111,7 +114,7 @@ def condition(
 
 def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> None:
     """Of several lines the longest counts; with what is put around them."""
-    around = len(train.captions.prefix) + len(train.captions.suffix)
+    around = len(train.captions.prefix) + len(train.captions.suffix) + len(train.captions.trigger)
     longest = [max(map(len, caption.split("\n"))) + around for caption in captions]
     long = sum(length > CHARACTERS * train.max_tokens for length in longest)
     if long and train.max_tokens < 225:

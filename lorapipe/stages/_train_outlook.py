@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
 from lorapipe.stages._train_checks import made_by
 from lorapipe.training.data.forecast import Forecast, of_manifest
@@ -49,6 +50,16 @@ def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
+
+
+def demand(train: Train, stages: Mapping[str, Stage], pictures: int) -> Demand:
+    """How much work it is at the most."""
+    made = (made_by(dataset, stages) for dataset in train.datasets)
+    shown = max(1, pictures) * sum(getattr(stage, "repeats", 1) for stage in made)
+    per_epoch = max(1, shown // (train.batch * train.accumulation))
+    total = train.steps.count * (per_epoch if train.steps.unit == "epochs" else 1)
+    painted = len(train.preview_prompts) * train.previews.times(total, per_epoch)
+    return Demand(total * train.accumulation, painted, train.snapshots.times(total, per_epoch))
 
 
 def memory(train: Train, base: Family, pixels: int) -> Need | None:

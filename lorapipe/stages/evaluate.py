@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
@@ -11,6 +11,7 @@ from lorapipe.aside import write_text
 from lorapipe.errors import Problem, shortened
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, param
 from lorapipe.stages import Stage, _prompt_marks
@@ -80,8 +81,17 @@ class Evaluate(Stage):
         seen = set[str]()
         for place, prompt in enumerate(self.prompts):
             if prompt in seen:
-                yield Problem(f"{shortened(prompt, 100)!r} is there twice.", cure="Ask for something else.", path=("prompts", place))
+                yield Problem(
+                    f"{shortened(prompt, 100)!r} is there twice.",
+                    cure="Ask for something else.",
+                    path=("prompts", place),
+                )
             seen.add(prompt)
+
+    def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        """See `Stage.demand`."""
+        cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 1
+        return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
         """See `Stage.notices`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Duration, Source, knobs, param, plain
 from lorapipe.stages import Stage, _outputs, _prompt_marks, _train_checks
 from lorapipe.stages._train_warnings import warnings
@@ -37,6 +38,7 @@ class Train(Stage):
 
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Weights
 
     dataset: Dataset = param(help="the pictures to train on: a prepare stage")
@@ -203,6 +205,12 @@ class Train(Stage):
 
         yield from _train_outlook.outlook(self, stages)
         yield from warnings(self)
+
+    def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
+        """See `Stage.demand`."""
+        from lorapipe.stages._train_outlook import demand
+
+        return demand(self, stages, pictures)
 
     def rates(self, parts: Sequence[str]) -> dict[str, float]:
         """The learning rate of each of a model's parts that is trained; the others are left out."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, Warmup, param
+from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
     from _typeshed import SupportsLenAndGetItem
@@ -30,13 +31,18 @@ class Captioning(Spec):
     """How captions vary. By default they are said as they are, and encoded once.
 
     The order is that of kohya's sd-scripts (`train_util.py`, `process_caption`): prefix and suffix, dropout, wildcards,
-    then the tags: some kept, the others shuffled, then dropped.
+    then the trigger words where they are missing, then the tags: some kept, the others shuffled, then dropped.
     """
 
     prefix: str = param(
         "", "put before every caption, as a trigger word; a space comes between", kohya=("caption_prefix",)
     )
     suffix: str = param("", "put after every caption; a space comes between", kohya=("caption_suffix",))
+    trigger: str = param(
+        "",
+        "words that every caption must say, such as a trigger word: put before captions that lack them, with the separator "
+        "between; never before those of regularisation pictures",
+    )
     shuffle: bool = param(
         False,
         "shuffle the tags at every showing, so that their order is not learned; not for sentences",
@@ -125,6 +131,7 @@ class Captioning(Spec):
         text = " ".join(filter(None, (self.prefix, caption, self.suffix)))
         if self.wildcards:
             text = _chosen(text, chance)
+        text = self._with_trigger(text)
         if self.shuffle or self.tag_dropout or self.keep_separator or self.token_warmup_step.count:
             text = self._rearranged(text, chance, progress)
         return text.replace(self.secondary_separator, self.separator) if self.secondary_separator else text
@@ -133,6 +140,11 @@ class Captioning(Spec):
         """A caption for judging, the same every time: all its tags in their places, the first of lines and wildcards."""
         still = replace(self, shuffle=False, tag_dropout=0.0, token_warmup_step=Warmup(0))
         return still.said(caption, _First())
+
+    def _with_trigger(self, text: str) -> str:
+        if not self.trigger or has_words(text, self.trigger):
+            return text
+        return f"{self.trigger}{self.separator} {text}" if text else self.trigger
 
     def _rearranged(self, text: str, chance: random.Random, progress: float) -> str:
         first, loose, last = self._parts(text)

@@ -44,6 +44,13 @@ class Rhythm(Value):
         text = {"type": "string", "pattern": r"^\s*(every )?\s*[0-9]+\s*(step|epoch)s?\s*$"}
         return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
 
+    def times(self, total: int, per_epoch: int) -> int:
+        """How often that is, at the most, in so many steps."""
+        return min(total, self.count if self.unit == "times" else self._distances(total, per_epoch))
+
+    def _distances(self, total: int, per_epoch: int) -> int:
+        return 1 + total // (self.count * (per_epoch if self.unit == "epochs" else 1))
+
     def steps(self, total: int, per_epoch: float) -> frozenset[int]:
         """The steps, from 1, after which it is time, of `total`; an epoch is `per_epoch` steps long."""
         if self.unit == "times":

@@ -11,23 +11,26 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.records import Records
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
+from lorapipe.watch.checker import check_apart
 from lorapipe.watch.deliver import deliver, file_of
-from lorapipe.watch.look import look_at
+from lorapipe.watch.look import is_zip, look_at
 from lorapipe.watch.notify import notify
-from lorapipe.watch.recipe import Order, Recipe, write
+from lorapipe.watch.recipe import OVERRIDES, Order, Recipe, write
 from lorapipe.watch.settings import Watching
-from lorapipe.watch.settle import is_zip
 from lorapipe.watch.unpack import GIGABYTE, Limits, unpack
 
 LOG = "log.txt"
@@ -68,7 +71,7 @@ class InboxCare(Care):
 
     def objection(self, job: Job) -> str:
         """See `Care`: a training that begins on a full disk ends there."""
-        room = Terms.of(job).watching.room * GIGABYTE if job.source else 0
+        room = _room(job.settings) * GIGABYTE if job.source else 0
         place = next((each for each in (job.folder, *job.folder.parents) if each.exists()), None)
         free = shutil.disk_usage(place).free if place and room else room
         if free >= room:
@@ -89,15 +92,23 @@ class InboxCare(Care):
         )
         images = source
         if is_zip(source):
-            target = job.folder / ".lorapipe" / "unpacked" / job.fingerprint.removeprefix("sha256:")[:16]
-            images = unpack(source, target, limits)
+            content = job.fingerprint.removeprefix("sha256:").removeprefix(f"{UNREADABLE} ")
+            target = job.folder / ".lorapipe" / "unpacked" / content[:16]
+            images = unpack(source, target, limits, lambda text: _note(job, f"! {text}"))
         self._check(images, terms)
-        recipe = Recipe(terms.pipeline, terms.sets, terms.watching.least)
+        if job.fingerprint.startswith(
+            UNREADABLE
+        ):  # when it was taken up; it fails with what cannot be read, if so still
+            Digests(Records(None), strict=True).path(images)
+        recipe = Recipe(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
-        return write(recipe, Order(images, name, job.folder, file_name(job)))
+        order = Order(images, name, job.folder, file_name(job))
+        if (images / OVERRIDES).exists():
+            check_apart(recipe, order)
+        return write(recipe, order, lambda text: _note(job, text))
 
     def _check(self, images: Path, terms: Terms) -> None:
-        look = look_at(images)
+        look = look_at(images, terms.watching.sizes())
         if look.trouble:
             raise InputError(f"{look.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
         if look.pictures < terms.watching.least:
@@ -135,6 +146,12 @@ class InboxCare(Care):
         if job.state != "cancelled":
             for line in notify(job, Terms.of(job).watching, self._files.pop(job.number, "")):
                 _note(job, line)
+
+
+@lru_cache(maxsize=256)
+def _room(settings: str) -> float:
+    """How much room a job asks for, in GB: thousands that wait for it may have come with the same settings."""
+    return float(from_dict(Watching, json.loads(settings)["watching"]).room)
 
 
 def _note(job: Job, text: str) -> None:

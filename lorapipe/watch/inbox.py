@@ -6,21 +6,26 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Container
-from contextlib import closing, suppress
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from lorapipe.errors import InputError, LorapipeError, near_miss
-from lorapipe.pipeline.digests import Digests
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.digests import UNREADABLE
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.watch import status
 from lorapipe.watch.care import Terms
 from lorapipe.watch.events import told_of_changes
-from lorapipe.watch.look import look_at, shown
+from lorapipe.watch.fingerprints import Answer, Fingerprints
+from lorapipe.watch.look import Look, is_zip, look_at, shown
 from lorapipe.watch.names import title_of
 from lorapipe.watch.recipe import FILE, Recipe, check
-from lorapipe.watch.settle import Dropped, Settling, is_zip
+from lorapipe.watch.settle import Dropped, Settling
+
+READ_SECONDS = 2.0
+"""How long a look waits for what it has found to be read; what takes longer is read on beside the next looks."""
+BEING_READ = "is being read"
 
 
 class Inbox:
@@ -47,13 +52,15 @@ class Inbox:
         if self.outputs.is_relative_to(self.folder) or self.folder.is_relative_to(self.outputs):
             what = f"{self.outputs} and the inbox {self.folder} lie in each other."
             raise InputError(what, cure="Name another folder for results: --set watch.outputs=FOLDER.")
-        check(Recipe(terms.pipeline, terms.sets, terms.watching.least), self.folder)
+        check(Recipe(terms.pipeline, terms.sets, terms.watching), self.folder)
         self._queue = queue
         self._terms = terms
         self._device = device
         self._told: object = None
         self._trouble = ""
-        self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock)
+        self._sizes = terms.watching.sizes()
+        self._fingerprints = Fingerprints(queue.root / "digests.db")
+        self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock, self._sizes)
 
     def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
         """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
@@ -77,6 +84,7 @@ class Inbox:
                     self.write_status()
         finally:
             end()
+            self._fingerprints.close()
 
     def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
         """Look once; what has kept it from that: a share is away, a disk is full."""
@@ -87,9 +95,16 @@ class Inbox:
     def look(self, told: Container[str] = ()) -> list[Job]:
         """Look once (see `Settling.look`); the new jobs."""
         jobs, self._trouble = list[Job](), ""
+        hopeless = list[tuple[Dropped, Answer]]()
         for dropped in self._settling.look(told):
+            if dropped.look.trouble and not dropped.look.passing:
+                hopeless.append((dropped, _unreadable(dropped)))
+            else:
+                self._fingerprints.ask(dropped)
+        answers = self._fingerprints.answers(READ_SECONDS)
+        for dropped, answer in sorted([*hopeless, *answers], key=lambda pair: pair[0].path.name):
             try:
-                job = self._take_up(dropped)
+                job = self._take_up(dropped, answer)
             except (LorapipeError, OSError, sqlite3.Error) as error:
                 self._trouble = str(error)
                 self._settling.again(dropped)  # a disk is full, or the like: later
@@ -100,16 +115,24 @@ class Inbox:
 
     def write_status(self) -> None:
         """Say in the inbox what became of everything in it."""
-        arriving = self._settling.arriving()
+        arriving = self._arriving()
         with suppress(sqlite3.Error):
             mark = self._queue.mark
             if (mark, arriving) != self._told:
-                status.write(self.folder, {Path(job.source).name: job for job in self._jobs()}, arriving)
+                jobs = {Path(job.source).name: job for job in self._jobs()}
+                self._trouble = self._trouble or status.write(self.folder, jobs, arriving)
                 self._told = mark, arriving
 
     def arriving(self) -> dict[str, str]:
         """What lies in the inbox and is no job yet, by name, in words. Any thread may ask."""
-        return {name: status.of_arriving(look) for name, look in self._settling.arriving().items()}
+        return {name: status.of_arriving(look) for name, look in self._arriving().items()}
+
+    def _arriving(self) -> dict[str, Look]:
+        reading = self._fingerprints.under_way.items()
+        return {
+            **{name: replace(dropped.look, trouble=BEING_READ) for name, dropped in reading},
+            **self._settling.arriving(),
+        }
 
     def _jobs(self) -> list[Job]:
         """The newest job of each thing that lies in the inbox."""
@@ -121,32 +144,28 @@ class Inbox:
                     newest[job.source] = job
         return [job for job in newest.values() if Path(job.source).exists()]
 
-    def _take_up(self, dropped: Dropped) -> Job | None:
+    def _take_up(self, dropped: Dropped, answer: Answer) -> Job | None:
         """Make a job of it, unless its content has had one, or it has changed while it was read."""
         path = dropped.path
-        try:
-            fingerprint = self._fingerprint(path)
-        except (InputError, OSError, UnicodeError) as error:
+        if isinstance(answer, sqlite3.Error):
+            raise answer
+        if not isinstance(answer, str):
             if not dropped.look.trouble:
-                self._settling.again(dropped, shown(str(error)))
+                self._settling.again(dropped, shown(str(answer)))
                 return None
-            fingerprint = f"unreadable {dropped.look.mark}"  # its time is over: it fails, and says why
-        if look_at(path).mark != dropped.look.mark:
+            answer = _unreadable(dropped)
+        if look_at(path, self._sizes).mark != dropped.look.mark:
             self._settling.again(dropped)
             return None
         title = title_of(path.stem if is_zip(path) else path.name)
         return self._queue.drop(
-            str(path), fingerprint, title, self.outputs, self._terms.to_dict(), self._device, _is_somebody_elses
+            str(path), answer, title, self.outputs, self._terms.to_dict(), self._device, _is_somebody_elses
         )
 
-    def _fingerprint(self, path: Path) -> str:
-        """The digest of all that is in it; files that have been read before are not read again."""
-        with closing(Records(self._queue.root / "digests.db")) as records:
-            digests = Digests(records)
-            try:
-                return digests.path(path)
-            finally:
-                digests.save()
+
+def _unreadable(dropped: Dropped) -> str:
+    """Instead of a digest, of what has had its time: it fails, and says why."""
+    return f"{UNREADABLE} {dropped.look.mark}"
 
 
 def _is_somebody_elses(folder: Path) -> bool:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lorapipe import picture_files
+from lorapipe.regular_files import is_inside, kind_of, size_in_words
 
 MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
 BAD_NAME = "has a name that is not valid text; rename it"
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many bytes one file of a folder, all of them together, and a packed zip may have."""
+
+    file: float = 2e9
+    folder: float = 50e9
+    zip: float = 20e9
+
+
+USUAL = Sizes()
 
 
 @dataclass(frozen=True)
@@ -47,39 +59,57 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def look_at(path: Path) -> Look:
-    """Look at a folder or a file in the inbox. Never raises: what cannot be read is its trouble."""
+def look_at(path: Path, sizes: Sizes = USUAL) -> Look:
+    """Look at a folder or a file in the inbox. Opens nothing, and never raises: what cannot be read is its trouble."""
     try:
         if shown(path.name) != path.name:
             return Look(_mark([path.name]), 0, BAD_NAME)
-        if _leads_out(path, path.parent):
+        if not is_inside(path, path.parent):
             return Look(
                 _mark([str(path.lstat().st_mtime_ns)]),
                 0,
                 "is a link that leads out of the inbox; put the folder itself here",
             )
-        return _at_folder(path) if path.is_dir() else _at_file(path)
+        return _at_folder(path, sizes) if path.is_dir() else _at_file(path, sizes)
     except OSError as error:
         return Look(f"! {error.strerror}", 0, f"cannot be read: {error.strerror}", passing=True)
 
 
-def _at_file(path: Path) -> Look:
-    return Look(_mark([_line("", path.stat())]))
+def _at_file(path: Path, sizes: Sizes) -> Look:
+    found = path.stat()
+    mark = _mark([_line("", found)])
+    if kind := kind_of(found.st_mode):
+        return Look(mark, 0, f"is {kind}; put a folder of pictures here, or a zip of one")
+    if is_zip(path) and found.st_size > sizes.zip:
+        return Look(mark, 0, f"is larger than {size_in_words(sizes.zip)} (watch.largest_zip)")
+    return Look(mark)
 
 
-def _at_folder(root: Path) -> Look:
-    lines, pictures, trouble, passing = list[str](), 0, "", False
+def _at_folder(root: Path, sizes: Sizes) -> Look:
+    lines, pictures, total, trouble, passing = list[str](), 0, 0, "", False
     for relative, found in _walk(root):
         if isinstance(found, str):
             trouble = trouble or f"{relative} {found}"
             passing = passing or found.startswith("cannot")
             lines.append(f"{relative} {found}")
             continue
+        parts = relative.split("/")
         lines.append(_line(relative, found))
-        pictures += is_picture(relative) and _counts(relative.split("/"))
+        pictures += is_picture(relative) and _counts(parts)
+        size = 0 if any(part.startswith(".") for part in parts) else found.st_size
+        total += size
+        if size > sizes.file:
+            trouble = trouble or f"{relative} is larger than {size_in_words(sizes.file)} (watch.largest_file)"
         if len(lines) > MOST_FILES:
             return Look(_mark(lines), pictures, f"holds more than {MOST_FILES:,} files; is it a folder of pictures?")
+    if total > sizes.folder:
+        trouble = trouble or f"holds more than {size_in_words(sizes.folder)} (watch.largest_folder)"
     return Look(_mark(lines), pictures, trouble, passing)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether something has to be unpacked."""
+    return path.suffix.lower() == ".zip" and not path.is_dir()
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
@@ -94,14 +124,17 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
                     try:
                         if shown(name) != name:
                             yield shown(name), BAD_NAME
-                        elif _is_link(entry) and _leads_out(Path(entry.path), root):
+                        elif _is_link(entry) and not is_inside(entry.path, root):
                             yield name, "is a link that leads out of the folder"
                         elif entry.is_dir(follow_symlinks=False):
                             waiting.append((f"{name}/", entry.path))
                         else:
                             found = entry.stat()
                             if not stat.S_ISDIR(found.st_mode):  # a link to a folder that is looked at anyway
-                                yield name, found if stat.S_ISREG(found.st_mode) else "is no ordinary file"
+                                kind = kind_of(found.st_mode)
+                                yield name, f"is {kind}, not a file" if kind else found
+                    except FileNotFoundError:  # a link to what is gone, which is no picture; or a file that is, by now
+                        continue
                     except OSError as error:
                         yield name, f"cannot be read: {error.strerror}"
         except OSError as error:
@@ -119,12 +152,6 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
     )  # a junction of Windows' does not call itself a link
 
 
-def _leads_out(path: Path, root: Path) -> bool:
-    """Whether a path is, by way of links, somewhere else than below `root`."""
-    real = Path(os.path.realpath(path))
-    return not real.is_relative_to(os.path.realpath(root))
-
-
 def _line(name: str, found: os.stat_result) -> str:
     """Times only serve to be compared with themselves: they may come from another machine's clock."""
     return f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"
@@ -132,18 +159,3 @@ def _line(name: str, found: os.stat_result) -> str:
 
 def _mark(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def at_zip(path: Path) -> Look:
-    """What a zip holds by its own list of contents; one that is not whole yet has none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [
-                PurePosixPath(each.filename.replace("\\", "/")).parts
-                for each in archive.infolist()
-                if not each.is_dir()
-            ]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        return Look("", 0, f"is not a whole zip file ({error})", passing=True)
-    count = sum(all(map(is_ours, parts)) and is_picture(parts[-1]) for parts in names if parts)
-    return Look("", count, "" if count else "holds no picture")

@@ -7,38 +7,49 @@ It extends the pipeline that the watcher was given, or the built-in one of its k
 from __future__ import annotations
 
 import copy
-import dataclasses
+import errno
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lorapipe import folder_names
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, Problem
+from lorapipe.picture_files import sort_out
+from lorapipe.picture_files.captions import CaptionTexts
+from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
-from lorapipe.spec import Address, Spec, knobs
-from lorapipe.watch.look import REGULARISATION, is_ours, is_picture
+from lorapipe.regular_files import open_inside, read_regular
+from lorapipe.spec import Address
+from lorapipe.watch.bounds import asked, too_much
+from lorapipe.watch.look import REGULARISATION, is_picture
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
+from lorapipe.watch.places import DroppedPlaces, places_of, targets_of
+from lorapipe.watch.settings import Watching
+from lorapipe.whole_words import has_words
 
 BUILT_IN = Path(__file__).parent / "pipelines"
 OVERRIDES = "lorapipe.yaml"
 FILE = "pipeline.yaml"
 CAPTIONS = (".txt", ".caption")
+MOST_PROBLEMS = 100
+MOST_LETTERS = 1000
 MANY = 100
 """Pictures of a character; a set of more is a style or a concept, and takes more steps."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, the least pictures."""
+    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, how it is watched."""
 
     pipeline: Path | None
     sets: tuple[str, ...]
-    least: int
+    watching: Watching
 
 
 @dataclass(frozen=True)
@@ -60,16 +71,21 @@ def built_in(variables: Mapping[str, Any]) -> Path:
     return known.get(family, BUILT_IN / "easy.yaml")
 
 
-def write(recipe: Recipe, order: Order) -> Pipeline:
-    """Write the pipeline of a folder, and read it. Raises `InputError` with all that is wrong, in its user's words."""
+def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
+    """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
+
+    Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
+    `places` and `bounds`.
+    """
     own = order.images / OVERRIDES
-    changes = _overrides(own) if own.exists() else {}
-    sets = [text for text in recipe.sets if not _is_in(split(text)[0], changes)]
+    changes = _overrides(own, order.images, recipe.watching) if own.exists() else None
+    sets = [text for text in recipe.sets if not _is_in(split(text)[0], changes or {})]
     given = {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
-    wanted = {**given, **_mapping(changes.get("vars"))}
+    wanted = {**given, **_mapping((changes or {}).get("vars"))}
     base = recipe.pipeline or built_in(wanted)
     layers = [base]
-    variables = {**given, **_variables(recipe, order, base, wanted)}
+    captions = _captions(order.images, _endings(changes or {}, sets))
+    variables = {**given, **_variables(recipe, order, base, wanted, captions)}
     if (reg := _regularisation(order.images)) is not None:
         if recipe.pipeline is None:
             layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
@@ -78,50 +94,100 @@ def write(recipe: Recipe, order: Order) -> Pipeline:
             raise InputError(what, where=order.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
         variables["reg"] = str(reg)
     path = order.folder / FILE
-    if own.exists():
-        write_text(_text(order, layers, variables, _stages(base, sets)), path)
-        trusted = Pipeline.load(path)
-        layers.append(own)
     write_text(_text(order, layers, variables, _stages(base, sets)), path)
-    pipeline = Pipeline.load(path)
-    if own.exists():
-        _check_places(pipeline, trusted, own, order.folder)
+    pipeline = owners = Pipeline.load(path)
+    if changes is not None:
+        write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
+        owners = _tried(recipe, order.images, "name")
+        pipeline = _with_own(path, own, places_of((pipeline, owners), order.images, order.folder))
+    if said := _lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
+        tell(said)
+    pictures, repeats = _shown(order.images)
+    asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
+    if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
+        raise InputError(problems)
     return pipeline
+
+
+def _tried(recipe: Recipe, images: Path, name: str) -> Pipeline:
+    """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
+    variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
+    base = recipe.pipeline or built_in(variables)
+    return Pipeline.load(
+        base, [*recipe.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
+    )
+
+
+def _with_own(path: Path, own: Path, places: DroppedPlaces) -> Pipeline:
+    """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
+    try:
+        return Pipeline.load(path, places=places)
+    except InputError as error:
+        elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
+        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
+        raise InputError(_told(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
+
+
+def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
+    """A problem for the eyes of whoever has dropped the folder."""
+    what, cure = problem.what, problem.cure
+    for text, name in named.items():
+        what, cure = what.replace(text, name), cure.replace(text, name)
+    is_theirs = problem.where.startswith(str(own))
+    where, excerpt = (problem.where, problem.excerpt) if is_theirs else (str(own), "")
+    return Problem(what[:MOST_LETTERS], where[:MOST_LETTERS], cure[:MOST_LETTERS], problem.path, excerpt)
 
 
 def check(recipe: Recipe, inbox: Path) -> None:
     """Find the mistakes that any folder would meet, before one is there. `InputError` holds them."""
-    variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
-    base = recipe.pipeline or built_in(variables)
-
-    def tried(name: str) -> Pipeline:
-        return Pipeline.load(base, [*recipe.sets, f"vars.images={_quoted(str(inbox))}", f"vars.name={name}"])
-
-    first, second = tried("one"), tried("two")
+    first, second = _tried(recipe, inbox, "one"), _tried(recipe, inbox, "two")
     if recipe.pipeline is not None:
+        elsewhere = targets_of(second)
         same = [
-            Problem(f"{value} is the same for every folder.", f"{base} {place}", "Write ${name} in it.")
-            for place, value in _places(first).items()
-            if _places(second).get(place) == value
+            Problem(f"{value} is the same for every folder.", f"{recipe.pipeline} {place}", "Write ${name} in it.")
+            for place, value in targets_of(first).items()
+            if elsewhere.get(place) == value
         ]
         if same:
             raise InputError(same)
 
 
-def _variables(recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _variables(
+    recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
+) -> dict[str, Any]:
     """What is known of a folder, as far as its user does not say it otherwise."""
     subjects = _subjects(order.images)
     trigger = trigger_of(subjects[0] if len(subjects) == 1 else order.name)
     fixed = {"images": str(order.images), "name": order.file, "folder": str(order.folder)}
     free: dict[str, Any] = {"trigger": trigger}
     if recipe.pipeline is None:
-        pictures, captions = _contents(order.images)
         said = str(wanted.get("trigger", trigger))
-        bare = bool(captions) and not any(said.casefold() in text.casefold() for text in captions)
+        has = [has_words(text, said) for text in filter(None, captions)]
+        bare = bool(has) and not any(has)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
-        free |= {"least": recipe.least, "repeats": repeats_of(order.name), "steps": steps_for(pictures, usual)}
-        free |= {"prefix": f"{said}," if bare else "", "class_word": "" if bare else said}
+        free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name)}
+        free |= {"steps": steps_for(len(captions), usual), "prefix": f"{said}," if bare else ""}
+        free |= {"lacked": "" if bare or all(has) else said, "class_word": "" if bare else said}
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
+
+
+def _lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
+    """What is to be said where captions lack the trigger word."""
+    written = [*filter(None, captions)]
+    lacking = sum(not has_words(text, trigger) for text in written)
+    if not trigger or not lacking:
+        return ""
+    what = f"{lacking} of {len(written)} captions lack the trigger word {trigger!r}"
+    put = any(has_words(text, trigger) for text in _put_before(pipeline))
+    cure = "write `captions: {trigger: ${trigger}}` in the train stage"
+    return f"{what}; it is put before them" if put else f"! {what}, and nothing puts it before them: {cure}"
+
+
+def _put_before(pipeline: Pipeline) -> Iterator[str]:
+    """What stages put before captions."""
+    for stage in pipeline.stages.values():
+        captioning = getattr(stage, "captions", None)
+        yield f"{getattr(captioning, 'prefix', '')} {getattr(captioning, 'trigger', '')}"
 
 
 def steps_for(pictures: int, usual: int) -> int:
@@ -131,7 +197,7 @@ def steps_for(pictures: int, usual: int) -> int:
 
 
 def _regularisation(images: Path) -> Path | None:
-    return next((each for each in images.iterdir() if each.name.casefold() == REGULARISATION and each.is_dir()), None)
+    return next((each for each in images.iterdir() if _is_reg(each.name) and each.is_dir()), None)
 
 
 def _subjects(images: Path) -> list[str]:
@@ -141,22 +207,48 @@ def _subjects(images: Path) -> list[str]:
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
-def _contents(images: Path) -> tuple[int, list[str]]:
-    """How many pictures there are, and what their captions say."""
-    pictures, captions = 0, list[str]()
-    for file in images.rglob("*"):
-        parts = file.relative_to(images).parts
-        if not all(map(is_ours, parts)) or any(part.casefold() == REGULARISATION for part in parts[:-1]):
-            continue
-        pictures += is_picture(file.name)
-        if file.suffix.lower() in CAPTIONS and file.is_file():
-            with file.open("rb") as opened:
-                captions.append(opened.read(10_000).decode("utf-8", "replace"))
-    return pictures, [text for text in captions if text.strip()]
+def _captions(images: Path, endings: Sequence[str]) -> list[str]:
+    """What each picture is said to show, as `prepare` reads it: by its caption, or by the name of a folder; or nothing."""
+    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
+    names = [file.as_posix() for file in files if not any(map(_is_reg, file.parts[:-1]))]
+    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
+    texts = CaptionTexts(images, found.captions)
+    return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
 
 
-def _overrides(path: Path) -> dict[str, Any]:
+def _is_reg(folder: str) -> bool:
+    return folder.casefold() == REGULARISATION
+
+
+def _word_of(picture: str) -> str:
+    """The words of the nearest folder that has some, in kohya's way."""
+    named = filter(None, map(folder_names.read, picture.split("/")[-2::-1]))
+    return next(named, folder_names.FolderName(1, "")).word
+
+
+def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
+    """How caption files end, where somebody says it."""
+    said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
+    dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
+    endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
+    is_list = isinstance(endings, (list, tuple)) and all(isinstance(each, str) for each in endings)
+    return endings if is_list else CAPTIONS
+
+
+def _shown(images: Path) -> tuple[int, int]:
+    """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
+    files = [file for file in images.rglob("*") if is_picture(file.name)]
+    folders = {parent for file in files for parent in file.relative_to(images).parents}
+    return len(files), max(repeats_of(name) for name in (images.name, *(folder.name for folder in folders)))
+
+
+def _overrides(path: Path, images: Path, watching: Watching) -> dict[str, Any]:
     """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
+    try:
+        read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
+    except OSError as error:
+        cure = "It may have as much as watch.largest_settings says." if error.errno == errno.EFBIG else ""
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(path), cure=cure) from None
     document = open_document(path)
     if not isinstance(document.value, dict):
         raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
@@ -225,41 +317,6 @@ def _quoted(value: Any) -> str:
     except UnicodeEncodeError:
         raise InputError(f"the name {_plain(text)} is not valid text.", cure="Rename it.") from None
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
-
-
-def _check_places(pipeline: Pipeline, trusted: Pipeline, own: Path, folder: Path) -> None:
-    """What came with pictures may choose settings, but not where on the disk is written."""
-    allowed, problems = _places(trusted), []
-    for place, path in _places(pipeline).items():
-        if allowed.get(place) != path and not _inside(path, folder):
-            problems.append(
-                Problem("may only write into the folder of the results.", f"{own} {place}", "Take it away.")
-            )
-    if problems:
-        raise InputError(problems)
-
-
-def _inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def _places(pipeline: Pipeline) -> dict[str, Path]:
-    """Every path that is no source: where stages write, by stage and setting."""
-    found: dict[str, Path] = {}
-    for name, stage in pipeline.stages.items():
-        _gather(name, stage, found)
-    return found
-
-
-def _gather(place: str, value: Any, found: dict[str, Path]) -> None:
-    if isinstance(value, Path):
-        found[place] = value
-    elif isinstance(value, Spec) and dataclasses.is_dataclass(value):
-        for knob in knobs(type(value)):
-            _gather(f"{place}.{knob.name}", getattr(value, knob.name), found)
-    elif isinstance(value, (tuple, list)):
-        for index, item in enumerate(value):
-            _gather(f"{place}[{index}]", item, found)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from typing import Any
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
 from lorapipe.spec import Spec, from_dict, param
+from lorapipe.watch.look import Sizes
 
 PREFIX = "watch."
+GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,23 @@ class Watching(Spec):
     room: float = param(
         2.0, "GB that must be free on the disk of the results before a job begins; until then it waits", ge=0
     )
-    largest_zip: float = param(20.0, "GB that a zip may unpack to", gt=0)
+    largest_file: float = param(2.0, "GB that one file of a dropped folder may have; no picture has as many", gt=0)
+    largest_folder: float = param(50.0, "GB that all files of a dropped folder may have", gt=0)
+    largest_zip: float = param(20.0, "GB that a zip may unpack to, and have packed", gt=0)
     most_files: int = param(20_000, "files that a zip may hold", ge=1)
+    largest_settings: float = param(100.0, "kB that a dropped lorapipe.yaml may have", gt=0, le=1000)
+    reading_seconds: float = param(
+        10.0, "seconds of computing that a dropped lorapipe.yaml may take to be read; one of a person takes none", ge=1
+    )
+    most_stages: int = param(100, "stages that a dropped folder may ask for, each cell of a matrix being one", ge=1)
+    most_steps: int = param(
+        100_000, "steps of training that a dropped folder may ask for, all trainings together", ge=1
+    )
+    most_painted: int = param(20_000, "pictures that a dropped folder may have painted to judge its trainings", ge=1)
+    most_snapshots: int = param(500, "snapshots that a dropped folder may have kept, all trainings together", ge=1)
+    most_rank: int = param(512, "rank that a dropped folder may ask for", ge=1)
+    most_batch: int = param(64, "pictures at once that a dropped folder may ask for", ge=1)
+    largest_resolution: int = param(2048, "pixels of a picture's side that a dropped folder may ask for", ge=16)
     command: str = param(
         "",
         "a program to start when a job is done or has failed, with its arguments. It is no shell line; what it should know "
@@ -55,6 +72,10 @@ class Watching(Spec):
             self.argv()
         except ValueError as error:
             yield Problem(f"cannot be split into words: {error}.", cure="Close the quotes.", path=("command",))
+
+    def sizes(self) -> Sizes:
+        """How large what is dropped may be."""
+        return Sizes(self.largest_file * GIGABYTE, self.largest_folder * GIGABYTE, self.largest_zip * GIGABYTE)
 
     def argv(self) -> list[str]:
         """The command's words; a shell has no part in it."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from lorapipe.watch.look import Look, at_zip, is_ours, look_at
+from lorapipe.watch.archive import ARCHIVES, at_zip
+from lorapipe.watch.look import USUAL, Look, Sizes, is_ours, is_zip, look_at
 
 STATUS = "lorapipe-status.txt"
 """The one file that is written into an inbox."""
@@ -34,7 +36,20 @@ one in `SLOW_SHARE`."""
 SLOWEST_SECONDS = 60.0
 BUSY_SHARE = 4
 SLOW_SHARE = 10
-OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
+UNDER_WAY = (
+    ".crdownload",
+    ".part",
+    ".partial",
+    ".download",
+    ".opdownload",
+    ".!qb",
+    ".!ut",
+    ".aria2",
+    ".filepart",
+    ".tmp",
+)
+"""How browsers and other programs end the names of what they are still fetching."""
+IN_PARTS = re.compile(r"\.(z\d\d|r\d\d|(zip|7z|rar)\.\d{3}|part\d+\.rar)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,13 +75,19 @@ class Settling:
     """The memory of the looks at one inbox. `trouble` says why the last one saw nothing: a share may be away for a while."""
 
     def __init__(
-        self, inbox: Path, quiet: float, patience: float = 60.0, clock: Callable[[], float] = time.monotonic
+        self,
+        inbox: Path,
+        quiet: float,
+        patience: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sizes: Sizes = USUAL,
     ) -> None:
         self.inbox = inbox
         self.trouble = ""
         self._quiet = quiet
         self._patience = max(quiet, patience)
         self._clock = clock
+        self._sizes = sizes
         self._seen: dict[str, _Seen] = {}
         self._breath = LEAST_SECONDS
         self._due = -math.inf
@@ -126,7 +147,7 @@ class Settling:
 
     def _look_at(self, name: str) -> Dropped | None:
         path, now, seen = self.inbox / name, self._clock(), self._seen.get(name)
-        look = look_at(path)
+        look = look_at(path, self._sizes)
         if seen is None or seen.look.mark != look.mark:
             self._seen[name] = _Seen(look, now)
             return None
@@ -164,19 +185,21 @@ def settled(
         wait(settling.pause())
 
 
-def is_zip(path: Path) -> bool:
-    """Whether something has to be unpacked."""
-    return path.suffix.lower() == ".zip" and not path.is_dir()
-
-
 def _opened(path: Path, look: Look) -> Look:
     """What is known of something once it is quiet: a zip is opened, and of other files it is said what to do with them."""
     if look.trouble or path.is_dir():
         return look
     if is_zip(path):
         return replace(at_zip(path), mark=look.mark)
-    packed = path.suffix.lower() in OTHER_ARCHIVES
-    return replace(
-        look,
-        trouble="is not unpacked: unpack it, or pack it as a zip" if packed else "is left alone: put it into a folder",
-    )
+    return replace(look, trouble=_of_file(path.name))
+
+
+def _of_file(name: str) -> str:
+    """What is to be done with a file that is no zip."""
+    ending = PurePath(name).suffix.lower()
+    if ending in UNDER_WAY:
+        return "is still being downloaded, or was given up: it is taken up when it has its own name"
+    if IN_PARTS.search(name):
+        return "is one part of an archive that comes in several: unpack it"
+    packed = ending in ARCHIVES
+    return "is not unpacked: unpack it, or pack it as a zip" if packed else "is left alone: put it into a folder"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
-import zipfile
-import zlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from lorapipe.errors import InputError
 from lorapipe.fsync import sync_folder, sync_tree
 from lorapipe.pipeline.ledger import remove
-from lorapipe.watch.look import REGULARISATION, is_ours
+from lorapipe.regular_files import kind_of
+from lorapipe.watch.archive import Archive, Entry, ZipTrouble, open_archive
+from lorapipe.watch.look import REGULARISATION, is_ours, shown
 from lorapipe.watch.names import is_kohyas
 
 GIGABYTE = 1_000_000_000
@@ -21,6 +23,8 @@ MOST_RATIO = 200
 """Pictures hardly get smaller in a zip; what grows more than this is a bomb, from `SMALL` on."""
 SMALL = 100_000_000
 CHUNK = 1 << 20
+MOST_NAME = 255
+MOST_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,17 @@ class Limits:
     room: float
 
 
-def unpack(path: Path, target: Path, limits: Limits) -> Path:
+def unpack(path: Path, target: Path, limits: Limits, tell: Callable[[str], None] = lambda text: None) -> Path:
     """Unpack a zip as the folder `target`, whole or not at all, once; the folder of it that holds the pictures.
 
-    `InputError` with what is wrong with the zip, `OSError` where the disk is.
+    `tell` hears what its user should know. `InputError` with what is wrong with the zip, `OSError` where the disk is.
     """
     if not target.is_dir():
         part = target.with_name(f"{target.name}.part")
         remove(part)
         try:
             part.mkdir(parents=True)
-            _extract(path, part, limits)
+            _extract(path, part, limits, tell)
             sync_tree(part)  # a folder with its name is taken for whole from now on, also after a power cut
             part.rename(target)
             sync_folder(target.parent)
@@ -51,11 +55,13 @@ def unpack(path: Path, target: Path, limits: Limits) -> Path:
     return _innermost(target)
 
 
-def _extract(path: Path, folder: Path, limits: Limits) -> None:
+def _extract(path: Path, folder: Path, limits: Limits, tell: Callable[[str], None]) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
+            if archive.names.words:
+                tell(f"{path.name}: {archive.names.words}")
             wanted = list(_wanted(path, archive, limits))
-            total = sum(each.file_size for each, _ in wanted)
+            total = sum(each.info.file_size for each in wanted)
             free = shutil.disk_usage(folder).free
             if free < total + limits.room:
                 what = (
@@ -63,38 +69,36 @@ def _extract(path: Path, folder: Path, limits: Limits) -> None:
                 )
                 raise InputError(what, where=path.name, cure="Make room, and try again.")
             left = total
-            for each, parts in wanted:
-                left -= _extract_one(path, archive, each, folder.joinpath(*parts), left)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        cure = "Copy it again, or unpack it yourself and put the folder here."
-        raise InputError(f"is not a whole zip file ({error}).", where=path.name, cure=cure) from None
+            for each in wanted:
+                left -= _extract_one(path, archive, each, folder.joinpath(*each.parts), left)
+    except ZipTrouble as trouble:
+        raise InputError(trouble.what, where=path.name, cure=trouble.cure) from None
 
 
-def _wanted(path: Path, archive: zipfile.ZipFile, limits: Limits) -> Iterator[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """The files to unpack and where to, all of them checked before the first is written."""
+def _wanted(path: Path, archive: Archive, limits: Limits) -> Iterator[Entry]:
+    """The files to unpack, all of them checked before the first is written."""
 
     def refuse(what: str, cure: str = "Pack the pictures anew.") -> InputError:
         return InputError(what, where=path.name, cure=cure)
 
     count, total, places = 0, 0, set[tuple[str, ...]]()
-    for each in archive.infolist():
-        if each.is_dir():
-            continue
-        name = each.filename.replace("\\", "/")
-        parts = PurePosixPath(name).parts
+    for each in archive.entries:
+        name, parts, info = each.name, each.parts, each.info
         if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts or not parts or "\0" in name:
-            raise refuse(f"holds {each.filename!r}, which would be written outside of its folder.")
-        if stat.S_ISLNK(each.external_attr >> 16):
-            raise refuse(f"holds {name!r}, which is a link.")
-        if each.flag_bits & 1:
-            raise refuse("is encrypted.", "Pack it without a password.")
+            raise refuse(f"holds {shown(name)!r}, which would be written outside of its folder.")
+        mode = info.external_attr >> 16
+        if stat.S_IFMT(mode) and (kind := kind_of(mode)):
+            raise refuse(f"holds {shown(name)!r}, which is {kind}.")
         if not all(map(is_ours, parts)):
             continue
+        if unfit := _unfit(parts):
+            raise refuse(f"holds {shown(name)[:100]!r}, {unfit}.", "Rename it, and pack it anew.")
         if parts in places:
-            raise refuse(f"holds {name!r} twice.")
+            raise refuse(f"holds {shown(name)!r} twice.")
         places.add(parts)
-        count, total = count + 1, total + each.file_size
-        yield each, parts
+        archive.require_readable(each)
+        count, total = count + 1, total + info.file_size
+        yield each
         if count > limits.files:
             raise refuse(f"holds more than {limits.files} files.", "Raise watch.most_files, if that is meant.")
         if total > limits.size:
@@ -105,20 +109,36 @@ def _wanted(path: Path, archive: zipfile.ZipFile, limits: Limits) -> Iterator[tu
         raise refuse(f"of {packed / 1e6:.1f} MB unpacks to {total / 1e6:.0f} MB: no pictures do that.")
 
 
-def _extract_one(path: Path, archive: zipfile.ZipFile, each: zipfile.ZipInfo, target: Path, left: int) -> int:
+def _unfit(parts: tuple[str, ...], system: str = sys.platform) -> str:
+    """Why a name cannot be a file's here; empty where it can."""
+    if any(len(part.encode("utf-8", "replace")) > MOST_NAME for part in parts) or len(parts) > MOST_DEPTH:
+        return "whose name is too long"
+    if system != "win32":
+        return ""
+    if any(PureWindowsPath(part).is_reserved() or part != part.rstrip(". ") for part in parts):
+        return "which Windows keeps for itself"
+    return "which Windows has no names for" if any(set(part) & set('<>:"|?*') for part in parts) else ""
+
+
+def _extract_one(path: Path, archive: Archive, each: Entry, target: Path, left: int) -> int:
     """Write one file and return its size, which may not be more than the list of contents has said of all together."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    size = 0
+    size, chunks = 0, archive.chunks(each, CHUNK)
     try:
-        with archive.open(each) as source, target.open("xb") as file:
-            while chunk := source.read(CHUNK):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            for chunk in chunks:
                 size += len(chunk)
                 if size > left:
                     raise InputError("unpacks to more than it says.", where=path.name, cure="Pack the pictures anew.")
                 file.write(chunk)
-    except FileExistsError:
-        what = f"holds {each.filename!r} and another file whose name is the same on this disk."
+    except (FileExistsError, NotADirectoryError):
+        what = f"holds {shown(each.name)!r} and another file whose name is the same on this disk."
         raise InputError(what, where=path.name, cure="Rename one of them.") from None
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+            raise
+        what = f"holds {shown(each.name)[:100]!r}, a name that this disk has no place for ({error.strerror})."
+        raise InputError(what, where=path.name, cure="Rename it, and pack it anew.") from None
     return size
 
 

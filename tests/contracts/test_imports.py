@@ -17,8 +17,20 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
-SHARED = ("lorapipe.aside", "lorapipe.checksum", "lorapipe.folder_names", "lorapipe.lettering", "lorapipe.suffixes", "lorapipe.picture_files")
-ENGINE = ("lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", *LIGHT, "lorapipe.follower")
+SHARED = (
+    "lorapipe.aside",
+    "lorapipe.checksum",
+    "lorapipe.folder_names",
+    "lorapipe.lettering",
+    "lorapipe.picture_files",
+    "lorapipe.regular_files",
+    "lorapipe.suffixes",
+    "lorapipe.whole_words",
+)
+ENGINE = (
+    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", "lorapipe.regular_files", *LIGHT,
+    "lorapipe.follower"
+)  # fmt: skip
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
@@ -26,7 +38,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.limits": (),
     "lorapipe.errors": ("lorapipe.limits",),
     "lorapipe.registry": ("lorapipe.errors",),
-    "lorapipe.spec": ("lorapipe.registry", *LIGHT),
+    "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
     "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", *LIGHT),
@@ -41,6 +53,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
         *SHARED, *LIGHT
     ),
+    "lorapipe.regular_files": (),
+    "lorapipe.code_pages": (),
+    "lorapipe.whole_words": (),
     "lorapipe.fsync": (),
     "lorapipe.aside": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.aside",),
@@ -58,7 +73,10 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
     "lorapipe.queue": ("lorapipe.queue", *ENGINE),
-    "lorapipe.watch": ("lorapipe.watch", "lorapipe.queue", "lorapipe.folder_names", "lorapipe.picture_files", *ENGINE),
+    "lorapipe.watch": (
+        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.picture_files",
+        "lorapipe.whole_words", *ENGINE
+    ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
@@ -73,8 +91,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "limits", "errors", "follower", "registry", "spec", "pipeline", "queue", "watch", "page", "cli", "commands", "terminal",
-    "reference", "lookup", "__main__",
+    "limits", "errors", "regular_files", "code_pages", "follower", "registry", "spec", "pipeline", "queue", "watch", "page",
+    "cli", "commands", "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

@@ -63,8 +63,13 @@ def test_commands_that_describe_load_nothing_heavy(words: list[str]) -> None:
 def test_the_queue_and_an_idle_watcher_load_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded("queue") & {*HEAVY, "watchdog"}
     probe = """
-import os, signal, sys, threading
-threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+import os, signal, sys, threading, time
+def end():
+    while not {"inbox", "page", "queue auto"} <= {thread.name for thread in threading.enumerate()}:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=end, daemon=True).start()
 from lorapipe.cli import main
 assert main(["watch", sys.argv[1], "--ui"]) == 130
 print(*sorted({name.partition(".")[0] for name in sys.modules}))

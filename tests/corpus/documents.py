@@ -36,14 +36,16 @@ def lines(count: int, line: str) -> str:
 
 def when(condition: str) -> str:
     """A pipeline with one stage that is there on a condition."""
-    return stages(f"  dataset:\n    uses: prepare\n    when: {condition}\n    images: photos\n    {BASE}\n", "vars: {a: true}\n")
+    return stages(
+        f"  dataset:\n    uses: prepare\n    when: {condition}\n    images: photos\n    {BASE}\n", "vars: {a: true}\n"
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- conditions
 
 
 @heavy
-def a_condition_of_400_kB() -> str:
+def a_condition_of_400_kilobytes() -> str:
     return when('"' + "${a} and " * 50_000 + '${a}"')
 
 
@@ -207,7 +209,8 @@ def variables_60000() -> str:
 def unknown_variables_40000() -> str:
     prompts = ", ".join(f'"${{a{number}}}"' for number in range(40_000))
     return stages(
-        TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n", "vars:\n" + lines(9000, "  b#: 1")
+        TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n",
+        "vars:\n" + lines(9000, "  b#: 1"),
     )
 
 
@@ -222,22 +225,22 @@ def names_that_cannot_be_20000() -> str:
 
 
 @heavy
-def a_key_of_900_kB() -> str:
+def a_key_of_900_kilobytes() -> str:
     return stages(DATASET) + "k" * 900_000 + ": 1\n"
 
 
 @heavy
-def a_quoted_key_of_900_kB() -> str:
+def a_quoted_key_of_900_kilobytes() -> str:
     return stages(DATASET) + '? "' + "k" * 900_000 + '"\n: 1\n'
 
 
 @heavy
-def a_setting_of_900_kB() -> str:
+def a_setting_of_900_kilobytes() -> str:
     return stages(f'  dataset:\n    uses: prepare\n    ? "{"k" * 900_000}"\n    : 1\n')
 
 
 @heavy
-def a_reference_of_900_kB() -> str:
+def a_reference_of_900_kilobytes() -> str:
     return stages(DATASET + f"  penny: {{uses: train, dataset: ${'k' * 900_000}}}\n")
 
 
@@ -247,12 +250,12 @@ def a_reference_through_300000_fields() -> str:
 
 
 @heavy
-def a_kind_of_900_kB() -> str:
+def a_kind_of_900_kilobytes() -> str:
     return stages(f"  dataset: {{uses: {'k' * 900_000}}}\n")
 
 
 @heavy
-def a_path_of_900_kB() -> str:
+def a_path_of_900_kilobytes() -> str:
     return stages(DATASET.replace("photos", "p" * 900_000))
 
 
@@ -267,7 +270,7 @@ def a_path_that_goes_up_300000_times() -> str:
 
 
 @heavy
-def a_prompt_of_900_kB() -> str:
+def a_prompt_of_900_kilobytes() -> str:
     return stages(TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{'p' * 900_000}]}}\n")
 
 
@@ -297,7 +300,7 @@ def a_rate_of_1e400() -> str:
 
 
 @heavy
-def a_comment_of_900_kB() -> str:
+def a_comment_of_900_kilobytes() -> str:
     return f"# {'c' * 900_000}\n" + stages(DATASET)
 
 
@@ -391,19 +394,25 @@ def keys_that_are_lists() -> str:
 @heavy
 def a_text_5000_times() -> str:
     big = "x" * 480_000
-    return stages(TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: ['{'${a}' * 5000}']}}\n", f"vars: {{a: {big}}}\n")
+    return stages(
+        TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: ['{'${a}' * 5000}']}}\n", f"vars: {{a: {big}}}\n"
+    )
 
 
 @heavy
 def a_text_in_5000_prompts() -> str:
     big, prompts = "x" * 480_000, ", ".join(["'${a}y'"] * 5000)
-    return stages(TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n", f"vars: {{a: {big}}}\n")
+    return stages(
+        TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n", f"vars: {{a: {big}}}\n"
+    )
 
 
 @heavy
 def a_list_in_5000_places() -> str:
     big, prompts = "[" + "x," * 20_000 + "y]", ", ".join(["'${a}'"] * 5000)
-    return stages(TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n", f"vars: {{a: {big}}}\n")
+    return stages(
+        TRAIN + f"  grid: {{uses: evaluate, weights: $penny, prompts: [{prompts}]}}\n", f"vars: {{a: {big}}}\n"
+    )
 
 
 @heavy
@@ -442,7 +451,7 @@ def marks_of_variables_without_an_end() -> str:
 
 
 @heavy
-def a_variable_of_900_kB() -> str:
+def a_variable_of_900_kilobytes() -> str:
     return stages(DATASET.replace("photos", "'${" + "a" * 900_000 + "}'"))
 
 
@@ -457,7 +466,9 @@ def a_ring_of_5000_stages() -> str:
 @heavy
 def a_ring_of_5000_that_fits() -> str:
     one = "uses: evaluate, prompts: [a, b], weights: "
-    rows = "".join(f"  s{n}: {{uses: export, format: kohya, to: o, weights: $s{(n + 1) % 5000}}}\n" for n in range(5000))
+    rows = "".join(
+        f"  s{n}: {{uses: export, format: kohya, to: o, weights: $s{(n + 1) % 5000}}}\n" for n in range(5000)
+    )
     return stages(rows + f"  grid: {{{one}$s0}}\n")
 
 
@@ -495,14 +506,21 @@ def trainings_that_are_right() -> str:
 def stages_3900_that_are_right() -> str:
     datasets = lines(1300, f"  d#: {{uses: prepare, images: photos, {BASE}}}")
     trainings = lines(1300, "  s#: {uses: train, dataset: $d7, adapter: {type: lora, rank: 8}, steps: 10 epochs}")
-    return stages(DATASET + datasets + trainings + lines(1299, "  f#: {uses: export, weights: $s#, to: o#.safetensors}"))
+    return stages(
+        DATASET + datasets + trainings + lines(1299, "  f#: {uses: export, weights: $s#, to: o#.safetensors}")
+    )
 
 
 @heavy
 def cells_3000_that_are_right() -> str:
     many = f"  penny: {{uses: train, matrix: {{steps: [{cells(1000)}]}}, dataset: $dataset}}\n"
     grid = "  grid: {uses: evaluate, matrix: $penny, weights: $penny, prompts: [a, b, c, '${cell}']}\n"
-    return stages(DATASET + many + grid + "  file: {uses: export, matrix: $grid, weights: $grid.best, to: 'o-${cell}.safetensors'}\n")
+    return stages(
+        DATASET
+        + many
+        + grid
+        + "  file: {uses: export, matrix: $grid, weights: $grid.best, to: 'o-${cell}.safetensors'}\n"
+    )
 
 
 @heavy
@@ -512,7 +530,10 @@ def datasets_3900_that_are_right() -> str:
 
 @heavy
 def trainings_3900_that_are_right() -> str:
-    return stages(DATASET + lines(3900, "  s#: {uses: train, dataset: $dataset, more_datasets: [$dataset], optimizer: {type: prodigy}}"))
+    return stages(
+        DATASET
+        + lines(3900, "  s#: {uses: train, dataset: $dataset, more_datasets: [$dataset], optimizer: {type: prodigy}}")
+    )
 
 
 @heavy
@@ -527,13 +548,17 @@ def stages_with_a_missing_path() -> str:
 
 @heavy
 def sources_of_one_stage() -> str:
-    return stages(TRAIN + "  x: {uses: train, dataset: $dataset, more_datasets: [" + "$dataset," * 60_000 + "$dataset]}\n")
+    return stages(
+        TRAIN + "  x: {uses: train, dataset: $dataset, more_datasets: [" + "$dataset," * 60_000 + "$dataset]}\n"
+    )
 
 
 @heavy
 def wide_arguments() -> str:
     inner = ", ".join(f"a{n}: {n}" for n in range(50_000))
-    return stages(DATASET + f"  x: {{uses: train, dataset: $dataset, optimizer: {{type: library, arguments: {{{inner}}}}}}}\n")
+    return stages(
+        DATASET + f"  x: {{uses: train, dataset: $dataset, optimizer: {{type: library, arguments: {{{inner}}}}}}}\n"
+    )
 
 
 @heavy

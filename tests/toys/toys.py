@@ -171,11 +171,19 @@ class Meet(Stage):
 
 
 @dataclass(frozen=True)
+class MeetOnDevice(Meet):
+    """Meets others, as if that took a GPU."""
+
+    needs_device: ClassVar = True
+
+
+@dataclass(frozen=True)
 class TrainAlone(Stage):
     """Stands for a training: alone on its device, or `text` is what it saw of another."""
 
     makes: ClassVar = Text
     needs_device: ClassVar = True
+    trains: ClassVar = True
     sign: str = param("", "its own name")
     seconds: float = param(0.0, "how long it takes", content=False)
     disturb: bool = param(False, "leave the process changed")

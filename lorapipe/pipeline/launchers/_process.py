@@ -113,6 +113,9 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], hear: Callable[[Child, Message], None]) -> None:
+        import subprocess  # here, as most runs find all that they need
+
+        self._too_late = subprocess.TimeoutExpired  # at the end of the program nothing can be imported any more
         self._process = _spawn(command)
         self._hear = hear
         self._to_say = queue.SimpleQueue[bytes | None]()
@@ -160,14 +163,15 @@ class Child:
 
     def end(self) -> None:
         """End it, and what it has started. What even the system cannot end (a disk that does not answer) is left."""
-        import subprocess
-
         self._to_say.put(None)
+        if self._process.poll() is not None:
+            return
         for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
             if self._process.poll() is None:
                 _signal(self._process, number)
-                with suppress(subprocess.TimeoutExpired):
+                with suppress(self._too_late):
                     self._process.wait(KILL_SECONDS)
+        _signal(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))  # what it has left, be it stopped
 
     def _listen(self) -> None:
         """Pass on its lines, until there are no more. A line that is not whole is the end of one that was killed."""

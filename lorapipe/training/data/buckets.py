@@ -35,7 +35,9 @@ class Resolution(Value):
             width = height = value
         elif isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
             width, height = value
-        elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,6})(?:\s*[x×,]\s*([0-9]{1,6}))?", value.strip())):
+        elif isinstance(value, str) and (
+            match := re.fullmatch(r"([0-9]{1,6})(?:\s*[x×,]\s*([0-9]{1,6}))?", value.strip())
+        ):
             width, height = int(match[1]), int(match[2] or match[1])
         else:
             raise ValueError(f"{value!r} is not a resolution; write 512, or 512x768 (width x height).")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RECIPE = 3
 """Raised when the same file and settings come to give other pixels, so that no cached latent outlives its picture."""
-STRIP = 1 << 22
+STRIP = 1 << 20
 """Pixels that are converted in one piece, so that there is no second copy of a large picture."""
 GLANCED = 1 << 22
 """Pixels from which on a picture is made smaller for a glance while it is converted."""
@@ -74,7 +74,9 @@ def alpha(data: bytes, size: Pair) -> Image:
     with opened(data) as image, room(image, len(data)):
         image.load()
         whole = _by_strips(image, lambda strip: strip.convert("RGBA").getchannel("A"), "L")
-        return resize(_upright(whole, orientation(image)), size)
+        seen = resize(_upright(whole, orientation(image)), size)
+        _let_go(image, seen)
+        return seen
 
 
 def greys(data: bytes, size: Pair) -> Image:
@@ -83,7 +85,9 @@ def greys(data: bytes, size: Pair) -> Image:
         image.load()
         to_rgb = converter(image, WHITE.rgb)
         whole = _by_strips(image, lambda strip: to_rgb(strip).convert("L"), "L")
-        return resize(_upright(whole, orientation(image)), size)
+        seen = resize(_upright(whole, orientation(image)), size)
+        _let_go(image, seen)
+        return seen
 
 
 def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Image]:
@@ -100,9 +104,10 @@ def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Im
             coarse = jpeg.straight(image, (width, height))
             factor = min(coarse.size) // side if coarse.width * coarse.height > GLANCED else 1
             small = _finished(coarse, background, max(1, factor))
-        if image.format == "TIFF":  # turned while it was read
-            width, height = image.size
-        turned = orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+            if image.format == "TIFF":  # turned while it was read
+                width, height = image.size
+            turned = orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+            _let_go(image, small)
         return ((height, width) if turned else (width, height)), small
 
 
@@ -115,12 +120,18 @@ def header_size(path: Path) -> Pair:
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
     """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
     with opened(data) as image:
-        size = fit.resized[::-1] if orientation(image) in _TURNED else fit.resized
         length = len(data) + jpeg.coefficients(image)
-        image = jpeg.reduced(image, size)
+        if image.format in jpeg.FORMATS:
+            jpeg.reduced(image, _as_stored(image, fit.resized))
         with room(image, length):
-            seen = resize(_shrunk(image, size, background), fit.resized)
+            seen = resize(_shrunk(image, _as_stored(image, fit.resized), background), fit.resized)
+            _let_go(image, seen)
     return seen if fit.box == (0, 0, *seen.size) else seen.crop(fit.box)
+
+
+def _as_stored(image: Image, size: Pair) -> Pair:
+    """A size of the upright picture as its file has the sides. A PNG is decoded to tell."""
+    return size[::-1] if orientation(image) in _TURNED else size
 
 
 def _shrunk(image: Image, size: Pair, background: Colour) -> Image:
@@ -183,6 +194,12 @@ def to_pixels(image: Image) -> torch.Tensor:
         np.divide(np.asarray(band), 127.5, out=plane, dtype=np.float32)
         plane -= 1  # PyTorch would set more threads to work, which wait for each other
     return torch.from_numpy(pixels)
+
+
+def _let_go(image: Image, result: Image) -> None:
+    """Free a decoded picture while its room is still held, as far as it is not the result itself."""
+    if result is not image:
+        image.close()
 
 
 def _finished(image: Image, background: Colour, factor: int = 1) -> Image:

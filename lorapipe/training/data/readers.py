@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ SMALL_FILE = 16_000_000
 """Bytes of a file that is read without asking for room first."""
 SLOW_PIXELS = 16_000_000
 """Pixels of a kind that Pillow decodes in Python, a microsecond each."""
+BLOCK = 64 << 20
+"""Bytes in which Pillow takes memory for a large picture. glibc keeps blocks of its usual 16 MB for the thread that had
+them, so that eight threads which decode in turn come to take eight times as much; those of more than 32 MB it gives back."""
 ASK_FOR_HEIF = 'a HEIC picture, for which pillow-heif is needed: pip install "lorapipe[heic]", or save it as png or jpg'
 
 
@@ -81,7 +85,11 @@ def opened(data: bytes) -> Iterator[Image]:
 def room(image: Image, length: int = 0) -> Iterator[None]:
     """Waits until an opened picture can be decoded within the memory that there is for pictures; see `needed`."""
     with BUDGET.hold(needed(image, length)):
-        yield
+        try:
+            yield
+        except BaseException:
+            image.close()  # the error holds on to it
+            raise
 
 
 def head_of(path: Path) -> tuple[tuple[int, int], int]:
@@ -92,20 +100,26 @@ def head_of(path: Path) -> tuple[tuple[int, int], int]:
         file.seek(0)
         try:
             with _in_words(name), _opened(file, name) as image:
-                return image.size, orientation(image)
+                return image.size, orientation(image, head=True)
         except Unreadable:
             if name != "PNG":
                 raise
     with reading(path) as data, opened(data) as image:  # something hangs on it that has to be taken off
-        return image.size, orientation(image)
+        return image.size, orientation(image, head=True)
 
 
-def orientation(image: Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none, or none that makes sense."""
+def orientation(image: Image, head: bool = False) -> int:
+    """EXIF's orientation, 1 (upright) to 8; 1 where there is none, or none that makes sense.
+
+    A PNG is decoded for it, as it may be said behind the pixels; unless only the `head` is to be asked.
+    """
+    import PIL.Image
+
     if image.format in ("TIFF", "HEIF"):  # these are turned by their readers
         return 1
     try:
-        return int(image.getexif().get(0x0112, 1))
+        exif = PIL.Image.Image.getexif(image) if head else image.getexif()
+        return int(exif.get(0x0112, 1))
     except Exception:  # a garbled EXIF block raises anything, and does no harm to the picture
         return 1
 
@@ -230,6 +244,7 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
+@cache
 def _import_readers() -> None:
     """Pillow registers its readers on first use, which goes wrong when that is in several threads; imports do not."""
     from PIL import (  # noqa: F401
@@ -239,6 +254,7 @@ def _import_readers() -> None:
         DdsImagePlugin,
         GifImagePlugin,
         IcoImagePlugin,
+        Image,
         Jpeg2KImagePlugin,
         JpegImagePlugin,
         MpoImagePlugin,
@@ -251,6 +267,9 @@ def _import_readers() -> None:
         TiffImagePlugin,
         WebPImagePlugin,
     )
+
+    if Image.core.get_block_size() < BLOCK:
+        Image.core.set_block_size(BLOCK)
 
 
 def _import_heif() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,10 @@ Look = Callable[["StableDiffusion", Path], Iterable[Problem]]
 Wanted = tuple[tuple[str, ...], Shape]
 """The names under which a tensor may be in a file, and its shape."""
 CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
+PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
+MOST_FILES = 2000
 OTHER = "The file is incomplete or of another kind of model."
+SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
 
 
 def problems(base: StableDiffusion) -> tuple[Problem, ...]:
@@ -46,7 +50,11 @@ def _problems(base: StableDiffusion, state: tuple[Any, ...]) -> tuple[Problem, .
 
 
 def _files(path: Path) -> list[Path]:
-    return [path, *path.glob("*"), *path.glob("*/*")] if path.is_dir() else [path]
+    """The files of a base, as far as they are looked at."""
+    if not path.is_dir():
+        return [path]
+    inside = (file for part in PARTS for file in (path / part).glob("*"))
+    return [path, *islice(chain(path.glob("*"), inside), MOST_FILES)]
 
 
 def _state(file: Path) -> tuple[str, int, int]:
@@ -222,7 +230,7 @@ def _single_file(base: StableDiffusion, root: Path) -> Iterator[Problem]:
             wanted = _as_ldm(part, config, shapes, UNET if part == "unet" else VAE)
         else:
             wanted = _as_text(next(text for text in base.model.texts if text.name == part), shapes)
-        yield from _misfits(part, wanted, keys)
+        yield from _misfits(part, wanted, keys, OTHER if base.config or part != "unet" else SMALLER)
 
 
 def _config(base: StableDiffusion, part: str) -> Mapping[str, Any]:
@@ -285,7 +293,7 @@ def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
     return read_json(folder / "vae" / "config.json") if folder.is_dir() else base.known["vae"]
 
 
-def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys) -> Iterator[Problem]:
+def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) -> Iterator[Problem]:
     """What of a part is missing or of another shape: one problem at most."""
     missing, other, count = list[str](), list[str](), 0
     for names, shape in wanted:
@@ -297,12 +305,12 @@ def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys) -> Iterator[Proble
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
     whose = f"its {CALLED[part]}" if part else "it"
     if missing and len(missing) == count:
-        yield Problem(f"{whose} is missing.", cure=OTHER)
+        yield Problem(f"{whose} is missing.", cure=cure)
     elif missing:
-        yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=OTHER)
+        yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=cure)
     elif other:
         more = f" (and {len(other) - 1} more)" if other[1:] else ""
-        yield Problem(f"{whose} does not fit its configuration: {other[0]}{more}.", cure=OTHER)
+        yield Problem(f"{whose} does not fit its configuration: {other[0]}{more}.", cure=cure)
 
 
 def _sized(shape: Shape) -> str:

@@ -16,6 +16,7 @@ SD1, SD2, SDXL = "an SD1.x", "an SD2", "an SDXL"
 REFINER = "an SDXL refiner"
 BASE = "Take the SDXL base model: the refiner has one text encoder, and no LoRAs are made for it."
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
+TEXTS = ("cond_stage_model.", "conditioner.embedders.")
 CHANNELS = {
     9: "inpainting model", 8: "model for editing by instruction (InstructPix2Pix)", 5: "depth model", 7: "upscaler",
 }  # fmt: skip
@@ -95,7 +96,12 @@ def of_keys(keys: Mapping[str, Shape]) -> Kind:
     for telling, what, cure in BESIDE:
         if any(part in key for key in keys for part in telling):
             return Kind(what, cure)
+    bare = not any(key.startswith(UNET) for key in keys)
+    if bare and any(key.startswith("model_ema.") for key in keys):
+        return Kind("a checkpoint whose U-Net is there as an EMA copy alone", "Take the pruned file of this model.")
     if (family := _family(keys)) is None:
+        if bare and any(key.startswith(TEXTS) for key in keys):
+            return Kind("a checkpoint without U-Net", "Name the whole checkpoint.")
         for telling, what, cure in ALONE:
             if any(key.startswith(telling) for key in keys):
                 return Kind(what, cure)
@@ -110,7 +116,7 @@ def of_keys(keys: Mapping[str, Shape]) -> Kind:
 
 def lacking(keys: Mapping[str, Shape]) -> list[str]:
     """Which of a single file's parts are not there at all."""
-    parts = {"VAE": (VAE,), "text encoder": ("cond_stage_model.", "conditioner.embedders.")}
+    parts = {"VAE": (VAE,), "text encoder": TEXTS}
     return [name for name, starts in parts.items() if not any(key.startswith(starts) for key in keys)]
 
 
@@ -140,6 +146,13 @@ def _odd(family: str, channels: int) -> Kind:
 
 def of_folder(folder: Path) -> Kind:
     """The kind of a diffusers folder by its configurations; of any other, what it seems to be."""
+    try:
+        return _of_folder(folder)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}.", where=str(folder)) from None
+
+
+def _of_folder(folder: Path) -> Kind:
     index = folder / "model_index.json"
     pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
     named = _pipeline(pipeline)

@@ -31,8 +31,9 @@ VIEWS = {"_rebuild_tensor": 4, "_rebuild_tensor_v2": 6, "_rebuild_tensor_v3": 7}
 PASSED_ON = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_device_tensor_from_cpu_tensor")
 """Those that give their first argument a wrapping."""
 
+NUMPY = tuple(f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64))
 HARMLESS = {
-    "numpy": ("dtype", "ndarray", "float64", "float32", "float16", "int64", "int32", "bool_"),
+    "numpy": ("dtype", "ndarray", "bool_", "bool", *NUMPY),
     **{f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("core", "_core")},
     **{f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")},
     "_codecs": ("encode",),

@@ -1,0 +1,19 @@
+"""How much a pipeline asks of a machine, at the most, as far as its settings say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage comes to: `steps` are batches trained on, `painted` pictures sampled (one of more than a hundred steps
+    counts as several), `snapshots` what is kept of a training."""
+
+    steps: int = 0
+    painted: int = 0
+    snapshots: int = 0
+
+    def __add__(self, other: Self) -> Demand:
+        return Demand(self.steps + other.steps, self.painted + other.painted, self.snapshots + other.snapshots)

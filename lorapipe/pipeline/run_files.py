@@ -1,0 +1,118 @@
+"""The folders `runs/<n>/`: what each run told (`events.jsonl`); which pipeline it ran, when, and how it ended (`run.json`).
+
+From them the history is made again where the database has lost it. Of runs without a `run.json` the rest is told by the
+events, by the results that they name, and by the times of the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
+
+EVENTS = "events.jsonl"
+RUN = "run.json"
+VERSION = 1
+MOST = 10**9
+"""A greater number is no run's: nobody has run so often, and the database cannot count on from any number."""
+METRIC = '"event": "metric"'
+Manifests = Mapping[str, Mapping[str, Any]]
+"""The manifests of the results that are there, by key."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the files of a run say. `used` are the results that its stages had, made or reused: stage → key."""
+
+    number: int
+    pipeline: str
+    started: float
+    finished: float | None
+    status: str | None
+    used: Mapping[str, str]
+
+    @property
+    def row(self) -> tuple[int, str, float, float | None, str | None]:
+        """As it stands in the database."""
+        return self.number, self.pipeline, self.started, self.finished, self.status
+
+
+def numbers(runs: Path) -> list[int]:
+    """The numbers of the runs whose folders are kept, in order."""
+    try:
+        names = os.listdir(runs)  # noqa: PTH208 (names only, and there may be many)
+    except OSError:
+        return []
+    return sorted(
+        number for name in names if name.isascii() and name.isdigit() and str(number := int(name[:12])) == name
+        and 0 < number < MOST
+    )  # fmt: skip
+
+
+def note(folder: Path, pipeline: str, started: float, finished: float | None = None, status: str | None = None) -> None:
+    """Write which pipeline a run runs, and when it began; at its end, also how it ended."""
+    told = {"v": VERSION, "pipeline": pipeline, "started": started, "finished": finished, "status": status}
+    (folder / RUN).write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
+
+
+def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
+    """What a run has told; nothing where there is no such file."""
+    with suppress(OSError):
+        opened = os.open(folder / EVENTS, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(opened, encoding="utf-8", errors="replace", newline="\n") as file:
+            if stat.S_ISREG(os.fstat(opened).st_mode):
+                yield from readable(line for line in file if metrics or METRIC not in line)
+
+
+def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
+    """What the files of a run say, as far as they say it; None where they say nothing."""
+    folder = runs / str(number)
+    told = list(events(folder, metrics=False))
+    used = {event.stage: event.key for event in told if isinstance(event, (Reused, Finished)) and event.stage}
+    noted = _noted(folder / RUN)
+    if noted is not None:
+        return RunFiles(number, *noted, used)
+    if not told:
+        return None
+    made = [manifests[event.key] for event in told if isinstance(event, Finished) and event.key in manifests]
+    known = made or [manifests[key] for key in used.values() if key in manifests]
+    pipelines = Counter(str(each["pipeline"]) for each in known).most_common(1)
+    last = _time_of(folder / EVENTS)
+    started = min([last, *(float(each["started"]) for each in made)])
+    return RunFiles(number, pipelines[0][0] if pipelines else "?", started, last, _status(told), used)
+
+
+def _noted(file: Path) -> tuple[str, float, float | None, str | None] | None:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return None
+        told = json.loads(file.read_bytes())
+        pipeline, started, finished, status = (told[name] for name in ("pipeline", "started", "finished", "status"))
+        return str(pipeline), float(started), finished and float(finished), status and str(status)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _time_of(file: Path) -> float:
+    for each in (file, file.parent):
+        with suppress(OSError):
+            return each.stat().st_mtime
+    return 0.0
+
+
+def _status(told: list[Event]) -> str:
+    """How a run ended, by what it told of its stages."""
+    stages = {event.stage for event in told if isinstance(event, (Planned, Started))}
+    good = {event.stage for event in told if isinstance(event, (Reused, Finished))}
+    failed = [event for event in told if isinstance(event, Failed) and event.cause != "cancelled"]
+    if failed:
+        return "failed"
+    return "done" if stages and stages <= good else "interrupted"

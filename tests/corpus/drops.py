@@ -1,0 +1,63 @@
+"""What lies in an inbox and is no folder of pictures: things that are no files, too large, or not to be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+SPARSE = 100_000_000_000
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # an address has 100 letters
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _linked_pipe(path: Path) -> None:
+    inner = path.with_name(f"{path.name}.inner")
+    os.mkfifo(inner)
+    path.symlink_to(inner)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(SPARSE)
+
+
+IRREGULAR: dict[str, tuple[Callable[[Path], None], str]] = (
+    {}
+    if sys.platform == "win32"
+    else {
+        "pipe": (_pipe, "is a named pipe"),
+        "socket": (_socket, "is a socket"),
+        "device": (_endless, "is a link that leads out"),
+        "linked pipe": (_linked_pipe, "is a named pipe"),
+        "sparse": (_sparse, "is larger than"),
+    }
+)
+"""What may lie where a file is expected: how it is made, and what is said of it."""
+
+
+def photographs(folder: Path, count: int = 3, text: str = "a b a") -> Path:
+    """A folder with files that are called pictures, and a text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        (folder / f"{index}.png").write_bytes(b"picture %d" % index)
+    (folder / "words.txt").write_text(text, encoding="utf-8")
+    return folder

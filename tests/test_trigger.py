@@ -1,0 +1,178 @@
+"""The trigger word: where captions lack it, it is put before them; where they have it, it is left alone."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from lorapipe.cli import main
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.training.captioning import Captioning
+from lorapipe.training.data.captions import CaptionFiles
+from lorapipe.training.data.scan import look_through
+from lorapipe.watch.recipe import Order, Recipe, write
+from lorapipe.watch.settings import Watching
+
+
+def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str) -> Path:
+    """A folder with a picture for each caption, None being none, and other files."""
+    for name, caption in captions.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.png").write_bytes(name.encode())
+        if caption is not None:
+            (folder / f"{name}.txt").write_bytes(caption if isinstance(caption, bytes) else caption.encode())
+    for name, text in others.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeline, list[str]]:
+    """The pipeline of a dropped folder, and what its user is told."""
+    told: list[str] = []
+    order = Order(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
+    return write(Recipe(pipeline, sets, Watching(least=1)), order, told.append), told
+
+
+def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
+    """What the training says of each picture, by the captions that prepare finds."""
+    dataset, lora = pipeline.stages["dataset"], pipeline.stages["lora"]
+    found = look_through(folder, dataset.exclude, dataset.caption_extensions)
+    captions = CaptionFiles(folder, found.captions, dataset.caption_lines)
+    return {
+        picture.removesuffix(".png"): lora.captions.said(
+            captions.of(picture, dataset.class_word).text, random.Random(0)
+        )
+        for picture in found.pictures
+    }
+
+
+def test_a_word_in_another_word_is_not_the_trigger(tmp_path: Path) -> None:
+    folder = dropped(tmp_path / "ann", {"0": "planning the night", "1": "a red hat"})
+    pipeline, told = made(folder)
+    assert pipeline.stages["lora"].captions.prefix == "ann," and pipeline.stages["file"].trigger == "ann"
+    assert said(folder, pipeline) == {"0": "ann, planning the night", "1": "ann, a red hat"}
+    assert told == ["2 of 2 captions lack the trigger word 'ann'; it is put before them"]
+
+
+@pytest.mark.parametrize("name", ["README", "notes", "0.png"])
+def test_only_captions_of_pictures_count(tmp_path: Path, name: str) -> None:
+    folder = dropped(tmp_path / "luna", {"0": "a girl", "1": "a hat"}, **{name: "Pictures of luna"})
+    pipeline, _ = made(folder)
+    assert said(folder, pipeline) == {"0": "luna, a girl", "1": "luna, a hat"}
+
+
+def test_a_caption_that_lacks_it_among_others_gets_it(tmp_path: Path) -> None:
+    captions = {str(index): "a hat, luna" if index == 3 else f"hat {index}" for index in range(6)}
+    folder = dropped(tmp_path / "luna", {**captions, "6": None})
+    pipeline, told = made(folder)
+    assert told == ["5 of 6 captions lack the trigger word 'luna'; it is put before them"]
+    texts = said(folder, pipeline)
+    assert texts["3"] == "a hat, luna" and texts["0"] == "luna, hat 0" and texts["6"] == "luna"
+
+
+def test_captions_that_all_have_it_are_left_alone(tmp_path: Path) -> None:
+    folder = dropped(tmp_path / "luna", {"0": "Luna smiles", "1": "a photo of luna", "2": None})
+    pipeline, told = made(folder)
+    assert said(folder, pipeline) == {"0": "Luna smiles", "1": "a photo of luna", "2": "luna"} and not told
+    assert pipeline.stages["lora"].captions == Captioning()
+
+
+@pytest.mark.parametrize(("name", "caption", "text"), [
+    ("페니", "페니가 웃는다".encode(), "페니가 웃는다"),
+    ("着物", "着物姿の女".encode(), "着物姿の女"),
+    ("luna", b"\xff\xfe" + "luna, hat".encode("utf-16-le"), "luna, hat"),
+    ("luna", ("hat, " * 4000 + "luna").encode(), "hat, " * 4000 + "luna"),
+    ("my_cat", b"a photo of my cat", "a photo of my cat"),
+])  # fmt: skip
+def test_captions_are_read_as_prepare_reads_them_and_to_their_end(
+    tmp_path: Path, name: str, caption: bytes, text: str
+) -> None:
+    folder = dropped(tmp_path / name, {"0": caption})
+    pipeline, told = made(folder)
+    assert said(folder, pipeline) == {"0": text} and not told
+
+
+def test_the_words_of_folders_are_captions_too(tmp_path: Path) -> None:
+    folder = dropped(tmp_path / "penny", {"10_smile/0": None, "5_hat, penny/1": None})
+    pipeline, told = made(folder)
+    assert said(folder, pipeline) == {"10_smile/0": "penny, smile", "5_hat, penny/1": "hat, penny"}
+    assert told == ["1 of 2 captions lack the trigger word 'penny'; it is put before them"]
+
+
+def test_regularisation_captions_neither_count_nor_get_it(tmp_path: Path) -> None:
+    folder = dropped(tmp_path / "luna", {"0": "luna", "1": "a hat", "reg/0": "a woman", "reg/1": "lunatic"})
+    pipeline, told = made(folder)
+    assert told == ["1 of 2 captions lack the trigger word 'luna'; it is put before them"]
+    assert pipeline.stages["class"].captions == Captioning()
+
+
+def test_a_pipeline_of_ones_own_is_told_what_to_write(tmp_path: Path) -> None:
+    text = """\
+vars: {images: ., name: x, folder: ., trigger: a}
+stages:
+  dataset: {uses: prepare, images: "${images}", base: {family: sd15, checkpoint: pocket}}
+  lora: {uses: train, dataset: $dataset, captions: {CAPTIONS}}
+"""
+    folder = dropped(tmp_path / "luna", {"0": "luna", "1": "a hat"})
+    for captions, words in (
+        ("", "nothing puts it before"),
+        ('trigger: "${trigger}"', "it is put before"),
+        ('prefix: "luna,"', "it is"),
+    ):
+        (tmp_path / "mine.yaml").write_text(text.replace("CAPTIONS", captions), encoding="utf-8")
+        _, told = made(folder, pipeline=tmp_path / "mine.yaml")
+        assert len(told) == 1 and "1 of 2 captions lack the trigger word 'luna'" in told[0] and words in told[0]
+
+
+@pytest.mark.parametrize(
+    ("captions", "lack"),
+    [("", 2), ("captions: {trigger: luna}", 0), ('captions: {prefix: "luna,"}', 0), ('captions: {suffix: "lunar"}', 2)],
+)
+def test_a_plan_says_how_many_captions_lack_it(tmp_path: Path, capsys, captions: str, lack: int) -> None:
+    dropped(tmp_path / "photos", {"0": "luna", "1": "a hat", "2": "lunatic", "reg/0": "a woman"})
+    (tmp_path / "p.yaml").write_text(
+        f"""\
+vars: {{images: photos}}
+stages:
+  dataset: {{uses: prepare, images: "${{images}}", exclude: [reg], base: {{family: sd15, checkpoint: pocket}}}}
+  women: {{uses: prepare, images: photos/reg, base: {{family: sd15, checkpoint: pocket}}}}
+  lora: {{uses: train, dataset: $dataset, regularisation: $women, {captions}}}
+  grid: {{uses: evaluate, weights: $lora, prompts: [luna]}}
+  file: {{uses: export, weights: $grid.best, to: out/luna.safetensors, trigger: luna}}
+""".replace(", }", "}"),
+        encoding="utf-8",
+    )
+    assert main(["plan", str(tmp_path / "p.yaml")]) == 0
+    out = capsys.readouterr().out
+    said = "2 of 3 captions in photos lack the trigger word 'luna'"
+    assert (said in " ".join(out.split())) == bool(lack) and "in reg lack" not in out
+
+
+# ------------------------------------------------------------------------------------------------------------- the knob
+
+
+@pytest.mark.parametrize(
+    ("knobs", "caption", "text"),
+    [
+        ({}, "a hat", "penny, a hat"),
+        ({}, "a hat on Penny", "a hat on Penny"),
+        ({}, "", "penny"),
+        ({}, "pennyroyal", "penny, pennyroyal"),
+        ({"prefix": "photo of penny,"}, "a hat", "photo of penny, a hat"),
+        ({"separator": ";"}, "a hat", "penny; a hat"),
+        ({"wildcards": True}, "{penny|penny}, hat", "penny, hat"),
+        ({"shuffle": True, "keep_tokens": 2}, "a hat", "penny, a hat"),
+        ({"keep_separator": "|||"}, "smile ||| hat", "penny, smile, hat"),
+        ({"dropout": 0.0, "suffix": "best"}, "a hat", "penny, a hat best"),
+    ],
+)
+def test_it_is_put_before_captions_that_lack_it(knobs: dict[str, object], caption: str, text: str) -> None:
+    assert Captioning(trigger="penny", **knobs).said(caption, random.Random(0)) == text
+
+
+def test_each_line_is_a_caption_of_its_own() -> None:
+    captioning = Captioning(trigger="penny")
+    texts = {captioning.said("penny, hat\nsmile", random.Random(seed)) for seed in range(20)}
+    assert texts == {"penny, hat", "penny, smile"}
