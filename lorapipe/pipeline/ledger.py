@@ -111,7 +111,8 @@ class Ledger:
                 make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
+                write_text("*
+", ignore)
             (self.root / WRITABLE).touch()
             (self.root / WRITABLE).unlink(missing_ok=True)
         except OSError as error:

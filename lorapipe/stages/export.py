@@ -6,7 +6,7 @@ import datetime
 import filecmp
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
@@ -83,6 +83,12 @@ class Export(Stage):
         megabytes = path.stat().st_size / 1e6
         context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
         return File(path)
+
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """See `Stage.outlook`."""
+        from lorapipe.stages._trigger import lacking
+
+        return lacking(self.trigger, self, stages)
 
     def deliver(self, artifact: File) -> list[Path]:
         """The file at `to`: written aside and renamed, unless the same bytes are there."""
