@@ -125,6 +125,16 @@ def test_an_owner_does_not_wait_for_what_is_done_at_a_jobs_end(queue: Queue, pro
     assert states(queue) == {"hangs": "done"}
 
 
+def test_the_next_job_does_not_wait_for_ever_for_what_is_done_at_anothers_end(
+    queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorapipe.queue.work.ENDED_SECONDS", 1.0)
+    queue.add(project / "cat.yaml", title="hangs")
+    queue.add(project / "cat.yaml", ["tally.word=b"], title="next")
+    list(Crew(queue, ["cpu"], on="inline", care=Waiting("ended")).events())
+    assert states(queue) == {"hangs": "done", "next": "done"}
+
+
 class Mistaken(Care):
     """Raises in one of the things that it is asked."""
 

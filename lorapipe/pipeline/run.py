@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing, suppress
 from typing import IO, Any
 
-from lorapipe.errors import Interrupted, LorapipeError, Problem
+from lorapipe.errors import Interrupted, LorapipeError, Problem, problem_of
 from lorapipe.fsync import make_folder, sync_all
 from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
@@ -69,8 +69,11 @@ def run(
             return (yield from run(pipeline, pool=own, anew=anew, stopping=stopping, numbered=numbered))
     ledger = Ledger(pipeline.folder, stopping)
     ledger.open()
-    with closing(ledger):
-        return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    try:
+        with closing(ledger):
+            return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+    except OSError as error:
+        raise LorapipeError(problem_of(error, str(error.filename or ledger.root))) from None
 
 
 def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **where: Any) -> dict[str, Artifact]:

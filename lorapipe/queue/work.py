@@ -35,8 +35,10 @@ LOOK_SECONDS = 1.0
 """How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
 TELL_SECONDS = 1.0
 """How often progress is written for other processes."""
-ENDED_SECONDS = 5.0
-"""How long what is done at a job's end may take when it is time to stop."""
+ENDED_SECONDS = 120.0
+"""How long what is done at a job's end may take."""
+ENDED_WHEN_STOPPING_SECONDS = 5.0
+"""How long, when it is time to stop."""
 LEAVE_SECONDS = 90.0
 """How long the threads may take to end: longer than what they wait for may take."""
 
@@ -214,15 +216,19 @@ class Hand(Follower):
             self._tell(Told(job))
 
     def _see_off(self, job: Job) -> None:
-        """What its care does at its end: it may call the user's own programs, so nobody who wants to stop waits for it."""
+        """What its care does at its end: it may call the user's own programs, for which neither the next job nor anybody
+        who wants to stop waits for long.
+        """
 
         def ended() -> None:
             self._care.ended(job)
 
-        thread, wanted_at = Follower(f"end of job {job.number}", ended), None
+        thread = Follower(f"end of job {job.number}", ended)
         thread.start()
-        while thread.is_alive() and (wanted_at is None or time.monotonic() - wanted_at < ENDED_SECONDS):
-            wanted_at = wanted_at or (time.monotonic() if self._stopping() else None)
+        deadline = time.monotonic() + ENDED_SECONDS
+        while thread.is_alive() and time.monotonic() < deadline:
+            if self._stopping():
+                deadline = min(deadline, time.monotonic() + ENDED_WHEN_STOPPING_SECONDS)
             thread.join(0.05)
 
     def _lastingly(self, change: Callable[[], T]) -> T:

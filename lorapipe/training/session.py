@@ -24,6 +24,8 @@ from lorapipe.training.pace import Pace
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
 """The most that a killed training loses, about; snapshots are checkpoints too."""
+CHECKPOINT_SHARE = 0.02
+"""The most that checkpoints may take of a training's time: where one takes seconds, fewer are made between snapshots."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Session:
             self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
         self.curves.begin(found.step, found.curve)
         self.pace = Pace(self.total, found.step)
-        self.saved = time.monotonic()
+        self.saved, self.pause = time.monotonic(), CHECKPOINT_SECONDS
         return found.step
 
     def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
@@ -86,7 +88,7 @@ class Session:
         if number in self.marks.snapshots:
             with settled(self.trainable.optimizer):
                 self.checkpoints.add(self.snapshot(number))
-        if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+        if marked or stopping or time.monotonic() - self.saved > self.pause:
             self._save(number)
         if stopping and number < self.total:
             raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
@@ -95,10 +97,12 @@ class Session:
                 self.preview(number)  # last: it takes long, and may be interrupted
 
     def _save(self, step: int) -> None:
+        begun = time.monotonic()
         self._tell(self.curves.write())  # the curve is never behind the state
         self.curves.flush()
         self.checkpoints.save(step, self.trainable, self.curves.path.read_bytes())
         self.saved = time.monotonic()
+        self.pause = max(CHECKPOINT_SECONDS, (self.saved - begun) / CHECKPOINT_SHARE)
 
     def _tell(self, points: list[Point]) -> None:
         if not points:
