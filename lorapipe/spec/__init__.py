@@ -26,7 +26,7 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Places, Reading, from_dict, read
+from lorapipe.spec.read import Address, Complaints, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -34,6 +34,7 @@ __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
+    "Complaints",
     "Duration",
     "Knob",
     "Param",
