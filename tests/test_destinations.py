@@ -105,6 +105,15 @@ def test_another_pipeline_of_the_project_may_replace_it_and_the_plan_says_so(
     assert (project / "result.html").read_text() == "<p>1</p>"
 
 
+def test_the_plan_says_what_is_made_of_a_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    go(project)
+    assert main(["plan", "cat.yaml", "--set", "kept.to=out/", "--set", "kept.ending=.html"]) == 0
+    assert f"writes {project / 'out' / 'cat.html'}" in capsys.readouterr().out and not (project / "out").exists()
+
+
 def test_a_half_written_record_is_no_end(project: Path) -> None:
     go(project)
     record = project / ".lorapipe" / "delivered.jsonl"
