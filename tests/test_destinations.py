@@ -259,6 +259,16 @@ def test_places_that_cannot_be_are_told_with_a_cure(project: Path) -> None:
             assert words in refused(project, f"kept.to={to}"), to
 
 
+@pytest.mark.parametrize("name", ["nul.safetensors", "CON", "com1.x", "a:b.safetensors", 'a"b', "a?", "ends.", "ends "])
+def test_names_that_windows_keeps_for_itself(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert destinations._bad_name(Path("/loras") / name) is None
+    with monkeypatch.context() as there:
+        there.setattr(sys, "platform", "win32")
+        refused_there = destinations._bad_name(Path("/loras") / name)
+        right = destinations._bad_name(Path("/loras/penny.v1 (2).safetensors"))
+    assert refused_there is not None and "Windows" in refused_there[0] and right is None
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "고" * 90], ids=["letters", "bytes"])
 def test_a_name_that_no_file_can_have_is_refused_when_the_file_is_read(project: Path, name: str) -> None:
     with pytest.raises(InputError, match="255"):
