@@ -33,7 +33,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, Places, Reading, read, show
+from lorapipe.spec import Address, Complaints, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ class _PipelineReader:
         self.document = document
         self.folder = folder
         self.places = places
+        self.complaints = Complaints()
         self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
@@ -304,7 +305,9 @@ class _PipelineReader:
         if options:
             how = read(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places)
+        reading: Reading[Stage] = read(
+            contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places, self.complaints
+        )
         for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:

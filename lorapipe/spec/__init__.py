@@ -27,7 +27,7 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Places, Reading, from_dict, read
+from lorapipe.spec.read import Address, Complaints, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -35,6 +35,7 @@ __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
+    "Complaints",
     "Destination",
     "Duration",
     "Knob",
