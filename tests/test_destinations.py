@@ -105,6 +105,15 @@ def test_another_pipeline_of_the_project_may_replace_it_and_the_plan_says_so(
     assert (project / "result.html").read_text() == "<p>1</p>"
 
 
+def test_the_plan_says_what_is_made_of_a_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    go(project)
+    assert main(["plan", "cat.yaml", "--set", "kept.to=out/", "--set", "kept.ending=.html"]) == 0
+    assert f"writes {project / 'out' / 'cat.html'}" in capsys.readouterr().out and not (project / "out").exists()
+
+
 def test_a_half_written_record_is_no_end(project: Path) -> None:
     go(project)
     record = project / ".lorapipe" / "delivered.jsonl"
@@ -248,6 +257,16 @@ def test_places_that_cannot_be_are_told_with_a_cure(project: Path) -> None:
     }.items():
         if sys.platform != "win32" or not to.startswith("/"):
             assert words in refused(project, f"kept.to={to}"), to
+
+
+@pytest.mark.parametrize("name", ["nul.safetensors", "CON", "com1.x", "a:b.safetensors", 'a"b', "a?", "ends.", "ends "])
+def test_names_that_windows_keeps_for_itself(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert destinations._bad_name(Path("/loras") / name) is None
+    with monkeypatch.context() as there:
+        there.setattr(sys, "platform", "win32")
+        refused_there = destinations._bad_name(Path("/loras") / name)
+        right = destinations._bad_name(Path("/loras/penny.v1 (2).safetensors"))
+    assert refused_there is not None and "Windows" in refused_there[0] and right is None
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "고" * 90], ids=["letters", "bytes"])

@@ -73,11 +73,16 @@ class Delivered:
             return ""
         if not stat.S_ISREG(there.st_mode):
             return "what is there is no ordinary file."
-        if not there.st_size or self.maker(place):
+        if not there.st_size:
             return ""
-        if self._name(_real(place)) in self._lines:
-            return CHANGED
-        return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+        try:
+            if self.maker(place):
+                return ""
+            if self._name(_real(place)) in self._lines:
+                return CHANGED
+            return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+        except (OSError, InputError):  # what cannot be read cannot be known
+            return FOREIGN
 
     def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False, link: bool = False) -> None:
         """Copy a file to a place, whole or not at all; `InputError` where what is there may not be replaced.
