@@ -10,6 +10,7 @@ and the GPU's memory is free.
 
 from __future__ import annotations
 
+import logging
 import queue as queues
 import sqlite3
 import threading
@@ -30,6 +31,8 @@ from lorapipe.queue.job import Claim, Job
 from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
+
+log = logging.getLogger("lorapipe")
 
 LOOK_SECONDS = 1.0
 """How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
@@ -233,12 +236,16 @@ class Hand(Follower):
 
     def _lastingly(self, change: Callable[[], T]) -> T:
         """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
+        said = ""
         while True:
             try:
                 return change()
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
                 if self._stopping():
                     raise
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s The queue waits, and tries again.", said)
                 time.sleep(LOOK_SECONDS)
 
     def _asked(self, job: Job) -> Callable[[], int]:
