@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 import pytest
+from corpus.captions import ENCODINGS, SENTENCES, TAGS, folder_of_captions
 
 from lorapipe.folder_names import FolderName
 from lorapipe.picture_files.caption_names import CaptionNames
@@ -133,3 +134,98 @@ def test_several_lines_as_told(tmp_path):
         "first": "a cat",
         "each": "a cat\na feline",
     }
+
+
+# ------------------------------------------------------------------------------------------------------- encodings
+
+
+def folder(root: Path, texts: list[str], encoding: str) -> CaptionTexts:
+    for number, text in enumerate(texts):
+        (root / f"{number}.txt").write_bytes(text.encode(encoding))
+    return CaptionTexts(root, {f"{number}.png": [f"{number}.txt"] for number in range(len(texts))})
+
+
+def said(texts: CaptionTexts, count: int) -> list[str]:
+    return [texts.of(f"{number}.png").text for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"), [(each, code) for each, codes in ENCODINGS.items() for code in codes]
+)
+def test_captions_of_any_code_page_come_out_as_they_were_written(tmp_path, language, encoding):
+    """A short tag, a list of them, a sentence: each alone. (A word of UTF-16 can be printable ASCII, such as 校服 `h!g`.)"""
+    tags = TAGS[language]
+    texts = [", ".join(tags[:6]), SENTENCES[language][0], f"penny, {tags[7]}"]
+    for text in texts if "utf" in encoding else [*tags[:4], *texts]:
+        assert decode(text.encode(encoding))[0] == text
+
+
+def test_of_captions_that_nobody_looked_at_before_hardly_one_is_misread(tmp_path):
+    """Known answers by the hundred: single files are short, and some are another word in another encoding."""
+    wrong, tried = 0, 0
+    for language, codes in ENCODINGS.items():
+        for encoding in codes:
+            for seed in range(1000, 1020):
+                (text,) = folder_of_captions(language, seed, 1)
+                tried += 1
+                wrong += decode(text.encode(encoding))[0] != text
+    assert tried == 260 and wrong <= 4
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"), [(each, code) for each, codes in ENCODINGS.items() for code in codes]
+)
+def test_files_of_one_folder_tell_of_each_other(tmp_path, language, encoding):
+    for seed in range(2000, 2010):
+        texts = folder_of_captions(language, seed, 5)
+        assert said(folder(tmp_path, texts, encoding), 5) == texts
+
+
+def test_a_word_that_is_utf8_by_chance_is_read_like_its_neighbours(tmp_path):
+    texts = ["微笑", "猫", "下雨天打着伞走路的孩子的背影"]
+    assert decode("猫".encode("gb18030"))[0] == "è"  # alone nobody can tell
+    assert said(folder(tmp_path, texts, "gb18030"), 3) == texts
+
+
+def test_utf8_among_other_files_stays_what_it_is(tmp_path):
+    texts = folder(tmp_path, ["소녀, 모자", "긴 머리, 웃음"], "cp949")
+    (tmp_path / "0.txt").write_text("café, 소녀 🎉", encoding="utf-8")
+    assert said(texts, 2) == ["café, 소녀 🎉", "긴 머리, 웃음"]
+
+
+def test_what_was_guessed_is_told_with_its_file_its_encoding_and_the_cure(tmp_path):
+    texts = folder(tmp_path, ["소녀, 모자"], "cp949")
+    assert texts.of("0.png").file == "0.txt"
+    assert texts.of("0.png").complaint == "is not UTF-8 and was read as Korean, cp949; save it as UTF-8"
+
+
+def test_the_computers_own_code_page_is_preferred_where_both_fit(monkeypatch):
+    text = "żółć".encode("cp1250")
+    monkeypatch.setattr("lorapipe.picture_files.encodings._home", lambda: "cp1250")
+    assert decode(text)[0] == "żółć"
+
+
+def test_utf8_with_a_damaged_place_is_no_other_encoding():
+    data = bytearray("한 소녀가 공원에서 책을 읽고 있다".encode())
+    data[4:5] = b"\xff"
+    text, complaint = decode(bytes(data))
+    assert "공원에서 책을" in text and "damaged" in complaint
+
+
+def test_a_caption_file_of_gigabytes_is_left_alone(tmp_path):
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(3_000_000_000)
+    text, complaint = read(tmp_path / "a.txt")
+    assert text == "" and "it has more than 1 MB" in complaint
+
+
+def test_a_second_caption_that_says_something_else_is_mentioned(tmp_path):
+    (tmp_path / "a.txt").write_text("tags")
+    (tmp_path / "a.caption").write_text("a sentence")
+    found = CaptionFiles(tmp_path, {"a.png": ["a.txt", "a.caption"]}).of("a.png", "")
+    assert (
+        found.text == "tags"
+        and found.complaint == "a.txt: a.caption lies beside it and says something else; a.txt counts"
+    )
+    (tmp_path / "a.caption").write_text(" tags\n")
+    assert not CaptionFiles(tmp_path, {"a.png": ["a.txt", "a.caption"]}).of("a.png", "").complaint

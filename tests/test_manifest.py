@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from corpus.copies import copies, figure, with_another_spot
 from photographs import encoded, photograph
 from PIL import Image
 
@@ -162,6 +163,77 @@ def test_drawings_that_differ_in_one_eye_are_two():
     wink = open_eyes.copy()
     ImageDraw.Draw(wink).ellipse((95, 110, 109, 124), fill="#d04040")
     assert near_duplicates([signature(open_eyes), signature(wink)], [(256, 256)] * 2, 10) == {}
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "brick"])
+def test_copies_of_a_photograph_go_and_the_best_stays(tmp_path, name):
+    photo = photograph(name)
+    (tmp_path / "z original.png").write_bytes(encoded(photo, "PNG"))
+    for number, (_, data) in enumerate(copies(photo, 31)):
+        (tmp_path / f"copy {number}.jpg").write_bytes(data)  # whatever it is in truth
+    manifest = chosen(tmp_path, replace(RULES, min_size=1))
+    assert [p.path for p in manifest.pictures] == ["z original.png"]
+    assert {file.kind for file in manifest.left_out} == {"duplicate"}
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_figure_with_other_faces_stays_and_its_copies_go(tmp_path, seed, kind):
+    figures = figure(seed, (600, 900) if seed % 2 else (512, 512))
+    for face, image in figures.items():
+        (tmp_path / f"{face}.{kind.lower()}").write_bytes(encoded(image, kind))
+    for number, (_, data) in enumerate(copies(figures["calm"], seed, 3)):
+        (tmp_path / f"zz copy {number}.png").write_bytes(data)
+    kept = {p.path.partition(".")[0] for p in chosen(tmp_path, replace(RULES, min_size=1)).pictures}
+    assert set(figures) <= kept and len(kept) <= len(figures) + 1  # a copy that is coarse may stay, a face never goes
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "motorcycle_left"])
+def test_frames_that_differ_in_one_spot_are_two(tmp_path, name):
+    photo = photograph(name)
+    (tmp_path / "one.png").write_bytes(encoded(photo, "PNG"))
+    (tmp_path / "two.jpg").write_bytes(encoded(with_another_spot(photo, 3), "JPEG", quality=90))
+    assert len(chosen(tmp_path).pictures) == 2
+
+
+def test_pictures_with_captions_that_differ_are_two(tmp_path):
+    cat = photograph("chelsea")
+    for name, caption in (("a.png", "penny asleep"), ("b.jpg", "penny awake"), ("c.webp", "Penny  asleep")):
+        kind = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[name[2:]]
+        (tmp_path / name).write_bytes(encoded(cat, kind))
+        (tmp_path / f"{name[0]}.txt").write_text(caption)
+    manifest = chosen(tmp_path)
+    assert [p.path for p in manifest.pictures] == ["a.png", "b.jpg"]
+    assert [(f.path, f.reason) for f in manifest.left_out] == [("c.webp", "the same picture as a.png")]
+
+
+def test_of_equal_copies_the_one_that_lost_nothing_stays_then_the_larger_file(tmp_path):
+    cat = photograph("chelsea")
+    (tmp_path / "a.jpg").write_bytes(encoded(cat, "JPEG", quality=95))
+    (tmp_path / "b.jpg").write_bytes(encoded(cat, "JPEG", quality=60))
+    (tmp_path / "z.png").write_bytes(encoded(cat, "PNG"))
+    assert [p.path for p in chosen(tmp_path).pictures] == ["z.png"]
+    (tmp_path / "z.png").unlink()
+    (tmp_path / "a.jpg").rename(tmp_path / "c.jpg")
+    assert [p.path for p in chosen(tmp_path).pictures] == ["c.jpg"]
+
+
+def test_a_folder_of_frames_is_compared_in_bounded_time(tmp_path, monkeypatch):
+    """Beyond a number of pairs nobody looks closer: what may be two is two."""
+    monkeypatch.setattr("lorapipe.training.data.selection.MOST_LOOKS", 3)
+    cat, looked = photograph("chelsea").resize((200, 133)), list[str]()
+    for number in range(6):
+        (tmp_path / f"{number}.jpg").write_bytes(encoded(cat, "JPEG", quality=90 - number))
+    found = look_through(tmp_path)
+    with quiet():
+        all_looks = list(examine(tmp_path, found.pictures, Cache(tmp_path / ".cache"), WHITE))
+
+    def closer_look(look: Look) -> bytes:
+        looked.append(look.path)
+        return closer(tmp_path, look, Cache(tmp_path / ".cache"), WHITE)
+
+    manifest = select(all_looks, CaptionFiles(tmp_path, {}), RULES, closer_look)[0]
+    assert len(manifest.pictures) > 1 and len(looked) <= 4
 
 
 def test_tolerance_zero_compares_no_pictures_and_another_shape_is_another_picture():

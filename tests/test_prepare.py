@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from corpus.folders import COMPANIONS, PROJECTS, lay
 from photographs import AveragingBase, encoded, photograph, real_folder
 from PIL import Image
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.events import Event, Log, Progress
+from lorapipe.pipeline.records import Records
 from lorapipe.spec import Source, from_dict, read, to_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.prepare import Prepare
@@ -251,8 +255,11 @@ def test_settings_are_held_against_the_base_before_anything_runs(few):
     document = {"uses": "prepare", "images": "images", "base": {"family": "sd15", "checkpoint": "images"}}
     (problem,) = read(Stage, document, few.folder).problems
     assert problem.path == ("base", "checkpoint") and "diffusers folder" in str(problem)
-    document["base"]["checkpoint"] = str(few.base.checkpoint.path)  # a single file: SD1.x in its own size
-    (problem,) = read(Stage, {**document, "max_bucket_reso": 256}, few.folder).problems
+    document["base"]["checkpoint"] = str(few.base.checkpoint.path)
+    (problem,) = read(Stage, document, few.folder).problems
+    assert problem.path == ("base", "checkpoint") and "not a model" in problem.what
+    base = SD15(checkpoint=few.base.checkpoint)  # a single file: SD1.x in its own size
+    (problem,) = Prepare(images=Source(few.images), base=base, max_bucket_reso=256).problems()
     assert problem.path == ("max_bucket_reso",) and "512" in problem.cure
 
 
@@ -344,3 +351,134 @@ def test_a_folder_that_is_itself_named_in_kohyas_way_is_told_so(tmp_path: Path) 
     (warning,) = told()
     assert "7_penny woman" in warning and "repeats: 7 and class_word: penny woman" in warning
     assert told(repeats=7, class_word="penny woman") == []
+
+
+# ------------------------------------------------------------------------------------- what lies beside the pictures
+
+
+def outlook(place: Workplace, **knobs: object) -> str:
+    return "\n".join(Prepare(images=Source(place.images), base=place.base, **knobs).outlook({}))
+
+
+def left_out(dataset: Dataset) -> dict[str, str]:
+    found = json.loads((dataset.manifest.parent / "left_out.json").read_text(encoding="utf-8"))
+    return {file["path"]: file["kind"] for file in found}
+
+
+def test_what_is_not_used_is_told_once_for_each_kind_and_listed_whole(few):
+    lay(few.images, ["@eaDir/a.jpg/X.jpg", "film.mp4", "raw.dng", "metadata.jsonl", "notes.md", ".DS_Store"])
+    lay(few.images, [f"gone{number}.txt" for number in range(6)])
+    (few.images / "coins.png.txt").write_text("money")
+    (few.images / "coins.txt").unlink()
+    dataset = few.run()
+    told = few.warnings()
+    for words in (
+        "1 file not used (left by systems and other programs): @eaDir/: of a network drive",
+        "1 file not used (film): film.mp4",
+        "1 file not used (of a kind that is not read): raw.dng: a raw photo; develop it to png or jpg",
+        "1 file not used (may hold captions): Captions are read from cat.txt beside cat.png: metadata.jsonl",
+        "6 files not used (captions without a picture of that name beside them): gone0.txt; gone1.txt; gone2.txt; "
+        "gone3.txt; and 2 more (left_out.json has all)",
+    ):
+        assert words in told and words in outlook(few)
+    assert len(told.splitlines()) == 5
+    assert len(left_out(dataset)) == 12
+    infos = [event.text for event in few.events if isinstance(event, Log) and event.level == "info"]
+    assert any("coins.png.txt" in text and "taken as its caption" in text for text in infos)
+    assert {p.caption for p in Manifest.load(dataset.manifest).pictures} == {"coffee", "chelsea", "rocket", "money"}
+
+
+def test_a_trainers_project_is_told_and_only_its_pictures_trained_on(few):
+    meant, others = PROJECTS["kohya_ss"]
+    photo = encoded(photograph("brick"), "PNG")
+    few.images = few.folder / "project"
+    lay(few.images, others, photo)
+    lay(few.images, COMPANIONS["kohya_ss"])
+    for number, name in enumerate(meant):
+        lay(few.images, [name], encoded(photograph(("coffee", "chelsea", "rocket")[number]), "PNG"))
+    dataset = few.run()
+    assert {p.path for p in Manifest.load(dataset.manifest).pictures} == set(meant)
+    assert others.items() <= left_out(dataset).items()
+    for words in ("under regularisation of train", "looks like a kohya project", "name their folder as images"):
+        assert words in few.warnings() and words in outlook(few)
+
+
+def test_onetrainers_masks_are_used_when_asked_for(few):
+    mask = Image.new("L", photograph("coffee").size)
+    mask.paste(255, (0, 0, 300, 400))
+    (few.images / "coffee-masklabel.png").write_bytes(encoded(mask, "PNG"))
+    dataset = few.run()
+    assert len(Manifest.load(dataset.manifest).pictures) == 4
+    assert f"write `masks: {few.images}`: coffee-masklabel.png" in few.warnings()
+    manifest = Manifest.load(few.run(masks=Source(few.images)).manifest)
+    assert {p.path: p.mask and p.mask.path for p in manifest.pictures} == {
+        "coffee.png": "coffee-masklabel.png", "chelsea.png": None, "rocket.png": None, "coins.png": None
+    }  # fmt: skip
+    assert "3 pictures without a mask" in few.warnings()
+
+
+def test_masks_in_a_folder_among_the_pictures_are_no_pictures(few):
+    lay(few.images, ["white/coffee.png"], encoded(Image.new("L", photograph("coffee").size, 255), "PNG"))
+    manifest = Manifest.load(few.run(masks=Source(few.images / "white")).manifest)
+    assert len(manifest.pictures) == 4 and sum(p.mask is not None for p in manifest.pictures) == 1
+
+
+def test_a_plan_says_what_a_run_says(few, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    few.images = few.folder / "phone"
+    lay(few.images, ["a.HEIC", "b.HEIC", "renamed.jpg"], b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    for words in ("3 pictures found, none usable: 3 unreadable", "a.HEIC", 'pip install "lorapipe[heic]"'):
+        assert words in outlook(few)
+        with pytest.raises(InputError) as error:
+            few.run()
+        assert words in str(error.value)
+    (few.images / "small.png").write_bytes(encoded(Image.new("RGB", (9, 9)), "PNG"))
+    (few.images / "good.png").write_bytes(encoded(photograph("coffee"), "PNG"))
+    planned = outlook(few)
+    few.run()
+    for line in few.warnings().splitlines():
+        assert line in planned or "without any caption" in line
+    assert "about 1 picture to train on" in planned
+
+
+def test_one_broken_link_is_left_out_and_the_rest_trained_on(few):
+    (few.images / "broken.png").symlink_to(few.folder / "nowhere.png")
+    (few.images / "circle.png").symlink_to("circle.png")
+    (few.images / "broken.txt").symlink_to(few.folder / "nowhere.txt")
+    digests = Digests(Records(None))
+    before = digests.path(few.images)
+    assert digests.listings[before]["broken.png"] == "unreadable" != digests.listings[before]["coffee.png"]
+    dataset = few.run()
+    assert len(Manifest.load(dataset.manifest).pictures) == 4
+    assert "broken.png: a link that leads nowhere" in few.warnings() and "broken.png" in outlook(few)
+    (few.folder / "nowhere.png").write_bytes(encoded(photograph("brick"), "PNG"))
+    assert Digests(Records(None)).path(few.images) != before
+    assert len(Manifest.load(few.run().manifest).pictures) == 5
+
+
+def test_left_out_copies_are_told_with_the_knob(few):
+    (few.images / "again.jpg").write_bytes(encoded(photograph("coffee"), "JPEG"))
+    few.run()
+    assert "duplicate_tolerance says how alike copies are" in few.warnings()
+
+
+def test_a_packed_folder_is_no_folder(few):
+    few.images = few.folder / "photos.zip"
+    few.images.write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"Unpack it, and name the folder\."):
+        few.run()
+
+
+def test_the_keys_of_latents_are_what_they_were(place):
+    """Whoever has encoded pictures keeps them; these keys were made before any other format than six was read."""
+    place.images.mkdir()
+    ramp = Image.linear_gradient("L")
+    (place.images / "ramp.bmp").write_bytes(encoded(ramp, "BMP"))
+    (place.images / "colours.bmp").write_bytes(
+        encoded(Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180))), "BMP")
+    )
+    manifest = Manifest.load(place.run().manifest)
+    assert {picture.path: picture.latents[:16] for picture in manifest.pictures} == {
+        "colours.bmp": "7a69120420d66ca3",
+        "ramp.bmp": "15c21259399a06b2",
+    }

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import category
 
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
-from lorapipe.picture_files.encodings import MARKS, WIDE, encoding_of, language_of
-from lorapipe.picture_files.magic import is_regular
+from lorapipe.picture_files.encodings import CONTROL, MARKS, WIDE, encoding_of, fits_better, language_of
+from lorapipe.regular_files import open_regular, read_regular
 
 Lines = Literal["joined", "first", "each"]
 """What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
@@ -80,6 +81,7 @@ def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> C
 def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, CaptionText]:
     found: dict[str, CaptionText] = {}
     unknown: dict[str, bytes] = {}
+    unmarked: dict[str, bytes] = {}
     for file in files:
         try:
             data = _bytes(root / file)
@@ -91,23 +93,22 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
             unknown[file] = data
         else:
             found[file] = CaptionText(_arranged(known[0], lines), file, known[1])
+            if not data.startswith(tuple(mark for mark, _ in MARKS)):
+                unmarked[file] = data
     together = encoding_of(list(unknown.values())) if unknown else ""
     for file, data in unknown.items():
         text, complaint = decode_as(data, together)
         found[file] = CaptionText(_arranged(text, lines), file, complaint)
+    for file, data in unmarked.items() if unknown else ():
+        if fits_better(data, together):  # a short word may be UTF-8 by chance
+            text, complaint = decode_as(data, together)
+            found[file] = CaptionText(_arranged(text, lines), file, complaint)
     return found
 
 
 def _bytes(path: Path) -> bytes:
-    """A caption file; `OSError` where it is no ordinary one, or too large to be a caption."""
-    found = path.stat()
-    if not is_regular(found):
-        raise OSError(None, "it is no ordinary file")
-    if found.st_size > MOST:
-        raise OSError(None, f"{found.st_size / 1e6:.0f} MB are too many for a caption")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MOST)
+    """A caption file; `OSError` where it is no regular one, or too large to be a caption."""
+    return read_regular(open_regular(path), MOST)
 
 
 def decode_known(data: bytes) -> tuple[str, str] | None:
@@ -116,15 +117,21 @@ def decode_known(data: bytes) -> tuple[str, str] | None:
         if data.startswith(mark):
             text = data.decode(encoding, errors="replace")
             return text, "is damaged UTF-16 or UTF-8" if "\ufffd" in text else ""
-    if b"\0" in data:
-        return None
     try:
-        return data.decode("utf-8"), ""
+        text = data.decode("utf-8")
+        return None if CONTROL.search(text) or not _are_letters(text) else (text, "")
     except UnicodeDecodeError:
+        if b"\0" in data:
+            return None
         text = data.decode("utf-8", errors="replace")
         damaged = text.count("\ufffd")
         foreign = sum(not letter.isascii() for letter in text) - damaged
         return (text, "is UTF-8 with a few damaged characters; save it anew") if foreign > 4 * damaged else None
+
+
+def _are_letters(text: str) -> bool:
+    """Whether a text's characters are any: two bytes that are UTF-8 by chance may stand for one that there is not."""
+    return text.isascii() or all(category(letter) != "Cn" for letter in set(text) if letter < "\u2000")
 
 
 def decode_as(data: bytes, encoding: str) -> tuple[str, str]:

@@ -52,21 +52,14 @@ _FURTHER: dict[str, Language] = {
     "cp1254": Language("Turkish", ((letters.EASTERN | letters.LATIN, 0.9),)),
 }
 """Those that are only tried where the computer is set to them."""
-_ANY = Language(
-    "UTF-16",
-    (
-        (letters.HANGUL, 0.3),
-        (letters.KANA, 0.1),
-        (letters.KANJI | letters.HANZI | letters.TRADITIONAL, 0.3),
-        (letters.CYRILLIC, 0.15),
-        (letters.LATIN | letters.GREEK, 0.05),
-    ),
-)
 _RARE = log(1e-5)
 _MISFIT = log(1e-7)
 _MARK = log(0.02 / len(letters.MARKS))
 _HOME = 2.0
 """How much rather it is the code page that the computer is set to, in natural units."""
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_LIKE_OTHERS = 6.0
+"""How much rather a file is in the encoding of the others of its folder."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _MIXED = re.compile(r"[A-Za-z](?=[Ѐ-ӿͰ-Ͽ])|[Ѐ-ӿͰ-Ͽ](?=[A-Za-z])|[a-z](?=[À-Þ])")
 _LETTERS_AROUND = re.compile(r"(?<![^\W\d_])[À-ÿ]{2,}(?![^\W\d_])")
@@ -74,7 +67,8 @@ _LETTERS_AROUND = re.compile(r"(?<![^\W\d_])[À-ÿ]{2,}(?![^\W\d_])")
 
 def encoding_of(texts: Sequence[bytes]) -> str:
     """The encoding of files that are not UTF-8 and have no mark; `cp1252` where none fits."""
-    sample = b"\n".join(dict.fromkeys(texts))[:MOST]
+    texts = list(dict.fromkeys(texts))
+    sample = b"\n".join(texts)[:MOST]
     if any(b"\0" in text for text in texts):
         return max(WIDE, key=lambda encoding: sum(_wide_score(text, encoding) for text in texts[:200]))
     scores = {name: _score(sample, name, language) for name, language in _candidates().items()}
@@ -86,6 +80,17 @@ def encoding_of(texts: Sequence[bytes]) -> str:
         scores[home] += _HOME
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] > float("-inf") else "cp1252"
+
+
+def fits_better(data: bytes, encoding: str) -> bool:
+    """Whether a file that could be UTF-8 is rather in the encoding of the others of its folder."""
+    if encoding not in WIDE and data.isascii():
+        return False
+    try:
+        other = data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return best_plausibility(other) + _LIKE_OTHERS > best_plausibility(data.decode("utf-8"))
 
 
 def language_of(encoding: str) -> str:
@@ -129,7 +134,12 @@ def _score(data: bytes, encoding: str, language: Language) -> float:
 
 def _wide_score(data: bytes, encoding: str) -> float:
     text = data[: len(data) // 2 * 2].decode(encoding, errors="replace")
-    return _plausibility(text, _ANY)
+    return best_plausibility(text)
+
+
+def best_plausibility(text: str) -> float:
+    """How probable a text is in the language that fits it best, as a logarithm."""
+    return max(_plausibility(text, language) for language in _CODE_PAGES.values())
 
 
 _ASCII = log(1 / 50)
@@ -163,7 +173,6 @@ def _of_others(letter: str, language: Language) -> float:
         "Japanese": "一" <= letter <= "龥",
         "Chinese": "一" <= letter <= "龥",
         "Chinese, traditional": "一" <= letter <= "龥",
-        "UTF-16": "一" <= letter <= "龥" or "가" <= letter <= "힣",
         "Western European": letter.isalpha(),
     }
     return _RARE if own.get(language.name, False) else _MISFIT

@@ -111,7 +111,7 @@ class Ledger:
                 make_folder(folder)
             ignore = self.root / ".gitignore"
             if not os.path.lexists(ignore):
-                ignore.write_text("*\n", encoding="utf-8")
+                write_text("*\n", ignore)
             (self.root / WRITABLE).touch()
             (self.root / WRITABLE).unlink(missing_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -167,6 +167,8 @@ class Ledger:
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
+        if manifest is None and folder.is_dir():  # another run may have published it between two looks
+            manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
