@@ -111,8 +111,7 @@ class Ledger:
                 make_folder(folder)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
-                write_text("*
-", ignore)
+                write_text("*\n", ignore)
             (self.root / WRITABLE).touch()
             (self.root / WRITABLE).unlink(missing_ok=True)
         except OSError as error:
