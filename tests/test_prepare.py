@@ -373,12 +373,12 @@ def test_what_is_not_used_is_told_once_for_each_kind_and_listed_whole(few):
     dataset = few.run()
     told = few.warnings()
     for words in (
-        "1 file left by systems and other programs, not looked at: @eaDir/: of a network drive",
-        "1 file that are films, not used: film.mp4",
-        "1 file of a kind that is not read: raw.dng: a raw photo; develop it to png or jpg",
-        "1 file that may hold captions, seen and not read. Captions are cat.txt beside cat.png: metadata.jsonl",
-        "6 files with captions, and no picture of that name beside them: gone0.txt; gone1.txt; gone2.txt; gone3.txt; "
-        "and 2 more (left_out.json has all)",
+        "1 file not used (left by systems and other programs): @eaDir/: of a network drive",
+        "1 file not used (film): film.mp4",
+        "1 file not used (of a kind that is not read): raw.dng: a raw photo; develop it to png or jpg",
+        "1 file not used (may hold captions): Captions are read from cat.txt beside cat.png: metadata.jsonl",
+        "6 files not used (captions without a picture of that name beside them): gone0.txt; gone1.txt; gone2.txt; "
+        "gone3.txt; and 2 more (left_out.json has all)",
     ):
         assert words in told and words in outlook(few)
     assert len(told.splitlines()) == 5

@@ -145,9 +145,11 @@ class Ledger:
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
-        for file in self.store.glob(f"*/{MANIFEST}"):
-            if (manifest := _read_manifest(str(file))) is not None:
-                yield manifest
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.store):  # noqa: PTH208 (names only, and there may be thousands)
+                manifest = _read_manifest(f"{self.store}{os.sep}{name}{os.sep}{MANIFEST}")
+                if manifest is not None:
+                    yield manifest
 
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""

@@ -16,7 +16,7 @@ import torch
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.checkpoint import Checkpoints, Trainable
-from lorapipe.training.curves import AVERAGE, Curves, Point
+from lorapipe.training.curves import AVERAGE, PATIENCE, Curves, Point
 from lorapipe.training.loop import Step
 from lorapipe.training.optimizers import settled
 from lorapipe.training.pace import Pace
@@ -57,7 +57,7 @@ class Session:
     def begin(self) -> int:
         """Take up where an earlier attempt was: how many steps it had made."""
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.curves = Curves(self.folder)
+        self.curves = Curves(self.folder, patience=min(PATIENCE, self.total))
         found = self.checkpoints.load(self.trainable)
         for text in found.complaints:
             self.emit(Log(text=text, level="warning"))
@@ -87,6 +87,8 @@ class Session:
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
             with settled(self.trainable.optimizer):
+                if not _is_finite(self.trainable):
+                    raise self.curves.blown_up(number)
                 self.checkpoints.add(self.snapshot(number))
         if marked or stopping or time.monotonic() - self.saved > self.pause:
             self._save(number)
@@ -114,3 +116,8 @@ class Session:
         shown = {name: value for name, value in last.values.items() if name not in (AVERAGE, GRADIENT_NORM)}
         values = {**shown, "loss": last.values[AVERAGE], "s/it": self.pace.seconds_per_step}
         self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))
+
+
+def _is_finite(trainable: Trainable) -> bool:
+    """Whether every weight is a number; asked where they are about to be read from the device in any case."""
+    return all(bool(each.isfinite().all()) for parameters in trainable.parameters.values() for each in parameters)

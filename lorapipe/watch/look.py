@@ -49,6 +49,11 @@ def is_ours(name: str) -> bool:
     return not picture_files.passed_over(name)
 
 
+def is_reg(folder: str) -> bool:
+    """Whether a subfolder by that name holds pictures of the class."""
+    return folder.casefold() == REGULARISATION
+
+
 def is_picture(name: str) -> bool:
     """Whether a file calls itself a picture, also of a kind that is not read, of which `prepare` will tell."""
     return picture_files.is_picture(name)
@@ -143,7 +148,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
 
 def _counts(parts: list[str]) -> bool:
     """Whether a picture is one to train on, by its relative path."""
-    return all(map(is_ours, parts)) and not any(part.casefold() == REGULARISATION for part in parts[:-1])
+    return all(map(is_ours, parts)) and not any(map(is_reg, parts[:-1]))
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.regular_files import is_inside
-from lorapipe.spec import Source, Spec, knobs
+from lorapipe.spec import Destination, Source, Spec, knobs
 
 READ = "names a file or folder outside of the dropped folder. Put it into the folder, and write its name alone."
 WRITTEN = "may only write into the folder of the results. Take it away."
@@ -68,7 +68,9 @@ def _paths(pipeline: Pipeline) -> Iterator[tuple[str, Path | Source]]:
 
 
 def _within(place: str, value: Any) -> Iterator[tuple[str, Path | Source]]:
-    if isinstance(value, (Path, Source)):
+    if isinstance(value, Destination):
+        yield place, value.path
+    elif isinstance(value, (Path, Source)):
         yield place, value
     elif isinstance(value, Spec) and dataclasses.is_dataclass(value):
         for knob in knobs(type(value)):

@@ -24,7 +24,6 @@ SHARED = (
     "lorapipe.lettering",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
-    "lorapipe.suffixes",
     "lorapipe.whole_words",
 )
 ENGINE = (
@@ -61,7 +60,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names"),
+    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names", "lorapipe.regular_files"),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
