@@ -21,7 +21,9 @@ from typing import Any
 from lorapipe.aside import aside
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
+from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
+from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 from lorapipe.terminal import duration, figures
 
@@ -34,6 +36,8 @@ from .places import PICTURES as SHELF
 from .yaml_text import yaml_text
 
 POLL_SECONDS = 0.1
+AS_TEXT = str.maketrans("<>&", "‹›＆")
+"""Letters that look alike and mean nothing: some releases of the page would show the escaped ones as they are written."""
 PREVIEW_SIZE = 512
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CHECKPOINTS = "checkpoints"
@@ -292,8 +296,7 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
     path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
-    with aside(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    Delivered(Ledger(where.project)).put_text(text, path, "a graph")
     return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
 
 
@@ -305,10 +308,10 @@ def _in_order(node: Node, values: Mapping[str, Any]) -> list[Any]:
 
 
 def say(text: str, unique_id: str) -> None:
-    """Show a text below a node."""
+    """Show a text below a node. The page takes it for HTML and for links of its own: names and captions must be neither."""
     from server import PromptServer
 
-    PromptServer.instance.send_progress_text(text, unique_id)
+    PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
 
 
 class Page:

@@ -49,9 +49,9 @@ class Places:
     def found(self, wanted: Input, text: str) -> str:
         """The absolute path that a text stands for; `InputError` where it may not be used."""
         if wanted.path == "write":
-            return self._allowed(
-                self.project, text, self.writable, "Write a name, or a path below ComfyUI's output folder."
-            )
+            cure = "Write a name, or a path below ComfyUI's output folder."
+            path = self._allowed(self.project, text, self.writable, cure)
+            return f"{path}/" if text.endswith("/") else path
         shelf = wanted.widget.shelf if wanted.widget else ""
         if shelf and shelf != PICTURES and (model := self.model(shelf, text)) is not None:
             return Path(model).as_posix()

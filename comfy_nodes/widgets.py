@@ -17,7 +17,7 @@ from typing import Any, Literal, Union
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.document import parse, scalar
-from lorapipe.spec import Knob, Source, Value, plain
+from lorapipe.spec import Destination, Knob, Source, Value, plain
 
 NOTHING = "default"
 """The choice that leaves a knob as it is where it may be nothing."""
@@ -135,7 +135,7 @@ def widget(knob: Knob) -> Widget:
     if isinstance(kind, type) and issubclass(kind, Source):
         coding: Coding = "shelf" if limits.shelf else "path"
         return Widget(coding, usual, optional, choices=kind.words, shelf=limits.shelf, syntax=_nothing(optional, usual))
-    if kind is Path:
+    if kind in (Path, Destination):
         return Widget("path", usual, optional, syntax=_nothing(optional, usual))
     if isinstance(kind, type) and issubclass(kind, Value):
         syntax = (kind.__doc__ or "").partition("\n")[0]

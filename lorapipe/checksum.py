@@ -8,13 +8,14 @@ quarter of a second to a second for a gigabyte, less than the disk takes for it.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lorapipe.aside import aside
 
@@ -47,6 +48,34 @@ class Summing:
         self._file.flush()
 
 
+class Body(io.RawIOBase):
+    """What follows the header of a file, as a file of its own: PyTorch's reader does not bear with a beginning elsewhere."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek(0)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """To a place, counted from the end of the header."""
+        return self._file.seek(offset + (HEADER.size if whence == os.SEEK_SET else 0), whence) - HEADER.size
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell() - HEADER.size
+
+    def readinto(self, buffer: Any) -> int:
+        """As many bytes as the buffer has, unless the file ends before."""
+        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Summing]:
     """A file to write to, from its beginning to its end; whole, synced and with its checksum at `path` afterwards."""
@@ -59,8 +88,8 @@ def writing(path: Path) -> Iterator[Summing]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
-    """Such a file, opened behind its checksum, which has been verified. `Damaged` where it is another, or there is none."""
+def reading(path: Path) -> Iterator[Body]:
+    """What was written to such a file; it has been verified. `Damaged` where its checksum is another, or there is none."""
     with path.open("rb") as file:
         head = file.read(HEADER.size)
         if not head.startswith(MAGIC) or len(head) < HEADER.size:
@@ -70,8 +99,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
             raise Damaged(f"it is damaged: {found} bytes, of {size} that were written")
         if _crc(file) != crc:
             raise Damaged("it is damaged: its checksum is not that of what was written")
-        file.seek(HEADER.size)
-        yield file
+        yield Body(file)
 
 
 def crc_of(path: Path) -> int:

@@ -19,7 +19,7 @@ MOST_CELLS = 1_000
 """Of a matrix; it has no more entries of `include` or `exclude` either."""
 MOST_SETTINGS = 200
 """Of one cell: those that its matrix and an `include` give it."""
-MOST_STAGES = 4_000
+MOST_STAGES = 3_200
 """After matrices are written out."""
 MOST_CONDITION = 1_000
 """Letters of a `when`."""

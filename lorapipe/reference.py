@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Knob, Param, Source, Spec, knobs, plain
+from lorapipe.spec import Destination, Knob, Param, Source, Spec, knobs, plain
 
 WIDTH = 100
 
@@ -97,6 +97,8 @@ def kind_words(kind: Any) -> str:
         return f"${kind.__name__.lower()}, a reference to a stage that makes a {kind.__name__}"
     if isinstance(kind, type) and issubclass(kind, Source):
         return "path of something that exists"
+    if kind is Destination:
+        return "path"
     names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
     return names.get(kind, "mapping" if origin is dict else str(getattr(kind, "__name__", kind)).lower())
 

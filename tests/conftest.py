@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
+SLOW = (
+    "test_adapters", "test_captioning", "test_evaluate", "test_export", "test_families", "test_launchers", "test_optimizers",
+    "test_pocket", "test_reference", "test_resume", "test_sample", "test_sample_families", "test_sd15", "test_sd2",
+    "test_sdxl", "test_together", "test_train", "test_weightings", "test_whole",
+)  # fmt: skip
+"""Modules whose tests train, sample, or start clusters: the half of the time that says least about the rest."""
 MOST_WORKERS = 8
 """Each has PyTorch in its memory, and so have the processes that its tests start."""
 
@@ -32,6 +38,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """How many processes run tests, each with a core to itself; `-n0` runs them all in this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS) if cores > 1 else 0
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A function's or class's own name: every process that runs tests must know them by the same."""
+    return getattr(val, "__name__", None) if callable(val) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow half."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +77,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""
     monkeypatch.syspath_prepend(str(TOYS))
-    monkeypatch.setenv("PYTHONPATH", str(TOYS))
+    monkeypatch.setenv("PYTHONPATH", str(TOYS), prepend=os.pathsep)
     registry._entry_points.cache_clear()
     yield
     registry._entry_points.cache_clear()

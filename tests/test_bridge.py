@@ -161,6 +161,20 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     graph["3"]["inputs"]["file"] = "picture.png"
     with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):
         comfy.run(graph)
+    (comfy.project / "mine.yaml").write_text("stages: {}  # written by hand", encoding="utf-8")
+    graph["3"]["inputs"]["file"] = "mine.yaml"
+    with pytest.raises(InputError, match="lorapipe has not made"):
+        comfy.run(graph)
+    assert "by hand" in (comfy.project / "mine.yaml").read_text("utf-8")
+
+
+def test_names_are_no_markup_on_the_page(comfy: Comfy) -> None:
+    """ComfyUI's page puts such texts into itself as HTML."""
+    from comfy_nodes.bridge import say
+
+    say("left out: <img src=x onerror=alert(1)>.png & [[a|javascript:alert(1)]]", "1")
+    assert not set("<>&") & set(comfy.texts[-1]) and "[[" not in comfy.texts[-1]
+    assert "img src=x onerror=alert(1)" in comfy.texts[-1]
 
 
 def test_a_graph_of_an_older_release_has_no_new_knobs_and_runs(comfy: Comfy) -> None:

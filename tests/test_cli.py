@@ -249,6 +249,27 @@ def test_a_pipeline_is_written_as_a_graph_in_both_of_its_forms(here: Path, capsy
     assert capsys.readouterr().err.endswith("is not a file. Name a file to write, such as cat.json.\n")
 
 
+def test_a_graph_replaces_only_what_lorapipe_has_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["cat.yaml"], ["cat.yaml", "--set", "tally.word=b"], ["cat.yaml", "other"]):
+        assert main(["workflow", *words]) == 0
+    assert '"b"' in (here / "cat.json").read_text("utf-8") and (here / "other.json").is_file()
+    before = (here / "cat.yaml").read_bytes()
+    (here / "cat.json").write_text('{"nodes": "moved about in ComfyUI"}', encoding="utf-8")
+    (here / "mine.json").write_text("{}", encoding="utf-8")
+    for to, why in (("cat.yaml", "end in .json"), ("cat.json", "changed since"), ("mine.json", "has not made")):
+        assert main(["workflow", "cat.yaml", to]) == 2
+        assert why in capsys.readouterr().err
+    assert (here / "cat.yaml").read_bytes() == before and (here / "mine.json").read_text() == "{}"
+
+
+def test_a_schema_of_somebody_elses_is_not_replaced(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "schemas").mkdir()
+    (here / "schemas" / "pipeline.schema.json").write_text('{"title": "mine"}')
+    assert main(["schema", "--write"]) == 2 and "Move it away" in capsys.readouterr().err
+    (here / "schemas" / "pipeline.schema.json").unlink()
+    assert main(["schema", "--write"]) == main(["schema", "--write"]) == 0
+
+
 @pytest.mark.parametrize("words", [[], ["help"], ["help", "run"], ["help", "show"], ["--help"]])
 def test_help_is_given_to_whoever_asks(here: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:

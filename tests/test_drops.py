@@ -151,6 +151,13 @@ def test_a_link_to_what_is_gone_is_no_picture_and_spoils_none(inbox: Path, watch
     assert Digests(Records(None)).path(inbox / "penny").startswith("sha256:")
 
 
+def test_a_reason_of_many_lines_does_not_fill_the_status_file(inbox: Path, watched) -> None:
+    settings = ", ".join(f"k{number}: 1" for number in range(3000))
+    (photographs(inbox / "penny") / "lorapipe.yaml").write_text(f"stages: {{text: {{{settings}}}}}", encoding="utf-8")
+    assert [job.state for job in watched()] == ["failed"]
+    assert len(said(inbox, "penny")) < 1000 and "… , see" in said(inbox, "penny").replace("…,", "… ,")
+
+
 def test_a_folder_that_is_too_large_is_told_which_setting_allows_it(inbox: Path, watched) -> None:
     folder = photographs(inbox / "large")
     (folder / "4.png").write_bytes(bytes(3000))
@@ -207,7 +214,8 @@ def test_nothing_but_a_file_is_opened(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OSError, match="not a file"):
         read_digest(str(path))
     with pytest.raises(InputError, match="not a file"):
-        Digests(Records(None)).path(tmp_path)
+        Digests(Records(None), strict=True).path(tmp_path)
+    assert Digests(Records(None)).path(tmp_path).startswith("sha256:")
     with pytest.raises(ValueError, match="name a file or a folder"):
         Source.parse("x", tmp_path)
     with pytest.raises(ValueError, match="is a device; name a file or a folder"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from lorapipe.pipeline.run import run
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew, Told
+from lorapipe.queue.work import Crew
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -125,6 +126,16 @@ def test_an_owner_does_not_wait_for_what_is_done_at_a_jobs_end(queue: Queue, pro
     assert states(queue) == {"hangs": "done"}
 
 
+def test_the_next_job_does_not_wait_for_ever_for_what_is_done_at_anothers_end(
+    queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorapipe.queue.work.ENDED_SECONDS", 1.0)
+    queue.add(project / "cat.yaml", title="hangs")
+    queue.add(project / "cat.yaml", ["tally.word=b"], title="next")
+    list(Crew(queue, ["cpu"], on="inline", care=Waiting("ended")).events())
+    assert states(queue) == {"hangs": "done", "next": "done"}
+
+
 class Mistaken(Care):
     """Raises in one of the things that it is asked."""
 
@@ -161,18 +172,37 @@ def test_no_mistake_in_the_care_for_a_job_ends_the_queue(
         assert any(word in reason for word in ("Input/output error", "settings", "SystemExit", "no."))
 
 
-def test_a_queue_that_cannot_be_read_any_more_ends_its_owner_in_words(queue: Queue, project: Path) -> None:
+def test_what_ends_one_devices_thread_ends_the_queue_in_words(
+    queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that runs on the other device saves what it needs, and is given back."""
+
+    def fail(self: Queue) -> None:
+        raise ZeroDivisionError("nobody has thought of this")
+
     queue.add(project / "cat.yaml", ["tally.steps=4000", "tally.pause=0.01"])
-    events = Crew(queue, ["cpu", "cuda:1"], on="inline", forever=True).events()
-    seen: list[Told] = []
-    with pytest.raises(LorapipeError, match=r"the queue can no longer be worked off: .*closed database"):
-        for told in events:
-            seen.append(told)
+    with pytest.raises(LorapipeError, match=r"the queue can no longer be worked off: ZeroDivisionError: nobody has th"):
+        for told in Crew(queue, ["cpu", "cuda:1"], on="inline", forever=True).events():
             if isinstance(told.event, Progress):
-                queue.close()
-    again = Queue(queue.root)
-    assert [job.title for job in again.recover()] == ["cat.yaml"]  # its lock was let go
-    again.close()
+                monkeypatch.setattr(Queue, "recover", fail)
+    [job] = queue.jobs()
+    assert (job.state, job.crashes) == ("waiting", 0)
+
+
+def test_a_queue_that_cannot_be_changed_waits_says_so_and_can_be_ended(
+    queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Queue) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Queue, "recover", refuse)
+    stop = threading.Event()
+    later(1.5, stop.set)
+    with pytest.raises(LorapipeError, match="database or disk is full"):
+        list(Crew(queue, ["cpu"], on="inline", forever=True, stopping=stop.is_set).events())
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "database or disk is full The queue waits, and tries again."
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")

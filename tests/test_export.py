@@ -18,16 +18,18 @@ from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.provenance import TrainingRecord
+from lorapipe.pipeline.delivered import is_as_exported
+from lorapipe.provenance import TrainingRecord, hashes
+from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.snapshots import write
+from lorapipe.training.snapshots import serialize, write
 
 RECORD = TrainingRecord(
     family="sd15", base_model_version="sd_v1", architecture="stable-diffusion-v1", prediction="epsilon",
-    base_name="tiny", settings={"adapter": {"type": "locon", "conv_rank": 2}, "seed": 3},
+    base_name="tiny", settings={"adapter": {"type": "locon", "rank": 4, "conv_rank": 2}, "seed": 3},
     rates={"unet": 1e-4, "text_encoder": 5e-5}, rank=4, alpha=2.0, pictures=3, pictures_per_epoch=6,
     batches_per_epoch=3, steps=30, resolution=(64, 64), buckets={"64x64": 3}, tags={"2_penny": {"secret tag": 3}},
     folders={"2_penny": {"n_repeats": 2, "img_count": 3}},
@@ -59,7 +61,7 @@ def export(base: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> 
     weights = Weights((snapshot,), dataset, tmp_path / "training.json", tmp_path / "log.jsonl")
 
     def run(**knobs: object) -> tuple[Path, Export]:
-        stage = Export(weights=weights, to=tmp_path / "to" / "penny.safetensors", **knobs)
+        stage = Export(weights=weights, to=Destination(tmp_path / "to" / "penny.safetensors"), **knobs)
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         context = Context(out, tmp_path / "resume", tmp_path / "cache", lambda event: None, lambda: False)
@@ -169,16 +171,37 @@ def test_the_same_weights_give_the_same_bytes(export: Exporter) -> None:
     assert export()[0].read_bytes() == export()[0].read_bytes()
 
 
-def test_it_is_delivered_and_mended(export: Exporter, tmp_path: Path) -> None:
-    from lorapipe.pipeline.artifacts import File
+def test_a_file_of_ours_is_known_by_itself_until_somebody_changes_it(export: Exporter, tmp_path: Path) -> None:
+    """As after an update from a lorapipe that kept no record, or where the project's store was thrown away."""
+    import safetensors.torch
 
-    path, stage = export()
-    (target,) = stage.deliver(File(path))
-    assert target.read_bytes() == path.read_bytes()
-    target.write_bytes(b"damaged")
-    stage.deliver(File(path))
-    assert target.read_bytes() == path.read_bytes()
-    assert [entry.name for entry in target.parent.iterdir()] == ["penny.safetensors"]
+    path, _ = export()
+    assert is_as_exported(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+    tensors = safetensors.torch.load_file(path)
+    halved = {key: tensor[: len(tensor) // 2] if tensor.dim() else tensor for key, tensor in tensors.items()}
+    told = {**metadata, "ss_training_comment": "dimension is resized from 4 to 2"}
+    older = {key: value for key, value in metadata.items() if key != "lorapipe_seal"}
+    (tmp_path / "older.safetensors").write_bytes(serialize(tensors, older))
+    assert is_as_exported(tmp_path / "older.safetensors")
+    changed = {
+        "resized": safetensors.torch.save(halved, {**told, **hashes(serialize(halved, {}))}),
+        "resized, of an earlier lorapipe": serialize(
+            halved, {**older, **hashes(serialize(halved, {})), "ss_network_dim": "2"}
+        ),
+        "described": serialize(tensors, {**metadata, "modelspec.title": "Mine"}),
+        "described, of an earlier lorapipe": serialize(tensors, {**older, "x": ""}).replace(b":", b": ", 1),
+        "one number": path.read_bytes()[:-1] + b"\x01",
+        "cut": path.read_bytes()[:-40],
+        "longer": path.read_bytes() + b"\0",
+        "without a mark": export(metadata="none")[0].read_bytes(),
+        "nothing": b"",
+        "text": b"{}" * 40,
+    }
+    for what, data in changed.items():
+        (tmp_path / "changed.safetensors").write_bytes(data)
+        assert not is_as_exported(tmp_path / "changed.safetensors"), what
 
 
 def test_a_file_that_does_not_say_the_same_is_not_published(export: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ stages:
     assert list(pipeline.stages) == ["text", "tally", "kept"]
     assert pipeline.folder == project
     assert pipeline.stages["kept"].others == (Ref("tally", ("text",)), Ref("text"))
-    assert pipeline.stages["kept"].to == project / "out" / "x.html"
+    assert pipeline.stages["kept"].to.path == project / "out" / "x.html"
 
 
 def test_variables_keep_their_type_and_become_text_inside_text(project: Path) -> None:
@@ -134,7 +134,7 @@ stages:
 """
     stages = load(project, text).stages
     assert stages["tally"].least == 3
-    assert stages["kept"].to == project / "out" / "3-true.html"
+    assert stages["kept"].to.path == project / "out" / "3-true.html"
     assert stages["text"].note == "${n} stays, 3"
     assert stages["kept"].others == (Ref("text"), Ref("text"))
 

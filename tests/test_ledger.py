@@ -90,7 +90,10 @@ def test_what_lies_in_the_place_of_an_attempt_makes_way(toys: None, ledger: Ledg
     elif how == "folder":
         (path / "deep").mkdir(parents=True)
     else:
-        path.symlink_to(mine if how == "link" else mine / "nothing")
+        try:
+            path.symlink_to(mine if how == "link" else mine / "nothing")
+        except OSError:
+            pytest.skip("this system refuses links")
     publish(ledger, KEY)
     assert isinstance(ledger.result(KEY), Result)
     assert [each.name for each in mine.iterdir()] == ["precious.txt"]

@@ -68,7 +68,7 @@ def test_a_list_takes_all_cells_and_a_stage_follows_each(project: Path) -> None:
     pipeline = load(project, kept + each + shout)
     assert pipeline.needs["kept-True"] == ("tally-True", "text-True", "text-False")
     assert pipeline.needs["tally-False"] == ("text-False",)
-    assert pipeline.stages["kept-True"].to == project / "out/True.html"  # type: ignore[attr-defined]
+    assert pipeline.stages["kept-True"].to.path == project / "out/True.html"  # type: ignore[attr-defined]
     assert set(ends(run(pipeline, on="inline")).values()) == {"finished"}
     assert (project / "out" / "False.html").exists()
 

@@ -6,6 +6,7 @@ What needs a browser runs where CHROMIUM and PLAYWRIGHT name one and its driver;
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -13,13 +14,16 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from lorapipe.page import server
 from lorapipe.page.answers import Answers
 from lorapipe.page.server import Page, key_in
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
@@ -137,6 +141,63 @@ def test_strangers_are_sent_away(page: Page, status: int, asked: dict[str, str])
     assert Asked(page, "board", **asked).status == status
 
 
+def test_a_crowd_of_silent_and_of_dribbling_connections_keeps_nobody_out(page: Page) -> None:
+    where = urlsplit(page.address)
+    own = http.client.HTTPConnection(where.netloc, timeout=10)  # as a browser keeps it open
+
+    def ask() -> int:
+        own.request("GET", f"{where.path}board", headers={"Host": where.netloc})
+        answer = own.getresponse()
+        answer.read()
+        return answer.status
+
+    assert ask() == 200
+    kept = own.sock
+    crowd = list[socket.socket]()
+    try:
+        for number in range(200):
+            stranger = socket.create_connection((where.hostname or "", where.port or 0), timeout=10)
+            crowd.append(stranger)
+            if number % 3 == 1:
+                stranger.sendall(b"GET / HT")
+            elif number % 3 == 2:
+                stranger.sendall(b"GET /guessed/board HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            if number % 20 == 0:
+                assert Asked(page, "board").status == 200 and ask() == 200
+                for each in crowd[-40:]:
+                    with suppress(OSError):
+                        each.sendall(b"x")
+        assert own.sock is kept
+        assert len(page._server._strangers) + len(page._server._known) <= 64
+    finally:
+        for each in crowd:
+            each.close()
+        own.close()
+
+
+def test_who_does_not_show_the_key_in_time_is_hung_up_on_however_it_dribbles(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "STRANGER_SECONDS", 0.5)
+    where = urlsplit(page.address)
+    with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n")
+        with suppress(OSError):  # it would go on for ever
+            for _ in range(400):
+                stranger.sendall(b"X: y\r\n")
+                time.sleep(0.05)
+            pytest.fail("it was let dribble for 20 s")
+    question = f"GET {where.path}page.css HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
+    with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as guest:
+        for _ in range(2):
+            guest.sendall(question)
+            read = b""
+            while not read.endswith((STATIC / "page.css").read_bytes()[-20:]):
+                read += guest.recv(65536)
+            assert read.startswith(b"HTTP/1.1 200")
+            time.sleep(1)  # with the key, a connection may be idle
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://127.0.0.1:1"])
 def test_nothing_is_done_for_another_page(page: Page, queue: Queue, origin: str) -> None:
     assert Asked(page, "pause", "POST", Origin=origin).status == 403
@@ -206,6 +267,41 @@ def test_the_board_and_a_job_with_hostile_names_and_numbers_that_are_none(
     assert Asked(page, job["previews"][0]["file"]["address"]).body == PIXEL
     assert Asked(page, "jobs/99").json["error"].startswith("there is no job 99.")
     queue.finish(claim, "done")
+
+
+def test_of_many_jobs_a_window_is_sent_with_the_counts_of_all(page: Page, queue: Queue, tmp_path: Path) -> None:
+    for number in range(130):
+        queue.add(tmp_path / f"{number}.yaml", title=f"job {number}")
+    for number in range(1, 121):
+        queue.cancel(number)
+    for number in range(130, 260):
+        queue.add(tmp_path / f"{number}.yaml", title=f"job {number}")
+    claim = start(queue)
+    board = Asked(page, "board").json
+    assert board["counts"] == {"running": 1, "waiting": 139, "ended": 120}
+    states = [card["state"] for card in board["jobs"]]
+    assert states == ["running"] + ["waiting"] * 100 + ["cancelled"] * 100
+    everything = [job.number for job in queue.jobs()]
+    assert [card["number"] for card in board["jobs"]] == everything[:101] + everything[140:240]
+    assert [card["number"] for card in Asked(page, "board/300").json["jobs"]] == everything
+    assert Asked(page, "board/x").status == 404
+    queue.finish(claim, "done")
+
+
+def test_with_ten_thousand_jobs_a_change_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 ms are documented; a machine that runs other tests beside this one is granted three times that."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    benchmark = importlib.import_module("board")
+    queue = benchmark.filled(tmp_path)
+    claim, answers = start(queue), Answers(queue)
+    begin, rounds = time.process_time(), 10
+    for step in range(rounds):
+        queue.tell(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
+        body = answers.get("board").body
+    assert (time.process_time() - begin) / rounds < 0.09 and len(body) < 200_000
+    assert json.loads(body)["counts"] == {"running": 1, "waiting": 4999, "ended": 5000}
+    queue.finish(claim, "done")
+    queue.close()
 
 
 def test_what_has_not_changed_is_not_sent_again(page: Page, queue: Queue, tmp_path: Path) -> None:
@@ -460,6 +556,18 @@ def test_a_phone_shows_the_list_and_then_a_job(watched: Browser, page: Page, que
     assert watched.has("document.documentElement.scrollWidth") == 360
     watched.do("await page.goBack();")
     assert watched.do(visible) == [True, False]
+
+
+@in_a_browser
+def test_more_of_a_long_queue_is_shown_on_demand(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
+    for number in range(130):
+        queue.add(tmp_path / f"{number}.yaml", title=f"job of {number}")
+    watched.open(page)
+    watched.sees("130 waiting", "and 30 more jobs", "job of 99")
+    assert watched.has("document.querySelectorAll('a.card').length") == 100
+    watched.do("await page.getByRole('button', {name: 'Show more'}).click();")
+    watched.sees("job of 129")
+    assert watched.has("document.querySelector('#older').textContent") == ""
 
 
 @in_a_browser

@@ -14,7 +14,8 @@ from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import caption_of
 from lorapipe.picture_files.endings import ending
 from lorapipe.training.data.scan import look_through
-from lorapipe.watch.look import at_zip, look_at
+from lorapipe.watch.archive import at_zip
+from lorapipe.watch.look import look_at
 
 PNG = encoded(photograph("coffee").resize((64, 48)), "PNG")
 
@@ -115,7 +116,7 @@ def test_pipes_devices_and_broken_links_are_never_waited_for(tmp_path):
     (tmp_path / "circle").symlink_to("circle")
     assert look_through(tmp_path).pictures == ("a.png",)
     found = caption_of(tmp_path, "a.png")
-    assert found.text == "" and "no ordinary file" in found.complaint
+    assert found.text == "" and "named pipe" in found.complaint
 
 
 def test_a_folder_that_cannot_be_entered_is_named(tmp_path):

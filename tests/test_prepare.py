@@ -373,12 +373,12 @@ def test_what_is_not_used_is_told_once_for_each_kind_and_listed_whole(few):
     dataset = few.run()
     told = few.warnings()
     for words in (
-        "1 file left by systems and other programs, not looked at: @eaDir/: of a network drive",
-        "1 file that are films, not used: film.mp4",
-        "1 file of a kind that is not read: raw.dng: a raw photo; develop it to png or jpg",
-        "1 file that may hold captions, seen and not read. Captions are cat.txt beside cat.png: metadata.jsonl",
-        "6 files with captions, and no picture of that name beside them: gone0.txt; gone1.txt; gone2.txt; gone3.txt; "
-        "and 2 more (left_out.json has all)",
+        "1 file not used (left by systems and other programs): @eaDir/: of a network drive",
+        "1 file not used (film): film.mp4",
+        "1 file not used (of a kind that is not read): raw.dng: a raw photo; develop it to png or jpg",
+        "1 file not used (may hold captions): Captions are read from cat.txt beside cat.png: metadata.jsonl",
+        "6 files not used (captions without a picture of that name beside them): gone0.txt; gone1.txt; gone2.txt; "
+        "gone3.txt; and 2 more (left_out.json has all)",
     ):
         assert words in told and words in outlook(few)
     assert len(told.splitlines()) == 5
@@ -454,6 +454,19 @@ def test_one_broken_link_is_left_out_and_the_rest_trained_on(few):
     (few.folder / "nowhere.png").write_bytes(encoded(photograph("brick"), "PNG"))
     assert Digests(Records(None)).path(few.images) != before
     assert len(Manifest.load(few.run().manifest).pictures) == 5
+
+
+def test_a_folder_of_captions_beside_the_images_is_noticed(few):
+    """Inside the named folder they are captions without pictures; outside of it nobody would see them."""
+    (few.folder / "captions").mkdir()
+    for file in sorted(few.images.glob("*.txt")):
+        file.rename(few.folder / "captions" / file.name)
+    few.run()
+    told = "4 files in the folder captions beside images named like pictures, not read"
+    assert told in few.warnings() and told in outlook(few)
+    (few.folder / "captions").rename(few.images / "captions")
+    few.run()
+    assert "4 files not used (captions without a picture of that name beside them)" in few.warnings()
 
 
 def test_left_out_copies_are_told_with_the_knob(few):

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -12,7 +18,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from lorapipe.errors import InputError, LorapipeError
+from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.devices import locks_of, parse_devices
 from lorapipe.pipeline.events import Log
@@ -71,8 +77,6 @@ def test_a_stopped_team_goes_on_alone_where_it_was(bench: tiny.Bench, dataset: D
 
 
 def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench, dataset: Dataset) -> None:
-    import multiprocessing
-
     train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(2000), snapshots=Rhythm(1), batch=2)
     steps = train.share_of(dataclasses.replace(bench.context("killed"), device="cpu+cpu"))
     next(steps)
@@ -85,6 +89,40 @@ def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench
     assert not child.is_alive()
     assert not torch.distributed.is_initialized()
     assert not any(parameter.requires_grad for parameter in bench.warm._value.part("unet").parameters())
+
+
+def befalls(what: Callable[[BaseProcess], None]) -> None:
+    """Do something to the next process that is started, while the first one waits for it."""
+
+    def watch() -> None:
+        while True:
+            for child in multiprocessing.active_children():
+                if "Spawn" in type(child).__name__:
+                    return what(child)
+            time.sleep(0.005)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+def test_a_member_that_dies_before_it_is_there_is_not_waited_for(bench: tiny.Bench, dataset: Dataset) -> None:
+    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(20), batch=2)
+    befalls(lambda child: os.kill(child.pid or 0, signal.SIGKILL))
+    began = time.process_time()
+    with pytest.raises(LorapipeError, match=r"the process on cpu was killed\. Most often that is for lack of memory"):
+        trained(bench, "never there", train, "cpu+cpu")
+    assert time.process_time() - began < 30 and not torch.distributed.is_initialized()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+def test_a_member_that_hangs_keeps_nobody_who_wants_to_stop(bench: tiny.Bench, dataset: Dataset) -> None:
+    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(20), batch=2)
+    hanging = []
+    befalls(lambda child: (os.kill(child.pid or 0, signal.SIGSTOP), hanging.append(child)))
+    context = dataclasses.replace(bench.context("hangs"), device="cpu+cpu", stopping=lambda: bool(hanging))
+    with pytest.raises(Interrupted):
+        train.run(context)
+    assert hanging and not hanging[0].is_alive()
 
 
 def test_samples_are_dealt_out_once_each() -> None:

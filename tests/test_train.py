@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
@@ -24,7 +26,7 @@ from lorapipe.training import curves, device
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.captioning import Captioning
-from lorapipe.training.families import Model
+from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.injection import compiled
 from lorapipe.training.optimizers import Optimizer
@@ -269,7 +271,7 @@ def test_a_file_of_another_adapter_is_refused(
     file = run(bench, "file", short(dataset, steps=Duration(1))).snapshots[-1].path
     with pytest.raises(InputError, match=words):
         run(bench, "refused", short(dataset, start_from=Source(file), **knobs))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not a whole safetensors file"):
         run(bench, "refused", short(dataset, start_from=Source(dataset.manifest)))
 
 
@@ -297,6 +299,46 @@ def test_a_training_that_blows_up_stops_and_says_why(dataset: Dataset, bench: ti
         run(bench, "explosive", train)
     assert "learning rates" in str(error.value)
     assert len(bench.of(Metric)) < 40
+    first = int(re.search(r"since step (\d+)", str(error.value))[1])  # type: ignore[index]
+    for last in (first, first + 1):  # it is noticed too where too few steps are left to be patient
+        ends_so = dataclasses.replace(train, steps=Duration(last))
+        with pytest.raises(LorapipeError, match="the training has blown up"):
+            run(bench, f"explosive in {last}", ends_so)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_base_that_answers_with_no_numbers_is_not_called_a_training_gone_wrong(
+    dataset: Dataset, bench: tiny.Bench, tmp_path: Path, steps: int
+) -> None:
+    broken = shutil.copytree(dataset.base.checkpoint.path, tmp_path / "broken")  # type: ignore[attr-defined]
+    file = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_in.weight"][0, 0, 0, 0] = float("nan")
+    save_file(tensors, file)
+    base = dataclasses.replace(dataset.base, checkpoint=Checkpoint(broken))  # type: ignore[type-var]
+    with pytest.raises(LorapipeError, match="the base itself answers NaN") as error:
+        run(bench, f"base {steps}", short(dataclasses.replace(dataset, base=base), steps=Duration(steps)))
+    assert "rates" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_begun_with_is_named_before_anything_runs(
+    dataset: Dataset, bench: tiny.Bench, tmp_path: Path
+) -> None:
+    tensors = load_file(run(bench, "to spoil", short(dataset, steps=Duration(1))).snapshots[-1].path)
+    key = next(key for key in tensors if "lora_down" in key)
+    conv = next(key for key in tensors if tensors[key].dim() == 2 and "lora_down" in key)
+    for name, change, words in [
+        ("DoRA", {f"{key.partition('.')[0]}.dora_scale": torch.ones(8, 1)}, "is a DoRA"),
+        ("NaN", {key: tensors[key] * float("nan")}, "holds what is no number"),
+        ("shape", {conv: tensors[conv][:, :4].clone()}, "Is it of another base model"),
+        ("rank 0", {key: tensors[key][:0].clone()}, "ranks do not fit"),
+    ]:
+        save_file({**tensors, **change}, tmp_path / f"{name}.safetensors")
+        train = short(dataset, steps=Duration(1), start_from=Source(tmp_path / f"{name}.safetensors"))
+        known = [f"{problem.path} {problem.what}" for problem in train.problems()]
+        assert (name == "DoRA") == bool(known) and all("start_from" in each and "is a DoRA" in each for each in known)
+        with pytest.raises(InputError, match=words):
+            run(bench, f"spoiled {name}", train)
 
 
 def test_running_out_of_memory_names_the_cures(dataset: Dataset, bench: tiny.Bench) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lorapipe.cli import main
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.captioning import Captioning
 from lorapipe.training.data.captions import CaptionFiles
@@ -123,6 +124,30 @@ stages:
         (tmp_path / "mine.yaml").write_text(text.replace("CAPTIONS", captions), encoding="utf-8")
         _, told = made(folder, pipeline=tmp_path / "mine.yaml")
         assert len(told) == 1 and "1 of 2 captions lack the trigger word 'luna'" in told[0] and words in told[0]
+
+
+@pytest.mark.parametrize(
+    ("captions", "lack"),
+    [("", 2), ("captions: {trigger: luna}", 0), ('captions: {prefix: "luna,"}', 0), ('captions: {suffix: "lunar"}', 2)],
+)
+def test_a_plan_says_how_many_captions_lack_it(tmp_path: Path, capsys, captions: str, lack: int) -> None:
+    dropped(tmp_path / "photos", {"0": "luna", "1": "a hat", "2": "lunatic", "reg/0": "a woman"})
+    (tmp_path / "p.yaml").write_text(
+        f"""\
+vars: {{images: photos}}
+stages:
+  dataset: {{uses: prepare, images: "${{images}}", exclude: [reg], base: {{family: sd15, checkpoint: pocket}}}}
+  women: {{uses: prepare, images: photos/reg, base: {{family: sd15, checkpoint: pocket}}}}
+  lora: {{uses: train, dataset: $dataset, regularisation: $women, {captions}}}
+  grid: {{uses: evaluate, weights: $lora, prompts: [luna]}}
+  file: {{uses: export, weights: $grid.best, to: out/luna.safetensors, trigger: luna}}
+""".replace(", }", "}"),
+        encoding="utf-8",
+    )
+    assert main(["plan", str(tmp_path / "p.yaml")]) == 0
+    out = capsys.readouterr().out
+    said = "2 of 3 captions in photos lack the trigger word 'luna'"
+    assert (said in " ".join(out.split())) == bool(lack) and "in reg lack" not in out
 
 
 # ------------------------------------------------------------------------------------------------------------- the knob

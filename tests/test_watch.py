@@ -386,7 +386,7 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
     assert stages["dataset"].class_word == "penny girl" and stages["dataset"].repeats == 10
     assert stages["dataset"].images.path == bare and stages["dataset"].min_pictures == 3
     assert stages["lora"].steps.count == 400 and stages["lora"].captions.prefix == ""
-    assert stages["file"].to == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
+    assert stages["file"].to.path == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
     captioned = pictures(tmp_path / "pny")
     (captioned / "0.txt").write_text("a photo, smiling", encoding="utf-8")
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == "pny,"
@@ -441,7 +441,7 @@ def test_a_folders_own_settings_may_not_do_everything(tmp_path: Path, text: str,
 def test_odd_names_mean_themselves(tmp_path: Path, name: str) -> None:
     stages = made(pictures(tmp_path / "in" / name), tmp_path / "out").stages
     assert stages["dataset"].images.path == tmp_path / "in" / name
-    assert stages["file"].to == tmp_path / "out" / name / f"{name}.safetensors"
+    assert stages["file"].to.path == tmp_path / "out" / name / f"{name}.safetensors"
 
 
 @pytest.mark.parametrize(

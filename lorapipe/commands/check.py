@@ -20,11 +20,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Read the pipelines; what is wrong is raised."""
     from lorapipe.errors import listed
+    from lorapipe.pipeline import destinations
     from lorapipe.pipeline.language import load_all
     from lorapipe.terminal import Printer
 
     printer = Printer(sys.stdout)
-    for file, pipeline in zip(options.files, load_all(options.files, options.set), strict=True):
+    pipelines = load_all(options.files, options.set)
+    destinations.check(pipelines)
+    for file, pipeline in zip(options.files, pipelines, strict=True):
         printer.line(f"{file} is right: {listed(pipeline.stages, MOST_STAGES)}.")
         for line in notices(pipeline):
             printer.line(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from lorapipe.commands import DONE
@@ -30,8 +30,16 @@ def main(options: argparse.Namespace) -> int:
         for _, stage in runs_of(ledger, options.stage):
             logs = [folder / short(stage.key) / LOG for folder in (ledger.work, ledger.store)] if stage.key else []
             for log in logs:
-                if log.exists():
-                    text = log.read_text("utf-8", errors="replace").rstrip()
-                    Printer(sys.stdout).line(text or f"{options.stage} has printed nothing.")
+                text = _text_of(log)
+                if text is not None:
+                    Printer(sys.stdout).line(text.rstrip() or f"{options.stage} has printed nothing.")
                     return DONE
     raise InputError(f"stage {options.stage!r} has left no log.")
+
+
+def _text_of(log: Path) -> str | None:
+    """The text of a log; None where there is none, or something else."""
+    with suppress(OSError, ValueError):
+        if log.is_file():
+            return log.read_text("utf-8", errors="replace")
+    return None

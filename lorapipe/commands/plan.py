@@ -9,8 +9,8 @@ from contextlib import closing
 from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, takes_pipeline
 
 HELP = "say what would run, and why"
-MOST_OUTLOOKS = 100
-"""Stages of which it is said how much work they are: that reads the heads of their files."""
+MOST_OUTLOOKS = 200
+"""Stages, and stages that they need, of which it is said how much work they are: that reads the heads of their files."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
+    from lorapipe.pipeline import destinations
     from lorapipe.pipeline.events import Planned, to_json
     from lorapipe.pipeline.graph import FORMS
     from lorapipe.pipeline.language import Pipeline
@@ -31,6 +32,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.terminal import Printer, duration
 
     pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
+    destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
         planned = plan(pipeline, ledger, anew)
@@ -39,6 +41,7 @@ def main(options: argparse.Namespace) -> int:
             return DONE
         last = planned.last_seconds(pipeline, ledger)
     expected = expected_seconds(last)
+    places = destinations.Destinations(pipeline, ledger)
     width = max(len(step.name) for step in planned.steps)
     told = 0
     for step in planned.steps:
@@ -48,15 +51,15 @@ def main(options: argparse.Namespace) -> int:
         seconds = last.get(step.name)
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
-        if step.action == "run" and (told := told + 1) <= MOST_OUTLOOKS:
+        if step.action == "run" and (told := told + 1 + len(pipeline.needs[step.name])) <= MOST_OUTLOOKS:
             for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
                 printer.line(f"{'':<{width}}         {line}")
+        for line in places.outlook(step.name):
+            printer.line(f"{'':<{width}}         {line}")
     for line in () if options.json else notices(pipeline):
         printer.line(line)
     if told > MOST_OUTLOOKS and not options.json:
-        printer.line(
-            f"\nHow much work a stage is, is said of the first {MOST_OUTLOOKS}; --only STAGE says it of others."
-        )
+        printer.line("\nHow much work a stage is, is said of the first ones; --only STAGE says it of another.")
     if expected and expected >= 60 and not options.json:
         printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE

@@ -45,12 +45,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run the pipelines one after the other, with the same workers; all are read before the first one runs."""
+    from lorapipe.pipeline import destinations
     from lorapipe.pipeline.devices import parse_devices
     from lorapipe.pipeline.document import parse
     from lorapipe.pipeline.language import load_all
     from lorapipe.pipeline.run import open_pool
 
     pipelines = [chosen(pipeline, options) for pipeline in load_all(options.files, options.set)]
+    destinations.check([pipeline for pipeline, _ in pipelines])
     headings = list(map(str, options.files)) if len(pipelines) > 1 else [""]
     pool = open_pool(parse(options.on, "--on").value, parse_devices(options.device))
     failures: dict[str, list[Failed]] = {}

@@ -87,4 +87,7 @@ def _print_one(run: RunRecord, printer: Printer) -> None:
 
 
 def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a clock that was set to where no calendar goes
+        return f"{'?':16}"

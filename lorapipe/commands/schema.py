@@ -10,6 +10,8 @@ from lorapipe.commands import DONE
 
 HELP = "print the JSON Schema of pipelines, for editors"
 FILE = Path("schemas/pipeline.schema.json")
+TITLE = '"title": "lorapipe pipeline"'
+"""By this the file is known to be ours to replace."""
 NODES = Path("comfy_nodes")
 
 
@@ -20,9 +22,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print or write it."""
+    from lorapipe.errors import InputError
     from lorapipe.pipeline.catalogue import schema_text
 
     if options.write:
+        if FILE.exists() and TITLE not in FILE.read_text("utf-8", "replace"):
+            raise InputError("is not the schema of lorapipe's pipelines.", where=str(FILE), cure="Move it away.")
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
         if NODES.is_dir():

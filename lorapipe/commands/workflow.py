@@ -10,7 +10,7 @@ from pathlib import Path
 from lorapipe.commands import DONE, takes_pipeline
 
 HELP = "write a pipeline as a workflow that ComfyUI opens"
-API = ".api.json"
+ENDING, API = ".json", ".api.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +23,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Write the file."""
     from comfy_nodes.workflow import api_format, graph, page_format
-    from lorapipe.aside import write_text
     from lorapipe.errors import InputError
+    from lorapipe.pipeline.delivered import Delivered
     from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.ledger import Ledger
+    from lorapipe.spec import Destination
     from lorapipe.terminal import Printer, shown_path
 
-    placed = graph(Pipeline.load(options.file, options.set))
-    to: Path = options.to or options.file.with_suffix(".json")
-    if to.exists() and not to.is_file():
-        raise InputError("is not a file.", where=str(to), cure="Name a file to write, such as cat.json.")
+    pipeline = Pipeline.load(options.file, options.set)
+    placed = graph(pipeline)
+    wanted = Destination(options.to or options.file.with_suffix(".json"))
+    if wanted.path.exists() and not wanted.path.is_file():
+        raise InputError("is not a file.", where=str(wanted.path), cure="Name a file to write, such as cat.json.")
+    if (wrong := wanted.complaint(ENDING)) is not None:
+        raise InputError(wrong[0], cure=wrong[1])
+    to = wanted.file("", ENDING)
     form = api_format if to.name.endswith(API) else page_format
-    write_text(json.dumps(form(placed), ensure_ascii=False, indent=1) + "\n", to)
+    text = json.dumps(form(placed), ensure_ascii=False, indent=1) + "\n"
+    try:
+        Delivered(Ledger(pipeline.folder)).put_text(text, to, f"lorapipe workflow of {pipeline.name}")
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}.", where=str(to), cure="Name another."
+        ) from None
     Printer(sys.stdout).line(f"{shown_path(str(to))}: {len(placed)} nodes")
     return DONE

@@ -1,7 +1,7 @@
 """What the page is answered, without HTTP: which path gives what, and what changes the queue.
 
     (nothing), page.css …           the page itself
-    board                           all jobs, see `board`
+    board, board/300                the running jobs, the first that wait and the last that have ended, see `board`
     jobs/12                         one of them, see `details`; what can be opened has an address in place of a path
     jobs/12/files/MARK              one of those files
     jobs/12/cancel, retry, first    (POST) for a job
@@ -31,8 +31,8 @@ from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 
 STATIC = Path(__file__).parent / "static"
-MOST_ENDED = 200
-"""Jobs that have ended, of which the page shows the last; `lorapipe queue` lists all."""
+AT_FIRST = 100
+"""Waiting jobs, and ended ones, that are shown before more are asked for; `lorapipe queue` lists all."""
 MOST_BYTES = 64_000_000
 """A file that is larger is not shown."""
 MOST_REMEMBERED = 16
@@ -119,7 +119,9 @@ class Answers:
         """The answer to a question; `seen` is the tag of the answer that the asker has. `InputError`: no such job."""
         match path.split("/"):
             case ["board"]:
-                return self._board(seen)
+                return self._board(AT_FIRST, seen)
+            case ["board", most]:
+                return self._board(_number(most), seen)
             case ["jobs", number]:
                 return self._job(_number(number), seen)
             case ["jobs", number, "files", mark]:
@@ -139,18 +141,14 @@ class Answers:
                 return NOT_THERE
         return told({"done": True})
 
-    def _board(self, seen: str) -> Answer:
+    def _board(self, most: int, seen: str) -> Answer:
         self._queue.recover()  # an owner that is killed changes nothing in the database
         arriving = self._arriving()
-        tag = _tag(self._start, self._queue.mark, arriving)
+        tag = _tag(self._start, self._queue.mark, arriving, most)
         if tag == seen:
             return Answer(b"", status=304, tag=tag)
-        shown = board(self._queue)
-        jobs = [card for card in shown["jobs"] if card["finished"] is None]
-        ended = [card for card in shown["jobs"] if card["finished"] is not None]
         about = {"inbox": str(self._inbox) if self._inbox else None, "arriving": arriving, "program": __version__}
-        older = max(0, len(ended) - MOST_ENDED)
-        return told({**shown, **about, "jobs": jobs + ended[:MOST_ENDED], "older": older}, tag=tag)
+        return told({**board(self._queue, most), **about}, tag=tag)
 
     def _job(self, number: int, seen: str) -> Answer:
         with self._guard:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from lorapipe.pipeline import run_files
 from lorapipe.pipeline.events import Event, Metric, Preview, Reused, Started, readable
 
 MOST_EARLIER = 10
@@ -42,8 +43,7 @@ class Follower:
     def _earlier(self) -> list[dict[Work, list[Event]]]:
         """The curves and pictures of each earlier run, the oldest first."""
         with suppress(OSError):
-            numbers = sorted(int(each.name) for each in self._runs.iterdir() if each.name.isdigit())
-            before = [number for number in numbers if number < self._number][-MOST_EARLIER:]
+            before = [number for number in run_files.numbers(self._runs) if number < self._number][-MOST_EARLIER:]
             return [_of_work(_read(self._runs / str(number) / "events.jsonl")[0]) for number in before]
         return []
 

@@ -16,6 +16,8 @@ import socket
 import socketserver
 import sqlite3
 import sys
+import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +36,10 @@ OUR_NAME = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
 """Any port: a tunnel from elsewhere may have its own."""
 MOST_CONNECTIONS = 64
 IDLE_SECONDS = 30
+STRANGER_SECONDS = 5.0
+"""How long a connection may take to show the key; any user of the machine can open one. Who has shown it may be idle."""
+BACKLOG = 128
+"""Connections that the system keeps until they are looked at: a crowd must not hide the user's own."""
 LOOK_SECONDS = 0.1
 """How often the server looks whether it is to end."""
 KEY = "page.key"
@@ -86,11 +92,15 @@ def key_in(home: Path) -> str:
 class _Server(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"  # there it would share the port with another program
     daemon_threads = True
+    request_queue_size = BACKLOG
 
     def __init__(self, port: int, answers: Answers, key: str) -> None:
         self.answers = answers
         self.root = f"/{key}/"
-        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        self._strangers: dict[socket.socket, float] = {}
+        """Connections that have not shown the key, the oldest first, and until when they may stay."""
+        self._known: set[socket.socket] = set()
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
@@ -98,24 +108,51 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, unless there are too many."""
-        if len(self._open) < MOST_CONNECTIONS:
-            self._open.add(request)
+        """Serve a connection. Where there are too many, the oldest that has not shown the key goes."""
+        with self._guard:
+            full = len(self._strangers) + len(self._known) >= MOST_CONNECTIONS
+            oldest = next(iter(self._strangers), None) if full else None
+            if oldest is not None:
+                self._hang_up(oldest)
+            if not full or oldest is not None:
+                self._strangers[request] = time.monotonic() + STRANGER_SECONDS
+        if request in self._strangers:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
+    def service_actions(self) -> None:
+        """Asked ten times a second: connections that have not shown the key in time go, however they dribble."""
+        now = time.monotonic()
+        with self._guard:
+            for connection in [each for each, until in self._strangers.items() if until < now]:
+                self._hang_up(connection)
+
+    def welcome(self, request: Any) -> None:
+        """A connection has shown the key."""
+        with self._guard:
+            if self._strangers.pop(request, None) is not None:
+                self._known.add(request)
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        """End a connection; the thread that reads from it sees its end."""
+        self._strangers.pop(connection, None)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
     def shutdown_request(self, request: Any) -> None:
         """The connection is over."""
-        self._open.discard(request)
+        with self._guard:
+            self._strangers.pop(request, None)
+            self._known.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
         """End; browsers keep their connections open until they are told."""
         super().server_close()
-        for connection in self._open.copy():
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with self._guard:
+            for connection in (*self._strangers, *self._known):
+                self._hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that has gone away is no error."""
@@ -168,6 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
             return FOREIGN
         if not hmac.compare_digest(path[: len(self.server.root)].encode(), self.server.root.encode()):
             return ELSEWHERE
+        self.server.welcome(self.request)
         is_visit = self.command == "GET" and path == self.server.root
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none") and not is_visit:
             return FOREIGN

@@ -17,7 +17,7 @@ from unicodedata import category
 
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
 from lorapipe.picture_files.encodings import CONTROL, MARKS, WIDE, encoding_of, fits_better, language_of
-from lorapipe.picture_files.magic import is_regular
+from lorapipe.regular_files import open_regular, read_regular
 
 Lines = Literal["joined", "first", "each"]
 """What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
@@ -107,15 +107,8 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
 
 
 def _bytes(path: Path) -> bytes:
-    """A caption file; `OSError` where it is no ordinary one, or too large to be a caption."""
-    found = path.stat()
-    if not is_regular(found):
-        raise OSError(None, "it is no ordinary file")
-    if found.st_size > MOST:
-        raise OSError(None, f"{found.st_size / 1e6:.0f} MB are too many for a caption")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MOST)
+    """A caption file; `OSError` where it is no regular one, or too large to be a caption."""
+    return read_regular(open_regular(path), MOST)
 
 
 def decode_known(data: bytes) -> tuple[str, str] | None:

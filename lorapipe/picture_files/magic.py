@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
+
+from lorapipe.regular_files import open_regular
 
 HEAD = 64
 """Bytes that tell."""
@@ -80,19 +81,11 @@ def other_kind(head: bytes) -> str:
     return next((name for start, name in _NOT_READ if head.startswith(start)), "")
 
 
-def is_regular(found: os.stat_result) -> bool:
-    """Whether opening it reads bytes: no pipe, device or folder, on which one might wait for ever."""
-    return stat.S_ISREG(found.st_mode)
-
-
 def begins_like_a_picture(path: Path | str) -> bool:
-    """Whether an ordinary file begins as a picture does. Never raises."""
+    """Whether a regular file begins as a picture does. Never raises."""
     try:
-        found = os.stat(path)  # noqa: PTH116
-        if not is_regular(found) or not found.st_size:
-            return False
-        with open(path, "rb") as file:  # noqa: PTH123
-            return bool(format_of(file.read(HEAD), found.st_size))
+        with open_regular(path) as file:
+            return bool(format_of(file.read(HEAD), os.fstat(file.fileno()).st_size))
     except (OSError, ValueError):
         return False
 

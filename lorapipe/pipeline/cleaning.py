@@ -7,8 +7,10 @@ process holds the lock of.
 
 from __future__ import annotations
 
+import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from lorapipe.pipeline.ledger import Ledger, remove
 from lorapipe.pipeline.locks import Busy, take
 
 DAY = 86400.0
+GONE = ".gone"
+"""How the name of a folder ends that is being removed."""
 
 
 @dataclass(frozen=True)
@@ -32,43 +36,43 @@ class Waste:
 
 
 def waste(ledger: Ledger, days: float, now: float | None = None) -> list[Waste]:
-    """What can go. Nothing outside the store is ever in it."""
+    """What can go. Nothing outside the store is ever in it. Runs may go on meanwhile, and others may clean up too."""
     before = (time.time() if now is None else now) - days * DAY
-    kept = _kept(ledger, before)
-    found = []
-    for folder in _folders(ledger.store):
-        if folder.name not in kept and _is_free(ledger, folder.name):
-            found.append(Waste("result", folder, _size(folder)))
-    for folder in _folders(ledger.work):
-        name = folder.name.partition(".")[0]
-        if _newest(folder) < before and _is_free(ledger, name):
-            found.append(Waste("attempt", folder, _size(folder)))
-    for file in ledger.cache.rglob("*"):
-        with suppress(OSError):
-            stat = file.lstat()
-            if file.is_file() and stat.st_mtime < before:
-                found.append(Waste("cache entry", file, stat.st_size))
+    locks = {name for name, _ in _entries(ledger.locks)}
+    found = [
+        Waste("result", ledger.store / name, _size(ledger.store / name))
+        for name in sorted(_folders(ledger.store) - _kept(ledger, before))
+        if _is_free(ledger, name, locks)
+    ]
+    for name in sorted(_folders(ledger.work)):
+        if _newest(ledger.work / name) < before and _is_free(ledger, name.partition(".")[0], locks):
+            found.append(Waste("attempt", ledger.work / name, _size(ledger.work / name)))
+    for path, stat in _files(ledger.cache):
+        if stat.st_mtime < before:
+            found.append(Waste("cache entry", Path(path), stat.st_size))
     return found
 
 
 def clean(ledger: Ledger, found: list[Waste]) -> int:
-    """Remove it, unless it has come into use; the bytes that are free now."""
-    freed = 0
-    for each in found:
+    """Remove it, unless it has come into use or somebody else has removed it; the bytes that are free now."""
+    return sum(each.size for each in found if _remove(ledger, each))
+
+
+def _remove(ledger: Ledger, each: Waste) -> bool:
+    """Whether it was removed, by us."""
+    try:
         if each.kind == "cache entry":
-            each.path.unlink(missing_ok=True)
-        else:
-            name = each.path.name.partition(".")[0]
-            try:
-                lock = take(ledger.locks / f"{name}.lock")
-            except Busy:
-                continue
-            with lock:
-                gone = each.path.with_name(f"{each.path.name}.gone")
+            each.path.unlink()
+            return True
+        with take(ledger.locks / f"{each.path.name.partition('.')[0]}.lock"):
+            gone = each.path.with_name(f"{each.path.name.removesuffix(GONE)}{GONE}")
+            if gone != each.path:
+                remove(gone)  # what another has left
                 each.path.rename(gone)  # a result is there whole, or not at all
-                remove(gone)
-        freed += each.size
-    return freed
+            remove(gone)
+        return True
+    except (Busy, FileNotFoundError):
+        return False
 
 
 def _kept(ledger: Ledger, before: float) -> set[str]:
@@ -80,7 +84,11 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
         name for name, manifest in manifests.items() if manifest["finished"] >= before
     ]  # a power cut took its row
     if ledger.is_shared:
-        waiting += [folder.name for folder in _folders(ledger.store) if folder.stat().st_mtime >= before]
+        waiting += [
+            name
+            for name, entry in _entries(ledger.store)
+            if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime >= before
+        ]
     while waiting:
         name = waiting.pop()
         if name not in kept and name in manifests:
@@ -89,38 +97,59 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
     return kept
 
 
-def _referred(value: Any) -> Iterator[str]:
+def _referred(artifact: Any) -> Iterator[str]:
     """The folders of the store that an artifact's paths lead to."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _referred(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _referred(item)
-    elif isinstance(value, str) and value.startswith(STORE):
-        yield value.removeprefix(STORE).partition("/")[0]
+    waiting = [artifact]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and value.startswith(STORE):
+            yield value.removeprefix(STORE).partition("/")[0]
 
 
-def _is_free(ledger: Ledger, name: str) -> bool:
-    for suffix in ("lock", "attempt"):
-        path = ledger.locks / f"{name}.{suffix}"
-        if path.exists():
+def _is_free(ledger: Ledger, name: str, locks: Container[str]) -> bool:
+    for lock in (f"{name}.lock", f"{name}.attempt"):
+        if lock in locks:
             try:
-                take(path).close()
+                take(ledger.locks / lock).close()
             except Busy:
                 return False
     return True
 
 
-def _folders(folder: Path) -> list[Path]:
-    return (
-        sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink()) if folder.is_dir() else []
-    )
+def _entries(folder: Path | str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What is in a folder, by name; nothing where it is gone."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _folders(folder: Path) -> set[str]:
+    return {name for name, entry in _entries(folder) if entry.is_dir(follow_symlinks=False)}
+
+
+def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """All files below a folder, links left out."""
+    for _, entry in _entries(folder):
+        with suppress(FileNotFoundError):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry.path, entry.stat(follow_symlinks=False)
 
 
 def _newest(folder: Path) -> float:
-    return max((each.lstat().st_mtime for each in [folder, *folder.rglob("*")]), default=0.0)
+    """When something was last changed in a folder, or in those in it; now where it is gone."""
+    try:
+        own = folder.lstat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+    below = (_newest(Path(entry.path)) for _, entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
+    return max([own, *below, *(stat.st_mtime for _, stat in _files(folder))])
 
 
 def _size(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    return sum(stat.st_size for _, stat in _files(folder))

@@ -213,11 +213,19 @@ class Database:
         with self.guard:
             if self.connection is not seen and again:
                 return  # another thread has done so
-            known = self.path is not None and self._file is not None
-            if not (again and known and (self._is_damaged(self.path, error) or _has_counted_too_far(seen, error))):
+            if self.path is None or not again or self._file is None:
+                raise self._in_words(error) from None
+            if not (self._is_damaged(self.path, error) or _has_counted_too_far(seen, error)):
                 raise self._in_words(error) from None
             seen.close()
             self.connection = self._made_anew(self.path, str(error), self._file)
+
+    def only_look(self, trouble: Unavailable) -> None:
+        """From now on, work in memory: nothing can be written."""
+        with self.guard:
+            self.connection.close()
+            path, self._file = self.path, None
+            self.connection = self._in_memory() if path is None else self._only_looked_at(path, trouble)
 
     # ---------------------------------------------------------------------------------------------------------- opening
 
@@ -534,6 +542,10 @@ def _has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
     return False
 
 
+DESCRIPTORS = 4
+"""So many files SQLite has open of one database, at the most."""
+
+
 def _refusal(path: Path | None) -> OSError | None:
     """Why nothing can be written beside a file, as the system says."""
     if path is None:
@@ -542,7 +554,8 @@ def _refusal(path: Path | None) -> OSError | None:
     try:
         with ExitStack() as stack:
             stack.callback(probe.unlink, missing_ok=True)
-            probe.write_bytes(bytes(1 << 16))
+            files = [stack.enter_context(probe.open("wb")) for _ in range(DESCRIPTORS)]
+            files[0].write(bytes(1 << 16))
     except OSError as error:
         return error
     return None

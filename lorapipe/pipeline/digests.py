@@ -83,7 +83,9 @@ class Digests:
     def _within(self, name: str, stat: Stat | None) -> str:
         """The digest of a folder's file; one that cannot be read is that, so that one broken link is no end of it all."""
         try:
-            return UNREADABLE if stat is None else self._file(name, stat)
+            return self._file(name, stat_of(name) if stat is None else stat)
+        except FileNotFoundError:  # a link to what is gone: nothing that may yet arrive
+            return UNREADABLE
         except OSError:
             if self._strict:
                 raise
@@ -117,10 +119,9 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
 
 
 def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
-    """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where a link leads nowhere.
+    """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where there is none to be had.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store), links into a store, and links to
-    what is gone.
+    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
     Linked folders are followed, once each.
     """
     seen: set[str] = set()
@@ -145,8 +146,4 @@ def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
                 if folder_within:
                     waiting.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name not in NOISE:
-                    try:
-                        stat = stat_of(entry.path)
-                    except FileNotFoundError:
-                        continue
                     yield prefix + entry.name, stat

@@ -267,7 +267,9 @@ class _Builder:
     def _check_below(self, name: yaml.ScalarEvent) -> None:
         """Of a text without quotes in the line below its name, where settings or a list would stand."""
         event = self._events[self._next]
-        if isinstance(event, yaml.ScalarEvent) and not event.style and event.start_mark.line > name.start_mark.line:
+        if not isinstance(event, yaml.ScalarEvent) or event.style:
+            return
+        if self._position(event).line > self._position(name).line:
             self._check_loose(event, syntax.LOOSE_LINES)
 
     def _ends(self) -> bool:

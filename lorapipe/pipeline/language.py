@@ -33,7 +33,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
-from lorapipe.spec import Address, Places, Reading, read, show
+from lorapipe.spec import Address, Complaints, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies."""
+    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies.
+
+    `files` are those that it was read from; `located` gives a problem that is found later its place in them.
+    """
 
     name: str
     folder: Path
@@ -59,6 +62,8 @@ class Pipeline:
     options: Mapping[str, Options] = field(default_factory=dict)
     notices: tuple[Problem, ...] = ()
     """What works and is seldom meant, with its place."""
+    files: tuple[Path, ...] = ()
+    located: Callable[[Problem], Problem] = field(default=lambda problem: _named(problem), repr=False, compare=False)
 
     def options_of(self, stage: str) -> Options:
         """How a stage is run."""
@@ -83,7 +88,9 @@ class Pipeline:
         """The pipeline of a document; relative paths start at `folder`."""
         reader = _PipelineReader(document, folder, sets, places)
         stages = reader.stages()
-        return cls(Path(document.name).name, reader.folder, stages, reader.options, reader.notices(stages))
+        name, files = Path(document.name).name, tuple(Path(file).absolute() for file in document.lines)
+        notices = reader.notices(stages)
+        return cls(name, reader.folder, stages, reader.options, notices, files, reader.located)
 
     def run(self, on_event: Callable[[Event], None] | None = None, **where: Any) -> dict[str, Artifact]:
         """Run it, telling `on_event` of everything; the artifacts by stage name. Keywords: see `run.run`.
@@ -160,6 +167,7 @@ class _PipelineReader:
         self.document = document
         self.folder = folder
         self.places = places
+        self.complaints = Complaints()
         self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
@@ -297,7 +305,9 @@ class _PipelineReader:
         if options:
             how = read(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places)
+        reading: Reading[Stage] = read(
+            contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places, self.complaints
+        )
         for problem in (*problems, *reading.problems):
             placed = problem.under("stages", name)
             if self.expansion.origin(placed.path) not in self.variables.broken:
@@ -340,10 +350,12 @@ class _PipelineReader:
 
     def _setting(self, path: Address) -> str | None:
         """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
-        above = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
+        names = tuple(map(str, path))
+        sets = {tuple(map(str, at)): text for at, text in self.sets.items()}
+        above = next((text for at, text in sets.items() if names[: len(at)] == at), None)
         if above or path in self.document.positions:
             return above
-        return next((text for at, text in self.sets.items() if at[: len(path)] == path), None)
+        return next((text for at, text in sets.items() if at[: len(names)] == names), None)
 
     def _position(self, path: Address) -> Position:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))
@@ -395,6 +407,11 @@ def _cycle_problem(cycle: Sequence[str]) -> Problem:
     shown = cycle if len(cycle) <= FEW else [*cycle[: FEW - 1], "…", cycle[-1]]
     what = f"stages go round in a circle: {' -> '.join(shown)}."
     return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))
+
+
+def _named(problem: Problem) -> Problem:
+    """A problem of a pipeline that was not read: its place is the knob's name."""
+    return replace(problem, where=problem.where or _dotted(problem.path[1:]))
 
 
 def _dotted(path: Address) -> str:

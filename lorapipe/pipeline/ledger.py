@@ -110,10 +110,13 @@ class Ledger:
             for folder in (self.store, self.work, self.cache, self.runs, self.locks):
                 make_folder(folder)
             ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
+            if not os.path.lexists(ignore):
+                write_text("*\n", ignore)
             (self.root / WRITABLE).touch()
             (self.root / WRITABLE).unlink(missing_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            where = str(error.filename or self.root)
+            raise InputError("is no folder.", where=where, cure="Move it away; a new one is made.") from None
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
@@ -145,9 +148,11 @@ class Ledger:
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all results in the store."""
-        for file in self.store.glob(f"*/{MANIFEST}"):
-            if (manifest := _read_manifest(str(file))) is not None:
-                yield manifest
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.store):  # noqa: PTH208 (names only, and there may be thousands)
+                manifest = _read_manifest(f"{self.store}{os.sep}{name}{os.sep}{MANIFEST}")
+                if manifest is not None:
+                    yield manifest
 
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""
@@ -162,6 +167,8 @@ class Ledger:
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
         manifest = _read_manifest(own + MANIFEST)
+        if manifest is None and folder.is_dir():  # another run may have published it between two looks
+            manifest = _read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)

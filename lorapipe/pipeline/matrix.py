@@ -109,9 +109,9 @@ def _in_order(stages: Mapping[str, Any]) -> list[str]:
     order: dict[str, None] = {}
     follows = {name: _followed(stage) for name, stage in stages.items()}
     for name in stages:
-        chain = {name: None}
-        need = follows.get(name)
-        while need in stages and need not in chain and need not in order:
+        chain: dict[str, None] = {}
+        need: str | None = name
+        while need is not None and need in stages and need not in chain and need not in order:
             chain[need] = None
             need = follows.get(need)
         order.update(dict.fromkeys(reversed(chain)))
@@ -132,9 +132,9 @@ def _made(
     at: Address = ("stages", name, "matrix")
     followed = _followed(stage)
     if followed is not None:
-        cells = found.cells.get(followed, ())
-        found.allowance.take(0, size(rest)[1] * len(cells))
-        for cell in cells:
+        followed_cells = found.cells.get(followed, ())
+        found.allowance.take(0, size(rest)[1] * len(followed_cells))
+        for cell in followed_cells:
             suffix = cell[len(followed) + 1 :]
             yield suffix, _with_cell(_pointed(rest, followed, cell), suffix, found.allowance), {}
         if followed not in found.cells:

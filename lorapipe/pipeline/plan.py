@@ -6,7 +6,7 @@ anew when their inputs are there (`decide`). If the new bytes equal the old, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
 from lorapipe.pipeline.reasons import why
 from lorapipe.stages import Stage
+
+MOST_NAMES = 12
+"""Stages that another waits for, and that are named."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,20 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
     for name, stage in pipeline.stages.items():
         waits_for = [need for need in pipeline.needs[name] if need not in artifacts]
         if waits_for:
-            steps.append(Step(name, "run", f"after {' and '.join(waits_for)}"))
+            steps.append(Step(name, "run", f"after {_few(waits_for)}"))
             continue
         step = decide(pipeline, name, references.resolve(stage, artifacts), ledger, anew, look)
         if step.result is not None:
             artifacts[name] = step.result.artifact
         steps.append(step)
     return Plan(tuple(steps))
+
+
+def _few(names: Sequence[str]) -> str:
+    """`a and b`, `a and b and 7 more`."""
+    return " and ".join(
+        names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+    )
 
 
 def decide(

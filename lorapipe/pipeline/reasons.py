@@ -43,7 +43,7 @@ def described(manifest: Mapping[str, Any]) -> list[str]:
 def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
     place = ".".join(at)
     if at and at[0] == "(made by)":
-        yield from (f"{name} {version}" for name, version in value["libraries"].items())
+        yield from (f"{name} {version}" for name, version in _libraries(value).items())
     elif _is_artifact(value):
         yield f"{place}: what another stage made"
     elif isinstance(value, dict) and value:
@@ -86,7 +86,7 @@ def _made_by(old: Any, new: Any) -> Iterator[str]:
         yield "lorapipe now does this stage differently"
         return
     for name, version in new["libraries"].items():
-        before = old["libraries"].get(name)
+        before = _libraries(old).get(name)
         if before != version:
             yield f"{name} {before or 'none'} → {version}"
 
@@ -111,6 +111,12 @@ def files_changed(old: Listing, new: Listing) -> str:
 def _noun(name: str) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     return "picture" if suffix in PICTURES else "caption" if suffix in CAPTIONS else "file"
+
+
+def _libraries(made_by: Any) -> Mapping[str, Any]:
+    """The versions in a manifest, which somebody may have written by hand."""
+    found = made_by.get("libraries") if isinstance(made_by, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _is_artifact(value: Any) -> bool:

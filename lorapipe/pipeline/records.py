@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lorapipe.pipeline.database import Database, Tables, mended
+from lorapipe.pipeline.database import Database, Locked, Tables, Unavailable, mended
 from lorapipe.pipeline.run_files import MOST, RunFiles
 from lorapipe.pipeline.salvage import salvage
 
@@ -77,9 +77,18 @@ class Records:
         finally:
             self.database.close()
 
-    @mended
     def complete(self) -> None:
-        """Where nothing is recorded, note what the manifests and the runs' files say."""
+        """Where nothing is recorded, note what the manifests and the runs' files say; in memory, if it must be."""
+        try:
+            self._complete()
+        except Locked:
+            raise
+        except Unavailable as trouble:
+            self.database.only_look(trouble)
+            self._complete()
+
+    @mended
+    def _complete(self) -> None:
         if self.database.connection.execute("SELECT 1 FROM used LIMIT 1").fetchone() is None:
             with self.database.writing() as db:
                 self._refill(db, None)

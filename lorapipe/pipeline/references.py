@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
-from lorapipe.errors import Problem, near_miss
+from lorapipe.errors import Problem, near_miss, shortened
 from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind, inside
 from lorapipe.spec import PLAIN, Spec, knobs
 
@@ -79,7 +79,7 @@ def check(
     `makes` says what each stage makes, None where that is not known; the stage `but` is not proposed instead.
     """
     if ref.stage not in makes:
-        return Problem(f"there is no stage {ref.stage!r}.", cure=near_miss(ref.stage, [*makes]))
+        return Problem(f"there is no stage {shortened(ref.stage, 100)!r}.", cure=near_miss(ref.stage, [*makes]))
     kind = makes[ref.stage]
     if kind is None:
         return None
@@ -89,7 +89,7 @@ def check(
         if inner is None:
             known = fields_of_kind(kind, Artifact)
             cure = near_miss(name, known) if known else f"Write {head} alone."
-            return Problem(f"{head} is a {kind.__name__} and has no artifact {name!r}.", cure=cure)
+            return Problem(f"{head} is a {kind.__name__} and has no artifact {shortened(name, 100)!r}.", cure=cure)
         kind, head = inner, f"{head}.{name}"
     if issubclass(kind, wanted):
         return None

@@ -14,10 +14,11 @@ from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing, suppress
 from typing import IO, Any
 
-from lorapipe.errors import Interrupted, LorapipeError, Problem, problem_of
+from lorapipe.errors import InputError, Interrupted, LorapipeError, Problem, problem_of
 from lorapipe.fsync import make_folder, sync_all
 from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
@@ -61,8 +62,8 @@ def run(
 
     Stages in `anew` are made even where they have a result. `on` and `devices` say where (see `open_pool`); those workers
     end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often; `numbered` is
-    told the run's number. Closing the generator ends what is running. `InputError` where the store cannot be written or a
-    source not be read.
+    told the run's number. Closing the generator ends what is running. `InputError` where the store or a place that a stage
+    delivers to cannot be written, or a source not be read.
     """
     if pool is None:
         with closing(open_pool(on, devices)) as own:
@@ -105,6 +106,10 @@ def _recorded(
     numbered: Callable[[int], None] | None,
 ) -> Run:
     """Yield the run's events and keep all but the progress."""
+    destinations = Destinations(pipeline, ledger, ledger.digests.file)
+    if problems := [*destinations.problems()]:
+        raise InputError(problems)
+    destinations.try_out()
     began = time.time()
     number = ledger.records.begin(pipeline.name, ledger.next_run())
     if numbered is not None:
@@ -115,7 +120,7 @@ def _recorded(
     try:
         run_files.note(folder, pipeline.name, began)
         with (folder / run_files.EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping)
+            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping, destinations)
             with suppress(Interrupted):  # while it was read what is there
                 for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
                     _keep(event, file)
@@ -125,7 +130,7 @@ def _recorded(
     finally:
         with suppress(OSError):  # a second record, should the first be lost
             run_files.note(folder, pipeline.name, began, time.time(), status)
-        sync_all([folder / run_files.EVENTS])
+        sync_all([folder / run_files.EVENTS, folder / run_files.RUN])
         ledger.sync_pointers()
         ledger.digests.save()
         ledger.records.end(number, status)

@@ -19,10 +19,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
-from lorapipe.fsync import sync_all
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
+from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.job import Done, Job, failure
 from lorapipe.pipeline.keys import Identity
@@ -49,6 +49,7 @@ class Schedule:
         number: int,
         anew: Set[str],
         stopping: Callable[[], int],
+        destinations: Destinations,
     ) -> None:
         self.artifacts: dict[str, Artifact] = {}
         self._pipeline = pipeline
@@ -57,6 +58,7 @@ class Schedule:
         self._number = number
         self._anew = anew
         self._stopping = stopping
+        self._destinations = destinations
         self._graph = _Graph(pipeline.needs)
         self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
         self._steps: dict[str, Step] = {}
@@ -252,12 +254,11 @@ class Schedule:
 
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
-        delivered = stage.deliver(result.artifact)
-        sync_all(delivered)
-        self.artifacts[name] = result.artifact
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
         self._ledger.mark_used(result)
         shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
+        delivered = self._destinations.deliver(name, stage, result.artifact)
+        self.artifacts[name] = result.artifact
         if delivered:
             return tuple(map(str, delivered))
         files = (str(path) for path in to_open(result.artifact))

@@ -8,6 +8,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ class Fit:
             return
         try:
             with reading(self.checkpoint) as file:
-                state = torch.load(file, weights_only=True)
+                state = torch.load(cast("IO[bytes]", file), weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

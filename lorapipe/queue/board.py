@@ -1,6 +1,7 @@
 """What a page or a program shows of the queue, as JSON types. Read from the database and the runs' `events.jsonl`.
 
-board(queue)           every job with its state and progress; light enough to be asked for each second
+board(queue)           every job with its state and progress
+board(queue, 100)      as many of them as a page shows at first; light enough to be asked for each second
 details(queue, 12)     one job with its stages, curve, previews and files
 """
 
@@ -25,12 +26,15 @@ MOST_PREVIEWS = 12
 MOST_LINES = 200
 
 
-def board(queue: Queue) -> dict[str, Any]:
-    """`paused`, `now`, and `jobs`: the running, the waiting in their order, the ended, the last first."""
+def board(queue: Queue, most: int | None = None) -> dict[str, Any]:
+    """`paused`, `now`, and `jobs`: the running, the waiting in their order, the ended, the last first.
+
+    With `most`, no more than so many of those that wait, and of those that have ended; `counts` has how many there are.
+    """
     queue.recover()
     progress = queue.progress()
-    jobs = [_card(job, progress.get(job.number)) for job in queue.jobs()]
-    return {"paused": queue.is_paused, "now": time.time(), "jobs": jobs}
+    jobs = [_card(job, progress.get(job.number)) for job in (queue.jobs() if most is None else queue.window(most))]
+    return {"paused": queue.is_paused, "now": time.time(), "jobs": jobs, "counts": queue.counts()}
 
 
 def _card(job: Job, progress: dict[str, Any] | None) -> dict[str, Any]:

@@ -31,6 +31,8 @@ MOST_CRASHES = 2
 """A job that has taken its owner with it so often is set aside: the queue must go on."""
 
 ORDER = "priority DESC, position"
+LAST_ENDED = "SELECT number FROM job WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC LIMIT ?"
+"""Their numbers alone: sorting whole rows takes longer."""
 SHORT_SECONDS = 0.02
 REST = 50
 """A look at all jobs that took longer than that, and in vain, is not repeated before so many times as long has passed."""
@@ -60,6 +62,20 @@ class Queue:
         """All jobs: those that run, those that wait in their order, those that have ended, the last first."""
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
+
+    def window(self, most: int) -> list[Job]:
+        """As `jobs`, but of those that wait only the first `most`, and of those that have ended the last."""
+        running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
+        waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER} LIMIT ?", most)
+        ended = self._select(f"WHERE number IN ({LAST_ENDED}) ORDER BY finished DESC, number DESC", most)
+        return [*running, *waiting, *ended]
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs run, wait and have ended."""
+        kinds = "CASE WHEN finished IS NOT NULL THEN 'ended' ELSE state END"
+        with self._guard:
+            rows = self._db.execute(f"SELECT {kinds}, count(*) FROM job GROUP BY 1").fetchall()
+        return {"running": 0, "waiting": 0, "ended": 0, **dict(rows)}
 
     @mended
     def job(self, number: int) -> Job:

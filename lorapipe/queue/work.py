@@ -10,6 +10,7 @@ and the GPU's memory is free.
 
 from __future__ import annotations
 
+import logging
 import queue as queues
 import sqlite3
 import threading
@@ -31,12 +32,16 @@ from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
 
+log = logging.getLogger("lorapipe")
+
 LOOK_SECONDS = 1.0
 """How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
 TELL_SECONDS = 1.0
 """How often progress is written for other processes."""
-ENDED_SECONDS = 5.0
-"""How long what is done at a job's end may take when it is time to stop."""
+ENDED_SECONDS = 120.0
+"""How long what is done at a job's end may take."""
+ENDED_WHEN_STOPPING_SECONDS = 5.0
+"""How long, when it is time to stop."""
 LEAVE_SECONDS = 90.0
 """How long the threads may take to end: longer than what they wait for may take."""
 
@@ -214,25 +219,33 @@ class Hand(Follower):
             self._tell(Told(job))
 
     def _see_off(self, job: Job) -> None:
-        """What its care does at its end: it may call the user's own programs, so nobody who wants to stop waits for it."""
+        """What its care does at its end: it may call the user's own programs, for which neither the next job nor anybody
+        who wants to stop waits for long.
+        """
 
         def ended() -> None:
             self._care.ended(job)
 
-        thread, wanted_at = Follower(f"end of job {job.number}", ended), None
+        thread = Follower(f"end of job {job.number}", ended)
         thread.start()
-        while thread.is_alive() and (wanted_at is None or time.monotonic() - wanted_at < ENDED_SECONDS):
-            wanted_at = wanted_at or (time.monotonic() if self._stopping() else None)
+        deadline = time.monotonic() + ENDED_SECONDS
+        while thread.is_alive() and time.monotonic() < deadline:
+            if self._stopping():
+                deadline = min(deadline, time.monotonic() + ENDED_WHEN_STOPPING_SECONDS)
             thread.join(0.05)
 
     def _lastingly(self, change: Callable[[], T]) -> T:
         """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
+        said = ""
         while True:
             try:
                 return change()
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
                 if self._stopping():
                     raise
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s The queue waits, and tries again.", said)
                 time.sleep(LOOK_SECONDS)
 
     def _asked(self, job: Job) -> Callable[[], int]:

@@ -10,6 +10,7 @@ tagged union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contra
 A *value type* (`Value`) is a class with its own text form, such as a duration `10 epochs`.
 """
 
+from lorapipe.spec.destination import Destination
 from lorapipe.spec.knobs import (
     PLAIN,
     REQUIRED,
@@ -26,7 +27,7 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Places, Reading, from_dict, read
+from lorapipe.spec.read import Address, Complaints, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.values import Duration, Source, Span, Warmup
 
@@ -34,6 +35,8 @@ __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
+    "Complaints",
+    "Destination",
     "Duration",
     "Knob",
     "Param",

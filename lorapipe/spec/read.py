@@ -7,10 +7,13 @@ import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
+from lorapipe.limits import MOST_PROBLEMS
+from lorapipe.spec.destination import Destination
 from lorapipe.spec.hints import whereabouts
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
 from lorapipe.spec.paths import path_of, trouble
@@ -48,12 +51,47 @@ class Places(Protocol):
         """
 
 
-def read(kind: type[S], plain: object, folder: Folder | None = None, places: Places | None = None) -> Reading[S]:
+class Complaints:
+    """What specs say is wrong with them, as it was when they were first asked: they may look at files for that.
+
+    Of those in a document that are written alike, such as the base of a hundred stages, one is asked for all.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[Spec, tuple[Problem, ...]] = {}
+
+    def of(self, spec: Spec) -> tuple[Problem, ...]:
+        """What it says; addresses start at the spec."""
+        try:
+            told = self._told.get(spec)
+        except TypeError:  # it holds a mapping, and is compared with nothing
+            return self._ask(spec)
+        if told is None:
+            told = self._told[spec] = self._ask(spec)
+        return told
+
+    @staticmethod
+    def _ask(spec: Spec) -> tuple[Problem, ...]:
+        found: list[Problem] = []
+        try:
+            found.extend(islice(spec.problems(), MOST_PROBLEMS))
+        except OSError as error:
+            found.append(Problem(f"{error.filename or 'a file'} cannot be read: {trouble(error)}."))
+        return tuple(found)
+
+
+def read(
+    kind: type[S],
+    plain: object,
+    folder: Folder | None = None,
+    places: Places | None = None,
+    complaints: Complaints | None = None,
+) -> Reading[S]:
     """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
 
-    `places` says which paths it may name; without, all.
+    `places` says which paths it may name; without, all. `complaints` are those of all specs that are read together.
     """
-    reader = _Reader(folder or Path(), places)
+    reader = _Reader(folder or Path(), places, complaints or Complaints())
     spec = None
     with suppress(TooManyProblems):  # the language tells those that were found, and that there may be more
         spec = reader.read(kind, plain, Param(""), ())
@@ -75,8 +113,9 @@ class _InvalidError(Exception):
 class _Reader:
     """Reads plain values by type, noting every problem and carrying on."""
 
-    def __init__(self, folder: Folder, places: Places | None = None) -> None:
+    def __init__(self, folder: Folder, places: Places | None, complaints: Complaints) -> None:
         self._places = places
+        self._complaints = complaints
         self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems = Problems()
         self.values: list[tuple[Address, type[Value], Any]] = []
@@ -162,6 +201,8 @@ class _Reader:
             plain = int(plain)  # 1e3 is a whole number to its author
         if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
             self._require_place(kind, plain, at)
+        if issubclass(kind, Destination) and isinstance(plain, str):
+            self._require_place(Path, plain, at)
         try:
             value = kind.parse(plain, self._folder_at(at))
         except (ValueError, OSError) as error:
@@ -180,17 +221,8 @@ class _Reader:
         if len(self.problems) > before:
             raise _InvalidError
         spec = cls(**given)
-        self._ask(spec, at)
+        self.problems.add_all(problem.under(*at) for problem in self._complaints.of(spec))
         return spec
-
-    def _ask(self, spec: Spec, at: Address) -> None:
-        """Note what a spec says is wrong with it; it may look at files of the user's for that."""
-        try:
-            for problem in spec.problems():
-                self.problems.add(problem.under(*at))
-        except OSError as error:
-            what = f"{error.filename or 'a file'} cannot be read: {trouble(error)}."
-            self.problems.add(Problem(what, path=at))
 
     def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
         known = {knob.name: knob for knob in knobs(cls)}

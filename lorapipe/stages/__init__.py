@@ -12,14 +12,14 @@ its friends inside `run()`. Raise `version` when the same knobs come to mean ano
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.demand import Demand
 from lorapipe.spec import Spec
 
@@ -67,6 +67,9 @@ class Stage(Spec, contract="uses"):
         """
         return Demand()
 
-    def deliver(self, artifact: Any) -> list[Path]:
-        """Put copies where the user wants them, after a run and after a reuse alike; return what is there now."""
-        return []
+    def deliveries(self) -> Iterable[Delivery]:
+        """The files of its artifact that the user wants elsewhere.
+
+        The engine puts copies there, after a run and after a reuse alike; before anything runs it looks whether it can.
+        """
+        return ()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
+    from lorapipe.formats import ModuleWeights
     from lorapipe.training.adapters import Injected
     from lorapipe.training.families import Model
 
@@ -18,17 +21,9 @@ ALIKE = (
 
 def put_in(file: Path, adapter: Injected, model: Model) -> None:
     """Begin with what a file has learnt; `InputError` where it is not of this adapter's modules and ranks."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from lorapipe.formats._files import load
 
-    from lorapipe.formats.kohya import Kohya
-
-    try:
-        learnt = Kohya().load(load_file(file), model.kohya_names())
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(file), cure="Give a .safetensors file.") from None
-    except InputError as error:
-        raise InputError(error.problems[0].what, where=str(file), cure=ALIKE) from None
+    learnt = load(file, model.kohya_names())
     ours = adapter.extract().modules
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())
@@ -36,8 +31,27 @@ def put_in(file: Path, adapter: Injected, model: Model) -> None:
         what = f"has other modules than the adapter: {' '.join(odd[0])} is in {where} alone, and {len(odd) - 1} more."
         raise InputError(what, where=str(file), cure=ALIKE)
     for place, module in learnt.modules.items():
-        theirs, mine = (each.tensors["down"].shape[0] for each in (module, ours[place]))
-        if theirs != mine or "mid" in module.tensors:
-            what = f"{' '.join(place)} has rank {theirs} in the file and {mine} in the adapter."
-            raise InputError(what, where=str(file), cure=f"Give the adapter the file's ranks: rank: {theirs}.")
+        _must_fit(" ".join(place), module, ours[place], str(file))
     adapter.load(learnt)
+
+
+def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:
+    """`InputError` where the tensors of a module are of other shapes than the adapter's."""
+    if "mid" in theirs.tensors:
+        cure = "Save it without (LyCORIS: use_tucker), or begin anew."
+        raise InputError(f"{name} is in Tucker form (lora_mid), which the adapter is not.", where=file, cure=cure)
+    rank, wanted = (each.tensors["down"].shape[0] for each in (theirs, mine))
+    if rank != wanted:
+        what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
+        raise InputError(what, where=file, cure=f"Give the adapter the file's ranks: rank: {rank}.")
+    for short, tensor in mine.tensors.items():
+        found = theirs.tensors[short]
+        if _sides(found) != _sides(tensor):
+            what = f"{name} is {tuple(found.shape)} in the file ({short}) and {tuple(tensor.shape)} in this base."
+            raise InputError(what, where=file, cure="Is it of another base model?")
+
+
+def _sides(tensor: torch.Tensor) -> list[int]:
+    """The shape of a factor, whether it is written as a layer's or as a 1x1 convolution's."""
+    sides = list(tensor.shape)
+    return sides[:2] if all(side == 1 for side in sides[2:]) else sides

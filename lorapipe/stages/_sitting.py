@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import probe
 from lorapipe.evaluation.cells import BASE, Cell, evenly
 from lorapipe.evaluation.choice import Probe
 from lorapipe.evaluation.gallery import Gallery
 from lorapipe.evaluation.sample import Sampler
 from lorapipe.formats import AdapterWeights
-from lorapipe.formats.kohya import Kohya
+from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
@@ -110,13 +110,10 @@ class Sitting:
 
 def learnt(snapshot: Snapshot, model: Model) -> AdapterWeights:
     """The adapter in a snapshot's file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return Kohya().load(load_file(snapshot.path), model.kohya_names())
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(snapshot.path), cure="Train again.") from None
+        return load(snapshot.path, model.kohya_names())
+    except InputError as error:
+        raise InputError(Problem(each.what, each.where, "Train again.") for each in error.problems) from None
 
 
 @contextmanager

@@ -60,42 +60,38 @@ ALL = "left_out.json has all"
 UNTOLD = frozenset(("hidden", "other"))
 """What anybody expects: it is in left_out.json, and mentioned in passing."""
 NOT_USED = {
-    "passed over": ("{} left by systems and other programs, not looked at", ""),
-    "mask": ("{} that are masks, not trained on", "To use them, write `masks: {root}`"),
-    "conditioning picture": ("{} that are conditioning pictures, not trained on", ""),
+    "passed over": ("left by systems and other programs", ""),
+    "mask": ("masks", "To use them, write `masks: {root}`"),
+    "conditioning picture": ("conditioning pictures", ""),
     "regularisation": (
-        "{} for regularisation, not trained on as the subject",
+        "pictures for regularisation",
         "Give them a prepare of their own, and name that under regularisation of train",
     ),
-    "trainer's sample": (
-        "{} that look like a trainer's own samples, not trained on", "If they are meant, name their folder as images"
-    ),
+    "trainer's sample": ("a trainer's own samples, it seems", "If they are meant, name their folder as images"),
     "beside a project's img": (
-        "{} beside the img of what looks like a kohya project, not trained on",
+        "beside the img of what looks like a kohya project",
         "If they are meant, name their folder as images",
     ),
-    "made by lorapipe": ("{} that lorapipe made, not trained on", ""),
-    "not read": ("{} of a kind that is not read", ""),
-    "film": ("{} that are films, not used", ""),
-    "archive": ("{} that are packed, not used", ""),
-    "caption without a picture": ("{} with captions, and no picture of that name beside them", ""),
-    "caption not asked for": ("{} beside pictures, not read as captions", "See caption_extensions"),
-    "captions in another form": ("{} that may hold captions, seen and not read", "Captions are cat.txt beside cat.png"),
-    "unreadable": ("{} that cannot be entered", ""),
-}  # fmt: skip
+    "made by lorapipe": ("made by lorapipe", ""),
+    "not read": ("of a kind that is not read", ""),
+    "film": ("film", ""),
+    "archive": ("packed", ""),
+    "caption without a picture": ("captions without a picture of that name beside them", ""),
+    "caption not asked for": ("captions that caption_extensions does not name", ""),
+    "captions in another form": ("may hold captions", "Captions are read from cat.txt beside cat.png"),
+    "unreadable": ("folders that cannot be entered", ""),
+}
+"""Of each kind: what the files are, and what can be done about it."""
 
 
 def not_used(contents: Contents, root: str) -> Iterator[Log]:
     """What lies in the folder and is not used, a line for each kind; captions that were found under a longer name."""
     for kind, files in by_kind(contents.left_out):
-        if kind in UNTOLD:
-            yield Log(text=f"{_files(len(files))} not used ({kind}): {some([f.path for f in files], all_in=ALL)}")
-            continue
-        what, cure = NOT_USED[kind]
-        cure = f". {cure.format(root=root)}" if cure else ""
+        what, cure = NOT_USED.get(kind, (kind, ""))
+        cure = f" {cure.format(root=root)}:" if cure else ""
         shown = [f"{file.path}: {file.reason}" for file in files] if kind in TOLD_WHY else [f.path for f in files]
-        text = f"{what.format(_files(len(files)))}{cure}: {some(shown, all_in=ALL)}"
-        yield Log(text=text, level="warning")
+        text = f"{_files(len(files))} not used ({what}):{cure} {some(shown, all_in=ALL)}"
+        yield Log(text=text, level="info" if kind in UNTOLD else "warning")
     if long := [files[0] for picture, files in contents.captions.items() if files[0].startswith(f"{picture}.")]:
         yield Log(text=f"{_files(len(long))} with the picture's whole name, taken as its caption: {some(long)}")
 

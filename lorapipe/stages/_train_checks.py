@@ -40,6 +40,11 @@ def problems(train: Train) -> Iterator[Problem]:
     if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
         what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
         yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
+    if train.start_from is not None:
+        from lorapipe.formats._files import complaints
+
+        file = train.start_from.path
+        yield from (replace(each, what=f"{file.name} {each.what}", path=("start_from",)) for each in complaints(file))
     if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
         yield replace(FROZEN, path=("captions", "token_warmup_step"))
     if train.prior_loss_weight != 1 and train.regularisation is None:

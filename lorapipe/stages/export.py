@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import datetime
-import filecmp
 import math
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.aside import aside, write_bytes
-from lorapipe.errors import LorapipeError
+from lorapipe.aside import write_bytes
+from lorapipe.errors import LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.delivered import SEAL, seal
+from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import param
+from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training.families import Family
 
+ENDING = ".safetensors"
 SMALL = 2**-10
 """Factors whose largest number is below this are brought up for fp16, whose precision fades below 2⁻¹⁴."""
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
@@ -41,9 +43,9 @@ class Export(Stage):
     makes: ClassVar[type[Artifact]] = File
 
     weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
-    to: Path = param(
-        help="where the file goes, such as out/penny.safetensors. ComfyUI keeps loaded files by name: a new name for a "
-        "new version is safe",
+    to: Destination = param(
+        help="where the file goes, such as out/penny.safetensors; in a folder, out/, it is called as the pipeline's file "
+        "is. ComfyUI keeps loaded files by name: a new name for a new version is safe",
         content=False,
         kohya=("output_dir", "output_name"),
     )
@@ -67,29 +69,42 @@ class Export(Stage):
         "", "a note written into the file, for whoever reads its metadata", kohya=("training_comment",)
     )
     trigger: str = param("", "the trigger word or phrase, for programs that show it")
+    overwrite: bool = param(
+        False,
+        "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
+        content=False,
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if (found := self.to.complaint(ENDING)) is not None:
+            yield Problem(found[0], cure=found[1], path=("to",))
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """See `Stage.deliveries`."""
+        yield Delivery("to", self.to, attrgetter("path"), ENDING, self.overwrite)
 
     def run(self, context: Context) -> File:
         """See `Stage.run`."""
-        from lorapipe.formats.kohya import Kohya
+        from lorapipe.formats._files import load
         from lorapipe.training.snapshots import serialize
 
         snapshot = self.weights.snapshots[-1]
         names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
-        learnt = Kohya().load(_tensors(snapshot.path), names)
+        learnt = load(snapshot.path, names)
         tensors = _cast(self.format.save(_in_range(learnt) if self.dtype == "fp16" else learnt, names), self.dtype)
-        path = context.out / self.to.name
+        path = context.out / self.to.file("lora", ENDING).name
         write_bytes(serialize(tensors, self._metadata(snapshot, tensors)), path)
         worst = self._verify(path, learnt, names)
         megabytes = path.stat().st_size / 1e6
         context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
         return File(path)
 
-    def deliver(self, artifact: File) -> list[Path]:
-        """The file at `to`: written aside and renamed, unless the same bytes are there."""
-        if not (self.to.is_file() and filecmp.cmp(artifact.path, self.to, shallow=False)):
-            with aside(self.to) as part:
-                shutil.copyfile(artifact.path, part)
-        return [self.to]
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """See `Stage.outlook`."""
+        from lorapipe.stages._trigger import lacking
+
+        return lacking(self.trigger, self, stages)
 
     def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
         from lorapipe.provenance import TrainingRecord, hashes, kohya_metadata, modelspec
@@ -104,7 +119,8 @@ class Export(Stage):
             date = made.isoformat(timespec="seconds").replace("+00:00", "Z")
             chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= modelspec(record, self.title, date, self.trigger, self._hint(record))
-        return chosen | hashes(serialize(tensors, {}))
+        chosen |= hashes(serialize(tensors, {}))
+        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
 
     def _hint(self, record: TrainingRecord) -> str:
         return f"Strength {self.weights.strength:g}, at {record.resolution[0]}x{record.resolution[1]}."

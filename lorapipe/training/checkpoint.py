@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -109,7 +109,7 @@ class Checkpoints:
         """What a checkpoint holds. Bytes that are no state make the unpickler fail in every way there is: `ValueError`."""
         with reading(path) as file:
             try:
-                state = torch.load(file, map_location="cpu", weights_only=True)
+                state = torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)
             except Exception as error:
                 raise ValueError(str(error) or type(error).__name__) from error
         if state["version"] != VERSION:

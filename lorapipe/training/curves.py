@@ -26,6 +26,8 @@ MEMORY = 0.98
 PATIENCE = 3
 """Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
 
+SLOWER = "Divide the learning rates by 8; with precision fp16, try bf16 or fp32."
+
 SHOWN_EVERY = 10
 """Seconds after which TensorBoard has new figures to show; it has a thread of its own to write them."""
 
@@ -49,6 +51,7 @@ class Curves:
 
     folder: Path
     waiting: list[tuple[int, Mapping[str, float | torch.Tensor]]] = field(default_factory=list)
+    patience: int = PATIENCE
     bad: int = 0
     average: float = math.nan
     board: Any = None
@@ -85,9 +88,24 @@ class Curves:
             for name, value in point.values.items():
                 self.board.add_scalar(name, value, point.step)
             self.bad = 0 if math.isfinite(point.values["loss"]) else self.bad + 1
-            if self.bad >= PATIENCE:
-                raise _no_number(point.step - PATIENCE + 1)
+            if self.bad >= self.patience:
+                raise self.blown_up(point.step)
         return points
+
+    def blown_up(self, step: int) -> LorapipeError:
+        """What it means that a loss, or a weight, is no number after a step: at the first nothing was learnt yet."""
+        since = step - self.bad + 1
+        if since == 1:
+            what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
+            cure = (
+                "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of "
+                "start_from)."
+            )
+            return LorapipeError(what, cure=cure)
+        found = f"since step {since} its loss is not a number"
+        if not self.bad:
+            found = f"after step {step} its weights are no numbers"
+        return LorapipeError(f"the training has blown up: {found}.", cure=SLOWER)
 
     def flush(self) -> None:
         """Have TensorBoard's file on the disk. It waits for the disk, so not with every figure."""
@@ -104,18 +122,6 @@ class Curves:
         """Let TensorBoard's file go."""
         if self.board is not None:
             self.board.close()
-
-
-def _no_number(since: int) -> LorapipeError:
-    """What it means that the loss is not a number since a step: at the first nothing has been learnt yet."""
-    if since > 1:
-        what = f"the training has blown up: since step {since} its loss is not a number."
-        return LorapipeError(what, cure="Divide the learning rates by 8; with precision fp16, try bf16 or fp32.")
-    what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
-    cure = (
-        "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of start_from)."
-    )
-    return LorapipeError(what, cure=cure)
 
 
 def read(path: Path) -> Iterator[Point]:

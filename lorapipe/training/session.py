@@ -16,7 +16,7 @@ import torch
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.checkpoint import Checkpoints, Trainable
-from lorapipe.training.curves import AVERAGE, Curves, Point
+from lorapipe.training.curves import AVERAGE, PATIENCE, Curves, Point
 from lorapipe.training.loop import Step
 from lorapipe.training.optimizers import settled
 from lorapipe.training.pace import Pace
@@ -24,6 +24,8 @@ from lorapipe.training.pace import Pace
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
 """The most that a killed training loses, about; snapshots are checkpoints too."""
+CHECKPOINT_SHARE = 0.02
+"""The most that checkpoints may take of a training's time: where one takes seconds, fewer are made between snapshots."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Session:
     def begin(self) -> int:
         """Take up where an earlier attempt was: how many steps it had made."""
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.curves = Curves(self.folder)
+        self.curves = Curves(self.folder, patience=min(PATIENCE, self.total))
         found = self.checkpoints.load(self.trainable)
         for text in found.complaints:
             self.emit(Log(text=text, level="warning"))
@@ -63,7 +65,7 @@ class Session:
             self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
         self.curves.begin(found.step, found.curve)
         self.pace = Pace(self.total, found.step)
-        self.saved = time.monotonic()
+        self.saved, self.pause = time.monotonic(), CHECKPOINT_SECONDS
         return found.step
 
     def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
@@ -85,8 +87,10 @@ class Session:
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
             with settled(self.trainable.optimizer):
+                if not _is_finite(self.trainable):
+                    raise self.curves.blown_up(number)
                 self.checkpoints.add(self.snapshot(number))
-        if marked or stopping or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+        if marked or stopping or time.monotonic() - self.saved > self.pause:
             self._save(number)
         if stopping and number < self.total:
             raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
@@ -95,10 +99,12 @@ class Session:
                 self.preview(number)  # last: it takes long, and may be interrupted
 
     def _save(self, step: int) -> None:
+        begun = time.monotonic()
         self._tell(self.curves.write())  # the curve is never behind the state
         self.curves.flush()
         self.checkpoints.save(step, self.trainable, self.curves.path.read_bytes())
         self.saved = time.monotonic()
+        self.pause = max(CHECKPOINT_SECONDS, (self.saved - begun) / CHECKPOINT_SHARE)
 
     def _tell(self, points: list[Point]) -> None:
         if not points:
@@ -110,3 +116,8 @@ class Session:
         shown = {name: value for name, value in last.values.items() if name not in (AVERAGE, GRADIENT_NORM)}
         values = {**shown, "loss": last.values[AVERAGE], "s/it": self.pace.seconds_per_step}
         self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))
+
+
+def _is_finite(trainable: Trainable) -> bool:
+    """Whether every weight is a number; asked where they are about to be read from the device in any case."""
+    return all(bool(each.isfinite().all()) for parameters in trainable.parameters.values() for each in parameters)

@@ -10,7 +10,7 @@ other stages must be rid of the group afterwards, which accelerate's global stat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -63,3 +63,9 @@ def joined(place: int, size: int, device: str, meeting: Path) -> Iterator[Team]:
         yield Team(place, size)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def abort() -> None:
+    """Let whatever waits for the other members fail, on whichever thread; nothing where no group is joined."""
+    with suppress(Exception):
+        torch.distributed.distributed_c10d._get_default_group().abort()

@@ -18,8 +18,10 @@ from typing import Any, Self
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.records import Records
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
@@ -90,9 +92,14 @@ class InboxCare(Care):
         )
         images = source
         if is_zip(source):
-            target = job.folder / ".lorapipe" / "unpacked" / job.fingerprint.removeprefix("sha256:")[:16]
+            content = job.fingerprint.removeprefix("sha256:").removeprefix(f"{UNREADABLE} ")
+            target = job.folder / ".lorapipe" / "unpacked" / content[:16]
             images = unpack(source, target, limits, lambda text: _note(job, f"! {text}"))
         self._check(images, terms)
+        if job.fingerprint.startswith(
+            UNREADABLE
+        ):  # when it was taken up; it fails with what cannot be read, if so still
+            Digests(Records(None), strict=True).path(images)
         recipe = Recipe(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
         order = Order(images, name, job.folder, file_name(job))

@@ -5,29 +5,34 @@ The LoRA file itself is written by the pipeline's own export.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
-from lorapipe.aside import aside
+from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, Dataset, File, Report, Weights
+from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.ledger import Ledger
 
 
 def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Iterator[str]:
     """Put copies into the job's folder; where a file system has links, a snapshot is no second copy.
 
-    Yields a line for each that cannot be put there: an old one may be open in a viewer. The originals are in the store.
+    Yields a line for each that cannot be put there: an old one may be open in a viewer, or its user's own lie there. The
+    originals are in the store.
     """
     kinds = Counter(type(artifact) for artifact in artifacts.values())
-    for stage, artifact in artifacts.items():
-        suffix = "" if kinds[type(artifact)] == 1 else f"-{stage}"
-        for source, place in _files(artifact, name, suffix):
-            try:
-                _put(source, folder / place)
-            except OSError as error:
-                yield f"{place} could not be written ({error.strerror}); it is {source}"
+    with closing(Ledger(folder)) as ledger:
+        delivered = Delivered(ledger, ledger.digests.file)
+        for stage, artifact in artifacts.items():
+            suffix = "" if kinds[type(artifact)] == 1 else f"-{stage}"
+            for source, place in _files(artifact, name, suffix):
+                try:
+                    delivered.put(source, folder / place, stage, link=True)
+                except (InputError, OSError) as error:
+                    why = error.problems[0].what if isinstance(error, InputError) else error.strerror
+                    yield f"{place} could not be written ({why}); it is {source}"
 
 
 def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, str]]:
@@ -45,13 +50,3 @@ def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, s
 def file_of(artifacts: Mapping[str, Artifact]) -> Path | None:
     """The finished file among the artifacts."""
     return next((artifact.path for artifact in artifacts.values() if isinstance(artifact, File)), None)
-
-
-def _put(source: Path, target: Path) -> None:
-    if target.exists() and source.samefile(target):
-        return
-    with aside(target) as part:
-        try:
-            os.link(source, part)
-        except OSError:
-            shutil.copyfile(source, part)

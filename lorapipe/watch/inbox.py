@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorapipe.errors import InputError, LorapipeError, near_miss
+from lorapipe.pipeline.digests import UNREADABLE
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.watch import status
@@ -164,7 +165,7 @@ class Inbox:
 
 def _unreadable(dropped: Dropped) -> str:
     """Instead of a digest, of what has had its time: it fails, and says why."""
-    return f"unreadable {dropped.look.mark}"
+    return f"{UNREADABLE} {dropped.look.mark}"
 
 
 def _is_somebody_elses(folder: Path) -> bool:

@@ -23,8 +23,8 @@ REGULARISATION = "reg"
 class Sizes:
     """How many bytes one file of a folder, all of them together, and a packed zip may have."""
 
-    file: float = 2e9
-    folder: float = 50e9
+    file: float = 10e9
+    folder: float = 500e9
     zip: float = 20e9
 
 
@@ -47,6 +47,11 @@ class Look:
 def is_ours(name: str) -> bool:
     """Whether something by that name is looked at: nothing hidden, and not what systems and other programs leave behind."""
     return not picture_files.passed_over(name)
+
+
+def is_reg(folder: str) -> bool:
+    """Whether a subfolder by that name holds pictures of the class."""
+    return folder.casefold() == REGULARISATION
 
 
 def is_picture(name: str) -> bool:
@@ -143,7 +148,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
 
 def _counts(parts: list[str]) -> bool:
     """Whether a picture is one to train on, by its relative path."""
-    return all(map(is_ours, parts)) and not any(part.casefold() == REGULARISATION for part in parts[:-1])
+    return all(map(is_ours, parts)) and not any(map(is_reg, parts[:-1]))
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.regular_files import is_inside
-from lorapipe.spec import Source, Spec, knobs
+from lorapipe.spec import Destination, Source, Spec, knobs
 
 READ = "names a file or folder outside of the dropped folder. Put it into the folder, and write its name alone."
 WRITTEN = "may only write into the folder of the results. Take it away."
@@ -39,21 +39,25 @@ class DroppedPlaces:
         if "\0" in text:
             return words
         meant = folder / os.path.expanduser(text)  # noqa: PTH111 (which leaves the name of an unknown user as it is)
-        path = os.path.normpath(meant.absolute())
+        path, top = _plain(meant), _plain(root)
         if path in known and os.path.realpath(meant) == os.path.realpath(path):
             return ""
-        top = os.path.normpath(root.absolute())
         if text.startswith("~") or not Path(path).is_relative_to(top) or not is_inside(meant, root):
             return words
         hidden = any(part.startswith(".") for part in Path(path).relative_to(top).parts)
         return words if hidden and kind is Path else ""  # lorapipe's own store lies there
 
 
+def _plain(path: Path) -> str:
+    """A path as it is compared: nothing is looked at, so that `a/..` is taken to lead back."""
+    return os.path.normpath(path.absolute())
+
+
 def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> DroppedPlaces:
     """Those of a job: what the owner's pipelines name, it may name."""
     named = [value for pipeline in owners for _, value in _paths(pipeline)]
-    sources = {os.path.normpath(value.path.absolute()) for value in named if isinstance(value, Source)}
-    targets = {os.path.normpath(value.absolute()) for value in named if isinstance(value, Path)}
+    sources = {_plain(value.path) for value in named if isinstance(value, Source)}
+    targets = {_plain(value) for value in named if isinstance(value, Path)}
     return DroppedPlaces(images, results, frozenset(sources), frozenset(targets))
 
 
@@ -68,7 +72,9 @@ def _paths(pipeline: Pipeline) -> Iterator[tuple[str, Path | Source]]:
 
 
 def _within(place: str, value: Any) -> Iterator[tuple[str, Path | Source]]:
-    if isinstance(value, (Path, Source)):
+    if isinstance(value, Destination):
+        yield place, value.path
+    elif isinstance(value, (Path, Source)):
         yield place, value
     elif isinstance(value, Spec) and dataclasses.is_dataclass(value):
         for knob in knobs(type(value)):

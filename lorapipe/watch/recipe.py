@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import errno
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,6 @@ from typing import Any
 from lorapipe import folder_names
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError, Problem
-from lorapipe.picture_files import sort_out
-from lorapipe.picture_files.captions import CaptionTexts
-from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.layers import EXTENDS, open_layers
@@ -27,7 +24,8 @@ from lorapipe.pipeline.overrides import put, split
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
 from lorapipe.watch.bounds import asked, too_much
-from lorapipe.watch.look import REGULARISATION, is_picture
+from lorapipe.watch.captions import captions_in, lacking
+from lorapipe.watch.look import REGULARISATION, is_picture, is_reg
 from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
 from lorapipe.watch.places import DroppedPlaces, places_of, targets_of
 from lorapipe.watch.settings import Watching
@@ -84,7 +82,7 @@ def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda tex
     wanted = {**given, **_mapping((changes or {}).get("vars"))}
     base = recipe.pipeline or built_in(wanted)
     layers = [base]
-    captions = _captions(order.images, _endings(changes or {}, sets))
+    captions = captions_in(order.images, _endings(changes or {}, sets))
     variables = {**given, **_variables(recipe, order, base, wanted, captions)}
     if (reg := _regularisation(order.images)) is not None:
         if recipe.pipeline is None:
@@ -100,7 +98,7 @@ def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda tex
         write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
         owners = _tried(recipe, order.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), order.images, order.folder))
-    if said := _lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
+    if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
     pictures, repeats = _shown(order.images)
     asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
@@ -171,25 +169,6 @@ def _variables(
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
 
 
-def _lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
-    """What is to be said where captions lack the trigger word."""
-    written = [*filter(None, captions)]
-    lacking = sum(not has_words(text, trigger) for text in written)
-    if not trigger or not lacking:
-        return ""
-    what = f"{lacking} of {len(written)} captions lack the trigger word {trigger!r}"
-    put = any(has_words(text, trigger) for text in _put_before(pipeline))
-    cure = "write `captions: {trigger: ${trigger}}` in the train stage"
-    return f"{what}; it is put before them" if put else f"! {what}, and nothing puts it before them: {cure}"
-
-
-def _put_before(pipeline: Pipeline) -> Iterator[str]:
-    """What stages put before captions."""
-    for stage in pipeline.stages.values():
-        captioning = getattr(stage, "captions", None)
-        yield f"{getattr(captioning, 'prefix', '')} {getattr(captioning, 'trigger', '')}"
-
-
 def steps_for(pictures: int, usual: int) -> int:
     """Whole rounds through the pictures, about as many steps as are usual; up to three times that for a large set."""
     wanted = usual * max(1.0, min(3.0, pictures / MANY))
@@ -197,7 +176,7 @@ def steps_for(pictures: int, usual: int) -> int:
 
 
 def _regularisation(images: Path) -> Path | None:
-    return next((each for each in images.iterdir() if _is_reg(each.name) and each.is_dir()), None)
+    return next((each for each in images.iterdir() if is_reg(each.name) and each.is_dir()), None)
 
 
 def _subjects(images: Path) -> list[str]:
@@ -205,25 +184,6 @@ def _subjects(images: Path) -> list[str]:
     found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if is_kohyas(each.name)]
     parts = [each.relative_to(images).parts for each in found if each.is_dir()]
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
-
-
-def _captions(images: Path, endings: Sequence[str]) -> list[str]:
-    """What each picture is said to show, as `prepare` reads it: by its caption, or by the name of a folder; or nothing."""
-    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
-    names = [file.as_posix() for file in files if not any(map(_is_reg, file.parts[:-1]))]
-    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
-    texts = CaptionTexts(images, found.captions)
-    return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
-
-
-def _is_reg(folder: str) -> bool:
-    return folder.casefold() == REGULARISATION
-
-
-def _word_of(picture: str) -> str:
-    """The words of the nearest folder that has some, in kohya's way."""
-    named = filter(None, map(folder_names.read, picture.split("/")[-2::-1]))
-    return next(named, folder_names.FolderName(1, "")).word
 
 
 def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
@@ -239,7 +199,8 @@ def _shown(images: Path) -> tuple[int, int]:
     """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
-    return len(files), max(repeats_of(name) for name in (images.name, *(folder.name for folder in folders)))
+    named = map(folder_names.read, (images.name, *(folder.name for folder in folders)))
+    return len(files), max((each.repeats for each in named if each), default=1)
 
 
 def _overrides(path: Path, images: Path, watching: Watching) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from lorapipe.regular_files import kind_of, open_regular
 from lorapipe.watch.look import Look
 from lorapipe.watch.settle import STATUS
 
+MOST_LETTERS = 600
+"""Of a reason; the whole of it stands beside the results."""
 HEAD = """\
 lorapipe watches this folder. Drop a folder of pictures, or a zip of one, and it becomes a LoRA.
 Nothing in here is changed but this file, which may be deleted.
@@ -65,7 +67,8 @@ def of_arriving(look: Look) -> str:
 
 def _of(job: Job) -> str:
     version = f" (version {job.version})" if job.version > 1 else ""
-    reason = f": {' '.join(job.reason.split())}" if job.reason else ""
+    words = " ".join(job.reason.split())
+    reason = f": {words if len(words) <= MOST_LETTERS else words[: MOST_LETTERS - 1] + '…'}" if words else ""
     where = f", see {job.folder}" if job.state in ("done", "running", "failed", "aside") else ""
     state = "set aside" if job.state == "aside" else job.state
     return f"{state}{version}{reason}{where}"

@@ -23,7 +23,7 @@ from lorapipe.formats.kohya import Kohya
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.provenance import TrainingRecord
-from lorapipe.spec import knobs
+from lorapipe.spec import Destination, knobs
 from lorapipe.stages.export import ROUNDING, Export
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.families import Family
@@ -105,7 +105,10 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
             weights, context = weights_of(base, made), Context(made, made, made, lambda event: None, lambda: False)
             for form in Format.registry.names():
                 stage = Export(
-                    weights=weights, to=Path(f"{form}.safetensors"), format=Format.registry.get(form)(), dtype=dtype
+                    weights=weights,
+                    to=Destination(Path(f"{form}.safetensors")),
+                    format=Format.registry.get(form)(),
+                    dtype=dtype,
                 )
                 yield Exported(name, dtype, values is SMALL, stage.run(context).path, made / "learnt.safetensors")
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
-from lorapipe.spec import Duration, Source
+from lorapipe.spec import Destination, Duration, Source
 from lorapipe.stages.export import Export
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -53,10 +53,12 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
         dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Rhythm(1), batch=2,
         **{f"{part}_lr": 0.05 for part in model.trainable},
     ).run(bench.context("train"))  # fmt: skip
-    stage = Export(weights=weights, to=models / "loras" / f"{family}.safetensors", dtype="fp32")
-    stage.deliver(stage.run(bench.context("export")))
-    learnt = Kohya().load(load_file(stage.to), model.kohya_names())
-    names = Trained(family, model, learnt, stage.to.name, f"{family}-base.safetensors", f"{family}-merged.safetensors")
+    stage = Export(weights=weights, to=Destination(models / "loras" / f"{family}.safetensors"), dtype="fp32")
+    to = stage.to.path
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(stage.run(bench.context("export")).path.read_bytes())
+    learnt = Kohya().load(load_file(to), model.kohya_names())
+    names = Trained(family, model, learnt, to.name, f"{family}-base.safetensors", f"{family}-merged.safetensors")
     tiny_bases.single_file(model, models / "checkpoints" / names.checkpoint)
     merged = base.load("cpu")
     with torch.no_grad():

@@ -24,7 +24,6 @@ SHARED = (
     "lorapipe.lettering",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
-    "lorapipe.suffixes",
     "lorapipe.whole_words",
 )
 ENGINE = (
@@ -48,7 +47,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.team": (),
     "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.team"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
-    "lorapipe.formats": ("lorapipe.formats", *LIGHT),
+    "lorapipe.formats": ("lorapipe.formats", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
         *SHARED, *LIGHT
@@ -61,7 +60,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names"),
+    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names", "lorapipe.regular_files"),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),

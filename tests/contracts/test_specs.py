@@ -19,7 +19,7 @@ from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of,
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.layers import TAGS
 from lorapipe.pipeline.options import RESERVED
-from lorapipe.spec import Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
+from lorapipe.spec import Destination, Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
 from lorapipe.stages import Stage
 from lorapipe.training.families import Checkpoint, Family
 
@@ -57,7 +57,16 @@ def sample(kind: Any, here: Path) -> Any:
         return "pocket"
     if isinstance(kind, type) and issubclass(kind, Source):
         return str(here)
-    known = {bool: True, int: 1, float: 1.0, str: "x", Path: str(here / "new"), Duration: 10, dict: {}}
+    known = {
+        bool: True,
+        int: 1,
+        float: 1.0,
+        str: "x",
+        Path: str(here / "new"),
+        Destination: str(here / "new"),
+        Duration: 10,
+        dict: {},
+    }
     return known.get(origin or kind, {})
 
 

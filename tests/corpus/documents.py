@@ -503,11 +503,11 @@ def trainings_that_are_right() -> str:
 
 
 @heavy
-def stages_3900_that_are_right() -> str:
-    datasets = lines(1300, f"  d#: {{uses: prepare, images: photos, {BASE}}}")
-    trainings = lines(1300, "  s#: {uses: train, dataset: $d7, adapter: {type: lora, rank: 8}, steps: 10 epochs}")
+def stages_3100_that_are_right() -> str:
+    datasets = lines(1030, f"  d#: {{uses: prepare, images: photos, {BASE}}}")
+    trainings = lines(1030, "  s#: {uses: train, dataset: $d7, adapter: {type: lora, rank: 8}, steps: 10 epochs}")
     return stages(
-        DATASET + datasets + trainings + lines(1299, "  f#: {uses: export, weights: $s#, to: o#.safetensors}")
+        DATASET + datasets + trainings + lines(1030, "  f#: {uses: export, weights: $s#, to: o#.safetensors}")
     )
 
 
@@ -524,15 +524,64 @@ def cells_3000_that_are_right() -> str:
 
 
 @heavy
-def datasets_3900_that_are_right() -> str:
-    return stages(lines(3900, f"  s#: {{uses: prepare, images: photos, {BASE}}}"))
+def datasets_3100_that_are_right() -> str:
+    return stages(lines(3100, f"  s#: {{uses: prepare, images: photos, {BASE}}}"))
 
 
 @heavy
-def trainings_3900_that_are_right() -> str:
+def datasets_3100_that_differ() -> str:
+    return stages(lines(3100, f"  s#: {{uses: prepare, images: photos, min_size: 1#, {BASE}}}"))
+
+
+@heavy
+def exports_to_3100_places() -> str:
+    return stages(TRAIN + lines(3100, "  s#: {uses: export, weights: $penny, to: out/o#.safetensors}"))
+
+
+@heavy
+def matrices_1500_of_two() -> str:
+    return stages(DATASET + lines(1500, "  s#: {uses: train, dataset: $dataset, matrix: {adapter.rank: [4, 8]}}"))
+
+
+@heavy
+def a_training_on_3100_datasets() -> str:
+    names = ", ".join(f"$s{number}" for number in range(3100))
+    return stages(
+        lines(3100, f"  s#: {{uses: prepare, images: photos, {BASE}}}")
+        + f"  x: {{uses: train, dataset: $s0, more_datasets: [{names}]}}\n"
+    )
+
+
+@heavy
+def trainings_900_on_60_datasets() -> str:
+    names = ", ".join(f"$d{number}" for number in range(60))
+    return stages(
+        lines(60, f"  d#: {{uses: prepare, images: photos, {BASE}}}")
+        + lines(900, f"  s#: {{uses: train, dataset: $d0, more_datasets: [{names}]}}")
+    )
+
+
+@heavy
+def sets_of_variables_that_are_lists() -> str:
+    head = "vars:\n  all: [" + ", ".join(f"p{number}" for number in range(300)) + "]\n"
+    return stages(TRAIN + lines(150, "  s#: {uses: evaluate, weights: $penny, prompts: '${all}'}"), head)
+
+
+@heavy
+def optimizers_of_3100_trainings() -> str:
     return stages(
         DATASET
-        + lines(3900, "  s#: {uses: train, dataset: $dataset, more_datasets: [$dataset], optimizer: {type: prodigy}}")
+        + lines(
+            3000, "  s#: {uses: train, dataset: $dataset, optimizer: {type: library, use: Adan#, arguments: {a: #}}}"
+        )
+    )
+
+
+@heavy
+def trainings_3100_that_are_right() -> str:
+    return stages(
+        DATASET
+        + lines(3100, "  s#: {uses: train, dataset: $dataset, more_datasets: [$dataset], optimizer: {type: prodigy}}")
     )
 
 

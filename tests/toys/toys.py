@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -19,8 +20,9 @@ from lorapipe.aside import write_text
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.events import Metric, Progress
-from lorapipe.spec import Source, param
+from lorapipe.spec import Destination, Source, param
 from lorapipe.stages import Stage
 
 
@@ -131,17 +133,21 @@ class Keep(Stage):
     makes: ClassVar = Tally
     tally: Tally = param(help="what to copy")
     others: tuple[Text, ...] = param((), "texts to keep beside it")
-    to: Path = param(help="the file to write", content=False)
+    to: Destination = param(help="the file to write", content=False)
+    ending: str = param("", "what its name must end in", content=False)
+    overwrite: bool = param(False, "whatever is there may go", content=False)
+
+    def problems(self):
+        if (found := self.to.complaint(self.ending)) is not None:
+            yield Problem(found[0], cure=found[1], path=("to",))
+
+    def deliveries(self):
+        yield Delivery("to", self.to, attrgetter("page"), self.ending, self.overwrite)
 
     def run(self, context: Context) -> Tally:
         page = context.out / "page.html"
         shutil.copyfile(self.tally.page, page)
         return Tally(self.tally.text, page, self.tally.times)
-
-    def deliver(self, artifact: Tally) -> list[Path]:
-        self.to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(artifact.page, self.to)
-        return [self.to]
 
 
 @dataclass(frozen=True)

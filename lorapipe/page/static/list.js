@@ -11,8 +11,8 @@ const GROUPS = [
 const links = new Map();
 const sections = new Map();
 
-/** Show the board; `chosen` is the number of the job on the right. */
-export function showList(board, chosen) {
+/** Show the board; `chosen` is the number of the job on the right. `more` is called to have more of it. */
+export function showList(board, chosen, more) {
   const queue = document.querySelector("#queue");
   const focused = document.activeElement;
   for (const [title, belongs] of GROUPS) {
@@ -38,7 +38,7 @@ export function showList(board, chosen) {
     else link.removeAttribute("aria-current");
   }
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
-  showAround(board);
+  showAround(board, more);
 }
 
 /** The link of a job. */
@@ -86,9 +86,8 @@ function brief(card) {
   return card.source && first.startsWith(`${card.source}: `) ? first.slice(card.source.length + 2) : first;
 }
 
-function showAround(board) {
-  const running = board.jobs.filter((card) => card.state === "running").length;
-  const waiting = board.jobs.filter((card) => card.state === "waiting").length;
+function showAround(board, more) {
+  const { running, waiting, ended } = board.counts;
   const counts = [running && `${running} running`, waiting && `${waiting} waiting`, board.paused && "paused"];
   const summary = counts.filter(Boolean).join(", ") || (board.jobs.length ? "nothing to do" : "");
   show(document.querySelector("#summary"), summary, () => summary);
@@ -96,6 +95,7 @@ function showAround(board) {
   const card = ([name, words]) => h("li", { class: "card" }, h("span", { class: "name" }, name), h("span", { class: "line" }, words));
   const section = () => h("section", {}, h("h2", {}, "In the inbox"), h("ul", {}, arriving.map(card)));
   show(document.querySelector("#arriving"), arriving, () => arriving.length > 0 && section());
-  const older = board.older > 0 && `and ${count(board.older, "older job")}: lorapipe queue`;
-  show(document.querySelector("#older"), older, () => older);
+  const hidden = running + waiting + ended - board.jobs.length;
+  const withButton = () => [`and ${count(hidden, "more job")} `, h("button", { type: "button", class: "small", onclick: more }, "Show more")];
+  show(document.querySelector("#older"), hidden > 0 && hidden, () => hidden > 0 && h("span", {}, withButton()));
 }

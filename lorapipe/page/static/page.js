@@ -8,9 +8,11 @@ import { nameOf, stateOf } from "./words.js";
 const EVERY = 1000;
 const ANSWERS_WITHIN = 10000;
 const $ = (selector) => document.querySelector(selector);
+const NOTHING = { jobs: [], arriving: {}, counts: { running: 0, waiting: 0, ended: 0 } };
 const isNarrow = matchMedia("(max-width: 52rem)");
 
 let board = null;
+let most = 100; // waiting jobs, and ended ones, that are asked for
 let job = null;
 const tags = new Map();
 let wake = () => {};
@@ -34,7 +36,7 @@ async function read(answer) {
 }
 
 async function look() {
-  const seen = await ask("board");
+  const seen = await ask(`board/${most}`);
   if (seen !== undefined) {
     if (board !== null && board.program !== seen.program) location.reload();
     tell(board, seen);
@@ -96,8 +98,15 @@ function chosen() {
   return board.jobs[0].number;
 }
 
+/** Ask for more of the list. */
+function more() {
+  tags.delete(`board/${most}`);
+  most += 300;
+  wake();
+}
+
 function choose() {
-  showList(board ?? { jobs: [], arriving: {} }, chosen());
+  showList(board ?? NOTHING, chosen(), more);
   wake();
 }
 
@@ -129,7 +138,7 @@ function step(by) {
 
 function draw() {
   if (board === null) return;
-  showList(board, chosen());
+  showList(board, chosen(), more);
   const next = board.jobs.find((card) => card.state === "waiting");
   showJob(chosen() === null ? null : job, job?.number === next?.number, act);
   document.body.classList.toggle("one", wanted() !== null);
@@ -167,7 +176,9 @@ function away(words) {
 function tell(before, now) {
   if (before === null) return;
   const known = new Map(before.jobs.map((card) => [card.number, stateOf(card)]));
-  const news = now.jobs.filter((card) => known.get(card.number) !== stateOf(card));
+  const total = ({ counts }) => counts.running + counts.waiting + counts.ended;
+  const hasNew = total(now) > total(before); // else what was not shown has but come into the part that is
+  const news = now.jobs.filter((card) => (known.has(card.number) ? known.get(card.number) !== stateOf(card) : hasNew));
   if (news.length) say(news.slice(0, 3).map((card) => `${nameOf(card)}: ${stateOf(card)}`).join(". "));
   else if (before.paused !== now.paused) say(now.paused ? "The queue is paused." : "The queue goes on.");
 }

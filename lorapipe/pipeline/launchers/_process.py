@@ -164,11 +164,14 @@ class Child:
     def end(self) -> None:
         """End it, and what it has started. What even the system cannot end (a disk that does not answer) is left."""
         self._to_say.put(None)
+        if self._process.poll() is not None:
+            return
         for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
             if self._process.poll() is None:
                 _signal(self._process, number)
                 with suppress(self._too_late):
                     self._process.wait(KILL_SECONDS)
+        _signal(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))  # what it has left, be it stopped
 
     def _listen(self) -> None:
         """Pass on its lines, until there are no more. A line that is not whole is the end of one that was killed."""

@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lorapipe.picture_files.magic import HEAD, format_of, is_regular, other_kind
+from lorapipe.picture_files.magic import HEAD, format_of, other_kind
+from lorapipe.regular_files import open_regular
 from lorapipe.training.data import jpeg, png
 from lorapipe.training.data.memory import BUDGET, LIMIT, needed
 
@@ -134,20 +135,16 @@ def is_lossless(data: bytes) -> bool:
 def _ordinary(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """A file opened for reading, and its size; pipes and devices are not opened, or not waited for."""
     try:
-        if not is_regular(path.stat()):
-            raise Unreadable("not an ordinary file")
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        opened = open_regular(path)
     except OSError as error:
-        dangling = path.is_symlink() and not path.exists()
-        reason = "a link that leads nowhere" if dangling else f"cannot be opened ({error.strerror})"
-        raise Unreadable(reason) from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not is_regular(found):
-            raise Unreadable("not an ordinary file")
-        if not found.st_size:
+        if path.is_symlink() and not path.exists():
+            raise Unreadable("a link that leads nowhere") from None
+        raise Unreadable(f"cannot be opened ({error.strerror})") from None
+    with opened as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
             raise Unreadable("the file is empty")
-        yield file, found.st_size
+        yield file, size
 
 
 def _read(file: IO[bytes], size: int) -> bytes:

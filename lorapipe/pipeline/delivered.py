@@ -1,0 +1,245 @@
+"""What a project has put outside its store, so that it replaces that and nothing else.
+
+`.lorapipe/delivered.jsonl` has a line for each file that was written: where, and the digest of its bytes. A file is ours
+while its bytes are ones that we have written there. Where there is no line, the file may be older than these lines, or
+of another project of the same user: then it is ours if it is a result in the store, or if it says so itself and its seal
+is whole: other programs change a file, and keep what its metadata says of its making.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lorapipe.aside import aside
+from lorapipe.errors import InputError, Problem
+from lorapipe.fsync import sync_file, sync_folder
+from lorapipe.pipeline.digests import PREFIX, read_digest
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.spec import canonical
+
+RECORD = "delivered.jsonl"
+MOST_HEADER = 100_000_000
+"""Bytes of a safetensors header: the format allows no more."""
+OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
+"""What the metadata of an exported file has: our version, the digest of its tensors, and one of the metadata."""
+
+TRIES = 20
+FOREIGN = "there is a file already, which lorapipe has not made."
+CHANGED = "the file there has been changed since lorapipe wrote it."
+LET_GO = "Give another name, or move that file away."
+
+
+class Delivered:
+    """The record of one project. `digest` gives the digest of a file; that of a ledger remembers."""
+
+    def __init__(self, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
+        self._ledger = ledger
+        self._digest = digest
+        self.path = ledger.root / RECORD
+        self._known: dict[str, dict[str, str]] = {}
+        self._read: tuple[int, ...] | None = None
+
+    @property
+    def _lines(self) -> dict[str, dict[str, str]]:
+        """Place → digest → who has written it, read again where another run has added to it."""
+        if (now := _seen(self.path)) != self._read:
+            self._known, self._read = self._parsed(), now
+        return self._known
+
+    def _parsed(self) -> dict[str, dict[str, str]]:
+        """What the file says. Half a line, which a killed program leaves, is passed over."""
+        found: dict[str, dict[str, str]] = {}
+        with suppress(OSError):
+            for line in self.path.read_text("utf-8", "surrogateescape").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    told = json.loads(line)
+                    found.setdefault(str(told["place"]), {})[str(told["digest"])] = str(told["by"])
+        return found
+
+    def maker(self, place: Path) -> str:
+        """Which of our stages has made the file that is at a place; empty where none has, or it was changed since."""
+        known = self._lines.get(self._name(_real(place)))
+        return known.get(self._digest(str(place)), "") if known and os.path.isfile(place) else ""  # noqa: PTH113
+
+    def holds(self, place: Path, source: Path) -> bool:
+        """Whether a place has the bytes of a file already."""
+        return os.path.isfile(place) and self._digest(str(place)) == self._digest(str(source))  # noqa: PTH113
+
+    def objection(self, place: Path) -> str:
+        """Why what is at a place may not be replaced; empty where nothing is there, or an empty file, or ours."""
+        try:
+            there = place.stat()
+        except FileNotFoundError:
+            return ""
+        if not stat.S_ISREG(there.st_mode):
+            return "what is there is no ordinary file."
+        if not there.st_size:
+            return ""
+        try:
+            if self.maker(place):
+                return ""
+            if self._name(_real(place)) in self._lines:
+                return CHANGED
+            return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+        except (OSError, InputError):  # what cannot be read cannot be known
+            return FOREIGN
+
+    def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False, link: bool = False) -> None:
+        """Copy a file to a place, whole or not at all; `InputError` where what is there may not be replaced.
+
+        Where it is a link, the file that it leads to is written. What comes to be there meanwhile is not replaced. With
+        `link`, it is a further name of the source where the file system has such: for what is only read.
+        """
+
+        def fill(part: Path) -> None:
+            try:
+                if link:
+                    os.link(source, part)
+                    return
+            except OSError:
+                pass  # a file system without links
+            shutil.copyfile(source, part)
+
+        self._write(fill, self._digest(str(source)), place, by, overwrite)
+
+    def put_text(self, text: str, place: Path, by: str) -> None:
+        """Write a text file so, in UTF-8 with the line ends that it has."""
+        data = text.encode("utf-8")
+
+        def fill(part: Path) -> None:
+            part.write_bytes(data)
+
+        self._write(fill, PREFIX + hashlib.sha256(data).hexdigest(), place, by, False)
+
+    def _write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
+        for _ in range(TRIES):
+            with suppress(FileExistsError):  # two runs put the same there, or somebody else something
+                return self._try_to_write(fill, digest, place, by, overwrite)
+        raise InputError(Problem("what is there changes again and again.", str(place), LET_GO))
+
+    def _try_to_write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
+        """`FileExistsError` where what is there is another since it was looked at."""
+        real = _real(place)
+        if real.is_file() and self._digest(str(real)) == digest:
+            self._note(real, digest, by)
+            return
+        before = _seen(real)
+        objection = self.objection(real)
+        if objection and not (overwrite and real.is_file()):
+            raise InputError(Problem(objection, str(place), LET_GO))
+        self._note(real, digest, by)  # first: whoever is killed in between finds the file to be ours
+        with aside(real) as part:
+            fill(part)
+            if before is None:
+                sync_file(part)  # a power cut must not leave the name without the bytes
+                _take_free_place(part, real)
+            elif _seen(real) != before:
+                raise FileExistsError
+
+    def _note(self, real: Path, digest: str, by: str) -> None:
+        """Add a line, unless it is there. Where none can be written, the file counts as somebody else's: none is lost."""
+        known = self._lines.setdefault(self._name(real), {})
+        if known.get(digest) == by:
+            return
+        known[digest] = by
+        line = json.dumps({"place": self._name(real), "digest": digest, "by": by}) + "\n"
+        size = 0 if self._read is None else self._read[SIZE]
+        with suppress(OSError, InputError):
+            if not self._ledger.root.is_dir():
+                self._ledger.open()
+            with self.path.open("a", encoding="ascii", newline="\n") as file:
+                file.write(line)
+            sync_file(self.path)
+            sync_folder(self.path.parent)
+        now = _seen(self.path)
+        if now is not None and now[SIZE] == size + len(line):  # nobody else has added anything
+            self._read = now
+
+    def _name(self, real: Path) -> str:
+        """How a place is written: below the project, relative to it, so that a project can be moved."""
+        name, folder = os.path.normcase(real), os.path.normcase(_real(self._ledger.folder))
+        return os.path.relpath(name, folder) if Path(name).is_relative_to(folder) else name
+
+    def _is_a_result(self, place: Path, size: int) -> bool:
+        """Whether the file is one of a result in the store, byte for byte."""
+        same_size = {kept["digest"] for kept in self._stored() if kept["size"] == size}
+        return bool(same_size) and self._digest(str(place)) in same_size
+
+    def _stored(self) -> Iterator[Mapping[str, Any]]:
+        for manifest in self._ledger.manifests():
+            with suppress(KeyError, TypeError, AttributeError):
+                yield from manifest["files"].values()
+
+
+def seal(metadata: Mapping[str, str]) -> str:
+    """A digest of a file's metadata, in which the digest of its tensors is: it stands there as `SEAL`."""
+    return hashlib.sha256(canonical({key: value for key, value in metadata.items() if key != SEAL})).hexdigest()
+
+
+def is_as_exported(path: Path) -> bool:
+    """Whether a safetensors file says that lorapipe has made it, and is as it was then."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length < MOST_HEADER:
+                return False
+            header = file.read(length)
+            read = json.loads(header)
+            metadata = read["__metadata__"]
+            if OURS not in metadata or not (_is_sealed(metadata) if SEAL in metadata else _is_as_before(header, read)):
+                return False
+            digest: str = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest == metadata[HASH]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False
+
+
+def _is_sealed(metadata: Mapping[str, str]) -> bool:
+    return metadata[SEAL] == seal(metadata)
+
+
+def _is_as_before(header: bytes, read: Mapping[str, Any]) -> bool:
+    """Whether a header is written as an earlier lorapipe did, which knew no seal, and its rank is the training's."""
+    metadata = read["__metadata__"]
+    as_written = {"__metadata__": dict(sorted(metadata.items())), **read}
+    rank = (
+        json.loads(metadata.get("lorapipe_settings", "{}")).get("adapter", {}).get("rank", metadata["ss_network_dim"])
+    )
+    same_rank = str(rank) == metadata["ss_network_dim"]
+    text = json.dumps(as_written, separators=(",", ":"), ensure_ascii=False)
+    return same_rank and header.rstrip(b" ") == text.encode()
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _seen(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file that is put in a place of another; None where none is there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino
+
+
+SIZE = 0
+"""Where `_seen` has the size."""
+
+
+def _take_free_place(part: Path, place: Path) -> None:
+    """Give a file a second name, or, where a file system has no links, keep the place for it. `FileExistsError`."""
+    try:
+        os.link(part, place)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

@@ -1,0 +1,328 @@
+"""Whether what stages make can be put where the user wants it: looked at before anything runs, and once more when it is.
+
+    check, plan     `check`: nothing is written
+    run             that, and `try_out`, which makes a file beside each place and takes it away again
+    a result        `deliver`
+
+A file is replaced only where lorapipe has made it there (see `delivered`), or `overwrite: true` lets it go; never one
+that the pipeline itself is made from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.aside import UNFINISHED
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery import Delivery
+from lorapipe.pipeline.digests import read_digest
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.spec import Source, Spec, knobs
+from lorapipe.stages import Stage
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.language import Pipeline
+
+MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Volumes")
+"""Where drives appear: a folder that is missing right below is a drive that is not there, and none is made."""
+LONGEST_NAME = 255
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
+"""Names and characters that Windows keeps for itself."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A file that a stage will put somewhere: `place` is where, its ending and name made out."""
+
+    stage: str
+    delivery: Delivery
+    place: Path
+
+    def problem(self, what: str, cure: str) -> Problem:
+        """What is wrong with the place, at its knob."""
+        return Problem(what, cure=cure, path=("stages", self.stage, self.delivery.knob))
+
+
+def check(pipelines: Sequence[Pipeline]) -> None:
+    """Raise an `InputError` with everything that keeps these pipelines from putting their files where they should go.
+
+    As far as that is seen without writing anything.
+    """
+    found = [each for pipeline in pipelines for each in Destinations(pipeline, Ledger(pipeline.folder)).problems()]
+    if found:
+        raise InputError(found)
+
+
+class Destinations:
+    """The places that a pipeline writes to outside its store. `digest` gives the digest of a file."""
+
+    def __init__(self, pipeline: Pipeline, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
+        self._pipeline = pipeline
+        self._delivered = Delivered(ledger, digest)
+        self._sources = Sources(pipeline)
+
+    def problems(self) -> Iterator[Problem]:
+        """Why files cannot go where they should."""
+        taken: dict[str, str] = {}
+        for goal in self._goals():
+            who = taken.setdefault(_same(goal.place), goal.stage)
+            if who == goal.stage:
+                found = self._trouble(goal)
+            else:
+                found = (
+                    f"{who} writes there too: {goal.place}.",
+                    "Give each its own name; in a matrix, write ${cell} in it.",
+                )
+            if found is not None:
+                yield self._pipeline.located(goal.problem(*found))
+
+    def outlook(self, stage: str) -> Iterator[str]:
+        """What there is to say of a stage's places: what was made out, and what of ours will be replaced."""
+        for goal in self._goals(stage):
+            if goal.place != goal.delivery.to.path:
+                yield f"writes {goal.place}"
+            maker = self._delivered.maker(goal.place)
+            if maker not in ("", self._maker(stage)):
+                yield f"replaces {goal.place}, which {maker} has made"
+
+    def try_out(self) -> None:
+        """Make a file beside each place and take it away again, and the folders too; `InputError` where that fails."""
+        found, tried = list[Problem](), set[Path]()
+        for goal in self._goals():
+            folder = Path(os.path.realpath(goal.place)).parent
+            if folder in tried:
+                continue
+            tried.add(folder)
+            try:
+                _try_out(folder, goal.place.stem)
+            except OSError as error:
+                what = f"{goal.place} cannot be written: {_reason(error)}."
+                found.append(self._pipeline.located(goal.problem(what, "Name a place where you may write.")))
+        if found:
+            raise InputError(found)
+
+    def deliver(self, stage: str, spec: Stage, artifact: Artifact) -> list[Path]:
+        """Put a result's files where its user wants them; what is there now. `InputError` where that may not be."""
+        made = list[Path]()
+        for goal in self._goals(stage, spec):
+            file = goal.delivery.file(artifact)
+            try:
+                if not self._delivered.holds(goal.place, file) and (found := self._trouble(goal)) is not None:
+                    raise InputError(found[0])
+                self._delivered.put(file, goal.place, self._maker(stage), overwrite=goal.delivery.overwrite)
+            except (InputError, OSError) as error:
+                if isinstance(error, InputError):
+                    what = error.problems[0].what
+                else:
+                    what = f"{goal.place} cannot be written: {_reason(error)}."
+                cure = (
+                    f"What was made is kept and need not be made again: {file}. Give another name, or copy it yourself."
+                )
+                raise InputError(what, cure=cure) from None
+            made.append(goal.place)
+        return made
+
+    def _goals(self, only: str | None = None, spec: Stage | None = None) -> Iterator[Goal]:
+        """All that is put outside the store. A file in a folder that is named is called as the pipeline is."""
+        name = Path(self._pipeline.name).stem or "lora"
+        stages = self._pipeline.stages if only is None else {only: spec or self._pipeline.stages[only]}
+        for stage, each in stages.items():
+            for delivery in each.deliveries():
+                yield Goal(stage, delivery, delivery.to.file(name, delivery.ending))
+
+    def _maker(self, stage: str) -> str:
+        return f"{stage} of {self._pipeline.name}"
+
+    def _trouble(self, goal: Goal) -> tuple[str, str] | None:
+        """What keeps a file from its place, and the cure."""
+        place, cure = goal.place, "Give another name."
+        if (found := _bad_name(place)) is not None:
+            return found
+        real = Path(os.path.realpath(place))
+        if ".lorapipe" in real.parts:
+            return f"{place} lies in lorapipe's own store.", "Name a folder of yours, such as out/."
+        try:
+            place.lstat()
+            place.stat()
+        except FileNotFoundError:
+            return _no_way(real.parent, self._pipeline.folder)
+        except NotADirectoryError:
+            return f"{_file_above(place)} is a file, not a folder.", cure
+        except OSError as error:
+            return f"{place} cannot be written: {_reason(error)}.", cure
+        if real.is_dir():
+            return f"{place} is a folder.", f"Write {place.name}/ for a file in it."
+        if self._sources.has(place, self._delivered):
+            return f"{place} is a source of this pipeline, which is never replaced.", cure
+        objection = self._delivered.objection(place)
+        if objection and not (goal.delivery.overwrite and real.is_file()):
+            can_go = real.is_file() and _has_overwrite(self._pipeline.stages[goal.stage])
+            return f"{place}: {objection}", f"Give another name{', or write overwrite: true' if can_go else ''}."
+        return _no_way(real.parent, self._pipeline.folder)
+
+
+class Sources:
+    """All that a pipeline is made from: its own files, and those that its stages name."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        named = (path for spec in self._pipeline.stages.values() for path in _sources_in(spec))
+        return [*dict.fromkeys((*self._pipeline.files, *named))]
+
+    def has(self, place: Path, delivered: Delivered) -> bool:
+        """Whether the file at a place is a source, or lies in one and is not what we have put there.
+
+        By whatever name: a link to it, another spelling where the file system knows no capitals.
+        """
+        try:
+            there = place.stat()
+        except OSError:
+            return False
+        wanted = (there.st_dev, there.st_ino)
+        found = [(path, seen) for path in self._paths if (seen := _stat(path)) is not None]
+        if any((seen.st_dev, seen.st_ino) == wanted for _, seen in found):
+            return True
+        if there.st_size and not delivered.objection(place):
+            return False
+        folders = (path for path, seen in found if stat.S_ISDIR(seen.st_mode))
+        return any(wanted in _files_in(folder) for folder in folders)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------- what is wrong
+
+
+def _bad_name(place: Path) -> tuple[str, str] | None:
+    try:
+        encoded = len(os.fsencode(place.name))
+    except UnicodeEncodeError:
+        return f"{place.name!r} cannot be a file's name here.", "Give another name."
+    if encoded > LONGEST_NAME:
+        return f"the name has {encoded} bytes; {LONGEST_NAME} is the most.", "Give a shorter one."
+    if sys.platform == "win32":
+        for part in place.parts[1:]:
+            if RESERVED.fullmatch(part) or REFUSED.search(part) or part.endswith((" ", ".")):
+                return f"Windows allows no file or folder {part!r}.", "Give another name."
+    return None
+
+
+def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
+    """Why a folder cannot be written to, or not be made: in the project all are, elsewhere the last one alone."""
+    there = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
+    if there is None:
+        return f"{folder.anchor or folder} is not there.", "Is the drive connected?"
+    if not there.is_dir():
+        return f"{there} is a file, not a folder.", "Give another name."
+    missing = folder.relative_to(there).parts
+    if missing and not folder.is_relative_to(os.path.realpath(project)):
+        if any(there == Path(each) or there.match(each) for each in MOUNTS):
+            return (
+                f"the folder {there / missing[0]} is not there.",
+                "Is the drive connected? Else make it.",
+            )
+        if len(missing) > 1:
+            return f"the folder {folder.parent} is not there.", "Is it spelled rightly? If it is, make it."
+    if not os.access(there, os.W_OK | os.X_OK) or _is_read_only(there):
+        return f"nothing can be written in {there}.", "Name a place where you may write."
+    return None
+
+
+def _is_read_only(folder: Path) -> bool:
+    if sys.platform == "win32":
+        return False
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def _file_above(place: Path) -> Path:
+    return next((each for each in place.parents if each.is_file()), place.parent)
+
+
+def _has_overwrite(stage: Stage) -> bool:
+    return any(knob.name == "overwrite" for knob in knobs(type(stage)))
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+# ------------------------------------------------------------------------------------------------------------------ parts
+
+
+def _same(place: Path) -> str:
+    """What is equal for two names of one file, also where no file is there yet."""
+    real = os.path.normcase(os.path.realpath(place))
+    return real.casefold() if sys.platform == "darwin" else real
+
+
+def _try_out(folder: Path, stem: str) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = list[Path]()
+    try:
+        for each in reversed(missing):
+            with suppress(FileExistsError):  # another run has just made it
+                each.mkdir()
+                made.append(each)
+        part = folder / f".{uuid.uuid4().hex[:8]}-{stem[:40]}{UNFINISHED}"  # with the characters of the name
+        try:
+            part.write_bytes(b"\0" * 4096)
+        finally:
+            part.unlink(missing_ok=True)
+    finally:
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
+
+
+def _sources_in(value: Any) -> Iterator[Path]:
+    if isinstance(value, Source):
+        yield value.path
+    elif isinstance(value, Spec):
+        for knob in knobs(type(value)):
+            yield from _sources_in(getattr(value, knob.name))
+    elif isinstance(value, (tuple, list)):
+        yield from (path for item in value for path in _sources_in(item))
+    elif isinstance(value, Mapping):
+        yield from _sources_in([*value.values()])
+
+
+def _files_in(folder: Path) -> Iterable[tuple[int, int]]:
+    """Device and inode of every file in a folder, as deep as it lies, links followed."""
+    seen, waiting = set[tuple[int, int]](), [str(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):  # what is hidden is no source
+                    continue
+                with suppress(OSError):
+                    found = entry.stat()
+                    place = (found.st_dev, found.st_ino)
+                    if sys.platform == "win32":  # where scandir does not know them
+                        again = os.stat(entry.path)  # noqa: PTH116
+                        place = (again.st_dev, again.st_ino)
+                    if not stat.S_ISDIR(found.st_mode):
+                        yield place
+                    elif place not in seen:
+                        seen.add(place)
+                        waiting.append(entry.path)

@@ -1,0 +1,72 @@
+"""Where a file of the user's is to be written: the form that it has in a document."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lorapipe.spec.knobs import Value
+from lorapipe.spec.paths import path_of
+
+OTHER_ENDINGS = frozenset(
+    f".{each}"
+    for each in """
+ckpt pt pth pkl bin safetensor safetensors gguf onnx h5 npz npy msgpack pb tflite
+png jpg jpeg jfif webp gif bmp tif tiff avif heic heif jxl svg psd ico mp4 mov webm mkv mp3 wav
+txt caption md csv tsv json jsonl yaml yml toml ini cfg log xml html htm pdf doc docx
+zip 7z rar tar gz tgz xz bz2 zst py js ts sh bat exe dll so db sqlite bak tmp part crdownload lock
+""".split()  # noqa: SIM905 (a list would be a column of words)
+)
+"""Endings that say what a file is. Anything else after a dot is a part of the name, as in `penny.v1.2`."""
+
+
+@dataclass(frozen=True)
+class Destination(Value):
+    """A file to write, or a folder to write one in: a path that ends in a slash is a folder's."""
+
+    path: Path
+    is_folder: bool = False
+
+    @classmethod
+    def parse(cls, value: object, folder: Path) -> Self:
+        """See `Value.parse`."""
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{value!r} is not a path.")
+        path = path_of(value, folder)
+        separators = ("/", os.sep)
+        ends = value.endswith((*separators, *(f"{each}." for each in separators)))
+        return cls(path, ends or Path(value).name in ("", ".."))
+
+    def plain(self) -> str:
+        """See `Value.plain`."""
+        return f"{self.path.as_posix().rstrip('/')}/" if self.is_folder else self.path.as_posix()
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """See `Value.schema`."""
+        return {"type": "string", "minLength": 1}
+
+    def file(self, name: str, ending: str) -> Path:
+        """The file that is meant: with its ending, or `name` in the folder. Looks whether there is such a folder."""
+        if self.is_folder or os.path.isdir(self.path):  # noqa: PTH112 (which tells, and never raises)
+            return self.path / f"{name}{ending}"
+        has_it = not ending or self.path.name.lower().endswith(ending) or self.path.suffix.lower() in OTHER_ENDINGS
+        return self.path if has_it else self.path.with_name(f"{self.path.name}{ending}")
+
+    def complaint(self, ending: str) -> tuple[str, str] | None:
+        """What is wrong with the ending of its name, and the cure; None where it is right or can be added."""
+        name, given = self.path.name, self.path.suffix
+        if self.is_folder or not ending:
+            return None
+        if name.lower() == ending:
+            return f"{name} is an ending without a name.", f"Write penny{ending}."
+        if given.lower() == ending:
+            return None
+        close = difflib.get_close_matches(given.lower(), [ending], cutoff=0.75)
+        if not close and given.lower() not in OTHER_ENDINGS:
+            return None
+        right = f"{name[: -len(given)]}{ending}"
+        return f"{name} does not end in {ending}: other programs go by the ending.", f"Write {right}."

@@ -1,0 +1,54 @@
+"""Whether the captions that a LoRA is trained on say its trigger word: what they do not say, it does not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from lorapipe.pipeline import references
+from lorapipe.stages import Stage
+from lorapipe.training.captioning import Captioning
+from lorapipe.whole_words import has_words
+
+if TYPE_CHECKING:
+    from lorapipe.stages.prepare import Prepare
+    from lorapipe.stages.train import Train
+
+
+def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """A line for each dataset of an export some of whose captions lack the trigger word, where nothing adds it."""
+    if not trigger:
+        return
+    for stage in _behind(exporting, stages):
+        if hasattr(stage, "regularisation"):
+            training = cast("Train", stage)
+            of_the_class = getattr(training.regularisation, "stage", "")
+            subject = (stages.get(name) for name in references.needs(training) if name != of_the_class)
+            for dataset in (cast("Prepare", each) for each in subject if hasattr(each, "caption_extensions")):
+                yield from _of_dataset(trigger, dataset, dataset.captions or training.captions)
+
+
+def _of_dataset(trigger: str, dataset: Prepare, captioning: Captioning) -> Iterator[str]:
+    from lorapipe.training.data.captions import CaptionFiles
+    from lorapipe.training.data.scan import look_through
+
+    root = dataset.images.path
+    if not root.is_dir():
+        return
+    found = look_through(root, dataset.exclude, dataset.caption_extensions)
+    captions = CaptionFiles(root, found.captions, dataset.caption_lines)
+    said = [captioning.plainly(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
+    if without := sum(not has_words(text, trigger) for text in said):
+        what = f"{without} of {len(said)} captions in {root.name} lack the trigger word {trigger!r}"
+        yield f"{what}, which they do not teach; captions: {{trigger: {trigger}}} in the training puts it before them"
+
+
+def _behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:
+    """The stages that a stage needs, and those that they need, each once."""
+    waiting, seen = [*references.needs(stage)], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in stages:
+            seen.add(name)
+            yield stages[name]
+            waiting += references.needs(stages[name])

@@ -1,0 +1,48 @@
+"""What the captions of a dropped folder say, as `prepare` will read them, and whether they say the trigger word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lorapipe import folder_names
+from lorapipe.picture_files import sort_out
+from lorapipe.picture_files.captions import CaptionTexts
+from lorapipe.picture_files.magic import begins_like_a_picture
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.watch.look import is_reg
+from lorapipe.whole_words import has_words
+
+
+def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
+    """What each picture is said to show: by its caption file, or by the name of a folder; empty where it is not said."""
+    files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
+    names = [file.as_posix() for file in files if not any(map(is_reg, file.parts[:-1]))]
+    found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
+    texts = CaptionTexts(images, found.captions)
+    return [texts.of(picture).text or _word_of(picture) for picture in found.pictures]
+
+
+def lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
+    """What is to be said where captions lack the trigger word; empty where none does."""
+    written = [*filter(None, captions)]
+    without = sum(not has_words(text, trigger) for text in written)
+    if not trigger or not without:
+        return ""
+    what = f"{without} of {len(written)} captions lack the trigger word {trigger!r}"
+    put = any(has_words(text, trigger) for text in _put_before(pipeline))
+    cure = "write `captions: {trigger: ${trigger}}` in the train stage"
+    return f"{what}; it is put before them" if put else f"! {what}, and nothing puts it before them: {cure}"
+
+
+def _put_before(pipeline: Pipeline) -> Iterator[str]:
+    """What stages put before captions."""
+    for stage in pipeline.stages.values():
+        captioning = getattr(stage, "captions", None)
+        yield f"{getattr(captioning, 'prefix', '')} {getattr(captioning, 'trigger', '')}"
+
+
+def _word_of(picture: str) -> str:
+    """The words of the nearest folder that is named in kohya's way."""
+    named = filter(None, map(folder_names.read, picture.split("/")[-2::-1]))
+    return next(named, folder_names.FolderName(1, "")).word
