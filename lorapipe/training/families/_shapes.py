@@ -56,8 +56,10 @@ def _counted(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
         if value is None and (defaults[name] is None or name == "projection_dim"):
             continue
         for each in value if isinstance(value, (list, tuple)) else (value,):
-            wanted = str if name.endswith(("_types", "_embed_type")) else int
-            odd = not isinstance(each, wanted) or (wanted is int and not 0 <= each <= MOST.get(name, LARGEST))
+            if name.endswith(("_types", "_embed_type")):
+                odd = not isinstance(each, str)
+            else:
+                odd = not isinstance(each, int) or not 0 <= each <= MOST.get(name, LARGEST)
             if odd or (isinstance(value, (list, tuple)) and len(value) > 16):
                 raise ValueError(f"{name} is {str(value)[:40]}")
         if isinstance(defaults[name], tuple) and not isinstance(value, (list, tuple)):
