@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -81,6 +82,10 @@ def _settings(draw: random.Random, folder: Path) -> str:
     try:
         list(given.problems())
         list(given.problems_of_captions())
+        with contextlib.suppress(InputError):
+            given.native_size(), given.size_step(), given.footprint()
+        with contextlib.suppress(InputError):
+            given.load("cpu")
     except Exception as error:
         return f"{file.relative_to(base)}: {type(error).__name__}: {str(error)[:200]}"
     return ""

@@ -89,6 +89,9 @@ def _looked(look: Look, base: StableDiffusion, knob: str, root: Path) -> Iterato
     except InputError as error:
         for problem in error.problems:
             yield Problem(_inside(root, problem), cure=problem.cure, path=(knob,))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
+        what = f"has a configuration that cannot be right: {str(error)[:100]}."
+        yield Problem(what, cure=COPY, path=(knob,))
 
 
 def _inside(root: Path, problem: Problem) -> str:

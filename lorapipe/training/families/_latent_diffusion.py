@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lorapipe.errors import InputError
 from lorapipe.training.families import Condition, Model
 from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, vae_tensors
 from lorapipe.training.families._clip_text import CHUNK, emphasis, hidden_states, tokenize, weighed
 from lorapipe.training.families._ldm_names import ldm_path
+from lorapipe.training.families._part_files import COPY
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 TRANSFORMER_BLOCKS = ("Transformer2DModel",)
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
 """Where a configuration does not say: those of SD1.x, diffusers' default."""
+MOST_TIMESTEPS = 100_000
 CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 """The U-Net's modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
 
@@ -169,7 +172,14 @@ class LatentDiffusion(Model):
         from diffusers import DDPMScheduler
 
         config = self.source.config("scheduler", "scheduler_config.json")
-        return DDPMScheduler.from_config({**config, **self._schedule})
+        steps = config.get("num_train_timesteps", 1000)
+        try:
+            if not isinstance(steps, int) or not 0 < steps <= MOST_TIMESTEPS:
+                raise ValueError(f"num_train_timesteps is {steps}")
+            return DDPMScheduler.from_config({**config, **self._schedule})
+        except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
+            raise InputError(what, where=self._where(), cure=COPY) from error
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 

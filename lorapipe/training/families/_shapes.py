@@ -39,9 +39,40 @@ TEXT: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+MOST = {
+    "layers_per_block": 16,
+    "transformer_layers_per_block": 64,
+    "num_hidden_layers": 128,
+    "block_out_channels": 65_536,
+}
+LARGEST = 1 << 20
+"""The most that a number of a configuration may be: more is a damaged file, and would have no end."""
+
+
+def _counted(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is counted of a configuration; ValueError where a value is none that it could have."""
+    c = {**defaults, **{name: value for name, value in config.items() if name in defaults}}
+    for name, value in c.items():
+        if value is None and (defaults[name] is None or name == "projection_dim"):
+            continue
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            if name.endswith(("_types", "_embed_type")):
+                odd = not isinstance(each, str)
+            else:
+                odd = not isinstance(each, int) or not 0 <= each <= MOST.get(name, LARGEST)
+            if odd or (isinstance(value, (list, tuple)) and len(value) > 16):
+                raise ValueError(f"{name} is {str(value)[:40]}")
+        if isinstance(defaults[name], tuple) and not isinstance(value, (list, tuple)):
+            raise ValueError(f"{name} is {str(value)[:40]}")
+    levels = {len(c[name]) for name in ("block_out_channels", "down_block_types", "up_block_types") if name in c}
+    if len(levels) > 1 or 0 in levels:
+        raise ValueError("its lists of blocks differ in length")
+    return c
+
+
 def unet(config: Mapping[str, Any]) -> Shapes | None:
     """Of a `UNet2DConditionModel`."""
-    c = {**UNET, **{name: value for name, value in config.items() if name in UNET}}
+    c = _counted(UNET, config)
     odd = (config.get(name, plain[0]) not in plain for name, plain in UNET_PLAIN.items())
     down, up, layers = c["down_block_types"], c["up_block_types"], c["layers_per_block"]
     kinds = {*down, *up} <= {"CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"}
@@ -94,7 +125,7 @@ def _unet(c: Mapping[str, Any], widths: list[int], layers: int) -> Iterator[tupl
 
 def vae(config: Mapping[str, Any]) -> Shapes | None:
     """Of an `AutoencoderKL`."""
-    c = {**VAE, **{name: value for name, value in config.items() if name in VAE}}
+    c = _counted(VAE, config)
     if {*c["down_block_types"], *c["up_block_types"]} != {"DownEncoderBlock2D", "UpDecoderBlock2D"}:
         return None
     return dict(_vae(c, list(c["block_out_channels"]), c["layers_per_block"], c["latent_channels"]))
@@ -136,7 +167,7 @@ def _vae(c: Mapping[str, Any], widths: list[int], layers: int, latent: int) -> I
 
 def text(config: Mapping[str, Any], projected: bool) -> Shapes:
     """Of CLIP's text encoder, without `text_model.` before its names; `projected`: with its projection."""
-    c = {**TEXT, **{name: value for name, value in config.items() if name in TEXT}}
+    c = _counted(TEXT, config)
     return dict(_text(c, c["hidden_size"], c["intermediate_size"], projected))
 
 

@@ -10,7 +10,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.spec import Source, param
 from lorapipe.training.families import Family, Footprint, _inspection
 from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families._part_files import read_json
+from lorapipe.training.families._part_files import COPY, read_json
 
 if TYPE_CHECKING:
     from lorapipe.training.families._checkpoint import Folder, SingleFile
@@ -103,13 +103,15 @@ class StableDiffusion(Family):
 
     def native_size(self) -> int:
         """See `Family.native_size`."""
-        size: int = self._part("unet")["sample_size"] * self._vae_factor()
-        return size
+        told = self._part("unet").get("sample_size") or self.known["unet"]["sample_size"]
+        size = max(told) if isinstance(told, list) else told
+        if not isinstance(size, int) or not 0 < size <= 4096:
+            raise self._odd("unet", "sample_size", told)
+        return size * self._vae_factor()
 
     def size_step(self) -> int:
         """See `Family.size_step`: each level of the VAE and of the U-Net but the last halves the picture."""
-        step: int = self._vae_factor() * 2 ** (len(self._part("unet")["block_out_channels"]) - 1)
-        return step
+        return self._vae_factor() * self._halvings("unet")
 
     def footprint(self) -> Footprint | None:
         """See `Family.footprint`."""
@@ -130,8 +132,19 @@ class StableDiffusion(Family):
     # ------------------------------------------------------------------------------------------------------ the source
 
     def _vae_factor(self) -> int:
-        factor: int = 2 ** (len(self._part("vae")["block_out_channels"]) - 1)
+        return self._halvings("vae")
+
+    def _halvings(self, part: str) -> int:
+        """What a part divides a picture's sides by."""
+        levels = self._part(part).get("block_out_channels")
+        if not isinstance(levels, (list, tuple)) or not 0 < len(levels) <= 8:
+            raise self._odd(part, "block_out_channels", levels)
+        factor: int = 2 ** (len(levels) - 1)
         return factor
+
+    def _odd(self, part: str, name: str, value: object) -> InputError:
+        what = f"has a configuration that cannot be right: {name} of {part} is {str(value)[:40]}."
+        return InputError(what, where=str(self.checkpoint.path), cure=COPY)
 
     def _part(self, part: str) -> Mapping[str, Any]:
         """A part's configuration, without importing anything heavy (plans read it)."""
