@@ -49,10 +49,10 @@ def complaints(path: Path) -> Iterator[Problem]:
         with open_regular(path) as file:
             first = file.read(64)
             length = int.from_bytes(first[:8], "little")
-            if MOST_LOOKED_AT < length <= MOST_HEADER:
+            if MOST_LOOKED_AT < length <= MOST_HEADER and first[8:9] == b"{":
                 return  # it is told when the file is read, where that may take its time
             file.seek(8)
-            header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_HEADER else None
+            header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_LOOKED_AT else None
     except OSError as error:
         yield _unreadable(error)
         return
