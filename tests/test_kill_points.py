@@ -20,7 +20,7 @@ from lorapipe.pipeline.run import run
 STEPS = 3
 PIPELINE = """\
 stages:
-  walk: {uses: walk, diary: diary.txt}
+  walk: {uses: walk, diary: diary.txt, to: delivered.txt}
   after: {uses: trouble, how: noise, text: $walk}
 """
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink", "os.truncate")
