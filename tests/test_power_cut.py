@@ -219,12 +219,13 @@ INLINE = ("--on", "inline")
 """Without workers of its own a run loads PyTorch once."""
 
 
-@pytest.fixture(scope="module")
-def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def materials(tmp_path: Path) -> Path:
     """Pictures, a tiny base, the pipeline."""
     from lorapipe.training.families.sd15 import SD15
 
-    folder = tmp_path_factory.mktemp("materials")
+    folder = tmp_path / "materials"
+    folder.mkdir()
     SD15.tiny(folder / "base")
     tiny.draw(folder / "pictures")
     (folder / "p.yaml").write_text(TRAINING, encoding="utf-8")
@@ -246,12 +247,11 @@ def files_of(project: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(materials: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def undisturbed(materials: Path, folder: Path) -> dict[str, str]:
     """What the training makes; and when it has ended well, the power goes off."""
     from safetensors.torch import load_file
 
-    with project_on_a_disk(materials, tmp_path_factory.mktemp("undisturbed")) as (made, project):
+    with project_on_a_disk(materials, folder) as (made, project):
         told = run(project, *INLINE)
         files, before = files_of(project), (project / "out/penny.safetensors").read_bytes()
         made.cut()
@@ -262,13 +262,13 @@ def undisturbed(materials: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return files
 
 
-def test_a_finished_training_outlasts_a_power_cut(undisturbed: dict[str, str]) -> None:
-    assert len(undisturbed) == 7  # six snapshots and the curve
-
-
-def test_a_training_goes_on_after_a_power_cut(materials: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_a_training_outlasts_a_power_cut_at_its_end_and_goes_on_after_one_on_its_way(
+    materials: Path, tmp_path: Path
+) -> None:
     """From its last snapshot, or a later state, and not from the beginning; and it ends in the same files."""
-    with project_on_a_disk(materials, tmp_path) as (made, project):
+    made_in_one_go = undisturbed(materials, tmp_path / "undisturbed")
+    assert len(made_in_one_go) == 7  # six snapshots and the curve
+    with project_on_a_disk(materials, tmp_path / "cut") as (made, project):
         with stopped_at(project, lambda each: each["event"] == "metric" and each["step"] > EVERY, *INLINE) as told:
             made.cut()
         assert keys(told, "finished") <= whole(project)
@@ -276,7 +276,7 @@ def test_a_training_goes_on_after_a_power_cut(materials: Path, tmp_path: Path, u
         assert how_ended(again)["dataset"] == "reused" and "failed" not in how_ended(again).values()
         if how_ended(again)["train"] == "finished":  # on a busy machine it may have ended before it stood still
             assert steps(again)[0] > (steps(told)[-1] - 1) // EVERY * EVERY
-        assert files_of(project) == undisturbed
+        assert files_of(project) == made_in_one_go
 
 
 def steps(told: list[dict[str, Any]]) -> list[int]:

@@ -101,6 +101,7 @@ class Walk(Stage):
 
     makes: ClassVar = Text
     diary: Path = param(help="a file to tell it to", content=False)
+    to: Destination = param(help="where the number of steps goes", content=False)
     steps: int = param(3, "how many", ge=1)
 
     def run(self, context: Context) -> Text:
@@ -113,10 +114,8 @@ class Walk(Stage):
         os.link(saved, out)
         return Text(out, out)
 
-    def deliver(self, artifact: Text) -> list[Path]:
-        place = self.diary.parent / "delivered.txt"
-        write_text(artifact.path.read_text(), place)
-        return [place]
+    def deliveries(self):
+        yield Delivery("to", self.to, attrgetter("path"))
 
 
 @dataclass(frozen=True)
