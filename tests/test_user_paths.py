@@ -125,6 +125,9 @@ def test_a_file_that_cannot_be_extended_is_told_in_words(
         "penny.seed=-1e300",
         "penny.steps=1e18", "penny.unet_lr=.nan", "dataset=5", "dataset.uses=[1]", "penny.matrix.adapter.rank=[1]",
         "penny.matrix=$x",
+        "dataset.0=1",
+        "dataset.base.0=1",
+        "penny.adapter.0.0=1",
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_in_words(

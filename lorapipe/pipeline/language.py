@@ -350,10 +350,12 @@ class _PipelineReader:
 
     def _setting(self, path: Address) -> str | None:
         """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
-        above = next((text for at, text in self.sets.items() if path[: len(at)] == at), None)
+        names = tuple(map(str, path))
+        sets = {tuple(map(str, at)): text for at, text in self.sets.items()}
+        above = next((text for at, text in sets.items() if names[: len(at)] == at), None)
         if above or path in self.document.positions:
             return above
-        return next((text for at, text in self.sets.items() if at[: len(path)] == path), None)
+        return next((text for at, text in sets.items() if at[: len(names)] == names), None)
 
     def _position(self, path: Address) -> Position:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))

@@ -71,7 +71,8 @@ class _Place:
 
 
 def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: Any, address: Address) -> Problem | None:
-    """Go down from `holder[key]` along `rest`."""
+    """Go down from `holder[key]` along `rest`. A number is an entry of a list; in a mapping it is a name like any other."""
+    key = str(key) if isinstance(holder, dict) else key
     if not rest:
         holder[key] = value
         return None
