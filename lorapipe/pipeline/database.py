@@ -25,7 +25,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -356,6 +355,8 @@ class Database:
     def _copy_in_memory(self, path: Path) -> sqlite3.Connection:
         """What can be read of a file beside which nothing may be written."""
         with suppress(OSError, sqlite3.Error), ExitStack() as stack:
+            import tempfile  # seldom needed
+
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lorapipe-"))
             read = stack.enter_context(closing(_connect(_copied(path, Path(folder)))))
             self._bring_up_to_date(read)

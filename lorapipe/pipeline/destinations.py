@@ -10,6 +10,7 @@ that the pipeline itself is made from.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.aside import UNFINISHED
-from lorapipe.errors import InputError, Problem
+from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.delivery import Delivery
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Volumes")
 """Where drives appear: a folder that is missing right below is a drive that is not there, and none is made."""
 LONGEST_NAME = 255
+OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
+"""What the system refuses anywhere, whichever place is named."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 """Names and characters that Windows keeps for itself."""
@@ -109,6 +112,8 @@ class Destinations:
             try:
                 _try_out(folder, goal.place.stem)
             except OSError as error:
+                if error.errno in OF_THE_MACHINE:  # another place would not do either
+                    raise LorapipeError(problem_of(error, str(goal.place))) from None
                 what = f"{goal.place} cannot be written: {_reason(error)}."
                 found.append(self._pipeline.located(goal.problem(what, "Name a place where you may write.")))
         if found:
@@ -244,9 +249,15 @@ def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
             )
         if len(missing) > 1:
             return f"the folder {folder.parent} is not there.", "Is it spelled rightly? If it is, make it."
-    if not os.access(there, os.W_OK | os.X_OK) or _is_read_only(there):
+    if not _may_be_written(there):
+        if there.is_relative_to(os.path.realpath(project)) and not _may_be_written(project):
+            return None  # all of it may only be looked at, which a run says
         return f"nothing can be written in {there}.", "Name a place where you may write."
     return None
+
+
+def _may_be_written(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK) and not _is_read_only(folder)
 
 
 def _is_read_only(folder: Path) -> bool:

@@ -5,7 +5,7 @@
       work/<key>/             an attempt: out/ (wiped each time), resume/ (kept: checkpoints), log.txt
       cache/                  shared by all stages: files named by content
       locks/  ledger.db       see `locks` and `records`
-      runs/<n>/events.jsonl   what each run told
+      runs/<n>/events.jsonl   what each run told; run.json: when, and how it ended
     outputs/<stage>           points to the stage's last result in the store
 
 A result is published by renaming its finished folder into the store, so that it is there whole or not at all, and the

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from lorapipe.pipeline.database import Database, Locked, Tables, Unavailable, mended
 from lorapipe.pipeline.run_files import MOST, RunFiles
-from lorapipe.pipeline.salvage import salvage
 
 Stat = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns, inode: while they are the same, so are the bytes."""
@@ -202,6 +201,8 @@ class Records:
         _use(db, [use for run in runs.values() for use in _used(run, manifests)])
         rows = {number: each.row for number, each in runs.items()}
         if aside is not None:
+            from lorapipe.pipeline.salvage import salvage  # seldom needed
+
             kept = salvage(aside, ["run"]).tables["run"]
             rows |= {number: row for number, each in kept.items() if (row := _sound(each)) and number not in rows}
         _add(db, rows.values())

@@ -3,6 +3,7 @@
     jobs    the durable list: add, claim, finish, cancel, retry, move, pause; of what is in `job`, kept in `database`
     work    takes jobs one at a time for each device and runs them
     board   what a page or a program shows of it
+    journal a second record of every change, should the database be damaged
     home    where it lies
 
 A job that runs is owned by whoever holds its kernel lock, so that after a kill or a power cut anyone sees that its owner is
