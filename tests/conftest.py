@@ -40,6 +40,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A function's or class's own name: every process that runs tests must know them by the same."""
+    return getattr(val, "__name__", None) if callable(val) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow half."""
     for item in items:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,15 @@ def test_what_is_no_safetensors_file_is_called_by_its_name(tmp_path: Path, kind:
         load(file, PATHS)
     if kind != "number":  # only a whole reading finds that
         assert [each for each in complaints(file) if words in each.what]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such files are Unix's")
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.safetensors")
+    for place in (tmp_path / "a.safetensors", tmp_path, tmp_path / "gone"):
+        with pytest.raises(InputError, match="cannot be read"):
+            load(place, PATHS)
+        assert ["cannot be read" in each.what for each in complaints(place)] == [True]
 
 
 def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path, model: Model) -> None:

@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert newest.name in warning and "damaged" in warning
 
 
-@pytest.mark.parametrize("how", [flipped, zeroed, "removed"], ids=str)
+@pytest.mark.parametrize("how", [flipped, zeroed, "removed"], ids=["flipped", "zeroed", "removed"])
 def test_a_damaged_snapshot_is_made_again(
     how: Any, dataset: Dataset, bench: tiny.Bench, stopped: Path, unbroken: Weights
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import destinations
 from lorapipe.pipeline.artifacts import Report, Weights
+from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.events import Event, Failed, Finished, Reused, Started
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.run import run
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
@@ -105,6 +108,15 @@ def test_another_pipeline_of_the_project_may_replace_it_and_the_plan_says_so(
     assert (project / "result.html").read_text() == "<p>1</p>"
 
 
+def test_the_plan_says_what_is_made_of_a_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    go(project)
+    assert main(["plan", "cat.yaml", "--set", "kept.to=out/", "--set", "kept.ending=.html"]) == 0
+    assert f"writes {project / 'out' / 'cat.html'}" in capsys.readouterr().out and not (project / "out").exists()
+
+
 def test_a_half_written_record_is_no_end(project: Path) -> None:
     go(project)
     record = project / ".lorapipe" / "delivered.jsonl"
@@ -125,6 +137,31 @@ def test_what_comes_to_be_there_while_it_runs_stays_and_the_result_is_kept(proje
     assert (project / "outputs" / "kept" / "page.html").read_text() == "<p>3</p>"
     (project / "result.html").unlink()
     assert [type(event) for event in go(project) if event.stage == "kept"][-1] is Reused
+
+
+def test_runs_at_once_put_their_files_at_one_place_and_none_fails(tmp_path: Path) -> None:
+    """Each with a record of its own in memory, as processes have."""
+    for number in range(4):
+        (tmp_path / f"made-{number}").write_bytes(bytes([number]) * 100_000)
+    place, errors = tmp_path / "out" / "penny.safetensors", list[BaseException]()
+
+    def put(number: int) -> None:
+        try:
+            for turn in range(8):
+                source = tmp_path / f"made-{(number * turn) % 4}"
+                Delivered(Ledger(tmp_path)).put(source, place, f"run {number}")
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not errors
+    assert place.read_bytes() in {(tmp_path / f"made-{number}").read_bytes() for number in range(4)}
+    assert [each.name for each in place.parent.iterdir()] == [place.name]
+    assert not Delivered(Ledger(tmp_path)).objection(place)
 
 
 # --------------------------------------------------------------------------------------------------------------- sources
@@ -248,6 +285,16 @@ def test_places_that_cannot_be_are_told_with_a_cure(project: Path) -> None:
     }.items():
         if sys.platform != "win32" or not to.startswith("/"):
             assert words in refused(project, f"kept.to={to}"), to
+
+
+@pytest.mark.parametrize("name", ["nul.safetensors", "CON", "com1.x", "a:b.safetensors", 'a"b', "a?", "ends.", "ends "])
+def test_names_that_windows_keeps_for_itself(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert destinations._bad_name(Path("/loras") / name) is None
+    with monkeypatch.context() as there:
+        there.setattr(sys, "platform", "win32")
+        refused_there = destinations._bad_name(Path("/loras") / name)
+        right = destinations._bad_name(Path("/loras/penny.v1 (2).safetensors"))
+    assert refused_there is not None and "Windows" in refused_there[0] and right is None
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "고" * 90], ids=["letters", "bytes"])

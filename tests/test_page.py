@@ -559,6 +559,18 @@ def test_a_phone_shows_the_list_and_then_a_job(watched: Browser, page: Page, que
 
 
 @in_a_browser
+def test_more_of_a_long_queue_is_shown_on_demand(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
+    for number in range(130):
+        queue.add(tmp_path / f"{number}.yaml", title=f"job of {number}")
+    watched.open(page)
+    watched.sees("130 waiting", "and 30 more jobs", "job of 99")
+    assert watched.has("document.querySelectorAll('a.card').length") == 100
+    watched.do("await page.getByRole('button', {name: 'Show more'}).click();")
+    watched.sees("job of 129")
+    assert watched.has("document.querySelector('#older').textContent") == ""
+
+
+@in_a_browser
 def test_a_server_that_is_gone_is_said_and_found_again(browser: Browser, queue: Queue, tmp_path: Path) -> None:
     add(queue, tmp_path / "p", "penny")
     with Page(Answers(queue), queue.root, 0) as page:

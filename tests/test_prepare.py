@@ -456,6 +456,19 @@ def test_one_broken_link_is_left_out_and_the_rest_trained_on(few):
     assert len(Manifest.load(few.run().manifest).pictures) == 5
 
 
+def test_a_folder_of_captions_beside_the_images_is_noticed(few):
+    """Inside the named folder they are captions without pictures; outside of it nobody would see them."""
+    (few.folder / "captions").mkdir()
+    for file in sorted(few.images.glob("*.txt")):
+        file.rename(few.folder / "captions" / file.name)
+    few.run()
+    told = "4 files in the folder captions beside images named like pictures, not read"
+    assert told in few.warnings() and told in outlook(few)
+    (few.folder / "captions").rename(few.images / "captions")
+    few.run()
+    assert "4 files not used (captions without a picture of that name beside them)" in few.warnings()
+
+
 def test_left_out_copies_are_told_with_the_knob(few):
     (few.images / "again.jpg").write_bytes(encoded(photograph("coffee"), "JPEG"))
     few.run()

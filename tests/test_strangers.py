@@ -125,7 +125,8 @@ def test_it_writes_only_into_the_folder_of_the_results(folder: Path, to: str) ->
     error = refused(folder, f"stages: {{file: {{to: '{to}'}}}}")
     assert "may only write into the folder of the results" in str(error)
     assert (
-        made(folder, "stages: {file: {to: '${folder}/mine.safetensors'}}").stages["file"].to.name == "mine.safetensors"
+        made(folder, "stages: {file: {to: '${folder}/mine.safetensors'}}").stages["file"].to.path.name
+        == "mine.safetensors"
     )
 
 

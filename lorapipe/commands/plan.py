@@ -52,9 +52,10 @@ def main(options: argparse.Namespace) -> int:
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
         if step.action == "run" and (told := told + 1 + len(pipeline.needs[step.name])) <= MOST_OUTLOOKS:
-            stage = step.stage or pipeline.stages[step.name]
-            for line in (*stage.outlook(pipeline.stages), *places.outlook(step.name)):
+            for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
                 printer.line(f"{'':<{width}}         {line}")
+        for line in places.outlook(step.name):
+            printer.line(f"{'':<{width}}         {line}")
     for line in () if options.json else notices(pipeline):
         printer.line(line)
     if told > MOST_OUTLOOKS and not options.json:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, Names
+from lorapipe.regular_files import open_regular
 
 if TYPE_CHECKING:
     import torch
 
 MOST_HEADER = 100_000_000
 """Bytes of a header: the format allows no more."""
+MOST_LOOKED_AT = 4_000_000
+"""Bytes of one that is looked at before anything runs: a LoRA's has some hundred thousand."""
 BEGINNINGS = (
     (b"<", "is a web page, not a LoRA", "Download the file itself."),
     (b"version https://git-lfs", "is a pointer to a file that was not downloaded (git LFS)", "Fetch the file itself."),
@@ -41,14 +44,19 @@ def complaints(path: Path) -> Iterator[Problem]:
     from lorapipe.formats._dialects import DIFFUSERS, described
     from lorapipe.formats.kohya import sorted_out
 
-    first, header = b"", None
+    header = None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(64)
             length = int.from_bytes(first[:8], "little")
+            if MOST_LOOKED_AT < length <= MOST_HEADER:
+                return  # it is told when the file is read, where that may take its time
             file.seek(8)
             header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_HEADER else None
-    except (OSError, ValueError, RecursionError, MemoryError):
+    except OSError as error:
+        yield _unreadable(error)
+        return
+    except (ValueError, RecursionError):
         pass  # said below
     if not isinstance(header, dict):
         yield _no_safetensors(first, "it has no header")
@@ -62,14 +70,18 @@ def _opened(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as start:
+        with open_regular(path) as start:
             first = start.read(64)
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}.", cure="Is it the right file?") from None
+        raise InputError(_unreadable(error)) from None
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(_no_safetensors(first, str(error).partition("\n")[0][:200])) from None
+
+
+def _unreadable(error: OSError) -> Problem:
+    return Problem(f"cannot be read: {error.strerror or error}.", cure="Is it the right file?")
 
 
 def _no_safetensors(first: bytes, why: str) -> Problem:

@@ -148,7 +148,7 @@ def _newest(folder: Path) -> float:
     except FileNotFoundError:
         return math.inf
     below = (_newest(Path(entry.path)) for _, entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
-    return max(own, *below, *(stat.st_mtime for _, stat in _files(folder)))
+    return max([own, *below, *(stat.st_mtime for _, stat in _files(folder))])
 
 
 def _size(folder: Path) -> int:

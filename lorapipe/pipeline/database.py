@@ -213,8 +213,9 @@ class Database:
         with self.guard:
             if self.connection is not seen and again:
                 return  # another thread has done so
-            known = self.path is not None and self._file is not None
-            if not (again and known and (self._is_damaged(self.path, error) or _has_counted_too_far(seen, error))):
+            if self.path is None or not again or self._file is None:
+                raise self._in_words(error) from None
+            if not (self._is_damaged(self.path, error) or _has_counted_too_far(seen, error)):
                 raise self._in_words(error) from None
             seen.close()
             self.connection = self._made_anew(self.path, str(error), self._file)

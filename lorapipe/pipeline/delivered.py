@@ -15,7 +15,6 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ MOST_HEADER = 100_000_000
 OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
 """What the metadata of an exported file has: our version, the digest of its tensors, and one of the metadata."""
 
+TRIES = 20
 FOREIGN = "there is a file already, which lorapipe has not made."
 CHANGED = "the file there has been changed since lorapipe wrote it."
 LET_GO = "Give another name, or move that file away."
@@ -44,10 +44,18 @@ class Delivered:
         self._ledger = ledger
         self._digest = digest
         self.path = ledger.root / RECORD
+        self._known: dict[str, dict[str, str]] = {}
+        self._read: tuple[int, ...] | None = None
 
-    @cached_property
+    @property
     def _lines(self) -> dict[str, dict[str, str]]:
-        """Place → digest → who has written it. Half a line, which a killed program leaves, is passed over."""
+        """Place → digest → who has written it, read again where another run has added to it."""
+        if (now := _seen(self.path)) != self._read:
+            self._known, self._read = self._parsed(), now
+        return self._known
+
+    def _parsed(self) -> dict[str, dict[str, str]]:
+        """What the file says. Half a line, which a killed program leaves, is passed over."""
         found: dict[str, dict[str, str]] = {}
         with suppress(OSError):
             for line in self.path.read_text("utf-8", "surrogateescape").splitlines():
@@ -73,11 +81,16 @@ class Delivered:
             return ""
         if not stat.S_ISREG(there.st_mode):
             return "what is there is no ordinary file."
-        if not there.st_size or self.maker(place):
+        if not there.st_size:
             return ""
-        if self._name(_real(place)) in self._lines:
-            return CHANGED
-        return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+        try:
+            if self.maker(place):
+                return ""
+            if self._name(_real(place)) in self._lines:
+                return CHANGED
+            return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+        except (OSError, InputError):  # what cannot be read cannot be known
+            return FOREIGN
 
     def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False, link: bool = False) -> None:
         """Copy a file to a place, whole or not at all; `InputError` where what is there may not be replaced.
@@ -107,6 +120,13 @@ class Delivered:
         self._write(fill, PREFIX + hashlib.sha256(data).hexdigest(), place, by, False)
 
     def _write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
+        for _ in range(TRIES):
+            with suppress(FileExistsError):  # two runs put the same there, or somebody else something
+                return self._try_to_write(fill, digest, place, by, overwrite)
+        raise InputError(Problem("what is there changes again and again.", str(place), LET_GO))
+
+    def _try_to_write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
+        """`FileExistsError` where what is there is another since it was looked at."""
         real = _real(place)
         if real.is_file() and self._digest(str(real)) == digest:
             self._note(real, digest, by)
@@ -116,17 +136,13 @@ class Delivered:
         if objection and not (overwrite and real.is_file()):
             raise InputError(Problem(objection, str(place), LET_GO))
         self._note(real, digest, by)  # first: whoever is killed in between finds the file to be ours
-        try:
-            with aside(real) as part:
-                fill(part)
-                if before is None:
-                    sync_file(part)  # a power cut must not leave the name without the bytes
-                    _take_free_place(part, real)
-                elif _seen(real) != before:
-                    raise FileExistsError
-        except FileExistsError:
-            what = "a file was put there just now, which lorapipe has not made."
-            raise InputError(Problem(what, str(place), LET_GO)) from None
+        with aside(real) as part:
+            fill(part)
+            if before is None:
+                sync_file(part)  # a power cut must not leave the name without the bytes
+                _take_free_place(part, real)
+            elif _seen(real) != before:
+                raise FileExistsError
 
     def _note(self, real: Path, digest: str, by: str) -> None:
         """Add a line, unless it is there. Where none can be written, the file counts as somebody else's: none is lost."""
@@ -134,14 +150,18 @@ class Delivered:
         if known.get(digest) == by:
             return
         known[digest] = by
-        line = json.dumps({"place": self._name(real), "digest": digest, "by": by})
+        line = json.dumps({"place": self._name(real), "digest": digest, "by": by}) + "\n"
+        size = 0 if self._read is None else self._read[SIZE]
         with suppress(OSError, InputError):
             if not self._ledger.root.is_dir():
                 self._ledger.open()
             with self.path.open("a", encoding="ascii", newline="\n") as file:
-                file.write(f"{line}\n")
+                file.write(line)
             sync_file(self.path)
             sync_folder(self.path.parent)
+        now = _seen(self.path)
+        if now is not None and now[SIZE] == size + len(line):  # nobody else has added anything
+            self._read = now
 
     def _name(self, real: Path) -> str:
         """How a place is written: below the project, relative to it, so that a project can be moved."""
@@ -208,7 +228,11 @@ def _seen(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino
+
+
+SIZE = 0
+"""Where `_seen` has the size."""
 
 
 def _take_free_place(part: Path, place: Path) -> None:

@@ -156,5 +156,5 @@ def readable(lines: Iterable[str]) -> Iterator[Event]:
     for line in lines:
         try:
             yield from_json(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -110,10 +110,13 @@ class Ledger:
             for folder in (self.store, self.work, self.cache, self.runs, self.locks):
                 make_folder(folder)
             ignore = self.root / ".gitignore"
-            if not ignore.exists():
+            if not os.path.lexists(ignore):
                 write_text("*\n", ignore)
             (self.root / WRITABLE).touch()
             (self.root / WRITABLE).unlink(missing_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            where = str(error.filename or self.root)
+            raise InputError("is no folder.", where=where, cure="Move it away; a new one is made.") from None
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None

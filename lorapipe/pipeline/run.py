@@ -130,7 +130,7 @@ def _recorded(
     finally:
         with suppress(OSError):  # a second record, should the first be lost
             run_files.note(folder, pipeline.name, began, time.time(), status)
-        sync_all([folder / run_files.EVENTS])
+        sync_all([folder / run_files.EVENTS, folder / run_files.RUN])
         ledger.sync_pointers()
         ledger.digests.save()
         ledger.records.end(number, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,19 @@ def contents(prepare: Prepare) -> Contents:
     return look_through(root, prepare.exclude, prepare.caption_extensions, apart)
 
 
+def beside(prepare: Prepare, found: Contents) -> Iterator[Log]:
+    """What is to be told of files that lie there and are not used."""
+    from lorapipe.training.data.scan import captions_beside
+
+    root = prepare.images.path
+    yield from _telling.not_used(found, str(root))
+    folder, count = captions_beside(root, found.pictures, prepare.caption_extensions)
+    if folder and not found.captions:
+        files = "1 file" if count == 1 else f"{count} files"
+        what = f"{files} in the folder {folder} beside {root.name} named like pictures, not read"
+        yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
+
+
 def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     """Scan, examine, choose; the latents' keys are not there yet."""
     from lorapipe.training.data.captions import CaptionFiles
@@ -56,7 +70,7 @@ def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     captions = CaptionFiles(root, found.captions, prepare.caption_lines)
     manifest, complaints = select(looks, captions, rules, lambda look: closer(root, look, cache, prepare.background))
     manifest = replace(manifest, not_used=found.left_out)
-    for text in _telling.not_used(found, str(root)):
+    for text in beside(prepare, found):
         context.emit(text)
     if not manifest.pictures:
         what = _telling.nothing(manifest.left_out, len(found.pictures), found.left_out)

@@ -215,7 +215,7 @@ class Prepare(Stage):
         else:
             yield _telling.nothing(found.left_out, len(contents.pictures), contents.left_out).rstrip(".")
         yield from _telling.left_out(found.left_out if found.training else ())
-        yield from (log.text for log in _telling.not_used(contents, str(self.images.path)) if log.level == "warning")
+        yield from (log.text for log in _preparing.beside(self, contents) if log.level == "warning")
 
     def _showings(self, found: Forecast) -> Iterator[str]:
         most = sorted(found.showings.items(), key=lambda pair: -pair[1])

@@ -23,8 +23,8 @@ REGULARISATION = "reg"
 class Sizes:
     """How many bytes one file of a folder, all of them together, and a packed zip may have."""
 
-    file: float = 2e9
-    folder: float = 50e9
+    file: float = 10e9
+    folder: float = 500e9
     zip: float = 20e9
 
 

@@ -39,21 +39,25 @@ class DroppedPlaces:
         if "\0" in text:
             return words
         meant = folder / os.path.expanduser(text)  # noqa: PTH111 (which leaves the name of an unknown user as it is)
-        path = os.path.normpath(meant.absolute())
+        path, top = _plain(meant), _plain(root)
         if path in known and os.path.realpath(meant) == os.path.realpath(path):
             return ""
-        top = os.path.normpath(root.absolute())
         if text.startswith("~") or not Path(path).is_relative_to(top) or not is_inside(meant, root):
             return words
         hidden = any(part.startswith(".") for part in Path(path).relative_to(top).parts)
         return words if hidden and kind is Path else ""  # lorapipe's own store lies there
 
 
+def _plain(path: Path) -> str:
+    """A path as it is compared: nothing is looked at, so that `a/..` is taken to lead back."""
+    return os.path.normpath(path.absolute())
+
+
 def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> DroppedPlaces:
     """Those of a job: what the owner's pipelines name, it may name."""
     named = [value for pipeline in owners for _, value in _paths(pipeline)]
-    sources = {os.path.normpath(value.path.absolute()) for value in named if isinstance(value, Source)}
-    targets = {os.path.normpath(value.absolute()) for value in named if isinstance(value, Path)}
+    sources = {_plain(value.path) for value in named if isinstance(value, Source)}
+    targets = {_plain(value) for value in named if isinstance(value, Path)}
     return DroppedPlaces(images, results, frozenset(sources), frozenset(targets))
 
 

@@ -40,8 +40,8 @@ class Watching(Spec):
     room: float = param(
         2.0, "GB that must be free on the disk of the results before a job begins; until then it waits", ge=0
     )
-    largest_file: float = param(2.0, "GB that one file of a dropped folder may have; no picture has as many", gt=0)
-    largest_folder: float = param(50.0, "GB that all files of a dropped folder may have", gt=0)
+    largest_file: float = param(10.0, "GB that one file of a dropped folder may have; no picture has as many", gt=0)
+    largest_folder: float = param(500.0, "GB that all files of a dropped folder may have", gt=0)
     largest_zip: float = param(20.0, "GB that a zip may unpack to, and have packed", gt=0)
     most_files: int = param(20_000, "files that a zip may hold", ge=1)
     largest_settings: float = param(100.0, "kB that a dropped lorapipe.yaml may have", gt=0, le=1000)

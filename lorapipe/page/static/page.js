@@ -176,8 +176,9 @@ function away(words) {
 function tell(before, now) {
   if (before === null) return;
   const known = new Map(before.jobs.map((card) => [card.number, stateOf(card)]));
-  const last = Math.max(0, ...known.keys()); // what is shown now and was not is news only where it is new
-  const news = now.jobs.filter((card) => (known.has(card.number) ? known.get(card.number) !== stateOf(card) : card.number > last));
+  const total = ({ counts }) => counts.running + counts.waiting + counts.ended;
+  const hasNew = total(now) > total(before); // else what was not shown has but come into the part that is
+  const news = now.jobs.filter((card) => (known.has(card.number) ? known.get(card.number) !== stateOf(card) : hasNew));
   if (news.length) say(news.slice(0, 3).map((card) => `${nameOf(card)}: ${stateOf(card)}`).join(". "));
   else if (before.paused !== now.paused) say(now.paused ? "The queue is paused." : "The queue goes on.");
 }

@@ -48,6 +48,23 @@ def look_through(
     return replace(found, left_out=tuple(sorted([*found.left_out, *closed], key=lambda file: file.path)))
 
 
+def captions_beside(root: Path, pictures: Sequence[str], extensions: Sequence[str] = USUAL) -> tuple[str, int]:
+    """A folder of captions beside one of images (`set/images`, `set/captions`), and how many of its files are named like
+    pictures; an empty name where there is none.
+    """
+    if root.name.casefold() not in ("images", "image", "imgs", "img", "pictures", "photos"):
+        return "", 0
+    stems = {(each[each.rfind("/") + 1 :]).rpartition(".")[0] for each in pictures}
+    for name in ("captions", "caption", "tags", "labels", "txt"):
+        try:
+            files = [Path(each) for each in os.listdir(root.parent / name)]  # noqa: PTH208
+        except OSError:
+            continue
+        if count := sum(file.suffix.lower() in extensions and file.stem in stems for file in files):
+            return name, count
+    return "", 0
+
+
 def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
     """Every file below a folder, by its relative name, and the folders that cannot be read.
 
