@@ -218,6 +218,32 @@ def test_a_zip_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "is a zip file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'stages: {"text": {uses: words, folder: texts}}',
+        '{"stages": {"text": {"uses": "words", "folder": "texts"}}}',
+        "BM: 1\nstages: {text: {uses: words, folder: texts}}",
+        "# PK\nstages:\n  nodes: {uses: words, folder: texts}\n  links: {uses: words, folder: texts}\n",
+        "vars: {datasets: texts, image_dir: x}\nstages: {text: {uses: words, folder: '${datasets}'}}",
+    ],
+)
+def test_how_a_pipeline_is_written_does_not_matter(project: Path, text: str) -> None:
+    (project / "p.yaml").write_text(text, encoding="utf-8")
+    try:
+        assert Pipeline.load(project / "p.yaml").stages
+    except InputError as error:
+        assert [problem.what for problem in error.problems] == ['unknown key "BM".']
+
+
+def test_a_file_of_variables_may_use_another_programs_words(project: Path) -> None:
+    (project / "common.yaml").write_text(
+        "vars: {network_dim: 8, network_alpha: 4, unet_lr: 1, clip_skip: 2}\n", encoding="utf-8"
+    )
+    (project / "p.yaml").write_text("extends: [common.yaml, cat.yaml]\n", encoding="utf-8")
+    assert list(Pipeline.load(project / "p.yaml").stages) == ["text", "tally", "kept"]
+
+
 def test_a_pipeline_is_never_taken_for_another_programs_file(project: Path) -> None:
     text = (project / "cat.yaml").read_text("utf-8")
     remarks = f"# accelerate launch train_network.py --network_dim 8\n{text}# nodes: 1\n# links: 2\n# groups: 3\n"

@@ -59,7 +59,7 @@ def main(options: argparse.Namespace) -> int:
     with Stop() as stop, closing(pool):
         for (pipeline, anew), heading in zip(pipelines, headings, strict=True):
             if not stop.level():
-                failures[heading] = _run(pipeline, anew, pool, stop, options, heading)
+                failures.setdefault(heading, []).extend(_run(pipeline, anew, pool, stop, options, heading))
         view = stop.view
         if any(failures.values()) or stop.level():
             view.note(f"\n{_summary(failures, options)}")

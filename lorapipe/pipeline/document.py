@@ -118,7 +118,7 @@ def parse_file(text: str, name: str) -> Document:
         if foreign := foreign_files.of_text(text, name):
             raise InputError(foreign) from None
         raise
-    ours = isinstance(document.value, dict) and {"stages", "extends"} & document.value.keys()
+    ours = isinstance(document.value, dict) and {"stages", "vars", "extends"} & document.value.keys()
     if not ours and (foreign := foreign_files.of_text(text, name)):
         raise InputError(foreign)
     return document

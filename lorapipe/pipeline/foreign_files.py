@@ -25,7 +25,7 @@ BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (rb"PK\x03\x04", "a zip file (pictures, a .ckpt or a document)", f"Unpack pictures into a folder. {WEIGHTS}"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{12}\x28|II\*\x00|MM\x00\*|....ftyp(heic|heix|mif1|avif)",
     "a picture", FOLDER),
-    (rb".{8}\{\s*\"", "a safetensors file", WEIGHTS),
+    (rb".{5}\x00{3}\{\s*[\"}]", "a safetensors file", WEIGHTS),
     (rb"\x80[\x02-\x05]", "a checkpoint in pickle form", WEIGHTS),
     (rb"GGUF", "a GGUF file", "Take the model as .safetensors: a quantised one cannot be trained."),
     (rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "a packed file", "Unpack it, and name the YAML file."),

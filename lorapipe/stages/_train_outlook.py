@@ -27,7 +27,8 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
     """Lines for the plan."""
     try:
-        forecasts = [_forecast(dataset, stages) for dataset in train.datasets]
+        of_each = {dataset: _forecast(dataset, stages) for dataset in dict.fromkeys(train.datasets)}
+        forecasts = [of_each[dataset] for dataset in train.datasets]
     except InputError:
         return
     if any(each is None for each in forecasts):

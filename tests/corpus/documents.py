@@ -598,7 +598,7 @@ def stages_with_a_missing_path() -> str:
 @heavy
 def sources_of_one_stage() -> str:
     return stages(
-        TRAIN + "  x: {uses: train, dataset: $dataset, more_datasets: [" + "$dataset," * 60_000 + "$dataset]}\n"
+        TRAIN + "  x: {uses: train, dataset: $dataset, more_datasets: [" + "$dataset," * 50_000 + "$dataset]}\n"
     )
 
 
