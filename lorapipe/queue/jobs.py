@@ -33,9 +33,10 @@ MOST_CRASHES = 2
 ORDER = "priority DESC, position"
 LAST_ENDED = "SELECT number FROM job WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC LIMIT ?"
 """Their numbers alone: sorting whole rows takes longer."""
-SHORT_SECONDS = 0.02
+MANY = 500
 REST = 50
-"""A look at all jobs that took longer than that, and in vain, is not repeated before so many times as long has passed."""
+MOST_REST_SECONDS = 10.0
+"""A look at so many jobs, in vain, is not repeated before so many times its computing has passed, or so many seconds."""
 
 
 class Queue:
@@ -237,7 +238,7 @@ class Queue:
         now = self._states()
         if "waiting" not in now or self.is_paused or self._has_looked(device, now):
             return None
-        began, reasons = time.monotonic(), dict[int, str]()
+        began, reasons = time.thread_time(), dict[int, str]()
         busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
         for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
             if job.source in busy:
@@ -251,8 +252,9 @@ class Queue:
         if reasons:
             with self._writing() as db:
                 _note(db, reasons)
-        took = time.monotonic() - began
-        self._looks[device] = now, time.monotonic() + (REST * took if took > SHORT_SECONDS else 0)
+        if now["waiting"][0] >= MANY:
+            rest = min(REST * (time.thread_time() - began), MOST_REST_SECONDS)
+            self._looks[device] = now, time.monotonic() + rest
         return None
 
     @mended
