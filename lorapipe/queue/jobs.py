@@ -14,7 +14,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Queue:
         self._journal = Journal(self.root / "queue.jsonl")
         self.database = open_database(self.root / "queue.db", self._journal)
         self._guard = self.database.guard
+        self._catch_up()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -156,7 +157,10 @@ class Queue:
                 "UPDATE job SET source = ?, fingerprint = ?, version = ?, settings = ? WHERE number = ?",
                 (source, fingerprint, last + 1, json.dumps(settings, ensure_ascii=False), number),
             )
-            db.execute("INSERT INTO dropped VALUES (?, ?, ?, ?)", (source, fingerprint, last + 1, number))
+            db.execute(
+                "INSERT INTO dropped (source, fingerprint, version, number) VALUES (?, ?, ?, ?)",
+                (source, fingerprint, last + 1, number),
+            )
             older = (
                 "UPDATE job SET state = 'cancelled', finished = ?, reason = ? WHERE source = ? AND state = 'waiting'"
             )
@@ -212,7 +216,7 @@ class Queue:
     def pause(self) -> None:
         """Begin no further job; what runs goes on."""
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO setting VALUES ('paused', '1')")
+            db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('paused', '1')")
 
     @mended
     def resume(self) -> None:
@@ -311,9 +315,16 @@ class Queue:
         """Note the job's progress for other processes; not more than once a second, please."""
         with self._writing() as db:
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))
-            db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", row)
+            db.execute("INSERT OR REPLACE INTO progress (number, at, told) VALUES (?, ?, ?)", row)
 
     # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _catch_up(self) -> None:
+        """Tell the journal what an earlier lorapipe, or a process that could not write it, has changed."""
+        with suppress(sqlite3.Error):  # of a queue that can only be looked at
+            if self._journal.is_behind(self._db):
+                with self._writing():
+                    pass
 
     def _states(self) -> dict[State, tuple[int, int]]:
         """How many jobs wait and run, and the newest of each: what a device can do changes with it."""
@@ -441,6 +452,8 @@ def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken
         folder = outputs / (title if count == 1 else f"{title}-{count}")
         folded = str(folder).casefold()
         if not db.execute("SELECT 1 FROM place WHERE folded = ?", (folded,)).fetchone() and not taken(folder):
-            db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", (source, str(folder), folded))
+            db.execute(
+                "INSERT OR REPLACE INTO place (source, folder, folded) VALUES (?, ?, ?)", (source, str(folder), folded)
+            )
             return folder
         count += 1
