@@ -255,6 +255,7 @@ MORE = {
     "version 0": statement("PRAGMA user_version=0"),
     "a later version": statement("PRAGMA user_version=9; ALTER TABLE job ADD COLUMN colour TEXT"),
     "no more numbers": statement(f"UPDATE sqlite_sequence SET seq = {2**63 - 1}"),
+    "a state of noise": statement("UPDATE job SET state = 'waitinc' WHERE number = 9"),
     "a job of noise": statement("UPDATE job SET sets = x'00ff', state = 'asleep' WHERE number = 4"),
 }
 
@@ -374,6 +375,17 @@ def test_a_later_version_that_has_only_added_columns_is_worked_beside(home: Path
         assert job is not None
         queue.tell(job.number, {"step": 1})
     assert job.title in {each.title for each in all_of(home)[0]}  # type: ignore[attr-defined]
+
+
+def test_a_later_versions_job_that_is_not_understood_is_left_to_it(home: Path) -> None:
+    with closing(Queue(home)) as queue:
+        job = queue.add(Path("/jobs/theirs.yaml"))
+    statement(f"PRAGMA user_version=9; UPDATE job SET state = 'dreaming' WHERE number = {job.number}")(
+        home / "queue.db"
+    )
+    assert job.number not in {each.number for each in all_of(home)[0]}  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(home / "queue.db")) as db:
+        assert db.execute("SELECT state FROM job WHERE number = ?", (job.number,)).fetchone() == ("dreaming",)
 
 
 def test_of_a_journal_that_is_not_understood_nothing_is_lost(home: Path) -> None:
