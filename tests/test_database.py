@@ -20,6 +20,7 @@ from corpus.databases import DAMAGES, statement
 
 from lorapipe import registry
 from lorapipe.cli import main
+from lorapipe.pipeline.cleaning import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
@@ -147,6 +148,20 @@ def test_a_later_version_keeps_its_file_and_an_earlier_one_its_own(here: Path, c
         assert main(["run", "cat.yaml", "--quiet"]) == 0
     assert file.read_bytes() == before and len(told(caplog)) == 1 and "a later lorapipe has changed" in told(caplog)[0]
     assert [run.number for run in runs(Ledger(here))] == [5, 4, 3, 2, 1]
+
+
+def test_gc_knows_what_the_runs_of_another_version_have_used(here: Path) -> None:
+    """Their database is another: ours knows nothing of them but their files."""
+    with closing(Ledger(here)) as ledger:
+        ledger.open()
+        manifests = {str(each["key"]): each for each in ledger.manifests()}
+        used = {key for run in ledger.run_files(ledger.run_numbers(), manifests) for key in run.used.values()}
+        with ledger.records.database.writing() as db:
+            db.execute("DELETE FROM run")
+            db.execute("UPDATE used SET run = 0, at = 1.0")
+        assert used & manifests.keys() and set(ledger.records.last_used().values()) == {1.0}
+        waste(ledger, 1.0)
+        assert all(ledger.records.last_used()[key] > 1.0 for key in used & manifests.keys())
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["with run.json", "of an earlier version"])
