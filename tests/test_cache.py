@@ -134,6 +134,17 @@ for turn in range(60):
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None), lambda path: os.symlink("/nowhere", path)])
+def test_what_is_no_file_is_no_entry_and_makes_way(cache, make):
+    path = cache.path("latents", KEY)
+    path.parent.mkdir(parents=True)
+    make(path)
+    assert cache.tensors("latents", KEY) is None and cache.record("latents", KEY) is None
+    cache.keep_tensors("latents", KEY, {"a": torch.ones(2)})
+    assert cache.tensors("latents", KEY)["a"].tolist() == [1, 1]
+
+
 def test_two_processes_may_write_and_read_the_same_entry(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", WRITER, str(tmp_path)]

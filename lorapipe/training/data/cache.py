@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.aside import write_bytes
+from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class Cache:
         self._write(self.path(kind, key), save(plain, metadata=checksum))
 
     def _write(self, path: Path, data: bytes) -> None:
+        if path.is_dir() and not path.is_symlink():  # what is no file makes way
+            shutil.rmtree(path)
+        elif os.path.lexists(path) and not path.is_file():
+            path.unlink()
         try:
             write_bytes(data, path, synced=False)
         except PermissionError:  # Windows, while another process reads the entry: its bytes are these
@@ -121,7 +127,8 @@ def _body(data: bytes) -> memoryview:
 
 def _read(path: Path) -> bytes:
     """An entry's bytes; its time says that it was of use, so that what is not can be thrown away some day."""
-    data = path.read_bytes()
+    with open_regular(path) as file:
+        data = file.read()
     with suppress(OSError):
         os.utime(path)
     return data
