@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from lorapipe.pipeline.database import Database, Tables
+from lorapipe.pipeline.database import Database
+from lorapipe.pipeline.database_tables import Tables
 from lorapipe.pipeline.salvage import Salvage, salvage
 from lorapipe.queue.job import State
 from lorapipe.queue.journal import KEPT, Journal, Row

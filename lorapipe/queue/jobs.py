@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.database import Unfit, mended
+from lorapipe.pipeline.database import mended
+from lorapipe.pipeline.database_errors import Unfit
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.queue.database import open_database
