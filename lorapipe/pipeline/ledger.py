@@ -222,15 +222,15 @@ class Ledger:
         assert isinstance(result, Result), result
         return result
 
-    def recover(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
-        """As `result`; and where there is no whole one, an attempt that a run has finished and not published is.
+    def adopt(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
+        """The result of a key from an attempt that a run has finished and not published: it is published now.
 
-        The run was ended between its manifest and the rename. The lock of the key must be held.
+        That run was ended between its manifest and the rename. The lock of the key must be held.
         """
-        found, attempt = self.result(key, inputs), self.work / short(key)
-        manifest = None if isinstance(found, Result) else read_manifest(str(attempt / MANIFEST))
+        attempt = self.work / short(key)
+        manifest = read_manifest(str(attempt / MANIFEST))
         if manifest is None or manifest.get("key") != key or manifest.get("files") != inventory(attempt):
-            return found
+            return None
         self._move(attempt, self.store / attempt.name, manifest["files"])
         return self.result(key, inputs)
 
