@@ -44,7 +44,7 @@ DROP TABLE used_1
 TABLES = Tables(2, ";".join((DIGEST, RUN, USED)), {1: FROM_1})
 
 
-class Past(Protocol):
+class RunHistory(Protocol):
     """Where what has been can be read, besides the database."""
 
     def manifests(self) -> Iterable[Mapping[str, Any]]:
@@ -66,7 +66,7 @@ class Records:
     `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
     """
 
-    def __init__(self, path: Path | None, past: Past | None = None, *, private: bool = False) -> None:
+    def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
         self._past = past
         self._uses: list[tuple[Any, ...]] = []
         self.database = Database(path, TABLES, self._refill, private=private)
