@@ -61,6 +61,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
     "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names", "lorapipe.regular_files"),
+    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
