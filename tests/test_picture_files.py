@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -109,6 +110,20 @@ def test_what_only_its_bytes_call_a_picture_counts_in_the_inbox(tmp_path):
             for file in filter(Path.is_file, folder.rglob("*")):
                 archive.write(file, file.relative_to(folder))
         assert at_zip(tmp_path / "set.zip").pictures == count
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_may_unpack_to_any_size_at_once_is_looked_into_when_it_is_unpacked(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", packing) as archive:
+        archive.writestr("DSC1", bytes(20_000_000))
+        archive.writestr("empty", b"")
+        archive.writestr("notes.txt", b"text")
+    tracemalloc.start()
+    try:
+        assert at_zip(tmp_path / "set.zip").pictures == 1  # a job, which then tells what it is
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
