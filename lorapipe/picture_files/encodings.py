@@ -86,8 +86,8 @@ def encoding_of(texts: Sequence[bytes]) -> str:
 
 def fits_better(data: bytes, encoding: str) -> bool:
     """Whether a file that could be UTF-8 is rather in the encoding of the others of its folder."""
-    if encoding not in WIDE and data.isascii():
-        return False
+    if data.isascii() and (encoding not in WIDE or len(data) < 4 or CONTROL.search(data.decode("ascii"))):
+        return False  # nothing, or `me`
     try:
         other = data.decode(encoding)
     except UnicodeDecodeError:
