@@ -45,6 +45,12 @@ def complaints(folder: Path, *sets: str) -> list[str]:
             ["penny.clip_skip: sdxl always reads the last layer but one"],
         ),
         (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
+        (
+            ["penny.optimizer={type: adamw, learning_rate: 1e-4}"],
+            ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr."],
+        ),
+        (["penny.adapter={type: lora, steps: 5}"], ["It stands one level further out, beside adapter: steps."]),
+        (["dataset.captions={resolution: 64}"], ["It stands one level further out, beside captions: resolution."]),
         (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
         (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),
         (["penny.regularisation=$other"], ["penny.regularisation: was prepared for another base"]),

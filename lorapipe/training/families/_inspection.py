@@ -32,6 +32,8 @@ CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_e
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
 MOST_FILES = 2000
 OTHER = "The file is incomplete or of another kind of model."
+VAE_BEGINS = ("encoder.conv_in.", "encoder.down", "encoder.mid", "decoder.conv_in.", "decoder.up", "decoder.mid")
+"""What keys of a VAE begin with, in LDM's layout and in diffusers': a text encoder has an `encoder.` too."""
 SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
 
 
@@ -67,18 +69,13 @@ def _state(file: Path) -> tuple[str, int, int]:
 
 def _all(base: StableDiffusion) -> Iterator[Problem]:
     checkpoint = base.checkpoint.path
-    if base.config is not None:
-        wrong = [*_looked(_configured, base, "config", base.config.path)]
-        yield from wrong
-        if wrong:
-            return
-    wrong = [*_looked(_kind, base, "checkpoint", checkpoint)]
+    wrong = [*_looked(_configured, base, "config", base.config.path)] if base.config is not None else []
+    wrong += _looked(_kind, base, "checkpoint", checkpoint)
     yield from wrong
-    if wrong:
-        return
-    yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
-    if base.vae is not None:
-        yield from _looked(_own_vae, base, "vae", base.vae.path)
+    if not wrong:
+        yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
+    if base.vae is not None:  # whether it fits is a question where there is a base that it could fit
+        yield from _looked(_no_vae if wrong else _own_vae, base, "vae", base.vae.path)
 
 
 def _looked(look: Look, base: StableDiffusion, knob: str, root: Path) -> Iterator[Problem]:
@@ -263,6 +260,10 @@ def _as_text(text: TextPart, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
 
 def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     """What is wrong with a VAE of its own: of LDM's layout or diffusers', under LDM's prefix or none."""
+    wrong = [*_no_vae(base, path)]
+    yield from wrong
+    if wrong:
+        return
     config = _described_vae(base)
     told = _kinds.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
@@ -270,13 +271,7 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
-    keys = {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
-    if not any(key.startswith(("encoder.", "decoder.")) for key in keys):
-        kind = _kinds.of_keys(keys_in(vae_files(path)))
-        yield Problem(
-            f"is {kind.what.removesuffix(', not a base model')}, not a VAE.", cure="Name a VAE's file or folder."
-        )
-        return
+    keys = _vae_keys(path)
     shapes = _shapes.vae(config)
     if shapes is None:
         return
@@ -289,6 +284,20 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
     yield from _misfits("", wanted, keys)
+
+
+def _no_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
+    """That a file or folder is no VAE at all, where it is none."""
+    if path.is_dir():
+        _kinds.of_vae(path)
+    keys = _vae_keys(path)
+    if not any(key.startswith(VAE_BEGINS) for key in keys):
+        what = _kinds.of_keys(keys).what.removesuffix(", not a base model")
+        yield Problem(f"is {what}, not a VAE.", cure="Name a VAE's file or folder.")
+
+
+def _vae_keys(path: Path) -> Keys:
+    return {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
 
 
 def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
@@ -307,7 +316,7 @@ def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER)
         elif flat(keys[found]) != flat(shape):
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
     whose = f"its {CALLED[part]}" if part else "it"
-    if missing and len(missing) == count:
+    if part and missing and len(missing) == count:
         yield Problem(f"{whose} is missing.", cure=cure)
     elif missing:
         yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=cure)
