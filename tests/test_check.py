@@ -23,6 +23,7 @@ stages:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("check")
     tiny.draw(place / "pictures")
+    (place / "photos.zip").write_bytes(b"PK")
     SDXL.tiny(place / "sdxl")
     (place / "a.yaml").write_text(TEXT, encoding="utf-8")
     return place
@@ -50,6 +51,15 @@ def complaints(folder: Path, *sets: str) -> list[str]:
             ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr."],
         ),
         (["penny.adapter={type: lora, steps: 5}"], ["It stands one level further out, beside adapter: steps."]),
+        (["dataset.images=photos.zip"], ["dataset.images: photos.zip is a file, not a folder of pictures. Unpack it"]),
+        (
+            ["dataset.images=pictures/0.png"],
+            ["dataset.images: 0.png is a file, not a folder of pictures. Name the folder"],
+        ),
+        (
+            ["dataset.masks=pictures/0.png"],
+            ["dataset.masks: 0.png is a file, not a folder of pictures. Name the folder"],
+        ),
         (["dataset.captions={resolution: 64}"], ["It stands one level further out, beside captions: resolution."]),
         (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
         (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),

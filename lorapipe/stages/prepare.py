@@ -132,6 +132,11 @@ class Prepare(Stage):
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
+        from lorapipe.stages._preparing import no_folder
+
+        for name, source in (("images", self.images), ("masks", self.masks)):
+            if source is not None and (problem := no_folder(source.path)):
+                yield replace(problem, where="", path=(name,))
         if self.masks and self.alpha_mask:
             what = "masks and alpha_mask both say where the training looks."
             yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
