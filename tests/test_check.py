@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
+from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.families.sdxl import SDXL
@@ -83,3 +84,17 @@ def test_what_would_do_nothing_or_cannot_work_is_refused(folder: Path, sets: lis
     found = complaints(folder, *sets)
     assert len(found) == len(words), found
     assert all(word in text for word, text in zip(words, found, strict=True)), found
+
+
+def test_the_log_of_a_mistake_says_it_and_shows_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "notes.md").write_text("none yet", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(TEXT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "a.yaml", "--only", "dataset"]) == 2
+    capfd.readouterr()
+    assert main(["log", "dataset"]) == 0
+    said = capfd.readouterr().out
+    assert "no pictures" in said and "Traceback" not in said
