@@ -24,6 +24,7 @@ from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.records import Records
+from lorapipe.queue.database import SCHEMA
 from lorapipe.queue.jobs import Queue
 
 TOYS = Path(__file__).parent / "toys"
@@ -312,6 +313,75 @@ def test_the_journal_does_not_grow_without_end(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "queue.jsonl").stat().st_size < 20_000
     (tmp_path / "queue.db").unlink()
     assert [each.run for each in all_of(tmp_path)[0]] == [299]  # type: ignore[attr-defined]
+
+
+EARLIER = """
+INSERT INTO job (title, pipeline, sets, device, priority, position, state, added)
+    VALUES ('theirs', '/jobs/theirs.yaml', '[]', 'auto', 0, 99, 'waiting', 0.0);
+UPDATE job SET state = 'done', finished = 5.0 WHERE number = 9;
+DELETE FROM job WHERE number = 11;
+DELETE FROM setting
+"""
+"""What a lorapipe does to the queue that keeps no journal."""
+
+
+@pytest.mark.parametrize("lost", ["deleted", "emptied", "noise"])
+def test_what_an_earlier_version_has_changed_is_in_the_journal_too(home: Path, lost: str) -> None:
+    all_of(home)
+    with closing(sqlite3.connect(home / "queue.db")) as db:
+        db.executescript(EARLIER)
+    before, paused = all_of(home)
+    assert not paused and {"theirs"} <= {job.title for job in before}  # type: ignore[attr-defined]
+    databases.settle(home / "queue.db")
+    if lost == "deleted":
+        (home / "queue.db").unlink()
+    else:
+        (home / "queue.db").write_bytes(b"" if lost == "emptied" else b"noise" * 3000)
+    assert all_of(home) == (before, paused)
+
+
+def test_a_queue_that_an_earlier_version_has_begun_anew_is_not_mixed_with_an_older_journal(home: Path) -> None:
+    (home / "queue.db").unlink()
+    with closing(sqlite3.connect(home / "queue.db")) as db:
+        db.executescript(f"{SCHEMA}; PRAGMA user_version=1; {EARLIER}")
+    before = all_of(home)
+    (home / "queue.db").unlink()
+    assert all_of(home) == before and len(before[0]) == 1
+
+
+def test_a_change_that_the_journal_could_not_take_is_told_by_the_next_process(home: Path) -> None:
+    with closing(Queue(home)) as queue:
+        journal = (home / "queue.jsonl").read_bytes()
+        (home / "queue.jsonl").unlink()
+        (home / "queue.jsonl.new").mkdir()
+        (home / "queue.jsonl").mkdir()
+        queue.add(Path("/jobs/untold.yaml"), title="untold")
+    (home / "queue.jsonl").rmdir()
+    (home / "queue.jsonl.new").rmdir()
+    (home / "queue.jsonl").write_bytes(journal)
+    before = all_of(home)
+    (home / "queue.db").unlink()
+    assert all_of(home) == before and any(job.title == "untold" for job in before[0])  # type: ignore[attr-defined]
+
+
+def test_a_later_version_that_has_only_added_columns_is_worked_beside(home: Path) -> None:
+    more = "; ".join(f"ALTER TABLE {table} ADD COLUMN colour TEXT DEFAULT 'red'" for table in TABLES)
+    statement(f"PRAGMA user_version=9; {more}")(home / "queue.db")
+    with closing(Queue(home)) as queue:
+        job = queue.drop("/in/dog", "first", "dog", Path("/out"), {})
+        queue.resume()
+        queue.pause()
+        assert job is not None
+        queue.tell(job.number, {"step": 1})
+    assert job.title in {each.title for each in all_of(home)[0]}  # type: ignore[attr-defined]
+
+
+def test_of_a_journal_that_is_not_understood_nothing_is_lost(home: Path) -> None:
+    line = '{"table": "job", "id": 40, "row": {"number": 40, "state": "dreaming", "colour": "red"}}\n'
+    (home / "queue.jsonl").open("a", encoding="utf-8").write(line)
+    (home / "queue.db").unlink()
+    all_of(home)
+    assert line in (home / "queue.old.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_queue_that_a_later_version_has_changed_is_left_alone_with_a_cure(home: Path, capsys) -> None:

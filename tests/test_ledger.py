@@ -119,17 +119,17 @@ def test_a_finished_attempt_is_published_and_no_other(
     monkeypatch.undo()
     attempt = ledger.work / short(KEY)
     whole = {path: path.read_bytes() for path in attempt.rglob("*") if path.is_file()}
-    assert ledger.recover("cd" * 32) is None
+    assert ledger.adopt("cd" * 32) is None
     for change in (b"HELLO", b"", None):
         file = attempt / "out" / "text.txt"
         file.unlink() if change is None else file.write_bytes(change)
-        assert ledger.recover(KEY) is None and attempt.is_dir()
+        assert ledger.adopt(KEY) is None and attempt.is_dir()
     for path, data in whole.items():
         path.write_bytes(data)
     (attempt / "out" / "more.txt").write_text("more")
-    assert ledger.recover(KEY) is None
+    assert ledger.adopt(KEY) is None
     (attempt / "out" / "more.txt").unlink()
-    found = ledger.recover(KEY)
+    found = ledger.adopt(KEY)
     assert isinstance(found, Result) and found.artifact.path.read_text() == "hello" and not attempt.exists()
 
 

@@ -75,6 +75,20 @@ def test_an_objection_is_noted_and_the_next_one_goes(queue: Queue) -> None:
     assert [job.reason for job in queue.jobs() if job.state == "waiting"] == ["waits for room on the disk"]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_what_nothing_stands_against_any_more_begins_at_once(queue: Queue, seconds: float) -> None:
+    """Also where the look before has taken long, as it does on a busy machine or a share."""
+    add(queue, "large")
+
+    def objection(job: Job) -> str:
+        time.sleep(seconds)
+        return "waits for room"
+
+    assert queue.claim("cpu", objection) is None
+    claim = queue.claim("cpu")
+    assert claim is not None and claim.job.title == "large"
+
+
 def test_no_two_owners_get_the_same_job(queue: Queue) -> None:
     add(queue, *(f"{index}" for index in range(40)))
     got: list[int] = []

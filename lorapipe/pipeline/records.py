@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lorapipe.pipeline.database import Database, Locked, Tables, Unavailable, mended
+from lorapipe.pipeline.database import Database, mended
+from lorapipe.pipeline.database_errors import Locked, Unavailable
+from lorapipe.pipeline.database_tables import Tables
 from lorapipe.pipeline.run_files import MOST, RunFiles
 
 Stat = tuple[int, int, int, int]

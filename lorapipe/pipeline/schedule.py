@@ -152,10 +152,8 @@ class Schedule:
                 self._told_to_wait.add(name)
             return False
         try:
-            # another run may have made it meanwhile, or finished it before it was ended
-            anew = name in self._anew
-            found = None if anew else self._ledger.recover(identity.key, references.inputs(stage))
-            if isinstance(found, Result):
+            found = None if name in self._anew else self._found(name, stage, identity)
+            if found is not None:
                 lock.close()
                 self._reuse(name, stage, found)
                 return True
@@ -167,6 +165,19 @@ class Schedule:
         self._running.append(attempt)
         attempt.start(self._inbox)
         return True
+
+    def _found(self, name: str, stage: Stage, identity: Identity) -> Result | None:
+        """What another run has made meanwhile, or has finished before it was ended."""
+        inputs = references.inputs(stage)
+        found = self._ledger.result(identity.key, inputs)
+        if isinstance(found, Result):
+            return found
+        found = self._ledger.adopt(identity.key, inputs)
+        if not isinstance(found, Result):
+            return None
+        what = "an earlier run had finished it and ended before it was published; it is published now"
+        self._said.append(Log(name, what, "warning"))
+        return found
 
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
         spec, store = self._pipeline.stages[name], self._ledger.store

@@ -6,16 +6,14 @@ read of the damaged file where it has none; where only tables or columns had gon
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
 
-from lorapipe.pipeline.database import Database, Tables
+from lorapipe.pipeline.database import Database
+from lorapipe.pipeline.database_tables import Tables
 from lorapipe.pipeline.salvage import Salvage, salvage
-from lorapipe.queue.job import State
-from lorapipe.queue.journal import KEPT, Journal, Row
+from lorapipe.queue.journal import KEPT, MOST, Journal, Row, is_sound
 
 SCHEMA = """
 CREATE TABLE job (
@@ -31,11 +29,6 @@ CREATE TABLE progress (number INTEGER PRIMARY KEY, at REAL, told TEXT);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT);
 """
 TABLES = Tables(1, SCHEMA)
-MOST = 2**53
-"""A greater number is no job's."""
-STATES = get_args(State)
-TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
-NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
 
 
 def open_database(path: Path, journal: Journal) -> Database:
@@ -50,6 +43,7 @@ def open_database(path: Path, journal: Journal) -> Database:
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'job'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('job', ?)", (last,))
         if last:
+            journal.keep_aside()
             journal.write(db)
         return f"{counts['job']} {'job' if counts['job'] == 1 else 'jobs'}" if last else ""
 
@@ -82,15 +76,3 @@ def _put(db: sqlite3.Connection, table: str, number: int, versions: Iterable[Row
             query = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
             return db.execute(query, (number, *row.values())).rowcount
     return 0
-
-
-def is_sound(job: Mapping[str, Any]) -> bool:
-    """Whether a row is one that we have written: a damaged file may hold anything."""
-    try:
-        sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return False
-    texts = all(isinstance(job.get(name, ""), str) for name in TEXTS)
-    numbers = all(isinstance(job.get(name, 0), (int, float)) for name in NUMBERS)
-    lists = isinstance(sets, list) and all(isinstance(each, str) for each in sets) and isinstance(settings, dict)
-    return texts and numbers and lists and job.get("state") in STATES and 0 < job["number"] < MOST

@@ -14,12 +14,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.database import Unfit, mended
+from lorapipe.pipeline.database import mended
+from lorapipe.pipeline.database_errors import Unfit
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.queue.database import open_database
@@ -33,9 +34,10 @@ MOST_CRASHES = 2
 ORDER = "priority DESC, position"
 LAST_ENDED = "SELECT number FROM job WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC LIMIT ?"
 """Their numbers alone: sorting whole rows takes longer."""
-SHORT_SECONDS = 0.02
+MANY = 500
 REST = 50
-"""A look at all jobs that took longer than that, and in vain, is not repeated before so many times as long has passed."""
+MOST_REST_SECONDS = 10.0
+"""A look at so many jobs, in vain, is not repeated before so many times its computing has passed, or so many seconds."""
 
 
 class Queue:
@@ -50,6 +52,7 @@ class Queue:
         self._journal = Journal(self.root / "queue.jsonl")
         self.database = open_database(self.root / "queue.db", self._journal)
         self._guard = self.database.guard
+        self._catch_up()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -155,7 +158,10 @@ class Queue:
                 "UPDATE job SET source = ?, fingerprint = ?, version = ?, settings = ? WHERE number = ?",
                 (source, fingerprint, last + 1, json.dumps(settings, ensure_ascii=False), number),
             )
-            db.execute("INSERT INTO dropped VALUES (?, ?, ?, ?)", (source, fingerprint, last + 1, number))
+            db.execute(
+                "INSERT INTO dropped (source, fingerprint, version, number) VALUES (?, ?, ?, ?)",
+                (source, fingerprint, last + 1, number),
+            )
             older = (
                 "UPDATE job SET state = 'cancelled', finished = ?, reason = ? WHERE source = ? AND state = 'waiting'"
             )
@@ -211,7 +217,7 @@ class Queue:
     def pause(self) -> None:
         """Begin no further job; what runs goes on."""
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO setting VALUES ('paused', '1')")
+            db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('paused', '1')")
 
     @mended
     def resume(self) -> None:
@@ -237,7 +243,7 @@ class Queue:
         now = self._states()
         if "waiting" not in now or self.is_paused or self._has_looked(device, now):
             return None
-        began, reasons = time.monotonic(), dict[int, str]()
+        began, reasons = time.thread_time(), dict[int, str]()
         busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
         for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
             if job.source in busy:
@@ -251,8 +257,9 @@ class Queue:
         if reasons:
             with self._writing() as db:
                 _note(db, reasons)
-        took = time.monotonic() - began
-        self._looks[device] = now, time.monotonic() + (REST * took if took > SHORT_SECONDS else 0)
+        if now["waiting"][0] >= MANY:
+            rest = min(REST * (time.thread_time() - began), MOST_REST_SECONDS)
+            self._looks[device] = now, time.monotonic() + rest
         return None
 
     @mended
@@ -309,9 +316,16 @@ class Queue:
         """Note the job's progress for other processes; not more than once a second, please."""
         with self._writing() as db:
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))
-            db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", row)
+            db.execute("INSERT OR REPLACE INTO progress (number, at, told) VALUES (?, ?, ?)", row)
 
     # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _catch_up(self) -> None:
+        """Tell the journal what an earlier lorapipe, or a process that could not write it, has changed."""
+        with suppress(sqlite3.Error):  # of a queue that can only be looked at
+            if self._journal.is_behind(self._db):
+                with self._writing():
+                    pass
 
     def _states(self) -> dict[State, tuple[int, int]]:
         """How many jobs wait and run, and the newest of each: what a device can do changes with it."""
@@ -439,6 +453,8 @@ def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken
         folder = outputs / (title if count == 1 else f"{title}-{count}")
         folded = str(folder).casefold()
         if not db.execute("SELECT 1 FROM place WHERE folded = ?", (folded,)).fetchone() and not taken(folder):
-            db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", (source, str(folder), folded))
+            db.execute(
+                "INSERT OR REPLACE INTO place (source, folder, folded) VALUES (?, ?, ?)", (source, str(folder), folded)
+            )
             return folder
         count += 1

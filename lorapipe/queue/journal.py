@@ -5,6 +5,9 @@
 
 Lines are added within the transaction that they tell of, so they stand in its order. When the file has grown far beyond what
 is in the queue, it is written anew from that.
+
+Which rows have changed is noted in the database itself, by triggers that stay there. So the changes of a lorapipe that knows
+of no journal, and those of a process that could not write it, are told by the next one that can.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from lorapipe.queue.job import State
 
 KEPT = ("job", "dropped", "place", "setting")
 """The tables that are kept; progress is of the moment."""
@@ -25,8 +30,14 @@ SPARE_BYTES = 1 << 20
 ROW_BYTES = 1500
 """The file may be so large for each row, and by so much more."""
 
-WATCH = "CREATE TEMP TABLE changed (name TEXT, id INT, PRIMARY KEY (name, id)) WITHOUT ROWID"
+WATCH = "CREATE TABLE changed (name TEXT, id INT, PRIMARY KEY (name, id)) WITHOUT ROWID"
 TRIGGERS = (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
+
+MOST = 2**53
+"""A greater number is no job's."""
+STATES = get_args(State)
+TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
+NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
 
 
 class Journal:
@@ -37,21 +48,36 @@ class Journal:
         self._is_behind = False
 
     def watch(self, db: sqlite3.Connection) -> None:
-        """Let a connection collect which rows it changes."""
-        db.execute("PRAGMA temp_store=MEMORY")
-        db.execute(WATCH)
-        for table in KEPT:
-            for event, row in TRIGGERS:
-                note = f"INSERT OR IGNORE INTO changed VALUES ('{table}', {row}.rowid)"
-                db.execute(f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} BEGIN {note}; END")
+        """Let a database collect which of its rows change. What has changed in it before is not known to the journal."""
+        db.execute("PRAGMA recursive_triggers=ON")  # a row that is replaced is gone
+        if _is_watched(db):
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if not _is_watched(db):  # another process has been quicker
+                db.execute(WATCH)
+                for table in KEPT:
+                    for event, row in TRIGGERS:
+                        note = f"INSERT OR IGNORE INTO changed (name, id) VALUES ('{table}', {row}.rowid)"
+                        db.execute(f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN {note}; END")
+                self._is_behind = True
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
+    def is_behind(self, db: sqlite3.Connection) -> bool:
+        """Whether there is something in the queue that it has not been told."""
+        return self._is_behind or db.execute("SELECT 1 FROM changed LIMIT 1").fetchone() is not None
 
     def note(self, db: sqlite3.Connection) -> None:
-        """Add what a connection has changed in its transaction, which is about to be committed."""
+        """Add what has changed, also in the transaction that is about to be committed."""
         changed = db.execute("SELECT name, id FROM changed ORDER BY name, id").fetchall()
-        if not changed:
+        if not changed and not self._is_behind:
             return
-        db.execute("DELETE FROM changed")
-        lines = [_line(table, number, _row(db, table, number)) for table, number in changed]
+        rows = [(table, number, _row(db, table, number)) for table, number in changed if table in KEPT]
+        lines = [_line(table, number, row) for table, number, row in rows if table != "job" or not row or is_sound(row)]
         try:
             size = self._append("".join(lines))
         except OSError:
@@ -59,6 +85,8 @@ class Journal:
             return
         if size is None or (size > SPARE_BYTES and size > SPARE_BYTES + ROW_BYTES * _count(db)):
             self.write(db)
+        if not self._is_behind:
+            db.execute("DELETE FROM changed")
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write it anew, of all that is in the queue."""
@@ -77,6 +105,11 @@ class Journal:
             self._is_behind = False
         except OSError:
             self._is_behind = True
+
+    def keep_aside(self) -> None:
+        """Keep the file beside its place before it is written anew by a version that may not know all in it."""
+        with suppress(OSError):
+            self.path.replace(self.path.with_name(f"{self.path.stem}.old{self.path.suffix}"))
 
     def read(self) -> dict[str, dict[int, Row | None]]:
         """The last state of every row that it knows, by table and rowid; None: it is gone. Cut lines are left out."""
@@ -110,9 +143,13 @@ class Journal:
             return file.tell()
 
 
+def _is_watched(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'changed'").fetchone() is not None
+
+
 def _line(table: str, number: int, row: Row | None) -> str:
     told = {"table": table, "id": number, **({} if row is None else {"row": row})}
-    return json.dumps(told, ensure_ascii=False) + "\n"
+    return json.dumps(told, ensure_ascii=False, default=str) + "\n"
 
 
 def _row(db: sqlite3.Connection, table: str, number: int) -> Row | None:
@@ -135,3 +172,15 @@ def _count(db: sqlite3.Connection) -> int:
 def _last_number(db: sqlite3.Connection) -> list[int]:
     """The number of the last job there was, though it is forgotten: no other will have it."""
     return [int(number) for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'")]
+
+
+def is_sound(job: Mapping[str, Any]) -> bool:
+    """Whether a row is one that we have written: a damaged file may hold anything."""
+    try:
+        sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    texts = all(isinstance(job.get(name, ""), str) for name in TEXTS)
+    numbers = all(isinstance(job.get(name, 0), (int, float)) for name in NUMBERS)
+    lists = isinstance(sets, list) and all(isinstance(each, str) for each in sets) and isinstance(settings, dict)
+    return texts and numbers and lists and job.get("state") in STATES and 0 < job["number"] < MOST

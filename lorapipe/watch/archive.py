@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lorapipe.code_pages import guess
+from lorapipe.first_bytes import PACKED, PICTURES, kind_of
 from lorapipe.regular_files import open_inside, size_in_words
 from lorapipe.watch.look import Look, is_ours, is_picture, shown
 
@@ -29,18 +30,13 @@ UNICODE_PATH = 0x7075
 READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "Implode", 18: "TERSE", 20: "Zstandard", 93: "Zstandard"}
 METHODS |= {94: "MP3", 95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd", 99: "AES"}
-BEGINNINGS = (
-    (b"Rar!\x1a", "a RAR archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"<!DOCTYPE", "a web page"),
-    (b"<html", "a web page"),
-    (b"version https://git-lfs", "a pointer of Git LFS"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-)
+INSTEAD = {
+    **{kind: f"{'an' if kind == 'xz' else 'a'} {kind} archive" for kind in PACKED},
+    **dict.fromkeys(PICTURES, "a picture"),
+    "Git LFS": "a pointer of Git LFS",
+}
+"""What a file is that is called a zip, by its kind."""
+WEB_PAGE = (b"<!doctype", b"<html")
 ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".cbz", ".cbr"})
 DAMAGE = (
     zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError, RuntimeError, LookupError,
@@ -166,9 +162,9 @@ def _in_words() -> Iterator[None]:
 def _require_zip(beginning: bytes) -> None:
     if not beginning:
         raise ZipTrouble("is empty.", passing=True)
-    for mark, kind in BEGINNINGS:
-        if beginning.lstrip().lower().startswith(mark.lower()):
-            raise ZipTrouble(f"is no zip but {kind}.", UNPACK if "archive" in kind else COPY_AGAIN)
+    is_page = beginning.lstrip().lower().startswith(WEB_PAGE)
+    if found := "a web page" if is_page else INSTEAD.get(kind_of(beginning)):
+        raise ZipTrouble(f"is no zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
 
 
 def _raw_name(info: zipfile.ZipInfo) -> str | bytes:
