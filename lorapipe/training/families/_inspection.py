@@ -27,7 +27,7 @@ from lorapipe.training.families._part_tensors import (
     shapes_of,
     text_in_ldm_file,
 )
-from lorapipe.training.families._weights_file import keys_of, settled
+from lorapipe.training.families._weights_file import Shape, keys_of, settled
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Family
