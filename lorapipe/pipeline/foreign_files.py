@@ -88,8 +88,11 @@ NAMED = re.compile(
     re.MULTILINE,
 )
 SCRIPT = re.compile(
-    r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+    r"accelerate(?:\s+|\.commands\.)launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
 )
+TABLE = re.compile(r"^\s*\[\[?[\w.\"' -]+\]\]?[ \t]*(?:#.*)?$", re.MULTILINE)
+ASSIGNED = re.compile(r"^\s*[\w.-]+[ \t]*=[ \t]*\S", re.MULTILINE)
+"""What makes a text TOML (or an .ini file): a `[table]`, and a `name = value`."""
 PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
 
 
@@ -115,6 +118,8 @@ def of_text(text: str, name: str) -> Problem | None:
     for program in PROGRAMS:
         if program.has <= names and len(program.of & names) >= program.least:
             return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
+    if "stages" not in names and TABLE.search(text) and ASSIGNED.search(text):
+        return Problem("is a TOML file of another program; lorapipe does not read it yet.", name, SETTINGS)
     return None
 
 

@@ -27,6 +27,8 @@ from lorapipe.spec import Address, Complaints, Places, Reading, read, show
 from lorapipe.stages import Stage
 
 KEYS = ("vars", "stages", EXTENDS)
+NO_PIPELINE = f"is no pipeline: of {', '.join(KEYS)} it has none."
+NO_STAGES = "Write `stages:` and below it `name: {uses: …}`."
 MOST_NOTICES = 10
 LONGEST_NAME = 80
 """Letters of a name in a message."""
@@ -115,15 +117,17 @@ class PipelineReader:
         plain = self.document.value
         if not isinstance(plain, dict):
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
-        for key in plain:
-            if key not in KEYS:
-                cure = near_miss(key, KEYS)
-                self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
+        strangers = {key: near_miss(key, KEYS) for key in plain if key not in KEYS}
+        if len(strangers) == len(plain) and not any(cure.startswith("Did") for cure in strangers.values()):
+            raise InputError(NO_PIPELINE, where=self.document.where(()), cure=NO_STAGES)
+        for key, cure in strangers.items():
+            self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
         if not isinstance(plain.get("vars") or {}, dict):
             self._note(Problem("is not a mapping of names to values.", path=("vars",)))
         stages = plain.get("stages")
         if not isinstance(stages, dict) or not stages:
-            self._note(Problem("there are no stages.", cure="Write `stages:` and below it `name: {uses: …}`.", path=()))
+            if not any("'stages'" in cure for cure in strangers.values()):
+                self._note(Problem("there are no stages.", cure=NO_STAGES, path=()))
             raise InputError(self.problems)
         if len(stages) > MOST_STAGES:
             self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))

@@ -120,7 +120,7 @@ class Builder:
             line, column = _position(event.start_mark)
             source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
             if syntax.is_broken_path(event.value, source):
-                what = f"{event.value!r} is no path: in double quotes \\ begins an escape, and \\t is a tab."
+                what = f"{syntax.escaped(source)}: in double quotes \\ begins an escape."
                 self._refuse(what, event, syntax.IN_QUOTES)
             elif "\0" in event.value:
                 self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
@@ -168,6 +168,9 @@ class Builder:
                 if key not in result:
                     self.positions[*at, key] = self._position(event)
                     self._check_below(event)
+                    if key.isdigit() and self._cuts_a_number(event, result):
+                        self._skip()
+                        continue
                     result[key] = self.build((*at, key))
                     continue
                 line = self.positions[*at, key].line
@@ -177,6 +180,18 @@ class Builder:
                 self._skip()
             self._skip()
         return result
+
+    def _cuts_a_number(self, name: yaml.ScalarEvent, before: dict[Any, Any]) -> bool:
+        """Whether a name without a value is the rest of a number whose comma has ended an entry of { }; that is told."""
+        last, value = [*before.values()][-1:], self._events[self._next]
+        if name.style or not last or type(last[0]) is not int:
+            return False
+        if not isinstance(value, yaml.ScalarEvent) or value.style or value.value:
+            return False
+        decimal, thousands = f"{last[0]}.{name.value}", f"{last[0]}{name.value}"
+        cure = f"Write {decimal}, or {thousands} if that is meant." if last[0] else f"Write {decimal}."
+        self._refuse(f"{last[0]},{name.value} is no number: the comma begins another entry.", name, cure)
+        return True
 
     def _check_below(self, name: yaml.ScalarEvent) -> None:
         """Of a text without quotes in the line below its name, where settings or a list would stand."""

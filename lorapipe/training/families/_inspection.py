@@ -27,7 +27,7 @@ from lorapipe.training.families._part_tensors import (
     shapes_of,
     text_in_ldm_file,
 )
-from lorapipe.training.families._weights_file import keys_of, settled
+from lorapipe.training.families._weights_file import Shape, keys_of, settled
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Family
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 Look = Callable[["StableDiffusion", Path], Iterable[Problem]]
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
 MOST_FILES = 2000
+VAE_BEGINS = ("encoder.conv_in.", "encoder.down", "encoder.mid", "decoder.conv_in.", "decoder.up", "decoder.mid")
+"""What keys of a VAE begin with, in LDM's layout and in diffusers': a text encoder has an `encoder.` too."""
 
 
 def problems(base: StableDiffusion) -> tuple[Problem, ...]:
@@ -70,18 +72,13 @@ def _state(file: Path) -> tuple[str, int, int]:
 
 def _all(base: StableDiffusion) -> Iterator[Problem]:
     checkpoint = base.checkpoint.path
-    if base.config is not None:
-        wrong = [*_looked(_configured, base, "config", base.config.path)]
-        yield from wrong
-        if wrong:
-            return
-    wrong = [*_looked(_kind, base, "checkpoint", checkpoint)]
+    wrong = [*_looked(_configured, base, "config", base.config.path)] if base.config is not None else []
+    wrong += _looked(_kind, base, "checkpoint", checkpoint)
     yield from wrong
-    if wrong:
-        return
-    yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
-    if base.vae is not None:
-        yield from _looked(_own_vae, base, "vae", base.vae.path)
+    if not wrong:
+        yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
+    if base.vae is not None:  # whether it fits is a question where there is a base that it could fit
+        yield from _looked(_no_vae if wrong else _own_vae, base, "vae", base.vae.path)
 
 
 def _looked(look: Look, base: StableDiffusion, knob: str, root: Path) -> Iterator[Problem]:
@@ -231,6 +228,10 @@ def _config(base: StableDiffusion, part: str) -> Mapping[str, Any]:
 
 def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     """What is wrong with a VAE of its own: of LDM's layout or diffusers', under LDM's prefix or none."""
+    wrong = [*_no_vae(base, path)]
+    yield from wrong
+    if wrong:
+        return
     config = _described_vae(base)
     told = _kinds.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
@@ -238,13 +239,7 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
-    keys = {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
-    if not any(key.startswith(("encoder.", "decoder.")) for key in keys):
-        kind = _kinds.of_keys(keys_in(vae_files(path)))
-        yield Problem(
-            f"is {kind.what.removesuffix(', not a base model')}, not a VAE.", cure="Name a VAE's file or folder."
-        )
-        return
+    keys = _vae_keys(path)
     shapes = _shapes.vae(config)
     if shapes is None:
         return
@@ -257,6 +252,20 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
     yield from misfits("", wanted, keys)
+
+
+def _no_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
+    """That a file or folder is no VAE at all, where it is none."""
+    if path.is_dir():
+        _kinds.of_vae(path)
+    keys = _vae_keys(path)
+    if not any(key.startswith(VAE_BEGINS) for key in keys):
+        what = _kinds.of_keys(keys).what.removesuffix(", not a base model")
+        yield Problem(f"is {what}, not a VAE.", cure="Name a VAE's file or folder.")
+
+
+def _vae_keys(path: Path) -> Mapping[str, Shape]:
+    return {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
 
 
 def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ def misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) 
         elif flat(keys[found]) != flat(shape):
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
     whose = f"its {CALLED[part]}" if part else "it"
-    if missing and len(missing) == count:
+    if part and missing and len(missing) == count:
         yield Problem(f"{whose} is missing.", cure=cure)
     elif missing:
         yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=cure)
