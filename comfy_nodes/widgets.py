@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import parse, scalar
+from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import Destination, Knob, Source, Value, plain
 
 NOTHING = "default"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lorapipe.pipeline.document import scalar
+from lorapipe.pipeline.yaml_values import scalar
 
 HEAD = "# Written from a graph of ComfyUI. Run it with `lorapipe run`: the same settings give the same results.\n\n"
 PLAIN = re.compile(r"[A-Za-z_/.$][\w/.$ +-]*(?<! )")

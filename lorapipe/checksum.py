@@ -30,7 +30,7 @@ class Damaged(ValueError):
     """A file that is not what was written."""
 
 
-class Summing:
+class ChecksumWriter:
     """What writers need of a file: what passes through it is summed up."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -78,11 +78,11 @@ class Body(io.RawIOBase):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Summing]:
+def writing(path: Path) -> Iterator[ChecksumWriter]:
     """A file to write to, from its beginning to its end; whole, synced and with its checksum at `path` afterwards."""
     with aside(path) as part, part.open("wb") as file:
         file.write(bytes(HEADER.size))
-        summing = Summing(file)
+        summing = ChecksumWriter(file)
         yield summing
         file.seek(0)
         file.write(HEADER.pack(MAGIC, summing.size, summing.crc))

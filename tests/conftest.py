@@ -74,6 +74,13 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 
 
 @pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """An empty inbox."""
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""
     monkeypatch.syspath_prepend(str(TOYS))

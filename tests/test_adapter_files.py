@@ -185,3 +185,36 @@ def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path,
         with torch.no_grad():
             for part, path in places:
                 dict(model.part(part).named_modules())[path].weight.copy_(before[part, path])
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae", "single"])
+def test_a_base_is_named_once_and_with_where_it_belongs(tmp_path: Path, part: str) -> None:
+    from corpus import checkpoints
+    from safetensors.torch import save_file
+
+    from lorapipe.training.families.sd15 import SD15
+
+    base = SD15.tiny(tmp_path / "base")
+    if part == "single":
+        save_file(checkpoints.ldm(base.load("cpu")), tmp_path / "single.safetensors")
+    (file,) = tmp_path.glob("base/" + part + "/*.safetensors" if part != "single" else "single.safetensors")
+    (problem,) = complaints(file)
+    assert "not a LoRA" in problem.what and "as checkpoint" in problem.cure
+
+
+@pytest.mark.parametrize("change", [-1, -1000, 3])
+def test_a_file_that_is_not_whole_is_told_before_anything_runs(tmp_path: Path, change: int) -> None:
+    read(tmp_path, lora())
+    data = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(data[:change] if change < 0 else data + b"x" * change)
+    (problem,) = complaints(tmp_path / "a.safetensors")
+    assert "is not a whole safetensors file" in problem.what and f"{abs(change):,} bytes" in problem.what
+
+
+def test_a_picture_is_called_one(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for ending in ("png", "jpg", "webp"):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"a.{ending}")
+        (problem,) = complaints(tmp_path / f"a.{ending}")
+        assert problem.what.startswith("is a picture")

@@ -296,8 +296,13 @@ def test_a_training_misses_the_vocabulary_before_it_begins(bases: dict[str, Stab
     tiny.draw(tmp_path / "pictures")
     checkpoints.without(bases["sd15"].checkpoint.path, tmp_path / "base", "tokenizer")
     (tmp_path / "a.yaml").write_text(PIPELINE, encoding="utf-8")
-    with pytest.raises(InputError, match="base has no tokenizer"):
-        Pipeline.load(tmp_path / "a.yaml")
+    other = PIPELINE + "  other: {uses: train, dataset: $dataset, seed: 2}\n"
+    for text in (PIPELINE, other):
+        (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError) as error:
+            Pipeline.load(tmp_path / "a.yaml")
+        (problem,) = error.value.problems
+        assert "a.yaml:5:26 dataset.base.checkpoint: base has no tokenizer" in str(problem)
     (tmp_path / "b.yaml").write_text(PIPELINE.partition("  penny")[0], encoding="utf-8")
     assert Pipeline.load(tmp_path / "b.yaml").stages
 
@@ -348,3 +353,55 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     assert "a pipe or a device" in told("sd15", tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="a pipe or a device"):
         SD15(checkpoint=Checkpoint(tmp_path / "x.safetensors")).load("cpu")
+
+
+def test_what_is_wrong_beside_a_base_and_with_its_vae_is_told_with_it(
+    bases: dict[str, StableDiffusion], tmp_path: Path
+) -> None:
+    tiny.draw(tmp_path / "pictures")
+    shutil.copytree(bases["sdxl"].checkpoint.path, tmp_path / "base")
+    (tmp_path / "page").write_text("<html>Sign in</html>", encoding="utf-8")
+    text = """\
+stages:
+  dataset:
+    uses: prepare
+    images: pictures
+    masks: pictures
+    alpha_mask: true
+    caption_extensions: [txt]
+    enable_bucket: false
+    bucket_no_upscale: true
+    base: {family: sd15, checkpoint: base, vae: page}
+  penny: {uses: train, dataset: $dataset, unet_lr: 0, text_encoder_lr: 0}
+"""
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        Pipeline.load(tmp_path / "a.yaml")
+    said = [str(problem).partition("a.yaml:")[2] for problem in error.value.problems]
+    assert [line.partition(":")[0] for line in said] == ["6", "7", "9", "10", "10", "11"]
+    assert "is an SDXL folder" in said[3] and "base.vae: is a web page" in said[4]
+
+
+@pytest.mark.parametrize("vae", ["text_encoder", "unet", "page", "empty"])
+def test_a_vae_that_is_none_is_told_beside_a_checkpoint_that_is_none(
+    bases: dict[str, StableDiffusion], tmp_path: Path, vae: str
+) -> None:
+    (tmp_path / "page").write_text("<html>Sign in</html>", encoding="utf-8")
+    (tmp_path / "empty").touch()
+    part = bases["sd15"].checkpoint.path / vae
+    source = Source(part if part.exists() else tmp_path / vae)
+    found = [*SD15(checkpoint=Checkpoint(tmp_path / "page"), vae=source).problems()]
+    assert [problem.path for problem in found] == [("checkpoint",), ("vae",)]
+
+
+@pytest.mark.parametrize("within", ["state_dict", "model", "module", "params_ema"])
+def test_weights_are_found_in_whatever_they_are_wrapped(
+    files: dict[str, Path], bases: dict[str, StableDiffusion], tmp_path: Path, within: str
+) -> None:
+    from safetensors.torch import load_file
+
+    torch.save({"epoch": 3, within: load_file(files["sd15"]), "config": {"lr": 1e-4}}, tmp_path / "a.ckpt")
+    base = SD15(checkpoint=Checkpoint(tmp_path / "a.ckpt"), config=Source(bases["sd15"].checkpoint.path))
+    assert not [*base.problems()]
+    ours, theirs = (each.load("cpu").part("unet").state_dict() for each in (base, bases["sd15"]))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

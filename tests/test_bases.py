@@ -163,6 +163,11 @@ def test_what_is_wrong_with_a_vae_is_said_of_the_vae(base: SD15, model: LatentDi
     save_file(wide, tmp_path / "flux.safetensors")
     save_file({"lora_unet_x.lora_down.weight": torch.zeros(1, 1)}, tmp_path / "lora.safetensors")
     save_file({"down_blocks.0.x": torch.zeros(1)}, tmp_path / "unet.safetensors")
+    texts = {f"encoder.layers.0.mlp.fc{n}.weight": torch.zeros(2, 2) for n in (1, 2)}
+    save_file({**texts, "final_layer_norm.weight": torch.zeros(2)}, tmp_path / "text.safetensors")
+    save_file(
+        {"encoder.block.0.layer.0.x": torch.zeros(1), "shared.weight": torch.zeros(1)}, tmp_path / "t5.safetensors"
+    )
     model.part("vae").save_pretrained(tmp_path / "xl")
     checkpoints.configured(tmp_path, "xl", scaling_factor=0.13025)
     words = {
@@ -170,6 +175,8 @@ def test_what_is_wrong_with_a_vae_is_said_of_the_vae(base: SD15, model: LatentDi
         "flux.safetensors": "a VAE of 16 channels",
         "lora.safetensors": "is a LoRA file, not a VAE",
         "unet.safetensors": "is a bare diffusers U-Net, not a VAE",
+        "text.safetensors": "is a CLIP model, not a VAE",
+        "t5.safetensors": "is a T5 text encoder, not a VAE",
         "xl": "a VAE of another family",
     }
     for name, word in words.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
+from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.families.sdxl import SDXL
@@ -23,6 +24,7 @@ stages:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("check")
     tiny.draw(place / "pictures")
+    (place / "photos.zip").write_bytes(b"PK")
     SDXL.tiny(place / "sdxl")
     (place / "a.yaml").write_text(TEXT, encoding="utf-8")
     return place
@@ -45,6 +47,21 @@ def complaints(folder: Path, *sets: str) -> list[str]:
             ["penny.clip_skip: sdxl always reads the last layer but one"],
         ),
         (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
+        (
+            ["penny.optimizer={type: adamw, learning_rate: 1e-4}"],
+            ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr."],
+        ),
+        (["penny.adapter={type: lora, steps: 5}"], ["It stands one level further out, beside adapter: steps."]),
+        (["dataset.images=photos.zip"], ["dataset.images: photos.zip is a file, not a folder of pictures. Unpack it"]),
+        (
+            ["dataset.images=pictures/0.png"],
+            ["dataset.images: 0.png is a file, not a folder of pictures. Name the folder"],
+        ),
+        (
+            ["dataset.masks=pictures/0.png"],
+            ["dataset.masks: 0.png is a file, not a folder of pictures. Name the folder"],
+        ),
+        (["dataset.captions={resolution: 64}"], ["It stands one level further out, beside captions: resolution."]),
         (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
         (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),
         (["penny.regularisation=$other"], ["penny.regularisation: was prepared for another base"]),
@@ -67,3 +84,17 @@ def test_what_would_do_nothing_or_cannot_work_is_refused(folder: Path, sets: lis
     found = complaints(folder, *sets)
     assert len(found) == len(words), found
     assert all(word in text for word, text in zip(words, found, strict=True)), found
+
+
+def test_the_log_of_a_mistake_says_it_and_shows_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "notes.md").write_text("none yet", encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(TEXT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "a.yaml", "--only", "dataset"]) == 2
+    capfd.readouterr()
+    assert main(["log", "dataset"]) == 0
+    said = capfd.readouterr().out
+    assert "no pictures" in said and "Traceback" not in said

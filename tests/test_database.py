@@ -418,6 +418,20 @@ def test_a_queue_that_a_later_version_has_changed_is_left_alone_with_a_cure(home
     assert (home / "queue.db").read_bytes() == before
 
 
+@pytest.mark.parametrize("look", [Queue.jobs, Queue.counts, lambda queue: queue.window(5)])
+def test_whatever_looks_at_a_queue_that_is_damaged_meanwhile_mends_it(home: Path, caplog: Lines, look) -> None:
+    with closing(Queue(home)) as queue:
+        before = look(queue)
+        queue.database.connection.execute("PRAGMA cache_size=0")
+        for page in range(1, 12):
+            databases.noisy(page, page)(home / "queue.db")
+        queue.database.connection.execute("PRAGMA shrink_memory")
+        assert look(queue) == before
+        (home / "queue.db").unlink()
+        assert look(queue) == before
+    assert told(caplog)
+
+
 def test_a_queue_in_use_is_mended_in_the_middle_and_by_another(home: Path) -> None:
     with closing(Queue(home)) as one, closing(Queue(home)) as other:
         one.resume()

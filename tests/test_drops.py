@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpus.drops import IRREGULAR, photographs
+from corpus.drops import IRREGULAR, TOYS, Clock, photographs
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
@@ -26,30 +26,7 @@ from lorapipe.watch.inbox import Inbox
 from lorapipe.watch.settings import Watching
 from lorapipe.watch.settle import STATUS
 
-TOYS = """\
-vars: {images: ., name: x, folder: .}
-stages:
-  text: {uses: words, folder: "${images}"}
-  tally: {uses: count, text: $text, word: a}
-  kept: {uses: keep, tally: $tally, to: "${folder}/${name}.html"}
-"""
 unix = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and sockets as Unix has them")
-
-
-class Clock:
-    """A clock that goes where it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivered import is_as_exported
+from lorapipe.pipeline.delivered import Delivered, is_as_exported
+from lorapipe.pipeline.ledger import Ledger
 from lorapipe.provenance import TrainingRecord, hashes
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
@@ -172,11 +173,22 @@ def test_the_same_weights_give_the_same_bytes(export: Exporter) -> None:
 
 
 def test_a_file_of_ours_is_known_by_itself_until_somebody_changes_it(export: Exporter, tmp_path: Path) -> None:
-    """As after an update from a lorapipe that kept no record, or where the project's store was thrown away."""
+    """It is told from other programs' files, and not replaced by a project that has not put it there."""
     import safetensors.torch
 
     path, _ = export()
     assert is_as_exported(path)
+    stranger = Delivered(Ledger(tmp_path / "stranger"))
+    for place in (tmp_path / "downloaded.safetensors", tmp_path / "stranger" / "out.safetensors"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        assert stranger.objection(place) == "there is a LoRA already that lorapipe has made, but not in this project."
+        (tmp_path / "new").write_bytes(b"another")
+        with pytest.raises(InputError, match="not in this project"):
+            stranger.put(tmp_path / "new", place, "file of p.yaml")
+        assert place.read_bytes() == path.read_bytes()
+        stranger.put(tmp_path / "new", place, "file of p.yaml", overwrite=True)
+        assert not stranger.objection(place)
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
     tensors = safetensors.torch.load_file(path)

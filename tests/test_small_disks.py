@@ -13,7 +13,7 @@ from corpus.small_disks import fill, lorapipe, mounted, read_only
 
 from lorapipe.cli import main
 from lorapipe.errors import LorapipeError, problem_of
-from lorapipe.pipeline import database
+from lorapipe.pipeline import database, database_files
 from lorapipe.pipeline.ledger import Ledger
 
 PIPELINE = """\
@@ -69,7 +69,7 @@ def test_a_disk_too_small_ends_in_words_and_more_room_goes_on(tmp_path: Path, mo
         assert lorapipe(disk, "queue", "add", "cat.yaml").returncode == 0
 
 
-def test_a_disk_that_has_filled_up_can_be_looked_at_and_cleaned(tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_that_has_filled_up_can_be_looked_at_and_cleaned(toys: None, tmp_path: Path, monkeypatch) -> None:
     with mounted(tmp_path / "disk", "size=4m") as disk:
         monkeypatch.setenv("LORAPIPE_HOME", str(disk / "home"))
         pipeline_in(disk)
@@ -155,7 +155,7 @@ def test_limits_of_the_shell_are_told(tmp_path: Path, monkeypatch, words: list[s
 def test_a_locked_database_is_told_with_what_helps(project: Path, monkeypatch, capsys, words: list[str]) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("LORAPIPE_HOME", str(project))
-    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(database_files, "PATIENCE_SECONDS", 0.1)
     assert main(["run", "cat.yaml", "--quiet"]) == main(["queue"]) == 0
     file = project / "queue.db" if words[0] == "queue" else project / ".lorapipe" / "ledger.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as other:

@@ -54,6 +54,13 @@ def told(text: str) -> list[str]:
         (HEAD + "    \u200bsteps: 6\n    batch: 2\n", "p:4:5", "zero-width space (U+200B)"),
         (HEAD + "    steps: 6\u2009\n", "p:4:12", "space of a typesetter (U+2009)"),
         (HEAD + "\tsteps: 6\n", "p:4:1", "Indent with spaces, not with tabs"),
+        (HEAD.replace(" ", "\u00a0") + "steps: 6\n", "p:2:1", "1 more line has such"),
+        # marks of other keyboards
+        (HEAD + "    base: {family: sd15， vae: x}\n", "p:4:24", "a full-width ，. Type the plain one: ,"),
+        (HEAD + "    base: ｛family: sd15, vae: x｝\n", "p:4:11", "a full-width bracket"),
+        # commas in numbers
+        (HEAD + "    adapter: {type: lora, rank: 0,5}\n", "p:4:35", "Write 0.5."),
+        (HEAD + "    steps: {a: 1,000, b: 2}\n", "p:4:18", "Write 1.000, or 1000 if that is meant."),
         # quotes and marks of a word processor
         (HEAD + "    prompt: “penny: smiling”\n", "p:4:13", "Type straight ones"),
         (HEAD + "    prompt: “penny”\n", "p:4:13", "Type straight ones"),
@@ -249,3 +256,38 @@ def test_a_pipeline_is_never_taken_for_another_programs_file(project: Path) -> N
     remarks = f"# accelerate launch train_network.py --network_dim 8\n{text}# nodes: 1\n# links: 2\n# groups: 3\n"
     (project / "cat.yaml").write_text(remarks, encoding="utf-8")
     assert list(Pipeline.load(project / "cat.yaml").stages) == ["text", "tally", "kept"]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (r"D:\train\new", "has a tab (\\t)"),
+        (r"D:\new", "has the end of a line (\\n)"),
+        (r"E:\bilder\anna", "has a backspace (\\b)"),
+        (r".\anna", "has a bell (\\a)"),
+        (r"\\\\nas\\share\fotos", "has a form feed (\\f)"),
+    ],
+)
+def test_what_an_escape_has_made_of_a_path_is_named(path: str, what: str) -> None:
+    (text,) = told(f'vars: {{images: "{path}"}}\n')
+    assert text.startswith("p:1:16") and f'"{path}" is no path, but {what}' in text and "single quotes" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("type: SD_LORA\nseed: 1\nmodel: x\n", "p.yaml:1:1: is no pipeline: of vars, stages, extends it has none."),
+        ('{"txt2img/Prompt/visible": true, "samples_save": true}', "is no pipeline"),
+        ("penny: {uses: train}\n", "Write `stages:` and below it"),
+        ("Stages: {penny: {uses: train}}\n", "unknown key \"Stages\". Did you mean 'stages'?"),
+        ("output_dir = '/data'\n[model]\ntype = 'sdxl'\n", "is a TOML file of another program"),
+        ("# x\n[general]\nresolution = [960, 544]\n[[datasets]]\nvideo_directory = 'x'\n", "is a TOML file"),
+        ("python -m accelerate.commands.launch $args ./scripts/$trainer\n", "is a script that starts kohya's trainer"),
+    ],
+)
+def test_a_document_of_something_else_is_told_once(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        Pipeline.load(tmp_path / "p.yaml")
+    (problem,) = error.value.problems
+    assert words in str(problem)

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from corpus.drops import TOYS, Clock, photographs
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
@@ -40,44 +41,12 @@ from lorapipe.watch.unpack import Limits, unpack
 
 ROOT = Path(__file__).parents[1]
 PENNY = ROOT / "pipelines" / "examples" / "penny"
-TOYS = """\
-vars: {images: ., name: x, folder: .}
-stages:
-  text: {uses: words, folder: "${images}"}
-  tally: {uses: count, text: $text, word: a}
-  kept: {uses: keep, tally: $tally, to: "${folder}/${name}.html"}
-"""
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links and signals as Unix has them")
-
-
-class Clock:
-    """A clock that goes where it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-def pictures(folder: Path, count: int = 3, text: str = "a b a") -> Path:
-    """A folder with files that are called pictures, and a text."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
-        (folder / f"{index}.png").write_bytes(b"picture %d" % index)
-    (folder / "words.txt").write_text(text, encoding="utf-8")
-    return folder
 
 
 def names(dropped: object) -> list[str]:
@@ -89,7 +58,7 @@ def names(dropped: object) -> list[str]:
 
 def test_a_folder_is_given_out_once_when_it_has_been_quiet(inbox: Path, clock: Clock) -> None:
     settling = Settling(inbox, quiet=10, clock=clock)
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     assert settling.look() == []
     clock.now += 9.9
     assert settling.look() == [] and settling.pause() <= 0.5
@@ -102,14 +71,14 @@ def test_a_folder_is_given_out_once_when_it_has_been_quiet(inbox: Path, clock: C
 @pytest.mark.parametrize("change", ["grows", "more", "gone", "touched", "hidden"])
 def test_every_change_begins_the_quiet_anew(inbox: Path, clock: Clock, change: str) -> None:
     settling = Settling(inbox, quiet=10, clock=clock)
-    folder = pictures(inbox / "penny")
+    folder = photographs(inbox / "penny")
     settling.look()
     clock.now += 9
     match change:
         case "grows":
             (folder / "1.png").write_bytes(b"longer than before")
         case "more":
-            pictures(folder / "sub" / "deep", 1)
+            photographs(folder / "sub" / "deep", 1)
         case "gone":
             (folder / "1.png").unlink()
         case "touched":
@@ -130,16 +99,16 @@ def test_what_is_added_later_is_given_out_again(inbox: Path, clock: Clock) -> No
         waits.append(seconds)
         clock.now += seconds
         if len(waits) == 60:
-            pictures(inbox / "penny", 5)
+            photographs(inbox / "penny", 5)
 
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     drops = settled(inbox, 3, clock=clock, wait=wait)
     assert [next(drops).look.pictures for _ in range(2)] == [3, 5]
     assert max(waits) <= 1.5 and clock.now < 1000 + 80
 
 
 def test_a_file_with_a_time_in_the_future_or_long_ago_is_a_file(inbox: Path, clock: Clock) -> None:
-    folder = pictures(inbox / "penny")
+    folder = photographs(inbox / "penny")
     os.utime(folder / "0.png", (4e9, 4e9))
     os.utime(folder / "1.png", (0, 0))
     settling = Settling(inbox, quiet=10, clock=clock)
@@ -155,7 +124,7 @@ def test_what_is_no_set_of_pictures_is_not_given_out_and_said_why(inbox: Path, c
     (inbox / "loose.png").write_bytes(b"p")
     (inbox / "set.rar").write_bytes(b"r")
     (inbox / ".hidden").mkdir()
-    pictures(inbox / "only" / "reg")
+    photographs(inbox / "only" / "reg")
     with zipfile.ZipFile(inbox / "texts.zip", "w") as archive:
         archive.writestr("a.txt", "a")
     settling = Settling(inbox, quiet=1, clock=clock)
@@ -193,7 +162,7 @@ def test_a_zip_that_is_not_whole_is_given_time_and_then_to_its_failure(inbox: Pa
 
 
 def test_an_inbox_that_is_away_for_a_while_loses_nothing(inbox: Path, clock: Clock) -> None:
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     settling = Settling(inbox, quiet=1, clock=clock)
     settling.look()
     clock.now += 1
@@ -207,8 +176,8 @@ def test_an_inbox_that_is_away_for_a_while_loses_nothing(inbox: Path, clock: Clo
 
 def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
     for index in range(200):
-        pictures(inbox / f"folder {index}", 1)
-    pictures(inbox / "large", 2000)
+        photographs(inbox / f"folder {index}", 1)
+    photographs(inbox / "large", 2000)
     settling = Settling(inbox, quiet=1, clock=clock)
     began = time.perf_counter()
     settling.look()
@@ -226,11 +195,11 @@ def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
 
 @unix
 def test_links_that_lead_out_are_refused(inbox: Path, clock: Clock) -> None:
-    outside = pictures(inbox.parent / "secret")
+    outside = photographs(inbox.parent / "secret")
     (inbox / "all").symlink_to(outside, target_is_directory=True)
-    folder = pictures(inbox / "penny")
+    folder = photographs(inbox / "penny")
     (folder / "more").symlink_to(outside, target_is_directory=True)
-    inner = pictures(inbox / "fine")
+    inner = photographs(inbox / "fine")
     (inner / "again.png").symlink_to(inner / "0.png")
     (inner / "circle").symlink_to(inner, target_is_directory=True)
     assert look_at(folder).trouble == "more is a link that leads out of the folder" and look_at(folder).pictures == 3
@@ -245,10 +214,10 @@ def test_links_that_lead_out_are_refused(inbox: Path, clock: Clock) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_names_that_are_no_text_are_said_and_stop_nothing(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
     odd = os.fsdecode(b"\xff\xfe")
-    pictures(inbox / odd)
-    pictures(inbox / "penny")
+    photographs(inbox / odd)
+    photographs(inbox / "penny")
     (inbox / "penny" / f"{odd}.png").touch()
-    pictures(inbox / "fine")
+    photographs(inbox / "fine")
     looked(opened(inbox, queue, clock, toy), clock)
     assert {job.title: job.state for job in work_off(queue)} == {"penny": "failed", "fine": "done"}
     assert "has a name that is not valid text" in (inbox / STATUS).read_text(encoding="utf-8")
@@ -261,8 +230,8 @@ def test_a_queue_that_cannot_be_written_loses_nothing(
     def full(*words: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    pictures(inbox / "one")
-    pictures(inbox / "two")
+    photographs(inbox / "one")
+    photographs(inbox / "two")
     box = opened(inbox, queue, clock, toy)
     with monkeypatch.context() as patched:
         patched.setattr(queue, "drop", full)
@@ -380,14 +349,14 @@ def made(folder: Path, outputs: Path, *sets: str, pipeline: Path | None = None) 
 
 
 def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
-    bare = pictures(tmp_path / "10_penny girl", 8)
+    bare = photographs(tmp_path / "10_penny girl", 8)
     (bare / "words.txt").unlink()
     stages = made(bare, tmp_path / "out").stages
     assert stages["dataset"].class_word == "penny girl" and stages["dataset"].repeats == 10
     assert stages["dataset"].images.path == bare and stages["dataset"].min_pictures == 3
     assert stages["lora"].steps.count == 400 and stages["lora"].captions.prefix == ""
     assert stages["file"].to.path == tmp_path / "out" / "10_penny girl" / "10_penny girl.safetensors"
-    captioned = pictures(tmp_path / "pny")
+    captioned = photographs(tmp_path / "pny")
     (captioned / "0.txt").write_text("a photo, smiling", encoding="utf-8")
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == "pny,"
     (captioned / "0.txt").write_text("a photo of PNY, smiling", encoding="utf-8")
@@ -396,8 +365,8 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
 
 
 def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "penny" / "10_my_cat")
-    pictures(tmp_path / "penny" / "Reg" / "1_woman", 2)
+    folder = photographs(tmp_path / "penny" / "10_my_cat")
+    photographs(tmp_path / "penny" / "Reg" / "1_woman", 2)
     pipeline = made(folder.parent, tmp_path / "out")
     assert pipeline.needs["lora"] == ("dataset", "class")
     assert pipeline.stages["class"].images.path == tmp_path / "penny" / "Reg"
@@ -407,7 +376,7 @@ def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:
 
 
 def test_a_folders_own_settings_count_most(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "penny")
+    folder = photographs(tmp_path / "penny")
     own = "vars: {trigger: pny, steps: 50}\nstages:\n  lora: {adapter: {rank: 4}, batch: 2}\n"
     (folder / "lorapipe.yaml").write_text(own, encoding="utf-8")
     stages = made(folder, tmp_path / "out", "vars.steps=70", "lora.batch=8", "lora.seed=3", "grid.cfg=5").stages
@@ -431,7 +400,7 @@ def test_a_folders_own_settings_count_most(tmp_path: Path) -> None:
     ],
 )
 def test_a_folders_own_settings_may_not_do_everything(tmp_path: Path, text: str, said: str) -> None:
-    folder = pictures(tmp_path / "penny")
+    folder = photographs(tmp_path / "penny")
     (folder / "lorapipe.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=said):
         made(folder, tmp_path / "out")
@@ -439,7 +408,7 @@ def test_a_folders_own_settings_may_not_do_everything(tmp_path: Path, text: str,
 
 @pytest.mark.parametrize("name", ["${images}", "yes", "1e-4", 'say "hi": #1', "$dataset", "🎉고양이", "a\u0085b"])
 def test_odd_names_mean_themselves(tmp_path: Path, name: str) -> None:
-    stages = made(pictures(tmp_path / "in" / name), tmp_path / "out").stages
+    stages = made(photographs(tmp_path / "in" / name), tmp_path / "out").stages
     assert stages["dataset"].images.path == tmp_path / "in" / name
     assert stages["file"].to.path == tmp_path / "out" / name / f"{name}.safetensors"
 
@@ -452,7 +421,7 @@ def test_there_is_a_built_in_pipeline_for_each_kind_of_base(tmp_path: Path, give
     (tmp_path / "base.safetensors").write_bytes(b"0" * 64)
     sets = [given, f"vars.checkpoint={tmp_path / 'base.safetensors'}"] if given else []
     try:
-        stages = made(pictures(tmp_path / "penny"), tmp_path / "out", *sets).stages
+        stages = made(photographs(tmp_path / "penny"), tmp_path / "out", *sets).stages
     except InputError as error:  # it is no checkpoint, and is held to be one of the right kind
         assert all("base.checkpoint" in str(problem) for problem in error.problems)
         text = (tmp_path / "out" / "penny" / "pipeline.yaml").read_text(encoding="utf-8")
@@ -508,7 +477,7 @@ def state_of(folder: Path) -> dict[str, tuple[bytes, int]]:
 def test_a_dropped_folder_becomes_results_and_the_inbox_is_only_read(
     inbox: Path, queue: Queue, toy: Path, clock: Clock
 ) -> None:
-    pictures(inbox / "penny", text="a b a")
+    photographs(inbox / "penny", text="a b a")
     zipped(inbox / "cat.zip", {"cat/a.png": b"p", "cat/w.txt": b"a a a"})
     before = state_of(inbox)
     box = opened(inbox, queue, clock, toy)
@@ -525,7 +494,7 @@ def test_a_dropped_folder_becomes_results_and_the_inbox_is_only_read(
 
 
 def test_more_pictures_are_a_new_version_that_reuses(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
-    folder = pictures(inbox / "penny")
+    folder = photographs(inbox / "penny")
     box = opened(inbox, queue, clock, toy)
     looked(box, clock)
     work_off(queue)
@@ -543,7 +512,7 @@ def test_more_pictures_are_a_new_version_that_reuses(inbox: Path, queue: Queue, 
 
 def test_two_watchers_make_one_job_of_it(inbox: Path, queue: Queue, toy: Path) -> None:
     for index in range(5):
-        pictures(inbox / str(index))
+        photographs(inbox / str(index))
     clocks, other = [Clock(), Clock()], Queue(queue.root)
     boxes = [opened(inbox, each, clock, toy) for each, clock in zip((queue, other), clocks, strict=True)]
     found = []
@@ -561,9 +530,9 @@ def test_two_watchers_make_one_job_of_it(inbox: Path, queue: Queue, toy: Path) -
 
 
 def test_failures_are_in_plain_words_and_the_next_one_goes(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
-    pictures(inbox / "few", 1)
-    gone = pictures(inbox / "gone", 3)
-    pictures(inbox / "good", 3)
+    photographs(inbox / "few", 1)
+    gone = photographs(inbox / "gone", 3)
+    photographs(inbox / "good", 3)
     (inbox / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
     box = opened(inbox, queue, clock, toy, least=2, patience=1.0)
     looked(box, clock)
@@ -586,7 +555,7 @@ def test_failures_are_in_plain_words_and_the_next_one_goes(inbox: Path, queue: Q
 def test_odd_names_all_get_a_place_of_their_own(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
     odd = ["고양이", "🎉 party", "x" * 250, "Penny", "penny", "con", "${name}", "two  spaces "]
     for name in odd:
-        pictures(inbox / name)
+        photographs(inbox / name)
     (inbox.parent / "outputs" / "con").mkdir(parents=True)
     (inbox.parent / "outputs" / "con" / "mine.txt").write_text("mine", encoding="utf-8")
     looked(opened(inbox, queue, clock, toy), clock)
@@ -599,7 +568,7 @@ def test_odd_names_all_get_a_place_of_their_own(inbox: Path, queue: Queue, toy: 
 def test_a_file_that_cannot_be_read_is_given_time_and_then_said(
     inbox: Path, queue: Queue, toy: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = pictures(inbox / "penny")
+    folder = photographs(inbox / "penny")
     read = digests.read_digest
 
     def forbidden(name: str, *words: object) -> str:
@@ -621,7 +590,7 @@ def test_a_file_that_cannot_be_read_is_given_time_and_then_said(
 def test_a_full_disk_is_waited_out(
     inbox: Path, queue: Queue, toy: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     looked(opened(inbox, queue, clock, toy, room=2.0), clock)
     usage = shutil.disk_usage(inbox)
     monkeypatch.setattr(caring.shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
@@ -643,8 +612,8 @@ def test_a_command_and_a_webhook_are_told(inbox: Path, queue: Queue, toy: Path, 
         def log_message(self, *words: object) -> None:
             pass
 
-    pictures(inbox / "penny; touch evil", 3)
-    pictures(inbox / "few", 1)
+    photographs(inbox / "penny; touch evil", 3)
+    photographs(inbox / "few", 1)
     script = inbox.parent / "told.py"
     script.write_text(
         "import os, sys\nfacts = [os.environ['LORAPIPE_NAME'], os.environ['LORAPIPE_STATE']]\n"
@@ -664,7 +633,7 @@ def test_a_command_and_a_webhook_are_told(inbox: Path, queue: Queue, toy: Path, 
 
 
 def test_a_notification_that_fails_is_only_written_down(inbox: Path, queue: Queue, toy: Path, clock: Clock) -> None:
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     looked(opened(inbox, queue, clock, toy, command="no-such-program", webhook="http://127.0.0.1:1/"), clock)
     [job] = work_off(queue)
     log = (job.folder / "log.txt").read_text(encoding="utf-8")
@@ -715,12 +684,12 @@ def test_a_killed_watcher_and_worker_cost_nothing_but_time(inbox: Path, queue: Q
     words = [str(inbox), "--pipeline", str(toy), "--device", "cpu"]
     for setting in ("watch.quiet=0.3", "watch.least=1", "watch.room=0", "tally.steps=100", "tally.pause=0.02"):
         words += ["--set", setting]
-    pictures(inbox / "penny")
+    photographs(inbox / "penny")
     first = started(*words)
     until(queue.progress)
     os.kill(first.pid, signal.SIGKILL)  # the worker is an orphan now
     first.communicate()
-    pictures(inbox / "later")
+    photographs(inbox / "later")
     second = started(*words)
     until(lambda: queue.progress() and queue.jobs()[0].attempts == 2)
     children = Path(f"/proc/{second.pid}/task/{second.pid}/children")

@@ -24,11 +24,19 @@ KINDS: tuple[tuple[str, str], ...] = (
     (r"\.(w_norm|b_norm|diff|diff_b)$", "holds trained norms, biases or whole layers"),
     (r"\.bias$", "holds trained biases"),
     (r"^bundle_emb\.|^emb_params$|^string_to_param|^clip_[gl]$|^\*$", "holds embeddings (textual inversion)"),
-    (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner|model_ema)\.", "is a base model"),
     (r"\.(lora_A|lora_B)\.|\.lora\.(down|up)\.|lora_linear_layer|_lora\.(down|up)\.|^base_model\.", "is in PEFT's keys"),
     (r"^(transformer|diffusion_model|lycoris|lora_transformer|lora_prior)|(double|single)_blocks", "is for another base"),
 )  # fmt: skip
 """How a key looks that is not read, and what a file is that has it; the first that fits counts."""
+
+BASES: tuple[tuple[str, str], ...] = (
+    (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner|model_ema)\.", "is a base model"),
+    (r"^(?:unet\.)?(?:down_blocks|up_blocks|mid_block|time_embedding|input_blocks|output_blocks)\.", "is a base's U-Net"),
+    (r"^(?:encoder|decoder)\.(?:conv_in|down|up|mid)", "is a VAE"),
+    (r"^(?:text_model\.)?(?:encoder\.layers|embeddings|final_layer_norm)\.", "is a text encoder"),
+)  # fmt: skip
+"""The same of keys of a base or its parts. Most look like an adapter's too: the file is called this alone."""
+OF_AN_ADAPTER = re.compile(r"lora|hada_|lokr_|oft|dora|ia3|diff|magnitude")
 
 DIFFUSERS = re.compile(
     r"(?:base_model\.model\.)?(?P<part>unet|text_encoder(?:_2)?)\.(?P<path>.+?)"
@@ -91,6 +99,13 @@ def _without_a_scale_of_its_own(metadata: Mapping[str, str]) -> None:
 
 def described(keys: Iterable[str]) -> Iterator[Problem]:
     """What a file is, by the keys in it that are not read: a problem for each kind, with some of its keys."""
+    keys = list(keys)
+    plain = [key for key in keys if not OF_AN_ADAPTER.search(key.removeprefix("model.diffusion_model"))]
+    for pattern, words in BASES:
+        if found := [key for key in plain if re.search(pattern, key)]:
+            what = f"{words}, not a LoRA: it holds {some(found)}."
+            yield Problem(what, cure="Name a LoRA's file; a base is named as checkpoint, a VAE as vae.")
+            return
     by_kind: dict[str, list[str]] = {}
     for key in keys:
         kind = next((words for pattern, words in KINDS if re.search(pattern, key)), "holds what is not known here")

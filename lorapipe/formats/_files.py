@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, Names
@@ -18,11 +18,14 @@ MOST_HEADER = 100_000_000
 """Bytes of a header: the format allows no more."""
 MOST_LOOKED_AT = 4_000_000
 """Bytes of one that is looked at before anything runs: a LoRA's has some hundred thousand."""
-BEGINNINGS = (
+BEGINNINGS: tuple[tuple[bytes | tuple[bytes, ...], str, str], ...] = (
     (b"<", "is a web page, not a LoRA", "Download the file itself."),
     (b"version https://git-lfs", "is a pointer to a file that was not downloaded (git LFS)", "Fetch the file itself."),
     (b"PK\x03\x04", "is a zip or a PyTorch file, not safetensors", "Save it as safetensors."),
     (b"\x80", "is a pickle, not safetensors", "Save it as safetensors."),
+    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF"), "is a picture, not a LoRA", "Name a LoRA's file."),
+    (b"GGUF", "is a GGUF file, not a LoRA", "Name a LoRA's .safetensors file."),
+    ((b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b"), "is a packed archive", "Unpack it, and name the file in it."),
     (b"\0\0\0\0\0\0\0\0", "holds nothing but zeros", "Copy it again."),
 )
 """How a file begins that is no safetensors file, what it is, and what to do."""
@@ -48,7 +51,7 @@ def complaints(path: Path) -> Iterator[Problem]:
     try:
         with open_regular(path) as file:
             first = file.read(64)
-            length = int.from_bytes(first[:8], "little")
+            length, size = int.from_bytes(first[:8], "little"), file.seek(0, 2)
             if MOST_LOOKED_AT < length <= MOST_HEADER and first[8:9] == b"{":
                 return  # it is told when the file is read, where that may take its time
             file.seek(8)
@@ -61,8 +64,20 @@ def complaints(path: Path) -> Iterator[Problem]:
     if not isinstance(header, dict):
         yield _no_safetensors(first, "it has no header")
         return
+    if missing := 8 + length + _end(header) - size:
+        why = f"{missing:,} bytes are missing" if missing > 0 else f"{-missing:,} bytes are too many"
+        yield _no_safetensors(first, why)
+        return
     _, others = sorted_out(dict.fromkeys(key for key in header if key != "__metadata__"))
     yield from described(key for key in others if not DIFFUSERS.fullmatch(key))
+
+
+def _end(header: Mapping[str, Any]) -> int:
+    """Where the numbers end, counted from the header's end; 0 where a header says nothing that can be right."""
+    try:
+        return max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+    except (TypeError, KeyError, IndexError):
+        return 0
 
 
 def _opened(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from lorapipe.first_bytes import kind_of
 from lorapipe.regular_files import open_regular
 
 HEAD = 64
@@ -32,22 +33,25 @@ _NOT_READ = (
     (b"8BPS", "a Photoshop file"),
     (b"%!PS", "PostScript"),
     (b"\xc5\xd0\xd3\xc6", "PostScript"),
-    (b"%PDF", "a PDF"),
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
     (b"\x01\0\0\0", "a Windows metafile"),
-    (b"\xd0\xcf\x11\xe0", "an OLE file (FPX, MIC or a document)"),
     (b"gimp xcf", "a GIMP file"),
     (b"icns", "a Mac icon"),
-    (b"PK\x03\x04", "a zip"),
-    (b"Rar!", "an archive"),
-    (b"7z\xbc\xaf", "an archive"),
     (b"\x1a\x45\xdf\xa3", "a film"),
     (b"II\xbc\x01", "JPEG XR"),
     (b"\x76\x2f\x31\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
 )
+_OTHERS = {
+    "Git LFS": "a Git LFS pointer; fetch the file itself with git lfs pull",
+    "PDF": "a PDF",
+    "OLE": "an OLE file (FPX, MIC or a document)",
+    "zip": "a zip",
+    "RAR": "an archive",
+    "7z": "an archive",
+}
 _HEIF = re.compile(rb"hei[cmsx]|hev[cmsx]|mif[12]|msf1|heif")
 
 
@@ -74,8 +78,8 @@ def format_of(head: bytes, size: int | None = None) -> str:
 
 def other_kind(head: bytes) -> str:
     """What a file is that is none of the pictures that are read, in words; empty where that is not known."""
-    if head[:12] == b"version http":
-        return "a Git LFS pointer; fetch the file itself with git lfs pull"
+    if (found := _OTHERS.get(kind_of(head))) is not None:
+        return found
     if head[4:8] == b"ftyp":
         return "a film"
     return next((name for start, name in _NOT_READ if head.startswith(start)), "")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lorapipe.limits import MOST_CONDITION, MOST_LEVELS
-from lorapipe.pipeline.document import scalar
+from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import show
 
 TOKEN = re.compile(r"""\s*(?:(\$\{[^{}]*\})|("[^"]*"|'[^']*')|(==|!=|[\[\](),])|([^\s\[\](),=!"'$]+))""")

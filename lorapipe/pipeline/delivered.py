@@ -1,9 +1,9 @@
 """What a project has put outside its store, so that it replaces that and nothing else.
 
 `.lorapipe/delivered.jsonl` has a line for each file that was written: where, and the digest of its bytes. A file is ours
-while its bytes are ones that we have written there. Where there is no line, the file may be older than these lines, or
-of another project of the same user: then it is ours if it is a result in the store, or if it says so itself and its seal
-is whole: other programs change a file, and keep what its metadata says of its making.
+while its bytes are ones that we have written there. Where there is no line, the file may be older than these lines: then
+it is ours if it is a result in the store. One that lorapipe has made elsewhere is somebody's, and may be the only copy; it
+says so itself while its seal is whole: other programs change a file, and keep what its metadata says of its making.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
 
 TRIES = 20
 FOREIGN = "there is a file already, which lorapipe has not made."
+OF_ANOTHER = "there is a LoRA already that lorapipe has made, but not in this project."
 CHANGED = "the file there has been changed since lorapipe wrote it."
 LET_GO = "Give another name, or move that file away."
 
@@ -88,7 +89,9 @@ class Delivered:
                 return ""
             if self._name(_real(place)) in self._lines:
                 return CHANGED
-            return "" if self._is_a_result(place, there.st_size) or is_as_exported(place) else FOREIGN
+            if self._is_a_result(place, there.st_size):
+                return ""
+            return OF_ANOTHER if is_as_exported(place) else FOREIGN
         except (OSError, InputError):  # what cannot be read cannot be known
             return FOREIGN
 

@@ -13,15 +13,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lorapipe.aside import UNFINISHED
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
@@ -30,7 +28,8 @@ from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.spec import Source, Spec, knobs
+from lorapipe.pipeline.sources import Sources
+from lorapipe.spec import knobs
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -179,43 +178,6 @@ class Destinations:
         return _no_way(real.parent, self._pipeline.folder)
 
 
-class Sources:
-    """All that a pipeline is made from: its own files, and those that its stages name."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    @cached_property
-    def _paths(self) -> list[Path]:
-        named = (path for spec in self._pipeline.stages.values() for path in _sources_in(spec))
-        return [*dict.fromkeys((*self._pipeline.files, *named))]
-
-    def has(self, place: Path, delivered: Delivered) -> bool:
-        """Whether the file at a place is a source, or lies in one and is not what we have put there.
-
-        By whatever name: a link to it, another spelling where the file system knows no capitals.
-        """
-        try:
-            there = place.stat()
-        except OSError:
-            return False
-        wanted = (there.st_dev, there.st_ino)
-        found = [(path, seen) for path in self._paths if (seen := _stat(path)) is not None]
-        if any((seen.st_dev, seen.st_ino) == wanted for _, seen in found):
-            return True
-        if there.st_size and not delivered.objection(place):
-            return False
-        folders = (path for path, seen in found if stat.S_ISDIR(seen.st_mode))
-        return any(wanted in _files_in(folder) for folder in folders)
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (OSError, ValueError):
-        return None
-
-
 # ---------------------------------------------------------------------------------------------------------- what is wrong
 
 
@@ -304,36 +266,3 @@ def _try_out(folder: Path, stem: str) -> None:
         for each in reversed(made):
             with suppress(OSError):
                 each.rmdir()
-
-
-def _sources_in(value: Any) -> Iterator[Path]:
-    if isinstance(value, Source):
-        yield value.path
-    elif isinstance(value, Spec):
-        for knob in knobs(type(value)):
-            yield from _sources_in(getattr(value, knob.name))
-    elif isinstance(value, (tuple, list)):
-        yield from (path for item in value for path in _sources_in(item))
-    elif isinstance(value, Mapping):
-        yield from _sources_in([*value.values()])
-
-
-def _files_in(folder: Path) -> Iterable[tuple[int, int]]:
-    """Device and inode of every file in a folder, as deep as it lies, links followed."""
-    seen, waiting = set[tuple[int, int]](), [str(folder)]
-    while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):  # what is hidden is no source
-                    continue
-                with suppress(OSError):
-                    found = entry.stat()
-                    place = (found.st_dev, found.st_ino)
-                    if sys.platform == "win32":  # where scandir does not know them
-                        again = os.stat(entry.path)  # noqa: PTH116
-                        place = (again.st_dev, again.st_ino)
-                    if not stat.S_ISDIR(found.st_mode):
-                        yield place
-                    elif place not in seen:
-                        seen.add(place)
-                        waiting.append(entry.path)

@@ -1,9 +1,4 @@
-"""YAML text → plain values, with a position for everything.
-
-PyYAML's C parser reads; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no` is false and
-a key given twice is silently lost) and because its own values have no positions. Scalars are those of the YAML 1.2 core
-schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
-"""
+"""A YAML file or text → its plain value, with a position for everything; whatever is wrong with it in words."""
 
 from __future__ import annotations
 
@@ -11,44 +6,25 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
-from lorapipe.limits import MOST_BYTES, MOST_LEVELS, MOST_VALUES
+from lorapipe.errors import InputError, Problem, listed, near_miss
+from lorapipe.limits import MOST_BYTES
 from lorapipe.pipeline import foreign_files, syntax
-from lorapipe.pipeline.allowance import Allowance
 from lorapipe.pipeline.syntax import marked
-from lorapipe.spec import Address, show
+from lorapipe.pipeline.yaml_values import TOO_DEEP, Builder, Position, parser_events
+from lorapipe.spec import Address
 from lorapipe.spec.paths import trouble
 
 MOST_BESIDE = 50
 """YAML files of a folder that a message may name."""
-TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
-DEEPER = {
-    yaml.ScalarEvent: 0,
-    yaml.AliasEvent: 0,
-    yaml.SequenceStartEvent: 1,
-    yaml.MappingStartEvent: 1,
-    yaml.SequenceEndEvent: -1,
-    yaml.MappingEndEvent: -1,
-}
-"""The parser's events that values are made of, and by how much each leads deeper."""
-
-
-class Position(NamedTuple):
-    """Line and column, both from 1, in a file as the user named it."""
-
-    line: int
-    column: int
-    file: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no YAML text may hold."""
 
 
 @dataclass(frozen=True)
@@ -130,222 +106,16 @@ def parse(text: str, name: str) -> Document:
         raise InputError(_forbidden(text, found.start(), name))
     lines = text.splitlines()
     try:
-        events = _events(text, name)
+        events = parser_events(text, name)
     except yaml.MarkedYAMLError as error:
         raise InputError(_syntax_problem(error, text, name)) from None
     if not events:
         raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
-    builder = _Builder(name, lines, events)
+    builder = Builder(name, lines, events)
     value = builder.build(())
     if builder.problems:
         raise InputError(builder.problems)
     return Document(name, value, builder.positions, {name: lines})
-
-
-def _events(text: str, name: str) -> list[Any]:
-    """What the parser meets of values: a flat list, so that deep nesting is refused before anything descends into it."""
-    events: list[Any] = []
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        deeper = DEEPER.get(type(event))
-        if deeper is not None:
-            events.append(event)
-            depth += deeper
-            if depth > MOST_LEVELS:
-                line, column = _position(event.start_mark)
-                raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
-            if len(events) > 3 * MOST_VALUES:
-                raise InputError(TOO_MANY, where=name)
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                mark: Any = event.start_mark
-                raise yaml.MarkedYAMLError(problem="expected a single document", problem_mark=mark)
-    return events
-
-
-class _Builder:
-    """Makes plain values from the parser's events, noting positions and problems."""
-
-    def __init__(self, name: str, lines: Sequence[str], events: Sequence[Any]) -> None:
-        self.name = name
-        self.lines = lines
-        self.positions: dict[Address, Position] = {}
-        self.problems = Problems()
-        self._events = events
-        self._next = 0
-        self._anchors = _anchors(events)
-        self._allowance = Allowance("with what its aliases (*name) stand for", name)
-
-    def build(self, at: Address) -> Any:
-        """The value that the next events make."""
-        event = self._events[self._next]
-        self._allowance.take(1, len(getattr(event, "value", "")))
-        if len(at) > MOST_LEVELS:
-            raise InputError(TOO_DEEP, where=self.name, cure="Write fewer aliases (*name).")
-        if isinstance(event, yaml.AliasEvent):
-            return self._anchored(event, at)
-        self._next += 1
-        self.positions.setdefault(at, self._position(event))
-        if event.tag is not None and event.tag not in TAGS:
-            self._refuse(f"the tag {event.tag!r} is not used in pipelines.", event, "Take it away.")
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(at)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(at)
-        if event.style:
-            self._check_quoted(event)
-            return event.value
-        if event.value and (event.value[0] in BEGINS_LOOSELY or event.value[-1] in BEGINS_LOOSELY):
-            self._check_loose(event, syntax.LOOSE)
-        return scalar(event.value)
-
-    def _check_quoted(self, event: yaml.ScalarEvent) -> None:
-        """Of a text in quotes: letters that only an escape can write, and that nobody wants."""
-        if "\0" in event.value or (event.style == '"' and UNWANTED.search(event.value)):
-            line, column = _position(event.start_mark)
-            source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
-            if syntax.is_broken_path(event.value, source):
-                what = f"{event.value!r} is no path: in double quotes \\ begins an escape, and \\t is a tab."
-                self._refuse(what, event, syntax.IN_QUOTES)
-            elif "\0" in event.value:
-                self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
-
-    def _check_loose(self, event: yaml.ScalarEvent, slips: Sequence[syntax.Slip]) -> None:
-        """Of a text without quotes: what is YAML, and not what was meant."""
-        if found := syntax.loose(event.value, slips):
-            what, cure = found
-            self._refuse(f"{syntax.visible(show(event.value))} {what}", event, cure)
-
-    def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
-        """What `*name` stands for, made once more, for another address."""
-        after, begins = self._next + 1, self._anchors[self._next]
-        value = None
-        if begins is None:
-            self._refuse(f"there is no &{alias.anchor} before this *{alias.anchor}.", alias)
-        else:
-            self._next = begins
-            value = self.build(at)
-        self._next = after
-        return value
-
-    def _sequence(self, at: Address) -> list[Any]:
-        result: list[Any] = []
-        while not self._ends():
-            result.append(self.build((*at, len(result))))
-        return result
-
-    def _mapping(self, at: Address) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        while not self._ends():
-            event = self._events[self._next]
-            if isinstance(event, yaml.ScalarEvent):
-                self._next += 1
-                key = event.value
-                self._allowance.take(0, len(key))
-                if key == "<<":
-                    self._refuse(
-                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
-                    )
-                elif not event.style and not key.isalnum():
-                    self._check_loose(event, syntax.LOOSE_NAMES)
-                elif event.style:
-                    self._check_quoted(event)
-                if key not in result:
-                    self.positions[*at, key] = self._position(event)
-                    self._check_below(event)
-                    result[key] = self.build((*at, key))
-                    continue
-                line = self.positions[*at, key].line
-                self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
-            else:
-                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, syntax.FLOW_HINT)
-                self._skip()
-            self._skip()
-        return result
-
-    def _check_below(self, name: yaml.ScalarEvent) -> None:
-        """Of a text without quotes in the line below its name, where settings or a list would stand."""
-        event = self._events[self._next]
-        if not isinstance(event, yaml.ScalarEvent) or event.style:
-            return
-        if self._position(event).line > self._position(name).line:
-            self._check_loose(event, syntax.LOOSE_LINES)
-
-    def _ends(self) -> bool:
-        """Whether the list or mapping is over; if so, go on behind it."""
-        ends = isinstance(self._events[self._next], yaml.CollectionEndEvent)
-        self._next += ends
-        return ends
-
-    def _skip(self) -> None:
-        """Pass over a value."""
-        depth = 0
-        while True:
-            depth += DEEPER[type(self._events[self._next])]
-            self._next += 1
-            if not depth:
-                return
-
-    def _refuse(self, what: str, event: yaml.Event, cure: str = "") -> None:
-        place = self._position(event)
-        excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
-        self.problems.add(Problem(what, str(place), cure, excerpt=excerpt))
-
-    def _position(self, event: Any) -> Position:
-        mark = event.start_mark
-        return Position(mark.line + 1, mark.column + 1, self.name)
-
-
-def _anchors(events: Iterable[Any]) -> dict[int, int | None]:
-    """Where, in the events, the value of each alias begins: the last one before it that has its name."""
-    found: dict[int, int | None] = {}
-    last: dict[str, int] = {}
-    for index, event in enumerate(events):
-        name = getattr(event, "anchor", None)
-        if name is not None and isinstance(event, yaml.AliasEvent):
-            found[index] = last.get(name)
-        elif name is not None:
-            last[name] = index
-    return found
-
-
-NULL = re.compile(r"~|null|Null|NULL|")
-TRUE = re.compile(r"true|True|TRUE")
-FALSE = re.compile(r"false|False|FALSE")
-INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
-OTHER_BASE = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-NO_WORD = frozenset("~nNtTfF+-.0123456789")
-"""What a null, a truth value or a number begins with: most scalars are words, and need no closer look."""
-
-
-def scalar(text: str) -> Any:
-    """The value of a plain scalar in the YAML 1.2 core schema."""
-    if text and text[0] not in NO_WORD:
-        return text
-    if NULL.fullmatch(text):
-        return None
-    if TRUE.fullmatch(text):
-        return True
-    if FALSE.fullmatch(text):
-        return False
-    if INTEGER.fullmatch(text):
-        return int(text)
-    if OTHER_BASE.fullmatch(text):
-        return int(text, 0)
-    if FLOAT.fullmatch(text):
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    return text
-
-
-TOO_MANY = f"holds more than {MOST_VALUES} values."
-TOO_DEEP = f"is nested more than {MOST_LEVELS} levels deep."
-NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no YAML text may hold."""
-UNWANTED = re.compile("[\0-\x1f\x7f-\xa0\u2028\u2029]")
-BEGINS_LOOSELY = frozenset(f"{syntax.ODD}“”„«»‘’–—−•·")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
@@ -366,10 +136,6 @@ def _forbidden(text: str, at: int, name: str) -> Problem:
     what = f"holds a character that YAML does not allow: U+{ord(text[at]):04X}."
     cure = "Take it away." if not 0xD800 <= ord(text[at]) <= 0xDFFF else "It is no letter: the text was not UTF-8."
     return Problem(what, f"{name}:{line}:{column + 1}", cure)
-
-
-def _position(mark: Any) -> tuple[int, int]:
-    return mark.line + 1, mark.column + 1
 
 
 def _beside(path: Path) -> str:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from lorapipe.errors import Problem
+from lorapipe.first_bytes import PACKED, PICTURES, kind_of
 
 UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
 """Bytes that no text has."""
@@ -21,19 +22,21 @@ SETTINGS = (
 FOLDER = "Name it in a pipeline, as images of a prepare stage; `lorapipe check` takes the YAML file."
 WEIGHTS = "Name it in a pipeline, as checkpoint of the base; `lorapipe check` takes the YAML file."
 
-BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
-    (rb"PK\x03\x04", "a zip file (pictures, a .ckpt or a document)", f"Unpack pictures into a folder. {WEIGHTS}"),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{12}\x28|II\*\x00|MM\x00\*|....ftyp(heic|heix|mif1|avif)",
-    "a picture", FOLDER),
-    (rb".{5}\x00{3}\{\s*[\"}]", "a safetensors file", WEIGHTS),
-    (rb"\x80[\x02-\x05]", "a checkpoint in pickle form", WEIGHTS),
-    (rb"GGUF", "a GGUF file", "Take the model as .safetensors: a quantised one cannot be trained."),
-    (rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "a packed file", "Unpack it, and name the YAML file."),
-    (rb"%PDF|\xd0\xcf\x11\xe0|\{\\rtf", "a document of an office program", "Save it as plain text (UTF-8)."),
-    (rb"SQLite format 3", "a database", "Name a YAML file."),
-    (rb"\x7fELF|MZ.{60}|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe", "a program", "Name a YAML file."),
-    (rb"version https://git-lfs", "a pointer to a file that was not downloaded (Git LFS)", "Run `git lfs pull`."),
-)  # fmt: skip
+ZIP = f"Unpack pictures into a folder. {WEIGHTS}"
+OFFICE = "Save it as plain text (UTF-8)."
+BEGINNINGS: dict[str, tuple[str, str]] = {
+    "zip": ("a zip file (pictures, a .ckpt or a document)", ZIP),
+    **dict.fromkeys(PICTURES, ("a picture", FOLDER)),
+    "safetensors": ("a safetensors file", WEIGHTS),
+    "pickle": ("a checkpoint in pickle form", WEIGHTS),
+    "GGUF": ("a GGUF file", "Take the model as .safetensors: a quantised one cannot be trained."),
+    **dict.fromkeys(PACKED, ("a packed file", "Unpack it, and name the YAML file.")),
+    **dict.fromkeys(("PDF", "OLE", "RTF"), ("a document of an office program", OFFICE)),
+    "SQLite": ("a database", "Name a YAML file."),
+    "program": ("a program", "Name a YAML file."),
+    "Git LFS": ("a pointer to a file that was not downloaded (Git LFS)", "Run `git lfs pull`."),
+}
+"""Kind by its first bytes → what it is, and the cure."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,20 @@ NAMED = re.compile(
     re.MULTILINE,
 )
 SCRIPT = re.compile(
-    r"accelerate\s+launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+    r"accelerate(?:\s+|\.commands\.)launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
 )
+TABLE = re.compile(r"^\s*\[\[?[\w.\"' -]+\]\]?[ \t]*(?:#.*)?$", re.MULTILINE)
+ASSIGNED = re.compile(r"^\s*[\w.-]+[ \t]*=[ \t]*\S", re.MULTILINE)
+"""What makes a text TOML (or an .ini file): a `[table]`, and a `name = value`."""
 PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
 
 
 def of_bytes(data: bytes, name: str) -> Problem | None:
     """What a file is that is no text; None where it may be one."""
     head = data[:HEAD]
-    for beginning, what, cure in BEGINNINGS:
-        if re.match(beginning, head, re.DOTALL):
-            return Problem(f"is {what}, not a pipeline.", name, cure)
+    if (found := BEGINNINGS.get(kind_of(head))) is not None:
+        what, cure = found
+        return Problem(f"is {what}, not a pipeline.", name, cure)
     unprinted = len(head) - len(head.translate(None, UNPRINTED))
     if unprinted * 10 > len(head) > 8 and not _is_wide_text(head):
         return Problem("is not text, and so no pipeline.", name, "Name a YAML file.")
@@ -112,6 +118,8 @@ def of_text(text: str, name: str) -> Problem | None:
     for program in PROGRAMS:
         if program.has <= names and len(program.of & names) >= program.least:
             return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
+    if "stages" not in names and TABLE.search(text) and ASSIGNED.search(text):
+        return Problem("is a TOML file of another program; lorapipe does not read it yet.", name, SETTINGS)
     return None
 
 

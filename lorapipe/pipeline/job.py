@@ -72,7 +72,10 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
         import traceback
 
         with suppress(OSError):  # on a full disk it has no place in the log
-            traceback.print_exc()
+            if isinstance(error, InputError):  # a mistake of the user's, not of the code that found it
+                print(error, file=sys.stderr)
+            else:
+                traceback.print_exc()
             sys.stderr.flush()
         return failure(job.name, error)
 

@@ -15,7 +15,6 @@ manifests in the store are the truth: everything else can be made from them. Wha
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -34,6 +33,7 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
+from lorapipe.pipeline.manifest import MANIFEST_VERSION, read_manifest
 from lorapipe.pipeline.publication import LOG as LOG
 from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
 from lorapipe.pipeline.publication import begin as begin
@@ -43,14 +43,6 @@ from lorapipe.spec.paths import named_path
 
 SHARED = "LORAPIPE_STORE"
 """The environment variable that names a folder for the store of several projects; each keeps its own history."""
-MANIFEST_VERSION = 1
-MANIFEST_KINDS: tuple[tuple[str, Any], ...] = (
-    ("key", str), ("pipeline", str), ("stage", str), ("type", str), ("started", (int, float)), ("finished", (int, float)),
-    ("settings", dict), ("sources", dict), ("artifact", dict), ("files", dict),
-)  # fmt: skip
-FAR = 1e15
-"""Seconds: no clock, however wrong, is set so far away."""
-MOST_DEPTH = 100
 WRITABLE = ".writable"
 """Made and taken away to see whether the store can be written."""
 
@@ -150,13 +142,13 @@ class Ledger:
         """The manifests of all results in the store."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self.store):  # noqa: PTH208 (names only, and there may be thousands)
-                manifest = _read_manifest(f"{self.store}{os.sep}{name}{os.sep}{MANIFEST}")
+                manifest = read_manifest(f"{self.store}{os.sep}{name}{os.sep}{MANIFEST}")
                 if manifest is not None:
                     yield manifest
 
     def manifest(self, key: str) -> Mapping[str, Any] | None:
         """The manifest of a result, which may be damaged; None if there is none."""
-        return _read_manifest(str(self.store / short(key) / MANIFEST))
+        return read_manifest(str(self.store / short(key) / MANIFEST))
 
     def result(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
         """The result of a key, if it is there and whole.
@@ -166,9 +158,9 @@ class Ledger:
         """
         folder = self.store / short(key)
         own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
-        manifest = _read_manifest(own + MANIFEST)
+        manifest = read_manifest(own + MANIFEST)
         if manifest is None and folder.is_dir():  # another run may have published it between two looks
-            manifest = _read_manifest(own + MANIFEST)
+            manifest = read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
@@ -236,8 +228,8 @@ class Ledger:
         That run was ended between its manifest and the rename. The lock of the key must be held.
         """
         attempt = self.work / short(key)
-        manifest = _read_manifest(str(attempt / MANIFEST))
-        if manifest is None or manifest["key"] != key or manifest["files"] != inventory(attempt):
+        manifest = read_manifest(str(attempt / MANIFEST))
+        if manifest is None or manifest.get("key") != key or manifest.get("files") != inventory(attempt):
             return None
         self._move(attempt, self.store / attempt.name, manifest["files"])
         return self.result(key, inputs)
@@ -304,53 +296,3 @@ def _target_of(link: str) -> str | None:
         return ""
     except OSError:
         return None
-
-
-def _read_manifest(name: str) -> Mapping[str, Any] | None:
-    """A manifest as we write it; None where there is none, or something else."""
-    try:
-        text = _read(name)
-        manifest = json.loads(text)
-        return manifest if _is_manifest(manifest) and _is_flat(text, manifest) else None
-    except (OSError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _is_manifest(value: Any) -> bool:
-    """Whether it has all that is asked of a manifest, in the kinds that it is asked for."""
-    if not (isinstance(value, dict) and value.get("version") == MANIFEST_VERSION):
-        return False
-    if not all(isinstance(value.get(name), kind) for name, kind in MANIFEST_KINDS):
-        return False
-    if not all(-FAR < value[name] < FAR for name in ("started", "finished")):
-        return False
-    listings = all(isinstance(each, dict) for each in value["sources"].values())
-    return listings and all(
-        isinstance(each, dict) and isinstance(each.get("digest"), str) for each in value["files"].values()
-    )
-
-
-def _is_flat(text: bytes, value: Any) -> bool:
-    """Whether what is nested in it can be walked through: no manifest is as deep as Python's stack."""
-    if text.count(b"{") + text.count(b"[") <= MOST_DEPTH:
-        return True
-    level, depth = [value], 0
-    while level and depth <= MOST_DEPTH:
-        depth += 1
-        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
-        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
-    return not level
-
-
-def _read(name: str) -> bytes:
-    """The bytes of a small file, in a third of the time that a file object takes: see `result`."""
-    file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "is no file", name)
-        parts = []
-        while part := os.read(file, 1 << 14):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(file)

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lorapipe.pipeline.database import Database, Locked, Tables, Unavailable, mended
+from lorapipe.pipeline.database import Database, mended
+from lorapipe.pipeline.database_errors import Locked, Unavailable
+from lorapipe.pipeline.database_tables import Tables
 from lorapipe.pipeline.run_files import MOST, RunFiles
 
 Stat = tuple[int, int, int, int]
@@ -49,7 +51,7 @@ USE = "INSERT INTO used (pipeline, stage, type, key, run, at) VALUES (?, ?, ?, ?
 LATER = "ON CONFLICT DO UPDATE SET run = excluded.run, at = excluded.at WHERE excluded.at >= used.at"
 
 
-class Past(Protocol):
+class RunHistory(Protocol):
     """Where what has been can be read, besides the database."""
 
     def manifests(self) -> Iterable[Mapping[str, Any]]:
@@ -71,7 +73,7 @@ class Records:
     `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
     """
 
-    def __init__(self, path: Path | None, past: Past | None = None, *, private: bool = False) -> None:
+    def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
         self._past = past
         self._uses: list[tuple[Any, ...]] = []
         self.database = Database(path, TABLES, self._refill, private=private)

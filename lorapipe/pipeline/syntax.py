@@ -20,6 +20,9 @@ ODD_SPACES = {
     **{chr(code): "space of a typesetter" for code in range(0x2000, 0x200B)},
 }  # fmt: skip
 """What looks like a space, or like nothing, and is none to YAML: a web page or a word processor has put it in."""
+WIDE_MARKS = {"，": ",", "、": ",", "｛": "{", "｝": "}", "［": "[", "］": "]", "【": "[", "】": "]"}
+"""Marks of Chinese and Japanese keyboards where the plain ones are meant."""
+WIDE = f"[{''.join(WIDE_MARKS)}]"
 ODD = "".join(ODD_SPACES)
 NAME = r"[^\W\d][\w.-]*"
 NEAR = 40
@@ -57,6 +60,7 @@ SLIPS = (
     Slip(re.compile(rf"^\s*{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
     Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.",
          "Type straight ones: \" or '.", 1),
+    Slip(re.compile(rf"^\s*{NAME}:\s+([｛［【])"), "a full-width bracket.", "Type the plain one: { or [.", 1),
     Slip(re.compile(r"^\s*([–—−•·*])\s"), "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
     Slip(re.compile(rf"^\s*{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
     Slip(re.compile(rf"^\s*{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
@@ -87,10 +91,20 @@ def _slip(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
         line = without_quoted(lines[number][:SEEN])
         for slip in SLIPS:
             if found := slip.looks.search(line):
-                character = found[slip.at]
-                what = slip.what.format(character=odd_name(character)) if "{" in slip.what else slip.what
-                return Mark(number, found.start(slip.at)), what, slip.cure
+                if "{" in slip.what:
+                    return _pasted(lines, slip)
+                return Mark(number, found.start(slip.at)), slip.what, slip.cure
     return None
+
+
+def _pasted(lines: Sequence[str], slip: Slip) -> Found:
+    """A slip that came with a text from elsewhere, and so is in many lines: the first, and in how many others."""
+    every = (slip.looks.search(without_quoted(line[:SEEN])) for line in lines)
+    first, *more = [(number, found) for number, found in enumerate(every) if found]
+    number, found = first
+    what = slip.what.format(character=odd_name(found[slip.at]))
+    others = f" {len(more)} more line{'s have' if more[1:] else ' has'} such." if more else ""
+    return Mark(number, found.start(slip.at)), what, f"{slip.cure}{others}"
 
 
 QUOTED = re.compile(r"""(?<![\w)\]}])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
@@ -132,6 +146,9 @@ def _brackets(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str
     before = line[: end.column + 1][begin.column if begin.line == end.line else 0 :]
     if re.search(r"\$\{", before):
         return end, "a ${name} without quotes inside { } or [ ].", FLOW_HINT
+    if wide := re.search(WIDE, without_quoted(line)[: end.column]):
+        plain = WIDE_MARKS[wide[0]]
+        return Mark(end.line, wide.start()), f"a full-width {wide[0]}.", f"Type the plain one: {plain}"
     bracket = lines[begin.line][begin.column : begin.column + 1] if begin.line < len(lines) else ""
     if end.line > begin.line:
         return begin, f"this {bracket} is not closed.", f"Close it with {']' if bracket == '[' else '}'}."
@@ -248,6 +265,12 @@ LOOSE_LINES = (
     Slip(re.compile(r"^-[^\s\d.-]"), "lacks a space after '-'.", "Write `- value`."),
 )
 """Of text without quotes that begins in the line below its name, where settings would stand."""
+ESCAPES = {
+    "t": "a tab", "n": "the end of a line", "r": "the end of a line", "b": "a backspace", "a": "a bell", "f": "a form feed",
+    "v": "a tab", "e": "an escape", "0": "a zero", "_": "a no-break space", "N": "the end of a line",
+    "L": "the end of a line", "P": "the end of a paragraph",
+}  # fmt: skip
+"""Letters that stand behind \\ in Windows paths, and what that is in double quotes."""
 WINDOWS_PATH = re.compile(r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)')
 UNSEEN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029]")
 
@@ -269,6 +292,15 @@ def visible(text: str) -> str:
 def is_broken_path(value: str, source: str) -> bool:
     """Whether a text in double quotes is a Windows path of which `\\t` or `\\n` has made a tab or a line's end."""
     return bool(UNSEEN.search(value) and WINDOWS_PATH.match(source))
+
+
+def escaped(source: str) -> str:
+    """What is said of a broken path, by its text in the file: `"D:\\train" is no path, but has a tab (\\t)`."""
+    whole = re.match(r'"(?:[^"\\]|\\.)*"?', source)
+    written = whole[0] if whole else source
+    letter = next((found[1] for found in re.finditer(r"\\(.)", written) if found[1] in ESCAPES), "")
+    has = f", but has {ESCAPES[letter]} (\\{letter})" if letter else ""
+    return f"{written[:EXCERPT_LENGTH]} is no path{has}"
 
 
 def marked(line: str, column: int) -> str:

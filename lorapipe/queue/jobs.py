@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.database import Unfit, mended
+from lorapipe.pipeline.database import mended
+from lorapipe.pipeline.database_errors import Unfit
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.queue.database import open_database
@@ -65,6 +66,7 @@ class Queue:
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
 
+    @mended
     def window(self, most: int) -> list[Job]:
         """As `jobs`, but of those that wait only the first `most`, and of those that have ended the last."""
         running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
@@ -72,6 +74,7 @@ class Queue:
         ended = self._select(f"WHERE number IN ({LAST_ENDED}) ORDER BY finished DESC, number DESC", most)
         return [*running, *waiting, *ended]
 
+    @mended
     def counts(self) -> dict[str, int]:
         """How many jobs run, wait and have ended."""
         kinds = "CASE WHEN finished IS NOT NULL THEN 'ended' ELSE state END"

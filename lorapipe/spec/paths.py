@@ -46,7 +46,7 @@ def path_of(text: str, folder: Path) -> Path:
     if (found := CONTROL.search(text)) and not _is_a_name(path):
         name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
         raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
-    return path
+    return Path(tidy(path)) if ".." in path.parts else path
 
 
 def _is_a_name(path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.limits import MOST_PROBLEMS
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.hints import whereabouts
+from lorapipe.spec.hints import paths, whereabouts
 from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
 from lorapipe.spec.paths import path_of, trouble
 from lorapipe.spec.values import Source
@@ -118,6 +118,10 @@ class _Reader:
         self._complaints = complaints
         self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems = Problems()
+        self._told = 0
+        """How many of them specs have told that could be made."""
+        self._around: list[type[Spec]] = []
+        """The specs whose settings are being read, from the outermost on."""
         self.values: list[tuple[Address, type[Value], Any]] = []
 
     def read(self, kind: Any, plain: Any, limits: Param, at: Address) -> Any:
@@ -216,12 +220,16 @@ class _Reader:
             cls, plain = self._tagged(kind, plain, at)
         if not isinstance(plain, dict):
             self._refuse(f"{show(plain)} is not a mapping of settings.", at)
-        before = len(self.problems)
+        before = len(self.problems) - self._told
+        self._around.append(cls)
         given = self._fields(cls, plain, at)
-        if len(self.problems) > before:
+        self._around.pop()
+        if len(self.problems) - self._told > before:
             raise _InvalidError
-        spec = cls(**given)
-        self.problems.add_all(problem.under(*at) for problem in self._complaints.of(spec))
+        spec = cls(**given)  # also of specs that have something to say: what is around them has its own to tell
+        told = self._complaints.of(spec)
+        self._told += len(told)
+        self.problems.add_all(problem.under(*at) for problem in told)
         return spec
 
     def _fields(self, cls: type[Spec], plain: dict[Any, Any], at: Address) -> dict[str, Any]:
@@ -229,13 +237,21 @@ class _Reader:
         plain = self._renamed(old_names(cls), plain, at)
         for key in plain:
             if key not in known:
-                cure = whereabouts(cls, str(key)) or _close(key, list(known))
+                cure = whereabouts(cls, str(key)) or self._further_out(str(key), at) or _close(key, list(known))
                 self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
         for name, knob in known.items():
             if knob.required and name not in plain:
                 self.problems.add(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
         given = [knob for name, knob in known.items() if name in plain]
         return {knob.name: self.read(knob.type, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
+
+    def _further_out(self, name: str, at: Address) -> str:
+        """A cure for a setting that is not one of this spec, but of one around it; empty where it is none of those."""
+        for around in reversed(self._around[:-1]):
+            here = {knob.name for knob in knobs(around)}
+            if found := [path for path in dict.fromkeys(paths(around, name)) if path in here]:
+                return f"It stands one level further out, beside {at[-1]}: {' or '.join(found[:3])}."
+        return ""
 
     def _renamed(self, new: Mapping[str, str], plain: dict[Any, Any], at: Address) -> dict[Any, Any]:
         """Settings under the names of an earlier release, under those of this one."""

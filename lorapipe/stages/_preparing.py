@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe import folder_names
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.stages import _telling
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
     from lorapipe.picture_files import Contents
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
     from lorapipe.training.families import Model
 
 
+def no_folder(path: Path) -> Problem | None:
+    """What is wrong with a path where a folder is wanted; None where one is there."""
+    if path.is_dir():
+        return None
+    packed = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
+    cure = "Unpack it, and name the folder." if packed else "Name the folder it lies in."
+    return Problem(f"{path.name} is a file, not a folder of pictures.", cure=cure)
+
+
 def contents(prepare: Prepare) -> Contents:
     """What the files of the folder are, by their names; `InputError` where it is no folder."""
     from lorapipe.training.data.scan import look_through
 
     root = prepare.images.path
-    if not root.is_dir():
-        packed = root.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")
-        cure = "Unpack it, and name the folder." if packed else "Name the folder it lies in."
-        raise InputError("is a file, not a folder of pictures.", where=str(root), cure=cure)
+    if problem := no_folder(root):
+        raise InputError(replace(problem, where=str(root)))
     inside = prepare.masks is not None and prepare.masks.path.resolve() != root.resolve()
     apart = [prepare.masks.path] if prepare.masks and inside else []
     return look_through(root, prepare.exclude, prepare.caption_extensions, apart)

@@ -77,11 +77,15 @@ def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Prob
     if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
         what = f"{base.name} has no second text encoder."
         yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
-    for problem in base.problems_of_captions():
-        yield replace(problem, where="", path=("dataset",))
     told = getattr(base, "prediction", "auto")
     if told != "auto":
         yield from problem_with_prediction(train, told)
+
+
+def problems_with_vocabulary(base: Family) -> Iterator[Problem]:
+    """That a dataset's base has no vocabulary to read captions with; of a dataset to come, `prepare` tells it."""
+    for problem in base.problems_of_captions():
+        yield replace(problem, where="", path=("dataset",))
 
 
 def bases_among(train: Train, stages: Mapping[str, Stage]) -> Iterator[Family | None]:

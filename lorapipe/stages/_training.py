@@ -32,11 +32,12 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
     from lorapipe.training.feed import Course, Feed, framed
     from lorapipe.training.injection import compiled, injected, recomputed
 
-    if problems := list(_train_checks.problems_with(train, [cast("Family", each.base) for each in train.datasets])):
+    bases = [cast("Family", each.base) for each in train.datasets]
+    if problems := [*_train_checks.problems_with(train, bases), *_train_checks.problems_with_vocabulary(bases[0])]:
         raise InputError(problems)
     where = device.resolve(context.device)
     dtype = device.dtype(train.precision, where)
-    base, cache = cast("Family", train.dataset.base), Remembered(context.cache)
+    base, cache = bases[0], Remembered(context.cache)
     with device.memory_explained():
         material = _feeding.material(train, cache, where, context)
         model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))

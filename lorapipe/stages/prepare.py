@@ -10,6 +10,7 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.picture_files.captions import Lines
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
+from lorapipe.pipeline.references import needs
 from lorapipe.spec import Source, param, to_dict
 from lorapipe.stages import Stage
 from lorapipe.training.captioning import Captioning
@@ -131,6 +132,11 @@ class Prepare(Stage):
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
+        from lorapipe.stages._preparing import no_folder
+
+        for name, source in (("images", self.images), ("masks", self.masks)):
+            if source is not None and (problem := no_folder(source.path)):
+                yield replace(problem, where="", path=(name,))
         if self.masks and self.alpha_mask:
             what = "masks and alpha_mask both say where the training looks."
             yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
@@ -146,9 +152,15 @@ class Prepare(Stage):
             return
         yield from buckets.problems()
         yield from self._sizes_in_vain()
-        if buckets.step % needed:
+        if buckets.step % needed and not any(self.base.problems()):
             cure = f"This base needs multiples of {needed}."
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
+
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        """See `Stage.problems_among`: what trains on the pictures reads their captions, and needs a vocabulary for that."""
+        missing = [*self.base.problems_of_captions()]
+        if missing and any(stages.get(name) is self for stage in stages.values() for name in needs(stage)):
+            yield from (replace(problem, where="", path=("base", "checkpoint")) for problem in missing)
 
     def _sizes_in_vain(self) -> Iterator[Problem]:
         """What is told of buckets that there are none of, or that have no bounds."""

@@ -17,8 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lorapipe.code_pages import guess
+from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.picture_files import Contents, sort_out
+from lorapipe.picture_files.magic import HEAD, format_of
 from lorapipe.regular_files import open_inside, size_in_words
-from lorapipe.watch.look import Look, is_ours, is_picture, shown
+from lorapipe.watch.look import MOST_ASKED, Look, counted, is_reg, shown
 
 MOST_CONTENTS = 16_000_000
 """Bytes of a list of contents: a hundred thousand files have not as many."""
@@ -27,20 +30,17 @@ ENCRYPTED = 0x1
 UNICODE_PATH = 0x7075
 """The extra field in which Info-ZIP's programs say a name in UTF-8."""
 READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+QUICK = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of which the first bytes can be read without unpacking more."""
 METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "Implode", 18: "TERSE", 20: "Zstandard", 93: "Zstandard"}
 METHODS |= {94: "MP3", 95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd", 99: "AES"}
-BEGINNINGS = (
-    (b"Rar!\x1a", "a RAR archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"<!DOCTYPE", "a web page"),
-    (b"<html", "a web page"),
-    (b"version https://git-lfs", "a pointer of Git LFS"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-)
+INSTEAD = {
+    **{kind: f"{'an' if kind == 'xz' else 'a'} {kind} archive" for kind in PACKED},
+    **dict.fromkeys(PICTURES, "a picture"),
+    "Git LFS": "a pointer of Git LFS",
+}
+"""What a file is that is called a zip, by its kind."""
+WEB_PAGE = (b"<!doctype", b"<html")
 ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".cbz", ".cbr"})
 DAMAGE = (
     zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError, RuntimeError, LookupError,
@@ -88,6 +88,22 @@ class Archive:
         text = self.names.decode(name) if isinstance(name, bytes) else name
         return text.replace("\\", "/")  # after decoding: in some code pages it is the second half of a letter
 
+    def sorted_out(self) -> Contents:
+        """What its files are, by their names; where these do not tell, by the first bytes, of so many of them."""
+        subjects = {each.name: each for each in self.entries if not any(map(is_reg, each.parts[:-1]))}
+        asked = iter(range(MOST_ASKED))
+        return sort_out(
+            subjects, is_picture=lambda name: next(asked, None) is not None and self._begins(subjects[name])
+        )
+
+    def _begins(self, entry: Entry) -> bool:
+        if entry.info.compress_type not in QUICK or entry.info.flag_bits & ENCRYPTED:
+            return entry.info.file_size > 0  # told when it is unpacked
+        try:
+            return bool(format_of(next(self.chunks(entry, HEAD), b""), entry.info.file_size))
+        except (ZipTrouble, OSError):
+            return True  # as above
+
     def require_readable(self, entry: Entry) -> None:
         """`ZipTrouble` where an entry is packed in a way that is not read."""
         if entry.info.flag_bits & ENCRYPTED:
@@ -118,13 +134,14 @@ def at_zip(path: Path) -> Look:
     try:
         with open_archive(path) as archive:
             entries = archive.entries
+            pictures = counted(archive.sorted_out())
     except ZipTrouble as trouble:
         return Look("", 0, trouble.what.removesuffix("."), passing=trouble.passing)
     except OSError as error:
         return Look("", 0, f"cannot be read: {error.strerror}", passing=True)
     parts = [entry.parts for entry in entries if entry.parts]
-    if count := sum(all(map(is_ours, each)) and is_picture(each[-1]) for each in parts):
-        return Look("", count)
+    if pictures["pictures"] or pictures["trouble"]:
+        return Look("", **pictures)
     inner = next((each[-1] for each in parts if PurePosixPath(each[-1]).suffix.lower() in ARCHIVES), None)
     if inner is not None:
         return Look("", 0, f"holds no picture, but {shown(inner)}: unpack that, and put the folder here")
@@ -166,9 +183,9 @@ def _in_words() -> Iterator[None]:
 def _require_zip(beginning: bytes) -> None:
     if not beginning:
         raise ZipTrouble("is empty.", passing=True)
-    for mark, kind in BEGINNINGS:
-        if beginning.lstrip().lower().startswith(mark.lower()):
-            raise ZipTrouble(f"is no zip but {kind}.", UNPACK if "archive" in kind else COPY_AGAIN)
+    is_page = beginning.lstrip().lower().startswith(WEB_PAGE)
+    if found := "a web page" if is_page else INSTEAD.get(kind_of(beginning)):
+        raise ZipTrouble(f"is no zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
 
 
 def _raw_name(info: zipfile.ZipInfo) -> str | bytes:

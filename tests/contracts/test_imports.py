@@ -27,8 +27,8 @@ SHARED = (
     "lorapipe.whole_words",
 )
 ENGINE = (
-    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.fsync", "lorapipe.regular_files", *LIGHT,
-    "lorapipe.follower"
+    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.first_bytes", "lorapipe.fsync",
+    "lorapipe.regular_files", "lorapipe.follower", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
@@ -40,7 +40,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", *LIGHT),
+    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.first_bytes", *LIGHT),
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": (),
@@ -53,14 +53,20 @@ TABLE: dict[str, tuple[str, ...]] = {
         *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
-    "lorapipe.code_pages": (),
+    "lorapipe.code_pages": ("lorapipe.letters",),
+    "lorapipe.letters": (),
     "lorapipe.whole_words": (),
+    "lorapipe.first_bytes": (),
     "lorapipe.fsync": (),
     "lorapipe.aside": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.picture_files": ("lorapipe.picture_files", "lorapipe.folder_names", "lorapipe.regular_files"),
+    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.picture_files": (
+        "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
+        "lorapipe.regular_files"
+    ),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
@@ -90,8 +96,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "limits", "errors", "regular_files", "code_pages", "follower", "registry", "spec", "pipeline", "queue", "watch", "page",
-    "cli", "commands", "terminal", "reference", "lookup", "__main__",
+    "limits", "errors", "first_bytes", "regular_files", "code_pages", "letters", "follower", "registry", "spec", "pipeline",
+    "queue", "watch", "page", "cli", "commands", "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

@@ -1,4 +1,4 @@
-"""What lies in an inbox and is no folder of pictures: things that are no files, too large, or not to be read."""
+"""What lies in an inbox: folders of pictures, and things that are no files, too large, or not to be read. And its clock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 SPARSE = 100_000_000_000
+TOYS = """\
+vars: {images: ., name: x, folder: .}
+stages:
+  text: {uses: words, folder: "${images}"}
+  tally: {uses: count, text: $text, word: a}
+  kept: {uses: keep, tally: $tally, to: "${folder}/${name}.html"}
+"""
+"""A pipeline for an inbox that trains nothing."""
+
+
+class Clock:
+    """A clock that goes where it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def _pipe(path: Path) -> None:

@@ -15,24 +15,29 @@ from typing import TYPE_CHECKING, Any
 from lorapipe.errors import InputError, Problem
 from lorapipe.training.families import _kinds, _shapes
 from lorapipe.training.families._kinds import UNET, VAE, Kind
-from lorapipe.training.families._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
+from lorapipe.training.families._ldm_names import older_vae_name, vae_name
 from lorapipe.training.families._part_files import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
-from lorapipe.training.families._weights_file import Shape, flat, keys_of, settled
+from lorapipe.training.families._part_tensors import (
+    CALLED,
+    OTHER,
+    SMALLER,
+    in_folder,
+    in_ldm_file,
+    misfits,
+    shapes_of,
+    text_in_ldm_file,
+)
+from lorapipe.training.families._weights_file import Shape, keys_of, settled
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Family
-    from lorapipe.training.families._checkpoint import TextPart
     from lorapipe.training.families._stable_diffusion import StableDiffusion
 
-Keys = Mapping[str, Shape]
 Look = Callable[["StableDiffusion", Path], Iterable[Problem]]
-Wanted = tuple[tuple[str, ...], Shape]
-"""The names under which a tensor may be in a file, and its shape."""
-CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
 MOST_FILES = 2000
-OTHER = "The file is incomplete or of another kind of model."
-SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
+VAE_BEGINS = ("encoder.conv_in.", "encoder.down", "encoder.mid", "decoder.conv_in.", "decoder.up", "decoder.mid")
+"""What keys of a VAE begin with, in LDM's layout and in diffusers': a text encoder has an `encoder.` too."""
 
 
 def problems(base: StableDiffusion) -> tuple[Problem, ...]:
@@ -67,18 +72,13 @@ def _state(file: Path) -> tuple[str, int, int]:
 
 def _all(base: StableDiffusion) -> Iterator[Problem]:
     checkpoint = base.checkpoint.path
-    if base.config is not None:
-        wrong = [*_looked(_configured, base, "config", base.config.path)]
-        yield from wrong
-        if wrong:
-            return
-    wrong = [*_looked(_kind, base, "checkpoint", checkpoint)]
+    wrong = [*_looked(_configured, base, "config", base.config.path)] if base.config is not None else []
+    wrong += _looked(_kind, base, "checkpoint", checkpoint)
     yield from wrong
-    if wrong:
-        return
-    yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
-    if base.vae is not None:
-        yield from _looked(_own_vae, base, "vae", base.vae.path)
+    if not wrong:
+        yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
+    if base.vae is not None:  # whether it fits is a question where there is a base that it could fit
+        yield from _looked(_no_vae if wrong else _own_vae, base, "vae", base.vae.path)
 
 
 def _looked(look: Look, base: StableDiffusion, knob: str, root: Path) -> Iterator[Problem]:
@@ -161,14 +161,6 @@ def _parts(base: StableDiffusion) -> list[str]:
     return ["unet", "vae", *(text.name for text in base.model.texts)]
 
 
-def _shapes_of(base: StableDiffusion, part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
-    if part == "unet":
-        return _shapes.unet(config)
-    if part == "vae":
-        return _shapes.vae(config)
-    return _shapes.text(config, next(text.projected for text in base.model.texts if text.name == part))
-
-
 def _folder(base: StableDiffusion, root: Path) -> Iterator[Problem]:
     missing = [f"{part}/config.json" for part in _parts(base) if not (root / part / "config.json").is_file()]
     if not (root / "scheduler" / "scheduler_config.json").is_file():
@@ -184,16 +176,10 @@ def _folder(base: StableDiffusion, root: Path) -> Iterator[Problem]:
             for problem in error.problems:
                 yield Problem(_inside(root, problem), cure=problem.cure)
             continue
-        wanted = _in_folder(part, _shapes_of(base, part, config) or {})
-        yield from _misfits(part, wanted, keys)
+        wanted = in_folder(part, shapes_of(base, part, config) or {})
+        yield from misfits(part, wanted, keys)
         yield from _other_vocabulary(root / part.replace("text_encoder", "tokenizer"), part, config)
     yield from _unlike(base, root, missing)
-
-
-def _in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
-    for key, shape in shapes.items():
-        other = older_vae_name(key) if part == "vae" else f"text_model.{key}"
-        yield ((key,) if part == "unet" else (key, other)), shape
 
 
 def _other_vocabulary(folder: Path, part: str, config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -226,43 +212,26 @@ def _single_file(base: StableDiffusion, root: Path) -> Iterator[Problem]:
         if part == "vae" and base.vae is not None:
             continue
         config = _config(base, part)
-        shapes = _shapes_of(base, part, config)
+        shapes = shapes_of(base, part, config)
         if shapes is None:
             continue
         if part in ("unet", "vae"):
-            wanted = _as_ldm(part, config, shapes, UNET if part == "unet" else VAE)
+            wanted = in_ldm_file(part, config, shapes, UNET if part == "unet" else VAE)
         else:
-            wanted = _as_text(next(text for text in base.model.texts if text.name == part), shapes)
-        yield from _misfits(part, wanted, keys, OTHER if base.config or part != "unet" else SMALLER)
+            wanted = text_in_ldm_file(next(text for text in base.model.texts if text.name == part), shapes)
+        yield from misfits(part, wanted, keys, OTHER if base.config or part != "unet" else SMALLER)
 
 
 def _config(base: StableDiffusion, part: str) -> Mapping[str, Any]:
     return read_json(base.config.path / part / "config.json") if base.config else base.known[part]
 
 
-def _as_ldm(part: str, config: Mapping[str, Any], shapes: Mapping[str, Shape], start: str) -> Iterator[Wanted]:
-    whole = {**(_shapes.UNET if part == "unet" else _shapes.VAE), **config}
-    attentions = ["CrossAttn" in kind for kind in whole["up_block_types"]]
-    for key, shape in shapes.items():
-        if part == "unet":
-            yield (start + unet_name(key, whole["layers_per_block"], attentions),), shape
-        else:
-            yield (start + vae_name(key, len(whole["block_out_channels"])),), shape
-
-
-def _as_text(text: TextPart, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
-    for key, shape in shapes.items():
-        if not text.open_clip:
-            yield (f"{text.prefix}text_model.{key}", f"{text.prefix}{key}"), shape
-        elif ".q_proj." in key:
-            yield (text.prefix + open_clip_name(key),), (3 * shape[0], *shape[1:])
-        elif ".k_proj." not in key and ".v_proj." not in key:
-            turned = shape[::-1] if key == "text_projection.weight" else shape
-            yield (text.prefix + open_clip_name(key),), turned
-
-
 def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     """What is wrong with a VAE of its own: of LDM's layout or diffusers', under LDM's prefix or none."""
+    wrong = [*_no_vae(base, path)]
+    yield from wrong
+    if wrong:
+        return
     config = _described_vae(base)
     told = _kinds.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
@@ -270,13 +239,7 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
-    keys = {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
-    if not any(key.startswith(("encoder.", "decoder.")) for key in keys):
-        kind = _kinds.of_keys(keys_in(vae_files(path)))
-        yield Problem(
-            f"is {kind.what.removesuffix(', not a base model')}, not a VAE.", cure="Name a VAE's file or folder."
-        )
-        return
+    keys = _vae_keys(path)
     shapes = _shapes.vae(config)
     if shapes is None:
         return
@@ -288,36 +251,26 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
         what = f"is a VAE of {there} channels (SD3, FLUX and others have such), and the base's has {latent}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
-    yield from _misfits("", wanted, keys)
+    yield from misfits("", wanted, keys)
+
+
+def _no_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
+    """That a file or folder is no VAE at all, where it is none."""
+    if path.is_dir():
+        _kinds.of_vae(path)
+    keys = _vae_keys(path)
+    if not any(key.startswith(VAE_BEGINS) for key in keys):
+        what = _kinds.of_keys(keys).what.removesuffix(", not a base model")
+        yield Problem(f"is {what}, not a VAE.", cure="Name a VAE's file or folder.")
+
+
+def _vae_keys(path: Path) -> Mapping[str, Shape]:
+    return {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
 
 
 def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
     folder = base.config.path if base.config else base.checkpoint.path
     return read_json(folder / "vae" / "config.json") if folder.is_dir() else base.known["vae"]
-
-
-def _misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) -> Iterator[Problem]:
-    """What of a part is missing or of another shape: one problem at most."""
-    missing, other, count = list[str](), list[str](), 0
-    for names, shape in wanted:
-        count += 1
-        found = next((name for name in names if name in keys), None)
-        if found is None:
-            missing.append(names[0])
-        elif flat(keys[found]) != flat(shape):
-            other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
-    whose = f"its {CALLED[part]}" if part else "it"
-    if missing and len(missing) == count:
-        yield Problem(f"{whose} is missing.", cure=cure)
-    elif missing:
-        yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=cure)
-    elif other:
-        more = f" (and {len(other) - 1} more)" if other[1:] else ""
-        yield Problem(f"{whose} does not fit its configuration: {other[0]}{more}.", cure=cure)
-
-
-def _sized(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "a number"
 
 
 def no_vocabulary(base: StableDiffusion) -> Problem | None:

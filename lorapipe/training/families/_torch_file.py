@@ -33,7 +33,7 @@ class Numbers:
 
 
 def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
-    """Key → place of every tensor, those under `state_dict` where there is one."""
+    """Key → place of every tensor; see `_state` for which they are."""
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile:
@@ -102,9 +102,16 @@ def _another_zip(names: list[str]) -> Refused:
 
 
 def _state(loaded: Any) -> dict[str, View]:
-    """The tensors of what was saved, those of its `state_dict` if it has one."""
-    inner = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    found = inner if isinstance(inner, dict) else {}
+    """The tensors of what was saved: those of its `state_dict`, its own, or those of the one mapping in it that has some."""
+    whole = loaded if isinstance(loaded, dict) else {}
+    if found := _tensors(whole.get("state_dict", whole)):
+        return found
+    inner = [tensors for value in whole.values() if (tensors := _tensors(value))]
+    return inner[0] if len(inner) == 1 else {}
+
+
+def _tensors(mapping: Any) -> dict[str, View]:
+    found = mapping if isinstance(mapping, dict) else {}
     return {key: value for key, value in found.items() if isinstance(key, str) and isinstance(value, View)}
 
 

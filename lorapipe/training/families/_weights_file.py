@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lorapipe.errors import InputError
+from lorapipe.first_bytes import PICTURES, kind_of
 from lorapipe.training.families import _torch_file
 from lorapipe.training.families._pickled import Refused
 from lorapipe.training.families._torch_file import Numbers
@@ -35,26 +36,20 @@ BITS = {
 
 AGAIN = "Copy or download it again."
 PAGE = "The download ended at a login or an error page: sign in there, and download the file itself."
-OTHERS: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "is a Git LFS pointer: some lines of text in place of the model.",
-     "Run `git lfs pull` where it was cloned, or download the file itself."),
-    (b"\x89PNG", "is a picture (PNG), not a model.", ""),
-    (b"\xff\xd8\xff", "is a picture (JPEG), not a model.", ""),
-    (b"GIF8", "is a picture (GIF), not a model.", ""),
-    (b"RIFF", "is a picture or a sound (RIFF), not a model.", ""),
-    (b"BM", "is a picture (BMP), not a model.", ""),
-    (b"GGUF", "is a GGUF file: its weights are packed for drawing and cannot be trained on.",
-     "Take the .safetensors file of this model."),
-    (b"7z\xbc\xaf'\x1c", "is a packed archive (7z).", "Unpack it, and name the model in it."),
-    (b"Rar!", "is a packed archive (RAR).", "Unpack it, and name the model in it."),
-    (b"\x1f\x8b", "is a packed file (gzip).", "Unpack it, and name the model in it."),
-    (b"BZh", "is a packed file (bzip2).", "Unpack it, and name the model in it."),
-    (b"\xfd7zXZ", "is a packed file (xz).", "Unpack it, and name the model in it."),
-    (b"\x28\xb5\x2f\xfd", "is a packed file (zstd).", "Unpack it, and name the model in it."),
-    (b"\x89HDF", "is an HDF5 file (Keras), not a checkpoint of torch.", "Take the .safetensors file of this model."),
-    (b"%PDF", "is a PDF, not a model.", ""),
-)  # fmt: skip
-"""What a file begins with → what it is, and what to do."""
+UNPACK = "Unpack it, and name the model in it."
+TAKE = "Take the .safetensors file of this model."
+OTHERS: Mapping[str, tuple[str, str]] = {
+    "Git LFS": ("is a Git LFS pointer: some lines of text in place of the model.",
+                "Run `git lfs pull` where it was cloned, or download the file itself."),
+    **{kind: (f"is a picture ({kind}), not a model.", "") for kind in PICTURES},
+    "RIFF": ("is a picture or a sound (RIFF), not a model.", ""),
+    "GGUF": ("is a GGUF file: its weights are packed for drawing and cannot be trained on.", TAKE),
+    **{kind: (f"is a packed archive ({kind}).", UNPACK) for kind in ("7z", "RAR")},
+    **{kind: (f"is a packed file ({kind}).", UNPACK) for kind in ("gzip", "bzip2", "xz", "zstd")},
+    "HDF5": ("is an HDF5 file (Keras), not a checkpoint of torch.", TAKE),
+    "PDF": ("is a PDF, not a model.", ""),
+}  # fmt: skip
+"""Kind by its first bytes → what it is, and what to do."""
 
 
 def format_of(path: Path) -> str:
@@ -154,9 +149,9 @@ def _instead(head: bytes, size: int) -> tuple[str, str]:
         return "is empty.", AGAIN
     if not head.strip(b"\0"):
         return "begins with nothing but zeros: a copy or a download was never finished.", AGAIN
-    for start, what, cure in OTHERS:
-        if head.startswith(start):
-            return what, cure or "Name the model's file."
+    if (found := OTHERS.get(kind_of(head))) is not None:
+        what, cure = found
+        return what, cure or "Name the model's file."
     if head[257:262] == b"ustar":
         return "is a packed archive (tar).", "Unpack it, and name the model in it."
     if (text := _text(head)) is None:

@@ -1,0 +1,77 @@
+"""What goes wrong with a database: whether it is damage, and else what is said of it and helps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from lorapipe.errors import LorapipeError, problem_of
+from lorapipe.pipeline import database_files
+from lorapipe.pipeline.database_files import files_of, refusal
+
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})
+DAMAGED_READS = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+REFUSED = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY}
+)
+"""What SQLite says where the system has refused something, and why it keeps to itself."""
+SAID_OF_DAMAGE = ("no such table", "no such column", "has no column", "malformed", "Could not decode")
+
+
+class Unavailable(LorapipeError, sqlite3.OperationalError):
+    """The database cannot be used now; it is not damaged, and may be usable later."""
+
+
+class Locked(Unavailable):
+    """Another program has it, for longer than we wait."""
+
+
+class Unfit(sqlite3.DatabaseError):
+    """What is in the file is not what we have written there."""
+
+
+class Changed(Exception):
+    """A later version has changed the tables."""
+
+
+def is_damaged(path: Path, error: sqlite3.Error) -> bool:
+    """Whether an error says that what is in the file, or beside it, is not what SQLite has written."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if isinstance(error, Unfit) or code & 0xFF in DAMAGED or code in DAMAGED_READS:
+        return True
+    if any(words in str(error) for words in SAID_OF_DAMAGE):
+        return True
+    return any(os.path.lexists(each) and not each.is_file() for each in files_of(path))
+
+
+def has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
+    """Whether a table gives out no more numbers, which SQLite calls full too."""
+    with suppress(sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
+            return last is not None and last > 2**53
+    return False
+
+
+def in_words(error: sqlite3.Error, path: Path | None, refused: Unavailable | None) -> Unavailable:
+    """What ails the database at a place, and what helps; `refused` is why it is only looked at, where it is."""
+    if isinstance(error, Unavailable):
+        return error
+    where = "the records in memory" if path is None else str(path)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        what = f"another program has kept it locked for {database_files.PATIENCE_SECONDS:g} seconds."
+        cure = "Look for what has it open (a viewer of databases, a backup, a stopped lorapipe), and end that."
+        return Locked(what, where=where, cure=cure)
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(problem_of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where))
+    if code == sqlite3.SQLITE_READONLY and refused is not None:
+        return Unavailable(refused.problems)
+    hindrance = refusal(path) if code in REFUSED else None
+    if hindrance is not None:
+        return Unavailable(problem_of(hindrance, where))
+    cure = "Look at who may write there and at the limits of this shell (`ulimit -a`), then try again."
+    return Unavailable(f"cannot be used: {error}.", where=where, cure=cure)

@@ -1,0 +1,91 @@
+"""The files that make up a SQLite database: opened, told apart, made private, set aside, and why they cannot be written."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+PATIENCE_SECONDS = 30.0
+"""How long another process may write before we give up."""
+MOST_ASIDE = 3
+"""Damaged files that are kept of one database: after that the oldest makes room."""
+DESCRIPTORS = 4
+"""So many files SQLite has open of one database, at the most."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there: none is made."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A copy of a database with what is not yet written into it."""
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        if each.is_file():
+            shutil.copyfile(each, folder / each.name)
+    return folder / path.name
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another that was put in its place."""
+    found = os.stat(path)  # noqa: PTH116 (asked at every use)
+    return found.st_dev, found.st_ino
+
+
+def may_be_written(path: Path) -> bool:
+    """Whether this user may write the file, or make it."""
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that make up a database."""
+    return [path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def make_private(path: Path) -> None:
+    """Take away what others may do with files that were made before they were private."""
+    for each in files_of(path) if os.name == "posix" else ():
+        with suppress(OSError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(0o600)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged database, with what is not yet written into it; None where there is none."""
+    if not any(map(os.path.lexists, files_of(path))):
+        return None
+    names = [path.with_name(f"{path.stem}.damaged-{count}{path.suffix}") for count in range(1, MOST_ASIDE + 1)]
+    aside = next((name for name in names if not any(map(os.path.lexists, files_of(name)))), names[-1])
+    if any(map(os.path.lexists, files_of(aside))):
+        for older, newer in itertools.pairwise(names):
+            _rename(newer, older)
+    _rename(path, aside)
+    return aside
+
+
+def _rename(path: Path, target: Path) -> None:
+    for each, to in zip(files_of(path), files_of(target), strict=True):
+        if os.path.lexists(to):
+            shutil.rmtree(to) if to.is_dir() and not to.is_symlink() else to.unlink()
+        with suppress(FileNotFoundError):
+            each.rename(to)
+
+
+def refusal(path: Path | None) -> OSError | None:
+    """Why nothing can be written beside a file, as the system says."""
+    if path is None:
+        return None
+    probe = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with ExitStack() as stack:
+            stack.callback(probe.unlink, missing_ok=True)
+            files = [stack.enter_context(probe.open("wb")) for _ in range(DESCRIPTORS)]
+            files[0].write(bytes(1 << 16))
+    except OSError as error:
+        return error
+    return None

@@ -1,0 +1,296 @@
+"""A document on its way to stages, in the order of the language; every problem has the place that a person would look at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
+from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
+from lorapipe.pipeline import references
+from lorapipe.pipeline.artifacts import Artifact, Ref
+from lorapipe.pipeline.conditions import holds
+from lorapipe.pipeline.document import Document
+from lorapipe.pipeline.layers import EXTENDS
+from lorapipe.pipeline.matrix import CELL, Expansion, expand
+from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.options import split as split_options
+from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.variables import Variables
+from lorapipe.pipeline.yaml_values import Position
+from lorapipe.spec import Address, Complaints, Places, Reading, read, show
+from lorapipe.stages import Stage
+
+KEYS = ("vars", "stages", EXTENDS)
+NO_PIPELINE = f"is no pipeline: of {', '.join(KEYS)} it has none."
+NO_STAGES = "Write `stages:` and below it `name: {uses: …}`."
+MOST_NOTICES = 10
+LONGEST_NAME = 80
+"""Letters of a name in a message."""
+FEW = 12
+"""Stages of a circle that are named."""
+STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
+
+
+class PipelineReader:
+    """One document on its way to stages."""
+
+    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: Places | None = None) -> None:
+        self.document = document
+        self.folder = folder
+        self.places = places
+        self.complaints = Complaints()
+        self.problems = Problems()
+        self.options: dict[str, Options] = {}
+        self.sets: dict[Address, str] = {}
+        self.values: list[tuple[Address, Any]] = []
+        self.variables = Variables({})
+        self.expansion = Expansion()
+        for text in sets:
+            try:
+                address, value = split(text)
+            except InputError as error:
+                self.problems.add_all(error.problems)
+                continue
+            self.sets[address] = f"--set {text.partition('=')[0].strip()}"
+            self.values.append((address, value))
+
+    def stages(self) -> dict[str, Stage]:
+        """The stages in order; raises `InputError`. Their options are in `options` afterwards."""
+        try:
+            return self._stages()
+        except TooManyProblems as many:
+            if many.found != tuple(self.problems):  # of a part of the language, which knows addresses alone
+                with suppress(TooManyProblems):
+                    self._note_all(many.found)
+            raise TooManyProblems(self._sorted()) from None
+        except InputError as error:
+            if all(problem.where for problem in error.problems):
+                raise
+            raise InputError([*self._sorted(), *map(self.located, error.problems)]) from None
+
+    def _stages(self) -> dict[str, Stage]:
+        filled = self._filled(self._outline())
+        self.expansion = expanded = expand(filled)
+        self._note_all(expanded.problems)
+        if len(expanded.stages) > MOST_STAGES:
+            self._note(
+                Problem(f"there are {len(expanded.stages)} stages; {MOST_STAGES} is the most.", path=("stages",))
+            )
+            self._raise()
+        readings = {name: self._read(name, value) for name, value in expanded.stages.items()}
+        self._check_references(expanded.stages, readings)
+        graph = {name: dict.fromkeys(ref.stage for _, _, ref in _refs(found)) for name, found in readings.items()}
+        order, cycle = references.in_order(graph)
+        if cycle:
+            self._note(cycle_problem(cycle))
+        self._raise()
+        stages: dict[str, Stage] = {name: stage for name in order if (stage := readings[name].spec) is not None}
+        for name, stage in stages.items():
+            for problem in stage.problems_among(stages):
+                self._note(problem.under("stages", name))
+        self._raise()
+        return stages
+
+    def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
+        """What is told of stages that are right; of cells of a matrix once, where it is written."""
+        found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
+        written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
+        placed = dict.fromkeys(map(self.located, written))
+        return tuple(islice(placed, MOST_NOTICES))
+
+    def _raise(self) -> None:
+        """End here with all problems, in the order of the document, if there are any."""
+        if self.problems:
+            raise InputError(self._sorted())
+
+    def _sorted(self) -> list[Problem]:
+        return sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path))
+
+    def _outline(self) -> dict[str, Any]:
+        """The document's top level, in order; raises where there is nothing to go on with."""
+        plain = self.document.value
+        if not isinstance(plain, dict):
+            raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
+        strangers = {key: near_miss(key, KEYS) for key in plain if key not in KEYS}
+        if len(strangers) == len(plain) and not any(cure.startswith("Did") for cure in strangers.values()):
+            raise InputError(NO_PIPELINE, where=self.document.where(()), cure=NO_STAGES)
+        for key, cure in strangers.items():
+            self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
+        if not isinstance(plain.get("vars") or {}, dict):
+            self._note(Problem("is not a mapping of names to values.", path=("vars",)))
+        stages = plain.get("stages")
+        if not isinstance(stages, dict) or not stages:
+            if not any("'stages'" in cure for cure in strangers.values()):
+                self._note(Problem("there are no stages.", cure=NO_STAGES, path=()))
+            raise InputError(self.problems)
+        if len(stages) > MOST_STAGES:
+            self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
+            self._raise()
+        for name in stages:
+            if not STAGE_NAME.fullmatch(name) or name == "vars":
+                cure = "Use letters, digits, - and _; not `vars`."
+                self._note(
+                    Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
+                )
+        variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
+        return {"vars": variables, "stages": stages}
+
+    def _filled(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """The stages that are wanted, after `--set` and variables."""
+        for address, value in self.values:
+            if address[0] == "vars":
+                self._note(put(plain, address, value))
+        self.variables = Variables(plain["vars"])
+        wanted = {name: stage for name, stage in plain["stages"].items() if self._is_wanted(name, stage)}
+        filled = {name: self._fill(stage, ("stages", name), stage) for name, stage in wanted.items()}
+        for address, value in self.values:
+            if address[0] == "stages":
+                filling = self._fill(value, address, filled.get(str(address[1])))
+                self._note(put({"stages": filled}, address, filling))
+        self._note_all(self.variables.problems)
+        return filled
+
+    def _is_wanted(self, name: str, stage: Any) -> bool:
+        """Whether a stage's condition holds; where it cannot be read, the stage is kept, so that the rest is checked."""
+        condition = stage.get("when") if isinstance(stage, dict) else None
+        if condition is None or isinstance(condition, bool):
+            return condition is not False
+        at: Address = ("stages", name, "when")
+        before = len(self.variables.problems)
+        try:
+            return holds(str(condition), lambda variable: self.variables.fill(f"${{{variable}}}", at))
+        except ValueError as error:
+            if len(self.variables.problems) > before:
+                return True  # a variable is missing, and that is said already
+            cure = "Compare variables: ${quality} == best, ${final} and not ${draft}, ${size} in [512, 768]."
+            self._note(Problem(str(error), "", cure, at))
+            return True
+
+    def _fill(self, value: Any, at: Address, stage: Any) -> Any:
+        """Variables filled in; `${cell}` is left for the matrix."""
+        self.variables.keep = (CELL,) if isinstance(stage, dict) and "matrix" in stage else ()
+        return self.variables.fill(value, at)
+
+    def _read(self, name: str, plain: Any) -> Reading[Stage]:
+        contract: Any = Stage  # which is abstract: what is read is one of its implementations
+        options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
+        problems: tuple[Problem, ...] = ()
+        if options:
+            how = read(Options, options, self.folder)
+            self.options[name], problems = how.spec or Options(), how.problems
+        reading: Reading[Stage] = read(
+            contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places, self.complaints
+        )
+        for problem in (*problems, *reading.problems):
+            placed = problem.under("stages", name)
+            if self.expansion.origin(placed.path) not in self.variables.broken:
+                self._note(self._about_cells(placed))
+        return reading
+
+    def _about_cells(self, problem: Problem) -> Problem:
+        """Say of `$penny`, where it is several stages and one is asked for, what can be done about it."""
+        reference = self.expansion.spread.get(problem.path)
+        if reference is None:
+            return problem
+        name = reference[1:].partition(".")[0]
+        cells = self.expansion.cells[name]
+        what = f"{reference} stands for {len(cells)} stages, and one is needed here."
+        cure = f"Write `matrix: ${name}` to make one of this for each, or name one: ${cells[0]}."
+        return replace(problem, what=what, cure=cure)
+
+    def _folder_at(self, address: Address) -> Path:
+        """Where a relative path at this address starts: in the folder of the file that wrote it."""
+        address = self.expansion.origin(address)
+        written = self.variables.origin(address)
+        if self._setting(address) or self._setting(written):
+            return self.folder
+        variable = self.variables.begins.get(written)
+        file = self.document.position(written if variable is None else ("vars", variable)).file
+        return self.folder if file == self.document.name else Path(file).parent.resolve()
+
+    def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Reading[Stage]]) -> None:
+        makes = {name: _makes(value) for name, value in plain.items()}
+        left_out = {*self.document.value["stages"]} - {*self.expansion.cells} - {*plain}
+        for name, reading in readings.items():
+            for at, wanted, ref in _refs(reading):
+                if ref.stage in left_out:
+                    what = f"{ref.stage!r} is left out: its `when` does not hold."
+                    problem: Problem | None = Problem(what, cure="Give this stage the same `when`.")
+                else:
+                    problem = references.check(ref, wanted, makes, but=name)
+                if problem is not None:
+                    self._note(replace(problem, path=("stages", name, *at)))
+
+    def _setting(self, path: Address) -> str | None:
+        """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
+        names = tuple(map(str, path))
+        sets = {tuple(map(str, at)): text for at, text in self.sets.items()}
+        above = next((text for at, text in sets.items() if names[: len(at)] == at), None)
+        if above or path in self.document.positions:
+            return above
+        return next((text for at, text in sets.items() if at[: len(names)] == names), None)
+
+    def _position(self, path: Address) -> Position:
+        return self.document.position(self.variables.origin(self.expansion.origin(path)))
+
+    def _note(self, problem: Problem | None) -> None:
+        """Add a problem, with the place that a person would look at."""
+        if problem is None:
+            return
+        self.problems.add(self.located(problem))
+
+    def _note_all(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self._note(problem)
+
+    def located(self, problem: Problem) -> Problem:
+        """A problem with the place that a person would look at: where the value is written, and where it is used."""
+        used = self.expansion.origin(problem.path)
+        setting = self._setting(used)
+        path = used if setting else self.variables.origin(used)
+        setting = setting or self._setting(path)
+        shown = dotted(problem.path if len(problem.path) > 1 else used)
+        if path != used:
+            shown = f"{dotted(path)}, for {shown}"
+        place = f"{setting or self.document.where(path)} {shown}".strip()
+        if setting and setting.endswith(f" {shown.partition(', for ')[0]}"):
+            place = f"{setting}{shown[len(setting.rpartition(' ')[2]) :]}"
+        excerpt = "" if setting or problem.where else self.document.excerpt(path)
+        return replace(problem, where=problem.where or place, excerpt=problem.excerpt or excerpt)
+
+
+def _refs(reading: Reading[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
+    return [
+        (at, kind, value) for at, kind, value in reading.values if isinstance(value, Ref) and issubclass(kind, Artifact)
+    ]
+
+
+def _makes(plain: Any) -> type[Artifact] | None:
+    """What the stage written so makes, even where its knobs are wrong; None if that cannot be known."""
+    name = plain.get(Stage.tag) if isinstance(plain, dict) else plain
+    registry = Stage.registry
+    assert registry is not None
+    if not isinstance(name, str) or name not in registry:
+        return None
+    makes: type[Artifact] = registry.get(name).makes
+    return makes
+
+
+def cycle_problem(cycle: Sequence[str]) -> Problem:
+    """What is said of stages that need one another."""
+    shown = cycle if len(cycle) <= FEW else [*cycle[: FEW - 1], "…", cycle[-1]]
+    what = f"stages go round in a circle: {' -> '.join(shown)}."
+    return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))
+
+
+def dotted(path: Address) -> str:
+    """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
+    path = path[1:] if path[:1] == ("stages",) else path
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
+    return words.removeprefix(".")

@@ -1,0 +1,262 @@
+"""YAML's events → plain values, with a position for everything.
+
+PyYAML's C parser reads; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no` is false and
+a key given twice is silently lost) and because its own values have no positions. Scalars are those of the YAML 1.2 core
+schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+
+from lorapipe.errors import InputError, Problem, Problems
+from lorapipe.limits import MOST_LEVELS, MOST_VALUES
+from lorapipe.pipeline import syntax
+from lorapipe.pipeline.allowance import Allowance
+from lorapipe.pipeline.syntax import marked
+from lorapipe.spec import Address, show
+
+TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+DEEPER = {
+    yaml.ScalarEvent: 0,
+    yaml.AliasEvent: 0,
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceEndEvent: -1,
+    yaml.MappingEndEvent: -1,
+}
+"""The parser's events that values are made of, and by how much each leads deeper."""
+TOO_MANY = f"holds more than {MOST_VALUES} values."
+TOO_DEEP = f"is nested more than {MOST_LEVELS} levels deep."
+UNWANTED = re.compile("[\0-\x1f\x7f-\xa0\u2028\u2029]")
+BEGINS_LOOSELY = frozenset(f"{syntax.ODD}“”„«»‘’–—−•·")
+NULL = re.compile(r"~|null|Null|NULL|")
+TRUE = re.compile(r"true|True|TRUE")
+FALSE = re.compile(r"false|False|FALSE")
+INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
+OTHER_BASE = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+NO_WORD = frozenset("~nNtTfF+-.0123456789")
+"""What a null, a truth value or a number begins with: most scalars are words, and need no closer look."""
+
+
+class Position(NamedTuple):
+    """Line and column, both from 1, in a file as the user named it."""
+
+    line: int
+    column: int
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+def parser_events(text: str, name: str) -> list[Any]:
+    """What the parser meets of values: a flat list, so that deep nesting is refused before anything descends into it."""
+    events: list[Any] = []
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        deeper = DEEPER.get(type(event))
+        if deeper is not None:
+            events.append(event)
+            depth += deeper
+            if depth > MOST_LEVELS:
+                line, column = _position(event.start_mark)
+                raise InputError(TOO_DEEP, where=f"{name}:{line}:{column}")
+            if len(events) > 3 * MOST_VALUES:
+                raise InputError(TOO_MANY, where=name)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem="expected a single document", problem_mark=mark)
+    return events
+
+
+class Builder:
+    """Makes plain values from the parser's events, noting positions and problems."""
+
+    def __init__(self, name: str, lines: Sequence[str], events: Sequence[Any]) -> None:
+        self.name = name
+        self.lines = lines
+        self.positions: dict[Address, Position] = {}
+        self.problems = Problems()
+        self._events = events
+        self._next = 0
+        self._anchors = _anchors(events)
+        self._allowance = Allowance("with what its aliases (*name) stand for", name)
+
+    def build(self, at: Address) -> Any:
+        """The value that the next events make."""
+        event = self._events[self._next]
+        self._allowance.take(1, len(getattr(event, "value", "")))
+        if len(at) > MOST_LEVELS:
+            raise InputError(TOO_DEEP, where=self.name, cure="Write fewer aliases (*name).")
+        if isinstance(event, yaml.AliasEvent):
+            return self._anchored(event, at)
+        self._next += 1
+        self.positions.setdefault(at, self._position(event))
+        if event.tag is not None and event.tag not in TAGS:
+            self._refuse(f"the tag {event.tag!r} is not used in pipelines.", event, "Take it away.")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(at)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(at)
+        if event.style:
+            self._check_quoted(event)
+            return event.value
+        if event.value and (event.value[0] in BEGINS_LOOSELY or event.value[-1] in BEGINS_LOOSELY):
+            self._check_loose(event, syntax.LOOSE)
+        return scalar(event.value)
+
+    def _check_quoted(self, event: yaml.ScalarEvent) -> None:
+        """Of a text in quotes: letters that only an escape can write, and that nobody wants."""
+        if "\0" in event.value or (event.style == '"' and UNWANTED.search(event.value)):
+            line, column = _position(event.start_mark)
+            source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
+            if syntax.is_broken_path(event.value, source):
+                what = f"{syntax.escaped(source)}: in double quotes \\ begins an escape."
+                self._refuse(what, event, syntax.IN_QUOTES)
+            elif "\0" in event.value:
+                self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
+
+    def _check_loose(self, event: yaml.ScalarEvent, slips: Sequence[syntax.Slip]) -> None:
+        """Of a text without quotes: what is YAML, and not what was meant."""
+        if found := syntax.loose(event.value, slips):
+            what, cure = found
+            self._refuse(f"{syntax.visible(show(event.value))} {what}", event, cure)
+
+    def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
+        """What `*name` stands for, made once more, for another address."""
+        after, begins = self._next + 1, self._anchors[self._next]
+        value = None
+        if begins is None:
+            self._refuse(f"there is no &{alias.anchor} before this *{alias.anchor}.", alias)
+        else:
+            self._next = begins
+            value = self.build(at)
+        self._next = after
+        return value
+
+    def _sequence(self, at: Address) -> list[Any]:
+        result: list[Any] = []
+        while not self._ends():
+            result.append(self.build((*at, len(result))))
+        return result
+
+    def _mapping(self, at: Address) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        while not self._ends():
+            event = self._events[self._next]
+            if isinstance(event, yaml.ScalarEvent):
+                self._next += 1
+                key = event.value
+                self._allowance.take(0, len(key))
+                if key == "<<":
+                    self._refuse(
+                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                    )
+                elif not event.style and not key.isalnum():
+                    self._check_loose(event, syntax.LOOSE_NAMES)
+                elif event.style:
+                    self._check_quoted(event)
+                if key not in result:
+                    self.positions[*at, key] = self._position(event)
+                    self._check_below(event)
+                    if key.isdigit() and self._cuts_a_number(event, result):
+                        self._skip()
+                        continue
+                    result[key] = self.build((*at, key))
+                    continue
+                line = self.positions[*at, key].line
+                self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
+            else:
+                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, syntax.FLOW_HINT)
+                self._skip()
+            self._skip()
+        return result
+
+    def _cuts_a_number(self, name: yaml.ScalarEvent, before: dict[Any, Any]) -> bool:
+        """Whether a name without a value is the rest of a number whose comma has ended an entry of { }; that is told."""
+        last, value = [*before.values()][-1:], self._events[self._next]
+        if name.style or not last or type(last[0]) is not int:
+            return False
+        if not isinstance(value, yaml.ScalarEvent) or value.style or value.value:
+            return False
+        decimal, thousands = f"{last[0]}.{name.value}", f"{last[0]}{name.value}"
+        cure = f"Write {decimal}, or {thousands} if that is meant." if last[0] else f"Write {decimal}."
+        self._refuse(f"{last[0]},{name.value} is no number: the comma begins another entry.", name, cure)
+        return True
+
+    def _check_below(self, name: yaml.ScalarEvent) -> None:
+        """Of a text without quotes in the line below its name, where settings or a list would stand."""
+        event = self._events[self._next]
+        if not isinstance(event, yaml.ScalarEvent) or event.style:
+            return
+        if self._position(event).line > self._position(name).line:
+            self._check_loose(event, syntax.LOOSE_LINES)
+
+    def _ends(self) -> bool:
+        """Whether the list or mapping is over; if so, go on behind it."""
+        ends = isinstance(self._events[self._next], yaml.CollectionEndEvent)
+        self._next += ends
+        return ends
+
+    def _skip(self) -> None:
+        """Pass over a value."""
+        depth = 0
+        while True:
+            depth += DEEPER[type(self._events[self._next])]
+            self._next += 1
+            if not depth:
+                return
+
+    def _refuse(self, what: str, event: yaml.Event, cure: str = "") -> None:
+        place = self._position(event)
+        excerpt = marked(self.lines[place.line - 1], place.column) if place.line <= len(self.lines) else ""
+        self.problems.add(Problem(what, str(place), cure, excerpt=excerpt))
+
+    def _position(self, event: Any) -> Position:
+        mark = event.start_mark
+        return Position(mark.line + 1, mark.column + 1, self.name)
+
+
+def scalar(text: str) -> Any:
+    """The value of a plain scalar in the YAML 1.2 core schema."""
+    if text and text[0] not in NO_WORD:
+        return text
+    if NULL.fullmatch(text):
+        return None
+    if TRUE.fullmatch(text):
+        return True
+    if FALSE.fullmatch(text):
+        return False
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if OTHER_BASE.fullmatch(text):
+        return int(text, 0)
+    if FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def _anchors(events: Iterable[Any]) -> dict[int, int | None]:
+    """Where, in the events, the value of each alias begins: the last one before it that has its name."""
+    found: dict[int, int | None] = {}
+    last: dict[str, int] = {}
+    for index, event in enumerate(events):
+        name = getattr(event, "anchor", None)
+        if name is not None and isinstance(event, yaml.AliasEvent):
+            found[index] = last.get(name)
+        elif name is not None:
+            last[name] = index
+    return found
+
+
+def _position(mark: Any) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
