@@ -135,7 +135,7 @@ for turn in range(60):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None), lambda path: os.symlink("/nowhere", path)])
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None), lambda path: path.symlink_to("/nowhere")])
 def test_what_is_no_file_is_no_entry_and_makes_way(cache, make):
     path = cache.path("latents", KEY)
     path.parent.mkdir(parents=True)
