@@ -59,7 +59,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.first_bytes": (),
     "lorapipe.fsync": (),
     "lorapipe.aside": ("lorapipe.fsync",),
-    "lorapipe.checksum": ("lorapipe.aside",),
+    "lorapipe.checksum": ("lorapipe.aside", "lorapipe.regular_files"),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
     "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
