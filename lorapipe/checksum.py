@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lorapipe.aside import aside
+from lorapipe.regular_files import open_regular
 
 MAGIC = b"lorapipe-crc32-1"
 HEADER = struct.Struct("<16sQI")
@@ -29,7 +30,7 @@ class Damaged(ValueError):
     """A file that is not what was written."""
 
 
-class Summing:
+class ChecksumWriter:
     """What writers need of a file: what passes through it is summed up."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -77,11 +78,11 @@ class Body(io.RawIOBase):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Summing]:
+def writing(path: Path) -> Iterator[ChecksumWriter]:
     """A file to write to, from its beginning to its end; whole, synced and with its checksum at `path` afterwards."""
     with aside(path) as part, part.open("wb") as file:
         file.write(bytes(HEADER.size))
-        summing = Summing(file)
+        summing = ChecksumWriter(file)
         yield summing
         file.seek(0)
         file.write(HEADER.pack(MAGIC, summing.size, summing.crc))
@@ -90,7 +91,7 @@ def writing(path: Path) -> Iterator[Summing]:
 @contextmanager
 def reading(path: Path) -> Iterator[Body]:
     """What was written to such a file; it has been verified. `Damaged` where its checksum is another, or there is none."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(HEADER.size)
         if not head.startswith(MAGIC) or len(head) < HEADER.size:
             raise Damaged("it has no checksum: it is damaged, or of an earlier version")
@@ -104,7 +105,7 @@ def reading(path: Path) -> Iterator[Body]:
 
 def crc_of(path: Path) -> int:
     """The CRC-32 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return _crc(file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -14,6 +15,8 @@ from lorapipe.picture_files.captions import CaptionTexts, Lines, decode, one_lin
 from lorapipe.training.data.captions import CaptionFiles, folder_name
 
 KOREAN = "페니, 모자, 웃음"
+RANDOM = random.Random(0).randbytes(3000)
+PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x04\0\0\0\x03\0\x08\2\0\0\0"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -229,3 +232,17 @@ def test_a_second_caption_that_says_something_else_is_mentioned(tmp_path):
     )
     (tmp_path / "a.caption").write_text(" tags\n")
     assert not CaptionFiles(tmp_path, {"a.png": ["a.txt", "a.caption"]}).of("a.png", "").complaint
+
+
+@pytest.mark.parametrize("junk", [RANDOM, b"\0\1\2" * 20, PNG_HEAD * 4, b"\x7fELF\2\1\1" + b"\0" * 60])
+def test_a_file_that_holds_no_text_is_no_caption_and_spoils_no_others(tmp_path, junk):
+    plain = {"empty": b"", "short": b"me", "dos": b"a cat\x1a", "long": b"a red hat"}
+    korean = {"korean": "한복을 입은 소녀".encode("cp949"), "word": "페니".encode("cp949")}
+    for name, data in {"junk": junk, **plain, **korean}.items():
+        (tmp_path / f"{name}.txt").write_bytes(data)
+    texts = CaptionTexts(tmp_path, {f"{file.stem}.png": [file.name] for file in tmp_path.glob("*.txt")})
+    assert texts.of("junk.png").text == "" and texts.of("junk.png").complaint == "is no text"
+    said = {name: texts.of(f"{name}.png") for name in (*plain, *korean)}
+    assert [said[name].text for name in plain] == ["", "me", "a cat", "a red hat"]
+    assert not any(said[name].complaint for name in plain) and decode(plain["dos"])[0] == "a cat"
+    assert [said[name].text for name in korean] == ["한복을 입은 소녀", "페니"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,24 @@ def test_the_curve_is_what_the_checkpoint_says(
     """Its file is for people while the training goes on, and none of its numbers is read back."""
     damage(stopped / "metrics.jsonl", how)
     assert go_on(dataset, bench, stopped, unbroken) == [6, 7, 8]
+
+
+@pytest.mark.parametrize("name", ["checkpoints/step-00000005.pt", "snapshots/step-000004.safetensors", "metrics.jsonl"])
+def test_a_folder_in_the_place_of_a_file_makes_way(
+    name: str, dataset: Dataset, bench: tiny.Bench, stopped: Path, unbroken: Weights
+) -> None:
+    (stopped / name).unlink()
+    (stopped / name / "deep").mkdir(parents=True)
+    go_on(dataset, bench, stopped, unbroken)
+    assert all(name.split("/")[1] in text for text in warned(bench)[:1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "step-00000004.pt")
+    never: Any = None
+    found = Checkpoints(tmp_path).load(never)
+    assert found.step == 0 and "named pipe" in found.complaints[0]
 
 
 def test_nothing_left_to_go_on_from_is_said(

@@ -20,6 +20,7 @@ from corpus.databases import DAMAGES, statement
 
 from lorapipe import registry
 from lorapipe.cli import main
+from lorapipe.pipeline.cleaning import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
@@ -149,6 +150,20 @@ def test_a_later_version_keeps_its_file_and_an_earlier_one_its_own(here: Path, c
     assert [run.number for run in runs(Ledger(here))] == [5, 4, 3, 2, 1]
 
 
+def test_gc_knows_what_the_runs_of_another_version_have_used(here: Path) -> None:
+    """Their database is another: ours knows nothing of them but their files."""
+    with closing(Ledger(here)) as ledger:
+        ledger.open()
+        manifests = {str(each["key"]): each for each in ledger.manifests()}
+        used = {key for run in ledger.run_files(ledger.run_numbers(), manifests) for key in run.used.values()}
+        with ledger.records.database.writing() as db:
+            db.execute("DELETE FROM run")
+            db.execute("UPDATE used SET run = 0, at = 1.0")
+        assert used & manifests.keys() and set(ledger.records.last_used().values()) == {1.0}
+        waste(ledger, 1.0)
+        assert all(ledger.records.last_used()[key] > 1.0 for key in used & manifests.keys())
+
+
 @pytest.mark.parametrize("noted", [True, False], ids=["with run.json", "of an earlier version"])
 def test_history_comes_back_from_the_files_of_the_runs(here: Path, noted: bool) -> None:
     with closing(Ledger(here)) as ledger:
@@ -255,6 +270,7 @@ MORE = {
     "version 0": statement("PRAGMA user_version=0"),
     "a later version": statement("PRAGMA user_version=9; ALTER TABLE job ADD COLUMN colour TEXT"),
     "no more numbers": statement(f"UPDATE sqlite_sequence SET seq = {2**63 - 1}"),
+    "a state of noise": statement("UPDATE job SET state = 'waitinc' WHERE number = 9"),
     "a job of noise": statement("UPDATE job SET sets = x'00ff', state = 'asleep' WHERE number = 4"),
 }
 
@@ -376,6 +392,17 @@ def test_a_later_version_that_has_only_added_columns_is_worked_beside(home: Path
     assert job.title in {each.title for each in all_of(home)[0]}  # type: ignore[attr-defined]
 
 
+def test_a_later_versions_job_that_is_not_understood_is_left_to_it(home: Path) -> None:
+    with closing(Queue(home)) as queue:
+        job = queue.add(Path("/jobs/theirs.yaml"))
+    statement(f"PRAGMA user_version=9; UPDATE job SET state = 'dreaming' WHERE number = {job.number}")(
+        home / "queue.db"
+    )
+    assert job.number not in {each.number for each in all_of(home)[0]}  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(home / "queue.db")) as db:
+        assert db.execute("SELECT state FROM job WHERE number = ?", (job.number,)).fetchone() == ("dreaming",)
+
+
 def test_of_a_journal_that_is_not_understood_nothing_is_lost(home: Path) -> None:
     line = '{"table": "job", "id": 40, "row": {"number": 40, "state": "dreaming", "colour": "red"}}\n'
     (home / "queue.jsonl").open("a", encoding="utf-8").write(line)
@@ -389,6 +416,20 @@ def test_a_queue_that_a_later_version_has_changed_is_left_alone_with_a_cure(home
     before = (home / "queue.db").read_bytes()
     assert main(["queue"]) == 1 and "LORAPIPE_HOME" in capsys.readouterr().err
     assert (home / "queue.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("look", [Queue.jobs, Queue.counts, lambda queue: queue.window(5)])
+def test_whatever_looks_at_a_queue_that_is_damaged_meanwhile_mends_it(home: Path, caplog: Lines, look) -> None:
+    with closing(Queue(home)) as queue:
+        before = look(queue)
+        queue.database.connection.execute("PRAGMA cache_size=0")
+        for page in range(1, 12):
+            databases.noisy(page, page)(home / "queue.db")
+        queue.database.connection.execute("PRAGMA shrink_memory")
+        assert look(queue) == before
+        (home / "queue.db").unlink()
+        assert look(queue) == before
+    assert told(caplog)
 
 
 def test_a_queue_in_use_is_mended_in_the_middle_and_by_another(home: Path) -> None:

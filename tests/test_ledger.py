@@ -133,6 +133,18 @@ def test_a_finished_attempt_is_published_and_no_other(
     assert isinstance(found, Result) and found.artifact.path.read_text() == "hello" and not attempt.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_makes_way_for_what_an_attempt_goes_on_from(ledger: Ledger, tmp_path: Path) -> None:
+    resume = ledger.attempt(KEY) / "resume"
+    (resume / "checkpoints").mkdir(parents=True)
+    os.mkfifo(resume / "pipe")
+    os.mkfifo(resume / "checkpoints" / "pipe")
+    (resume / "checkpoints" / "link").symlink_to(tmp_path)
+    (resume / "checkpoints" / "kept").write_text("kept")
+    begin(ledger.attempt(KEY))
+    assert [path.name for path in resume.rglob("*")] == ["checkpoints", "kept"] and tmp_path.is_dir()
+
+
 def ended(*_: object) -> None:
     raise KeyboardInterrupt
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 from corpus.folders import COMPANIONS, LEFT_BEHIND, PROJECTS, SOMEBODYS, SYSTEM_FILES, lay
@@ -15,7 +17,7 @@ from lorapipe.picture_files.captions import caption_of
 from lorapipe.picture_files.endings import ending
 from lorapipe.training.data.scan import look_through
 from lorapipe.watch.archive import at_zip
-from lorapipe.watch.look import look_at
+from lorapipe.watch.look import look_at, opened
 
 PNG = encoded(photograph("coffee").resize((64, 48)), "PNG")
 
@@ -86,6 +88,57 @@ def test_every_file_is_used_or_listed(tmp_path):
     used = {*found.pictures, *(file for files in found.captions.values() for file in files)}
     assert used | {file.path for file in found.left_out} == set(beside)
     assert kinds(found.left_out) == {name: kind for name, kind in beside.items() if name not in used}
+
+
+def test_the_caption_of_a_picture_that_is_left_out_is_no_orphan(tmp_path):
+    beside = {"a.png": "picture", "raw.CR2": "not read", "reg/r.png": "regularisation", "a-masklabel.png": "mask"}
+    captions = ["raw.txt", "reg/r.caption", "a-masklabel.png.txt"]
+    found = look_through(lay(tmp_path, [*beside, *captions, "gone.txt"], PNG))
+    assert found.pictures == ("a.png",)
+    told = kinds(found.left_out)
+    assert {told[name] for name in captions} == {"caption of a picture not used"}
+    assert told["gone.txt"] == "caption without a picture"
+
+
+def test_what_only_its_bytes_call_a_picture_counts_in_the_inbox(tmp_path):
+    bare = lay(tmp_path / "bare", ["DSC1", "DSC2.dat", "sub/DSC3.bin", "reg/DSC4", "@eaDir/DSC5"], PNG)
+    lay(bare, ["README", "notes.txt", "odd.xyz"], b"no picture")
+    raw = lay(tmp_path / "raw", ["a.cr2", "b.NEF"])  # prepare tells of these
+    for folder, count in (bare, 3), (raw, 2), (lay(tmp_path / "texts", ["a.txt", "b"]), 0):
+        assert (look := opened(folder, look_at(folder))).pictures == count and not look.trouble
+        with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in filter(Path.is_file, folder.rglob("*")):
+                archive.write(file, file.relative_to(folder))
+        assert at_zip(tmp_path / "set.zip").pictures == count
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_may_unpack_to_any_size_at_once_is_looked_into_when_it_is_unpacked(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", packing) as archive:
+        archive.writestr("DSC1", bytes(20_000_000))
+        archive.writestr("empty", b"")
+        archive.writestr("notes.txt", b"text")
+    tracemalloc.start()
+    try:
+        assert at_zip(tmp_path / "set.zip").pictures == 1  # a job, which then tells what it is
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["sample/penny_e000001_00_20240203040506.png"], "a trainer's samples"),
+        (["a-masklabel.png", "b-condlabel.png"], "masks, conditioning pictures"),
+        (["contact_sheet.jpg", "manifest.json"], "what lorapipe made"),
+    ],
+)
+def test_an_inbox_says_what_is_in_a_folder_without_a_picture_to_train_on(tmp_path, names, what):
+    folder = lay(tmp_path / "penny", names, PNG)
+    assert opened(folder, look_at(folder)).trouble == f"holds no picture to train on, but {what}"
+    lay(folder, ["mine.png"], PNG)
+    assert (look := opened(folder, look_at(folder))).pictures == 1 and not look.trouble
 
 
 def test_a_picture_is_one_by_its_bytes_where_its_name_does_not_say(tmp_path):

@@ -65,8 +65,8 @@ def test_changed_files_are_counted_and_named(built: Path) -> None:
     (texts / "one.txt").write_text("changed")
     (texts / "two.txt").unlink()
     (texts / "cat.png").write_bytes(b"x")
-    (texts / "dog.JPG").write_bytes(b"x")
-    expected = "2 pictures added, 1 caption removed, 1 caption changed: cat.png, dog.JPG, two.txt and 1 more"
+    (texts / "dog.HEIC").write_bytes(b"x")
+    expected = "2 pictures added, 1 caption removed, 1 caption changed: cat.png, dog.HEIC, two.txt and 1 more"
     assert planned(built)["text"] == f"run {expected}"
 
 

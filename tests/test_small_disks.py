@@ -69,7 +69,7 @@ def test_a_disk_too_small_ends_in_words_and_more_room_goes_on(tmp_path: Path, mo
         assert lorapipe(disk, "queue", "add", "cat.yaml").returncode == 0
 
 
-def test_a_disk_that_has_filled_up_can_be_looked_at_and_cleaned(tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_that_has_filled_up_can_be_looked_at_and_cleaned(toys: None, tmp_path: Path, monkeypatch) -> None:
     with mounted(tmp_path / "disk", "size=4m") as disk:
         monkeypatch.setenv("LORAPIPE_HOME", str(disk / "home"))
         pipeline_in(disk)

@@ -150,6 +150,24 @@ stages:
     assert (said in " ".join(out.split())) == bool(lack) and "in reg lack" not in out
 
 
+def test_a_run_says_it_before_anything_is_made(tmp_path: Path, capsys) -> None:
+    dropped(tmp_path / "photos", {"0": "luna", "1": "a hat", "2": "lunatic"})  # no pictures, so the run ends soon
+    (tmp_path / "p.yaml").write_text(
+        """\
+stages:
+  dataset: {uses: prepare, images: photos, base: {family: sd15, checkpoint: pocket}}
+  lora: {uses: train, dataset: $dataset}
+  file: {uses: export, weights: $lora, to: out/luna.safetensors, trigger: luna}
+  again: {uses: export, weights: $lora, to: out/again.safetensors, trigger: luna}
+""",
+        encoding="utf-8",
+    )
+    assert main(["run", str(tmp_path / "p.yaml")]) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    said = "! file 2 of 3 captions in photos lack the trigger word 'luna'"
+    assert said in out and out.index(said) < out.index("▸ dataset") and out.count("lack the trigger") == 1
+
+
 # ------------------------------------------------------------------------------------------------------------- the knob
 
 

@@ -52,7 +52,8 @@ def main(options: argparse.Namespace) -> int:
         took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
         printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
         if step.action == "run" and (told := told + 1 + len(pipeline.needs[step.name])) <= MOST_OUTLOOKS:
-            for line in (step.stage or pipeline.stages[step.name]).outlook(pipeline.stages):
+            stage = step.stage or pipeline.stages[step.name]
+            for line in (*stage.outlook(pipeline.stages), *stage.cautions(pipeline.stages)):
                 printer.line(f"{'':<{width}}         {line}")
         for line in places.outlook(step.name):
             printer.line(f"{'':<{width}}         {line}")

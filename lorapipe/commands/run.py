@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.workers import Pool
 
 HELP = "make what is not there yet"
+MOST_ASKED = 200
+"""Stages that are asked for cautions: that may read as many folders of captions."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +76,10 @@ def _run(
 ) -> list[Failed]:
     """Run one pipeline and show it; what failed."""
     from lorapipe import terminal
-    from lorapipe.pipeline.events import Failed
+    from lorapipe.pipeline.events import Failed, Log, Planned
     from lorapipe.pipeline.run import run
 
-    failures = []
+    failures, asked, told = [], set[str](), set[str]()
     stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
     if heading:
         view.note(f"{heading}:")
@@ -87,6 +89,11 @@ def _run(
     with closing(view), closing(events):
         for event in events:
             view.show(event)
+            if isinstance(event, Planned) and event.action == "run" and len(asked) < MOST_ASKED:
+                asked.add(event.stage)
+                for line in set(pipeline.stages[event.stage].cautions(pipeline.stages)) - told:
+                    told.add(line)
+                    view.show(Log(event.stage, text=line, level="warning"))
             if isinstance(event, Failed):
                 failures.append(event)
     return failures

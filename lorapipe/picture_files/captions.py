@@ -9,6 +9,7 @@ for picture in contents.pictures:
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from lorapipe.regular_files import open_regular, read_regular
 
 Lines = Literal["joined", "first", "each"]
 """What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
+NO_TEXT = "is no text"
 MOST = 1_000_000
 """Bytes of a caption file; a text encoder reads a few hundred tokens."""
 
@@ -89,7 +91,9 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
             found[file] = CaptionText(file=file, complaint=f"cannot be read ({error.strerror or error})")
             continue
         known = decode_known(data)
-        if known is None:
+        if known is None and b"\0" in data and (alone := decode(data))[1] == NO_TEXT:
+            found[file] = CaptionText("", file, alone[1])  # it tells nothing of the others' encoding
+        elif known is None:
             unknown[file] = data
         else:
             found[file] = CaptionText(_arranged(known[0], lines), file, known[1])
@@ -119,6 +123,8 @@ def decode_known(data: bytes) -> tuple[str, str] | None:
             return text, "is damaged UTF-16 or UTF-8" if "\ufffd" in text else ""
     try:
         text = data.decode("utf-8")
+        if data.isascii() and CONTROL.search(text) and "\0" not in text and not _is_junk(text):
+            return CONTROL.sub("", text), ""
         return None if CONTROL.search(text) or not _are_letters(text) else (text, "")
     except UnicodeDecodeError:
         if b"\0" in data:
@@ -127,6 +133,13 @@ def decode_known(data: bytes) -> tuple[str, str] | None:
         damaged = text.count("\ufffd")
         foreign = sum(not letter.isascii() for letter in text) - damaged
         return (text, "is UTF-8 with a few damaged characters; save it anew") if foreign > 4 * damaged else None
+
+
+def _is_junk(text: str) -> bool:
+    """Whether there are more characters of control, or that are none, than slip into a text or end one in DOS."""
+    times = Counter(text)
+    odd = sum(times[letter] for letter in times if letter == "\ufffd" or category(letter) in ("Cc", "Cn", "Co", "Cs"))
+    return odd - sum(map(text.count, "\t\n\r\f\v")) > 1 + len(text) // 20
 
 
 def _are_letters(text: str) -> bool:
@@ -141,6 +154,8 @@ def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         encoding = encoding_of([data])
         text = data.decode(encoding, errors="replace")
+    if _is_junk(text):
+        return "", NO_TEXT
     if encoding in WIDE:
         return text, "was read as UTF-16 without its mark; save it as UTF-8 if that is wrong"
     return text, f"is not UTF-8 and was read as {language_of(encoding)}; save it as UTF-8"

@@ -10,9 +10,10 @@ from lorapipe.picture_files.caption_names import USUAL, CaptionNames
 from lorapipe.picture_files.layouts import folder_of, found_in, stem_of
 from lorapipe.picture_files.left_behind import passed_over
 
-NOT_READ, ORPHAN, OTHER_ENDING, SECOND = (
+NOT_READ, ORPHAN, UNUSED, OTHER_ENDING, SECOND = (
     "not read",
     "caption without a picture",
+    "caption of a picture not used",
     "caption not asked for",
     "second caption",
 )
@@ -82,6 +83,13 @@ def sort_out(
     captions = CaptionNames(kept, pictures, extensions)
     beside = {picture: found for picture in pictures if (found := captions.of(picture))}
     rest = set(kept).difference(called, *beside.values())
+    of_others = CaptionNames(rest, [name for name in called if name in left_out], extensions)
+    left_out |= {
+        caption: (UNUSED, f"{name} is left out")
+        for name in called
+        if name in left_out
+        for caption in of_others.of(name)
+    }
     left_out |= _rest(sorted(rest), pictures, left_out, extensions)
     ordered = (LeftOut(path, *found) for path, found in sorted(left_out.items()))
     return Contents(tuple(pictures), beside, tuple(ordered))

@@ -3,6 +3,8 @@
 Marks and UTF-8 speak for themselves. For other bytes, each code page that can read all of them is held against what people
 write: how probable is each character in a text of that language? Files of one folder come from one program, so they are
 looked at together, and a word too short to tell is told by its neighbours.
+
+Names in zips, where every code page is met and no UTF-16, are read by `lorapipe.code_pages`, with the same letters.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import log
 
-from lorapipe.picture_files import letters
+from lorapipe import letters
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -84,8 +86,8 @@ def encoding_of(texts: Sequence[bytes]) -> str:
 
 def fits_better(data: bytes, encoding: str) -> bool:
     """Whether a file that could be UTF-8 is rather in the encoding of the others of its folder."""
-    if encoding not in WIDE and data.isascii():
-        return False
+    if data.isascii() and (encoding not in WIDE or len(data) < 4 or CONTROL.search(data.decode("ascii"))):
+        return False  # nothing, or `me`
     try:
         other = data.decode(encoding)
     except UnicodeDecodeError:

@@ -55,7 +55,7 @@ NO_PICTURES: dict[str, str] = {
         _words(
             ".txt .caption .md .rst .html .htm .rtf .doc .docx .odt .pdf .yaml .yml .toml .ini .cfg .conf .log "
             ".lock .py .ipynb .sh .bat .ps1 .cmd .exe .dll .url .lnk .db .sqlite .xml .xmp .aae .thm .lrcat "
-            ".safetensors .ckpt .pt .pth .bin .gguf .onnx .npz .npy .pkl .mp3 .wav .flac .m4a .ogg .aac .part "
+            ".safetensors .ckpt .pt .pth .gguf .onnx .npz .npy .pkl .mp3 .wav .flac .m4a .ogg .aac .part "
             ".crdownload .partial .tmp .download .torrent .bak .info .ttf .srt .js .css .ps1 .tags .cap"
         ),
         OTHER,

@@ -39,7 +39,12 @@ _STEP = re.compile(r".*_\d{6,9}(?:_\d+)*|step_\d+_.*|gs\d{5}-.*|(?:.*_)?(?:step|
 """A name that counts steps: a sample's where it lies in a folder of samples."""
 _ONETRAINERS = re.compile(r"(.+)-(mask|cond)label")
 _MASK = re.compile(r"(.+?)[-_. ]mask", re.IGNORECASE)
-_MASK_FOLDERS = frozenset(("mask", "masks"))
+_COMPANION_FOLDERS = {
+    **dict.fromkeys(("mask", "masks"), MASK),
+    **dict.fromkeys(("conditioning", "conditioning_image", "conditioning_images", "conditions"), CONDITION),
+    **dict.fromkeys(("control", "controls", "control_images"), CONDITION),
+}
+"""Folders whose pictures are named like those that they belong to."""
 _OUR_FOLDERS = (
     frozenset(("contact_sheet.jpg", "manifest.json")), frozenset(("contact_sheet.jpg", "left_out.json")),
     frozenset(("report.html", "grid.png")), frozenset(("pictures.jpg", "pipeline.yaml")),
@@ -187,10 +192,10 @@ def _masks(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Fo
                 yield picture, (kind, f"OneTrainer's {kind} of {found[1]}")
             elif usual and stem in named_so:
                 yield picture, (MASK, f"the mask of {named_so[stem]}")
-        if _base(folder).casefold() in _MASK_FOLDERS and 2 * len(inside & _around(folder, stems)) >= len(inside):
-            yield from (
-                (picture, (MASK, f"a mask, in a folder {_base(folder)}")) for picture in folders.pictures[folder]
-            )
+        kind = _COMPANION_FOLDERS.get(_base(folder).casefold(), "")
+        if kind and 2 * len(inside & _around(folder, stems)) >= len(inside):
+            found_so = kind, f"a {kind}, in a folder {_base(folder)}"
+            yield from ((picture, found_so) for picture in folders.pictures[folder])
 
 
 def _around(folder: str, stems: Mapping[str, Set[str]]) -> set[str]:

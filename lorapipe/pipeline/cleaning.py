@@ -77,6 +77,7 @@ def _remove(ledger: Ledger, each: Waste) -> bool:
 
 def _kept(ledger: Ledger, before: float) -> set[str]:
     """The names of the folders in the store that are needed."""
+    ledger.records.catch_up()
     keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
     manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
     waiting, kept = [short(key) for key in keys], set[str]()

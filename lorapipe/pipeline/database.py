@@ -135,6 +135,12 @@ class Database:
         """Whether this thread is within a method that is `mended`."""
         return getattr(self._entered, "here", False)
 
+    @property
+    def is_later(self) -> bool:
+        """Whether a later version has added to the tables."""
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        return int(version) > self._tables.version
+
     @contextmanager
     def entered(self) -> Iterator[sqlite3.Connection]:
         """Within it, this thread uses the connection; it leads to the file that is there now."""

@@ -43,7 +43,7 @@ def short(key: str) -> str:
     return key[:20]
 
 
-class Looks(Protocol):
+class PathDigests(Protocol):
     """What knows the digests of paths; `Digests` does."""
 
     @property
@@ -54,7 +54,7 @@ class Looks(Protocol):
         """The digest of a file or folder."""
 
 
-class OneLook:
+class CachedDigests:
     """Digests as they are at one moment: a path that many stages read is looked at once."""
 
     def __init__(self, digests: Digests) -> None:
@@ -63,17 +63,17 @@ class OneLook:
 
     @property
     def listings(self) -> Mapping[str, Mapping[str, str]]:
-        """See `Looks.listings`."""
+        """See `PathDigests.listings`."""
         return self._digests.listings
 
     def path(self, path: Path) -> str:
-        """See `Looks.path`."""
+        """See `PathDigests.path`."""
         if path not in self._seen:
             self._seen[path] = self._digests.path(path)
         return self._seen[path]
 
 
-def identify(stage: Stage, digests: Looks) -> Identity:
+def identify(stage: Stage, digests: PathDigests) -> Identity:
     """The identity of a stage whose references are resolved.
 
     Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.keys import Identity, Looks, OneLook, identify
+from lorapipe.pipeline.keys import CachedDigests, Identity, PathDigests, identify
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
 from lorapipe.pipeline.reasons import why
@@ -68,7 +68,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
     """What running the pipeline would do now; stages in `anew` run in any case. `InputError`: a source cannot be read."""
     artifacts: dict[str, Artifact] = {}
     steps = []
-    look = OneLook(ledger.digests)
+    look = CachedDigests(ledger.digests)
     for name, stage in pipeline.stages.items():
         waits_for = [need for need in pipeline.needs[name] if need not in artifacts]
         if waits_for:
@@ -94,7 +94,7 @@ def decide(
     stage: Stage,
     ledger: Ledger,
     anew: Set[str] = frozenset(),
-    look: Looks | None = None,
+    look: PathDigests | None = None,
 ) -> Step:
     """What to do with a stage whose references are resolved; its sources are looked at now, or have been by `look`."""
     identity = identify(stage, look or ledger.digests)

@@ -30,7 +30,10 @@ def begin(attempt: Path) -> None:
     remove(attempt / MANIFEST)
     remove(attempt / "out")
     (attempt / "out").mkdir(parents=True)
-    folder_at(attempt / RESUME)
+    resume = folder_at(attempt / RESUME)
+    for path in resume.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            path.unlink()
 
 
 def folder_at(path: Path) -> Path:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
+from lorapipe import picture_files
 from lorapipe.errors import counted
 from lorapipe.pipeline.digests import PREFIX
 from lorapipe.pipeline.keys import Identity
 
 MOST = 3
 """Differences that are listed before `and 5 more`."""
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif"})
-CAPTIONS = frozenset({".txt", ".caption"})
 Listing = Mapping[str, str]
 
 TAGS = ("type", "family", "uses")
@@ -109,8 +107,8 @@ def files_changed(old: Listing, new: Listing) -> str:
 
 
 def _noun(name: str) -> str:
-    suffix = PurePosixPath(name).suffix.lower()
-    return "picture" if suffix in PICTURES else "caption" if suffix in CAPTIONS else "file"
+    is_caption = picture_files.ending(name) in picture_files.CAPTIONS
+    return "picture" if picture_files.is_picture(name) else "caption" if is_caption else "file"
 
 
 def _libraries(made_by: Any) -> Mapping[str, Any]:

@@ -44,7 +44,14 @@ DROP TABLE used_1
 TABLES = Tables(2, ";".join((DIGEST, RUN, USED)), {1: FROM_1})
 
 
-class Past(Protocol):
+OVER = "finished IS NOT NULL"
+ADD = "INSERT INTO run (id, pipeline, started, finished, status) VALUES (?, ?, ?, ?, ?)"
+END = "ON CONFLICT DO UPDATE SET finished = excluded.finished, status = excluded.status WHERE run.finished IS NULL"
+USE = "INSERT INTO used (pipeline, stage, type, key, run, at) VALUES (?, ?, ?, ?, ?, ?)"
+LATER = "ON CONFLICT DO UPDATE SET run = excluded.run, at = excluded.at WHERE excluded.at >= used.at"
+
+
+class RunHistory(Protocol):
     """Where what has been can be read, besides the database."""
 
     def manifests(self) -> Iterable[Mapping[str, Any]]:
@@ -66,7 +73,7 @@ class Records:
     `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
     """
 
-    def __init__(self, path: Path | None, past: Past | None = None, *, private: bool = False) -> None:
+    def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
         self._past = past
         self._uses: list[tuple[Any, ...]] = []
         self.database = Database(path, TABLES, self._refill, private=private)
@@ -96,15 +103,20 @@ class Records:
 
     @mended
     def catch_up(self) -> None:
-        """Note the runs whose files are there though the database knows nothing of them: another version's, or a copy's."""
+        """Note the runs whose files are there though the database knows nothing of them: another version's, or a copy's.
+
+        And what they have used, so that it is not thought to be out of use.
+        """
         if self._past is None:
             return
-        known = {number for (number,) in self.database.connection.execute("SELECT id FROM run")}
+        known = {number for (number,) in self.database.connection.execute(f"SELECT id FROM run WHERE {OVER}")}
         missing = [number for number in self._past.run_numbers() if number not in known]
         if missing:
-            files = self._past.run_files(missing, {str(each["key"]): each for each in self._past.manifests()})
+            manifests = {str(each["key"]): each for each in self._past.manifests()}
+            files = [*self._past.run_files(missing, manifests)]
             with self.database.writing() as db:
-                _add(db, [each.row for each in files])
+                db.executemany(f"{ADD} {END}", [each.row for each in files])
+                db.executemany(f"{USE} {LATER}", [use for each in files for use in _used(each, manifests)])
 
     @mended
     def digests(self, folder: str) -> dict[str, tuple[Stat, str]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from lorapipe.pipeline.locks import Lock
 
@@ -52,7 +52,9 @@ class Job:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The job of a row of the database."""
+        """The job of a row of the database; `ValueError` where it is none."""
+        if row["state"] not in get_args(State):
+            raise ValueError(f"its state is {row['state']!r}")
         known = {field.name: row[field.name] for field in fields(cls)}
         return cls(**{**known, "sets": tuple(json.loads(row["sets"]))})
 

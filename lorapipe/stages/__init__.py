@@ -53,6 +53,13 @@ class Stage(Spec, contract="uses"):
         """What works and is seldom meant: told, and no mistake. Light and quick, as `problems`, after which it is asked."""
         return iter(())
 
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """What works and is seldom meant, as far as only the user's files show it: told by `plan` and before a run.
+
+        `stages` are the pipeline's, for references to stages that have not run yet. Light, and may read many small files.
+        """
+        return iter(())
+
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.
 

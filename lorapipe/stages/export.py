@@ -100,8 +100,8 @@ class Export(Stage):
         context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
         return File(path)
 
-    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """See `Stage.outlook`."""
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        """See `Stage.cautions`."""
         from lorapipe.stages._trigger import lacking
 
         return lacking(self.trigger, self, stages)

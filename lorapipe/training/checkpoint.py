@@ -8,6 +8,7 @@ which file is damaged and goes on from before that. It is for this program only:
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +97,11 @@ class Checkpoints:
                 state = self._read(path)
                 trainable.load(state)
             except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-                reason = str(error).split("\n")[0][:200] or type(error).__name__
+                words = error.strerror if isinstance(error, OSError) else str(error).split("\n")[0][:200]
+                reason = words or type(error).__name__
                 complaints.append(f"The checkpoint {path.name} cannot be used: {reason}. An earlier state is used.")
+                if path.is_dir():
+                    shutil.rmtree(path)
             else:
                 self._checksums = state["files"]
                 return Resumed(int(state["step"]), state["curve"], tuple(complaints))

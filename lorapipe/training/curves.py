@@ -60,6 +60,8 @@ class Curves:
         """Go on after `step`, the `curve` so far being this, whatever was written since: it will be made again."""
         from tensorboardX import SummaryWriter
 
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
         write_bytes(curve, self.path)
         for point in read(self.path):
             self.average = point.values.get(AVERAGE, math.nan)

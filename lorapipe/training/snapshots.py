@@ -14,7 +14,12 @@ from lorapipe.aside import UNFINISHED, write_bytes
 
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
-    """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes."""
+    """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes.
+
+    A folder in its place makes way.
+    """
+    if path.is_dir():
+        shutil.rmtree(path)
     write_bytes(serialize(tensors, metadata), path)
 
 

@@ -18,8 +18,10 @@ from typing import BinaryIO
 
 from lorapipe.code_pages import guess
 from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.picture_files import Contents, sort_out
+from lorapipe.picture_files.magic import HEAD, format_of
 from lorapipe.regular_files import open_inside, size_in_words
-from lorapipe.watch.look import Look, is_ours, is_picture, shown
+from lorapipe.watch.look import MOST_ASKED, Look, counted, is_reg, shown
 
 MOST_CONTENTS = 16_000_000
 """Bytes of a list of contents: a hundred thousand files have not as many."""
@@ -28,6 +30,8 @@ ENCRYPTED = 0x1
 UNICODE_PATH = 0x7075
 """The extra field in which Info-ZIP's programs say a name in UTF-8."""
 READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+QUICK = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of which the first bytes can be read without unpacking more."""
 METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "Implode", 18: "TERSE", 20: "Zstandard", 93: "Zstandard"}
 METHODS |= {94: "MP3", 95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd", 99: "AES"}
 INSTEAD = {
@@ -84,6 +88,22 @@ class Archive:
         text = self.names.decode(name) if isinstance(name, bytes) else name
         return text.replace("\\", "/")  # after decoding: in some code pages it is the second half of a letter
 
+    def sorted_out(self) -> Contents:
+        """What its files are, by their names; where these do not tell, by the first bytes, of so many of them."""
+        subjects = {each.name: each for each in self.entries if not any(map(is_reg, each.parts[:-1]))}
+        asked = iter(range(MOST_ASKED))
+        return sort_out(
+            subjects, is_picture=lambda name: next(asked, None) is not None and self._begins(subjects[name])
+        )
+
+    def _begins(self, entry: Entry) -> bool:
+        if entry.info.compress_type not in QUICK or entry.info.flag_bits & ENCRYPTED:
+            return entry.info.file_size > 0  # told when it is unpacked
+        try:
+            return bool(format_of(next(self.chunks(entry, HEAD), b""), entry.info.file_size))
+        except (ZipTrouble, OSError):
+            return True  # as above
+
     def require_readable(self, entry: Entry) -> None:
         """`ZipTrouble` where an entry is packed in a way that is not read."""
         if entry.info.flag_bits & ENCRYPTED:
@@ -114,13 +134,14 @@ def at_zip(path: Path) -> Look:
     try:
         with open_archive(path) as archive:
             entries = archive.entries
+            pictures = counted(archive.sorted_out())
     except ZipTrouble as trouble:
         return Look("", 0, trouble.what.removesuffix("."), passing=trouble.passing)
     except OSError as error:
         return Look("", 0, f"cannot be read: {error.strerror}", passing=True)
     parts = [entry.parts for entry in entries if entry.parts]
-    if count := sum(all(map(is_ours, each)) and is_picture(each[-1]) for each in parts):
-        return Look("", count)
+    if pictures["pictures"] or pictures["trouble"]:
+        return Look("", **pictures)
     inner = next((each[-1] for each in parts if PurePosixPath(each[-1]).suffix.lower() in ARCHIVES), None)
     if inner is not None:
         return Look("", 0, f"holds no picture, but {shown(inner)}: unpack that, and put the folder here")

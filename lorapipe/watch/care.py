@@ -27,7 +27,7 @@ from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.checker import check_apart
 from lorapipe.watch.deliver import deliver, file_of
-from lorapipe.watch.look import is_zip, look_at
+from lorapipe.watch.look import MOST_FILES, is_zip, look_at, opened
 from lorapipe.watch.notify import notify
 from lorapipe.watch.recipe import OVERRIDES, Order, Recipe, write
 from lorapipe.watch.settings import Watching
@@ -108,7 +108,7 @@ class InboxCare(Care):
         return write(recipe, order, lambda text: _note(job, text))
 
     def _check(self, images: Path, terms: Terms) -> None:
-        look = look_at(images, terms.watching.sizes())
+        look = opened(images, look_at(images, terms.watching.sizes()), MOST_FILES)
         if look.trouble:
             raise InputError(f"{look.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
         if look.pictures < terms.watching.least:

@@ -5,16 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lorapipe import picture_files
+from lorapipe.picture_files import Contents, sort_out
+from lorapipe.picture_files.contents import NOT_READ
+from lorapipe.picture_files.layouts import CONDITION, MASK, OURS, SAMPLES
+from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.regular_files import is_inside, kind_of, size_in_words
 
 MOST_FILES = 100_000
 """A folder of more is somebody's disk rather than a set of pictures."""
 BAD_NAME = "has a name that is not valid text; rename it"
+MOST_ASKED = 100
+"""Files without a picture's name whose first bytes are looked at before something is a job; enough to tell that."""
+NO_SUBJECTS = {
+    MASK: "masks",
+    CONDITION: "conditioning pictures",
+    SAMPLES: "a trainer's samples",
+    OURS: "what lorapipe made",
+}
+"""Kinds of pictures that nobody wants a LoRA of, and what to call them."""
 REGULARISATION = "reg"
 """The subfolder of pictures of the class, as kohya's scripts have it."""
 
@@ -33,7 +48,8 @@ USUAL = Sizes()
 
 @dataclass(frozen=True)
 class Look:
-    """`mark` is equal only where nothing has changed; `pictures` are counted by their names, those of `reg` apart.
+    """`mark` is equal only where nothing has changed; `pictures` are counted by their names, those of `reg` apart, until
+    it is `opened`.
 
     `trouble` says what will not do, in words; it is `passing` where it may mend itself: a copy is still under way.
     """
@@ -78,6 +94,31 @@ def look_at(path: Path, sizes: Sizes = USUAL) -> Look:
         return _at_folder(path, sizes) if path.is_dir() else _at_file(path, sizes)
     except OSError as error:
         return Look(f"! {error.strerror}", 0, f"cannot be read: {error.strerror}", passing=True)
+
+
+def opened(root: Path, look: Look, most: int = MOST_ASKED) -> Look:
+    """What a look at a folder comes to once nothing changes in it: its pictures as `prepare` will sort them.
+
+    Files whose names do not tell are asked for their first bytes, `most` of them; a trainer's samples and masks are none.
+    What is a picture of a kind that is not read does, for `prepare` will tell of it.
+    """
+    if look.trouble:
+        return look
+    names = [name for name, _ in _walk(root) if not any(map(is_reg, name.split("/")[:-1]))]
+    asked = iter(range(most))
+    found = sort_out(
+        names, is_picture=lambda name: next(asked, None) is not None and begins_like_a_picture(root / name)
+    )
+    return replace(look, **counted(found))
+
+
+def counted(found: Contents) -> dict[str, Any]:
+    """The `pictures` of a look, and its `trouble` where there are none but much that looks like some."""
+    kinds = Counter(file.kind for file in found.left_out)
+    pictures = len(found.pictures) + kinds[NOT_READ]
+    others = [what for kind, what in NO_SUBJECTS.items() if kind in kinds]
+    told = others and not pictures
+    return {"pictures": pictures, "trouble": f"holds no picture to train on, but {', '.join(others)}" if told else ""}
 
 
 def _at_file(path: Path, sizes: Sizes) -> Look:

@@ -100,7 +100,8 @@ def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda tex
         pipeline = _with_own(path, own, places_of((pipeline, owners), order.images, order.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
-    pictures, repeats = _shown(order.images)
+    named_so, repeats = _shown(order.images)
+    pictures = max(named_so, len(captions))
     asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
     if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
         raise InputError(problems)

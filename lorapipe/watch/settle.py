@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from lorapipe.watch.archive import ARCHIVES, at_zip
-from lorapipe.watch.look import USUAL, Look, Sizes, is_ours, is_zip, look_at
+from lorapipe.watch.look import USUAL, Look, Sizes, is_ours, is_zip, look_at, opened
 
 STATUS = "lorapipe-status.txt"
 """The one file that is written into an inbox."""
@@ -186,9 +186,11 @@ def settled(
 
 
 def _opened(path: Path, look: Look) -> Look:
-    """What is known of something once it is quiet: a zip is opened, and of other files it is said what to do with them."""
-    if look.trouble or path.is_dir():
+    """What is known of something once it is quiet: pictures by their contents; of other files what to do with them."""
+    if look.trouble:
         return look
+    if path.is_dir():
+        return opened(path, look)
     if is_zip(path):
         return replace(at_zip(path), mark=look.mark)
     return replace(look, trouble=_of_file(path.name))

@@ -53,7 +53,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
-    "lorapipe.code_pages": (),
+    "lorapipe.code_pages": ("lorapipe.letters",),
+    "lorapipe.letters": (),
     "lorapipe.whole_words": (),
     "lorapipe.first_bytes": (),
     "lorapipe.fsync": (),
@@ -61,8 +62,10 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside",),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
+    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
-        "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.regular_files"
+        "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
+        "lorapipe.regular_files"
     ),
     "lorapipe.lettering": (),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
@@ -93,7 +96,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "limits", "errors", "first_bytes", "regular_files", "code_pages", "follower", "registry", "spec", "pipeline",
+    "limits", "errors", "first_bytes", "regular_files", "code_pages", "letters", "follower", "registry", "spec", "pipeline",
     "queue", "watch", "page", "cli", "commands", "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""

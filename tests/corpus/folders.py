@@ -13,6 +13,8 @@ LEFT_BEHIND = (
     ".dropbox.cache/a.png", "__MACOSX/._a.png", "._a.png", ".@__thumb/a.jpg", "FOUND.000/FILE0001.jpg",
     "Network Trash Folder/a.png", "RECYCLER/S-1/a.png", "_latent_cache/a.png", "_controls/a.depth.jpg",
     "Catalog Previews.lrdata/a.jpg", "Photos.photoslibrary/resources/a.jpg",
+    "#SynoRecycle/old.png", "#Recycle Bin/old.png", "@__thumb/a.jpg", "FOUND.012/FILE0001.jpg", "Picasa Originals/a.jpg",
+    "a.png@SynoEAStream", "sub/cover@SynoResource", "OneDriveTemp/a.png",
 )  # fmt: skip
 """What nobody means when they name the folder, one of each kind."""
 SYSTEM_FILES = ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "Icon\r", "Picasa.ini")
@@ -20,6 +22,7 @@ SOMEBODYS = (
     "@artist/a.png", "#holiday/a.png", "model/a.png", "sample/a.png", "samples/b.png", "log/a.jpg",
     "output/a.png", "reg.png", "img/a.png", "masked ball/a.png", "girl.png", "girl_mask.png", "$ave/a.png",
     "lost/a.png", "photo_000123.png", "IMG_20240101_120000.jpg", "10_penny/a.png", "2024_01_02_03.png",
+    "control/c.png", "found.me/a.png",
 )  # fmt: skip
 """What looks a little like it, and is somebody's pictures."""
 
@@ -88,6 +91,14 @@ PROJECTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
         {"1_mask.png": "mask", "2_mask.png": "mask", "3_mask.png": "mask"},
     ),
     "a folder of masks": (("a.png", "b.png"), {"masks/a.png": "mask", "masks/b.png": "mask"}),
+    "folders of conditioning pictures": (
+        ("a.png", "b.png"),
+        {
+            "conditioning_images/a.png": "conditioning picture",
+            "conditioning_images/b.png": "conditioning picture",
+            "control/a.png": "conditioning picture",
+        },
+    ),
 }
 """Pictures that are meant, and the others with the kind that they are; what makes them so lies in `COMPANIONS`."""
 COMPANIONS: Mapping[str, tuple[str, ...]] = {

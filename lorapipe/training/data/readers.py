@@ -238,6 +238,8 @@ def _in_words(name: str) -> Iterator[None]:
 
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if "decoder error" in text:  # a number of libtiff's, which says no more
+        return "its pixels cannot be unpacked"
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
