@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, Problem
+from lorapipe.first_bytes import PACKED, PICTURES, kind_of
 from lorapipe.formats import AdapterWeights, Names
 from lorapipe.regular_files import open_regular
 
@@ -18,17 +19,20 @@ MOST_HEADER = 100_000_000
 """Bytes of a header: the format allows no more."""
 MOST_LOOKED_AT = 4_000_000
 """Bytes of one that is looked at before anything runs: a LoRA's has some hundred thousand."""
-BEGINNINGS: tuple[tuple[bytes | tuple[bytes, ...], str, str], ...] = (
+BEGINNINGS = (
     (b"<", "is a web page, not a LoRA", "Download the file itself."),
     (b"version https://git-lfs", "is a pointer to a file that was not downloaded (git LFS)", "Fetch the file itself."),
     (b"PK\x03\x04", "is a zip or a PyTorch file, not safetensors", "Save it as safetensors."),
     (b"\x80", "is a pickle, not safetensors", "Save it as safetensors."),
-    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF"), "is a picture, not a LoRA", "Name a LoRA's file."),
-    (b"GGUF", "is a GGUF file, not a LoRA", "Name a LoRA's .safetensors file."),
-    ((b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b"), "is a packed archive", "Unpack it, and name the file in it."),
     (b"\0\0\0\0\0\0\0\0", "holds nothing but zeros", "Copy it again."),
 )
 """How a file begins that is no safetensors file, what it is, and what to do."""
+OTHERS = {
+    **dict.fromkeys(PICTURES, ("is a picture, not a LoRA", "Name a LoRA's file.")),
+    **dict.fromkeys(PACKED, ("is a packed archive", "Unpack it, and name the file in it.")),
+    "GGUF": ("is a GGUF file, not a LoRA", "Name a LoRA's .safetensors file."),
+}
+"""The same of kinds that are known by their first bytes."""
 
 
 def load(path: Path, names: Names) -> AdapterWeights:
@@ -103,5 +107,7 @@ def _no_safetensors(first: bytes, why: str) -> Problem:
     for beginning, what, cure in BEGINNINGS:
         if first.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(beginning):
             return Problem(f"{what}.", cure=cure)
+    if (other := OTHERS.get(kind_of(first))) is not None:
+        return Problem(f"{other[0]}.", cure=other[1])
     what = f"is not a whole safetensors file ({why})" if first else "is empty"
     return Problem(f"{what}.", cure="Copy or download it again.")

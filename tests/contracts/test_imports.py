@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.team": (),
     "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.team"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
-    "lorapipe.formats": ("lorapipe.formats", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats": ("lorapipe.formats", "lorapipe.first_bytes", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
         *SHARED, *LIGHT
