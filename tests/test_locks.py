@@ -193,3 +193,10 @@ def test_a_folder_where_no_lock_can_be_made_is_refused_in_words(tmp_path: Path) 
     (tmp_path / "locks").write_text("a file")
     with pytest.raises(OSError, match="locks"):
         take(tmp_path / "locks" / "a.lock")
+
+
+def test_a_lock_file_that_is_a_link_to_itself_makes_way(tmp_path: Path) -> None:
+    lock = tmp_path / "a.lock"
+    lock.symlink_to(lock)
+    with take(lock), pytest.raises(Busy):
+        take(lock)

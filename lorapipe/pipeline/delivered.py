@@ -1,9 +1,10 @@
 """What a project has put outside its store, so that it replaces that and nothing else.
 
 `.lorapipe/delivered.jsonl` has a line for each file that was written: where, and the digest of its bytes. A file is ours
-while its bytes are ones that we have written there. Where there is no line, the file may be older than these lines: then
-it is ours if it is a result in the store. One that lorapipe has made elsewhere is somebody's, and may be the only copy; it
-says so itself while its seal is whole: other programs change a file, and keep what its metadata says of its making.
+while its bytes are ones that we have written there. Where there is no such line, it may be older than these lines, or the
+line may be lost: it is ours, too, if it is a result in the store. One that lorapipe has made elsewhere is somebody's, and
+may be the only copy; it says so itself while its seal is whole: other programs change a file, and keep what its metadata
+says of its making.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ class Delivered:
         try:
             if self.maker(place):
                 return ""
-            if self._name(_real(place)) in self._lines:
-                return CHANGED
             if self._is_a_result(place, there.st_size):
                 return ""
+            if self._name(_real(place)) in self._lines:
+                return CHANGED
             return OF_ANOTHER if is_as_exported(place) else FOREIGN
         except (OSError, InputError):  # what cannot be read cannot be known
             return FOREIGN

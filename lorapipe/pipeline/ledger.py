@@ -15,7 +15,6 @@ manifests in the store are the truth: everything else can be made from them. Wha
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -33,7 +32,7 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
-from lorapipe.pipeline.manifest import MANIFEST_VERSION, read_manifest
+from lorapipe.pipeline.manifest import MANIFEST_VERSION, manifest_text, read_manifest
 from lorapipe.pipeline.publication import LOG as LOG
 from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
 from lorapipe.pipeline.publication import begin as begin
@@ -216,7 +215,7 @@ class Ledger:
             "artifact": artifact,
             "files": files,
         }
-        write_text(json.dumps(manifest, ensure_ascii=False, indent=1), attempt / MANIFEST, synced=False)
+        write_text(manifest_text(manifest), attempt / MANIFEST, synced=False)
         self._move(attempt, target, files)
         result = self.result(identity.key)
         assert isinstance(result, Result), result

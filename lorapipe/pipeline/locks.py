@@ -81,7 +81,7 @@ def take(path: Path) -> Lock:
     Raises `Busy`, or `OSError` where the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+    file = _opened(path)
     try:
         has_kernel_lock = _has_taken(file, path)
         releases = [file.close]
@@ -97,6 +97,18 @@ def take(path: Path) -> Lock:
         file.seek(0)
         file.write(str(os.getpid()).encode().ljust(20))
     return Lock(*releases)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        path.unlink(missing_ok=True)  # a link to itself, which nobody can hold
+        descriptor = os.open(path, flags, 0o666)
+    return os.fdopen(descriptor, "r+b", buffering=0)
 
 
 def _has_taken(file: IO[bytes], path: Path) -> bool:

@@ -1,4 +1,8 @@
-"""A result's manifest, read from the store: as we write it, or not at all."""
+"""A result's manifest in the store: as we have written it, or not at all.
+
+It begins with the CRC-32 of all that follows, so that a flipped bit in it is no other result. Those of earlier versions
+have none.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import errno
 import json
 import os
 import stat
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,15 +19,26 @@ MANIFEST_KINDS: tuple[tuple[str, Any], ...] = (
     ("key", str), ("pipeline", str), ("stage", str), ("type", str), ("started", (int, float)), ("finished", (int, float)),
     ("settings", dict), ("sources", dict), ("artifact", dict), ("files", dict),
 )  # fmt: skip
+CHECKED = b'{"crc32": "'
+"""How a manifest with a checksum begins; eight digits and `",` follow."""
+BODY = len(CHECKED) + 10
 FAR = 1e15
 """Seconds: no clock, however wrong, is set so far away."""
 MOST_DEPTH = 100
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it is written: JSON that a person can read."""
+    body = json.dumps(manifest, ensure_ascii=False, indent=1)[1:]
+    return f'{CHECKED.decode()}{zlib.crc32(body.encode()):08x}",{body}'
 
 
 def read_manifest(name: str) -> Mapping[str, Any] | None:
     """A manifest as we write it; None where there is none, or something else."""
     try:
         text = _read(name)
+        if text.startswith(CHECKED) and int(text[len(CHECKED) : BODY - 2], 16) != zlib.crc32(text[BODY:]):
+            return None
         manifest = json.loads(text)
         return manifest if _is_manifest(manifest) and _is_flat(text, manifest) else None
     except (OSError, ValueError, RecursionError, MemoryError):

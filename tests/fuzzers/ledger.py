@@ -43,7 +43,10 @@ def case(seed: int, folder: Path) -> str:
                 elif main(list(words)) not in (0, 1, 2):
                     return f"{words} after {damaged}: an odd exit status"
             except InputError as error:
-                if "is no folder" not in str(error):  # it is said what to move away
+                is_unknown = "overwrite: true" in str(error) and any("delivered.jsonl" in each for each in damaged)
+                if (
+                    "is no folder" not in str(error) and not is_unknown
+                ):  # it is said what to move away, or what else to do
                     return f"{words or 'run'} after {damaged}: {error}"
                 return ""
             except Exception:
