@@ -8,8 +8,11 @@ any other, so that whoever tells of files that cannot be read tells of these too
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +52,12 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a file, one by one; bytes that are no UTF-8 are replaced. No lines where it cannot be read."""
+    with suppress(OSError), io.TextIOWrapper(open_regular(path), "utf-8", "replace", newline="\n") as file:
+        yield from file
 
 
 def open_inside(path: Path, root: Path) -> BinaryIO:

@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from corpus.disks import disk, small_memory
+from corpus.disks import disk
+from corpus.small_disks import mounted
 
 from lorapipe.aside import aside, write_bytes, write_text
 from lorapipe.fsync import make_folder, sync_all, sync_file, sync_tree
@@ -66,7 +67,7 @@ def test_folders_are_made_as_far_as_they_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts disks as Linux does")
 def test_a_disk_that_fails_while_it_syncs_leaves_the_old_file(tmp_path: Path) -> None:
     """Writing went well, into memory; what the disk says of it is heard only by who syncs."""
-    with small_memory(tmp_path / "memory", megabytes=24) as memory, disk(memory / "disk", 64) as made:
+    with mounted(tmp_path / "memory", "size=24m") as memory, disk(memory / "disk", 64) as made:
         target = made.mounted / "file"
         write_text("before", target)
         with pytest.raises(OSError) as failed:

@@ -20,6 +20,7 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
+from lorapipe.pipeline.gc_roots import Roots
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.ledger import Ledger
@@ -71,8 +72,8 @@ def run(
     ledger = Ledger(pipeline.folder, stopping)
     ledger.open()
     try:
-        with closing(ledger):
-            return (yield from _recorded(pipeline, ledger, pool, anew, stopping, numbered))
+        with closing(ledger), closing(Roots(ledger.locks, stopping)) as roots:
+            return (yield from _recorded(pipeline, ledger, roots, pool, anew, stopping, numbered))
     except OSError as error:
         raise LorapipeError(problem_of(error, str(error.filename or ledger.root))) from None
 
@@ -100,6 +101,7 @@ def run_to_end(pipeline: Pipeline, on_event: Callable[[Event], None] | None, **w
 def _recorded(
     pipeline: Pipeline,
     ledger: Ledger,
+    roots: Roots,
     pool: Pool,
     anew: Set[str],
     stopping: Stopping,
@@ -120,9 +122,9 @@ def _recorded(
     try:
         run_files.note(folder, pipeline.name, began)
         with (folder / run_files.EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            schedule = Schedule(pipeline, ledger, pool, number, anew, stopping, destinations)
+            schedule = Schedule(pipeline, ledger, roots, pool, number, anew, stopping, destinations)
             with suppress(Interrupted):  # while it was read what is there
-                for event in _events(plan(pipeline, ledger, anew).steps, ledger, schedule):
+                for event in _events(_planned(pipeline, ledger, roots, anew), ledger, schedule):
                     _keep(event, file)
                     yield event
         if not stopping():
@@ -135,6 +137,14 @@ def _recorded(
         ledger.digests.save()
         ledger.records.end(number, status)
     return schedule.artifacts
+
+
+def _planned(pipeline: Pipeline, ledger: Ledger, roots: Roots, anew: Set[str]) -> tuple[Step, ...]:
+    """The steps, with those results that are reused among the roots of this run."""
+    while True:
+        steps = plan(pipeline, ledger, anew).steps
+        if roots.add(step.identity.id for step in steps if step.result is not None and step.identity is not None):
+            return steps
 
 
 def _events(steps: Sequence[Step], ledger: Ledger, schedule: Schedule) -> Generator[Event, None, None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
+from lorapipe.regular_files import lines_of
 
 EVENTS = "events.jsonl"
 RUN = "run.json"
@@ -65,11 +66,7 @@ def note(folder: Path, pipeline: str, started: float, finished: float | None = N
 
 def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
     """What a run has told; nothing where there is no such file."""
-    with suppress(OSError):
-        opened = os.open(folder / EVENTS, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(opened, encoding="utf-8", errors="replace", newline="\n") as file:
-            if stat.S_ISREG(os.fstat(opened).st_mode):
-                yield from readable(line for line in file if metrics or METRIC not in line)
+    yield from readable(line for line in lines_of(folder / EVENTS) if metrics or METRIC not in line)
 
 
 def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:

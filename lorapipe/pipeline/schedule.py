@@ -24,6 +24,7 @@ from lorapipe.pipeline.artifacts import Artifact, encode, to_open
 from lorapipe.pipeline.attempts import Attempt, Inbox
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
+from lorapipe.pipeline.gc_roots import Roots
 from lorapipe.pipeline.job import Done, Job, failure
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
@@ -45,6 +46,7 @@ class Schedule:
         self,
         pipeline: Pipeline,
         ledger: Ledger,
+        roots: Roots,
         pool: Pool,
         number: int,
         anew: Set[str],
@@ -54,6 +56,7 @@ class Schedule:
         self.artifacts: dict[str, Artifact] = {}
         self._pipeline = pipeline
         self._ledger = ledger
+        self._roots = roots
         self._pool = pool
         self._number = number
         self._anew = anew
@@ -114,7 +117,7 @@ class Schedule:
             stage = step.stage
             if stage is None:
                 stage = references.resolve(self._pipeline.stages[name], self.artifacts)
-                step = decide(self._pipeline, name, stage, self._ledger, self._anew)
+                step = self._decide(name, stage)
                 self._said.append(Planned(name, step.action, step.reason))
             if step.result is None:
                 self._queue.append((stage, step))
@@ -122,6 +125,13 @@ class Schedule:
                 self._reuse(name, stage, step.result)
         except (LorapipeError, OSError) as error:
             self._give_up(name, error)
+
+    def _decide(self, name: str, stage: Stage) -> Step:
+        """What to do with a stage; a result that is reused is among the roots of this run."""
+        while True:
+            step = decide(self._pipeline, name, stage, self._ledger, self._anew)
+            if step.result is None or step.identity is None or self._roots.add([step.identity.id]):
+                return step
 
     def _start_queued(self) -> None:
         """Start queued stages, in order, while there is room."""
@@ -152,6 +162,7 @@ class Schedule:
                 self._told_to_wait.add(name)
             return False
         try:
+            self._roots.add([identity.id])  # whatever is found or made from here on, `gc` leaves alone
             found = None if name in self._anew else self._found(name, stage, identity)
             if found is not None:
                 lock.close()

@@ -15,13 +15,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 from lorapipe.queue.job import State
+from lorapipe.regular_files import lines_of
 
 KEPT = ("job", "dropped", "place", "setting")
 """The tables that are kept; progress is of the moment."""
@@ -114,7 +114,7 @@ class Journal:
     def read(self) -> dict[str, dict[int, Row | None]]:
         """The last state of every row that it knows, by table and rowid; None: it is gone. Cut lines are left out."""
         found: dict[str, dict[int, Row | None]] = {table: {} for table in KEPT}
-        for line in self._lines():
+        for line in lines_of(self.path):
             try:
                 told = json.loads(line)
                 row, number = told.get("row"), told["id"]
@@ -123,13 +123,6 @@ class Journal:
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
         return found
-
-    def _lines(self) -> Iterator[str]:
-        with suppress(OSError):
-            opened = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            with os.fdopen(opened, encoding="utf-8", errors="replace", newline="\n") as file:
-                if stat.S_ISREG(os.fstat(opened).st_mode):
-                    yield from file
 
     def _append(self, text: str) -> int | None:
         """Add lines; how large the file is now, or None where it has to be written anew."""

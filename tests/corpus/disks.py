@@ -152,22 +152,6 @@ def disk(folder: Path, megabytes: int = 64) -> Iterator[Disk]:
 
 
 @contextmanager
-def small_memory(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A folder in memory that is soon full: a disk's image in it, as large as it likes, fails when it is written to."""
-    if sys.platform != "linux" or os.geteuid():
-        pytest.skip("mounting takes Linux and root")
-    folder.mkdir()
-    try:
-        _call("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"nothing can be mounted here: {error}")
-    try:
-        yield folder
-    finally:
-        _call("umount", "-l", str(folder))
-
-
-@contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """A process and all that it has started stand still; they are killed afterwards."""
     family = [pid]

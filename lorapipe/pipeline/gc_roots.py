@@ -1,0 +1,114 @@
+"""The results that runs at work use: `gc` beside them removes none of these. (Nix calls them temporary roots.)
+
+    locks/<run>.roots         the results that a run uses, by the names of their folders, one a line
+    locks/<run>.roots.lock    held by that run, of whichever project that shares the store, for as long as it is at work
+    locks/roots.lock          held while roots are added, and while `gc` reads them and takes what is unused out of the store
+    locks/removals            grows by a byte whenever `gc` has done so beside a run
+
+A run looks for results, adds those it has found to its roots, and looks once more where `removals` has grown meanwhile. What
+`gc` removed before is then seen to be gone, and whatever it does afterwards knows of these roots.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from lorapipe.errors import Interrupted
+from lorapipe.pipeline.locks import Busy, holding, take
+
+ROOTS = ".roots"
+LOCK = ".lock"
+REMOVALS = "removals"
+PAUSE_SECONDS = 0.01
+"""Between two looks at a lock that others hold for milliseconds, and `gc` for a second or two."""
+
+
+class Roots:
+    """The roots of one run, which count until they are closed. `stopping()` ends every wait with `Interrupted`."""
+
+    def __init__(self, locks: Path, stopping: Callable[[], object] = bool) -> None:
+        self._locks = locks
+        self._stopping = stopping
+        self._path = locks / f"{uuid.uuid4().hex}{ROOTS}"
+        with self._alone():
+            self._lock = take(_lock_of(self._path))
+            self._path.touch()
+            self._removals = _removals(locks)
+
+    def add(self, names: Iterable[str]) -> bool:
+        """Keep these results; whether nothing was removed since the last time: if not, look whether they are still there."""
+        with self._alone():
+            with self._path.open("a", encoding="ascii") as file:
+                file.writelines(f"{name}\n" for name in names)
+            before, self._removals = self._removals, _removals(self._locks)
+            return before == self._removals
+
+    def close(self) -> None:
+        """The run is over."""
+        self._lock.close()
+        _forget(self._path)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        def waiting(busy: Busy) -> None:
+            if self._stopping():
+                raise Interrupted(f"Stopped while waiting for {busy.who}.")
+
+        return _alone(self._locks, waiting)
+
+
+def rooted(locks: Path) -> set[str] | None:
+    """The results that runs at work use; None where no run is at work."""
+    at_work = [path for path in locks.glob(f"*{ROOTS}") if not _is_over(path)]
+    return {name for path in at_work for name in _names(path)} if at_work else None
+
+
+@contextmanager
+def removing(locks: Path) -> Iterator[set[str] | None]:
+    """`rooted`, while no run can add to it: what is removed now, runs that have seen it before look for again."""
+    with _alone(locks, lambda _: None):
+        used = rooted(locks)
+        if used is not None:
+            with (locks / REMOVALS).open("ab") as file:
+                file.write(b".")
+        yield used
+
+
+def _alone(locks: Path, waiting: Callable[[Busy], None]) -> AbstractContextManager[None]:
+    return holding(locks / f"roots{LOCK}", waiting, PAUSE_SECONDS)
+
+
+def _is_over(path: Path) -> bool:
+    """Whether the run of these roots has ended; what a killed one has left is removed."""
+    try:
+        take(_lock_of(path)).close()
+    except Busy:
+        return False
+    _forget(path)
+    return True
+
+
+def _forget(path: Path) -> None:
+    for each in (path, _lock_of(path)):
+        with suppress(OSError):
+            each.unlink()
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except FileNotFoundError:  # over, this moment
+        return []
+
+
+def _removals(locks: Path) -> int:
+    try:
+        return (locks / REMOVALS).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{LOCK}")

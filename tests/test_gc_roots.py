@@ -1,0 +1,119 @@
+"""What a run at work uses stays, whoever cleans up beside it and however: also what it has only just found or made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from outcomes import ends
+
+from lorapipe.pipeline import gc_roots
+from lorapipe.pipeline.cleaning import clean, waste
+from lorapipe.pipeline.events import Event, Planned
+from lorapipe.pipeline.gc_roots import Roots, removing, rooted
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.run import run
+
+
+def cleaned(folder: Path) -> set[str]:
+    """Clean up all that can go; the kinds of what could."""
+    with closing(Ledger(folder)) as ledger:
+        found = waste(ledger, 0)
+        clean(ledger, found)
+        return {each.kind for each in found}
+
+
+def test_a_root_counts_as_long_as_its_run_is_at_work(tmp_path: Path) -> None:
+    assert rooted(tmp_path) is None
+    roots, other = Roots(tmp_path), Roots(tmp_path)
+    assert rooted(tmp_path) == set()
+    assert roots.add(["a", "b"]) and other.add(["c"])
+    assert rooted(tmp_path) == {"a", "b", "c"}
+    roots.close()
+    assert rooted(tmp_path) == {"c"}
+    other.close()
+    assert rooted(tmp_path) is None and not [*tmp_path.glob(f"*{gc_roots.ROOTS}*")]
+
+
+def test_a_run_that_was_killed_keeps_nothing(tmp_path: Path) -> None:
+    at_work = "from lorapipe.pipeline.gc_roots import Roots; roots = Roots(pathlib.Path(sys.argv[1])); roots.add(['a'])"
+    words = [sys.executable, "-c", f"import pathlib, sys; {at_work}; print(flush=True); input()", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        assert rooted(tmp_path) == {"a"}
+        os.kill(process.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+    assert rooted(tmp_path) is None and not [*tmp_path.glob(f"*{gc_roots.ROOTS}*")]
+
+
+def test_a_run_looks_again_where_something_was_removed_since_it_looked(tmp_path: Path) -> None:
+    with closing(Roots(tmp_path)) as roots:
+        with removing(tmp_path) as used:
+            assert used == set()
+        assert not roots.add(["a"]) and roots.add(["a"])
+        with removing(tmp_path) as used:
+            assert used == {"a"}
+        assert not roots.add(["b"])
+
+
+def test_every_step_of_a_run_outlasts_a_cleaning_after_it(project: Path) -> None:
+    """Nothing of it was used by an earlier run, so that the records know nothing of it."""
+    events: list[Event] = []
+    for event in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+        cleaned(project)
+        events.append(event)
+    assert set(ends(events).values()) == {"finished"}
+    assert {step.action for step in Pipeline.load(project / "cat.yaml").plan().steps} == {"reuse"}
+
+
+def test_old_results_that_a_run_takes_up_again_stay(project: Path) -> None:
+    first, second = Pipeline.load(project / "cat.yaml", ["tally.steps=7"]), Pipeline.load(project / "cat.yaml")
+    first.run(on="inline")
+    second.run(on="inline")
+    with closing(Ledger(project)) as ledger:
+        found = [each for each in waste(ledger, 0) if each.kind == "result"]
+        assert found
+        events: list[Event] = []
+        for event in run(first, on="inline"):
+            if not isinstance(event, Planned):
+                clean(ledger, found)
+            events.append(event)
+        assert set(ends(events).values()) == {"reused"}
+        clean(ledger, found)  # over, and what it has used is what its pipeline used last
+    assert {step.action for step in first.plan().steps} == {"reuse"}
+
+
+def test_cache_entries_stay_while_a_run_is_at_work(project: Path) -> None:
+    Pipeline.load(project / "cat.yaml").run(on="inline")
+    entry = project / ".lorapipe" / "cache" / "latents" / "ab" / "abc"
+    entry.parent.mkdir(parents=True)
+    entry.write_text("x")
+    with closing(Roots(project / ".lorapipe" / "locks")):
+        assert "cache entry" not in cleaned(project) and entry.exists()
+    with closing(Ledger(project)) as ledger:
+        found = waste(ledger, 0)
+        with closing(Roots(ledger.locks)):
+            clean(ledger, found)
+            assert entry.exists()
+    assert "cache entry" in cleaned(project) and not entry.exists()
+
+
+def test_a_run_of_another_project_keeps_what_it_uses_of_a_shared_store(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
+    other = tmp_path / "other"
+    shutil.copytree(project / "texts", other / "texts")
+    shutil.copy(project / "cat.yaml", other)
+    Pipeline.load(other / "cat.yaml").run(on="inline")
+    events: list[Event] = []
+    for event in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+        cleaned(other)
+        events.append(event)
+    assert set(ends(events).values()) == {"reused"}
