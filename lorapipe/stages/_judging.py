@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
-from lorapipe.evaluation.cells import BASE, Cell, crossed, evenly, parted
-from lorapipe.evaluation.choice import Probe
-from lorapipe.evaluation.evidence import Evidence
-from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.measure import Measure, Measured
+from lorapipe.evaluation.grid_plan import BASE, Cell, crossed, evenly, parted
+from lorapipe.evaluation.image_store import Gallery
+from lorapipe.evaluation.report_model import Found
+from lorapipe.evaluation.results import Evidence
 from lorapipe.evaluation.sampler import Recipe, Sampler
-from lorapipe.evaluation.story import Found
+from lorapipe.evaluation.scorer import Measure, Measured
+from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log

@@ -12,10 +12,10 @@ import torch
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import probe
-from lorapipe.evaluation.cells import BASE, Cell, evenly
-from lorapipe.evaluation.choice import Probe
-from lorapipe.evaluation.gallery import Gallery
+from lorapipe.evaluation.grid_plan import BASE, Cell, evenly
+from lorapipe.evaluation.image_store import Gallery
 from lorapipe.evaluation.sampler import Sampler
+from lorapipe.evaluation.selection import Probe
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
