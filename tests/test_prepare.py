@@ -28,9 +28,9 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.contact_sheet import SHOWN
-from lorapipe.training.data.encode import load_latents, picture_view
+from lorapipe.training.data.images import Colour, to_pixels
+from lorapipe.training.data.latents import load_latents, picture_view
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.data.pictures import Colour, to_pixels
 from lorapipe.training.families.sd15 import SD15
 
 KEPT = {
