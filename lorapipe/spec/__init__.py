@@ -11,7 +11,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
 """
 
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.knobs import (
+from lorapipe.spec.fields import (
     PLAIN,
     REQUIRED,
     Knob,
@@ -27,9 +27,9 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Complaints, Places, Reading, from_dict, read
+from lorapipe.spec.parse import Address, Complaints, Places, Reading, from_dict, read
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source, Span, Warmup
+from lorapipe.spec.types import Duration, Source, Span, Warmup
 
 __all__ = [
     "PLAIN",

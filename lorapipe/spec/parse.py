@@ -14,10 +14,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.limits import MOST_PROBLEMS
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.hints import paths, whereabouts
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
+from lorapipe.spec.suggestions import paths, whereabouts
+from lorapipe.spec.fields import Param, Spec, Value, knobs, old_names, sentence, show
 from lorapipe.spec.paths import path_of, trouble
-from lorapipe.spec.values import Source
+from lorapipe.spec.types import Source
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]

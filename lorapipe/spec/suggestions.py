@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from lorapipe.spec.knobs import Spec, knobs
+from lorapipe.spec.fields import Spec, knobs
 
 
 def whereabouts(cls: type[Spec], name: str) -> str:
