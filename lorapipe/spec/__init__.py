@@ -27,7 +27,7 @@ from lorapipe.spec.fields import (
     show,
     to_dict,
 )
-from lorapipe.spec.parse import Address, Complaints, Places, Reading, from_dict, read
+from lorapipe.spec.parse import Address, Parsed, PathPolicy, ProblemCache, from_dict, parse_spec
 from lorapipe.spec.schema import json_schema, spec_schema
 from lorapipe.spec.types import Duration, Source, Span, Warmup
 
@@ -35,13 +35,13 @@ __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
-    "Complaints",
     "Destination",
     "Duration",
     "Knob",
     "Param",
-    "Places",
-    "Reading",
+    "Parsed",
+    "PathPolicy",
+    "ProblemCache",
     "Source",
     "Span",
     "Spec",
@@ -53,8 +53,8 @@ __all__ = [
     "json_schema",
     "knobs",
     "param",
+    "parse_spec",
     "plain",
-    "read",
     "sentence",
     "show",
     "spec_schema",
