@@ -25,7 +25,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 PROMPTS = ("penny, red", "penny, blue")
 

@@ -24,12 +24,12 @@ from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.stages._feeding import scene
 from lorapipe.training.adapters import Adapter, Injected
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import encode_latents, load_latents, missing_latents, picture_view
+from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.families import Model
-from lorapipe.training.injection import injected
+from lorapipe.training.model_contexts import injected
 
 if TYPE_CHECKING:
     from PIL.Image import Image
