@@ -11,7 +11,7 @@ from lorapipe.evaluation.choice import Probe
 from lorapipe.evaluation.evidence import Evidence
 from lorapipe.evaluation.gallery import Gallery
 from lorapipe.evaluation.measure import Measure, Measured
-from lorapipe.evaluation.sample import Recipe, Sampler
+from lorapipe.evaluation.sampler import Recipe, Sampler
 from lorapipe.evaluation.story import Found
 from lorapipe.evaluation.verdict import judge
 from lorapipe.pipeline.context import Context

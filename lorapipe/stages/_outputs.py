@@ -86,7 +86,7 @@ class Outputs:
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
         from lorapipe.aside import aside
-        from lorapipe.evaluation.sample import Recipe, Sampler
+        from lorapipe.evaluation.sampler import Recipe, Sampler
 
         rates = self.record.rates
         recipe = Recipe(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)

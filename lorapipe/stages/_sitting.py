@@ -15,7 +15,7 @@ from lorapipe.evaluation import probe
 from lorapipe.evaluation.cells import BASE, Cell, evenly
 from lorapipe.evaluation.choice import Probe
 from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.sample import Sampler
+from lorapipe.evaluation.sampler import Sampler
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot

@@ -21,7 +21,7 @@ SHARED = (
     "lorapipe.aside",
     "lorapipe.checksum",
     "lorapipe.folder_names",
-    "lorapipe.lettering",
+    "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
     "lorapipe.whole_words",
@@ -67,7 +67,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
         "lorapipe.regular_files"
     ),
-    "lorapipe.lettering": (),
+    "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": ("lorapipe.training_record",),
     "lorapipe.training_record": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.aside import aside
-from lorapipe.lettering import width, wrap, write
+from lorapipe.drawing.text import width, wrap, write
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.manifest import Manifest, Picture
