@@ -44,8 +44,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": (),
-    "lorapipe.training.team": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.team"),
+    "lorapipe.training.data_parallel": (),
+    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.first_bytes", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
