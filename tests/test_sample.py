@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from lorapipe.evaluation.sample import Recipe, Sampler, Solver, solver_for
+from lorapipe.evaluation.sampler import Recipe, Sampler, Solver, solver_for
 from lorapipe.training.families import Model
 
 RECIPE = Recipe(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lorapipe.evaluation.sample import Recipe, Sampler, Solver
+from lorapipe.evaluation.sampler import Recipe, Sampler, Solver
 from lorapipe.training.families import Family
 from lorapipe.training.families.sd2 import SD2
 
