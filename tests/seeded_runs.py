@@ -3,8 +3,8 @@
     python tests/seeded_runs.py FILE        writes them as JSON
     python tests/seeded_runs.py             records the losses anew, in tests/recorded/seeded_runs.json
 
-The same code on the same machine gives the same figures bit for bit, which benchmarks/refactoring.py compares within one job.
-Other processors round otherwise: the recorded losses are compared within a tolerance, by test_seeded_runs.
+The same code on the same machine gives the same figures bit for bit, which benchmarks/refactoring.py compares within one
+job. Other processors round otherwise: the recorded losses are compared within a tolerance, by test_seeded_runs.
 """
 
 from __future__ import annotations
