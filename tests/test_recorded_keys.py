@@ -21,7 +21,7 @@ def test_the_keys_of_the_examples_are_what_they_were(tmp_path):
 
 @pytest.mark.parametrize("node", NODES)
 def test_a_saved_graph_finds_its_nodes_and_their_sockets(node):
-    """Rename a class with `stored_name="Old"`, a knob with `param(key="old")`, a file with `RENAMED`; then nothing changes here."""
+    """Rename a class with `stored_name="Old"`, a knob with `param(key="old")`, a file with `RENAMED`: nothing changes."""
     now = nodes()[node]
     assert {name: now.input(name).socket for name in NODES[node]["inputs"]} == NODES[node]["inputs"]
     outputs = [f"{each.name}: {each.socket}" for each in now.outputs]
