@@ -99,7 +99,7 @@ def places() -> Iterator[Place]:
 def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
     for knob in knobs(cls):
         yield knob.name, knob
-        if group := reference.group_in(knob.type):
+        if group := knob.shape.group:
             yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(group))
 
 
