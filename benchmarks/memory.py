@@ -20,7 +20,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Family
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._stable_diffusion import StableDiffusion
-from lorapipe.training.injection import recomputed
+from lorapipe.training.model_contexts import recomputed
 
 RANK = 16
 

@@ -49,8 +49,8 @@ def _figures(context: Any, dataset: Any, weighting: str, loss: str, adapter: str
     from lorapipe.spec import Duration
     from lorapipe.stages.train import Train
     from lorapipe.training.adapters import Adapter
+    from lorapipe.training.interval import Rhythm
     from lorapipe.training.losses import Loss
-    from lorapipe.training.rhythm import Rhythm
     from lorapipe.training.weightings import Weighting
 
     weights = Train(

@@ -21,8 +21,8 @@ from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sd15 import CONFIGURATION
 from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
+from lorapipe.training.interval import Rhythm
 from lorapipe.training.optimizers.prodigy import Prodigy
-from lorapipe.training.rhythm import Rhythm
 
 PARTS = ("unet", "text_encoder")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.corruption import Corruption
 from lorapipe.training.diffusion import EpsilonPrediction
+from lorapipe.training.noise_options import Corruption
 
 SHAPE = (4, 32, 24)
 PROCESS = EpsilonPrediction(torch.linspace(0.999, 0.005, 1000))

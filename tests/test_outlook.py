@@ -21,14 +21,14 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.forecast import of_manifest
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.estimate import need
 from lorapipe.training.families import Checkpoint, Family, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
+from lorapipe.training.interval import Rhythm
+from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.optimizers.prodigy import Prodigy
-from lorapipe.training.rhythm import Rhythm
 
 
 @pytest.fixture

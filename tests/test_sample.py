@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from lorapipe.evaluation.sample import Recipe, Sampler
+from lorapipe.evaluation.sampler import Recipe, Sampler
 from lorapipe.training.diffusion import SolverName
 from lorapipe.training.families import Model
 

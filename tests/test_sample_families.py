@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lorapipe.evaluation.sample import Recipe, Sampler
+from lorapipe.evaluation.sampler import Recipe, Sampler
 from lorapipe.training.diffusion import SolverName
 from lorapipe.training.families import Family
 from lorapipe.training.families.sd2 import SD2

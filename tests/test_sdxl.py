@@ -23,7 +23,7 @@ from lorapipe.training.families._checkpoint import SingleFile
 from lorapipe.training.families._latent_diffusion import Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sdxl import CONFIGURATION, SDXL
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 
 @pytest.fixture(scope="module")

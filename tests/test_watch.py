@@ -28,7 +28,7 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.watch import care as caring
 from lorapipe.watch.care import InboxCare, Terms
 from lorapipe.watch.inbox import Inbox

@@ -11,7 +11,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
 """
 
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.knobs import (
+from lorapipe.spec.fields import (
     PLAIN,
     REQUIRED,
     Knob,
@@ -27,21 +27,21 @@ from lorapipe.spec.knobs import (
     show,
     to_dict,
 )
-from lorapipe.spec.read import Address, Complaints, Places, Reading, from_dict, read
+from lorapipe.spec.parse import Address, Parsed, PathPolicy, ProblemCache, from_dict, parse_spec
 from lorapipe.spec.schema import json_schema, spec_schema
-from lorapipe.spec.values import Duration, Source, Span, Warmup
+from lorapipe.spec.types import Duration, Source, Span, Warmup
 
 __all__ = [
     "PLAIN",
     "REQUIRED",
     "Address",
-    "Complaints",
     "Destination",
     "Duration",
     "Knob",
     "Param",
-    "Places",
-    "Reading",
+    "Parsed",
+    "PathPolicy",
+    "ProblemCache",
     "Source",
     "Span",
     "Spec",
@@ -53,8 +53,8 @@ __all__ = [
     "json_schema",
     "knobs",
     "param",
+    "parse_spec",
     "plain",
-    "read",
     "sentence",
     "show",
     "spec_schema",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lorapipe.spec.knobs import Value
+from lorapipe.spec.fields import Value
 from lorapipe.spec.paths import path_of
 
 OTHER_ENDINGS = frozenset(

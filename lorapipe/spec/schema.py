@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from lorapipe.limits import LARGEST_NUMBER
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, plain
+from lorapipe.spec.fields import Param, Spec, Value, knobs, plain
 
 
 def json_schema(kind: Any, limits: Param | None = None) -> dict[str, Any]:

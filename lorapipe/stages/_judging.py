@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
-from lorapipe.evaluation.cells import BASE, Cell, crossed, evenly, parted
-from lorapipe.evaluation.choice import Probe
-from lorapipe.evaluation.evidence import Evidence
-from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.measure import Measure, Measured
-from lorapipe.evaluation.sample import Recipe, Sampler
-from lorapipe.evaluation.story import Found
+from lorapipe.evaluation.grid_plan import BASE, Cell, crossed, evenly, parted
+from lorapipe.evaluation.image_store import Gallery
+from lorapipe.evaluation.report_model import Found
+from lorapipe.evaluation.results import Evidence
+from lorapipe.evaluation.sampler import Recipe, Sampler
+from lorapipe.evaluation.scorer import Measure, Measured
+from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, training_pictures
-from lorapipe.training import curves
+from lorapipe.training import metrics_log
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.families import Family, Model
@@ -84,7 +84,7 @@ class Judging:
                 sitting.cell(cell, adapter)
                 measured[cell] = measure(self.gallery.pictures(cell))
         evidence = self._evidence(measured, measure, prober.base, probes)
-        log = [(point.step, point.values["loss"]) for point in curves.read(stage.weights.log)]
+        log = [(point.step, point.values["loss"]) for point in metrics_log.read(stage.weights.log)]
         verdict = judge(evidence)
         return Found(evidence, verdict, {BASE: measure.base, **measured}, self.gallery, training, log, self._about())
 

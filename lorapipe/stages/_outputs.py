@@ -17,9 +17,9 @@ from lorapipe.pipeline.events import Log, Preview
 if TYPE_CHECKING:
     from lorapipe.provenance import TrainingRecord
     from lorapipe.training.adapters import Injected
-    from lorapipe.training.data.material import Material
+    from lorapipe.training.data.training_set import Material
+    from lorapipe.training.data_loader import Course, Feed
     from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Course, Feed
 
 
 def record(
@@ -30,7 +30,7 @@ def record(
     `settings` has its knobs in document form; `found`, under the record's names, what was made of them.
     """
     from lorapipe.provenance import TrainingRecord
-    from lorapipe.training import tally
+    from lorapipe.training import dataset_statistics
     from lorapipe.training.data.manifest import per_epoch
 
     rank = settings["adapter"].get("rank", 0)
@@ -51,11 +51,11 @@ def record(
         steps=course.total,
         resolution=material.resolution,
         buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
-        tags=tally.tags(material.all),
+        tags=dataset_statistics.tags(material.all),
         held_out=material.held_out,
-        folders=tally.folders(material.pictures),
-        regularisation_folders=tally.folders(material.regularisation),
-        augmented={name: any(rule(p) for p in material.all) for name, rule in tally.AUGMENTED.items()},
+        folders=dataset_statistics.folders(material.pictures),
+        regularisation_folders=dataset_statistics.folders(material.regularisation),
+        augmented={name: any(rule(p) for p in material.all) for name, rule in dataset_statistics.AUGMENTED.items()},
         **found,
     )
 
@@ -86,7 +86,7 @@ class Outputs:
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
         from lorapipe.aside import aside
-        from lorapipe.evaluation.sample import Recipe, Sampler
+        from lorapipe.evaluation.sampler import Recipe, Sampler
 
         rates = self.record.rates
         recipe = Recipe(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
@@ -111,13 +111,13 @@ def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Sna
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
     from lorapipe.aside import write_text
     from lorapipe.checksum import is_whole_png
-    from lorapipe.training import curves, snapshots
+    from lorapipe.training import metrics_log, snapshots
 
     for picture in sorted((context.resume / "previews").glob("*.png")):
         if not is_whole_png(picture):
             context.emit(Log(text=f"the preview {picture.name} is damaged, and left out", level="warning"))
             picture.unlink()
-    write_text(curves.table(curves.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
+    write_text(metrics_log.table(metrics_log.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
     for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
         if (context.resume / name).exists():
             snapshots.publish(context.resume / name, context.out / name)

@@ -12,10 +12,10 @@ import torch
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import probe
-from lorapipe.evaluation.cells import BASE, Cell, evenly
-from lorapipe.evaluation.choice import Probe
-from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.sample import Sampler
+from lorapipe.evaluation.grid_plan import BASE, Cell, evenly
+from lorapipe.evaluation.image_store import Gallery
+from lorapipe.evaluation.sampler import Sampler
+from lorapipe.evaluation.selection import Probe
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
@@ -24,12 +24,12 @@ from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.stages._feeding import scene
 from lorapipe.training.adapters import Adapter, Injected
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import encode_latents, load_latents, missing_latents, picture_view
+from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.families import Model
-from lorapipe.training.injection import injected
+from lorapipe.training.model_contexts import injected
 
 if TYPE_CHECKING:
     from PIL.Image import Image

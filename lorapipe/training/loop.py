@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 
 from lorapipe.training import noise
+from lorapipe.training.data_parallel import ALONE, Team
 from lorapipe.training.diffusion import Diffusion
-from lorapipe.training.team import ALONE, Team
 
 
 class Model(Protocol):

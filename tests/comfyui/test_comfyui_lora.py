@@ -23,7 +23,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
 LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}

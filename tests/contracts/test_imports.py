@@ -21,7 +21,7 @@ SHARED = (
     "lorapipe.aside",
     "lorapipe.checksum",
     "lorapipe.folder_names",
-    "lorapipe.lettering",
+    "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
     "lorapipe.whole_words",
@@ -46,8 +46,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
-    "lorapipe.training.team": (),
-    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.team"),
+    "lorapipe.training.data_parallel": (),
+    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.first_bytes", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
@@ -69,7 +69,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
         "lorapipe.regular_files"
     ),
-    "lorapipe.lettering": (),
+    "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (

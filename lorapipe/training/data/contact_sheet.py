@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.aside import aside
-from lorapipe.lettering import width, wrap, write
+from lorapipe.drawing.text import width, wrap, write
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Pair
+from lorapipe.training.data.images import Colour, glance
 from lorapipe.training.data.manifest import Manifest, Picture
-from lorapipe.training.data.pictures import Colour, glance
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
-from lorapipe.spec.knobs import Value, show
+from lorapipe.spec.fields import Value, show
 from lorapipe.spec.paths import must_exist, path_of
 
 MOST = 10**12 - 1

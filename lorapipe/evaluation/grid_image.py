@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.aside import aside
-from lorapipe.lettering import width, wrap, write
+from lorapipe.drawing.text import width, wrap, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image

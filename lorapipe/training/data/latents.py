@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source, Spec, knobs, to_dict
-from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.augment import fit_of, shown
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
+from lorapipe.training.data.image_reader import Unreadable, quiet, reading
+from lorapipe.training.data.images import RECIPE, Colour, to_pixels, view
 from lorapipe.training.data.manifest import Picture, Variant
 from lorapipe.training.data.masks import mask_of
-from lorapipe.training.data.pictures import RECIPE, Colour, to_pixels, view
-from lorapipe.training.data.readers import Unreadable, quiet, reading
+from lorapipe.training.data.prefetch import ahead
 
 if TYPE_CHECKING:
     import torch

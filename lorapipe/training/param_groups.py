@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 
 from lorapipe.training.adapters import Injected
-from lorapipe.training.checkpoint import Trainable
 from lorapipe.training.families import Model
-from lorapipe.training.flat import flatten
+from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.resume_state import Trainable
 
 
 def grouped(adapter: Injected, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:

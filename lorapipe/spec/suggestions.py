@@ -6,12 +6,12 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from lorapipe.spec.knobs import Spec, knobs
+from lorapipe.spec.fields import Spec, knobs
 
 
-def whereabouts(cls: type[Spec], name: str) -> str:
+def suggestion(cls: type[Spec], name: str) -> str:
     """A cure for an unknown setting: what it is called here, or whose it is; empty where nobody has it."""
-    here = list(dict.fromkeys(paths(cls, name)))
+    here = list(dict.fromkeys(knob_paths(cls, name)))
     if len(here) == 1 and "." not in here[0]:
         return f"Here it is called {here[0]!r}."
     if here:
@@ -19,20 +19,20 @@ def whereabouts(cls: type[Spec], name: str) -> str:
     registry = cls.registry
     if registry is None:
         return ""
-    others = {other: list(paths(registry.get(other), name)) for other in registry.names()}
+    others = {other: list(knob_paths(registry.get(other), name)) for other in registry.names()}
     for other, found in others.items():
         if found:
             return f"It is a setting of {registry.kind} {other}{'' if found[0] == name else f': {found[0]}'}."
     return ""
 
 
-def paths(cls: type[Spec], name: str) -> Iterator[str]:
+def knob_paths(cls: type[Spec], name: str) -> Iterator[str]:
     """The dotted paths of the knobs in and below a spec that have this name, or this flag of kohya's."""
     for knob in knobs(cls):
         if name == knob.name or name in knob.param.kohya:
             yield knob.name
         for inner in _below(knob.type):
-            yield from (f"{knob.name}.{path}" for path in paths(inner, name))
+            yield from (f"{knob.name}.{path}" for path in knob_paths(inner, name))
 
 
 def _below(kind: Any) -> Iterator[type[Spec]]:

@@ -14,10 +14,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, Union
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.limits import MOST_PROBLEMS
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.hints import paths, whereabouts
-from lorapipe.spec.knobs import Param, Spec, Value, knobs, old_names, sentence, show
+from lorapipe.spec.fields import Param, Spec, Value, knobs, old_names, sentence, show
 from lorapipe.spec.paths import path_of, trouble
-from lorapipe.spec.values import Source
+from lorapipe.spec.suggestions import knob_paths, suggestion
+from lorapipe.spec.types import Source
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
@@ -25,7 +25,7 @@ Address = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Reading(Generic[S]):
+class Parsed(Generic[S]):
     """What a document said: the spec (None where it could not be read), what is wrong, and every `Value` met.
 
     `values` holds (address, type that the knob asks for, value), also of specs that could not be read as a whole, so
@@ -41,7 +41,7 @@ Folder = Path | Callable[[Address], Path]
 """Where relative paths start: one folder, or the folder for each address."""
 
 
-class Places(Protocol):
+class PathPolicy(Protocol):
     """Which paths a document may name: of what is the user's own, any; of what came from a stranger, few."""
 
     def refusal(self, kind: type, text: str, folder: Path) -> str:
@@ -51,7 +51,7 @@ class Places(Protocol):
         """
 
 
-class Complaints:
+class ProblemCache:
     """What specs say is wrong with them, as it was when they were first asked: they may look at files for that.
 
     Of those in a document that are written alike, such as the base of a hundred stages, one is asked for all.
@@ -80,30 +80,30 @@ class Complaints:
         return tuple(found)
 
 
-def read(
+def parse_spec(
     kind: type[S],
     plain: object,
     folder: Folder | None = None,
-    places: Places | None = None,
-    complaints: Complaints | None = None,
-) -> Reading[S]:
+    policy: PathPolicy | None = None,
+    problem_cache: ProblemCache | None = None,
+) -> Parsed[S]:
     """Read a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
 
-    `places` says which paths it may name; without, all. `complaints` are those of all specs that are read together.
+    `policy` says which paths it may name; without, all. `problem_cache` are those of all specs that are read together.
     """
-    reader = _Reader(folder or Path(), places, complaints or Complaints())
+    reader = _Reader(folder or Path(), policy, problem_cache or ProblemCache())
     spec = None
     with suppress(TooManyProblems):  # the language tells those that were found, and that there may be more
         spec = reader.read(kind, plain, Param(""), ())
-    return Reading(None if reader.problems else spec, tuple(reader.problems), tuple(reader.values))
+    return Parsed(None if reader.problems else spec, tuple(reader.problems), tuple(reader.values))
 
 
 def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
-    """Like `read`, for one who wants the spec: raises `InputError` with every problem, `path` relative to `plain`."""
-    reading = read(kind, plain, folder)
-    if reading.spec is None:
-        raise InputError(reading.problems)
-    return reading.spec
+    """Like `parse_spec`, for one who wants the spec: raises `InputError` with every problem, `path` relative to `plain`."""
+    parsed = parse_spec(kind, plain, folder)
+    if parsed.spec is None:
+        raise InputError(parsed.problems)
+    return parsed.spec
 
 
 class _InvalidError(Exception):
@@ -113,9 +113,9 @@ class _InvalidError(Exception):
 class _Reader:
     """Reads plain values by type, noting every problem and carrying on."""
 
-    def __init__(self, folder: Folder, places: Places | None, complaints: Complaints) -> None:
-        self._places = places
-        self._complaints = complaints
+    def __init__(self, folder: Folder, policy: PathPolicy | None, problem_cache: ProblemCache) -> None:
+        self._policy = policy
+        self._problem_cache = problem_cache
         self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems = Problems()
         self._told = 0
@@ -171,7 +171,7 @@ class _Reader:
         return value
 
     def _require_place(self, kind: type, text: str, at: Address) -> None:
-        if self._places is not None and (refusal := self._places.refusal(kind, text, self._folder_at(at))):
+        if self._policy is not None and (refusal := self._policy.refusal(kind, text, self._folder_at(at))):
             self._refuse(refusal, at)
 
     def _choice(self, choices: tuple[Any, ...], plain: Any, limits: Param, at: Address) -> Any:
@@ -227,7 +227,7 @@ class _Reader:
         if len(self.problems) - self._told > before:
             raise _InvalidError
         spec = cls(**given)  # also of specs that have something to say: what is around them has its own to tell
-        told = self._complaints.of(spec)
+        told = self._problem_cache.of(spec)
         self._told += len(told)
         self.problems.add_all(problem.under(*at) for problem in told)
         return spec
@@ -237,7 +237,7 @@ class _Reader:
         plain = self._renamed(old_names(cls), plain, at)
         for key in plain:
             if key not in known:
-                cure = whereabouts(cls, str(key)) or self._further_out(str(key), at) or _close(key, list(known))
+                cure = suggestion(cls, str(key)) or self._further_out(str(key), at) or _close(key, list(known))
                 self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
         for name, knob in known.items():
             if knob.required and name not in plain:
@@ -249,7 +249,7 @@ class _Reader:
         """A cure for a setting that is not one of this spec, but of one around it; empty where it is none of those."""
         for around in reversed(self._around[:-1]):
             here = {knob.name for knob in knobs(around)}
-            if found := [path for path in dict.fromkeys(paths(around, name)) if path in here]:
+            if found := [path for path in dict.fromkeys(knob_paths(around, name)) if path in here]:
                 return f"It stands one level further out, beside {at[-1]}: {' or '.join(found[:3])}."
         return ""
 

@@ -1,0 +1,1 @@
+"""Drawing with Pillow: text in any script, and sheets of pictures."""
