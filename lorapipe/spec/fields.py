@@ -39,6 +39,7 @@ class Param:
     aliases: tuple[str, ...] = ()
     shelf: str = ""
     kohya: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def told(self) -> str:
@@ -80,6 +81,7 @@ def param(
     aliases: tuple[str, ...] = (),
     shelf: str = "",
     kohya: tuple[str, ...] = (),
+    key: str = "",
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -88,8 +90,13 @@ def param(
     names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
     user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the flags of
     kohya's sd-scripts that do what it does: a user who writes or asks for them is led here.
+
+    A knob that gets another name says with `key` which name its content keys hold: the first that it had, which old
+    documents, graphs and stored results may still use too. So renaming a knob voids no result.
     """
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya)}
+    if key and key not in aliases:
+        aliases = (*aliases, key)
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)
@@ -118,10 +125,16 @@ class Spec:
 
     registry: ClassVar[Registry[Any] | None] = None
     tag: ClassVar[str] = "type"
+    stored_name: ClassVar[str] = "Spec"
+    """What saved ComfyUI graphs know the class by: its name, or the first that it had."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """`class Adapter(Spec, contract="type")` declares a contract: the union over the package it is written in."""
+        """`class Adapter(Spec, contract="type")` declares a contract: the union over the package it is written in.
+
+        A class that gets another name keeps the old one where users have it stored: `class New(Spec, stored_name="Old")`.
+        """
         tag = keywords.pop("contract", None)
+        cls.stored_name = keywords.pop("stored_name", cls.__name__)
         super().__init_subclass__(**keywords)
         if tag is not None:
             cls.tag = tag
@@ -140,6 +153,12 @@ class Spec:
         assert self.registry is not None, f"{type(self).__name__} has no registry"
         return self.registry.name_of(type(self))
 
+    @property
+    def key_name(self) -> str:
+        """The name by which stored results know it: the first that its file had."""
+        assert self.registry is not None, f"{type(self).__name__} has no registry"
+        return self.registry.key_of(type(self))
+
     def problems(self) -> Iterable[Problem]:
         """Settings that are valid alone but wrong together, each with its reason; `path` names the field to mend."""
         return ()
@@ -153,6 +172,11 @@ class Knob:
     type: Any
     field: dataclasses.Field[Any]
     param: Param
+
+    @property
+    def key(self) -> str:
+        """Its name in content keys: the first that it had."""
+        return self.param.key or self.name
 
     @property
     def required(self) -> bool:
@@ -188,23 +212,23 @@ def _old_names(cls: Any) -> Mapping[str, str]:
 
 def to_dict(spec: Spec) -> dict[str, Any]:
     """The document form of a spec; `from_dict` of it gives the spec again."""
-    return _tagged(spec, {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))})
+    fields = {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))}
+    return fields if spec.registry is None else {spec.tag: spec.name, **fields}
 
 
 def content(spec: Spec, digest: Callable[[Value], object], *, defaults: bool = False) -> dict[str, Any]:
     """What a content key is made of: the knobs that differ from their default and are declared `content=True`.
 
-    So a knob added by a later release voids no key. `digest` gives what stands for a value: a source by the digest of
-    its bytes, for one. With `defaults`, the knobs left at their default too: what a person compares.
+    So a knob added by a later release voids no key; nor does a new name, since knobs and implementations go by the first
+    that they had. `digest` gives what stands for a value: a source by the digest of its bytes, for one. With `defaults`, the
+    knobs left at their default too: what a person compares.
     """
-    values = {knob.name: getattr(spec, knob.name) for knob in knobs(type(spec)) if knob.param.content}
-    usual = {} if defaults else {knob.name: knob.default() for knob in knobs(type(spec))}
-    chosen = {name: value for name, value in values.items() if defaults or value != usual[name]}
-    return _tagged(spec, {name: plain(value, digest, defaults) for name, value in chosen.items()})
-
-
-def _tagged(spec: Spec, fields: dict[str, Any]) -> dict[str, Any]:
-    return fields if spec.registry is None else {spec.tag: spec.name, **fields}
+    chosen = {}
+    for knob in knobs(type(spec)):
+        value = getattr(spec, knob.name)
+        if knob.param.content and (defaults or value != knob.default()):
+            chosen[knob.key] = plain(value, digest, defaults)
+    return chosen if spec.registry is None else {spec.tag: spec.key_name, **chosen}
 
 
 def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults: bool = False) -> Any:
