@@ -40,7 +40,7 @@ from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 RANK = 16
 WARM_UP = 3
@@ -78,7 +78,7 @@ def bare(
     with torch.no_grad():
         conditions = [model.encode_text([picture.caption for picture in group]) for group in batches]
     model.release("vae", "text_encoder")
-    parameters = LoRA(rank=RANK).inject(model, ["unet"]).parameters()["unet"]
+    parameters = LoRA(rank=RANK).attach(model, ["unet"]).parameters()["unet"]
     if checkpointing:
         model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
@@ -102,7 +102,7 @@ def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace,
         dataset=dataset,
         adapter=LoRA(rank=RANK),
         steps=Duration(options.steps + WARM_UP + 1),
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
         batch=options.batch,
         precision=options.precision,
         gradient_checkpointing=options.checkpointing,

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.provenance import TrainingRecord
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -25,10 +24,11 @@ from lorapipe.training.families import Checkpoint, Family, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture
@@ -87,14 +87,14 @@ def test_held_out_pictures_are_encoded_in_one_way_until_they_regularise(prepare:
         adapter=LoRA(rank=2),
         steps=Duration(1, "epochs"),
         batch=9,
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
     )
     train.run(bench.context("train"))
     assert encoded() == 15 * 2
 
 
 def test_steps_and_epochs_before_and_after_preparing(prepare: Prepare, tmp_path: Path) -> None:
-    knobs = {"adapter": LoRA(rank=2), "steps": Duration(2, "epochs"), "batch": 2, "snapshots": Rhythm(1)}
+    knobs = {"adapter": LoRA(rank=2), "steps": Duration(2, "epochs"), "batch": 2, "snapshots": Interval(1)}
     before = Train(dataset=Ref("a"), **knobs)  # type: ignore[arg-type]
     (line,) = before.outlook({"a": prepare})
     bench = tiny.Bench(tmp_path)
@@ -180,8 +180,8 @@ ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  
 def test_the_size_of_an_adapter_is_known_before_it_is_made(adapter: Adapter, tmp_path: Path) -> None:
     model = SD15.tiny(tmp_path / "base").load("cpu")
     told = adapter.size(footprint_of(model), model.trainable)
-    injected = adapter.inject(model, model.trainable)
-    made = sum(parameter.numel() for found in injected.parameters().values() for parameter in found)
+    attached = adapter.attach(model, model.trainable)
+    made = sum(parameter.numel() for found in attached.parameters().values() for parameter in found)
     assert told in (made, 0)
 
 

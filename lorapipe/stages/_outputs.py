@@ -15,23 +15,23 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
-    from lorapipe.provenance import TrainingRecord
-    from lorapipe.training.adapters import Injected
-    from lorapipe.training.data.training_set import Material
-    from lorapipe.training.data_loader import Course, Feed
+    from lorapipe.training.adapters import Attached
+    from lorapipe.training.data.training_set import TrainingSet
+    from lorapipe.training.data_loader import DataLoader, TrainingLength
     from lorapipe.training.families import Family, Model
+    from lorapipe.training_record import TrainingRecord
 
 
 def record(
-    model: Model, base: Family, material: Material, course: Course, settings: Mapping[str, Any], **found: Any
+    model: Model, base: Family, material: TrainingSet, course: TrainingLength, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
     """What is said of a training in the metadata of its files.
 
     `settings` has its knobs in document form; `found`, under the record's names, what was made of them.
     """
-    from lorapipe.provenance import TrainingRecord
     from lorapipe.training import dataset_statistics
     from lorapipe.training.data.manifest import per_epoch
+    from lorapipe.training_record import TrainingRecord
 
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
@@ -66,19 +66,19 @@ class Outputs:
 
     base: Family
     model: Model
-    adapter: Injected
-    feed: Feed
+    adapter: Attached
+    feed: DataLoader
     record: TrainingRecord
     context: Context
 
     def snapshot(self, step: int) -> Path:
         """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
         from lorapipe.formats.kohya import Kohya
-        from lorapipe.provenance import kohya_metadata
+        from lorapipe.metadata import kohya_metadata
         from lorapipe.training.snapshots import write
 
-        tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
+        tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
+        metadata = kohya_metadata(self.record, "", step, self.feed.length.epoch(step), "none")
         path = self.context.resume / _file(step)
         write(tensors, metadata, path)
         return path
@@ -107,7 +107,7 @@ class Outputs:
             self.model.release("vae", *frozen)
 
 
-def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
+def publish(course: TrainingLength, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
     from lorapipe.aside import write_text
     from lorapipe.checksum import is_whole_png
