@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lorapipe.job_queue.queue import Queue
 from lorapipe.page.answers import Answers
-from lorapipe.queue.jobs import Queue
 
 WAITING, ENDED, ROUNDS = 5000, 5000, 50
 

@@ -11,10 +11,10 @@ import pytest
 from comfy_nodes.engine import Run, Workers, read_running
 from lorapipe.cli import main
 from lorapipe.follower import Follower, within
+from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
 from lorapipe.page.answers import Answers
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.jobs import Queue
 from lorapipe.watch.inbox import Inbox
 
 pytestmark = pytest.mark.timeout(60)

@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lorapipe.job_queue.job import Claim
+from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
 from lorapipe.page.answers import Answers
 from lorapipe.page.server import Page, key_in
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
-from lorapipe.queue.job import Claim
-from lorapipe.queue.jobs import Queue
 
 CHROMIUM, PLAYWRIGHT = os.environ.get("CHROMIUM", ""), os.environ.get("PLAYWRIGHT", "")
 STATIC = Path(__file__).parents[1] / "lorapipe" / "page" / "static"

@@ -22,8 +22,8 @@ import tiny
 from corpus.disks import Disk, disk, frozen
 
 from lorapipe.checksum import reading
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.jobs import Queue
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk as Linux does")
@@ -150,7 +150,7 @@ from pathlib import Path
 from lorapipe.aside import write_text
 from lorapipe.checksum import writing
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.jobs import Queue
+from lorapipe.job_queue.queue import Queue
 from lorapipe.watch.unpack import Limits, unpack
 
 root = Path(sys.argv[1])

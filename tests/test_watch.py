@@ -23,14 +23,14 @@ from corpus.drops import TOYS, Clock, photographs
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline import digests
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew
 from lorapipe.training.captioning import Captioning
 from lorapipe.watch import care as caring
-from lorapipe.watch.care import InboxCare, Terms
+from lorapipe.watch.care import InboxHooks, Terms
 from lorapipe.watch.inbox import Inbox
 from lorapipe.watch.look import look_at
 from lorapipe.watch.names import title_of, trigger_of
@@ -455,7 +455,7 @@ def opened(inbox: Path, queue: Queue, clock: Clock, pipeline: Path | None, *sets
     return Inbox(inbox, queue, terms, clock=clock)
 
 
-def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[Job]:
+def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[QueueJob]:
     """Look, and again when it has been quiet."""
     everything = {path.name for path in box.folder.iterdir()}
     found = box.look(everything)
@@ -463,8 +463,8 @@ def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[Job]:
     return [*found, *box.look(everything)]
 
 
-def work_off(queue: Queue, on: str = "inline") -> list[Job]:
-    list(Crew(queue, ["cpu"], care=InboxCare(), on=on).events())
+def work_off(queue: Queue, on: str = "inline") -> list[QueueJob]:
+    list(QueueRunner(queue, ["cpu"], hooks=InboxHooks(), on=on).events())
     return queue.jobs()
 
 

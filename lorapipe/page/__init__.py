@@ -5,6 +5,6 @@
     follow   a run's events, of which only the new ones are read
     static   the page itself: HTML, CSS and JavaScript as they are, without a build
 
-It reads what `lorapipe.queue.board` shows and calls what users may do to a `Queue`; nothing in the queue or the watcher
+It reads what `lorapipe.job_queue.views` shows and calls what users may do to a `Queue`; nothing in the queue or the watcher
 knows of it. Nothing here imports torch.
 """

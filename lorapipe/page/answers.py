@@ -24,11 +24,11 @@ from typing import Any
 
 from lorapipe import __version__
 from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.views import board, details, preview_paths
 from lorapipe.page.follow import Follower
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.board import board, details, preview_paths
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
 
 STATIC = Path(__file__).parent / "static"
 AT_FIRST = 100
@@ -159,13 +159,13 @@ class Answers:
             tag = _tag(self._start, job, self._queue.progress().get(number), written, versions)
             return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(job), tag=tag)
 
-    def _follow(self, job: Job) -> Follower:
+    def _follow(self, job: QueueJob) -> Follower:
         new = Follower(Ledger(job.folder).runs, job.run)
         if self._follower is None or self._follower.path != new.path:
             self._follower = new
         return self._follower
 
-    def _details(self, job: Job) -> dict[str, Any]:
+    def _details(self, job: QueueJob) -> dict[str, Any]:
         number = job.number
         shown = details(self._queue, number, self._follow(job).told())
         marks = {_tag(path): path for path in preview_paths(shown)}

@@ -17,13 +17,13 @@ from typing import Any, Self
 
 from lorapipe.aside import write_text
 from lorapipe.errors import InputError
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import QueueJob
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.records import Records
-from lorapipe.queue.care import Care
-from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.checker import check_apart
 from lorapipe.watch.deliver import deliver, file_of
@@ -51,26 +51,26 @@ class Terms:
         return {"watching": to_dict(self.watching), "pipeline": pipeline, "sets": list(self.sets)}
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: QueueJob) -> Self:
         """Those of a job."""
         data = json.loads(job.settings)
         pipeline = Path(data["pipeline"]) if data["pipeline"] else None
         return cls(from_dict(Watching, data["watching"]), pipeline, tuple(data["sets"]))
 
 
-def file_name(job: Job) -> str:
+def file_name(job: QueueJob) -> str:
     """The name of a job's LoRA: a new one for each version, since programs keep loaded files by their names."""
     return job.title if job.version == 1 else f"{job.title}-v{job.version}"
 
 
-class InboxCare(Care):
-    """The care for jobs of inboxes, and for ordinary ones."""
+class InboxHooks(JobHooks):
+    """Hooks for jobs of inboxes, and for ordinary ones."""
 
     def __init__(self) -> None:
         self._files: dict[int, str] = {}
 
-    def objection(self, job: Job) -> str:
-        """See `Care`: a training that begins on a full disk ends there."""
+    def objection(self, job: QueueJob) -> str:
+        """See `JobHooks`: a training that begins on a full disk ends there."""
         room = _room(job.settings) * GIGABYTE if job.source else 0
         place = next((each for each in (job.folder, *job.folder.parents) if each.exists()), None)
         free = shutil.disk_usage(place).free if place and room else room
@@ -78,8 +78,8 @@ class InboxCare(Care):
             return ""
         return f"waits for room: {free / GIGABYTE:.1f} GB are free on the disk of {place}, {room / GIGABYTE:g} GB are needed"
 
-    def open(self, job: Job) -> Pipeline:
-        """See `Care`."""
+    def open(self, job: QueueJob) -> Pipeline:
+        """See `JobHooks`."""
         if not job.source:
             return super().open(job)
         _note(job, f"attempt {job.attempts}: {job.source}")
@@ -116,13 +116,13 @@ class InboxCare(Care):
             cure = "Add some; it is noticed by itself. Or ask for fewer: --set watch.least=N."
             raise InputError(what, where=str(images), cure=cure)
 
-    def note(self, job: Job, event: Event) -> None:
-        """See `Care`."""
+    def note(self, job: QueueJob, event: Event) -> None:
+        """See `JobHooks`."""
         if job.source and (line := _line(event)):
             _note(job, line)
 
-    def deliver(self, job: Job, artifacts: Mapping[str, Artifact]) -> None:
-        """See `Care`."""
+    def deliver(self, job: QueueJob, artifacts: Mapping[str, Artifact]) -> None:
+        """See `JobHooks`."""
         if job.source:
             for trouble in deliver(artifacts, job.folder, file_name(job)):
                 _note(job, trouble)
@@ -130,8 +130,8 @@ class InboxCare(Care):
             if not Path(self._files[job.number]).exists():
                 self._files[job.number] = str(file_of(artifacts) or "")
 
-    def ended(self, job: Job) -> None:
-        """See `Care`."""
+    def ended(self, job: QueueJob) -> None:
+        """See `JobHooks`."""
         if not job.source:
             return
         failed = job.folder / FAILED
@@ -154,7 +154,7 @@ def _room(settings: str) -> float:
     return float(from_dict(Watching, json.loads(settings)["watching"]).room)
 
 
-def _note(job: Job, text: str) -> None:
+def _note(job: QueueJob, text: str) -> None:
     """A line, with the time, in the log of the job's folder. A log that cannot be written stops nothing."""
     with suppress(OSError):
         job.folder.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorapipe.errors import InputError, LorapipeError, near_miss
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.digests import UNREADABLE
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
 from lorapipe.watch import status
 from lorapipe.watch.care import Terms
 from lorapipe.watch.events import told_of_changes
@@ -62,7 +62,7 @@ class Inbox:
         self._fingerprints = Fingerprints(queue.root / "digests.db")
         self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock, self._sizes)
 
-    def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
+    def run(self, found: Callable[[QueueJob], None], say: Callable[[str], None], stop: threading.Event) -> None:
         """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
         bell, trouble, changed = threading.Event(), "", set[str]()
 
@@ -86,15 +86,15 @@ class Inbox:
             end()
             self._fingerprints.close()
 
-    def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
+    def _look_and_tell(self, found: Callable[[QueueJob], None], told: Container[str]) -> str:
         """Look once; what has kept it from that: a share is away, a disk is full."""
         for job in self.look(told):
             found(job)
         return self._trouble or self._settling.trouble
 
-    def look(self, told: Container[str] = ()) -> list[Job]:
+    def look(self, told: Container[str] = ()) -> list[QueueJob]:
         """Look once (see `Settling.look`); the new jobs."""
-        jobs, self._trouble = list[Job](), ""
+        jobs, self._trouble = list[QueueJob](), ""
         hopeless = list[tuple[Dropped, Answer]]()
         for dropped in self._settling.look(told):
             if dropped.look.trouble and not dropped.look.passing:
@@ -134,9 +134,9 @@ class Inbox:
             **self._settling.arriving(),
         }
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[QueueJob]:
         """The newest job of each thing that lies in the inbox."""
-        newest: dict[str, Job] = {}
+        newest: dict[str, QueueJob] = {}
         for job in self._queue.jobs():
             if job.source and Path(job.source).parent == self.folder:
                 known = newest.get(job.source)
@@ -144,7 +144,7 @@ class Inbox:
                     newest[job.source] = job
         return [job for job in newest.values() if Path(job.source).exists()]
 
-    def _take_up(self, dropped: Dropped, answer: Answer) -> Job | None:
+    def _take_up(self, dropped: Dropped, answer: Answer) -> QueueJob | None:
         """Make a job of it, unless its content has had one, or it has changed while it was read."""
         path = dropped.path
         if isinstance(answer, sqlite3.Error):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.aside import write_bytes
-from lorapipe.queue.job import Job
+from lorapipe.job_queue.job import QueueJob
 from lorapipe.regular_files import kind_of, open_regular
 from lorapipe.watch.look import Look
 from lorapipe.watch.settle import STATUS
@@ -20,7 +20,7 @@ Nothing in here is changed but this file, which may be deleted.
 """
 
 
-def write(inbox: Path, jobs: Mapping[str, Job], arriving: Mapping[str, Look]) -> str:
+def write(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[str, Look]) -> str:
     """Write it where something has changed. `jobs` are the newest of each entry's, by its name.
 
     What lies in its place and is no file of ours to write is left alone; returned is what is to be done about that.
@@ -51,7 +51,7 @@ def _holds(path: Path, data: bytes) -> bool:
         return file.read(len(data) + 1) == data
 
 
-def _lines(jobs: Mapping[str, Job], arriving: Mapping[str, Look]) -> Iterator[str]:
+def _lines(jobs: Mapping[str, QueueJob], arriving: Mapping[str, Look]) -> Iterator[str]:
     for name in sorted({*jobs, *arriving}):
         job, look = jobs.get(name), arriving.get(name)
         if job is not None:
@@ -65,7 +65,7 @@ def of_arriving(look: Look) -> str:
     return look.trouble or (f"arriving, {look.pictures} pictures so far" if look.pictures else "no pictures so far")
 
 
-def _of(job: Job) -> str:
+def _of(job: QueueJob) -> str:
     version = f" (version {job.version})" if job.version > 1 else ""
     words = " ".join(job.reason.split())
     reason = f": {words if len(words) <= MOST_LETTERS else words[: MOST_LETTERS - 1] + '…'}" if words else ""

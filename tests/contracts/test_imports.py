@@ -30,7 +30,7 @@ ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.first_bytes", "lorapipe.fsync",
     "lorapipe.regular_files", "lorapipe.follower", *LIGHT
 )  # fmt: skip
-JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
+JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -77,12 +77,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.queue": ("lorapipe.queue", *ENGINE),
+    "lorapipe.job_queue": ("lorapipe.job_queue", *ENGINE),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.picture_files",
+        "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
-    "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
+    "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
@@ -97,7 +97,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "first_bytes", "regular_files", "code_pages", "letters", "follower", "registry", "spec", "pipeline",
-    "queue", "watch", "page", "cli", "commands", "terminal", "reference", "lookup", "__main__",
+    "job_queue", "watch", "page", "cli", "commands", "terminal", "reference", "lookup", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from lorapipe.queue.job import State
+from lorapipe.job_queue.job import State
 from lorapipe.regular_files import lines_of
 
 KEPT = ("job", "dropped", "place", "setting")

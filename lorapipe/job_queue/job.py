@@ -15,7 +15,7 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
 
 
 @dataclass(frozen=True)
-class Job:
+class QueueJob:
     """A pipeline that is to be run, is running, or has ended.
 
     `reason` says in plain words why it failed, was set aside, or still waits. `asked` is how urgently its owner is asked to
@@ -72,5 +72,5 @@ class Job:
 class Claim:
     """A job that is ours to run until it is finished or released."""
 
-    job: Job
+    job: QueueJob
     lock: Lock

@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lorapipe.job_queue.journal import KEPT, MOST, Journal, Row, is_sound
 from lorapipe.pipeline.database import Database
 from lorapipe.pipeline.database_tables import Tables
 from lorapipe.pipeline.salvage import Salvage, salvage
-from lorapipe.queue.journal import KEPT, MOST, Journal, Row, is_sound
 
 SCHEMA = """
 CREATE TABLE job (

@@ -1,7 +1,7 @@
 """Working the queue off: one job at a time on each device, each device on a thread of its own.
 
-    crew = Crew(queue, ["cuda:0", "cuda:1"], stopping=stop.level)
-    for told in crew.events():
+    runner = QueueRunner(queue, ["cuda:0", "cuda:1"], stopping=stop.level)
+    for told in runner.events():
         print(told.job.title, told.event or told.job.state)
 
 The worker processes of a device stay warm from job to job and end when no job waits, so that an idle queue costs nothing
@@ -18,17 +18,18 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from lorapipe.errors import LorapipeError, Problem
 from lorapipe.follower import Follower, in_words
+from lorapipe.job_queue.execution import Execution
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import Claim, QueueJob
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Progress
 from lorapipe.pipeline.run import Stopping, go_on, open_pool
 from lorapipe.pipeline.workers import Pool
-from lorapipe.queue.care import Care
-from lorapipe.queue.execution import Execution
-from lorapipe.queue.job import Claim, Job
-from lorapipe.queue.jobs import Queue
 
 T = TypeVar("T")
 
@@ -47,14 +48,14 @@ LEAVE_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
-class Told:
+class JobEvent:
     """Something about a job: an event of its run, or (None) that it has begun or ended, as its state says."""
 
-    job: Job
+    job: QueueJob
     event: Event | None = None
 
 
-class Crew:
+class QueueRunner:
     """The threads that work a queue off. With `forever` they wait for more when it is empty; otherwise they end."""
 
     def __init__(
@@ -62,33 +63,34 @@ class Crew:
         queue: Queue,
         devices: Sequence[str],
         *,
-        care: Care | None = None,
+        hooks: JobHooks | None = None,
         stopping: Stopping = go_on,
         forever: bool = False,
         on: object = "local",
     ) -> None:
-        self._told: queues.SimpleQueue[Told] = queues.SimpleQueue()
+        self._told: queues.SimpleQueue[JobEvent] = queues.SimpleQueue()
         self._given_up = False
 
         def level() -> int:
             return 2 if self._given_up else max(stopping(), int(self._has_failed))
 
-        def hand(device: str) -> Hand:
-            return Hand(queue, device, care or Care(), level, self._told.put, forever, lambda: open_pool(on, (device,)))
+        def thread(device: str) -> DeviceThread:
+            new_pool = partial(open_pool, on, (device,))
+            return DeviceThread(queue, device, hooks or JobHooks(), level, self._told.put, forever, new_pool)
 
-        self._hands = [hand(device) for device in devices]
+        self._threads = [thread(device) for device in devices]
 
     def wake(self) -> None:
         """There may be a new job: look now."""
-        for each in self._hands:
+        for each in self._threads:
             each.bell.set()
 
-    def events(self) -> Generator[Told, None, None]:
+    def events(self) -> Generator[JobEvent, None, None]:
         """Work, and say what happens, until there is nothing left or `stopping` has stopped it; closing stops it at once.
 
         Raises `LorapipeError` where a device's thread has ended otherwise; the others end first, as if asked to stop.
         """
-        for each in self._hands:
+        for each in self._threads:
             each.start()
         try:
             while self._is_at_work or not self._told.empty():
@@ -98,9 +100,9 @@ class Crew:
                     continue
         finally:
             self._given_up = True
-            for each in self._hands:
+            for each in self._threads:
                 each.join(LEAVE_SECONDS)
-        reasons = dict.fromkeys(each.reason for each in self._hands if each.reason)
+        reasons = dict.fromkeys(each.reason for each in self._threads if each.reason)
         if reasons:
             cure = "What was at work is kept and goes on with the next start."
             raise LorapipeError(
@@ -109,23 +111,23 @@ class Crew:
 
     @property
     def _is_at_work(self) -> bool:
-        return any(each.is_alive() for each in self._hands)
+        return any(each.is_alive() for each in self._threads)
 
     @property
     def _has_failed(self) -> bool:
-        return any(each.reason for each in self._hands)
+        return any(each.reason for each in self._threads)
 
 
-class Hand(Follower):
+class DeviceThread(Follower):
     """Runs the jobs of one device."""
 
     def __init__(
         self,
         queue: Queue,
         device: str,
-        care: Care,
+        hooks: JobHooks,
         stopping: Stopping,
-        tell: Callable[[Told], None],
+        tell: Callable[[JobEvent], None],
         forever: bool,
         new_pool: Callable[[], Pool],
     ) -> None:
@@ -133,7 +135,7 @@ class Hand(Follower):
         self.bell = threading.Event()
         self._queue = queue
         self._device = device
-        self._care = care
+        self._hooks = hooks
         self._stopping = stopping
         self._tell = tell
         self._forever = forever
@@ -145,9 +147,9 @@ class Hand(Follower):
         try:
             while not self._stopping():
                 self.bell.clear()
-                self._lastingly(self._queue.recover)
+                self._retry_when_locked(self._queue.recover)
                 self._tell_of_ends()
-                claim = self._lastingly(lambda: self._queue.claim(self._device, self._objection))
+                claim = self._retry_when_locked(lambda: self._queue.claim(self._device, self._objection))
                 if claim is not None:
                     with closing(claim.lock):  # however it ends, the job is nobody's then
                         self._do(claim)
@@ -170,28 +172,28 @@ class Hand(Follower):
             self._pool = self._new_pool()
         return self._pool
 
-    def _objection(self, job: Job) -> str:
+    def _objection(self, job: QueueJob) -> str:
         """What a job has to wait for. What cannot be asked because of a mistake is seen when the job is opened."""
         try:
-            return self._care.objection(job)
+            return self._hooks.objection(job)
         except OSError as error:
             return f"waits: {in_words(error)}"
         except (Exception, SystemExit):
             return ""
 
     def _do(self, claim: Claim) -> None:
-        self._tell(Told(claim.job))
+        self._tell(JobEvent(claim.job))
         execution = self._execution(claim.job)
         outcome = execution.outcome()
         if execution.is_left_behind:
             self._rest()
         if outcome.state == "waiting":
-            self._tell(Told(self._lastingly(lambda: self._queue.release(claim))))
+            self._tell(JobEvent(self._retry_when_locked(lambda: self._queue.release(claim))))
             return
-        self._lastingly(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
+        self._retry_when_locked(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
         self._tell_of_ends()
 
-    def _execution(self, job: Job) -> Execution:
+    def _execution(self, job: QueueJob) -> Execution:
         told_at = 0.0
 
         def heard(event: Event) -> None:
@@ -200,11 +202,11 @@ class Hand(Follower):
                 told_at = time.monotonic()
                 with suppress(sqlite3.OperationalError):
                     self._queue.tell(job.number, vars(event))
-            self._tell(Told(job, event))
+            self._tell(JobEvent(job, event))
 
         return Execution(
             job,
-            self._care,
+            self._hooks,
             self._warm_pool,
             self._asked(job),
             self._stopping,
@@ -214,17 +216,17 @@ class Hand(Follower):
 
     def _tell_of_ends(self) -> None:
         """Also of the jobs that another process has cancelled, or whose owner is gone."""
-        for job in self._lastingly(self._queue.ended):
-            self._see_off(job)
-            self._tell(Told(job))
+        for job in self._retry_when_locked(self._queue.ended):
+            self._run_end_hooks(job)
+            self._tell(JobEvent(job))
 
-    def _see_off(self, job: Job) -> None:
-        """What its care does at its end: it may call the user's own programs, for which neither the next job nor anybody
+    def _run_end_hooks(self, job: QueueJob) -> None:
+        """Run the hooks of its end: they may call the user's own programs, for which neither the next job nor anybody
         who wants to stop waits for long.
         """
 
         def ended() -> None:
-            self._care.ended(job)
+            self._hooks.ended(job)
 
         thread = Follower(f"end of job {job.number}", ended)
         thread.start()
@@ -234,7 +236,7 @@ class Hand(Follower):
                 deadline = min(deadline, time.monotonic() + ENDED_WHEN_STOPPING_SECONDS)
             thread.join(0.05)
 
-    def _lastingly(self, change: Callable[[], T]) -> T:
+    def _retry_when_locked(self, change: Callable[[], T]) -> T:
         """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
         said = ""
         while True:
@@ -248,7 +250,7 @@ class Hand(Follower):
                     log.warning("%s The queue waits, and tries again.", said)
                 time.sleep(LOOK_SECONDS)
 
-    def _asked(self, job: Job) -> Callable[[], int]:
+    def _asked(self, job: QueueJob) -> Callable[[], int]:
         """Whether another process wants the job to stop; the database is asked once a second."""
         level, looked_at = 0, time.monotonic()
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from lorapipe.errors import LorapipeError
 from lorapipe.follower import Follower, in_words
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import QueueJob, State
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.attempts import GRACE_SECONDS
 from lorapipe.pipeline.events import Event, Failed
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import Run, Stopping, run
 from lorapipe.pipeline.workers import Pool
-from lorapipe.queue.care import Care
-from lorapipe.queue.job import Job, State
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether the job is to stop."""
@@ -45,8 +45,8 @@ class Execution:
 
     def __init__(
         self,
-        job: Job,
-        care: Care,
+        job: QueueJob,
+        hooks: JobHooks,
         pool: Callable[[], Pool],
         asked: Callable[[], int],
         stopping: Stopping,
@@ -54,7 +54,7 @@ class Execution:
         numbered: Callable[[int], None],
     ) -> None:
         self._job = job
-        self._care = care
+        self._hooks = hooks
         self._pool = pool
         self._asked = asked
         self._stopping = stopping
@@ -94,7 +94,7 @@ class Execution:
         return Outcome("failed", _all(thread.error)) if thread.error is not None else self._result
 
     def _work(self) -> None:
-        self._result = self._run(self._care.open(self._job))
+        self._result = self._run(self._hooks.open(self._job))
 
     def _run(self, pipeline: Pipeline) -> Outcome:
         if self._level:
@@ -105,7 +105,7 @@ class Execution:
         if failures:
             return _of(failures)
         if not self._level:
-            self._care.deliver(self._job, artifacts)
+            self._hooks.deliver(self._job, artifacts)
         return Outcome("done")
 
     def _stop_level(self) -> int:
@@ -125,7 +125,7 @@ class Execution:
             if isinstance(event, Failed) and event.cause != "cancelled":
                 failures.append(event)
             with suppress(OSError):
-                self._care.note(self._job, event)
+                self._hooks.note(self._job, event)
             self._heard(event)
 
 

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, readable
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
 
 MOST_POINTS = 300
 """Points of a curve: what a page can draw."""
@@ -37,7 +37,7 @@ def board(queue: Queue, most: int | None = None) -> dict[str, Any]:
     return {"paused": queue.is_paused, "now": time.time(), "jobs": jobs, "counts": queue.counts()}
 
 
-def _card(job: Job, progress: dict[str, Any] | None) -> dict[str, Any]:
+def _card(job: QueueJob, progress: dict[str, Any] | None) -> dict[str, Any]:
     """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was told."""
     wanted = (
         "number",
@@ -83,7 +83,7 @@ def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> d
     }
 
 
-def _events(job: Job) -> Iterator[Event]:
+def _events(job: QueueJob) -> Iterator[Event]:
     """What the job's last run has told so far."""
     if job.run is None:
         return

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
+from lorapipe.job_queue.database import open_database
+from lorapipe.job_queue.home import home
+from lorapipe.job_queue.job import ENDED, Claim, QueueJob, State
+from lorapipe.job_queue.journal import Journal
 from lorapipe.pipeline.database import mended
 from lorapipe.pipeline.database_errors import Unfit
 from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
-from lorapipe.queue.database import open_database
-from lorapipe.queue.home import home
-from lorapipe.queue.job import ENDED, Claim, Job, State
-from lorapipe.queue.journal import Journal
 
 MOST_CRASHES = 2
 """A job that has taken its owner with it so often is set aside: the queue must go on."""
@@ -61,13 +61,13 @@ class Queue:
     # ----------------------------------------------------------------------------------------------------- what is there
 
     @mended
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[QueueJob]:
         """All jobs: those that run, those that wait in their order, those that have ended, the last first."""
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
 
     @mended
-    def window(self, most: int) -> list[Job]:
+    def window(self, most: int) -> list[QueueJob]:
         """As `jobs`, but of those that wait only the first `most`, and of those that have ended the last."""
         running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
         waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER} LIMIT ?", most)
@@ -83,7 +83,7 @@ class Queue:
         return {"running": 0, "waiting": 0, "ended": 0, **dict(rows)}
 
     @mended
-    def job(self, number: int) -> Job:
+    def job(self, number: int) -> QueueJob:
         """One job; `InputError` where there is none."""
         found = self._select("WHERE number = ?", number)
         if not found:
@@ -101,7 +101,7 @@ class Queue:
         return int(count)
 
     @mended
-    def versions(self, source: str) -> list[Job]:
+    def versions(self, source: str) -> list[QueueJob]:
         """The jobs that a folder or zip in an inbox has had, the newest first."""
         return self._select("WHERE source = ? ORDER BY version DESC", source)
 
@@ -132,7 +132,7 @@ class Queue:
     @mended
     def add(
         self, pipeline: Path, sets: Sequence[str] = (), device: str = "auto", priority: int = 0, title: str = ""
-    ) -> Job:
+    ) -> QueueJob:
         """Put a pipeline at the end of those of its priority."""
         with self._writing() as db:
             number = self._insert(db, title or pipeline.name, pipeline, tuple(sets), device, priority)
@@ -142,7 +142,7 @@ class Queue:
     def drop(
         self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, Any], device: str = "auto",
         taken: Callable[[Path], bool] = Path.exists,
-    ) -> Job | None:  # fmt: skip
+    ) -> QueueJob | None:  # fmt: skip
         """Add a job for what lies in an inbox, unless it has had one with the same content: then None.
 
         Its folder is `outputs/title`, or `title-2` … where another source has that or it is `taken`; a source keeps its
@@ -172,7 +172,7 @@ class Queue:
         return self.job(number)
 
     @mended
-    def cancel(self, number: int) -> Job:
+    def cancel(self, number: int) -> QueueJob:
         """Take a waiting job out; ask the owner of a running one to stop, a second time to stop at once."""
         self.recover()
         job = self.job(number)
@@ -184,7 +184,7 @@ class Queue:
         return self.job(number)
 
     @mended
-    def retry(self, number: int) -> Job:
+    def retry(self, number: int) -> QueueJob:
         """Let a job that has ended wait again, at the end; it goes on from what it has saved."""
         job = self.job(number)
         if job.state not in ENDED:
@@ -236,7 +236,7 @@ class Queue:
     # ----------------------------------------------------------------------------------------------------- what owners do
 
     @mended
-    def claim(self, device: str, objection: Callable[[Job], str] = lambda job: "") -> Claim | None:
+    def claim(self, device: str, objection: Callable[[QueueJob], str] = lambda job: "") -> Claim | None:
         """The next job for a device, which is ours now; None where there is none, or the queue is paused.
 
         Passed over: jobs for another device, of a source whose other version is running, and those against which there
@@ -265,21 +265,21 @@ class Queue:
         return None
 
     @mended
-    def finish(self, claim: Claim, state: State, reason: str = "") -> Job:
+    def finish(self, claim: Claim, state: State, reason: str = "") -> QueueJob:
         """The job has ended so."""
         with self._letting_go(claim) as db:
             self._end(db, claim.job.number, state, reason, "running")
         return self.job(claim.job.number)
 
     @mended
-    def release(self, claim: Claim) -> Job:
+    def release(self, claim: Claim) -> QueueJob:
         """Give the job back as it is: its owner was told to stop. It keeps its place, and goes on where it was."""
         with self._letting_go(claim) as db:
             db.execute("UPDATE job SET state = 'waiting' WHERE number = ? AND state = 'running'", (claim.job.number,))
         return self.job(claim.job.number)
 
     @mended
-    def recover(self) -> list[Job]:
+    def recover(self) -> list[QueueJob]:
         """Take back the running jobs whose owner is gone; which they were."""
         if not self.count("running"):
             return []
@@ -290,7 +290,7 @@ class Queue:
         return [self.job(job.number) for job in left]
 
     @mended
-    def ended(self) -> list[Job]:
+    def ended(self) -> list[QueueJob]:
         """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
         with self._guard:
             if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
@@ -340,7 +340,7 @@ class Queue:
         then, until = self._looks.get(device, ({}, 0.0))
         return now == then and time.monotonic() < until
 
-    def _begin(self, job: Job, reasons: Mapping[int, str]) -> Claim | None:
+    def _begin(self, job: QueueJob, reasons: Mapping[int, str]) -> Claim | None:
         """Make a job ours, and note what the others wait for; None where another was quicker."""
         with self._writing() as db:
             _note(db, reasons)
@@ -376,7 +376,7 @@ class Queue:
         values = (state, reason, self._clock(), number, before)
         db.execute("UPDATE job SET state = ?, reason = ?, finished = ? WHERE number = ? AND state = ?", values)
 
-    def _take_back(self, db: sqlite3.Connection, job: Job) -> None:
+    def _take_back(self, db: sqlite3.Connection, job: QueueJob) -> None:
         if job.asked:
             self._end(db, job.number, "cancelled", "", "running")
         elif job.crashes + 1 >= MOST_CRASHES:
@@ -405,7 +405,7 @@ class Queue:
             claim.lock.close()
             self._lock(claim.job.number).unlink(missing_ok=True)
 
-    def _select(self, rest: str, *values: Any) -> list[Job]:
+    def _select(self, rest: str, *values: Any) -> list[QueueJob]:
         with self._guard:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]
@@ -413,7 +413,7 @@ class Queue:
         jobs = []
         for row in rows:
             try:
-                jobs.append(Job.of(row))
+                jobs.append(QueueJob.of(row))
             except (ValueError, TypeError, KeyError) as error:
                 if not self.database.is_later:  # whose jobs may be what we do not know
                     raise Unfit(f"a job cannot be read: {error}") from None
