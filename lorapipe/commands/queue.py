@@ -167,7 +167,7 @@ def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.devices import parse_devices
-    from lorapipe.watch.care import InboxHooks
+    from lorapipe.watch.job_hooks import InboxHooks
 
     with Stop() as stop:
         stop.view = teller = Teller(as_json=options.json)

@@ -27,9 +27,9 @@ def main(options: argparse.Namespace) -> int:
     if options.kind is None:
         text = reference.overview()
     elif options.kind == "watch":
-        from lorapipe.watch.settings import Watching
+        from lorapipe.watch.settings import WatchSettings
 
-        text = reference.of_spec("watch", Watching)
+        text = reference.of_spec("watch", WatchSettings)
     elif options.kind not in contracts():
         text = lookup.explained(" ".join([options.kind, *options.name]))
     elif not options.name:

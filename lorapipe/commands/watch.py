@@ -42,8 +42,8 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.job_queue.queue import Queue
     from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.devices import parse_devices
-    from lorapipe.watch.care import InboxHooks, Terms
     from lorapipe.watch.inbox import Inbox
+    from lorapipe.watch.job_hooks import InboxHooks, Terms
     from lorapipe.watch.settings import watching
 
     devices = parse_devices(options.device)
@@ -60,7 +60,7 @@ def main(options: argparse.Namespace) -> int:
 
         runner = QueueRunner(queue, devices, hooks=InboxHooks(), stopping=stopping, forever=True)
         stop.view = teller
-        teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
+        teller.note(f"WatchSettings {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
         over = threading.Event()
 
         def found(job: QueueJob) -> None:

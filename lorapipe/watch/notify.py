@@ -9,13 +9,13 @@ import urllib.request
 from collections.abc import Iterator
 
 from lorapipe.job_queue.job import QueueJob
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.settings import WatchSettings
 
 COMMAND_SECONDS = 60.0
 WEBHOOK_SECONDS = 10.0
 
 
-def notify(job: QueueJob, settings: Watching, file: str) -> Iterator[str]:
+def notify(job: QueueJob, settings: WatchSettings, file: str) -> Iterator[str]:
     """Tell; yields a line for each way that did not work."""
     facts = {
         "job": str(job.number),

@@ -106,7 +106,7 @@ COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 CLIENTS = {
     "lorapipe.pipeline.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.launchers.ray": {"ray"},
-    "lorapipe.watch.events": {"watchdog"},
+    "lorapipe.watch.fs_events": {"watchdog"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (

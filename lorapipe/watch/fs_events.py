@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.aside import UNFINISHED
-from lorapipe.watch.settle import STATUS
+from lorapipe.watch.settling import STATUS
 
 IRRELEVANT = ("opened", "closed_no_write")
 """Reading is no change, and a training reads a lot."""

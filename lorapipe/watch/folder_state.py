@@ -35,7 +35,7 @@ REGULARISATION = "reg"
 
 
 @dataclass(frozen=True)
-class Sizes:
+class SizeLimits:
     """How many bytes one file of a folder, all of them together, and a packed zip may have."""
 
     file: float = 10e9
@@ -43,11 +43,11 @@ class Sizes:
     zip: float = 20e9
 
 
-USUAL = Sizes()
+USUAL = SizeLimits()
 
 
 @dataclass(frozen=True)
-class Look:
+class FolderState:
     """`mark` is equal only where nothing has changed; `pictures` are counted by their names, those of `reg` apart, until
     it is `opened`.
 
@@ -80,36 +80,36 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def look_at(path: Path, sizes: Sizes = USUAL) -> Look:
+def inspect_path(path: Path, sizes: SizeLimits = USUAL) -> FolderState:
     """Look at a folder or a file in the inbox. Opens nothing, and never raises: what cannot be read is its trouble."""
     try:
         if shown(path.name) != path.name:
-            return Look(_mark([path.name]), 0, BAD_NAME)
+            return FolderState(_mark([path.name]), 0, BAD_NAME)
         if not is_inside(path, path.parent):
-            return Look(
+            return FolderState(
                 _mark([str(path.lstat().st_mtime_ns)]),
                 0,
                 "is a link that leads out of the inbox; put the folder itself here",
             )
-        return _at_folder(path, sizes) if path.is_dir() else _at_file(path, sizes)
+        return _folder_state(path, sizes) if path.is_dir() else _file_state(path, sizes)
     except OSError as error:
-        return Look(f"! {error.strerror}", 0, f"cannot be read: {error.strerror}", passing=True)
+        return FolderState(f"! {error.strerror}", 0, f"cannot be read: {error.strerror}", passing=True)
 
 
-def opened(root: Path, look: Look, most: int = MOST_ASKED) -> Look:
+def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderState:
     """What a look at a folder comes to once nothing changes in it: its pictures as `prepare` will sort them.
 
     Files whose names do not tell are asked for their first bytes, `most` of them; a trainer's samples and masks are none.
     What is a picture of a kind that is not read does, for `prepare` will tell of it.
     """
-    if look.trouble:
-        return look
+    if state.trouble:
+        return state
     names = [name for name, _ in _walk(root) if not any(map(is_reg, name.split("/")[:-1]))]
     asked = iter(range(most))
     found = sort_out(
         names, is_picture=lambda name: next(asked, None) is not None and begins_like_a_picture(root / name)
     )
-    return replace(look, **counted(found))
+    return replace(state, **counted(found))
 
 
 def counted(found: Contents) -> dict[str, Any]:
@@ -121,17 +121,17 @@ def counted(found: Contents) -> dict[str, Any]:
     return {"pictures": pictures, "trouble": f"holds no picture to train on, but {', '.join(others)}" if told else ""}
 
 
-def _at_file(path: Path, sizes: Sizes) -> Look:
+def _file_state(path: Path, sizes: SizeLimits) -> FolderState:
     found = path.stat()
     mark = _mark([_line("", found)])
     if kind := kind_of(found.st_mode):
-        return Look(mark, 0, f"is {kind}; put a folder of pictures here, or a zip of one")
+        return FolderState(mark, 0, f"is {kind}; put a folder of pictures here, or a zip of one")
     if is_zip(path) and found.st_size > sizes.zip:
-        return Look(mark, 0, f"is larger than {size_in_words(sizes.zip)} (watch.largest_zip)")
-    return Look(mark)
+        return FolderState(mark, 0, f"is larger than {size_in_words(sizes.zip)} (watch.largest_zip)")
+    return FolderState(mark)
 
 
-def _at_folder(root: Path, sizes: Sizes) -> Look:
+def _folder_state(root: Path, sizes: SizeLimits) -> FolderState:
     lines, pictures, total, trouble, passing = list[str](), 0, 0, "", False
     for relative, found in _walk(root):
         if isinstance(found, str):
@@ -147,10 +147,12 @@ def _at_folder(root: Path, sizes: Sizes) -> Look:
         if size > sizes.file:
             trouble = trouble or f"{relative} is larger than {size_in_words(sizes.file)} (watch.largest_file)"
         if len(lines) > MOST_FILES:
-            return Look(_mark(lines), pictures, f"holds more than {MOST_FILES:,} files; is it a folder of pictures?")
+            return FolderState(
+                _mark(lines), pictures, f"holds more than {MOST_FILES:,} files; is it a folder of pictures?"
+            )
     if total > sizes.folder:
         trouble = trouble or f"holds more than {size_in_words(sizes.folder)} (watch.largest_folder)"
-    return Look(_mark(lines), pictures, trouble, passing)
+    return FolderState(_mark(lines), pictures, trouble, passing)
 
 
 def is_zip(path: Path) -> bool:

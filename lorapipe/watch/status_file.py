@@ -9,8 +9,8 @@ from pathlib import Path
 from lorapipe.aside import write_bytes
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.regular_files import kind_of, open_regular
-from lorapipe.watch.look import Look
-from lorapipe.watch.settle import STATUS
+from lorapipe.watch.folder_state import FolderState
+from lorapipe.watch.settling import STATUS
 
 MOST_LETTERS = 600
 """Of a reason; the whole of it stands beside the results."""
@@ -20,7 +20,7 @@ Nothing in here is changed but this file, which may be deleted.
 """
 
 
-def write(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[str, Look]) -> str:
+def write_status(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) -> str:
     """Write it where something has changed. `jobs` are the newest of each entry's, by its name.
 
     What lies in its place and is no file of ours to write is left alone; returned is what is to be done about that.
@@ -51,18 +51,18 @@ def _holds(path: Path, data: bytes) -> bool:
         return file.read(len(data) + 1) == data
 
 
-def _lines(jobs: Mapping[str, QueueJob], arriving: Mapping[str, Look]) -> Iterator[str]:
+def _lines(jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) -> Iterator[str]:
     for name in sorted({*jobs, *arriving}):
-        job, look = jobs.get(name), arriving.get(name)
+        job, state = jobs.get(name), arriving.get(name)
         if job is not None:
             yield f"{name}: {_of(job)}"
-        if look is not None and (look.trouble or look.pictures or job is None):
-            yield f"{name}: {of_arriving(look)}"
+        if state is not None and (state.trouble or state.pictures or job is None):
+            yield f"{name}: {arriving_text(state)}"
 
 
-def of_arriving(look: Look) -> str:
+def arriving_text(state: FolderState) -> str:
     """What is known of something that is no job yet."""
-    return look.trouble or (f"arriving, {look.pictures} pictures so far" if look.pictures else "no pictures so far")
+    return state.trouble or (f"arriving, {state.pictures} pictures so far" if state.pictures else "no pictures so far")
 
 
 def _of(job: QueueJob) -> str:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from lorapipe.watch.archive import ARCHIVES, at_zip
-from lorapipe.watch.look import USUAL, Look, Sizes, is_ours, is_zip, look_at, opened
+from lorapipe.watch.archive import ARCHIVES, zip_state
+from lorapipe.watch.folder_state import USUAL, FolderState, SizeLimits, inspect_path, is_ours, is_zip, opened
 
 STATUS = "lorapipe-status.txt"
 """The one file that is written into an inbox."""
@@ -57,14 +57,14 @@ class Dropped:
     """A folder or zip that is complete, as far as anyone can know; `trouble` says what is wrong with it nevertheless."""
 
     path: Path
-    look: Look
+    state: FolderState
 
 
 @dataclass(frozen=True)
 class _Seen:
     """What was seen of an entry last, when it changed last; and since then: was it opened, is it over, was it given out?"""
 
-    look: Look
+    state: FolderState
     since: float
     opened: bool = False
     over: bool = False
@@ -80,7 +80,7 @@ class Settling:
         quiet: float,
         patience: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
-        sizes: Sizes = USUAL,
+        sizes: SizeLimits = USUAL,
     ) -> None:
         self.inbox = inbox
         self.trouble = ""
@@ -92,7 +92,7 @@ class Settling:
         self._breath = LEAST_SECONDS
         self._due = -math.inf
 
-    def look(self, told: Container[str] = ()) -> list[Dropped]:
+    def poll(self, told: Container[str] = ()) -> list[Dropped]:
         """Look once; what has become complete since the last time.
 
         At what is new, what is arriving, and what was `told` to have changed, every time; at the rest when it is time.
@@ -115,25 +115,25 @@ class Settling:
         """It was not complete after all: it changed while it was read, or (`trouble`) could not be. It settles anew."""
         seen = self._seen.get(dropped.path.name)
         if seen is not None:
-            look = replace(seen.look, trouble=trouble, passing=bool(trouble))
+            state = replace(seen.state, trouble=trouble, passing=bool(trouble))
             since = seen.since if trouble else self._clock()
-            self._seen[dropped.path.name] = replace(seen, look=look, since=since, over=False, given=False)
+            self._seen[dropped.path.name] = replace(seen, state=state, since=since, over=False, given=False)
 
     def pause(self) -> float:
-        """Seconds until the next look."""
+        """Seconds until the next state."""
         arriving = [seen for name, seen in self._seen.items() if self._is_open(name)]
         if not arriving:
             return IDLE_SECONDS
-        due = min(seen.since + self._needed(seen.look) for seen in arriving) - self._clock()
+        due = min(seen.since + self._needed(seen.state) for seen in arriving) - self._clock()
         return max(self._breath, min(BUSY_SECONDS, due))
 
     def breath(self) -> float:
         """Seconds that lie between two looks at the least, however much is told of changes."""
         return self._breath
 
-    def arriving(self) -> dict[str, Look]:
+    def arriving(self) -> dict[str, FolderState]:
         """What is there and not complete, or never will be a job, by name."""
-        return {name: seen.look for name, seen in self._seen.copy().items() if not seen.given}
+        return {name: seen.state for name, seen in self._seen.copy().items() if not seen.given}
 
     def _names(self) -> set[str] | None:
         try:
@@ -147,22 +147,22 @@ class Settling:
 
     def _look_at(self, name: str) -> Dropped | None:
         path, now, seen = self.inbox / name, self._clock(), self._seen.get(name)
-        look = look_at(path, self._sizes)
-        if seen is None or seen.look.mark != look.mark:
-            self._seen[name] = _Seen(look, now)
+        state = inspect_path(path, self._sizes)
+        if seen is None or seen.state.mark != state.mark:
+            self._seen[name] = _Seen(state, now)
             return None
         if seen.over or now - seen.since < self._quiet:
             return None
         if not seen.opened:  # once: what has not changed is as it was
-            seen = self._seen[name] = replace(seen, look=_opened(path, seen.look), opened=True)
-        if now - seen.since < self._needed(seen.look):
+            seen = self._seen[name] = replace(seen, state=_opened(path, seen.state), opened=True)
+        if now - seen.since < self._needed(seen.state):
             return None
-        wanted = bool(seen.look.pictures) or (seen.look.passing and is_zip(path))
+        wanted = bool(seen.state.pictures) or (seen.state.passing and is_zip(path))
         self._seen[name] = replace(seen, over=True, given=wanted)
-        return Dropped(path, seen.look) if wanted else None
+        return Dropped(path, seen.state) if wanted else None
 
-    def _needed(self, look: Look) -> float:
-        return self._patience if look.passing else self._quiet
+    def _needed(self, state: FolderState) -> float:
+        return self._patience if state.passing else self._quiet
 
     def _is_open(self, name: str) -> bool:
         """Whether it is new, or it is not known yet what will become of it."""
@@ -181,19 +181,19 @@ def settled(
     """What has become complete in an inbox, for ever. `wait(seconds)` may come back sooner, when something has changed."""
     settling = Settling(inbox, quiet, patience, clock)
     while True:
-        yield from settling.look()
+        yield from settling.poll()
         wait(settling.pause())
 
 
-def _opened(path: Path, look: Look) -> Look:
+def _opened(path: Path, state: FolderState) -> FolderState:
     """What is known of something once it is quiet: pictures by their contents; of other files what to do with them."""
-    if look.trouble:
-        return look
+    if state.trouble:
+        return state
     if path.is_dir():
-        return opened(path, look)
+        return opened(path, state)
     if is_zip(path):
-        return replace(at_zip(path), mark=look.mark)
-    return replace(look, trouble=_of_file(path.name))
+        return replace(zip_state(path), mark=state.mark)
+    return replace(state, trouble=_of_file(path.name))
 
 
 def _of_file(name: str) -> str:

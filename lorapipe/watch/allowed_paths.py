@@ -23,7 +23,7 @@ WRITTEN = "may only write into the folder of the results. Take it away."
 
 
 @dataclass(frozen=True)
-class DroppedPlaces:
+class AllowedPaths:
     """The paths that may be read (below `images`, and `sources`) and written to (below `results`, and `targets`)."""
 
     images: Path
@@ -53,12 +53,12 @@ def _plain(path: Path) -> str:
     return os.path.normpath(path.absolute())
 
 
-def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> DroppedPlaces:
+def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> AllowedPaths:
     """Those of a job: what the owner's pipelines name, it may name."""
     named = [value for pipeline in owners for _, value in _paths(pipeline)]
     sources = {_plain(value.path) for value in named if isinstance(value, Source)}
     targets = {_plain(value) for value in named if isinstance(value, Path)}
-    return DroppedPlaces(images, results, frozenset(sources), frozenset(targets))
+    return AllowedPaths(images, results, frozenset(sources), frozenset(targets))
 
 
 def targets_of(pipeline: Pipeline) -> dict[str, Path]:

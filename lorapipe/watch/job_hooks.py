@@ -25,12 +25,12 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reus
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.records import Records
 from lorapipe.spec import from_dict, to_dict
-from lorapipe.watch.checker import check_apart
-from lorapipe.watch.deliver import deliver, file_of
-from lorapipe.watch.look import MOST_FILES, is_zip, look_at, opened
+from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
+from lorapipe.watch.isolated_check import check_apart
 from lorapipe.watch.notify import notify
-from lorapipe.watch.recipe import OVERRIDES, Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
+from lorapipe.watch.results import deliver, file_of
+from lorapipe.watch.settings import WatchSettings
 from lorapipe.watch.unpack import GIGABYTE, Limits, unpack
 
 LOG = "log.txt"
@@ -41,7 +41,7 @@ FAILED = "failed.txt"
 class Terms:
     """How an inbox is watched, as its jobs carry it."""
 
-    watching: Watching
+    watching: WatchSettings
     pipeline: Path | None
     sets: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Terms:
         """Those of a job."""
         data = json.loads(job.settings)
         pipeline = Path(data["pipeline"]) if data["pipeline"] else None
-        return cls(from_dict(Watching, data["watching"]), pipeline, tuple(data["sets"]))
+        return cls(from_dict(WatchSettings, data["watching"]), pipeline, tuple(data["sets"]))
 
 
 def file_name(job: QueueJob) -> str:
@@ -100,19 +100,19 @@ class InboxHooks(JobHooks):
             UNREADABLE
         ):  # when it was taken up; it fails with what cannot be read, if so still
             Digests(Records(None), strict=True).path(images)
-        recipe = Recipe(terms.pipeline, terms.sets, terms.watching)
+        template = InboxPipeline(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
-        order = Order(images, name, job.folder, file_name(job))
+        dropped = DroppedFolder(images, name, job.folder, file_name(job))
         if (images / OVERRIDES).exists():
-            check_apart(recipe, order)
-        return write(recipe, order, lambda text: _note(job, text))
+            check_apart(template, dropped)
+        return write(template, dropped, lambda text: _note(job, text))
 
     def _check(self, images: Path, terms: Terms) -> None:
-        look = opened(images, look_at(images, terms.watching.sizes()), MOST_FILES)
-        if look.trouble:
-            raise InputError(f"{look.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
-        if look.pictures < terms.watching.least:
-            what = f"{terms.watching.least} pictures needed, {look.pictures} there."
+        state = opened(images, inspect_path(images, terms.watching.sizes()), MOST_FILES)
+        if state.trouble:
+            raise InputError(f"{state.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
+        if state.pictures < terms.watching.least:
+            what = f"{terms.watching.least} pictures needed, {state.pictures} there."
             cure = "Add some; it is noticed by itself. Or ask for fewer: --set watch.least=N."
             raise InputError(what, where=str(images), cure=cure)
 
@@ -151,7 +151,7 @@ class InboxHooks(JobHooks):
 @lru_cache(maxsize=256)
 def _room(settings: str) -> float:
     """How much room a job asks for, in GB: thousands that wait for it may have come with the same settings."""
-    return float(from_dict(Watching, json.loads(settings)["watching"]).room)
+    return float(from_dict(WatchSettings, json.loads(settings)["watching"]).room)
 
 
 def _note(job: QueueJob, text: str) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.records import Records
-from lorapipe.watch.settle import Dropped
+from lorapipe.watch.settling import Dropped
 
 MOST_THREADS = 4
 Answer = str | Exception
 """A digest, or why there is none."""
 
 
-class Fingerprints:
+class BackgroundDigests:
     """Reads what it is asked to. Of a name, only what was asked last is answered. `memory` is the file of known digests."""
 
     def __init__(self, memory: Path) -> None:

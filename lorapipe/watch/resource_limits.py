@@ -14,11 +14,11 @@ from lorapipe.errors import Problem
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.spec import Spec, knobs
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.settings import WatchSettings
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """What a pipeline asks for, under the name of the setting that bounds it."""
 
     most_stages: int
@@ -41,7 +41,7 @@ WORDS = {
 }
 
 
-def asked(pipeline: Pipeline, pictures: int) -> Asked:
+def asked(pipeline: Pipeline, pictures: int) -> Requested:
     """What a pipeline asks for, where its folder has so many pictures, each as often as it is shown."""
     total, sizes = Demand(), dict.fromkeys(("rank", "batch", "resolution"), 0)
     for stage in pipeline.stages.values():
@@ -49,12 +49,12 @@ def asked(pipeline: Pipeline, pictures: int) -> Asked:
         for name, size in _sizes(stage):
             sizes[name] = max(sizes[name], size)
     stages = len(pipeline.stages)
-    return Asked(
+    return Requested(
         stages, total.steps, total.painted, total.snapshots, sizes["rank"], sizes["batch"], sizes["resolution"]
     )
 
 
-def too_much(own: Asked, trusted: Asked, settings: Watching) -> Iterator[Problem]:
+def too_much(own: Requested, trusted: Requested, settings: WatchSettings) -> Iterator[Problem]:
     """What of it is more than may be asked for, and more than the pipeline of the inbox's owner asks for itself."""
     for name, words in WORDS.items():
         limit, size = getattr(settings, name), getattr(own, name)

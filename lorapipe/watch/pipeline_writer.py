@@ -23,12 +23,12 @@ from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
-from lorapipe.watch.bounds import asked, too_much
+from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
 from lorapipe.watch.captions import captions_in, lacking
-from lorapipe.watch.look import REGULARISATION, is_picture, is_reg
-from lorapipe.watch.names import is_kohyas, repeats_of, trigger_of
-from lorapipe.watch.places import DroppedPlaces, places_of, targets_of
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
+from lorapipe.watch.folder_state import REGULARISATION, is_picture, is_reg
+from lorapipe.watch.resource_limits import asked, too_much
+from lorapipe.watch.settings import WatchSettings
 from lorapipe.whole_words import has_words
 
 BUILT_IN = Path(__file__).parent / "pipelines"
@@ -42,16 +42,16 @@ MANY = 100
 
 
 @dataclass(frozen=True)
-class Recipe:
+class InboxPipeline:
     """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, how it is watched."""
 
     pipeline: Path | None
     sets: tuple[str, ...]
-    watching: Watching
+    watching: WatchSettings
 
 
 @dataclass(frozen=True)
-class Order:
+class DroppedFolder:
     """One dropped folder: its pictures, its name, where everything goes, and the name of its LoRA (with its version)."""
 
     images: Path
@@ -69,55 +69,55 @@ def built_in(variables: Mapping[str, Any]) -> Path:
     return known.get(family, BUILT_IN / "easy.yaml")
 
 
-def write(recipe: Recipe, order: Order, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
+def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
     """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
 
     Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
     `places` and `bounds`.
     """
-    own = order.images / OVERRIDES
-    changes = _overrides(own, order.images, recipe.watching) if own.exists() else None
-    sets = [text for text in recipe.sets if not _is_in(split(text)[0], changes or {})]
+    own = dropped.images / OVERRIDES
+    changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
+    sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
     given = {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
     wanted = {**given, **_mapping((changes or {}).get("vars"))}
-    base = recipe.pipeline or built_in(wanted)
+    base = template.pipeline or built_in(wanted)
     layers = [base]
-    captions = captions_in(order.images, _endings(changes or {}, sets))
-    variables = {**given, **_variables(recipe, order, base, wanted, captions)}
-    if (reg := _regularisation(order.images)) is not None:
-        if recipe.pipeline is None:
+    captions = captions_in(dropped.images, _endings(changes or {}, sets))
+    variables = {**given, **_variables(template, dropped, base, wanted, captions)}
+    if (reg := _regularisation(dropped.images)) is not None:
+        if template.pipeline is None:
             layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
         elif "reg" not in _mapping(open_layers(base).value.get("vars")):
             what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
-            raise InputError(what, where=order.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
+            raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
         variables["reg"] = str(reg)
-    path = order.folder / FILE
-    write_text(_text(order, layers, variables, _stages(base, sets)), path)
+    path = dropped.folder / FILE
+    write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
     pipeline = owners = Pipeline.load(path)
     if changes is not None:
-        write_text(_text(order, [*layers, own], variables, _stages(base, sets)), path)
-        owners = _tried(recipe, order.images, "name")
-        pipeline = _with_own(path, own, places_of((pipeline, owners), order.images, order.folder))
+        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
+        owners = _tried(template, dropped.images, "name")
+        pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
-    named_so, repeats = _shown(order.images)
+    named_so, repeats = _shown(dropped.images)
     pictures = max(named_so, len(captions))
     asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
-    if problems := [replace(each, where=order.name) for each in too_much(asked_for, usual, recipe.watching)]:
+    if problems := [replace(each, where=dropped.name) for each in too_much(asked_for, usual, template.watching)]:
         raise InputError(problems)
     return pipeline
 
 
-def _tried(recipe: Recipe, images: Path, name: str) -> Pipeline:
+def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
     """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
-    variables = {str(address[1]): value for address, value in map(split, recipe.sets) if address[0] == "vars"}
-    base = recipe.pipeline or built_in(variables)
+    variables = {str(address[1]): value for address, value in map(split, template.sets) if address[0] == "vars"}
+    base = template.pipeline or built_in(variables)
     return Pipeline.load(
-        base, [*recipe.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
+        base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
     )
 
 
-def _with_own(path: Path, own: Path, places: DroppedPlaces) -> Pipeline:
+def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
     """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
     try:
         return Pipeline.load(path, places=places)
@@ -137,13 +137,13 @@ def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
     return Problem(what[:MOST_LETTERS], where[:MOST_LETTERS], cure[:MOST_LETTERS], problem.path, excerpt)
 
 
-def check(recipe: Recipe, inbox: Path) -> None:
+def check(template: InboxPipeline, inbox: Path) -> None:
     """Find the mistakes that any folder would meet, before one is there. `InputError` holds them."""
-    first, second = _tried(recipe, inbox, "one"), _tried(recipe, inbox, "two")
-    if recipe.pipeline is not None:
+    first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
+    if template.pipeline is not None:
         elsewhere = targets_of(second)
         same = [
-            Problem(f"{value} is the same for every folder.", f"{recipe.pipeline} {place}", "Write ${name} in it.")
+            Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")
             for place, value in targets_of(first).items()
             if elsewhere.get(place) == value
         ]
@@ -152,19 +152,19 @@ def check(recipe: Recipe, inbox: Path) -> None:
 
 
 def _variables(
-    recipe: Recipe, order: Order, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
+    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
 ) -> dict[str, Any]:
     """What is known of a folder, as far as its user does not say it otherwise."""
-    subjects = _subjects(order.images)
-    trigger = trigger_of(subjects[0] if len(subjects) == 1 else order.name)
-    fixed = {"images": str(order.images), "name": order.file, "folder": str(order.folder)}
+    subjects = _subjects(dropped.images)
+    trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
+    fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
     free: dict[str, Any] = {"trigger": trigger}
-    if recipe.pipeline is None:
+    if template.pipeline is None:
         said = str(wanted.get("trigger", trigger))
         has = [has_words(text, said) for text in filter(None, captions)]
         bare = bool(has) and not any(has)
         usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
-        free |= {"least": recipe.watching.least, "repeats": repeats_of(order.name)}
+        free |= {"least": template.watching.least, "repeats": repeats_of(dropped.name)}
         free |= {"steps": steps_for(len(captions), usual), "prefix": f"{said}," if bare else ""}
         free |= {"lacked": "" if bare or all(has) else said, "class_word": "" if bare else said}
     return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
@@ -204,7 +204,7 @@ def _shown(images: Path) -> tuple[int, int]:
     return len(files), max((each.repeats for each in named if each), default=1)
 
 
-def _overrides(path: Path, images: Path, watching: Watching) -> dict[str, Any]:
+def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
     """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
@@ -245,9 +245,11 @@ def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
     return touched
 
 
-def _text(order: Order, layers: Sequence[Path], variables: Mapping[str, Any], stages: Mapping[str, Any]) -> str:
+def _text(
+    dropped: DroppedFolder, layers: Sequence[Path], variables: Mapping[str, Any], stages: Mapping[str, Any]
+) -> str:
     lines = [
-        f"# What lorapipe does with the folder {_plain(order.name)}. It is written anew for each version of it; to try",
+        f"# What lorapipe does with the folder {_plain(dropped.name)}. It is written anew for each version of it; to try",
         "# something else, copy this file, change the copy, and `lorapipe run` it: what stays the same is reused.",
         f"{EXTENDS}:",
         *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),

@@ -15,8 +15,8 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import from_dict, to_dict
-from lorapipe.watch.recipe import OVERRIDES, Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
 
 MOST_MEMORY = 2_000_000_000
 """Bytes of addresses, where the system can limit them; a tenth is usual."""
@@ -27,13 +27,13 @@ TOO_MUCH = 3
 CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
 
 
-def check_apart(recipe: Recipe, order: Order) -> None:
+def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
     """`InputError` with what is wrong with a folder's own settings, or where that cannot be found out in time."""
-    seconds = recipe.watching.reading_seconds
+    seconds = template.watching.reading_seconds
     try:
         run = subprocess.run(
             [sys.executable, "-m", __name__],
-            input=json.dumps(_request(recipe, order)).encode(),
+            input=json.dumps(_request(template, dropped)).encode(),
             capture_output=True,
             timeout=PATIENCE * seconds,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -41,11 +41,11 @@ def check_apart(recipe: Recipe, order: Order) -> None:
             **_apart(),
         )
     except subprocess.TimeoutExpired:
-        raise _refusal(order, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
+        raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
     if run.returncode < 0 or run.returncode == TOO_MUCH:
-        raise _refusal(order, f"takes more than {seconds:g} s of computing, or too much memory, to be read.")
+        raise _refusal(dropped, f"takes more than {seconds:g} s of computing, or too much memory, to be read.")
     if run.returncode:
-        raise _refusal(order, f"cannot be read: {run.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+        raise _refusal(dropped, f"cannot be read: {run.stderr.decode('utf-8', 'replace').strip()[-300:]}")
     if problems := json.loads(run.stdout):
         raise InputError(Problem(**{**problem, "path": tuple(problem["path"])}) for problem in problems)
 
@@ -57,14 +57,14 @@ def _apart() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _refusal(order: Order, what: str) -> InputError:
-    return InputError(what, where=str(order.images / OVERRIDES), cure=CURE)
+def _refusal(dropped: DroppedFolder, what: str) -> InputError:
+    return InputError(what, where=str(dropped.images / OVERRIDES), cure=CURE)
 
 
-def _request(recipe: Recipe, order: Order) -> dict[str, Any]:
-    pipeline = str(recipe.pipeline) if recipe.pipeline else None
-    place = {"images": str(order.images), "name": order.name, "folder": str(order.folder), "file": order.file}
-    return {"pipeline": pipeline, "sets": recipe.sets, "watching": to_dict(recipe.watching), "order": place}
+def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, Any]:
+    pipeline = str(template.pipeline) if template.pipeline else None
+    place = {"images": str(dropped.images), "name": dropped.name, "folder": str(dropped.folder), "file": dropped.file}
+    return {"pipeline": pipeline, "sets": template.sets, "watching": to_dict(template.watching), "order": place}
 
 
 def _bind(seconds: float) -> None:
@@ -82,14 +82,14 @@ def _bind(seconds: float) -> None:
 def main() -> int:
     """Read what `check_apart` asks about, and write what is wrong with it."""
     given = json.load(sys.stdin.buffer)
-    watching = from_dict(Watching, given["watching"])
+    watching = from_dict(WatchSettings, given["watching"])
     _bind(watching.reading_seconds)
     place = given["order"]
-    order = Order(Path(place["images"]), place["name"], Path(place["folder"]), place["file"])
-    recipe = Recipe(Path(given["pipeline"]) if given["pipeline"] else None, tuple(given["sets"]), watching)
+    dropped = DroppedFolder(Path(place["images"]), place["name"], Path(place["folder"]), place["file"])
+    template = InboxPipeline(Path(given["pipeline"]) if given["pipeline"] else None, tuple(given["sets"]), watching)
     problems: list[dict[str, Any]] = []
     try:
-        write(recipe, order)
+        write(template, dropped)
     except InputError as error:
         problems = [vars(problem) for problem in error.problems]
     except (MemoryError, RecursionError):
