@@ -13,7 +13,7 @@ from lorapipe.cli import main
 from lorapipe.follower import Follower, within
 from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
-from lorapipe.page.answers import Answers
+from lorapipe.page.routes import Routes
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.watch.inbox import Inbox
 
@@ -70,7 +70,7 @@ def test_a_page_that_cannot_be_served_ends_the_program_in_words(
     monkeypatch.setattr(server._Server, "service_actions", fail)
     assert main(["queue", "ui"]) == 1
     assert "the page cannot be served any more: ZeroDivisionError" in capsys.readouterr().err
-    with server.Page(Answers(queue), queue.root, 0) as page:
+    with server.Page(Routes(queue), queue.root, 0) as page:
         deadline = time.monotonic() + 20
         while not page.trouble and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -200,10 +200,10 @@ def open_page(
     queue: Queue, teller: Teller, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] | None = None
 ) -> Page:
     """The page that shows a queue; it is served within the block that it is entered for."""
-    from lorapipe.page.answers import Answers, nothing_arrives
+    from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
 
-    page = Page(Answers(queue, inbox, arriving or nothing_arrives), queue.root)
+    page = Page(Routes(queue, inbox, arriving or nothing_arrives), queue.root)
     teller.note(f"The page: {page.address}")
     return page
 

@@ -26,7 +26,7 @@ from typing import Any, Self
 from lorapipe.aside import aside
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.follower import Follower
-from lorapipe.page.answers import TEXT, Answer, Answers, told
+from lorapipe.page.routes import TEXT, Answer, Routes, told
 
 HOST = "127.0.0.1"
 PORT = 7373
@@ -59,7 +59,7 @@ TOO_MUCH = Answer(b"Nothing is to be sent here.", TEXT, 413)
 class Page:
     """The page while it is served; `address` is where."""
 
-    def __init__(self, answers: Answers, home: Path, port: int = PORT) -> None:
+    def __init__(self, answers: Routes, home: Path, port: int = PORT) -> None:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
@@ -94,7 +94,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, port: int, answers: Answers, key: str) -> None:
+    def __init__(self, port: int, answers: Routes, key: str) -> None:
         self.answers = answers
         self.root = f"/{key}/"
         self._guard = threading.Lock()
@@ -160,7 +160,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _open(port: int, answers: Answers, key: str) -> _Server:
+def _open(port: int, answers: Routes, key: str) -> _Server:
     """A server on this port, or the next that is free."""
     for each in range(port, port + PORTS):
         with suppress(OSError):

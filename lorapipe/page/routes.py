@@ -27,7 +27,7 @@ from lorapipe.errors import InputError
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.views import board, details, preview_paths
-from lorapipe.page.follow import Follower
+from lorapipe.page.event_tail import EventTail
 from lorapipe.pipeline.ledger import Ledger
 
 STATIC = Path(__file__).parent / "static"
@@ -94,7 +94,7 @@ def nothing_arrives() -> Mapping[str, str]:
     return {}
 
 
-class Answers:
+class Routes:
     """All that the page can ask of a queue. `inbox` is the folder to drop things into, `arriving` what is no job yet."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Answers:
         self._start = secrets.token_hex(4)  # a queue's marks begin anew with each process
         self._static = {file.name: file for file in STATIC.iterdir() if file.suffix in OURS}
         self._guard = threading.Lock()
-        self._follower: Follower | None = None
+        self._tail: EventTail | None = None
         self._marks: dict[int, dict[str, Path]] = {}
         self._doing: dict[str, Callable[[int], object]] = {
             "cancel": queue.cancel,
@@ -153,21 +153,21 @@ class Answers:
     def _job(self, number: int, seen: str) -> Answer:
         with self._guard:
             job = self._queue.job(number)
-            path = self._follow(job).path
+            path = self._tail_of(job).path
             written = path.stat().st_size if path.exists() else 0
             versions = [(each.number, each.state) for each in self._queue.versions(job.source)] if job.source else []
             tag = _tag(self._start, job, self._queue.progress().get(number), written, versions)
             return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(job), tag=tag)
 
-    def _follow(self, job: QueueJob) -> Follower:
-        new = Follower(Ledger(job.folder).runs, job.run)
-        if self._follower is None or self._follower.path != new.path:
-            self._follower = new
-        return self._follower
+    def _tail_of(self, job: QueueJob) -> EventTail:
+        new = EventTail(Ledger(job.folder).runs, job.run)
+        if self._tail is None or self._tail.path != new.path:
+            self._tail = new
+        return self._tail
 
     def _details(self, job: QueueJob) -> dict[str, Any]:
         number = job.number
-        shown = details(self._queue, number, self._follow(job).told())
+        shown = details(self._queue, number, self._tail_of(job).told())
         marks = {_tag(path): path for path in preview_paths(shown)}
         self._marks.pop(number, None)
         self._marks[number] = marks

@@ -19,7 +19,7 @@ Work = tuple[str, str]
 """A stage and the key of its result."""
 
 
-class Follower:
+class EventTail:
     """What run `number` has told so far; `runs` is the ledger's folder of runs."""
 
     def __init__(self, runs: Path, number: int | None) -> None:
