@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.engine import Run, Workers, read_running
+from comfy_nodes.graph_runner import GraphRun, Workers, read_running
 from lorapipe.cli import main
 from lorapipe.follower import Follower, within
 from lorapipe.job_queue.queue import Queue
@@ -58,7 +58,7 @@ def test_an_inbox_that_cannot_be_watched_ends_the_watcher_in_words(
     queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "inbox").mkdir()
-    monkeypatch.setattr(Inbox, "look", fail)
+    monkeypatch.setattr(Inbox, "poll", fail)
     assert main(["watch", str(tmp_path / "inbox"), "--device", "cpu"]) == 1
     said = capsys.readouterr().err
     assert "inbox: cannot be watched any more: ZeroDivisionError: nobody has thought of this" in said
@@ -84,7 +84,7 @@ def test_a_graphs_run_ends_with_what_has_ended_its_thread(project: Path) -> None
         ("no pipeline", None, AttributeError),
         ("as it should be", Pipeline.load(project / "cat.yaml"), None),
     ):
-        run = Run(pipeline, running, workers, keep=False, make_room=lambda: None)  # type: ignore[arg-type]
+        run = GraphRun(pipeline, running, workers, keep=False, make_room=lambda: None)  # type: ignore[arg-type]
         deadline = time.monotonic() + 30
         while not run.is_over and time.monotonic() < deadline:
             time.sleep(0.01)

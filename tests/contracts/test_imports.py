@@ -91,7 +91,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
-    "comfy_nodes.places": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
+    "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
@@ -203,7 +203,7 @@ def test_every_row_is_about_something() -> None:
         ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
-        ("comfy_nodes.engine", "from .running import Running", False),
+        ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
         ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),

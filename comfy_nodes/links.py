@@ -1,8 +1,8 @@
-"""What travels along the links of a graph: a small mapping of JSON types, `{"stages": {…}, "value": "$train"}`.
+"""The values of the links of a graph: each a small mapping of JSON types, `{"stages": {…}, "value": "$train"}`.
 
 `stages` are the documents of all stages so far, as a pipeline file has them; `value` is a reference to one of them, or the
 document of a union, a group or a list. So a graph is a pipeline, read and checked as any other, and no tensor and no path
-of a store ever travels.
+of a store is ever in them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lorapipe.stages import Stage
 from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
 from .widgets import ABSENT
 
-Travel = dict[str, Any]
+LinkValue = dict[str, Any]
 
 
 def settings(node: Node, given: Mapping[str, Any], found: Callable[[Input, str], str]) -> dict[str, Any]:
@@ -45,9 +45,11 @@ def settings(node: Node, given: Mapping[str, Any], found: Callable[[Input, str],
     return document
 
 
-def travels(node: Node, given: Mapping[str, Any], name: str, found: Callable[[Input, str], str]) -> dict[str, Travel]:
+def link_values(
+    node: Node, given: Mapping[str, Any], name: str, found: Callable[[Input, str], str]
+) -> dict[str, LinkValue]:
     """What leaves the outputs of a node, by their names. `name` is the stage's."""
-    stages = merged(value for value in given.values() if is_travel(value))
+    stages = merged(value for value in given.values() if is_link_value(value))
     document = settings(node, given, found)
     value: Any = document
     if node.role == "list":
@@ -68,11 +70,11 @@ def travels(node: Node, given: Mapping[str, Any], name: str, found: Callable[[In
     return {output.name: {"stages": stages, "value": value} for output in node.outputs}
 
 
-def merged(given: Iterable[Travel]) -> dict[str, Any]:
+def merged(given: Iterable[LinkValue]) -> dict[str, Any]:
     """The stages that come in along several links."""
     stages: dict[str, Any] = {}
-    for travel in given:
-        for name, document in travel["stages"].items():
+    for value in given:
+        for name, document in value["stages"].items():
             if stages.setdefault(name, document) != document:
                 raise InputError(
                     f"two nodes make a stage called {name!r}.", cure=f"Give one of them another {STAGE_NAME}."
@@ -80,15 +82,15 @@ def merged(given: Iterable[Travel]) -> dict[str, Any]:
     return stages
 
 
-def is_travel(value: object) -> bool:
-    """Whether this is what travels along links between our nodes."""
+def is_link_value(value: object) -> bool:
+    """Whether this is a value of a link between our nodes."""
     return isinstance(value, dict) and value.keys() == {"stages", "value"}
 
 
-def _value(travel: Any) -> Any:
-    if not is_travel(travel):
+def _value(value: Any) -> Any:
+    if not is_link_value(value):
         raise InputError("is linked to something that is not of lorapipe's.")
-    return travel["value"]
+    return value["value"]
 
 
 def stage_name(node: Node, given: Mapping[str, Any], unique_id: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from lorapipe.errors import InputError
 from lorapipe.spec import canonical, read
 
-from . import describe, travel
+from . import describe, links
 from .describe import RUNNING, STAGE_NAME, Node
-from .places import EXAMPLES, Places, state
+from .paths import EXAMPLES, GraphPaths, state
 
 
 def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id:
     return {**given, **old}
 
 
-def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
+def check(node: Node, given: Mapping[str, Any], where: GraphPaths) -> None:
     """Look at a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
 
     What is wrong is raised: ComfyUI would show a message that is returned once for every input.
@@ -38,7 +38,7 @@ def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
     known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
     if node.spec is None:
         return
-    document: Any = travel.settings(node, known, where.found)
+    document: Any = links.settings(node, known, where.found)
     if any(text in EXAMPLES for text in known.values()):
         document = {key: value for key, value in document.items() if known.get(key) not in EXAMPLES}
     if node.spec.registry is not None:
@@ -53,7 +53,7 @@ def check(node: Node, given: Mapping[str, Any], where: Places) -> None:
         raise InputError(problems)
 
 
-def fingerprint(node: Node, given: Mapping[str, Any], where: Places, made: Made) -> Any:
+def fingerprint(node: Node, given: Mapping[str, Any], where: GraphPaths, made: Made) -> Any:
     """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
     seen = []
     for each in node.inputs:

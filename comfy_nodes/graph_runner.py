@@ -20,7 +20,7 @@ from lorapipe.pipeline.run import open_pool, run
 from lorapipe.pipeline.workers import Pool
 from lorapipe.spec import Address, canonical, from_dict, to_dict
 
-from .running import Running
+from .run_options import Running
 
 NAME = "ComfyUI"
 """What the history calls a graph's pipeline."""
@@ -98,7 +98,7 @@ class Workers:
             pool.close()
 
 
-class Run:
+class GraphRun:
     """A pipeline being run on a thread. Its events are to be taken from `events`; `stop` ends it, at the second call now."""
 
     def __init__(

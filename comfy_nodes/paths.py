@@ -26,7 +26,7 @@ MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True)
-class Places:
+class GraphPaths:
     """`project` has the store and what is written; `readable` and `writable` are the roots of all that may be used."""
 
     project: Path
