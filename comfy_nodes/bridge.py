@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
 from lorapipe.pipeline.delivered import Delivered
@@ -278,7 +278,7 @@ def publish(file: Path) -> tuple[str, Path]:
     name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
     target = Path(folder_paths.get_folder_paths("loras")[0]) / name
     if not target.exists():
-        with aside(target) as part:
+        with replacing(target) as part:
             shutil.copyfile(file, part)
     return name, target
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
-from lorapipe.follower import Follower
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.devices import parse_devices
 from lorapipe.pipeline.document import Document
@@ -19,6 +18,7 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import open_pool, run
 from lorapipe.pipeline.workers import Pool
 from lorapipe.spec import Address, canonical, from_dict, to_dict
+from lorapipe.supervised_thread import SupervisedThread
 
 from .run_options import Running
 
@@ -110,7 +110,7 @@ class GraphRun:
         self._level, self._has_waited = 0, False
         self._artifacts: dict[str, Artifact] = {}
         self._failed: list[Failed] = []
-        self._thread = Follower("lorapipe", self._work)
+        self._thread = SupervisedThread("lorapipe", self._work)
         self._thread.start()
 
     @property

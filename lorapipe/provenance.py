@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lorapipe import __version__
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 
 Privacy = Literal["full", "private", "none"]

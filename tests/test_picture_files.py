@@ -14,7 +14,7 @@ from photographs import encoded, photograph
 
 from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import caption_of
-from lorapipe.picture_files.endings import ending
+from lorapipe.picture_files.suffixes import suffix_of
 from lorapipe.training.data.scan import look_through
 from lorapipe.watch.archive import zip_state
 from lorapipe.watch.folder_state import inspect_path, opened
@@ -156,7 +156,7 @@ def test_a_picture_is_one_by_its_bytes_where_its_name_does_not_say(tmp_path):
      ("a.photo_of", ".photo_of")],
 )  # fmt: skip
 def test_endings_that_sites_write(name, expected):
-    assert ending(name) == expected
+    assert suffix_of(name) == expected
 
 
 def test_pipes_devices_and_broken_links_are_never_waited_for(tmp_path):

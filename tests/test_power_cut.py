@@ -147,7 +147,7 @@ def test_a_power_cut_in_the_middle_costs_what_was_not_done(toy: tuple[Disk, Path
 WRITER = """\
 import sys, time
 from pathlib import Path
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.checksum import writing
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.job_queue.queue import Queue

@@ -38,10 +38,10 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.commands.queue import Teller, open_page
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
-    from lorapipe.follower import Follower
     from lorapipe.job_queue.queue import Queue
     from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.supervised_thread import SupervisedThread
     from lorapipe.watch.inbox import Inbox
     from lorapipe.watch.job_hooks import InboxHooks, Terms
     from lorapipe.watch.settings import watching
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     teller = Teller(as_json=options.json, quiet=options.quiet)
     with closing(Queue()) as queue, Stop() as stop:
         inbox = Inbox(options.inbox, queue, terms)
-        watcher = Follower("inbox", lambda: inbox.run(found, teller.note, over))
+        watcher = SupervisedThread("inbox", lambda: inbox.run(found, teller.note, over))
 
         def stopping() -> int:
             return max(stop.level(), int(bool(watcher.reason)))

@@ -12,7 +12,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from lorapipe.errors import LorapipeError
-from lorapipe.follower import Follower, in_words
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob, State
 from lorapipe.pipeline.artifacts import Artifact
@@ -21,6 +20,7 @@ from lorapipe.pipeline.events import Event, Failed
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.run import Run, Stopping, run
 from lorapipe.pipeline.workers import Pool
+from lorapipe.supervised_thread import SupervisedThread, in_words
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether the job is to stop."""
@@ -67,7 +67,7 @@ class Execution:
 
     def outcome(self) -> Outcome:
         """Work, and wait for the end, or for as long as somebody who wants it to stop has to wait."""
-        thread = Follower(f"job {self._job.number}", self._work)
+        thread = SupervisedThread(f"job {self._job.number}", self._work)
         thread.start()
         wanted_at = 0.0
         while thread.is_alive():
@@ -90,7 +90,7 @@ class Execution:
             return OPENING_SECONDS
         return SAVING_SECONDS if self._level < 2 else ENDING_SECONDS
 
-    def _ended(self, thread: Follower) -> Outcome:
+    def _ended(self, thread: SupervisedThread) -> Outcome:
         return Outcome("failed", _all(thread.error)) if thread.error is not None else self._result
 
     def _work(self) -> None:

@@ -22,7 +22,6 @@ from functools import partial
 from typing import TypeVar
 
 from lorapipe.errors import LorapipeError, Problem
-from lorapipe.follower import Follower, in_words
 from lorapipe.job_queue.execution import Execution
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import Claim, QueueJob
@@ -30,6 +29,7 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Progress
 from lorapipe.pipeline.run import Stopping, go_on, open_pool
 from lorapipe.pipeline.workers import Pool
+from lorapipe.supervised_thread import SupervisedThread, in_words
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class QueueRunner:
         return any(each.reason for each in self._threads)
 
 
-class DeviceThread(Follower):
+class DeviceThread(SupervisedThread):
     """Runs the jobs of one device."""
 
     def __init__(
@@ -228,7 +228,7 @@ class DeviceThread(Follower):
         def ended() -> None:
             self._hooks.ended(job)
 
-        thread = Follower(f"end of job {job.number}", ended)
+        thread = SupervisedThread(f"end of job {job.number}", ended)
         thread.start()
         deadline = time.monotonic() + ENDED_SECONDS
         while thread.is_alive() and time.monotonic() < deadline:

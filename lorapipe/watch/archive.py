@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lorapipe.code_pages import guess
-from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.file_signatures import PACKED, PICTURES, kind_of
 from lorapipe.picture_files import Contents, sort_out
 from lorapipe.picture_files.magic import HEAD, format_of
 from lorapipe.regular_files import open_inside, size_in_words

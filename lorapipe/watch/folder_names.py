@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from lorapipe import folder_names
-from lorapipe.folder_names import FolderName
+from lorapipe import kohya_folders
+from lorapipe.kohya_folders import FolderName
 
 MOST_BYTES = 100
 """Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
@@ -46,7 +46,7 @@ def is_kohyas(name: str) -> bool:
 
 
 def _kohyas(name: str) -> FolderName | None:
-    found = folder_names.read(name)
+    found = kohya_folders.parse(name)
     return found if found and found.word else None
 
 

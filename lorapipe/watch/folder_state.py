@@ -62,7 +62,7 @@ class FolderState:
 
 def is_ours(name: str) -> bool:
     """Whether something by that name is looked at: nothing hidden, and not what systems and other programs leave behind."""
-    return not picture_files.passed_over(name)
+    return not picture_files.ignore_reason(name)
 
 
 def is_reg(folder: str) -> bool:

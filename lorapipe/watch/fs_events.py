@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lorapipe.aside import UNFINISHED
+from lorapipe.atomic import PART_SUFFIX
 from lorapipe.watch.settling import STATUS
 
 IRRELEVANT = ("opened", "closed_no_write")
@@ -25,7 +25,7 @@ def told_of_changes(inbox: Path, ring: Callable[[str], None]) -> Callable[[], No
     from watchdog.observers import Observer
 
     def _is_part(name: str) -> bool:
-        return name.startswith(".") and name.endswith(UNFINISHED)
+        return name.startswith(".") and name.endswith(PART_SUFFIX)
 
     class Handler(FileSystemEventHandler):
         def on_any_event(self, event: FileSystemEvent) -> None:

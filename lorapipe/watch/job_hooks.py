@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorapipe import folder_names
-from lorapipe.aside import write_text
+from lorapipe import kohya_folders
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.language import Pipeline
@@ -200,7 +200,7 @@ def _shown(images: Path) -> tuple[int, int]:
     """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
-    named = map(folder_names.read, (images.name, *(folder.name for folder in folders)))
+    named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
     return len(files), max((each.repeats for each in named if each), default=1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lorapipe.aside import write_bytes
+from lorapipe.atomic import write_bytes
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.regular_files import kind_of, open_regular
 from lorapipe.watch.folder_state import FolderState

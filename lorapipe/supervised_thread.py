@@ -1,6 +1,6 @@
 """A thread that follows something (a process, a job on a cluster, a queue, an inbox), whose end cannot go unnoticed.
 
-    follower = Follower("worker", listen)
+    follower = SupervisedThread("worker", listen)
     follower.start()
     …
     if not follower.is_alive():
@@ -21,7 +21,7 @@ from pathlib import Path
 from lorapipe.errors import LorapipeError
 
 
-class Follower(threading.Thread):
+class SupervisedThread(threading.Thread):
     """Calls `follow` on a thread; it returns why it has ended, or nothing where that is as it should be."""
 
     def __init__(self, name: str, follow: Callable[[], str | None], log: Path | None = None) -> None:
@@ -62,7 +62,7 @@ def within(seconds: float, call: Callable[[], None], name: str = "") -> bool:
     def once() -> None:
         call()
 
-    thread = Follower(name or "call", once)
+    thread = SupervisedThread(name or "call", once)
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()

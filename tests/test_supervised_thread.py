@@ -10,11 +10,11 @@ import pytest
 
 from comfy_nodes.graph_runner import GraphRun, Workers, read_running
 from lorapipe.cli import main
-from lorapipe.follower import Follower, within
 from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
 from lorapipe.page.routes import Routes
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.supervised_thread import SupervisedThread, within
 from lorapipe.watch.inbox import Inbox
 
 pytestmark = pytest.mark.timeout(60)
@@ -33,7 +33,7 @@ def test_a_followers_end_has_a_reason_and_a_traceback_in_its_log(tmp_path: Path)
         (lambda: "", ""),
         (lambda: "b", "b"),
     ):
-        follower = Follower("test", follow, tmp_path / "log.txt")
+        follower = SupervisedThread("test", follow, tmp_path / "log.txt")
         follower.start()
         follower.join(10)
         assert not follower.is_alive() and follower.reason == reason

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from lorapipe.fsync import make_folder, sync_file, sync_folder
 
-UNFINISHED = ".part"
+PART_SUFFIX = ".part"
 """How the name of a file ends that is being written; a killed process leaves one behind."""
 
 
 @contextmanager
-def aside(path: Path, *, synced: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """A path to write to, beside `path`; it takes `path`'s place when the block ends, and is gone if the block fails.
 
     Two processes may do so at once: the last one wins, and a reader sees one whole file or the other. The name is
@@ -27,7 +27,7 @@ def aside(path: Path, *, synced: bool = True) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path  # a device or a pipe is written to: putting a file into its place would be its end
         return
-    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
+    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
     try:
         yield part
         if synced:
@@ -41,7 +41,7 @@ def aside(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 def write_bytes(data: bytes, path: Path, *, synced: bool = True) -> None:
     """Write a file whole, making its folder."""
-    with aside(path, synced=synced) as part:
+    with replacing(path, synced=synced) as part:
         part.write_bytes(data)
 
 

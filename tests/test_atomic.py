@@ -12,14 +12,14 @@ import pytest
 from corpus.disks import disk
 from corpus.small_disks import mounted
 
-from lorapipe.aside import aside, write_bytes, write_text
+from lorapipe.atomic import replacing, write_bytes, write_text
 from lorapipe.fsync import make_folder, sync_all, sync_file, sync_tree
 
 
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "new" / "file.txt"
     write_text("before", target)
-    with pytest.raises(RuntimeError), aside(target) as part:
+    with pytest.raises(RuntimeError), replacing(target) as part:
         part.write_text("half", encoding="utf-8")
         raise RuntimeError
     assert target.read_text("utf-8") == "before" and [*target.parent.iterdir()] == [target]

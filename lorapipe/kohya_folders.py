@@ -17,7 +17,7 @@ class FolderName:
     word: str
 
 
-def read(name: str) -> FolderName | None:
+def parse(name: str) -> FolderName | None:
     """What a folder's name says; None where it is not of this kind."""
     found = KOHYA.fullmatch(name)
     return FolderName(int(found[1]), found[2].strip()) if found else None

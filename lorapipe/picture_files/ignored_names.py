@@ -50,7 +50,7 @@ FILES = {
 """Files that are not looked at."""
 
 
-def passed_over(name: str, folder: bool | None = None) -> str:
+def ignore_reason(name: str, folder: bool | None = None) -> str:
     """Why something by that name is not looked at; empty where it is. `folder`: whether it is one, None if not known."""
     if name.startswith("."):
         return "hidden"

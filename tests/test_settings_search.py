@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lorapipe import lookup
+from lorapipe import kohya_flags, settings_search
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.spec import from_dict
@@ -25,7 +25,7 @@ GUIDE = [
 
 @pytest.mark.parametrize("flag", GUIDE)
 def test_every_flag_of_the_guide_leads_somewhere(flag: str) -> None:
-    told = lookup.explained(f"--{flag}")
+    told = settings_search.search(f"--{flag}")
     assert flag in told
 
 
@@ -45,15 +45,15 @@ def test_one_finds_by_name_by_flag_and_by_words(capsys: pytest.CaptureFixture[st
 
 def test_what_nobody_calls_anything_gets_the_near_miss() -> None:
     with pytest.raises(InputError, match="Did you mean 'network_dim'"):
-        lookup.explained("network_dimm")
+        settings_search.search("network_dimm")
     with pytest.raises(InputError, match="lists all that can be chosen"):
-        lookup.explained("qwertz")
+        settings_search.search("qwertz")
 
 
 def test_flags_that_are_the_same_lead_to_one_that_is_there() -> None:
-    assert set(lookup.SAME.values()) <= set(lookup.NO_KNOB)
-    taken = {name for place in lookup.places() for name in (place.knob.name, *place.knob.param.kohya)}
-    assert not taken & {*lookup.SAME, *lookup.NO_KNOB} - {"train_data_dir"}
+    assert set(kohya_flags.SYNONYMS.values()) <= set(kohya_flags.WITHOUT_SETTING)
+    taken = {name for place in settings_search.all_settings() for name in (place.knob.name, *place.knob.param.kohya)}
+    assert not taken & {*kohya_flags.SYNONYMS, *kohya_flags.WITHOUT_SETTING} - {"train_data_dir"}
 
 
 @pytest.mark.parametrize(

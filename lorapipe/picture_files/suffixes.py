@@ -65,7 +65,7 @@ NO_PICTURES: dict[str, str] = {
 WEIGHTS = frozenset(_words(".safetensors .ckpt .pt .pth .gguf"))
 
 
-def ending(name: str) -> str:
+def suffix_of(name: str) -> str:
     """The ending of a name in lower case, with its dot; of `.jpg_large` and `.jpg!d`, as sites write, `.jpg`."""
     _, dot, last = name.rpartition(".")
     found = f"{dot}{last.lower()}" if dot else ""
@@ -80,5 +80,5 @@ def ending(name: str) -> str:
 
 def is_picture(name: str) -> bool:
     """Whether a file calls itself a picture, also of a kind that is not read, of which its owner should be told."""
-    found = ending(name)
+    found = suffix_of(name)
     return found in READ or found in NOT_READ
