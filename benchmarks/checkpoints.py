@@ -26,11 +26,11 @@ from lorapipe import pocket
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.checkpoint import Checkpoints, Trainable
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.rhythm import Rhythm
-from lorapipe.training.session import CHECKPOINT_SECONDS
+from lorapipe.training.interval import Rhythm
+from lorapipe.training.monitor import CHECKPOINT_SECONDS
+from lorapipe.training.resume_state import Checkpoints, Trainable
 
 
 def trainable(megabytes: float) -> Trainable:

@@ -30,12 +30,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.buckets import Buckets
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Scene, encode_latents, missing_latents, picture_view
+from lorapipe.training.data.images import WHITE, to_pixels
+from lorapipe.training.data.latents import Scene, encode_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Picture
-from lorapipe.training.data.pictures import WHITE, to_pixels
+from lorapipe.training.data.prefetch import ahead
 
 THREADS = 2
 FILES = 20

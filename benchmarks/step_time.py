@@ -36,11 +36,11 @@ from lorapipe.training import device as devices
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import load_latents
+from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 RANK = 16
 WARM_UP = 3
@@ -78,7 +78,7 @@ def bare(
     with torch.no_grad():
         conditions = [model.encode_text([picture.caption for picture in group]) for group in batches]
     model.release("vae", "text_encoder")
-    parameters = LoRA(rank=RANK).inject(model, ["unet"]).parameters()["unet"]
+    parameters = LoRA(rank=RANK).attach(model, ["unet"]).parameters()["unet"]
     if checkpointing:
         model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)

@@ -119,7 +119,7 @@ def _of_groups() -> Iterator[Node]:
             used.setdefault(group, knob.name)
     for group, name in {**used, Running: RUNNING}.items():
         yield Node(
-            id=f"LorapipeSettings{group.__name__}",
+            id=f"LorapipeSettings{group.stored_name}",
             title=f"Settings: {name.replace('_', ' ')}",
             category="lorapipe/settings",
             help=inspect.getdoc(group) or "",
@@ -132,9 +132,9 @@ def _of_groups() -> Iterator[Node]:
 
 def _of_lists() -> Iterator[Node]:
     lists = [item_of(knob.type) for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
-    kinds: dict[str, type] = {_socket_of(kind): kind for kind in lists}
+    kinds: dict[str, type[Spec | Artifact]] = {_socket_of(kind): kind for kind in lists}
     for socket, kind in kinds.items():
-        name = kind.__name__
+        name = kind.stored_name
         item = f"a {name.lower()}"
         inputs = [Input(f"item_{place}", item, place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
         yield Node(
@@ -198,9 +198,9 @@ def socket_of(knob: Knob) -> str:
 
 def _socket_of(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Spec):
-        return f"LORAPIPE_{(kind.registry.kind if kind.registry else kind.__name__).upper()}"
+        return f"LORAPIPE_{(kind.registry.kind if kind.registry else kind.stored_name).upper()}"
     if isinstance(kind, type) and issubclass(kind, Artifact):
-        return f"LORAPIPE_{kind.__name__.upper()}"
+        return f"LORAPIPE_{kind.stored_name.upper()}"
     return ""
 
 
@@ -213,7 +213,7 @@ def _spec_in(knob: Knob) -> type[Spec] | None:
 
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
     """What a stage makes, and the artifacts in it, so that `$grid.best` is an output."""
-    whole = Output(makes.__name__.lower(), _socket_of(makes), f"What the stage makes: {makes.__name__}.")
+    whole = Output(makes.stored_name.lower(), _socket_of(makes), f"What the stage makes: {makes.__name__}.")
     files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
     return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.spec import canonical, read
+from lorapipe.spec import canonical, parse_spec
 
 from . import describe, links
 from .describe import RUNNING, STAGE_NAME, Node
@@ -48,7 +48,9 @@ def check(node: Node, given: Mapping[str, Any], where: GraphPaths) -> None:
     missing = {
         f"{each.name} is missing." for each in node.inputs if each.required and each.widget and not given.get(each.name)
     }
-    problems = [each for each in read(contract, document, where.project).problems if each.what not in linked - missing]
+    problems = [
+        each for each in parse_spec(contract, document, where.project).problems if each.what not in linked - missing
+    ]
     if problems:
         raise InputError(problems)
 

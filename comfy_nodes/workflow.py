@@ -125,7 +125,7 @@ class _Drawing:
         links = {f"item_{place}": self._source(value) for place, value in enumerate(first, start=1)}
         if rest:
             links["more"] = self._list(kind, rest)
-        drawn = self._new(self._known[f"LorapipeList{kind.__name__}"])
+        drawn = self._new(self._known[f"LorapipeList{kind.stored_name}"])
         drawn.links.update(links)
         return drawn.id, 0
 

@@ -1,11 +1,13 @@
 """A file name is a registered name.
 
 A registry is a package folder: `lorapipe/training/adapters/locon.py` is the adapter `locon`, because the file is there.
-Installed packages may add more through an entry point of the group that the package names
-(`lorapipe.training.adapters`). Listing names reads the folder and imports nothing; a file is imported when its name is
-asked for, and must define exactly one subclass of the package's contract.
+Installed packages may add more through an entry point, whose group is the registry's id (`lorapipe.training.adapters`).
+Listing names reads the folder and imports nothing; a file is imported when its name is asked for, and must define exactly
+one subclass of the package's contract.
 
-A file that gets another name keeps the old one for old documents: `RENAMED = {"old": "new"}` in the package's `__init__`.
+Neither a move nor a new name voids what users have stored. A file that gets another name keeps the old one for old
+documents, and for content keys: `RENAMED = {"old": "new"}` in the package's `__init__`. A package that moves keeps its id:
+`MOVED` here.
 """
 
 from __future__ import annotations
@@ -14,24 +16,44 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from lorapipe.errors import InputError, near_miss
 
 Contract = TypeVar("Contract")
 
+MOVED: dict[str, str] = {}
+"""Packages that have moved: the id that stored results and entry points know → the package where the files are now."""
+
 
 class Registry(Generic[Contract]):
-    """The implementations of `contract`, found as files in `package`."""
+    """The implementations of `contract`, found as files in `package`.
+
+    `id` names the registry in stored results and as the group of entry points. It is the package's name at first, and stays
+    when the package moves.
+    """
+
+    _by_id: ClassVar[dict[str, Registry[object]]] = {}
 
     def __init__(self, package: str, contract: type[Contract]) -> None:
         self.package = package
+        self.id = next((id for id, now in MOVED.items() if now == package), package)
         self.contract = contract
+        self._by_id[self.id] = self  # type: ignore[assignment]  # of whatever contract
         self._found: dict[str, type[Contract]] = {}
         self._names: dict[type[Contract], str] = {}
+
+    @classmethod
+    def of_id(cls, id: str) -> Registry[object]:
+        """The registry that stored results know by this id, imported if need be; `KeyError` where there is none."""
+        if id not in cls._by_id:
+            with suppress(ImportError):
+                importlib.import_module(MOVED.get(id, id))
+        return cls._by_id[id]
 
     @property
     def kind(self) -> str:
@@ -68,6 +90,11 @@ class Registry(Generic[Contract]):
             self._names[cls] = name
         return name
 
+    def key_of(self, cls: type[Contract]) -> str:
+        """The name that content keys hold for a class: the first that it ever had."""
+        name = self.name_of(cls)
+        return next((old for old, new in self.renamed.items() if new == name), name)
+
     def _load(self, name: str) -> type[Contract]:
         if name in self._files():
             return self._only_subclass(importlib.import_module(f"{self.package}.{name}"))
@@ -80,7 +107,7 @@ class Registry(Generic[Contract]):
         return _modules_of(self.package)
 
     def _entry_points(self) -> dict[str, str]:
-        return _entry_points().get(self.package, {})
+        return _entry_points().get(self.id, {})
 
     def _only_subclass(self, module: ModuleType) -> type[Contract]:
         own = [
@@ -95,7 +122,7 @@ class Registry(Generic[Contract]):
 
     def _check(self, loaded: object, name: str) -> type[Contract]:
         if not (isinstance(loaded, type) and issubclass(loaded, self.contract)):
-            raise TypeError(f"entry point {name} of {self.package} is not a {self.contract.__name__}")
+            raise TypeError(f"entry point {name} of {self.id} is not a {self.contract.__name__}")
         return loaded
 
 

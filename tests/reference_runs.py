@@ -60,7 +60,7 @@ def run(pair: tuple[str, str]) -> Figures:
     from lorapipe.spec import Duration
     from lorapipe.stages.train import Train
     from lorapipe.training.adapters.lora import LoRA
-    from lorapipe.training.rhythm import Rhythm
+    from lorapipe.training.interval import Rhythm
 
     optimizer, scheduler = pair
     dataset, bench = _bench()

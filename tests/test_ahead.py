@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lorapipe.training.data.ahead import ahead
+from lorapipe.training.data.prefetch import ahead
 
 
 def test_results_come_in_order_whoever_is_first():

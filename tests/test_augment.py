@@ -19,7 +19,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.training.data.augment import Augmentation, face, fit_of, shown
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Showing, showings
+from lorapipe.training.data.latents import Showing, showings
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
 from lorapipe.training.families.sd15 import SD15
 

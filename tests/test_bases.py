@@ -21,7 +21,7 @@ from lorapipe.training.families._checkpoint import read_tensors
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._weights_file import keys_of
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 PIXELS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

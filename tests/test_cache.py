@@ -18,7 +18,7 @@ from photographs import AveragingBase, AveragingModel
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, Remembered, key_of
-from lorapipe.training.data.encode import Reading, encode_captions, encoder_digest, load_conditions, text_parts
+from lorapipe.training.data.latents import Reading, encode_captions, encoder_digest, load_conditions, text_parts
 from lorapipe.training.families import Checkpoint
 
 KEY = key_of("a", 1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lorapipe.spec import Warmup
-from lorapipe.training.captioning import Captioning, Speaker
+from lorapipe.training.caption_augment import Captioning, Speaker
 from lorapipe.training.data.batches import Batch
 
 TAGS = "penny, red hat, blue eyes, smile, park"

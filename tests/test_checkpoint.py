@@ -19,10 +19,10 @@ from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
-from lorapipe.training import curves
+from lorapipe.training import metrics_log
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.checkpoint import Checkpoints, Trainable
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
+from lorapipe.training.resume_state import Checkpoints, Trainable
 
 STEPS = 8
 
@@ -242,4 +242,4 @@ def test_a_damaged_preview_is_left_out_and_named(dataset: Dataset, bench: tiny.B
     weights = train.run(bench.context("previews"))
     assert [path.name for path in (weights.log.parent / "previews").iterdir()] == [second.name]
     assert [first.name in text for text in warned(bench)] == [True]
-    assert [point.step for point in curves.read(weights.log)] == [*range(1, 9)]
+    assert [point.step for point in metrics_log.read(weights.log)] == [*range(1, 9)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.corruption import Corruption
+from lorapipe.training.noise_options import Corruption
 
 SHAPE = (4, 32, 24)
 KINDS = {

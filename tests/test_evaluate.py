@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lorapipe.errors import InputError, Interrupted
-from lorapipe.evaluation.cells import BASE, Cell
+from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.pipeline.artifacts import Dataset, Report, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration
@@ -25,7 +25,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.interval import Rhythm
 
 PROMPTS = ("penny, red", "penny, blue")
 

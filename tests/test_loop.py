@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.corruption import Corruption
-from lorapipe.training.flat import flatten
+from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.loop import MicroBatch, Objective, Step, Update, train
 from lorapipe.training.losses.mse import Mse
+from lorapipe.training.noise_options import Corruption
 from lorapipe.training.weightings import Weighting
 from lorapipe.training.weightings.min_snr import MinSnr
 from lorapipe.training.weightings.none import NoWeighting

@@ -16,11 +16,11 @@ from lorapipe.training.data.buckets import Buckets
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.duplicates import near_duplicates, signature
+from lorapipe.training.data.filter import Rules, select
+from lorapipe.training.data.image_reader import quiet
+from lorapipe.training.data.images import WHITE, Colour
 from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
-from lorapipe.training.data.pictures import WHITE, Colour
-from lorapipe.training.data.readers import quiet
 from lorapipe.training.data.scan import Look, closer, examine, find, look_through
-from lorapipe.training.data.selection import Rules, select
 
 RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
 
@@ -220,7 +220,7 @@ def test_of_equal_copies_the_one_that_lost_nothing_stays_then_the_larger_file(tm
 
 def test_a_folder_of_frames_is_compared_in_bounded_time(tmp_path, monkeypatch):
     """Beyond a number of pairs nobody looks closer: what may be two is two."""
-    monkeypatch.setattr("lorapipe.training.data.selection.MOST_LOOKS", 3)
+    monkeypatch.setattr("lorapipe.training.data.filter.MOST_LOOKS", 3)
     cat, looked = photograph("chelsea").resize((200, 133)), list[str]()
     for number in range(6):
         (tmp_path / f"{number}.jpg").write_bytes(encoded(cat, "JPEG", quality=90 - number))

@@ -13,26 +13,27 @@ import torch
 from PIL import Image
 
 from lorapipe.errors import InputError
+from lorapipe.metadata import kohya_metadata
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.events import Log
-from lorapipe.provenance import TrainingRecord, kohya_metadata
 from lorapipe.spec import Duration, Source, Warmup
 from lorapipe.stages import _feeding
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.captioning import Captioning
-from lorapipe.training.corruption import Corruption
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
-from lorapipe.training.data.material import matched
+from lorapipe.training.data.training_set import matched
 from lorapipe.training.families.sd15 import SD15
+from lorapipe.training.interval import Rhythm
 from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.noise_options import Corruption
 from lorapipe.training.weightings.none import NoWeighting
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lorapipe.evaluation import metrics
-from lorapipe.evaluation.measure import Measure
+from lorapipe.evaluation.scorer import Measure
 
 
 def unit(*rows: tuple[float, ...]) -> metrics.Vectors:

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.provenance import TrainingRecord
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -21,14 +20,15 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.forecast import of_manifest
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.estimate import need
 from lorapipe.training.families import Checkpoint, Family, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
+from lorapipe.training.interval import Rhythm
+from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.optimizers.prodigy import Prodigy
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  
 def test_the_size_of_an_adapter_is_known_before_it_is_made(adapter: Adapter, tmp_path: Path) -> None:
     model = SD15.tiny(tmp_path / "base").load("cpu")
     told = adapter.size(footprint_of(model), model.trainable)
-    injected = adapter.inject(model, model.trainable)
-    made = sum(parameter.numel() for found in injected.parameters().values() for parameter in found)
+    attached = adapter.attach(model, model.trainable)
+    made = sum(parameter.numel() for found in attached.parameters().values() for parameter in found)
     assert told in (made, 0)
 
 

@@ -13,8 +13,8 @@ from photographs import PHOTOGRAPHS, animation, disc, encoded, photograph, sixte
 from PIL import Image, ImageCms
 
 from lorapipe.training.data.buckets import Buckets, Fit
-from lorapipe.training.data.pictures import Colour, decode, glance, resize, to_pixels, view
-from lorapipe.training.data.readers import Unreadable, quiet
+from lorapipe.training.data.image_reader import Unreadable, quiet
+from lorapipe.training.data.images import Colour, decode, glance, resize, to_pixels, view
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:

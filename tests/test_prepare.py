@@ -22,15 +22,15 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.events import Event, Log, Progress
 from lorapipe.pipeline.records import Records
-from lorapipe.spec import Source, from_dict, read, to_dict
+from lorapipe.spec import Source, from_dict, parse_spec, to_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.prepare import Prepare
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.contact_sheet import SHOWN
-from lorapipe.training.data.encode import load_latents, picture_view
+from lorapipe.training.data.images import Colour, to_pixels
+from lorapipe.training.data.latents import load_latents, picture_view
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.data.pictures import Colour, to_pixels
 from lorapipe.training.families.sd15 import SD15
 
 KEPT = {
@@ -253,10 +253,10 @@ def test_settings_that_do_not_fit_are_refused_together(few):
 
 def test_settings_are_held_against_the_base_before_anything_runs(few):
     document = {"uses": "prepare", "images": "images", "base": {"family": "sd15", "checkpoint": "images"}}
-    (problem,) = read(Stage, document, few.folder).problems
+    (problem,) = parse_spec(Stage, document, few.folder).problems
     assert problem.path == ("base", "checkpoint") and "diffusers folder" in str(problem)
     document["base"]["checkpoint"] = str(few.base.checkpoint.path)
-    (problem,) = read(Stage, document, few.folder).problems
+    (problem,) = parse_spec(Stage, document, few.folder).problems
     assert problem.path == ("base", "checkpoint") and "not a model" in problem.what
     base = SD15(checkpoint=few.base.checkpoint)  # a single file: SD1.x in its own size
     (problem,) = Prepare(images=Source(few.images), base=base, max_bucket_reso=256).problems()

@@ -12,9 +12,9 @@ from corpus.pictures import bomb, chunk, icc, icon_of, profile_of, text, tiff, w
 from photographs import encoded, photograph
 from PIL import Image
 
-from lorapipe.training.data.memory import MemoryBudget
-from lorapipe.training.data.pictures import decode, glance, header_size
-from lorapipe.training.data.readers import Unreadable, head_of, quiet, reading
+from lorapipe.training.data.decode_memory import MemoryBudget
+from lorapipe.training.data.image_reader import Unreadable, head_of, quiet, reading
+from lorapipe.training.data.images import decode, glance, header_size
 
 COFFEE = photograph("coffee").resize((300, 200))
 GREY = COFFEE.convert("L").convert("RGB")
@@ -211,10 +211,10 @@ import resource, sys, warnings
 from pathlib import Path
 import numpy, torch
 from PIL import Image, ImageCms
-from lorapipe.training.data.ahead import ahead
+from lorapipe.training.data.prefetch import ahead
 from lorapipe.training.data.buckets import Fit
-from lorapipe.training.data.pictures import glance, view
-from lorapipe.training.data.readers import Unreadable, reading
+from lorapipe.training.data.images import glance, view
+from lorapipe.training.data.image_reader import Unreadable, reading
 warnings.simplefilter("ignore")
 FIT = Fit((512, 512), (512, 512), (0, 0))
 WAYS = {"glance": lambda d: glance(d, 128)[0], "view": lambda d: view(d, FIT).size}
@@ -290,7 +290,7 @@ def test_a_budget_lets_in_what_fits_and_never_waits_for_itself():
 
 def test_large_pictures_are_seen_as_if_they_were_converted_whole():
     """Strips, and averaging on the way, change nothing that anybody sees."""
-    from lorapipe.training.data import pictures
+    from lorapipe.training.data import images
     from lorapipe.training.data.buckets import Fit
 
     wide = photograph("retina").resize((2100, 1411))
@@ -298,12 +298,12 @@ def test_large_pictures_are_seen_as_if_they_were_converted_whole():
     wide.putalpha(mask)
     data = encoded(wide, "PNG", compress_level=1)
     fit = Fit((256, 172), (256, 172), (0, 0))
-    usual = decode(data), pictures.view(data, fit)
+    usual = decode(data), images.view(data, fit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "STRIP", 100_000)
-        assert difference(decode(data), usual[0]) == 0 and difference(pictures.view(data, fit), usual[1]) == 0
-        patch.setattr(pictures, "LARGE", 1_000_000)
-        assert difference(pictures.view(data, fit), usual[1]) < 0.6
+        patch.setattr(images, "STRIP", 100_000)
+        assert difference(decode(data), usual[0]) == 0 and difference(images.view(data, fit), usual[1]) == 0
+        patch.setattr(images, "LARGE", 1_000_000)
+        assert difference(images.view(data, fit), usual[1]) < 0.6
 
 
 def test_the_head_of_a_png_is_read_without_its_pixels(tmp_path):

@@ -14,9 +14,9 @@ from PIL import Image
 
 from lorapipe.atomic import write_text
 from lorapipe.evaluation import report
-from lorapipe.evaluation.cells import Cell
-from lorapipe.evaluation.chart import Chart, Line, smooth, svg
+from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.report import Pair, Story, TableRow
+from lorapipe.evaluation.svg_chart import Chart, Line, smooth, svg
 from lorapipe.evaluation.verdict import Advice, Verdict
 
 EVIL = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)> 페니 🌻"

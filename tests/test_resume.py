@@ -22,9 +22,9 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.checkpoint import Checkpoints
+from lorapipe.training.interval import Rhythm
 from lorapipe.training.optimizers import Optimizer
-from lorapipe.training.rhythm import Rhythm
+from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
 

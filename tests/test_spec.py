@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.spec import Duration, Source, Spec, canonical, content, from_dict, json_schema, param, read, to_dict
+from lorapipe.spec import Duration, Source, Spec, canonical, content, from_dict, json_schema, param, parse_spec, to_dict
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def problems(plain: object, folder: Path) -> list[tuple[tuple, str]]:
-    return [(each.path, f"{each.what} {each.cure}".strip()) for each in read(Outer, plain, folder).problems]
+    return [(each.path, f"{each.what} {each.cure}".strip()) for each in parse_spec(Outer, plain, folder).problems]
 
 
 def test_reading_fills_defaults_and_places_paths(picture: Path) -> None:

@@ -24,11 +24,11 @@ from lorapipe.pipeline.devices import locks_of, parse_devices
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
-from lorapipe.training import curves
+from lorapipe.training import metrics_log
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.data_parallel import Team
+from lorapipe.training.interval import Rhythm
 from lorapipe.training.optimizers.prodigy import Prodigy
-from lorapipe.training.rhythm import Rhythm
-from lorapipe.training.team import Team
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def trained(bench: tiny.Bench, name: str, train: Train, device: str) -> Weights:
 
 
 def losses(weights: Weights) -> list[float]:
-    return [point.values["loss"] for point in curves.read(weights.log)]
+    return [point.values["loss"] for point in metrics_log.read(weights.log)]
 
 
 @pytest.mark.parametrize("text_encoder_lr", [0.0, 1.0])

@@ -22,17 +22,17 @@ from lorapipe.spec import Duration, Source, from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.stages.train import Train
-from lorapipe.training import curves, device
+from lorapipe.training import device, metrics_log
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.injection import compiled
+from lorapipe.training.interval import Rhythm
+from lorapipe.training.model_contexts import compiled
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
 from lorapipe.training.optimizers.prodigy import Prodigy
-from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers.cosine import Cosine
 from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
@@ -48,7 +48,7 @@ def run(bench: tiny.Bench, name: str, train: Train) -> Weights:
 
 
 def losses(weights: Weights) -> list[float]:
-    return [point.values["loss"] for point in curves.read(weights.log)]
+    return [point.values["loss"] for point in metrics_log.read(weights.log)]
 
 
 # ------------------------------------------------------------------------------------------------------- what is made
@@ -183,7 +183,7 @@ def test_stopping_while_a_preview_is_painted_loses_no_step(dataset: Dataset, ben
 
 
 def test_the_record_says_what_was_trained(dataset: Dataset, bench: tiny.Bench) -> None:
-    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training_record import TrainingRecord
 
     record = TrainingRecord.load(run(bench, "record", short(dataset, text_encoder_lr=0.0)).training)
     assert (record.rank, record.alpha, record.steps, record.pictures) == (2, 2, 4, 5)

@@ -9,7 +9,7 @@ import pytest
 
 from lorapipe.cli import main
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.scan import look_through
 from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write

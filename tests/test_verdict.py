@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorapipe.evaluation.cells import Cell, evenly, parted
-from lorapipe.evaluation.choice import Probe, Scores, choose, margin, merit
-from lorapipe.evaluation.evidence import Evidence, Look
+from lorapipe.evaluation.grid_plan import Cell, evenly, parted
+from lorapipe.evaluation.results import Evidence, Look
+from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
 from lorapipe.evaluation.verdict import judge
 
 KNOBS = {"steps": 400.0, "unet_lr": 1e-4, "text_encoder_lr": 5e-5, "adapter.rank": 16.0}

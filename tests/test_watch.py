@@ -28,7 +28,7 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline import digests
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.watch import job_hooks
 from lorapipe.watch.folder_names import title_of, trigger_of
 from lorapipe.watch.folder_state import inspect_path

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.evaluation.chart import Chart, svg
 from lorapipe.evaluation.style import CSS
+from lorapipe.evaluation.svg_chart import Chart, svg
 from lorapipe.evaluation.verdict import Advice, Patch, Verdict
 
 if TYPE_CHECKING:

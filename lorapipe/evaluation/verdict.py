@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
-from lorapipe.evaluation.cells import Cell
-from lorapipe.evaluation.choice import merit, risen, worse
-from lorapipe.evaluation.evidence import Evidence
-from lorapipe.evaluation.reasons import reasons
+from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.results import Evidence
+from lorapipe.evaluation.selection import merit, risen, worse
+from lorapipe.evaluation.verdict_text import reasons
 
 State = Literal["good", "under-trained", "over-trained", "no effect", "broken"]
 Patch = Mapping[str, float | int | str]

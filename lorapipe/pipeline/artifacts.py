@@ -8,7 +8,6 @@ written relative to the store, so that a store can be moved; a path elsewhere is
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 import types
 import typing
@@ -16,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from lorapipe.spec import PLAIN, Spec, Value, from_dict, to_dict
+from lorapipe.registry import Registry
+from lorapipe.spec import PLAIN, Spec, Value, ValueKind, from_dict, to_dict
 
 STORE = "store:"
 """Marks, in an artifact's JSON, a path that is relative to the store."""
@@ -53,6 +53,15 @@ class Ref(Value):
 class Artifact(Value):
     """Base of what a stage's `run` returns. Subclasses are frozen dataclasses."""
 
+    value_kind: ClassVar[ValueKind] = "reference"
+    stored_name: ClassVar[str] = "Artifact"
+    """What stored results, content keys and saved graphs know the class by. It stays when the class gets another name."""
+
+    def __init_subclass__(cls, stored_name: str = "", **keywords: Any) -> None:
+        """`class Weights(Artifact, stored_name="Weights")`; without, the class's name."""
+        cls.stored_name = stored_name or cls.__name__
+        super().__init_subclass__(**keywords)
+
     @classmethod
     def parse(cls, value: object, folder: Path) -> Any:
         """A reference; `Ref` stands in the field until the run puts the artifact there."""
@@ -75,7 +84,14 @@ OPEN = "open"
 
 
 @dataclass(frozen=True)
-class Dataset(Artifact):
+class StoredName:
+    """Marks a field that has another name in stored results and content keys: the first that it had."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Dataset(Artifact, stored_name="Dataset"):
     """Pictures, captions and buckets that are ready to train on.
 
     `manifest` is the JSON of `lorapipe.training.data.manifest`; it names pictures relative to `images`, and masks
@@ -90,7 +106,7 @@ class Dataset(Artifact):
 
 
 @dataclass(frozen=True)
-class Snapshot(Artifact):
+class Snapshot(Artifact, stored_name="Snapshot"):
     """An adapter as it was after `step` updates: a kohya-format fp32 safetensors file."""
 
     step: int
@@ -99,7 +115,7 @@ class Snapshot(Artifact):
 
 
 @dataclass(frozen=True)
-class Weights(Artifact):
+class Weights(Artifact, stored_name="Weights"):
     """A trained adapter: its snapshots in the order of their steps, and all that is needed to judge or export it.
 
     `training` is a JSON file of the settings and counts of the training (what `ss_*` metadata is made of); `log` is a
@@ -114,7 +130,7 @@ class Weights(Artifact):
 
 
 @dataclass(frozen=True)
-class Report(Artifact):
+class Report(Artifact, stored_name="Report"):
     """The verdict on weights: a page for people, the same as data, the grid of pictures, and the best snapshot."""
 
     page: Annotated[Path, OPEN]
@@ -124,7 +140,7 @@ class Report(Artifact):
 
 
 @dataclass(frozen=True)
-class File(Artifact):
+class File(Artifact, stored_name="File"):
     """A finished file."""
 
     path: Annotated[Path, OPEN]
@@ -146,7 +162,7 @@ def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> dict
                 return f"{STORE}{path.relative_to(folder).as_posix()}"
         return path.absolute().as_posix()
 
-    return {"kind": type(artifact).__name__, **_encode_fields(artifact, portable)}
+    return {"kind": artifact.stored_name, **_encode_fields(artifact, portable)}
 
 
 def decode(data: dict[str, Any], store: Path, inputs: Iterable[Artifact] = ()) -> Artifact:
@@ -205,7 +221,7 @@ def fields_of_kind(kind: type[Artifact], wanted: type[Artifact]) -> list[str]:
 
 def content(artifact: Artifact, digest: Callable[[Path], str]) -> dict[str, Any]:
     """What an artifact is, for a content key: every path by `digest`, and no `location`."""
-    return {"kind": type(artifact).__name__, **_encode_fields(artifact, digest, content_only=True)}
+    return {"kind": artifact.stored_name, **_encode_fields(artifact, digest, content_only=True)}
 
 
 def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content_only: bool = False) -> dict[str, Any]:
@@ -219,15 +235,30 @@ def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content
         if isinstance(value, Spec):
             assert value.registry is not None, "only registered specs travel in artifacts"
             plain = _spec_content(value, path_form) if content_only else to_dict(value)
-            return {"registry": value.registry.package, **plain}
+            return {"registry": value.registry.id, **plain}
         return [form(item) for item in value] if isinstance(value, tuple) else value
 
-    kept = [name for name, marks in _marks(type(artifact)).items() if not (content_only and LOCATION in marks)]
-    return {name: form(getattr(artifact, name)) for name in kept}
+    fields = {}
+    for name, marks in _marks(type(artifact)).items():
+        value = getattr(artifact, name)
+        if not (
+            content_only and (LOCATION in marks or value is None)
+        ):  # so a field added by a later release voids no key
+            fields[_stored_names(type(artifact))[name]] = form(value)
+    return fields
 
 
 @cache
-def _marks(kind: type[Artifact]) -> dict[str, tuple[str, ...]]:
+def _stored_names(kind: type[Artifact]) -> dict[str, str]:
+    """The fields of an artifact with the names that they have in its JSON."""
+    return {
+        name: next((mark.name for mark in marks if isinstance(mark, StoredName)), name)
+        for name, marks in _marks(kind).items()
+    }
+
+
+@cache
+def _marks(kind: type[Artifact]) -> dict[str, tuple[object, ...]]:
     """The fields of an artifact with what they are marked as."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {f.name: getattr(hints[f.name], "__metadata__", ()) for f in dataclasses.fields(typing.cast(Any, kind))}
@@ -252,10 +283,9 @@ def _decode(kind: Any, data: Any, store: Path, inputs: tuple[Artifact, ...]) -> 
         for artifact in inputs:
             if type(artifact) is kind and _is(artifact, data, store):
                 return artifact
-        hints = _hints(kind)
-        return kind(
-            **{name: _decode(hints[name], value, store, inputs) for name, value in data.items() if name in hints}
-        )
+        hints, stored = _hints(kind), _stored_names(kind)
+        there = [(name, data[key]) for name, key in stored.items() if key in data]
+        return kind(**{name: _decode(hints[name], value, store, inputs) for name, value in there})
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return None if data is None else _decode(_something(kind), data, store, inputs)
@@ -275,8 +305,11 @@ def _is(value: Any, data: Any, store: Path) -> bool:
         same_length = isinstance(data, list) and len(data) == len(value)
         return same_length and all(_is(item, other, store) for item, other in zip(value, data, strict=True))
     if isinstance(value, Artifact):
+        stored = _stored_names(type(value))
         fields = [name for name, marks in _marks(type(value)).items() if LOCATION not in marks]
-        return isinstance(data, dict) and all(_is(getattr(value, name), data.get(name), store) for name in fields)
+        return isinstance(data, dict) and all(
+            _is(getattr(value, name), data.get(stored[name]), store) for name in fields
+        )
     return isinstance(value, Spec) or value == data
 
 
@@ -296,17 +329,12 @@ def _hints(kind: type[Artifact]) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _contract_of(package: str) -> type[Spec]:
-    """The contract that a registry package defines."""
-    module = importlib.import_module(package)
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Spec)
-        and value.registry is not None
-        and value.registry.package == package
-    )
+def _contract_of(registry: str) -> type[Spec]:
+    """The contract of a registry, by its id."""
+    contract = Registry.of_id(registry).contract
+    if not issubclass(contract, Spec):
+        raise KeyError(registry)
+    return contract
 
 
 @cache
@@ -315,4 +343,4 @@ def _kind(name: str) -> type[Artifact]:
     classes = [Artifact]
     for cls in classes:  # grows as it goes: all subclasses, at any depth
         classes += cls.__subclasses__()
-    return next(cls for cls in classes if cls.__name__ == name)
+    return next(cls for cls in classes if cls.stored_name == name)

@@ -101,17 +101,25 @@ class Failed(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.__name__.lower(): cls for cls in (Planned, Started, Progress, Metric, Preview, Log, Reused, Finished, Failed)
+    "planned": Planned,
+    "started": Started,
+    "progress": Progress,
+    "metric": Metric,
+    "preview": Preview,
+    "log": Log,
+    "reused": Reused,
+    "finished": Finished,
+    "failed": Failed,
 }
-
+"""Every kind of event by its name on the wire and in stored runs."""
+NAMES = {cls: name for name, cls in KINDS.items()}
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def to_json(event: Event) -> str:
     """One line of JSON for an event."""
-    kind = type(event).__name__.lower()
-    return _to_json({"v": VERSION, "event": kind, **vars(event)})
+    return _to_json({"v": VERSION, "event": NAMES[type(event)], **vars(event)})
 
 
 def from_json(line: str) -> Event:

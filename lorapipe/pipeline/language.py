@@ -26,7 +26,7 @@ from lorapipe.pipeline.document import Document
 from lorapipe.pipeline.layers import open_layers
 from lorapipe.pipeline.options import Options
 from lorapipe.pipeline.pipeline_reader import PipelineReader, cycle_problem, dotted
-from lorapipe.spec import Places
+from lorapipe.spec import PathPolicy
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     @classmethod
-    def load(cls, path: Path | str, sets: Sequence[str] = (), places: Places | None = None) -> Self:
+    def load(cls, path: Path | str, sets: Sequence[str] = (), places: PathPolicy | None = None) -> Self:
         """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found.
 
         `places` says which paths it may name, where a part of it is a stranger's.
@@ -69,7 +69,7 @@ class Pipeline:
         return cls.read(open_layers(path), path.parent.resolve(), sets, places)
 
     @classmethod
-    def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: Places | None = None) -> Self:
+    def read(cls, document: Document, folder: Path, sets: Sequence[str] = (), places: PathPolicy | None = None) -> Self:
         """The pipeline of a document; relative paths start at `folder`."""
         reader = PipelineReader(document, folder, sets, places)
         stages = reader.stages()

@@ -23,7 +23,7 @@ from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
 from lorapipe.pipeline.variables import Variables
 from lorapipe.pipeline.yaml_values import Position
-from lorapipe.spec import Address, Complaints, Places, Reading, read, show
+from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, parse_spec, show
 from lorapipe.stages import Stage
 
 KEYS = ("vars", "stages", EXTENDS)
@@ -40,11 +40,11 @@ STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 class PipelineReader:
     """One document on its way to stages."""
 
-    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: Places | None = None) -> None:
+    def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: PathPolicy | None = None) -> None:
         self.document = document
         self.folder = folder
         self.places = places
-        self.complaints = Complaints()
+        self.complaints = ProblemCache()
         self.problems = Problems()
         self.options: dict[str, Options] = {}
         self.sets: dict[Address, str] = {}
@@ -177,14 +177,14 @@ class PipelineReader:
         self.variables.keep = (CELL,) if isinstance(stage, dict) and "matrix" in stage else ()
         return self.variables.fill(value, at)
 
-    def _read(self, name: str, plain: Any) -> Reading[Stage]:
+    def _read(self, name: str, plain: Any) -> Parsed[Stage]:
         contract: Any = Stage  # which is abstract: what is read is one of its implementations
         options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
         problems: tuple[Problem, ...] = ()
         if options:
-            how = read(Options, options, self.folder)
+            how = parse_spec(Options, options, self.folder)
             self.options[name], problems = how.spec or Options(), how.problems
-        reading: Reading[Stage] = read(
+        reading: Parsed[Stage] = parse_spec(
             contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places, self.complaints
         )
         for problem in (*problems, *reading.problems):
@@ -214,7 +214,7 @@ class PipelineReader:
         file = self.document.position(written if variable is None else ("vars", variable)).file
         return self.folder if file == self.document.name else Path(file).parent.resolve()
 
-    def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Reading[Stage]]) -> None:
+    def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Parsed[Stage]]) -> None:
         makes = {name: _makes(value) for name, value in plain.items()}
         left_out = {*self.document.value["stages"]} - {*self.expansion.cells} - {*plain}
         for name, reading in readings.items():
@@ -265,7 +265,7 @@ class PipelineReader:
         return replace(problem, where=problem.where or place, excerpt=problem.excerpt or excerpt)
 
 
-def _refs(reading: Reading[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
+def _refs(reading: Parsed[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
     return [
         (at, kind, value) for at, kind, value in reading.values if isinstance(value, Ref) and issubclass(kind, Artifact)
     ]

@@ -111,7 +111,7 @@ def decide(
 
 def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Mapping[str, Any] | None]:
     """The key and the manifest of the result that a stage had last; None where there was none, or it is gone."""
-    key = ledger.records.last_key(pipeline.name, name, pipeline.stages[name].name)
+    key = ledger.records.last_key(pipeline.name, name, pipeline.stages[name].key_name)
     return key, None if key is None else ledger.manifest(key)
 
 

@@ -251,7 +251,7 @@ class Schedule:
     def _finish(self, attempt: Attempt, done: Done) -> None:
         name, identity = attempt.name, attempt.identity
         about = {
-            "pipeline": self._pipeline.name, "stage": name, "type": attempt.stage.name, "started": attempt.began,
+            "pipeline": self._pipeline.name, "stage": name, "type": attempt.stage.key_name, "started": attempt.began,
         }  # fmt: skip
         try:
             result = self._ledger.publish(identity, done.artifact, about)
@@ -276,7 +276,7 @@ class Schedule:
 
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
         """Hand a result to those who need it, deliver it, and say what a person may open."""
-        self._ledger.records.use(self._number, self._pipeline.name, name, stage.name, result.key, time.time())
+        self._ledger.records.use(self._number, self._pipeline.name, name, stage.key_name, result.key, time.time())
         self._ledger.mark_used(result)
         shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
         delivered = self._destinations.deliver(name, stage, result.artifact)

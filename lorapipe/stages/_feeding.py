@@ -12,17 +12,17 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Warmup, from_dict, to_dict
 from lorapipe.stages import _train_checks
-from lorapipe.training.captioning import Captioning, Speaker
+from lorapipe.training.caption_augment import Captioning, Speaker
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
     from lorapipe.training.data.batches import Batch
     from lorapipe.training.data.cache import Cache
-    from lorapipe.training.data.encode import Scene
+    from lorapipe.training.data.latents import Scene
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.data.material import Material
+    from lorapipe.training.data.training_set import Material
+    from lorapipe.training.data_loader import Course, Fetch
     from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Course, Fetch
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
@@ -31,7 +31,7 @@ CHARACTERS = 4
 def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
     """The pictures of all datasets, their latents in the cache."""
     from lorapipe.training.data.manifest import Manifest, per_epoch
-    from lorapipe.training.data.material import Material, matched
+    from lorapipe.training.data.training_set import Material, matched
 
     manifests = [Manifest.load(dataset.manifest) for dataset in train.datasets]
     if train.regularisation:  # all of it is shown: nothing is learnt from it that evaluation could be a witness of
@@ -57,7 +57,7 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
     """Encode what `prepare` has not, or what has gone from the cache since."""
-    from lorapipe.training.data.encode import encode_latents, missing_latents
+    from lorapipe.training.data.latents import encode_latents, missing_latents
 
     missing = missing_latents(manifest.pictures, cache)
     if missing:
@@ -69,7 +69,7 @@ def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str
 
 def scene(dataset: Dataset, manifest: Manifest) -> Scene:
     """Where a dataset's files lie."""
-    from lorapipe.training.data.encode import Scene
+    from lorapipe.training.data.latents import Scene
 
     return Scene(dataset.images, manifest.background, dataset.masks)
 
@@ -85,8 +85,8 @@ def condition(
     context: Context,
 ) -> Callable[[Batch], Fetch]:
     """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
-    from lorapipe.training.data.encode import Reading, encode_captions, encoder_digest, text_parts
-    from lorapipe.training.feed import cached, live
+    from lorapipe.training.data.latents import Reading, encode_captions, encoder_digest, text_parts
+    from lorapipe.training.data_loader import cached, live
 
     reading, encoders = Reading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
     trained = any(part in rates for part in encoders)

@@ -6,27 +6,27 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
-from lorapipe.evaluation.cells import BASE, Cell, crossed, evenly, parted
-from lorapipe.evaluation.choice import Probe
-from lorapipe.evaluation.evidence import Evidence
-from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.measure import Measure, Measured
+from lorapipe.evaluation.grid_plan import BASE, Cell, crossed, evenly, parted
+from lorapipe.evaluation.image_store import Gallery
+from lorapipe.evaluation.report_model import Found
+from lorapipe.evaluation.results import Evidence
 from lorapipe.evaluation.sampler import Recipe, Sampler
-from lorapipe.evaluation.story import Found
+from lorapipe.evaluation.scorer import Measure, Measured
+from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, training_pictures
-from lorapipe.training import curves
+from lorapipe.training import metrics_log
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.families import Family, Model
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
-    from lorapipe.provenance import TrainingRecord
     from lorapipe.stages.evaluate import Evaluate
-    from lorapipe.training.adapters import Injected
+    from lorapipe.training.adapters import Attached
+    from lorapipe.training_record import TrainingRecord
 
 UNSCORED = "CLIP cannot tell the base's pictures from the training pictures"
 
@@ -84,14 +84,14 @@ class Judging:
                 sitting.cell(cell, adapter)
                 measured[cell] = measure(self.gallery.pictures(cell))
         evidence = self._evidence(measured, measure, prober.base, probes)
-        log = [(point.step, point.values["loss"]) for point in curves.read(stage.weights.log)]
+        log = [(point.step, point.values["loss"]) for point in metrics_log.read(stage.weights.log)]
         verdict = judge(evidence)
         return Found(evidence, verdict, {BASE: measure.base, **measured}, self.gallery, training, log, self._about())
 
     def _prober(self) -> Prober:
         return Prober(self.stage.weights.dataset, self.manifest, Cache(self.context.cache), self.model, self.record)
 
-    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Injected) -> Probe:
+    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Attached) -> Probe:
         """Everything of one snapshot that needs it in the model."""
         adapter.load(learnt(self.snapshots[step], self.model))
         adapter.set_strength(dict.fromkeys(self.model.trainable, 1.0))

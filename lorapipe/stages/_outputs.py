@@ -15,11 +15,11 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
-    from lorapipe.provenance import TrainingRecord
-    from lorapipe.training.adapters import Injected
-    from lorapipe.training.data.material import Material
+    from lorapipe.training.adapters import Attached
+    from lorapipe.training.data.training_set import Material
+    from lorapipe.training.data_loader import Course, Feed
     from lorapipe.training.families import Family, Model
-    from lorapipe.training.feed import Course, Feed
+    from lorapipe.training_record import TrainingRecord
 
 
 def record(
@@ -29,9 +29,9 @@ def record(
 
     `settings` has its knobs in document form; `found`, under the record's names, what was made of them.
     """
-    from lorapipe.provenance import TrainingRecord
-    from lorapipe.training import tally
+    from lorapipe.training import dataset_statistics
     from lorapipe.training.data.manifest import per_epoch
+    from lorapipe.training_record import TrainingRecord
 
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
@@ -51,11 +51,11 @@ def record(
         steps=course.total,
         resolution=material.resolution,
         buckets={f"{width}x{height}": count for (width, height), count in material.buckets().items()},
-        tags=tally.tags(material.all),
+        tags=dataset_statistics.tags(material.all),
         held_out=material.held_out,
-        folders=tally.folders(material.pictures),
-        regularisation_folders=tally.folders(material.regularisation),
-        augmented={name: any(rule(p) for p in material.all) for name, rule in tally.AUGMENTED.items()},
+        folders=dataset_statistics.folders(material.pictures),
+        regularisation_folders=dataset_statistics.folders(material.regularisation),
+        augmented={name: any(rule(p) for p in material.all) for name, rule in dataset_statistics.AUGMENTED.items()},
         **found,
     )
 
@@ -66,7 +66,7 @@ class Outputs:
 
     base: Family
     model: Model
-    adapter: Injected
+    adapter: Attached
     feed: Feed
     record: TrainingRecord
     context: Context
@@ -74,10 +74,10 @@ class Outputs:
     def snapshot(self, step: int) -> Path:
         """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
         from lorapipe.formats.kohya import Kohya
-        from lorapipe.provenance import kohya_metadata
+        from lorapipe.metadata import kohya_metadata
         from lorapipe.training.snapshots import write
 
-        tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
+        tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
         metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
         path = self.context.resume / _file(step)
         write(tensors, metadata, path)
@@ -111,13 +111,13 @@ def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Sna
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
     from lorapipe.atomic import write_text
     from lorapipe.checksum import is_whole_png
-    from lorapipe.training import curves, snapshots
+    from lorapipe.training import metrics_log, snapshots
 
     for picture in sorted((context.resume / "previews").glob("*.png")):
         if not is_whole_png(picture):
             context.emit(Log(text=f"the preview {picture.name} is damaged, and left out", level="warning"))
             picture.unlink()
-    write_text(curves.table(curves.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
+    write_text(metrics_log.table(metrics_log.read(context.resume / "metrics.jsonl")), context.out / "metrics.csv")
     for name in ("snapshots", "previews", "tensorboard", "metrics.jsonl"):
         if (context.resume / name).exists():
             snapshots.publish(context.resume / name, context.out / name)

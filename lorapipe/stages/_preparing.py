@@ -61,8 +61,8 @@ def beside(prepare: Prepare, found: Contents) -> Iterator[Log]:
 def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     """Scan, examine, choose; the latents' keys are not there yet."""
     from lorapipe.training.data.captions import CaptionFiles
+    from lorapipe.training.data.filter import Rules, select
     from lorapipe.training.data.scan import closer, examine
-    from lorapipe.training.data.selection import Rules, select
 
     buckets, root, found = prepare.buckets(), prepare.images.path, contents(prepare)
     looking = examine(root, found.pictures, cache, prepare.background)
@@ -119,7 +119,8 @@ def shown(prepare: Prepare, manifest: Manifest, context: Context) -> Manifest:
 def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
     """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
     from lorapipe.training import device
-    from lorapipe.training.data.encode import (
+    from lorapipe.training.data.filter import with_latents
+    from lorapipe.training.data.latents import (
         PICTURE_PARTS,
         Scene,
         encode_latents,
@@ -128,7 +129,6 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         missing_latents,
         showings,
     )
-    from lorapipe.training.data.selection import with_latents
 
     where = device.resolve(context.device)
     dtype = device.dtype("auto", where)  # as training's default, so that a warm model serves both
@@ -156,9 +156,9 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
 
 def thumbnails(prepare: Prepare, manifest: Manifest) -> dict[str, Image]:
     """Small pictures for the contact sheet, by path."""
-    from lorapipe.training.data.ahead import ahead
     from lorapipe.training.data.contact_sheet import shown, thumbnail
-    from lorapipe.training.data.encode import picture_bytes
+    from lorapipe.training.data.latents import picture_bytes
+    from lorapipe.training.data.prefetch import ahead
 
     def draw(picture: Picture) -> Image:
         with picture_bytes(prepare.images.path, picture) as data:

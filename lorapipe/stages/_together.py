@@ -22,7 +22,7 @@ from lorapipe.supervised_thread import SupervisedThread
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
-    from lorapipe.training.team import Team
+    from lorapipe.training.data_parallel import Team
 
 READY = "ready"
 LOOK_SECONDS = 0.5
@@ -102,8 +102,8 @@ def team_for(train: Train, context: Context) -> Iterator[Team]:
     The others end with it, however it ends. Where one of them ends before, so does the training: nobody is waited for who
     cannot come.
     """
+    from lorapipe.training.data_parallel import ALONE, joined
     from lorapipe.training.device import resolve
-    from lorapipe.training.team import ALONE, joined
 
     devices = context.device.split("+")
     if len(devices) == 1:
@@ -144,7 +144,7 @@ def _await(members: Sequence[Member], context: Context) -> None:
 @contextmanager
 def _watched(members: Sequence[Member]) -> Iterator[None]:
     """While in it, a member's death ends what waits for it: most often by itself, otherwise after a while."""
-    from lorapipe.training.team import abort
+    from lorapipe.training.data_parallel import abort
 
     over = threading.Event()
 
@@ -164,7 +164,7 @@ def _watched(members: Sequence[Member]) -> Iterator[None]:
 
 def _member(train: Train, place: Place, pipe: Connection) -> None:
     """What a further process does: its share of every step. The first one keeps the books."""
-    from lorapipe.training.team import joined
+    from lorapipe.training.data_parallel import joined
 
     SupervisedThread("first", lambda: _end_with(pipe)).start()
     out = place.meeting.parent / f"member-{place.number}"

@@ -12,7 +12,7 @@ from lorapipe.pipeline.artifacts import Dataset, Ref
 if TYPE_CHECKING:
     from lorapipe.stages import Stage
     from lorapipe.stages.train import Train
-    from lorapipe.training.captioning import Captioning
+    from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.families import Family
 
 STEEP = 0.02

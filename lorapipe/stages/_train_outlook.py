@@ -18,8 +18,8 @@ from lorapipe.training.data.forecast import Forecast, of_manifest
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
     from lorapipe.training.data.buckets import Pair
-    from lorapipe.training.estimate import Need
     from lorapipe.training.families import Family
+    from lorapipe.training.memory_estimate import Need
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
@@ -68,7 +68,7 @@ def memory(train: Train, base: Family, pixels: int) -> Need | None:
 
     `pixels` are those of the largest picture.
     """
-    from lorapipe.training.estimate import need
+    from lorapipe.training.memory_estimate import need
 
     footprint = base.footprint()
     if footprint is None:

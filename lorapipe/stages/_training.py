@@ -17,11 +17,11 @@ from lorapipe.stages._train_warnings import warnings
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
-    from lorapipe.training.checkpoint import Trainable
+    from lorapipe.training.data_loader import Course
+    from lorapipe.training.data_parallel import Team
     from lorapipe.training.families import Family
-    from lorapipe.training.feed import Course
     from lorapipe.training.loop import Step
-    from lorapipe.training.team import Team
+    from lorapipe.training.resume_state import Trainable
 
 
 def share_of(train: Train, context: Context, team: Team | None = None) -> Generator[Step, None, Course]:
@@ -29,8 +29,8 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
     from lorapipe.training import device
     from lorapipe.training.data.batches import Batches
     from lorapipe.training.data.cache import Remembered
-    from lorapipe.training.feed import Course, Feed, framed
-    from lorapipe.training.injection import compiled, injected, recomputed
+    from lorapipe.training.data_loader import Course, Feed, framed
+    from lorapipe.training.model_contexts import attached, compiled, recomputed
 
     bases = [cast("Family", each.base) for each in train.datasets]
     if problems := [*_train_checks.problems_with(train, bases), *_train_checks.problems_with_vocabulary(bases[0])]:
@@ -55,7 +55,7 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
         settings = train.settings(dtype)
         record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
         record.save(context.out / "training.json")
-        adapters = injected(train.adapter, model, list(rates), train.seed)
+        adapters = attached(train.adapter, model, list(rates), train.seed)
         joining = team_for(train, context) if team is None else nullcontext(team)
         with (
             recomputed(model, train.gradient_checkpointing),
@@ -71,9 +71,9 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
 
 
 def _followed(train: Train, outputs: Outputs) -> Iterator[Step]:
-    from lorapipe.training.checkpoint import Checkpoints
-    from lorapipe.training.groups import grouped
-    from lorapipe.training.session import Marks, Session
+    from lorapipe.training.monitor import Marks, Session
+    from lorapipe.training.param_groups import grouped
+    from lorapipe.training.resume_state import Checkpoints
 
     context, course = outputs.context, outputs.feed.course
     trainable = grouped(outputs.adapter, outputs.record.rates, train.optimizer, outputs.model)

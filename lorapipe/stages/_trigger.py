@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from lorapipe.pipeline import references
 from lorapipe.stages import Stage
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:

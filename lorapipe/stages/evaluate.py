@@ -20,7 +20,7 @@ from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
-    from lorapipe.evaluation.story import Found
+    from lorapipe.evaluation.report_model import Found
     from lorapipe.training.families import Family
 
 
@@ -99,10 +99,10 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> Report:
         """See `Stage.run`."""
-        from lorapipe.provenance import TrainingRecord
         from lorapipe.stages._judging import Judging
         from lorapipe.training import device
         from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training_record import TrainingRecord
 
         record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
         base = cast("Family", dataset.base)
@@ -127,15 +127,15 @@ class Evaluate(Stage):
         return Clip(folder, where)
 
     def _published(self, found: Found, context: Context) -> Report:
-        from lorapipe.evaluation import grid, report, story
+        from lorapipe.evaluation import grid_image, report, report_model
         from lorapipe.training.snapshots import publish
 
         verdict, out = found.verdict, context.out
         _tell(found, context)
-        drawing = grid.draw(verdict.headline, found.about["sampling"], found.training, story.tables(found))
-        grid.save(drawing, out / "grid.png")
-        write_text(report.page(story.story(found, drawing)), out / "report.html")
-        write_text(report.as_json(story.data(found)), out / "report.json")
+        drawing = grid_image.draw(verdict.headline, found.about["sampling"], found.training, report_model.tables(found))
+        grid_image.save(drawing, out / "grid.png")
+        write_text(report.page(report_model.story(found, drawing)), out / "report.html")
+        write_text(report.as_json(report_model.data(found)), out / "report.json")
         publish(found.gallery.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == found.best.step)
         return Report(

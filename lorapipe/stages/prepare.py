@@ -13,10 +13,10 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.references import needs
 from lorapipe.spec import Source, param, to_dict
 from lorapipe.stages import Stage
-from lorapipe.training.captioning import Captioning
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
-from lorapipe.training.data.pictures import WHITE, Colour
+from lorapipe.training.data.images import WHITE, Colour
 from lorapipe.training.families import Family
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Prepare(Stage):
         from lorapipe.stages import _preparing
         from lorapipe.training.data import contact_sheet
         from lorapipe.training.data.cache import Cache
-        from lorapipe.training.data.readers import quiet
+        from lorapipe.training.data.image_reader import quiet
 
         if problems := [*self.problems(), *(problem.under("base") for problem in self.base.problems())]:
             raise InputError(problems)

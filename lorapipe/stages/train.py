@@ -14,19 +14,19 @@ from lorapipe.spec import Duration, Source, knobs, param, plain
 from lorapipe.stages import Stage, _outputs, _prompt_marks, _train_checks
 from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
-from lorapipe.training.captioning import Captioning
-from lorapipe.training.corruption import Corruption
+from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.device import Precision
+from lorapipe.training.interval import Rhythm
 from lorapipe.training.losses import Loss
+from lorapipe.training.noise_options import Corruption
 from lorapipe.training.optimizers import Optimizer
-from lorapipe.training.rhythm import Rhythm
 from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    from lorapipe.training.feed import Course
+    from lorapipe.training.data_loader import Course
+    from lorapipe.training.data_parallel import Team
     from lorapipe.training.loop import Step
-    from lorapipe.training.team import Team
 
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The knobs that are other stages' results."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.team import ALONE, Team
+from lorapipe.training.data_parallel import ALONE, Team
 
 
 class Model(Protocol):

@@ -32,7 +32,7 @@ class AllowedPaths:
     targets: frozenset[str] = frozenset()
 
     def refusal(self, kind: type, text: str, folder: Path) -> str:
-        """See `lorapipe.spec.Places`."""
+        """See `lorapipe.spec.PathPolicy`."""
         root, known, words = (
             (self.results, self.targets, WRITTEN) if kind is Path else (self.images, self.sources, READ)
         )

@@ -51,8 +51,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": (),
-    "lorapipe.training.team": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.team"),
+    "lorapipe.training.data_parallel": (),
+    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
@@ -75,11 +75,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
-    "lorapipe.provenance": ("lorapipe.atomic", *LIGHT),
+    "lorapipe.metadata": ("lorapipe.training_record",),
+    "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
-        "lorapipe.provenance", *SHARED, *ENGINE
+        "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
@@ -124,7 +125,7 @@ SPEC_BEARING = (
     "lorapipe.pipeline.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_injected.py`.)"""
+"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
 
 
 def modules() -> dict[str, Path]:

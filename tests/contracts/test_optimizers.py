@@ -9,7 +9,7 @@ import torch
 
 from lorapipe.errors import InputError
 from lorapipe.spec import knobs
-from lorapipe.training.flat import flatten
+from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.optimizers import Optimizer, settled
 from lorapipe.training.optimizers._signature import arguments_of
 

@@ -19,7 +19,19 @@ from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of,
 from lorapipe.pipeline.document import open_document
 from lorapipe.pipeline.layers import TAGS
 from lorapipe.pipeline.options import RESERVED
-from lorapipe.spec import Destination, Duration, Knob, Source, Spec, Value, from_dict, json_schema, knobs, read, to_dict
+from lorapipe.spec import (
+    Destination,
+    Duration,
+    Knob,
+    Source,
+    Spec,
+    Value,
+    from_dict,
+    json_schema,
+    knobs,
+    parse_spec,
+    to_dict,
+)
 from lorapipe.stages import Stage
 from lorapipe.training.families import Checkpoint, Family
 
@@ -136,7 +148,7 @@ def test_program_and_schema_agree_on_every_trial(label: str, tmp_path: Path) -> 
     trials = [trial for trial in TRIALS if not (_names_a_file(knob.type) and isinstance(trial, str))]
     taken = {}
     for index, trial in enumerate(trials):
-        taken[index] = read(alone, {knob.name: trial}, tmp_path).spec is not None
+        taken[index] = parse_spec(alone, {knob.name: trial}, tmp_path).spec is not None
         a_text_of_its_own = isinstance(trial, str) and _is_value(knob.type)  # a pattern cannot see a range
         if taken[index] or not a_text_of_its_own:
             assert taken[index] == valid({knob.name: trial}), f"{knob.name}: {trial!r}"

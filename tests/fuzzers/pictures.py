@@ -12,9 +12,9 @@ from corpus.pictures import chunk, icc, text, with_chunks
 from PIL import Image
 
 from lorapipe.training.data.buckets import Fit
-from lorapipe.training.data.memory import LIMIT
-from lorapipe.training.data.pictures import decode, glance, header_size, view
-from lorapipe.training.data.readers import Unreadable, quiet
+from lorapipe.training.data.decode_memory import LIMIT
+from lorapipe.training.data.image_reader import Unreadable, quiet
+from lorapipe.training.data.images import decode, glance, header_size, view
 
 CASES = 300
 FORMATS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from corpus.disks import DAMAGES
 
-from lorapipe.training.checkpoint import Checkpoints, Trainable
+from lorapipe.training.resume_state import Checkpoints, Trainable
 
 CASES = 60
 

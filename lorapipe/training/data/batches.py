@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Showing, load_showings
+from lorapipe.training.data.latents import Showing, load_showings
 from lorapipe.training.data.manifest import Picture
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from lorapipe.atomic import replacing
 from lorapipe.drawing.text import width, wrap, write
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Pair
+from lorapipe.training.data.images import Colour, glance
 from lorapipe.training.data.manifest import Manifest, Picture
-from lorapipe.training.data.pictures import Colour, glance
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,10 +11,10 @@ from lorapipe.picture_files import Contents, LeftOut
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import folder_name
+from lorapipe.training.data.filter import Unusable, held_out_count, usable
+from lorapipe.training.data.image_reader import Unreadable, quiet
+from lorapipe.training.data.images import header_size
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.data.pictures import header_size
-from lorapipe.training.data.readers import Unreadable, quiet
-from lorapipe.training.data.selection import Unusable, held_out_count, usable
 
 LATENT_BYTES = 4 * 4 / 64
 """Of a pixel: 4 channels of float32 for 8×8 pixels."""

@@ -19,7 +19,7 @@ from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Fit, Pair
-from lorapipe.training.data.pictures import Colour
+from lorapipe.training.data.images import Colour
 
 VERSION = 1
 """Of the manifest's form; raised when a reader must change."""

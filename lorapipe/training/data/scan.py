@@ -16,12 +16,12 @@ from pathlib import Path
 from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
 from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.picture_files.magic import begins_like_a_picture
-from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.duplicates import DETAIL, GLANCE, detail, signature
-from lorapipe.training.data.pictures import RECIPE, Colour, glance
-from lorapipe.training.data.readers import Unreadable, is_lossless, reading
+from lorapipe.training.data.image_reader import Unreadable, is_lossless, reading
+from lorapipe.training.data.images import RECIPE, Colour, glance
+from lorapipe.training.data.prefetch import ahead
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lorapipe.picture_files.magic import HEAD, format_of, other_kind
 from lorapipe.regular_files import open_regular
-from lorapipe.training.data import jpeg, png
-from lorapipe.training.data.memory import BUDGET, LIMIT, needed
+from lorapipe.training.data import jpeg_decode, png_chunks
+from lorapipe.training.data.decode_memory import BUDGET, LIMIT, needed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,11 +74,11 @@ def opened(data: bytes) -> Iterator[Image]:
     name = _reader(data, len(data))
     profile = None
     if name == "PNG":
-        data, profile = png.plain(data)
+        data, profile = png_chunks.plain(data)
     with _in_words(name), _opened(io.BytesIO(data), name) as image:
         if profile is not None:
             image.info["icc_profile"] = profile
-        jpeg.hasten(image, len(data))
+        jpeg_decode.hasten(image, len(data))
         yield image
 
 
@@ -209,7 +209,7 @@ def _embedded(image: Any) -> list[int]:
         image.fp.seek(entry.offset)
         head = image.fp.read(24)
         png_size = head[16:20], head[20:24]
-        sizes = png_size if head.startswith(png.SIGNATURE) else (head[4:8][::-1], head[8:12][::-1])
+        sizes = png_size if head.startswith(png_chunks.SIGNATURE) else (head[4:8][::-1], head[8:12][::-1])
         width, height = (int.from_bytes(side, "big") for side in sizes)
         found.append(width * height)
     return found

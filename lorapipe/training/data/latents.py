@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source, Spec, knobs, to_dict
-from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.augment import fit_of, shown
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
+from lorapipe.training.data.image_reader import Unreadable, quiet, reading
+from lorapipe.training.data.images import RECIPE, Colour, to_pixels, view
 from lorapipe.training.data.manifest import Picture, Variant
 from lorapipe.training.data.masks import mask_of
-from lorapipe.training.data.pictures import RECIPE, Colour, to_pixels, view
-from lorapipe.training.data.readers import Unreadable, quiet, reading
+from lorapipe.training.data.prefetch import ahead
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def text_parts(model: Encoders) -> tuple[str, ...]:
 def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]) -> str:
     """What the named parts of a base are, held as `dtype` (fp32, fp16 or bf16): a digest of their weights and settings.
 
-    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is injected.
+    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is attached.
     """
     files = _files(base)
     stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]

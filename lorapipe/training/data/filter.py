@@ -14,8 +14,8 @@ from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name
 from lorapipe.training.data.duplicates import near_duplicates, unlike
+from lorapipe.training.data.images import Colour
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
-from lorapipe.training.data.pictures import Colour
 from lorapipe.training.data.scan import Look
 
 MOST_LOOKS = 20_000

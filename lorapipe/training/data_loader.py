@@ -11,13 +11,13 @@ from itertools import islice
 import torch
 
 from lorapipe.spec import Duration
-from lorapipe.training.data.ahead import ahead
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.encode import Encoders, Reading, load_conditions
+from lorapipe.training.data.latents import Encoders, Reading, load_conditions
+from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data_parallel import ALONE, Team
 from lorapipe.training.families import Model
 from lorapipe.training.loop import MicroBatch, Update
-from lorapipe.training.team import ALONE, Team
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
 Said = Callable[[Batch], Sequence[str]]

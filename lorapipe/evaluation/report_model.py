@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.evaluation.cells import BASE, Cell
-from lorapipe.evaluation.chart import Chart, Line, Point, smooth
-from lorapipe.evaluation.choice import merit
-from lorapipe.evaluation.evidence import Evidence
-from lorapipe.evaluation.gallery import Gallery
-from lorapipe.evaluation.grid import Column, Row, Table
-from lorapipe.evaluation.measure import Measured
+from lorapipe.evaluation.grid_image import Column, Row, Table
+from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.image_store import Gallery
 from lorapipe.evaluation.report import Pair, Story, TableRow
+from lorapipe.evaluation.results import Evidence
+from lorapipe.evaluation.scorer import Measured
+from lorapipe.evaluation.selection import merit
+from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.atomic import replacing
 from lorapipe.checksum import is_whole_png
-from lorapipe.evaluation.cells import Cell
+from lorapipe.evaluation.grid_plan import Cell
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lorapipe.spec import Value
-from lorapipe.spec.values import Duration
+from lorapipe.spec.types import Duration
 
 
 @dataclass(frozen=True)

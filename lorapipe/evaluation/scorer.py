@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorapipe.evaluation import metrics
-from lorapipe.evaluation.choice import Scores
-from lorapipe.evaluation.evidence import Look
+from lorapipe.evaluation.results import Look
+from lorapipe.evaluation.selection import Scores
 
 if TYPE_CHECKING:
     from PIL.Image import Image

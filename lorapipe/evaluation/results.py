@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from lorapipe.evaluation.cells import Cell
-from lorapipe.evaluation.choice import Probe, Scores, choose, lowest, merit
+from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, merit
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lorapipe.spec import Value
-from lorapipe.training.data import jpeg
+from lorapipe.training.data import jpeg_decode
 from lorapipe.training.data.buckets import Fit, Pair
-from lorapipe.training.data.memory import LARGE
-from lorapipe.training.data.readers import head_of, opened, orientation, room
-from lorapipe.training.data.to_rgb import converter, same
+from lorapipe.training.data.decode_memory import LARGE
+from lorapipe.training.data.image_reader import head_of, opened, orientation, room
+from lorapipe.training.data.rgb_conversion import converter, same
 
 if TYPE_CHECKING:
     import torch
@@ -98,10 +98,10 @@ def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Im
     """
     with opened(data) as image:
         width, height = image.size
-        length = len(data) + jpeg.coefficients(image)
-        jpeg.draft(image, side)
+        length = len(data) + jpeg_decode.coefficients(image)
+        jpeg_decode.draft(image, side)
         with room(image, length):
-            coarse = jpeg.straight(image, (width, height))
+            coarse = jpeg_decode.straight(image, (width, height))
             factor = min(coarse.size) // side if coarse.width * coarse.height > GLANCED else 1
             small = _finished(coarse, background, max(1, factor))
             if image.format == "TIFF":  # turned while it was read
@@ -120,9 +120,9 @@ def header_size(path: Path) -> Pair:
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
     """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
     with opened(data) as image:
-        length = len(data) + jpeg.coefficients(image)
-        if image.format in jpeg.FORMATS:
-            jpeg.reduced(image, _as_stored(image, fit.resized))
+        length = len(data) + jpeg_decode.coefficients(image)
+        if image.format in jpeg_decode.FORMATS:
+            jpeg_decode.reduced(image, _as_stored(image, fit.resized))
         with room(image, length):
             seen = resize(_shrunk(image, _as_stored(image, fit.resized), background), fit.resized)
             _let_go(image, seen)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from statistics import fmean
 
-from lorapipe.evaluation.choice import margin, merit, risen, worse
-from lorapipe.evaluation.evidence import Evidence
+from lorapipe.evaluation.results import Evidence
+from lorapipe.evaluation.selection import margin, merit, risen, worse
 
 BEYOND = 1.25
 """Saturation or contrast this many times outside what the base and the training pictures have is seen as wrong."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lorapipe.evaluation.cells import Cell
+from lorapipe.evaluation.grid_plan import Cell
 
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and however noisy the pictures, a tenth is a difference."""

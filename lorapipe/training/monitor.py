@@ -15,11 +15,11 @@ import torch
 
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
-from lorapipe.training.checkpoint import Checkpoints, Trainable
-from lorapipe.training.curves import AVERAGE, PATIENCE, Curves, Point
 from lorapipe.training.loop import Step
+from lorapipe.training.metrics_log import AVERAGE, PATIENCE, Curves, Point
 from lorapipe.training.optimizers import settled
-from lorapipe.training.pace import Pace
+from lorapipe.training.resume_state import Checkpoints, Trainable
+from lorapipe.training.throughput import Pace
 
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0

@@ -1,0 +1,68 @@
+"""The knobs of a spec class, with their types and defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lorapipe.spec.base import REQUIRED, Param, Spec
+from lorapipe.spec.shapes import Shape, shape_of
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One field of a spec, resolved: its name, type, default and declaration."""
+
+    name: str
+    type: object
+    field: dataclasses.Field[Any]
+    param: Param
+
+    @property
+    def key(self) -> str:
+        """Its name in content keys: the first that it had."""
+        return self.param.key or self.name
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What its type is to parsers, schemas and forms."""
+        return shape_of(self.type)
+
+    @property
+    def required(self) -> bool:
+        """Whether a document must set it."""
+        return self.field.default is REQUIRED and self.field.default_factory is REQUIRED
+
+    def default(self) -> Any:
+        """Return the default value; REQUIRED where there is none."""
+        factory = self.field.default_factory
+        return factory() if callable(factory) else self.field.default
+
+
+_knobs: dict[type[Spec], tuple[Knob, ...]] = {}
+_old_names: dict[type[Spec], dict[str, str]] = {}
+
+
+def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
+    """Return the knobs of a spec class in the order of their declaration."""
+    found = _knobs.get(cls)
+    if found is None:
+        hints = typing.get_type_hints(cls)
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every spec that has knobs is a dataclass
+        declared = [(field, field.metadata["param"]) for field in fields if "param" in field.metadata]
+        found = tuple(Knob(field.name, hints[field.name], field, param) for field, param in declared)
+        _knobs[cls] = found
+    return found
+
+
+def old_names(cls: type[Spec]) -> Mapping[str, str]:
+    """Map the names that knobs of a spec class had in earlier releases to their present ones."""
+    found = _old_names.get(cls)
+    if found is None:
+        found = {alias: knob.name for knob in knobs(cls) for alias in knob.param.aliases}
+        _old_names[cls] = found
+    return found

@@ -1,0 +1,240 @@
+"""Plain values → specs, with every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar
+
+from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
+from lorapipe.spec.base import Param, Spec, Value, sentence
+from lorapipe.spec.destination import Destination
+from lorapipe.spec.fields import knobs, old_names
+from lorapipe.spec.paths import PathPolicy, path_of, trouble
+from lorapipe.spec.problem_cache import ProblemCache
+from lorapipe.spec.scalars import WORDS, as_scalar, quote_cure, unquoted_cure
+from lorapipe.spec.serialization import show
+from lorapipe.spec.shapes import Scalar, Shape, shape_of
+from lorapipe.spec.suggestions import suggestion, suggestion_further_out
+from lorapipe.spec.types import Source
+
+S = TypeVar("S", bound=Spec)
+Address = tuple[str | int, ...]
+"""Where in a document: `("adapter", "rank")`."""
+Folder = Path | Callable[[Address], Path]
+"""Where relative paths start: one folder, or the folder for each address."""
+
+
+@dataclass(frozen=True)
+class Parsed(Generic[S]):
+    """A parsed document: the spec (None where it could not be read), what is wrong, and every `Value` in it.
+
+    `values` holds (address, type that the knob asks for, value), also of specs that could not be read as a whole, so
+    that references can be checked in the same report.
+    """
+
+    spec: S | None
+    problems: tuple[Problem, ...]
+    values: tuple[tuple[Address, type[Value], object], ...]
+
+
+def parse_spec(
+    kind: type[S],
+    plain: object,
+    folder: Folder | None = None,
+    policy: PathPolicy | None = None,
+    problem_cache: ProblemCache | None = None,
+) -> Parsed[S]:
+    """Parse a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
+
+    `policy` says which paths it may name: any, if None. Documents that are parsed together share a `problem_cache`.
+    """
+    parser = _Parser(folder or Path(), policy, problem_cache or ProblemCache())
+    spec: Any = None
+    with suppress(TooManyProblems):  # the pipeline's reader reports those that were found, and that there may be more
+        spec = parser.parse(shape_of(kind), plain, Param(""), ())
+    return Parsed(None if parser.problems else spec, tuple(parser.problems), tuple(parser.values))
+
+
+def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
+    """Parse a spec like `parse_spec`, and return it; `InputError` has every problem, `path` relative to `plain`."""
+    parsed = parse_spec(kind, plain, folder)
+    if parsed.spec is None:
+        raise InputError(parsed.problems)
+    return parsed.spec
+
+
+class _InvalidError(Exception):
+    """A value could not be parsed; the problem is already noted."""
+
+
+class _Parser:
+    """Parses plain values by shape, noting every problem and carrying on."""
+
+    def __init__(self, folder: Folder, policy: PathPolicy | None, problem_cache: ProblemCache) -> None:
+        self._policy = policy
+        self._problem_cache = problem_cache
+        self._folder_at = folder if callable(folder) else lambda at: folder
+        self.problems = Problems()
+        self._reported = 0
+        """How many of them were reported by specs that could be made."""
+        self._around: list[type[Spec]] = []
+        """The specs whose settings are being parsed, from the outermost on."""
+        self.values: list[tuple[Address, type[Value], object]] = []
+
+    def parse(self, shape: Shape, plain: object, limits: Param, at: Address) -> object:
+        """Return the object of that shape; None (with a problem noted) where there is none."""
+        try:
+            return self._parse(shape, plain, limits, at)
+        except _InvalidError:
+            return None
+
+    def _refuse(self, what: str, at: Address, cure: str = "") -> NoReturn:
+        self.problems.add(Problem(what, cure=cure, path=at))
+        raise _InvalidError
+
+    def _parse(self, shape: Shape, plain: object, limits: Param, at: Address) -> object:
+        if plain is None and shape.optional:
+            return None
+        match shape.kind:
+            case "boolean" | "integer" | "number" | "text":
+                return self._scalar(shape.kind, plain, limits, at)
+            case "path":
+                return self._path(plain, limits, at)
+            case "choice":
+                return self._choice(shape.choices, plain, at)
+            case "list":
+                return self._list(shape.item, plain, limits, at)
+            case "mapping":
+                return self._mapping(shape.item, plain, limits, at)
+            case "spec":
+                return self._spec(shape.spec, plain, at)
+            case "contract":
+                return self._spec(*self._implementation(shape.spec, plain, at), at)
+            case "any":
+                return plain
+        return self._value(shape.value, plain, limits, at)
+
+    def _scalar(self, kind: str, plain: object, limits: Param, at: Address) -> Scalar:
+        value = as_scalar(kind, plain)
+        if value is None:
+            cure = " ".join(filter(None, [sentence(limits.help), quote_cure(kind, plain)]))
+            self._refuse(f"{show(plain)} is not {WORDS[kind]}.", at, cure)
+        if not isinstance(value, (str, bool)) and (complaint := limits.complaint(value)):
+            self._refuse(complaint, at, sentence(limits.help))
+        return value
+
+    def _path(self, plain: object, limits: Param, at: Address) -> Path:
+        text = str(self._scalar("path", plain, limits, at))
+        self._require_allowed(Path, text, at)
+        try:
+            return path_of(text, self._folder_at(at))
+        except ValueError as error:
+            self._refuse(str(error), at, sentence(limits.help))
+
+    def _require_allowed(self, kind: type, text: str, at: Address) -> None:
+        if self._policy is not None and (refusal := self._policy.refusal(kind, text, self._folder_at(at))):
+            self._refuse(refusal, at)
+
+    def _choice(self, choices: tuple[Scalar, ...], plain: object, at: Address) -> object:
+        if not any(plain == choice and type(plain) is type(choice) for choice in choices):
+            known = [str(choice) for choice in choices]
+            self._refuse(f"{show(plain)} is not one of {', '.join(known)}.", at, near_miss(str(plain), known))
+        return plain
+
+    def _list(self, item: Shape, plain: object, limits: Param, at: Address) -> tuple[object, ...]:
+        if not isinstance(plain, (list, tuple)):
+            self._refuse(f"{show(plain)} is not a list.", at, f"Write it as [{show(plain)}].")
+        if limits.min_items is not None and len(plain) < limits.min_items:
+            self._refuse(f"needs at least {limits.min_items} entries.", at, sentence(limits.help))
+        return tuple(self.parse(item, entry, limits, (*at, index)) for index, entry in enumerate(plain))
+
+    def _mapping(self, item: Shape, plain: object, limits: Param, at: Address) -> dict[str, object]:
+        if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+            self._refuse(f"{show(plain)} is not a mapping of names to values.", at, sentence(limits.help))
+        return {key: self.parse(item, value, limits, (*at, key)) for key, value in plain.items()}
+
+    def _value(self, kind: type[Value], plain: object, limits: Param, at: Address) -> object:
+        if isinstance(plain, float) and plain.is_integer():
+            plain = int(plain)  # 1e3 is a whole number to its author
+        if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
+            self._require_allowed(kind, plain, at)
+        if issubclass(kind, Destination) and isinstance(plain, str):
+            self._require_allowed(Path, plain, at)
+        try:
+            value = kind.parse(plain, self._folder_at(at))
+        except (ValueError, OSError) as error:
+            self._refuse(_message(error), at, unquoted_cure(kind, plain, self._folder_at(at)) or sentence(limits.help))
+        self.values.append((at, kind, value))
+        return value
+
+    def _spec(self, cls: type[Spec], plain: object, at: Address) -> Spec:
+        if not isinstance(plain, dict):
+            self._refuse(f"{show(plain)} is not a mapping of settings.", at)
+        before = len(self.problems) - self._reported
+        self._around.append(cls)
+        given = self._settings(cls, plain, at)
+        self._around.pop()
+        if len(self.problems) - self._reported > before:
+            raise _InvalidError
+        spec = cls(**given)  # also where it reports problems: the specs around it have their own to report
+        reported = self._problem_cache.of(spec)
+        self._reported += len(reported)
+        self.problems.add_all(problem.under(*at) for problem in reported)
+        return spec
+
+    def _settings(self, cls: type[Spec], plain: dict[str, object], at: Address) -> dict[str, object]:
+        known = {knob.name: knob for knob in knobs(cls)}
+        plain = self._with_present_names(old_names(cls), plain, at)
+        for key in plain:
+            if key not in known:
+                self._note_unknown(cls, key, [*known], at)
+        for name, knob in known.items():
+            if knob.required and name not in plain:
+                self.problems.add(Problem(f"{name} is missing.", "", sentence(knob.param.help), at))
+        given = [knob for name, knob in known.items() if name in plain]
+        return {knob.name: self.parse(knob.shape, plain[knob.name], knob.param, (*at, knob.name)) for knob in given}
+
+    def _note_unknown(self, cls: type[Spec], key: str, known: list[str], at: Address) -> None:
+        cure = (
+            suggestion(cls, str(key))
+            or suggestion_further_out(self._around[:-1], str(key), at)
+            or near_miss(str(key), known)
+        )
+        self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
+
+    def _with_present_names(self, new: Mapping[str, str], plain: dict[str, object], at: Address) -> dict[str, object]:
+        """Return settings with the names of earlier releases replaced by those of this one."""
+        if new.keys().isdisjoint(plain):
+            return plain
+        renamed = {key: value for key, value in plain.items() if key not in new}
+        for old in filter(new.__contains__, plain):
+            if new[old] in renamed:
+                what = f"{old} is an old name of {new[old]}, which is given too."
+                self.problems.add(Problem(what, "", "Keep one, under the new name.", (*at, old)))
+            renamed[new[old]] = plain[old]
+        return renamed
+
+    def _implementation(self, contract: type[Spec], plain: object, at: Address) -> tuple[type[Spec], object]:
+        """Return the class that a document names with the contract's tag, and the rest of the document."""
+        registry = contract.registry
+        assert registry is not None
+        if isinstance(plain, str):
+            plain = {contract.tag: plain}
+        if not isinstance(plain, dict):
+            self._refuse(f"{show(plain)} is not a mapping with a {contract.tag!r}.", at)
+        rest = dict(plain)
+        name = rest.pop(contract.tag, None)
+        if name is None:
+            self._refuse(f"{contract.tag!r} is missing.", at, f"Known: {', '.join(registry.names())}.")
+        if not isinstance(name, str) or name not in registry:
+            place = (*at, contract.tag) if len(plain) > 1 or rest else at
+            cure = near_miss(str(name), registry.names())
+            self._refuse(f"there is no {registry.kind} {show(name)}.", place, cure)
+        return registry.get(name), rest
+
+
+def _message(error: ValueError | OSError) -> str:
+    return f"{trouble(error)}: {error.filename}." if isinstance(error, OSError) else str(error)
