@@ -16,14 +16,14 @@ from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
     from lorapipe.training.adapters import Attached
-    from lorapipe.training.data.training_set import Material
-    from lorapipe.training.data_loader import Course, Feed
+    from lorapipe.training.data.training_set import TrainingSet
+    from lorapipe.training.data_loader import DataLoader, TrainingLength
     from lorapipe.training.families import Family, Model
     from lorapipe.training_record import TrainingRecord
 
 
 def record(
-    model: Model, base: Family, material: Material, course: Course, settings: Mapping[str, Any], **found: Any
+    model: Model, base: Family, material: TrainingSet, course: TrainingLength, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
     """What is said of a training in the metadata of its files.
 
@@ -67,7 +67,7 @@ class Outputs:
     base: Family
     model: Model
     adapter: Attached
-    feed: Feed
+    feed: DataLoader
     record: TrainingRecord
     context: Context
 
@@ -78,7 +78,7 @@ class Outputs:
         from lorapipe.training.snapshots import write
 
         tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
+        metadata = kohya_metadata(self.record, "", step, self.feed.length.epoch(step), "none")
         path = self.context.resume / _file(step)
         write(tensors, metadata, path)
         return path
@@ -107,7 +107,7 @@ class Outputs:
             self.model.release("vae", *frozen)
 
 
-def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
+def publish(course: TrainingLength, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
     from lorapipe.atomic import write_text
     from lorapipe.checksum import is_whole_png

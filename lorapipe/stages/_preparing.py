@@ -127,7 +127,7 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         encoder_digest,
         latents_key,
         missing_latents,
-        showings,
+        views_of,
     )
 
     where = device.resolve(context.device)
@@ -149,7 +149,7 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         for _ in _telling.followed(work, len(missing), "pictures encoded", context):
             pass
         model.release(*PICTURE_PARTS)
-    reused = len(showings(manifest.pictures)) - len(missing)
+    reused = len(views_of(manifest.pictures)) - len(missing)
     context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
     return manifest
 
@@ -158,11 +158,11 @@ def thumbnails(prepare: Prepare, manifest: Manifest) -> dict[str, Image]:
     """Small pictures for the contact sheet, by path."""
     from lorapipe.training.data.contact_sheet import shown, thumbnail
     from lorapipe.training.data.latents import picture_bytes
-    from lorapipe.training.data.prefetch import ahead
+    from lorapipe.training.data.prefetch import prefetched
 
     def draw(picture: Picture) -> Image:
         with picture_bytes(prepare.images.path, picture) as data:
             return thumbnail(data, picture, prepare.background)
 
     pictures = shown(manifest)
-    return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}
+    return {picture.path: image for picture, image in zip(pictures, prefetched(draw, pictures), strict=True)}
