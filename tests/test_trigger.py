@@ -12,8 +12,8 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.scan import look_through
-from lorapipe.watch.recipe import Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
 
 
 def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str) -> Path:
@@ -31,8 +31,8 @@ def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str
 def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeline, list[str]]:
     """The pipeline of a dropped folder, and what its user is told."""
     told: list[str] = []
-    order = Order(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
-    return write(Recipe(pipeline, sets, Watching(least=1)), order, told.append), told
+    order = DroppedFolder(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
+    return write(InboxPipeline(pipeline, sets, WatchSettings(least=1)), order, told.append), told
 
 
 def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:

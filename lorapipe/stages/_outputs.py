@@ -85,7 +85,7 @@ class Outputs:
 
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
-        from lorapipe.aside import aside
+        from lorapipe.atomic import replacing
         from lorapipe.evaluation.sampler import Recipe, Sampler
 
         rates = self.record.rates
@@ -96,7 +96,7 @@ class Outputs:
             for seed, prompt in enumerate(prompts):
                 picture = sampler.pictures([prompt], [seed], self.context.check)[0]
                 path = self.context.resume / "previews" / f"step-{step:06d}-{seed + 1}.png"
-                with aside(path, synced=False) as part:
+                with replacing(path, synced=False) as part:
                     picture.save(part, format="PNG")
                 self.context.emit(Preview(path=str(path), caption=f"step {step}: {prompt}"))
         except RuntimeError as error:
@@ -109,7 +109,7 @@ class Outputs:
 
 def publish(course: TrainingLength, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
-    from lorapipe.aside import write_text
+    from lorapipe.atomic import write_text
     from lorapipe.checksum import is_whole_png
     from lorapipe.training import metrics_log, snapshots
 

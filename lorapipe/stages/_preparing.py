@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lorapipe import folder_names
+from lorapipe import kohya_folders
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
@@ -87,7 +87,7 @@ def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     if len(manifest.pictures) < prepare.min_pictures:
         what = _telling.too_few(len(manifest.pictures), prepare.min_pictures, manifest.left_out)
         raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
-    named = folder_names.read(root.name)
+    named = kohya_folders.parse(root.name)
     if named and (named.repeats, named.word) != (prepare.repeats, prepare.class_word):
         context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
     for line in _telling.warnings(manifest, complaints):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import LorapipeError
-from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
+from lorapipe.supervised_thread import SupervisedThread
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
@@ -155,7 +155,7 @@ def _watched(members: Sequence[Member]) -> Iterator[None]:
                     abort()
                 return
 
-    Follower("team", watch).start()
+    SupervisedThread("team", watch).start()
     try:
         yield
     finally:
@@ -166,7 +166,7 @@ def _member(train: Train, place: Place, pipe: Connection) -> None:
     """What a further process does: its share of every step. The first one keeps the books."""
     from lorapipe.training.data_parallel import process_group
 
-    Follower("first", lambda: _end_with(pipe)).start()
+    SupervisedThread("first", lambda: _end_with(pipe)).start()
     out = place.meeting.parent / f"member-{place.number}"
     out.mkdir()
     context = Context(out, place.resume, place.cache, lambda event: None, lambda: False, place.device)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lorapipe.aside import write_bytes
+from lorapipe.atomic import write_bytes
 from lorapipe.errors import LorapipeError
 
 AVERAGE = "loss/average"

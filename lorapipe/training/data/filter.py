@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import count
 from pathlib import PurePosixPath
 
-from lorapipe.folder_names import FolderName
+from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name

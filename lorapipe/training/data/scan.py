@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorapipe.picture_files import Contents, LeftOut, passed_over, sort_out
+from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
 from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.training.data.buckets import Pair
@@ -93,7 +93,7 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
                     name = f"{prefix}{entry.name}"
                     if not _is_folder(entry):
                         names.append(name)
-                    elif passed_over(entry.name, True):
+                    elif ignore_reason(entry.name, True):
                         names += [f"{name}/"] if entry.name != ".lorapipe" else []
                     elif entry.name.casefold() not in excluded:
                         waiting.append((f"{name}/", entry.path))
