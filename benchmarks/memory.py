@@ -15,7 +15,7 @@ from typing import Any
 import full_size
 import torch
 
-from lorapipe.training.adapters._blocks import pointwise
+from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Family
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
@@ -106,13 +106,13 @@ def main() -> None:
         larger = [path for path in further if not pointwise(model.part("unet").get_submodule(path))]
         wide = width(model, "unet", larger)
         print(f"  convolutions     width {width(model, 'unet', further) - wide:,} (1x1 and Linear) and {wide:,}")
-        injected = LoRA(rank=RANK).inject(model, ["unet"])
+        attached = LoRA(rank=RANK).attach(model, ["unet"])
         for checkpointed in (False, True):
             sides = (256, 512, 1024)
             each = [kept(model, side, checkpointed) / side**2 for side in sides]
             told = "  ".join(f"{side} px {value:8,.0f}" for side, value in zip(sides, each, strict=True))
             print(f"  kept, bytes a pixel, {'checkpointed' if checkpointed else 'whole':12}  {told}")
-        injected.eject()
+        attached.detach()
 
 
 if __name__ == "__main__":

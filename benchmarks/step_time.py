@@ -78,7 +78,7 @@ def bare(
     with torch.no_grad():
         conditions = [model.encode_text([picture.caption for picture in group]) for group in batches]
     model.release("vae", "text_encoder")
-    parameters = LoRA(rank=RANK).inject(model, ["unet"]).parameters()["unet"]
+    parameters = LoRA(rank=RANK).attach(model, ["unet"]).parameters()["unet"]
     if checkpointing:
         model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)

@@ -16,17 +16,18 @@ from safetensors.numpy import load_file
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.kohya import Kohya
+from lorapipe.metadata import hashes
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivered import Delivered, is_as_exported
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.provenance import TrainingRecord, hashes
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.snapshots import serialize, write
+from lorapipe.training_record import TrainingRecord
 
 RECORD = TrainingRecord(
     family="sd15", base_model_version="sd_v1", architecture="stable-diffusion-v1", prediction="epsilon",
@@ -40,13 +41,13 @@ RECORD = TrainingRecord(
 @pytest.fixture(scope="module")
 def learnt(model: Model) -> AdapterWeights:
     """A LoCon with random weights, as a training would leave it."""
-    injected = LoCon(rank=4, alpha=2.0, conv_rank=2).inject(model, ("unet", "text_encoder"))
+    attached = LoCon(rank=4, alpha=2.0, conv_rank=2).attach(model, ("unet", "text_encoder"))
     generator = torch.Generator().manual_seed(0)
-    for parameters in injected.parameters().values():
+    for parameters in attached.parameters().values():
         for parameter in parameters:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    weights = injected.extract()
-    injected.eject()
+    weights = attached.learned()
+    attached.detach()
     return weights
 
 
@@ -103,10 +104,10 @@ def test_diffusers_paints_the_same_pictures(export: Exporter, model: Model, lear
         return np.asarray(pictures)
 
     base = paint()
-    injected = LoCon(rank=4, alpha=2.0, conv_rank=2).inject(model, ("unet", "text_encoder"))
-    injected.load(learnt)
+    attached = LoCon(rank=4, alpha=2.0, conv_rank=2).attach(model, ("unet", "text_encoder"))
+    attached.load(learnt)
     ours = paint()
-    injected.eject()
+    attached.detach()
     pipeline = model.pipeline()
     pipeline.load_lora_weights(path)
     theirs = paint()

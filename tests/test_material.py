@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from lorapipe.errors import InputError
+from lorapipe.metadata import kohya_metadata
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.events import Log
-from lorapipe.provenance import TrainingRecord, kohya_metadata
 from lorapipe.spec import Duration, Source, Warmup
 from lorapipe.stages import _feeding
 from lorapipe.stages.prepare import Prepare
@@ -33,6 +33,7 @@ from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse
 from lorapipe.training.noise_options import Corruption
 from lorapipe.training.weightings.none import NoWeighting
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture

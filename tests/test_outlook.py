@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.provenance import TrainingRecord
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -29,6 +28,7 @@ from lorapipe.training.interval import Rhythm
 from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  
 def test_the_size_of_an_adapter_is_known_before_it_is_made(adapter: Adapter, tmp_path: Path) -> None:
     model = SD15.tiny(tmp_path / "base").load("cpu")
     told = adapter.size(footprint_of(model), model.trainable)
-    injected = adapter.inject(model, model.trainable)
-    made = sum(parameter.numel() for found in injected.parameters().values() for parameter in found)
+    attached = adapter.attach(model, model.trainable)
+    made = sum(parameter.numel() for found in attached.parameters().values() for parameter in found)
     assert told in (made, 0)
 
 

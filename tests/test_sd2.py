@@ -82,11 +82,11 @@ def test_noise_cannot_be_learned_where_nothing_else_is(base: SD2, tmp_path: Path
 def test_loras_of_both_shapes_of_the_projections_are_read(base: SD2) -> None:
     """kohya trains SD2 from a single file with 1×1 convolutions, from a folder with Linear (FORMATS §2.1)."""
     model = base.load("cpu")
-    injected = LoRA(rank=2).inject(model, model.trainable)
-    for parameters in injected.parameters().values():
+    attached = LoRA(rank=2).attach(model, model.trainable)
+    for parameters in attached.parameters().values():
         for parameter in parameters:
             torch.nn.init.normal_(parameter, std=0.1)
-    learnt, names = injected.extract(), model.kohya_names()
+    learnt, names = attached.learned(), model.kohya_names()
     flat = Kohya().save(learnt, names)
     tall = {
         key: t[:, :, None, None] if "proj_in.lora" in key or "proj_out.lora" in key else t for key, t in flat.items()
@@ -94,12 +94,12 @@ def test_loras_of_both_shapes_of_the_projections_are_read(base: SD2) -> None:
     assert any(tensor.ndim == 4 for tensor in tall.values())
 
     def answer(weights: AdapterWeights) -> torch.Tensor:
-        injected.load(weights)
+        attached.load(weights)
         with torch.no_grad():
             return model.predict(torch.ones(1, 4, 8, 8), torch.tensor([3]), model.encode_text(["x"]))
 
     assert torch.equal(answer(Kohya().load(flat, names)), answer(Kohya().load(tall, names)))
-    injected.eject()
+    attached.detach()
 
 
 def test_a_checkpoint_of_another_family_names_it(base: SD2, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
-from lorapipe.provenance import TrainingRecord, kohya_metadata
+from lorapipe.metadata import kohya_metadata
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -24,6 +24,7 @@ from lorapipe.training.families._latent_diffusion import Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sdxl import CONFIGURATION, SDXL
 from lorapipe.training.interval import Rhythm
+from lorapipe.training_record import TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,12 @@ def single_file(model: SDXLModel, path: Path, **more: torch.Tensor) -> Path:
 
 
 def learnt(model: SDXLModel) -> AdapterWeights:
-    injected = LoRA(rank=2).inject(model, model.trainable)
-    for parameters in injected.parameters().values():
+    attached = LoRA(rank=2).attach(model, model.trainable)
+    for parameters in attached.parameters().values():
         for place, parameter in enumerate(parameters):
             torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(place))
-    found = injected.extract()
-    injected.eject()
+    found = attached.learned()
+    attached.detach()
     return found
 
 
@@ -129,11 +130,11 @@ def test_diffusers_applies_the_file_as_we_do(model: SDXLModel) -> None:
     adapter = learnt(model)
     latents, steps, caption = torch.ones(1, 4, 8, 8), torch.tensor([500]), ["a hat"]
     with torch.no_grad():
-        injected = LoRA(rank=2).inject(model, model.trainable)
-        injected.load(adapter)
+        attached = LoRA(rank=2).attach(model, model.trainable)
+        attached.load(adapter)
         condition = model.encode_text(caption)
         ours = model.predict(latents, steps, condition)
-        injected.eject()
+        attached.detach()
         pipeline = model.pipeline()
         pipeline.load_lora_weights(Kohya().save(adapter, model.kohya_names()))
         theirs_read = model.encode_text(caption)

@@ -183,7 +183,7 @@ def test_stopping_while_a_preview_is_painted_loses_no_step(dataset: Dataset, ben
 
 
 def test_the_record_says_what_was_trained(dataset: Dataset, bench: tiny.Bench) -> None:
-    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training_record import TrainingRecord
 
     record = TrainingRecord.load(run(bench, "record", short(dataset, text_encoder_lr=0.0)).training)
     assert (record.rank, record.alpha, record.steps, record.pictures) == (2, 2, 4, 5)

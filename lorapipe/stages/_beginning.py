@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import ModuleWeights
-    from lorapipe.training.adapters import Injected
+    from lorapipe.training.adapters import Attached
     from lorapipe.training.families import Model
 
 ALIKE = (
@@ -19,12 +19,12 @@ ALIKE = (
 )
 
 
-def put_in(file: Path, adapter: Injected, model: Model) -> None:
+def put_in(file: Path, adapter: Attached, model: Model) -> None:
     """Begin with what a file has learnt; `InputError` where it is not of this adapter's modules and ranks."""
     from lorapipe.formats._files import load
 
     learnt = load(file, model.kohya_names())
-    ours = adapter.extract().modules
+    ours = adapter.learned().modules
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())
         where = "the file" if odd[0] in learnt.modules else "the adapter"

@@ -24,9 +24,9 @@ from lorapipe.training.families import Family, Model
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
-    from lorapipe.provenance import TrainingRecord
     from lorapipe.stages.evaluate import Evaluate
-    from lorapipe.training.adapters import Injected
+    from lorapipe.training.adapters import Attached
+    from lorapipe.training_record import TrainingRecord
 
 UNSCORED = "CLIP cannot tell the base's pictures from the training pictures"
 
@@ -91,7 +91,7 @@ class Judging:
     def _prober(self) -> Prober:
         return Prober(self.stage.weights.dataset, self.manifest, Cache(self.context.cache), self.model, self.record)
 
-    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Injected) -> Probe:
+    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Attached) -> Probe:
         """Everything of one snapshot that needs it in the model."""
         adapter.load(learnt(self.snapshots[step], self.model))
         adapter.set_strength(dict.fromkeys(self.model.trainable, 1.0))

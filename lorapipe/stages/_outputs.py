@@ -15,11 +15,11 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
-    from lorapipe.provenance import TrainingRecord
-    from lorapipe.training.adapters import Injected
+    from lorapipe.training.adapters import Attached
     from lorapipe.training.data.training_set import Material
     from lorapipe.training.data_loader import Course, Feed
     from lorapipe.training.families import Family, Model
+    from lorapipe.training_record import TrainingRecord
 
 
 def record(
@@ -29,9 +29,9 @@ def record(
 
     `settings` has its knobs in document form; `found`, under the record's names, what was made of them.
     """
-    from lorapipe.provenance import TrainingRecord
     from lorapipe.training import dataset_statistics
     from lorapipe.training.data.manifest import per_epoch
+    from lorapipe.training_record import TrainingRecord
 
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
@@ -66,7 +66,7 @@ class Outputs:
 
     base: Family
     model: Model
-    adapter: Injected
+    adapter: Attached
     feed: Feed
     record: TrainingRecord
     context: Context
@@ -74,10 +74,10 @@ class Outputs:
     def snapshot(self, step: int) -> Path:
         """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
         from lorapipe.formats.kohya import Kohya
-        from lorapipe.provenance import kohya_metadata
+        from lorapipe.metadata import kohya_metadata
         from lorapipe.training.snapshots import write
 
-        tensors = Kohya().save(self.adapter.extract(), self.model.kohya_names())
+        tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
         metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
         path = self.context.resume / _file(step)
         write(tensors, metadata, path)

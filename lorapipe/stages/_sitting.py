@@ -23,18 +23,18 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
 from lorapipe.stages._feeding import scene
-from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.families import Model
-from lorapipe.training.model_contexts import injected
+from lorapipe.training.model_contexts import attached
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lorapipe.provenance import TrainingRecord
+    from lorapipe.training_record import TrainingRecord
 
 PROBED = 8
 """Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""
@@ -84,7 +84,7 @@ class Sitting:
         path = self.gallery.path(cell, self.gallery.shots[0])
         self.counter.context.emit(Preview(path=str(path), caption=f"{cell}: {self.gallery.prompts[0]}"))
 
-    def cell(self, cell: Cell, adapter: Injected) -> None:
+    def cell(self, cell: Cell, adapter: Attached) -> None:
         """The pictures of a cell, its snapshot being in the adapter."""
         adapter.set_strength(cell.strengths(self.model.trainable))
         self._shoot(cell)
@@ -117,11 +117,11 @@ def learnt(snapshot: Snapshot, model: Model) -> AdapterWeights:
 
 
 @contextmanager
-def trained(record: TrainingRecord, first: AdapterWeights, model: Model) -> Iterator[Injected]:
+def trained(record: TrainingRecord, first: AdapterWeights, model: Model) -> Iterator[Attached]:
     """The adapter that the training had, in the parts that the weights are of."""
     contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the file
     parts = [part for part in model.trainable if any(part == place[0] for place in first.modules)]
-    with injected(from_dict(contract, record.settings["adapter"]), model, parts) as adapter:
+    with attached(from_dict(contract, record.settings["adapter"]), model, parts) as adapter:
         yield adapter
 
 

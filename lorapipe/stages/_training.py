@@ -30,7 +30,7 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
     from lorapipe.training.data.batches import Batches
     from lorapipe.training.data.cache import Remembered
     from lorapipe.training.data_loader import Course, Feed, framed
-    from lorapipe.training.model_contexts import compiled, injected, recomputed
+    from lorapipe.training.model_contexts import attached, compiled, recomputed
 
     bases = [cast("Family", each.base) for each in train.datasets]
     if problems := [*_train_checks.problems_with(train, bases), *_train_checks.problems_with_vocabulary(bases[0])]:
@@ -55,7 +55,7 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
         settings = train.settings(dtype)
         record = _outputs.record(model, base, material, course, settings, rates=rates, warmup_steps=warmup)
         record.save(context.out / "training.json")
-        adapters = injected(train.adapter, model, list(rates), train.seed)
+        adapters = attached(train.adapter, model, list(rates), train.seed)
         joining = team_for(train, context) if team is None else nullcontext(team)
         with (
             recomputed(model, train.gradient_checkpointing),

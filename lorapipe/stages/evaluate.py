@@ -99,10 +99,10 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> Report:
         """See `Stage.run`."""
-        from lorapipe.provenance import TrainingRecord
         from lorapipe.stages._judging import Judging
         from lorapipe.training import device
         from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training_record import TrainingRecord
 
         record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
         base = cast("Family", dataset.base)

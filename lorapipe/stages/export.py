@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights, ModuleWeights, Names
-    from lorapipe.provenance import TrainingRecord
     from lorapipe.training.families import Family
+    from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
 SMALL = 2**-10
@@ -107,8 +107,9 @@ class Export(Stage):
         return lacking(self.trigger, self, stages)
 
     def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-        from lorapipe.provenance import TrainingRecord, hashes, kohya_metadata, modelspec
+        from lorapipe.metadata import hashes, kohya_metadata, modelspec
         from lorapipe.training.snapshots import serialize
+        from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training)
         chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, self.metadata)

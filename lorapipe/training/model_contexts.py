@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.families import Model
 
 
 @contextmanager
-def injected(adapter: Adapter, model: Model, parts: Sequence[str], seed: int = 0) -> Iterator[Injected]:
+def attached(adapter: Adapter, model: Model, parts: Sequence[str], seed: int = 0) -> Iterator[Attached]:
     """The adapter in these parts of the model, which is what it was at the end, whatever happens."""
-    handle = adapter.inject(model, parts, seed)
+    handle = adapter.attach(model, parts, seed)
     try:
         yield handle
     finally:
-        handle.eject()
+        handle.detach()
 
 
 @contextmanager

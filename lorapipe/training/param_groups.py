@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import torch
 
-from lorapipe.training.adapters import Injected
+from lorapipe.training.adapters import Attached
 from lorapipe.training.families import Model
 from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Trainable
 
 
-def grouped(adapter: Injected, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
+def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
     """Everything that a training changes; `rates` by part. Groups are named `unet`, or `unet ×4` at another rate."""
     factors = adapter.rate_factors()
     parameters: dict[str, list[torch.nn.Parameter]] = {}

@@ -22,13 +22,13 @@ from lorapipe.formats import Format, Names
 from lorapipe.formats.kohya import Kohya
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.provenance import TrainingRecord
 from lorapipe.spec import Destination, knobs
 from lorapipe.stages.export import ROUNDING, Export
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.families import Family
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.snapshots import write
+from lorapipe.training_record import TrainingRecord
 
 assert Adapter.registry is not None and Format.registry is not None and Family.registry is not None
 SMALL: dict[str, Any] = {"rank": 4, "conv_rank": 2}
@@ -95,10 +95,10 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
     for name in Adapter.registry.names():
         for values, dtype in ((SMALL, "fp16"), ({**UNUSUAL, "block_ranks": blocks}, next(rarer))):
             adapter = with_knobs(Adapter.registry.get(name), values)
-            injected = adapter.inject(model, model.trainable)
+            attached = adapter.attach(model, model.trainable)
             stir(model)
-            learnt = injected.extract()
-            injected.eject()
+            learnt = attached.learned()
+            attached.detach()
             made = folder / f"{name}-{dtype}"
             made.mkdir()
             write(Kohya().save(learnt, model.kohya_names()), {}, made / "learnt.safetensors")

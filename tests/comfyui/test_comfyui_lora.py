@@ -116,14 +116,14 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     last = model.alphas_cumprod[-1]
     sigma = ((1 - last) / last).sqrt()
     theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
-    injected = ADAPTER.inject(model, model.trainable)
-    injected.load(trained.learnt)
+    attached = ADAPTER.attach(model, model.trainable)
+    attached.load(trained.learnt)
     framing = model.framing((64, 64), (0, 0), (64, 64))
     with torch.no_grad():
         ours = model.predict(
             noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([tiny_bases.PROMPT]), **framing}
         )
-    injected.eject()
+    attached.detach()
     assert apart(ours, theirs) < 1e-4
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lorapipe.spec import knobs
-from lorapipe.training.adapters import Adapter, Injected
+from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.families import Model
 
 PARTS = ("unet", "text_encoder")
@@ -27,40 +27,40 @@ def answer(model: Model) -> torch.Tensor:
         return model.predict(noise, torch.tensor([5, 500]), model.encode_text(["a red hat", "b"]))
 
 
-def stir(injected: object) -> None:
+def stir(attached: object) -> None:
     generator = torch.Generator().manual_seed(2)
-    for parameters in injected.parameters().values():  # type: ignore[attr-defined]
+    for parameters in attached.parameters().values():  # type: ignore[attr-defined]
         for parameter in parameters:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
 
 
 def test_it_begins_as_nothing_and_leaves_no_trace(model: Model, adapter: Adapter) -> None:
     before, modules = answer(model), [id(m) for part in PARTS for m in model.part(part).modules()]
-    injected = adapter.inject(model, PARTS)
+    attached = adapter.attach(model, PARTS)
     assert torch.equal(answer(model), before)
-    stir(injected)
+    stir(attached)
     assert (answer(model) - before).abs().max() > 0.01
-    injected.eject()
+    attached.detach()
     assert torch.equal(answer(model), before)
     assert [id(m) for part in PARTS for m in model.part(part).modules()] == modules
     assert not any(p.requires_grad for part in PARTS for p in model.part(part).parameters())
 
 
 def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
-    injected = adapter.inject(model, PARTS)
-    ours = {id(p) for parameters in injected.parameters().values() for p in parameters}
+    attached = adapter.attach(model, PARTS)
+    ours = {id(p) for parameters in attached.parameters().values() for p in parameters}
     learning = {id(p) for part in PARTS for p in model.part(part).parameters() if p.requires_grad}
     assert ours == learning
-    assert {p.dtype for parameters in injected.parameters().values() for p in parameters} == {torch.float32}
-    injected.eject()
+    assert {p.dtype for parameters in attached.parameters().values() for p in parameters} == {torch.float32}
+    attached.detach()
 
 
 def test_what_it_extracts_is_what_it_does(model: Model, adapter: Adapter) -> None:
     """ΔW of the extracted weights, added to the base by hand, gives the adapter's answers."""
-    injected = adapter.inject(model, PARTS)
-    stir(injected)
-    wanted, weights = answer(model), injected.extract()
-    injected.eject()
+    attached = adapter.attach(model, PARTS)
+    stir(attached)
+    wanted, weights = answer(model), attached.learned()
+    attached.detach()
     layers = {place: model.part(place[0]).get_submodule(place[1]) for place in weights.modules}
     kept = {place: layer.weight.data.clone() for place, layer in layers.items()}
     for place, layer in layers.items():
@@ -72,36 +72,36 @@ def test_what_it_extracts_is_what_it_does(model: Model, adapter: Adapter) -> Non
 
 
 def test_it_loads_what_it_extracted(model: Model, adapter: Adapter) -> None:
-    injected = adapter.inject(model, PARTS)
-    stir(injected)
-    wanted, weights = answer(model), injected.extract()
-    injected.eject()
-    again = adapter.inject(model, PARTS, seed=7)
+    attached = adapter.attach(model, PARTS)
+    stir(attached)
+    wanted, weights = answer(model), attached.learned()
+    attached.detach()
+    again = adapter.attach(model, PARTS, seed=7)
     again.load(weights)
     assert torch.equal(answer(model), wanted)
-    again.eject()
+    again.detach()
 
 
 def test_strength_scales_each_part(model: Model, adapter: Adapter) -> None:
     base = answer(model)
-    injected = adapter.inject(model, PARTS)
-    stir(injected)
+    attached = adapter.attach(model, PARTS)
+    stir(attached)
     full = answer(model)
-    injected.set_strength({"unet": 0.0, "text_encoder": 0.0})
+    attached.set_strength({"unet": 0.0, "text_encoder": 0.0})
     assert torch.equal(answer(model), base)
-    injected.set_strength({"unet": 1.0})
+    attached.set_strength({"unet": 1.0})
     half = answer(model)
     assert not torch.allclose(half, base) and not torch.allclose(half, full)
-    injected.set_strength({"text_encoder": 1.0})
+    attached.set_strength({"text_encoder": 1.0})
     assert torch.equal(answer(model), full)
-    injected.eject()
+    attached.detach()
 
 
 def test_a_seed_is_a_beginning(model: Model, adapter: Adapter) -> None:
     def initial(parts: tuple[str, ...], seed: int) -> dict[tuple[str, str], torch.Tensor]:
-        injected = adapter.inject(model, parts, seed)
-        weights = injected.extract()
-        injected.eject()
+        attached = adapter.attach(model, parts, seed)
+        weights = attached.learned()
+        attached.detach()
         return {place: module.tensors["down"] for place, module in weights.modules.items()}
 
     both, alone, other = initial(PARTS, 0), initial(("text_encoder",), 0), initial(PARTS, 1)
@@ -109,20 +109,20 @@ def test_a_seed_is_a_beginning(model: Model, adapter: Adapter) -> None:
     assert not any(torch.equal(other[place], both[place]) for place in both)
 
 
-def norms(injected: Injected) -> dict[tuple[str, str], float]:
+def norms(attached: Attached) -> dict[tuple[str, str], float]:
     """The norm of each module's ΔW, made in full."""
-    modules = injected.extract().modules
+    modules = attached.learned().modules
     return {key: float(module.delta().norm()) for key, module in modules.items()}
 
 
 def test_norms_are_limited_and_the_others_left_alone(model: Model, adapter: Adapter) -> None:
-    injected = adapter.inject(model, PARTS)
-    stir(injected)
-    before = norms(injected)
+    attached = adapter.attach(model, PARTS)
+    stir(attached)
+    before = norms(attached)
     limit = sorted(before.values())[len(before) // 2]
-    injected.limit_norms(limit)
-    after = norms(injected)
-    injected.eject()
+    attached.limit_norms(limit)
+    after = norms(attached)
+    attached.detach()
     for key, norm in before.items():
         assert after[key] == pytest.approx(min(norm, limit), rel=1e-4)
 
@@ -132,15 +132,15 @@ def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: st
     """Sampling sees the whole adapter; what is left out differs from step to step and, on average, changes little."""
     if knob not in {each.name for each in knobs(type(adapter))}:
         pytest.skip("has no such knob")
-    whole = adapter.inject(model, PARTS)
+    whole = adapter.attach(model, PARTS)
     stir(whole)
-    expected, weights = answer(model), whole.extract()
-    whole.eject()
-    injected = dataclasses.replace(adapter, **{knob: 0.3}).inject(model, PARTS)
-    injected.load(weights)
+    expected, weights = answer(model), whole.learned()
+    whole.detach()
+    attached = dataclasses.replace(adapter, **{knob: 0.3}).attach(model, PARTS)
+    attached.load(weights)
     assert torch.equal(answer(model), expected)
     noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([5, 500])
     condition = {"hidden": model.encode_text(["a red hat", "b"])["hidden"].detach()}
     drawn = [model.predict(noisy, timesteps, condition).detach() for _ in range(2)]
-    injected.eject()
+    attached.detach()
     assert not torch.equal(*drawn)

@@ -98,12 +98,12 @@ def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
 
 
 def test_an_adapter_survives_the_file_format(loaded: Model) -> None:
-    injected = LoRA(rank=2).inject(loaded, loaded.trainable)
-    for parameters in injected.parameters().values():
+    attached = LoRA(rank=2).attach(loaded, loaded.trainable)
+    for parameters in attached.parameters().values():
         for parameter in parameters:
             torch.nn.init.normal_(parameter, std=0.1)
-    learnt = injected.extract()
-    injected.eject()
+    learnt = attached.learned()
+    attached.detach()
     read = Kohya().load(Kohya().save(learnt, loaded.kohya_names()), loaded.kohya_names())
     assert read.modules.keys() == learnt.modules.keys()
     assert all(torch.equal(read.modules[place].delta(), learnt.modules[place].delta()) for place in read.modules)

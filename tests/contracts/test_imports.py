@@ -68,11 +68,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
-    "lorapipe.provenance": ("lorapipe.aside", *LIGHT),
+    "lorapipe.metadata": ("lorapipe.training_record",),
+    "lorapipe.training_record": ("lorapipe.aside", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
-        "lorapipe.provenance", *SHARED, *ENGINE
+        "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
@@ -115,7 +116,7 @@ SPEC_BEARING = (
     "lorapipe.pipeline.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_injected.py`.)"""
+"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
 
 
 def modules() -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Adapters: small trainable updates ΔW of a frozen base.
 
-An adapter is a spec (rank, alpha …); `inject` puts trainable modules into a model and gives an `Injected` handle,
-whose `eject` leaves the model exactly as it was. What has been learnt leaves as `AdapterWeights`, which know nothing of
+An adapter is a spec (rank, alpha …); `attach` puts trainable modules into a model and gives an `Attached` handle,
+whose `detach` leaves the model exactly as it was. What has been learnt leaves as `AdapterWeights`, which know nothing of
 how they were trained.
 
 To add one, create a file here. ΔW's formula lives with the algorithm in `lorapipe.formats`.
@@ -29,7 +29,7 @@ class Adapter(Spec, contract="type"):
 
     @property
     def has_rates_of_its_own(self) -> bool:
-        """Whether some of its parameters learn at another rate than their part; see `Injected.rate_factors`."""
+        """Whether some of its parameters learn at another rate than their part; see `Attached.rate_factors`."""
         return False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
@@ -37,14 +37,14 @@ class Adapter(Spec, contract="type"):
         return 0
 
     @abstractmethod
-    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Add the update, zero at first, to the targets of the given parts; only it requires gradients, in float32.
 
         The initial values are a function of `seed` and the module's name alone.
         """
 
 
-class Injected(ABC):
+class Attached(ABC):
     """An adapter inside a model."""
 
     @abstractmethod
@@ -56,16 +56,16 @@ class Injected(ABC):
         return {}
 
     @abstractmethod
-    def extract(self) -> AdapterWeights:
+    def learned(self) -> AdapterWeights:
         """A copy of what has been learnt, float32 on the CPU."""
 
     @abstractmethod
     def load(self, weights: AdapterWeights) -> None:
-        """Put weights in; the modules must be the same as at `inject`."""
+        """Put weights in; the modules must be the same as at `attach`."""
 
     @abstractmethod
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """Scale ΔW of each part: `{"unet": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `inject`."""
+        """Scale ΔW of each part: `{"unet": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `attach`."""
 
     @abstractmethod
     def limit_norms(self, maximum: float) -> None:
@@ -76,5 +76,5 @@ class Injected(ABC):
         """
 
     @abstractmethod
-    def eject(self) -> None:
+    def detach(self) -> None:
         """Take the update out: the model's modules and outputs are bit for bit what they were."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.spec import param
-from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._up_down import UpDown
+from lorapipe.training.adapters import Attached
+from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.training.adapters._blocks import Width
+    from lorapipe.training.adapters._block_widths import Width
     from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)
-class LoCon(UpDown):
+class LoCon(LoraKnobs):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
 
     rank: int = param(
@@ -50,14 +50,14 @@ class LoCon(UpDown):
         wide = max(self.conv_block_ranks, default=self.conv_rank)
         return found + self.widest("unet", self.rank) * pointwise + wide * larger
 
-    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
-        """See `Adapter.inject`."""
-        from lorapipe.training.adapters._injected import inject
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """See `Adapter.attach`."""
+        from lorapipe.training.adapters._host import attach
 
-        return inject(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
+        return attach(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
 
     def _width(self, module: torch.nn.Module) -> Width:
-        from lorapipe.training.adapters._blocks import Width, pointwise
+        from lorapipe.training.adapters._block_widths import Width, pointwise
 
         if pointwise(module):
             return Width(self.rank, self.alpha or float(self.rank))

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.spec import param
-from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._up_down import UpDown
+from lorapipe.training.adapters import Attached
+from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
     from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)
-class LoRA(UpDown):
+class LoRA(LoraKnobs):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = param(
@@ -43,10 +43,10 @@ class LoRA(UpDown):
         """See `Adapter.size`."""
         return sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
 
-    def inject(self, model: Model, parts: Sequence[str], seed: int = 0) -> Injected:
-        """See `Adapter.inject`."""
-        from lorapipe.training.adapters._blocks import Width
-        from lorapipe.training.adapters._injected import inject
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """See `Adapter.attach`."""
+        from lorapipe.training.adapters._block_widths import Width
+        from lorapipe.training.adapters._host import attach
 
         width = Width(self.rank, self.scale_alpha)
-        return inject(model, parts, convolutions=False, width=lambda module: width, spec=self, seed=seed)
+        return attach(model, parts, convolutions=False, width=lambda module: width, spec=self, seed=seed)

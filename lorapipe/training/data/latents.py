@@ -63,7 +63,7 @@ def text_parts(model: Encoders) -> tuple[str, ...]:
 def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]) -> str:
     """What the named parts of a base are, held as `dtype` (fp32, fp16 or bf16): a digest of their weights and settings.
 
-    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is injected.
+    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is attached.
     """
     files = _files(base)
     stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]

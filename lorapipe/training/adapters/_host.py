@@ -12,23 +12,23 @@ import torch
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
-from lorapipe.training.adapters import Injected
-from lorapipe.training.adapters._blocks import Blocks, Width, pointwise
-from lorapipe.training.adapters._layer import UpDownLayer
+from lorapipe.training.adapters import Attached
+from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
+from lorapipe.training.adapters._lora_layer import LoraLayer
 
 if TYPE_CHECKING:
-    from lorapipe.training.adapters._up_down import UpDown
+    from lorapipe.training.adapters._lora_knobs import LoraKnobs
     from lorapipe.training.families import Model
 
 
-def inject(
+def attach(
     model: Model,
     parts: Sequence[str],
     convolutions: bool,
     width: Callable[[torch.nn.Module], Width],
-    spec: UpDown,
+    spec: LoraKnobs,
     seed: int,
-) -> Injected:
+) -> Attached:
     """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
     modules: dict[tuple[str, str], _Site] = {}
     blocks = Blocks.of(spec, model)
@@ -45,7 +45,7 @@ def inject(
         site.leave_out(spec)
     text = spec.lora_plus if spec.lora_plus_text_encoder is None else spec.lora_plus_text_encoder
     ratios = {part: spec.lora_plus if part == "unet" else text for part in parts}
-    return UpDownInjected(modules, ratios)
+    return LoraAttached(modules, ratios)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -61,7 +61,7 @@ class _Site:
     parent: torch.nn.Module
     child: str
     base: torch.nn.Module
-    layer: UpDownLayer
+    layer: LoraLayer
     width: Width
     rate: float
 
@@ -70,7 +70,7 @@ class _Site:
         parent_path, _, child = path.rpartition(".")
         parent = root.get_submodule(parent_path)
         base = parent.get_submodule(child)
-        layer = UpDownLayer(base, size.rank, size.alpha / size.rank)
+        layer = LoraLayer(base, size.rank, size.alpha / size.rank)
         return cls(parent, child, base, layer, size, rate)
 
     def put_in(self, generator: torch.Generator) -> None:
@@ -82,7 +82,7 @@ class _Site:
         self.layer.train(self.base.training)
         setattr(self.parent, self.child, self.layer)
 
-    def leave_out(self, dropouts: UpDown) -> None:
+    def leave_out(self, dropouts: LoraKnobs) -> None:
         """Dropout between down and up, of ranks, and of the module as a whole."""
         for name in ("dropout", "rank_dropout", "module_dropout"):
             setattr(self.layer, name, getattr(dropouts, name))
@@ -108,8 +108,8 @@ class _Site:
         return self.layer.lora_up
 
 
-class UpDownInjected(Injected):
-    """See `Injected`."""
+class LoraAttached(Attached):
+    """See `Attached`."""
 
     def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
         """`lora_plus` says for each part how many times faster up learns than down."""
@@ -117,20 +117,20 @@ class UpDownInjected(Injected):
         self._lora_plus = lora_plus
 
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
-        """See `Injected.parameters`."""
+        """See `Attached.parameters`."""
         found: dict[str, list[torch.nn.Parameter]] = {}
         for (part, _), site in self._sites.items():
             found.setdefault(part, []).extend((site.down.weight, site.up.weight))
         return found
 
     def rate_factors(self) -> dict[int, float]:
-        """See `Injected.rate_factors`."""
+        """See `Attached.rate_factors`."""
         sites = self._sites.items()
         downs = {id(site.down.weight): site.rate for _, site in sites}
         return downs | {id(site.up.weight): site.rate * self._lora_plus[part] for (part, _), site in sites}
 
-    def extract(self) -> AdapterWeights:
-        """See `Injected.extract`."""
+    def learned(self) -> AdapterWeights:
+        """See `Attached.learned`."""
 
         def module(site: _Site) -> ModuleWeights:
             tensors = {
@@ -142,7 +142,7 @@ class UpDownInjected(Injected):
         return AdapterWeights({key: module(site) for key, site in self._sites.items()})
 
     def load(self, weights: AdapterWeights) -> None:
-        """See `Injected.load`."""
+        """See `Attached.load`."""
         ours, theirs = self._sites.keys(), weights.modules.keys()
         if ours != theirs:
             odd = sorted(ours ^ theirs)[0]
@@ -157,18 +157,18 @@ class UpDownInjected(Injected):
                     mine.weight.copy_(tensor * factor if name == "up" and factor != 1 else tensor)
 
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """See `Injected.set_strength`."""
+        """See `Attached.set_strength`."""
         for (part, _), site in self._sites.items():
             if part in strengths:
                 site.layer.scaling = strengths[part] * site.width.alpha / site.width.rank
 
     @torch.no_grad()
     def limit_norms(self, maximum: float) -> None:
-        """See `Injected.limit_norms`."""
+        """See `Attached.limit_norms`."""
         for site in self._sites.values():
             site.limit_norm(maximum)
 
-    def eject(self) -> None:
-        """See `Injected.eject`."""
+    def detach(self) -> None:
+        """See `Attached.detach`."""
         for site in self._sites.values():
             site.take_out()

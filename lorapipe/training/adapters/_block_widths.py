@@ -11,7 +11,7 @@ from lorapipe.errors import InputError, Problem
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.training.adapters._up_down import UpDown
+    from lorapipe.training.adapters._lora_knobs import LoraKnobs
     from lorapipe.training.families import Model
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
@@ -58,7 +58,7 @@ class Blocks:
     rates: Sequence[float]
 
     @classmethod
-    def of(cls, spec: UpDown, model: Model) -> Blocks:
+    def of(cls, spec: LoraKnobs, model: Model) -> Blocks:
         """What a spec says of this model's blocks; `InputError` where it counts them otherwise."""
         lists = {name: getattr(spec, name, ()) for name in BY_BLOCK}
         problems = [

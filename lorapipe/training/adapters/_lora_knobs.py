@@ -11,7 +11,7 @@ from lorapipe.training.adapters import Adapter
 
 
 @dataclass(frozen=True)
-class UpDown(Adapter):
+class LoraKnobs(Adapter):
     """Three dropouts, against over-fitting, and LoRA+, as in kohya's `networks/lora.py`."""
 
     dropout: float = param(

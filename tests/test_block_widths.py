@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from lorapipe.errors import InputError
-from lorapipe.provenance import TrainingRecord, kohya_metadata
+from lorapipe.metadata import kohya_metadata
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
@@ -23,6 +23,7 @@ from lorapipe.training.families.sd15 import CONFIGURATION
 from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
 from lorapipe.training.interval import Rhythm
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training_record import TrainingRecord
 
 PARTS = ("unet", "text_encoder")
 
@@ -49,9 +50,9 @@ def ranks_of(model: Model) -> tuple[int, ...]:
 
 def test_ranks_by_block(model: Model) -> None:
     ranks = ranks_of(model)
-    injected = LoRA(rank=7, alpha=2, block_ranks=ranks).inject(model, PARTS)
-    learnt = injected.extract().modules
-    injected.eject()
+    attached = LoRA(rank=7, alpha=2, block_ranks=ranks).attach(model, PARTS)
+    learnt = attached.learned().modules
+    attached.detach()
     for part, path in learnt:
         width = learnt[part, path].tensors["down"].shape[0]
         assert width == (7 if part == "text_encoder" else ranks[model.block(path)])
@@ -61,9 +62,9 @@ def test_ranks_by_block(model: Model) -> None:
 
 
 def test_larger_convolutions_keep_their_rank(model: Model) -> None:
-    injected = LoCon(rank=7, conv_rank=3, block_ranks=ranks_of(model)).inject(model, ("unet",))
-    learnt = injected.extract().modules
-    injected.eject()
+    attached = LoCon(rank=7, conv_rank=3, block_ranks=ranks_of(model)).attach(model, ("unet",))
+    learnt = attached.learned().modules
+    attached.detach()
     large = [module.tensors["down"] for module in learnt.values() if module.tensors["down"].shape[2:] == (3, 3)]
     assert large and all(down.shape[0] == 3 for down in large)
     assert all(ranks_of(model)[model.block(path)] for _, path in learnt)
@@ -74,9 +75,9 @@ def test_alphas_by_block_and_ranks_of_larger_convolutions(model: Model) -> None:
     wide, scales = tuple(2 + number % 2 for number in range(model.blocks)), (0.0,) * model.blocks
     spec = LoCon(block_ranks=ranks, block_alphas=alphas, conv_block_ranks=wide, conv_block_alphas=scales)
     assert not list(spec.problems())
-    injected = spec.inject(model, ("unet",))
-    learnt = injected.extract().modules
-    injected.eject()
+    attached = spec.attach(model, ("unet",))
+    learnt = attached.learned().modules
+    attached.detach()
     for (_, path), module in learnt.items():
         down, block = module.tensors["down"], model.block(path)
         large = down.shape[2:] == (3, 3)
@@ -98,28 +99,28 @@ def test_alphas_are_held_against_the_ranks_of_their_blocks() -> None:
 
 
 def test_lora_plus_of_the_text_encoder_alone(model: Model) -> None:
-    injected = LoRA(rank=2, lora_plus=4, lora_plus_text_encoder=2).inject(model, PARTS)
-    factors = injected.rate_factors()
-    for (part, _), module in injected._sites.items():  # type: ignore[attr-defined]
+    attached = LoRA(rank=2, lora_plus=4, lora_plus_text_encoder=2).attach(model, PARTS)
+    factors = attached.rate_factors()
+    for (part, _), module in attached._sites.items():  # type: ignore[attr-defined]
         assert factors[id(module.up.weight)] == (4 if part == "unet" else 2)
-    injected.eject()
+    attached.detach()
     assert LoRA(lora_plus_text_encoder=2).has_rates_of_its_own and not LoRA().has_rates_of_its_own
 
 
 def test_rates_by_block_multiply_those_of_lora_plus(model: Model) -> None:
     rates = tuple(0.5 * (number % 3) for number in range(model.blocks))
-    injected = LoRA(rank=2, lora_plus=4, block_rates=rates).inject(model, PARTS)
-    factors = injected.rate_factors()
-    for (part, path), module in injected._sites.items():  # type: ignore[attr-defined]
+    attached = LoRA(rank=2, lora_plus=4, block_rates=rates).attach(model, PARTS)
+    factors = attached.rate_factors()
+    for (part, path), module in attached._sites.items():  # type: ignore[attr-defined]
         factor = 1.0 if part == "text_encoder" else rates[model.block(path)]
         assert factors[id(module.down.weight)] == factor
         assert factors[id(module.up.weight)] == 4 * factor
-    injected.eject()
+    attached.detach()
 
 
 def test_another_number_of_blocks_is_refused(model: Model) -> None:
     with pytest.raises(InputError, match=f"3 numbers, but this base's U-Net has {model.blocks} blocks"):
-        LoRA(block_ranks=(1, 2, 3)).inject(model, PARTS)
+        LoRA(block_ranks=(1, 2, 3)).attach(model, PARTS)
 
 
 def test_a_training_with_both(tmp_path: Path, model: Model) -> None:

@@ -8,7 +8,7 @@ import functools
 import pytest
 import torch
 
-from lorapipe.training.adapters._layer import UpDownLayer
+from lorapipe.training.adapters._lora_layer import LoraLayer
 
 BASES = {
     "linear": lambda: (torch.nn.Linear(12, 8), (2, 5, 12)),
@@ -18,15 +18,15 @@ BASES = {
 }
 
 
-def made(kind: str, dtype: torch.dtype) -> tuple[UpDownLayer, torch.Tensor]:
+def made(kind: str, dtype: torch.dtype) -> tuple[LoraLayer, torch.Tensor]:
     torch.manual_seed(0)
     base, shape = BASES[kind]()
-    layer = UpDownLayer(base.requires_grad_(False).to(dtype), 4, 0.5)
+    layer = LoraLayer(base.requires_grad_(False).to(dtype), 4, 0.5)
     torch.nn.init.normal_(layer.lora_up.weight)  # type: ignore[arg-type]
     return layer, torch.randn(shape, dtype=dtype, requires_grad=True)
 
 
-def plain(layer: UpDownLayer, x: torch.Tensor) -> torch.Tensor:
+def plain(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
     """The same by modules of torch, in the precision of x, with the same draws; dropouts where kohya's are."""
     down, up = copy.deepcopy(layer.lora_down).to(x.dtype), copy.deepcopy(layer.lora_up).to(x.dtype)
     layer.twins = [down.weight, up.weight]  # type: ignore[assignment]
@@ -65,7 +65,7 @@ def test_it_is_the_sum_of_the_base_and_the_update_and_so_are_its_gradients(
 @pytest.mark.parametrize("base", [torch.nn.Linear(1, 8), torch.nn.Conv2d(1, 8, 1)])
 def test_rank_dropout_leaves_out_whole_ranks_and_keeps_the_expected_size(base: torch.nn.Module) -> None:
     """As kohya's: what is left is scaled by 1 / (1 − p)."""
-    layer = UpDownLayer(base.requires_grad_(False), 8, 1.0)
+    layer = LoraLayer(base.requires_grad_(False), 8, 1.0)
     layer.rank_dropout = 0.25
     with torch.no_grad():
         for parameter in base.parameters():

@@ -123,7 +123,7 @@ def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> N
     to.view(-1, to.shape[-1]).addmm_(_rows(left), right)
 
 
-class UpDownLayer(torch.nn.Module):
+class LoraLayer(torch.nn.Module):
     """base(x) + scaling · up(dropout(down(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1.
 
     Dropouts are on where gradients are, so that the frozen base can stay in eval mode and samples are exact.
