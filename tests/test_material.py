@@ -28,7 +28,7 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.data.training_set import matched
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse
 from lorapipe.training.noise_options import Corruption
@@ -137,7 +137,7 @@ def test_a_masked_training_runs_and_says_so(bench: tiny.Bench, base: SD15) -> No
     losses = []
     for knobs in ({"masks": Source(masks)}, {}):
         dataset = prepared(bench, base, images, **knobs)
-        train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(4), snapshots=Rhythm(1), batch=4)
+        train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(4), snapshots=Interval(1), batch=4)
         weights = train.run(bench.context(f"train-{len(knobs)}"))
         record = TrainingRecord.load(weights.training)
         assert record.augmented["mask"] == bool(knobs)
@@ -172,7 +172,7 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     women = prepared(bench, base, few, class_word="woman")
     train = Train(
         dataset=subject, regularisation=women, prior_loss_weight=0.5, adapter=LoRA(rank=2),
-        steps=Duration(1, "epochs"), snapshots=Rhythm(1),
+        steps=Duration(1, "epochs"), snapshots=Interval(1),
     )  # fmt: skip
     record = TrainingRecord.load(train.run(bench.context("train")).training)
     assert (record.pictures_per_epoch, record.regularisation_per_epoch, record.steps) == (15, 15, 30)
@@ -192,7 +192,7 @@ def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15
     knobs = {
         "adapter": LoRA(rank=2),
         "steps": Duration(1, "epochs"),
-        "snapshots": Rhythm(1),
+        "snapshots": Interval(1),
         "captions": Captioning(prefix="ohwx,"),
     }
     own = Train(dataset=subject, regularisation=women, **knobs)  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ def test_one_folder_at_two_resolutions(bench: tiny.Bench, base: SD15) -> None:
     images = tiny.draw(bench.folder / "pictures")
     small, large = (prepared(bench, base, images, **knobs) for knobs in ({}, {"resolution": Resolution(96, 96)}))
     train = Train(
-        dataset=small, more_datasets=(large,), adapter=LoRA(rank=2), steps=Duration(1, "epochs"), snapshots=Rhythm(1)
+        dataset=small, more_datasets=(large,), adapter=LoRA(rank=2), steps=Duration(1, "epochs"), snapshots=Interval(1)
     )
     record = TrainingRecord.load(train.run(bench.context("train")).training)
     assert record.pictures == 10

@@ -23,7 +23,7 @@ from lorapipe.training.families._checkpoint import SingleFile
 from lorapipe.training.families._latent_diffusion import Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sdxl import CONFIGURATION, SDXL
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
 
 
@@ -150,7 +150,7 @@ def test_it_trains_all_three_parts_with_rates_of_their_own(base: SDXL, tmp_path:
     images = tiny.draw(tmp_path / "pictures")
     prepared = Prepare(images=Source(images), base=base, duplicate_tolerance=0).run(bench.context("prepare"))
     train = Train(
-        dataset=prepared, adapter=LoRA(rank=2), steps=Duration(3), snapshots=Rhythm(1), batch=2,
+        dataset=prepared, adapter=LoRA(rank=2), steps=Duration(3), snapshots=Interval(1), batch=2,
         text_encoder_lr=1e-5, text_encoder_2_lr=2e-5,
     )  # fmt: skip
     weights = train.run(bench.context("train"))

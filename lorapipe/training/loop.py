@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.data_parallel import ALONE, Team
+from lorapipe.training.data_parallel import SINGLE, DataParallel
 
 
 class Model(Protocol):
@@ -109,14 +109,14 @@ def train(
     max_grad_norm: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
     constrain: Callable[[], None] | None = None,
-    team: Team = ALONE,
+    parallel: DataParallel = SINGLE,
 ) -> Iterator[Step]:
     """Make the updates, one for each `next`.
 
     `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
     batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
     fp16, and an update whose gradients overflowed is left out. `constrain()` puts the parameters back within their
-    limits after each update. A `team` of processes adds up what each made of its share.
+    limits after each update. With `parallel` processes gradients are all-reduced before the step.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -126,7 +126,7 @@ def train(
         rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        loss = team.add_up(parameters, _accumulate(update, objective, scaler))
+        loss = parallel.all_reduce(parameters, _accumulate(update, objective, scaler))
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm) if max_grad_norm else None
         scaler.step(optimizer)

@@ -23,7 +23,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
 LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
@@ -50,7 +50,7 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
     pictures = Source(tiny.draw(folder / "pictures"))
     dataset = Prepare(images=pictures, base=base, duplicate_tolerance=0).run(bench.context("prepare"))
     weights = Train(
-        dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Rhythm(1), batch=2,
+        dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Interval(1), batch=2,
         **{f"{part}_lr": 0.05 for part in model.trainable},
     ).run(bench.context("train"))  # fmt: skip
     stage = Export(weights=weights, to=Destination(models / "loras" / f"{family}.safetensors"), dtype="fp32")
