@@ -21,7 +21,7 @@ from lorapipe.pipeline.catalogue import contracts, registry_of
 from lorapipe.spec import Knob, Shape, Spec, knobs, shape_of
 from lorapipe.stages import Stage
 
-from .running import Running
+from .run_options import Running
 from .widgets import Widget, widget
 
 STAGE_NAME, RUNNING = "stage_name", "running"

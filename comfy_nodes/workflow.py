@@ -19,7 +19,7 @@ from lorapipe.pipeline.options import Options
 from lorapipe.spec import Knob, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
-from .running import Running
+from .run_options import Running
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
 """The pictures that `places.EXAMPLES` draws, byte for byte."""
