@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_nodes.engine import read_pipeline
 
 from comfy_nodes import describe, help_pages, links
 from comfy_nodes.describe import STAGE_NAME, nodes
+from comfy_nodes.graph_runner import read_pipeline
 from comfy_nodes.widgets import ABSENT, NOTHING, Widget
 from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
