@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from lorapipe.evaluation.sampler import Recipe, Sampler, Solver, solver_for
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions, Solver, solver_for
 from lorapipe.training.families import Model
 
-RECIPE = Recipe(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
+RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]
 
 
@@ -20,7 +20,7 @@ def nothing() -> None:
     pass
 
 
-def take(model: Model, recipe: Recipe, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+def take(model: Model, recipe: SamplingOptions, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
     sampler = Sampler(model, recipe)
     sampler.read(prompts)
     return [array(picture) for picture in sampler.pictures(prompts, seeds, nothing)]
