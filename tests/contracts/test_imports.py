@@ -28,7 +28,7 @@ SHARED = (
 )
 ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.supervised_thread", *LIGHT
+    "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
@@ -65,6 +65,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.whole_words": (),
     "lorapipe.file_signatures": (),
     "lorapipe.fsync": (),
+    "lorapipe.user_folders": (),
     "lorapipe.atomic": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
@@ -106,8 +107,8 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal", "settings_reference",
-    "settings_search", "kohya_flags", "__main__",
+    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
@@ -117,6 +118,7 @@ CLIENTS = {
     "lorapipe.pipeline.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.launchers.ray": {"ray"},
     "lorapipe.watch.fs_events": {"watchdog"},
+    "lorapipe.user_folders": {"platformdirs"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
