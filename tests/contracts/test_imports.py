@@ -103,7 +103,6 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_search": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
-    "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
@@ -116,7 +115,8 @@ TORCH_FREE = (
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
-"""What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
+"""What ComfyUI has loaded when it asks for our nodes."""
+KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
     "lorapipe.pipeline.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.launchers.ray": {"ray"},
@@ -189,7 +189,7 @@ def test_the_describing_half_needs_only_small_packages(module: str) -> None:
     if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
         assert outside <= SMALL_PACKAGES | CLIENTS.get(module, set())
     if module.startswith("comfy_nodes"):
-        assert outside <= (COMFYUI if module == "comfy_nodes.bridge" else frozenset())
+        assert outside <= (COMFYUI if module in KNOW_COMFYUI else frozenset())
         at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
         assert not at_top & COMFYUI
     if any(module == package or re.match(rf"{package}\.[a-z]", module) for package in SPEC_BEARING):
