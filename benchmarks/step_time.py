@@ -82,7 +82,7 @@ def bare(
     if checkpointing:
         model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    schedule = model.alphas_cumprod
+    schedule = model.diffusion.alphas_cumprod
     while True:
         for clean, condition in zip(latents, conditions, strict=True):
             noise = torch.randn_like(clean)

@@ -27,6 +27,7 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.data.training_set import matched
+from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
@@ -110,8 +111,7 @@ class Still:
 
     device = torch.device("cpu")
     dtype = torch.float32
-    prediction = "epsilon"
-    alphas_cumprod = torch.linspace(0.99, 0.01, 1000)
+    diffusion = EpsilonPrediction(torch.linspace(0.99, 0.01, 1000))
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: object) -> torch.Tensor:
         return torch.zeros_like(noisy)
@@ -122,7 +122,7 @@ def test_a_mask_multiplies_the_loss_and_weights_come_on_top() -> None:
     clean = torch.zeros(2, 4, 8, 8)
     mask = torch.zeros(2, 1, 8, 8)
     mask[0, :, :4], mask[1] = 1.0, 0.5
-    drawn = Corruption().draw(3, 0, range(2), clean, 1000).target
+    drawn = Corruption().draw(3, 0, range(2), clean, Still.diffusion).target
     expected = torch.stack([drawn[0, :, :4].square().sum() / 256, drawn[1].square().mean() / 2])
     found = objective(0, range(2), MicroBatch(clean, dict, mask))
     assert torch.allclose(found, expected)

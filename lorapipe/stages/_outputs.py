@@ -36,10 +36,10 @@ def record(
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
         family=base.name,
-        base_model_version=base.base_model_version(model.prediction),
-        architecture=base.architecture(model.prediction),
-        prediction=model.prediction,
-        zero_terminal_snr=bool(model.alphas_cumprod[-1] == 0),
+        base_model_version=base.base_model_version(model.diffusion.prediction),
+        architecture=base.architecture(model.diffusion.prediction),
+        prediction=model.diffusion.prediction,
+        zero_terminal_snr=model.diffusion.zero_terminal_snr,
         base_name=base.checkpoint.plain().rpartition("/")[2],
         settings=settings,
         rank=rank,
@@ -86,10 +86,10 @@ class Outputs:
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
         from lorapipe.atomic import replacing
-        from lorapipe.evaluation.sampler import Recipe, Sampler
+        from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 
         rates = self.record.rates
-        recipe = Recipe(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
+        recipe = SamplingOptions(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
         try:
             sampler = Sampler(self.model, recipe)
             sampler.read(prompts)

@@ -41,7 +41,7 @@ def share_of(train: Train, context: Context, team: DataParallel | None = None) -
     with device.memory_explained():
         material = _feeding.material(train, cache, where, context)
         model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
-        if problems := list(_train_checks.problem_with_prediction(train, model.prediction)):
+        if problems := list(_train_checks.problem_with_prediction(train, model.diffusion.prediction)):
             raise InputError(problems)
         rates = train.rates(model.trainable)
         if not rates:

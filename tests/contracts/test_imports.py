@@ -46,18 +46,24 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.registry": ("lorapipe.errors",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
+    "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", *LIGHT),
-    "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
+    "lorapipe.training.families": (
+        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    ),
+    "lorapipe.training.adapters": (
+        "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
+    ),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
-    "lorapipe.training.noise": (),
+    "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
-        *SHARED, *LIGHT
+        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
+        "=lorapipe.training.families", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -122,6 +128,7 @@ CLIENTS = {
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
+    "lorapipe.formats.algorithms",
     "lorapipe.pipeline.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
