@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import Destination, Knob, Source, Value, plain
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorapipe import reference
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Spec, knobs
 
 MOST = 12

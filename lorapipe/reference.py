@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Destination, Knob, Param, Source, Spec, knobs, plain
 
 WIDTH = 100

@@ -20,11 +20,11 @@ from corpus.databases import DAMAGES, statement
 
 from lorapipe import registry
 from lorapipe.cli import main
-from lorapipe.pipeline.cleaning import waste
+from lorapipe.pipeline.garbage_collection import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.queue.database import SCHEMA
 from lorapipe.queue.jobs import Queue
 

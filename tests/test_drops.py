@@ -15,7 +15,7 @@ from corpus.drops import IRREGULAR, TOYS, Clock, photographs
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline.digests import Digests, read_digest
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue
 from lorapipe.queue.work import Crew

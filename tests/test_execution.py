@@ -15,8 +15,8 @@ import pytest
 
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.queue.jobs import Queue

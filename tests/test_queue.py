@@ -16,7 +16,7 @@ import pytest
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline.events import Finished, Progress
-from lorapipe.pipeline.run import open_pool
+from lorapipe.pipeline.execution.runner import open_pool
 from lorapipe.queue import work
 from lorapipe.queue.board import board, details
 from lorapipe.queue.job import Job

@@ -96,7 +96,7 @@ def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
 
 def _add(queue: Queue, options: argparse.Namespace) -> None:
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.pipeline.language import load_all
 
     [*devices] = parse_devices(options.device)
@@ -165,7 +165,7 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.queue.work import Crew
     from lorapipe.watch.care import InboxCare
 

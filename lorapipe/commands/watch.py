@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
     from lorapipe.follower import Follower
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.queue.jobs import Queue
     from lorapipe.queue.work import Crew
     from lorapipe.watch.care import InboxCare, Terms

@@ -11,9 +11,9 @@ from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import run_files
+from lorapipe.pipeline.diff import differences
 from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.reasons import differences
 
 
 @dataclass

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lorapipe.pipeline.database import Database
-from lorapipe.pipeline.database_tables import Tables
-from lorapipe.pipeline.salvage import Salvage, salvage
+from lorapipe.pipeline.database_recovery import Salvage, salvage
+from lorapipe.pipeline.database_schema import Tables
 from lorapipe.queue.journal import KEPT, MOST, Journal, Row, is_sound
 
 SCHEMA = """

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from lorapipe.errors import LorapipeError
 from lorapipe.follower import Follower, in_words
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.attempts import GRACE_SECONDS
 from lorapipe.pipeline.events import Event, Failed
+from lorapipe.pipeline.execution.attempt import GRACE_SECONDS
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, Stopping, run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import Run, Stopping, run
-from lorapipe.pipeline.workers import Pool
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job, State
 

@@ -21,7 +21,7 @@ from typing import Any
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline.database import mended
 from lorapipe.pipeline.database_errors import Unfit
-from lorapipe.pipeline.devices import locks_of
+from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.queue.database import open_database
 from lorapipe.queue.home import home

@@ -23,8 +23,8 @@ from typing import TypeVar
 from lorapipe.errors import LorapipeError, Problem
 from lorapipe.follower import Follower, in_words
 from lorapipe.pipeline.events import Event, Progress
-from lorapipe.pipeline.run import Stopping, go_on, open_pool
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Stopping, go_on, open_pool
 from lorapipe.queue.care import Care
 from lorapipe.queue.execution import Execution
 from lorapipe.queue.job import Claim, Job

@@ -21,7 +21,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.queue.care import Care
 from lorapipe.queue.job import Job
 from lorapipe.spec import from_dict, to_dict

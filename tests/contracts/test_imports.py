@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.aside", "lorapipe.regular_files"),
     "lorapipe.follower": ("lorapipe.errors",),
     "lorapipe.folder_names": (),
-    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
         "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
         "lorapipe.regular_files"
@@ -105,15 +105,15 @@ SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 """What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
 CLIENTS = {
-    "lorapipe.pipeline.launchers.slurm": {"submitit"},
-    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.execution.launchers.ray": {"ray"},
     "lorapipe.watch.events": {"watchdog"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
@@ -200,8 +200,8 @@ def test_every_row_is_about_something() -> None:
     [
         ("lorapipe.cli", "from lorapipe.training.loop import train", True),
         ("lorapipe.cli", "import lorapipe.formats", True),
-        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
-        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.pipeline.execution.runner", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
         ("comfy_nodes.engine", "from .running import Running", False),

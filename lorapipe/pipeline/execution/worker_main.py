@@ -21,8 +21,8 @@ from typing import IO
 
 from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.job import Job, failure, perform
-from lorapipe.pipeline.workers import Message, logged_to, to_line
+from lorapipe.pipeline.execution.job import Job, failure, perform
+from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
 
 ORPHAN_SECONDS = 30.0
 """How long a stage may take to save what it needs when its driver has died."""

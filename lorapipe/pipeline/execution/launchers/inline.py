@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.job import Job, perform
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.workers import Slot, Tell, Worker
+from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.job import Job, perform
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
 
 
 @dataclass(frozen=True)
