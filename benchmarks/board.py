@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lorapipe.page.answers import Answers
-from lorapipe.queue.jobs import Queue
+from lorapipe.job_queue.queue import Queue
+from lorapipe.page.routes import Routes
 
 WAITING, ENDED, ROUNDS = 5000, 5000, 50
 
@@ -49,7 +49,7 @@ def main() -> None:
         queue = filled(Path(folder))
         claim = queue.claim("cpu")
         assert claim is not None
-        answers = Answers(queue)
+        answers = Routes(queue)
 
         def changed(number: int) -> None:
             queue.tell(claim.job.number, {"stage": "lora", "step": number, "total": 100, "unit": "steps"})

@@ -28,7 +28,7 @@ from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.monitor import CHECKPOINT_SECONDS
 from lorapipe.training.resume_state import Checkpoints, Trainable
 
@@ -85,7 +85,7 @@ def training(folder: Path) -> None:
         waits.append(seconds(lambda: save(*given)))
 
     Checkpoints.save = timed  # type: ignore[method-assign]
-    train = Train(dataset=dataset, adapter=LoRA(rank=16), steps=Duration(200), snapshots=Rhythm(10), batch=1)
+    train = Train(dataset=dataset, adapter=LoRA(rank=16), steps=Duration(200), snapshots=Interval(10), batch=1)
     whole = seconds(lambda: train.run(context(folder, "train", "cpu")))
     size = max(file.stat().st_size for file in (folder / "train" / "resume" / "checkpoints").iterdir())
     print(f"a training on the pocket base, 200 steps, {len(waits)} checkpoints of {size / 1e6:.1f} MB")

@@ -35,7 +35,7 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.images import WHITE, to_pixels
 from lorapipe.training.data.latents import Scene, encode_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Picture
-from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data.prefetch import prefetched
 
 THREADS = 2
 FILES = 20
@@ -167,7 +167,7 @@ def pictures(folder: Path, count: int, to: int) -> None:
         return run
 
     def ours(chosen: list[Picture]) -> Iterable[torch.Tensor]:
-        return ahead(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), chosen, threads=THREADS)
+        return prefetched(lambda picture: to_pixels(picture_view(folder, picture, WHITE)), chosen, threads=THREADS)
 
     ways = {"ours": ours} | {name: threaded(path) for name, path in rivals().items()}
     exact = [averages(folder / picture.path, to) for picture in found[:FILES]]

@@ -127,7 +127,7 @@ def finished(work: Path) -> Iterator[tuple[str, str]]:
 def judged(work: Path, count: int) -> bool:
     """Print what became of the folders; whether all is as it must be."""
     os.environ["LORAPIPE_HOME"] = str(work / "home")
-    from lorapipe.queue.jobs import Queue
+    from lorapipe.job_queue.queue import Queue
 
     with closing(Queue()) as queue:
         jobs = queue.jobs()

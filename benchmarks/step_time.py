@@ -40,7 +40,7 @@ from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 RANK = 16
 WARM_UP = 3
@@ -82,7 +82,7 @@ def bare(
     if checkpointing:
         model.part("unet").enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    schedule = model.alphas_cumprod
+    schedule = model.diffusion.alphas_cumprod
     while True:
         for clean, condition in zip(latents, conditions, strict=True):
             noise = torch.randn_like(clean)
@@ -102,7 +102,7 @@ def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace,
         dataset=dataset,
         adapter=LoRA(rank=RANK),
         steps=Duration(options.steps + WARM_UP + 1),
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
         batch=options.batch,
         precision=options.precision,
         gradient_checkpointing=options.checkpointing,

@@ -1,10 +1,10 @@
 """lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is the pack.
 
-    describe    specs → nodes, as plain data           widgets   a knob as a widget, to and fro
-    travel      what goes along the links              places    which folders a graph may use
-    workflow    a pipeline → a graph                   yaml_text a graph → a pipeline file
-    inspection  what is looked at before a run         running   how stages are run
-    engine      runs a pipeline beside ComfyUI         pages     help pages, texts, example graphs
+    describe    specs → nodes, as plain data           widgets      a knob as a widget, to and fro
+    links       the values of a graph's links          paths        which folders a graph may use
+    workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
+    validation  what is checked before a run           run_options  device, launcher, retries of a graph's stages
+    graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
     bridge      the only file that knows ComfyUI
 
 Importing this imports nothing of ComfyUI's: it asks for the nodes when it is ready.

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
 from lorapipe.pipeline.delivery_log import Delivered
@@ -27,13 +27,13 @@ from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 from lorapipe.terminal import duration, figures
 
-from . import describe, travel
+from . import describe, links
 from .describe import LORA_NAME, RUNNING, Input, Node
-from .engine import Run, Workers, read_pipeline, read_running
-from .inspection import Made, check, fingerprint, more_follows, readable, with_old_names
-from .places import EXAMPLES, Places
-from .places import PICTURES as SHELF
-from .yaml_text import yaml_text
+from .graph_runner import GraphRun, Workers, read_pipeline, read_running
+from .paths import EXAMPLES, GraphPaths
+from .paths import PICTURES as SHELF
+from .validation import Made, check, fingerprint, more_follows, readable, with_old_names
+from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
 AS_TEXT = str.maketrans("<>&", "‹›＆")
@@ -64,7 +64,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
     from comfy_api.latest import io
 
     def define_schema(cls: Any) -> Any:
-        return schema(node, places())
+        return schema(node, comfy_paths())
 
     async def execute(cls: Any, **given: Any) -> Any:
         given = with_old_names(node, given, cls.hidden.prompt, cls.hidden.unique_id)
@@ -73,12 +73,12 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
                 return await _run_stage(node, given, cls.hidden.unique_id, cls.hidden.prompt or {}, workers, made)
             if node.role == "pipeline":
                 return _write_pipeline(given)
-            return io.NodeOutput(*_in_order(node, travel.travels(node, given, "", places().found)))
+            return io.NodeOutput(*_in_order(node, links.link_values(node, given, "", comfy_paths().found)))
 
     def validate_inputs(cls: Any, **given: Any) -> bool:
         try:
             with readable():
-                check(node, given, places())
+                check(node, given, comfy_paths())
         except InputError as error:
             if cls.hidden is not None:  # the page marks the node red, but says why only if nothing else could run
                 say(str(error), cls.hidden.unique_id)
@@ -86,7 +86,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
         return True
 
     def fingerprint_inputs(cls: Any, **given: Any) -> Any:
-        return fingerprint(node, given, places(), made)
+        return fingerprint(node, given, comfy_paths(), made)
 
     methods = {"define_schema": define_schema, "execute": execute, "validate_inputs": validate_inputs}
     if node.role == "stage" or any(each.path == "read" for each in node.inputs):
@@ -97,7 +97,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
 # --------------------------------------------------------------------------------------------------------------- schema
 
 
-def schema(node: Node, where: Places) -> Any:
+def schema(node: Node, where: GraphPaths) -> Any:
     """The node in ComfyUI's terms. Every knob with a default is optional, so that graphs of older releases still run."""
     from comfy_api.latest import io
 
@@ -121,7 +121,7 @@ def schema(node: Node, where: Places) -> Any:
     )
 
 
-def _inputs(each: Input, kind: Any, where: Places) -> Iterator[Any]:
+def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
     from comfy_api.latest import io
 
     common: dict[str, Any] = {"tooltip": each.help, "optional": not each.required or bool(each.aliases)}
@@ -158,7 +158,7 @@ def _named(made: Any, each: Input) -> Any:
     return made
 
 
-def places() -> Places:
+def comfy_paths() -> GraphPaths:
     """ComfyUI's folders, and those that its user has named for lorapipe."""
     import folder_paths
 
@@ -168,7 +168,7 @@ def places() -> Places:
     project = Path(next(iter(named.get(PROJECT_FOLDER, ((), ()))[0]), output / "lorapipe"))
     kinds = [kind for kind in named if kind not in ("custom_nodes", "configs", PICTURE_FOLDERS, PROJECT_FOLDER)]
     models = [Path(path) for kind in kinds for path in named[kind][0]]
-    return Places(
+    return GraphPaths(
         project=project,
         input=given,
         pictures=tuple(own),
@@ -213,30 +213,30 @@ async def _run_stage(
     """Make what a stage's node stands for, with all that it needs; what has a result is reused."""
     from comfy_api.latest import io
 
-    where, name = places(), travel.stage_name(node, given, unique_id)
-    travels = travel.travels(node, given, name, where.found)
-    stages = travels[node.outputs[0].name]["stages"]
+    where, name = comfy_paths(), links.stage_name(node, given, unique_id)
+    values_out = links.link_values(node, given, name, where.found)
+    stages = values_out[node.outputs[0].name]["stages"]
     if any((where.project / example).as_posix() in canonical(stages).decode() for example in EXAMPLES):
         await asyncio.to_thread(where.draw_examples)
     where.project.mkdir(parents=True, exist_ok=True)
     pipeline = read_pipeline(stages, where.project)
     running = read_running(given[RUNNING]["value"] if given.get(RUNNING) else {})
-    page = Page(unique_id, name)
+    display = NodeDisplay(unique_id, name)
     make_room = _unload if running.unload_models else lambda: None
-    run = Run(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)
-    artifacts = await _followed(run, page)
+    run = GraphRun(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)
+    artifacts = await _with_display(run, display)
     artifact = artifacts[name]
     files: list[Path] = to_open(artifact)
-    values: dict[str, Any] = dict(travels)
+    values: dict[str, Any] = dict(values_out)
     if isinstance(artifact, File):
         values[LORA_NAME], lora = publish(artifact.path)
         files.append(lora)
     made.note(node, given, files)
-    page.close(artifact, values.get(LORA_NAME), files)
-    return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, page, files))
+    display.close(artifact, values.get(LORA_NAME), files)
+    return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, display, files))
 
 
-async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
+async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
     """Pass on what the run tells until it is over. Cancelling lets the stage save its work; a second time ends it."""
     from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 
@@ -246,13 +246,13 @@ async def _followed(run: Run, page: Page) -> dict[str, Artifact]:
             if run.events.empty():
                 await asyncio.sleep(POLL_SECONDS)
             else:
-                page.show(run.events.get())
+                display.show(run.events.get())
             throw_exception_if_processing_interrupted()
         except (InterruptProcessingException, asyncio.CancelledError) as error:
             cancelled = cancelled or error
             run.stop()
             with suppress(Exception):
-                page.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
+                display.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
         except Exception:  # what cannot be shown is no reason to lose a training
             logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
     if cancelled is not None:
@@ -278,7 +278,7 @@ def publish(file: Path) -> tuple[str, Path]:
     name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
     target = Path(folder_paths.get_folder_paths("loras")[0]) / name
     if not target.exists():
-        with aside(target) as part:
+        with replacing(target) as part:
             shutil.copyfile(file, part)
     return name, target
 
@@ -286,11 +286,11 @@ def publish(file: Path) -> tuple[str, Path]:
 def _write_pipeline(given: Mapping[str, Any]) -> Any:
     from comfy_api.latest import io
 
-    where = places()
+    where = comfy_paths()
     ends = [value for name, value in given.items() if name != "file" and value is not None]
-    if not all(map(travel.is_travel, ends)):
+    if not all(map(links.is_link_value, ends)):
         raise InputError("last: link it to what a stage of lorapipe makes.")
-    stages = travel.merged(ends)
+    stages = links.merged(ends)
     read_pipeline(stages, where.project)
     text = yaml_text(stages)
     path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
@@ -314,7 +314,7 @@ def say(text: str, unique_id: str) -> None:
     PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
 
 
-class Page:
+class NodeDisplay:
     """What a node shows while it is executed: a bar, a line of text, preview pictures."""
 
     def __init__(self, unique_id: str, stage: str) -> None:
@@ -374,9 +374,9 @@ def _pictures(artifact: Artifact) -> list[Path]:
     return [file for file in to_open(artifact) if file.suffix in PICTURES]
 
 
-def _shown(artifact: Artifact, page: Page, files: list[Path]) -> dict[str, list[Any]]:
+def _shown(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
     """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
-    return {"images": [_image(file) for file in _pictures(artifact)], "text": [*page.told, *map(str, files)]}
+    return {"images": [_image(file) for file in _pictures(artifact)], "text": [*display.told, *map(str, files)]}
 
 
 def _image(file: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Source, Spec, knobs
 from lorapipe.stages import Stage
 
-from .running import Running
+from .run_options import Running
 from .widgets import Widget, is_list, item_of, widget, without_nothing
 
 STAGE_NAME, RUNNING = "stage_name", "running"

@@ -19,7 +19,7 @@ from lorapipe.pipeline.stage_options import Options
 from lorapipe.spec import Knob, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, nodes, socket_of
-from .running import Running
+from .run_options import Running
 from .widgets import item_of, without_nothing
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"

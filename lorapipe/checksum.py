@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.regular_files import open_regular
 
 MAGIC = b"lorapipe-crc32-1"
@@ -80,7 +80,7 @@ class Body(io.RawIOBase):
 @contextmanager
 def writing(path: Path) -> Iterator[ChecksumWriter]:
     """A file to write to, from its beginning to its end; whole, synced and with its checksum at `path` afterwards."""
-    with aside(path) as part, part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         file.write(bytes(HEADER.size))
         summing = ChecksumWriter(file)
         yield summing

@@ -5,7 +5,7 @@ language speak for its code page, rare ones, symbols, capitals in the middle of 
 code page of this system counts a little more: files mostly come from people of one's own language.
 
 This is for names, short and of any code page, DOS' included; for captions, which are longer and may be UTF-16, see
-`lorapipe.picture_files.encodings`. The letters of East Asia that both go by are in `lorapipe.letters`.
+`lorapipe.picture_files.encodings`. The letters of East Asia that both go by are in `lorapipe.common_characters`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from lorapipe import letters
+from lorapipe import common_characters
 
 PAGES = {
     "cp949": "Korean",
@@ -65,7 +65,7 @@ OF_NAMES = frozenset(
     "獅藝攝參資檔顏願飯館齊齡夠奧婦媽孃寧寶專導層屬幹庫廠強彈彌"
 )
 """Traditional letters that names have and captions seldom: in a caption they would speak against simplified ones."""
-HANZI = letters.HANZI | letters.TRADITIONAL | OF_NAMES
+HANZI = common_characters.HANZI | common_characters.TRADITIONAL | OF_NAMES
 LATIN = frozenset("äöüßéèêàâçñåøæáíóúîôûëïãÄÖÜÉÅØÆÇÑÁÍÓÚœ")
 CENTRAL = frozenset("ąćęłńśźżčěřšťůýžďňőűășțđľĺŕŁŚŻŹĆŠČŘŽŮŇĎŤĐŐŰ") | LATIN
 TURKISH = frozenset("ığşİĞŞ") | LATIN
@@ -181,13 +181,13 @@ def _of_east_asia(letter: str, language: str) -> float:
         return 0.3
     if language == "Korean":
         if 0xAC00 <= code <= 0xD7A3:
-            return 1.0 if letter in letters.HANGUL else 0.5 if _is_of(letter, "euc_kr") else -0.7
+            return 1.0 if letter in common_characters.HANGUL else 0.5 if _is_of(letter, "euc_kr") else -0.7
         return -0.5
     if language == "Japanese":
         if 0x3041 <= code <= 0x30FE:
             return 1.0
         if 0x4E00 <= code <= 0x9FFF:
-            return 1.0 if letter in letters.KANJI else 0.4 if letter.encode("cp932")[0] < 0x98 else -0.3
+            return 1.0 if letter in common_characters.KANJI else 0.4 if letter.encode("cp932")[0] < 0x98 else -0.3
         return 0.5 if letter == "々" else -0.7
     if 0x4E00 <= code <= 0x9FFF:
         if letter in HANZI:

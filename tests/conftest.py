@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lorapipe import registry
-from lorapipe.queue.jobs import Queue
+from lorapipe.job_queue.queue import Queue
 
 if TYPE_CHECKING:
     import tiny

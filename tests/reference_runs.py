@@ -60,7 +60,7 @@ def run(pair: tuple[str, str]) -> Figures:
     from lorapipe.spec import Duration
     from lorapipe.stages.train import Train
     from lorapipe.training.adapters.lora import LoRA
-    from lorapipe.training.interval import Rhythm
+    from lorapipe.training.interval import Interval
 
     optimizer, scheduler = pair
     dataset, bench = _bench()
@@ -71,7 +71,7 @@ def run(pair: tuple[str, str]) -> Figures:
         scheduler=Scheduler.registry.get(scheduler)(),  # type: ignore[union-attr]
         text_encoder_lr=0.0,
         steps=Duration(STEPS),
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
         seed=20,
     )
     weights = stage.run(bench.context(f"{optimizer}-{scheduler}"))  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ def _figures(context: Any, dataset: Any, weighting: str, loss: str, adapter: str
     from lorapipe.spec import Duration
     from lorapipe.stages.train import Train
     from lorapipe.training.adapters import Adapter
-    from lorapipe.training.interval import Rhythm
+    from lorapipe.training.interval import Interval
     from lorapipe.training.losses import Loss
     from lorapipe.training.weightings import Weighting
 
@@ -61,7 +61,7 @@ def _figures(context: Any, dataset: Any, weighting: str, loss: str, adapter: str
         weighting=Weighting.registry.get(weighting)(),
         loss=Loss.registry.get(loss)(),
         steps=Duration(STEPS),
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
         seed=20,
         batch=2,
     ).run(context)

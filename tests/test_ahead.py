@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data.prefetch import prefetched
 
 
 def test_results_come_in_order_whoever_is_first():
@@ -15,7 +15,7 @@ def test_results_come_in_order_whoever_is_first():
         time.sleep(0.002 * (number % 3 == 0))
         return number * number
 
-    assert list(ahead(work, range(50), threads=4)) == [number * number for number in range(50)]
+    assert list(prefetched(work, range(50), threads=4)) == [number * number for number in range(50)]
 
 
 def test_no_more_than_two_a_thread_are_done_ahead_and_several_at_once():
@@ -28,7 +28,7 @@ def test_no_more_than_two_a_thread_are_done_ahead_and_several_at_once():
             together.wait()
         return number
 
-    results = ahead(work, range(1000), threads=2)
+    results = prefetched(work, range(1000), threads=2)
     assert [next(results), next(results)] == [0, 1]
     assert len(begun) <= 6
     results.close()
@@ -38,7 +38,7 @@ def test_a_failure_comes_where_its_result_would_have():
     def work(number: int) -> float:
         return 1 / (number - 3)
 
-    results = ahead(work, range(10), threads=2)
+    results = prefetched(work, range(10), threads=2)
     assert [next(results) for _ in range(3)] == [1 / -3, 1 / -2, 1 / -1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -14,9 +14,9 @@ from corpus.archives import FOREIGN, PICTURE, damaged, foreign, packed, unicode_
 
 from lorapipe.code_pages import guess
 from lorapipe.errors import InputError
-from lorapipe.watch.archive import at_zip, open_archive
-from lorapipe.watch.names import trigger_of
-from lorapipe.watch.settle import Settling
+from lorapipe.watch.archive import open_archive, zip_state
+from lorapipe.watch.folder_names import trigger_of
+from lorapipe.watch.settling import Settling
 from lorapipe.watch.unpack import Limits, unpack
 
 LIMITS = Limits(size=10_000_000, files=50, room=0)
@@ -38,7 +38,7 @@ def refused(path: Path, limits: Limits = LIMITS) -> str:
 def test_names_of_other_systems_are_read_as_they_were_meant(tmp_path: Path, kind: str) -> None:
     page, name = FOREIGN[kind]
     path = foreign(tmp_path / "a.zip", page, name)
-    assert at_zip(path).pictures == 3
+    assert zip_state(path).pictures == 3
     told: list[str] = []
     inner = unpack(path, tmp_path / "out", LIMITS, told.append)
     folder = inner if inner.name == name else inner / name
@@ -152,14 +152,14 @@ def test_whatever_lies_loose_in_the_inbox_is_told_what_to_do_with_it(tmp_path: P
     (tmp_path / name).write_bytes(data)
     settling = Settling(tmp_path, quiet=1, patience=5, clock=lambda: now[0])
     for _ in range(3):
-        settling.look()
+        settling.poll()
         now[0] += 2
     assert re.search(words, settling.arriving()[name].trouble)
 
 
 def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
     for inner in ("more/set.zip", "set.RAR", "set.tar.gz"):
-        look = at_zip(packed(tmp_path / "a.zip", zipfile.ZIP_STORED, PICTURE, inner))
+        look = zip_state(packed(tmp_path / "a.zip", zipfile.ZIP_STORED, PICTURE, inner))
         assert look.trouble == f"holds no picture, but {Path(inner).name}: unpack that, and put the folder here"
 
 
@@ -195,7 +195,7 @@ def test_a_list_of_contents_is_read_only_as_far_as_one_can_be_long(tmp_path: Pat
         file.seek(size)
         file.write(b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 9, 9, size - 10, 4, 0))
     tracemalloc.start()
-    look = at_zip(path)
+    look = zip_state(path)
     assert tracemalloc.get_traced_memory()[1] < 50_000_000
     tracemalloc.stop()
     assert "list of contents of 3 GB" in look.trouble
@@ -220,6 +220,6 @@ def test_a_zip_that_is_a_pipe_or_a_link_out_is_not_opened(tmp_path: Path) -> Non
     packed(tmp_path / "a.zip", zipfile.ZIP_STORED)
     (tmp_path / "in" / "link.zip").symlink_to(tmp_path / "a.zip")
     for path, words in ((tmp_path / "pipe.zip", "named pipe"), (tmp_path / "in" / "link.zip", "leads out")):
-        assert words in at_zip(path).trouble
+        assert words in zip_state(path).trouble
         with pytest.raises(OSError, match=words), open_archive(path):
             pass

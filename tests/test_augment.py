@@ -19,7 +19,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.training.data.augment import Augmentation, face, fit_of, shown
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import Showing, showings
+from lorapipe.training.data.latents import View, views_of
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
 from lorapipe.training.families.sd15 import SD15
 
@@ -71,20 +71,20 @@ def test_only_what_is_new_is_encoded(bench: tiny.Bench, base: SD15) -> None:
     prepared(bench, base, "once", augment=Augmentation(flip=True))
     bench.told.clear()
     _, manifest = prepared(bench, base, "twice", augment=Augmentation(flip=True, colour=True, variants=3))
-    assert len(showings(manifest.pictures)) == 5 * 3  # the first of three is the plain one
+    assert len(views_of(manifest.pictures)) == 5 * 3  # the first of three is the plain one
     assert any("10 pictures encoded, 5 taken" in event.text for event in bench.of(Log))
 
 
 def test_every_way_is_shown_about_as_often_and_again_the_same(bench: tiny.Bench, base: SD15) -> None:
     _, manifest = prepared(bench, base, "batches", augment=Augmentation(flip=True))
     batches, cache = Batches(manifest.training, 1, seed=7), Cache(bench.folder / "cache")
-    drawn = [batches.load(index, cache).showings[0] for index in range(200)]
+    drawn = [batches.load(index, cache).views[0] for index in range(200)]
     sides = Counter(showing.variant.flip for showing in drawn)
     assert 70 < sides[True] < 130
     again = Batches(manifest.training, 1, seed=7)
-    assert [again.load(index, cache).showings[0] for index in range(150, 160)] == drawn[150:160]
+    assert [again.load(index, cache).views[0] for index in range(150, 160)] == drawn[150:160]
     other = Batches(manifest.training, 1, seed=8)
-    assert [other.load(index, cache).showings[0] for index in range(200)] != drawn
+    assert [other.load(index, cache).views[0] for index in range(200)] != drawn
 
 
 def test_random_cuts_stay_inside_and_differ() -> None:
@@ -134,8 +134,8 @@ def test_colours_change_a_little_and_grey_stays_grey() -> None:
 
 def test_the_network_is_told_the_corner_of_what_it_sees() -> None:
     each = replace(picture((200, 64)), resized=(200, 64))
-    assert Showing(each, Variant((200, 64), (30, 0))).corner == (30, 0)
-    assert Showing(each, Variant((200, 64), (30, 0), flip=True)).corner == (200 - 64 - 30, 0)
+    assert View(each, Variant((200, 64), (30, 0))).corner == (30, 0)
+    assert View(each, Variant((200, 64), (30, 0), flip=True)).corner == (200 - 64 - 30, 0)
 
 
 def test_what_cannot_be_combined_is_refused() -> None:

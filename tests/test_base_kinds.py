@@ -14,8 +14,8 @@ import torch
 from corpus import checkpoints
 from safetensors.torch import save_file
 
-from comfy_nodes import describe, inspection
-from comfy_nodes.places import Places
+from comfy_nodes import describe, validation
+from comfy_nodes.paths import GraphPaths
 from lorapipe import pocket
 from lorapipe.cli import main
 from lorapipe.errors import InputError
@@ -309,10 +309,12 @@ def test_a_training_misses_the_vocabulary_before_it_begins(bases: dict[str, Stab
 
 def test_the_node_of_a_family_says_it(bases: dict[str, StableDiffusion], tmp_path: Path) -> None:
     (node,) = (each for each in describe.nodes().values() if each.id.lower().endswith("familysdxl"))
-    where = Places(tmp_path, tmp_path, (), (bases["sdxl"].checkpoint.path.parent,), (), {}, lambda shelf, name: None)
-    inspection.check(node, {"checkpoint": str(bases["sdxl"].checkpoint.path)}, where)
+    where = GraphPaths(
+        tmp_path, tmp_path, (), (bases["sdxl"].checkpoint.path.parent,), (), {}, lambda shelf, name: None
+    )
+    validation.check(node, {"checkpoint": str(bases["sdxl"].checkpoint.path)}, where)
     with pytest.raises(InputError, match="is an SD2 folder"):
-        inspection.check(node, {"checkpoint": str(bases["sd2"].checkpoint.path)}, where)
+        validation.check(node, {"checkpoint": str(bases["sd2"].checkpoint.path)}, where)
 
 
 def test_what_is_asked_again_is_not_read_again(

@@ -21,7 +21,7 @@ from lorapipe.training.families._checkpoint import read_tensors
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families._weights_file import keys_of
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 PIXELS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -369,7 +369,7 @@ def test_a_training_that_never_had_a_loss_blames_the_base(base: SD15, tmp_path: 
     prepare = Prepare(images=Source(tiny.draw(tmp_path / "pictures")), base=given, duplicate_tolerance=0)
     prepared = prepare.run(bench.context("prepare"))
     with pytest.raises(LorapipeError, match=r"from step 1 on.*the base itself answers NaN") as error:
-        Train(dataset=prepared, adapter=LoRA(rank=2), steps=Duration(9), snapshots=Rhythm(1)).run(
+        Train(dataset=prepared, adapter=LoRA(rank=2), steps=Duration(9), snapshots=Interval(1)).run(
             bench.context("train")
         )
     assert "rates" not in str(error.value)

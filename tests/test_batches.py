@@ -79,7 +79,7 @@ def test_a_batch_carries_its_latents_and_captions(tmp_path):
     for number in range(batches.per_epoch + 2):
         batch = batches.load(number, cache)
         assert batch.epoch == number // batches.per_epoch and batch.index == number
-        assert batch.latents.shape[0] == len(batch.showings) == len(batch.captions)
+        assert batch.latents.shape[0] == len(batch.views) == len(batch.captions)
         assert batch.latents[:, 0, 0, 0].tolist() == list(map(float, batch.indices))
         assert batch.captions == tuple(f"caption of {PICTURES[i].path}" for i in batch.indices)
 

@@ -21,7 +21,7 @@ from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sd15 import CONFIGURATION
 from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training_record import TrainingRecord
 
@@ -128,7 +128,7 @@ def test_a_training_with_both(tmp_path: Path, model: Model) -> None:
     rates = tuple(1.0 if number < model.blocks // 2 else 0.25 for number in range(model.blocks))
     dataset, bench = tiny.dataset(tmp_path), tiny.Bench(tmp_path)
     adapter = LoRA(rank=2, block_ranks=ranks, block_rates=rates)
-    train = Train(dataset=dataset, adapter=adapter, steps=Duration(3), snapshots=Rhythm(1), unet_lr=1e-3)
+    train = Train(dataset=dataset, adapter=adapter, steps=Duration(3), snapshots=Interval(1), unet_lr=1e-3)
     steps = train.steps_of(bench.context("train"))
     step = next(steps)
     assert step.rates["unet"] == 1e-3 and step.rates["unet ×0.25"] == 2.5e-4

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import bridge, describe, inspection, travel
+from comfy_nodes import bridge, describe, links, validation
 from comfy_nodes.describe import nodes
-from comfy_nodes.engine import Workers
-from comfy_nodes.running import Running
+from comfy_nodes.graph_runner import Workers
+from comfy_nodes.run_options import Running
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.events import Reused
 from lorapipe.pipeline.execution.launchers._subprocess import Process
@@ -123,7 +123,7 @@ def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
     assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]
     checkpoint = nodes()["LorapipeFamilySd15"].input("checkpoint")
-    assert bridge.places().found(checkpoint, "tiny/sd15") == folder.as_posix()
+    assert bridge.comfy_paths().found(checkpoint, "tiny/sd15") == folder.as_posix()
     assert made["vae"].options["options"] == ["default"]
     images = comfy.classes["LorapipeStagePrepare"].define_schema().inputs[1]
     assert images.options["options"] == ["texts", "examples/penny", "examples/neon"]
@@ -299,7 +299,7 @@ def test_folders_that_the_user_has_named_may_be_used(comfy: Comfy, tmp_path_fact
     (elsewhere / "cats").mkdir()
     named = comfy.modules["paths"].folder_names_and_paths
     named[bridge.PICTURE_FOLDERS], named[bridge.PROJECT_FOLDER] = ([str(elsewhere)], set()), ([str(project)], set())
-    where = bridge.places()
+    where = bridge.comfy_paths()
     assert where.project == project
     assert where.options("pictures")[1:3] == [elsewhere.as_posix(), f"{elsewhere.as_posix()}/cats"]
     assert comfy.classes["LorapipeStageWords"].validate_inputs(folder=str(elsewhere / "cats")) is True
@@ -326,7 +326,7 @@ def test_a_worker_stays_for_the_stages_that_follow() -> None:
     graph["1"]["class_type"] = "LorapipeStagePrepare"
     graph["2"]["inputs"] = {"dataset": ["1", 0]}
     graph["3"] = {"class_type": "LoraLoader", "inputs": {"lora_name": ["2", 0]}}
-    assert inspection.more_follows(graph, "1") and not inspection.more_follows(graph, "2")
+    assert validation.more_follows(graph, "1") and not validation.more_follows(graph, "2")
 
 
 def test_workers_are_had_by_one_at_a_time_and_end_when_nobody_asks_for_them() -> None:
@@ -401,9 +401,9 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
         from_dict(Renamed, {"rank": 0})
     assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
-    old = inspection.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
-    assert travel.settings(node, old, lambda each, text: text) == {"width": 8}
-    assert next(bridge._inputs(node.inputs[0], None, bridge.places())).extra_dict == {
+    old = validation.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
+    assert links.settings(node, old, lambda each, text: text) == {"width": 8}
+    assert next(bridge._inputs(node.inputs[0], None, bridge.comfy_paths())).extra_dict == {
         "lorapipe_aliases": ["rank", "dim"]
     }
 
@@ -418,4 +418,4 @@ def test_a_file_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy, monkeyp
     assert to_dict(from_dict(contract, "l2")) == {"type": "mse"}
     old = nodes()["LorapipeLossL2"]
     assert old.deprecated and "Now called mse." in old.help
-    assert travel.travels(old, {}, "", lambda each, text: text)["loss"]["value"] == {"type": "mse"}
+    assert links.link_values(old, {}, "", lambda each, text: text)["loss"]["value"] == {"type": "mse"}

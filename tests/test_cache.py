@@ -18,7 +18,7 @@ from photographs import AveragingBase, AveragingModel
 from lorapipe.errors import LorapipeError
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, Remembered, key_of
-from lorapipe.training.data.latents import Reading, encode_captions, encoder_digest, load_conditions, text_parts
+from lorapipe.training.data.latents import TextReading, encode_captions, encoder_digest, load_conditions, text_parts
 from lorapipe.training.families import Checkpoint
 
 KEY = key_of("a", 1)
@@ -211,7 +211,7 @@ def test_only_new_captions_are_encoded_and_each_as_if_alone(cache):
     assert torch.equal(batch["hidden"], model.encode_text(["a bird", "a cat"])["hidden"])
 
 
-@pytest.mark.parametrize("other", [Reading(max_tokens=150), Reading(clip_skip=2), Reading(weighted=True)])
+@pytest.mark.parametrize("other", [TextReading(max_tokens=150), TextReading(clip_skip=2), TextReading(weighted=True)])
 def test_other_settings_and_encoders_are_other_entries(cache, other):
     model = AveragingModel()
     list(encode_captions(["a cat"], model, "e", cache))

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from lorapipe.spec import Warmup
-from lorapipe.training.caption_augment import Captioning, Speaker
+from lorapipe.training.caption_augment import Captioning, CaptionSampler
 from lorapipe.training.data.batches import Batch
 
 TAGS = "penny, red hat, blue eyes, smile, park"
 
 
 def ways(count: int = 300, caption: str = TAGS, **knobs: Any) -> list[str]:
-    return [Captioning(**knobs).said(caption, random.Random(f"{number}")) for number in range(count)]
+    return [Captioning(**knobs).varied(caption, random.Random(f"{number}")) for number in range(count)]
 
 
 def batch(epoch: int = 0, *, indices: tuple[int, ...] = (0, 1), repeats: tuple[int, ...] = (0, 0)) -> Batch:
@@ -30,7 +30,7 @@ def batch(epoch: int = 0, *, indices: tuple[int, ...] = (0, 1), repeats: tuple[i
 def test_by_default_a_caption_is_said_as_it_is() -> None:
     strange = " a ,b,,  {x|y} ||| (tag:1.3)"
     assert set(ways(caption=strange)) == {strange}
-    assert Speaker(Captioning(), 0, limited=True).all([TAGS, strange]) == [TAGS, strange]
+    assert CaptionSampler(Captioning(), 0, limited=True).all_variants([TAGS, strange]) == [TAGS, strange]
 
 
 def test_shuffling_keeps_every_tag_and_those_that_are_kept_in_place() -> None:
@@ -72,8 +72,8 @@ def test_prefix_suffix_and_wildcards() -> None:
 
 
 def test_a_whole_caption_is_dropped_with_its_prefix() -> None:
-    speaker = Speaker(Captioning(dropout=0.2, prefix="ohwx"), 0, limited=False)
-    said = [text for epoch in range(500) for text in speaker.said(batch(epoch))]
+    sampler = CaptionSampler(Captioning(dropout=0.2, prefix="ohwx"), 0, limited=False)
+    said = [text for epoch in range(500) for text in sampler.sample(batch(epoch))]
     assert set(said) == {"", f"ohwx {TAGS}"}
     assert said.count("") / 1000 == pytest.approx(0.2, abs=0.04)
 
@@ -81,28 +81,28 @@ def test_a_whole_caption_is_dropped_with_its_prefix() -> None:
 @pytest.mark.parametrize("limited", [True, False])
 def test_in_every_nth_epoch_nothing_is_said(limited: bool) -> None:
     """kohya counts epochs from 1: with 3, the third, the sixth …"""
-    speaker = Speaker(Captioning(dropout_epochs=3), 0, limited)
-    silent = [epoch for epoch in range(9) if set(speaker.said(batch(epoch))) == {""}]
+    sampler = CaptionSampler(Captioning(dropout_epochs=3), 0, limited)
+    silent = [epoch for epoch in range(9) if set(sampler.sample(batch(epoch))) == {""}]
     assert silent == [2, 5, 8]
-    assert set(speaker.said(batch(0))) == {TAGS} and speaker.all([TAGS]) == [TAGS, ""]
+    assert set(sampler.sample(batch(0))) == {TAGS} and sampler.all_variants([TAGS]) == [TAGS, ""]
 
 
 @pytest.mark.parametrize("limited", [True, False])
 def test_it_depends_on_seed_epoch_picture_and_repeat_alone(limited: bool) -> None:
     captioning = Captioning(shuffle=True, dropout=0.1, variants=50)
-    speaker = Speaker(captioning, 3, limited)
-    one_by_one = [speaker.said(batch(4, indices=(i,), repeats=(r,)))[0] for i in range(3) for r in range(2)]
-    assert speaker.said(batch(4, indices=(0, 0, 1, 1, 2, 2), repeats=(0, 1) * 3)) == tuple(one_by_one)
+    sampler = CaptionSampler(captioning, 3, limited)
+    one_by_one = [sampler.sample(batch(4, indices=(i,), repeats=(r,)))[0] for i in range(3) for r in range(2)]
+    assert sampler.sample(batch(4, indices=(0, 0, 1, 1, 2, 2), repeats=(0, 1) * 3)) == tuple(one_by_one)
     assert len(set(one_by_one)) > 3
-    assert Speaker(captioning, 3, limited).said(batch(4)) == speaker.said(batch(4))
-    assert Speaker(captioning, 4, limited).said(batch(4)) != speaker.said(batch(4))
-    assert speaker.said(batch(5)) != speaker.said(batch(4))
+    assert CaptionSampler(captioning, 3, limited).sample(batch(4)) == sampler.sample(batch(4))
+    assert CaptionSampler(captioning, 4, limited).sample(batch(4)) != sampler.sample(batch(4))
+    assert sampler.sample(batch(5)) != sampler.sample(batch(4))
 
 
 def test_what_is_encoded_beforehand_is_all_that_is_ever_said() -> None:
-    speaker = Speaker(Captioning(shuffle=True, tag_dropout=0.2, dropout=0.1, variants=5), 0, limited=True)
-    everything = speaker.all([TAGS])
-    said = {text for epoch in range(200) for text in speaker.said(batch(epoch))}
+    sampler = CaptionSampler(Captioning(shuffle=True, tag_dropout=0.2, dropout=0.1, variants=5), 0, limited=True)
+    everything = sampler.all_variants([TAGS])
+    said = {text for epoch in range(200) for text in sampler.sample(batch(epoch))}
     assert said == set(everything)
     assert 2 < len(everything) <= 6
 
@@ -140,8 +140,8 @@ def test_for_judging_a_caption_is_said_with_all_it_has_and_without_chance() -> N
         prefix="ohwx", shuffle=True, tag_dropout=0.9, wildcards=True, keep_separator="|||", secondary_separator=";;;",
         token_warmup_step=Warmup(10), dropout=0.5,
     )  # fmt: skip
-    assert captioning.plainly("girl ||| {red|blue} hat, sky;;;day\nanother line") == "ohwx girl, red hat, sky,day"
-    assert Captioning().plainly(" as it is,, ") == " as it is,, "
+    assert captioning.canonical("girl ||| {red|blue} hat, sky;;;day\nanother line") == "ohwx girl, red hat, sky,day"
+    assert Captioning().canonical(" as it is,, ") == " as it is,, "
 
 
 def test_wildcards_may_stand_in_each_other() -> None:
@@ -150,17 +150,17 @@ def test_wildcards_may_stand_in_each_other() -> None:
 
 def test_of_several_lines_one_is_said() -> None:
     assert set(ways(caption="a cat\na feline")) == {"a cat", "a feline"}
-    speaker = Speaker(Captioning(variants=20), 0, limited=True)
-    assert set(speaker.all(["a cat\na feline", "dog"])) == {"a cat", "a feline", "dog"}
+    sampler = CaptionSampler(Captioning(variants=20), 0, limited=True)
+    assert set(sampler.all_variants(["a cat\na feline", "dog"])) == {"a cat", "a feline", "dog"}
 
 
 def test_some_pictures_are_spoken_of_otherwise() -> None:
     own = {1: Captioning(suffix="drawing", dropout_epochs=2)}
-    speaker = Speaker(Captioning(prefix="ohwx"), 0, limited=True, own=own)
-    assert speaker.said(batch(0)) == (f"ohwx {TAGS}", f"{TAGS} drawing")
-    assert speaker.said(batch(1)) == (f"ohwx {TAGS}", "")
-    assert speaker.all([TAGS, TAGS]) == [f"ohwx {TAGS}", f"{TAGS} drawing", ""]
-    part = speaker.said(batch(0, indices=(1,), repeats=(0,)))
+    sampler = CaptionSampler(Captioning(prefix="ohwx"), 0, limited=True, own=own)
+    assert sampler.sample(batch(0)) == (f"ohwx {TAGS}", f"{TAGS} drawing")
+    assert sampler.sample(batch(1)) == (f"ohwx {TAGS}", "")
+    assert sampler.all_variants([TAGS, TAGS]) == [f"ohwx {TAGS}", f"{TAGS} drawing", ""]
+    part = sampler.sample(batch(0, indices=(1,), repeats=(0,)))
     assert part == (f"{TAGS} drawing",), "known by their place among all, whichever batch they are in"
 
 
@@ -170,7 +170,7 @@ def test_tags_come_one_after_the_other() -> None:
     tags = ["who", *(f"t{number}" for number in range(8))]
     counts = []
     for step in range(12):
-        said = captioning.said(", ".join(tags), random.Random(step), min(1.0, step / 10)).split(", ")
+        said = captioning.varied(", ".join(tags), random.Random(step), min(1.0, step / 10)).split(", ")
         assert said[0] == "who" and set(said[1:]) == set(tags[1 : len(said)]), "the first ones come first"
         counts.append(len(said) - 1)
     assert counts == [int(min(1, step / 10) * (8 - 2)) + 2 for step in range(12)]

@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pytest
 from corpus.captions import ENCODINGS, SENTENCES, TAGS, folder_of_captions
 
-from lorapipe.folder_names import FolderName
+from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files.caption_names import CaptionNames
 from lorapipe.picture_files.captions import CaptionTexts, Lines, decode, one_line
 from lorapipe.training.data.captions import CaptionFiles, folder_name

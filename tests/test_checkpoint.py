@@ -21,14 +21,14 @@ from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training import metrics_log
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.resume_state import Checkpoints, Trainable
 
 STEPS = 8
 
 
 def training(dataset: Dataset) -> Train:
-    return Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(STEPS), snapshots=Rhythm(4))
+    return Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(STEPS), snapshots=Interval(4))
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_a_damaged_picture_of_an_attempt_is_known(drawn: Path) -> None:
 def test_a_damaged_preview_is_left_out_and_named(dataset: Dataset, bench: tiny.Bench, unbroken: Weights) -> None:
     import dataclasses
 
-    train = dataclasses.replace(training(dataset), preview_prompts=("penny",), previews=Rhythm(2))
+    train = dataclasses.replace(training(dataset), preview_prompts=("penny",), previews=Interval(2))
     train.run(bench.context("previews"))
     bench.told.clear()
     [first, second] = sorted((bench.folder / "previews" / "resume" / "previews").iterdir())

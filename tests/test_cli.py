@@ -15,8 +15,8 @@ import pytest
 
 from lorapipe import commands, terminal
 from lorapipe.cli import main
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Failed, Finished, Log, Planned, Progress, Started, from_json
-from lorapipe.queue.jobs import Queue
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from corpus.databases import DAMAGES, statement
 
 from lorapipe import registry
 from lorapipe.cli import main
+from lorapipe.job_queue.database import SCHEMA
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.garbage_collection import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.ledger_database import Records
-from lorapipe.queue.database import SCHEMA
-from lorapipe.queue.jobs import Queue
 
 TOYS = Path(__file__).parent / "toys"
 PIPELINE = """\
@@ -321,7 +321,7 @@ def test_a_journal_that_was_cut_or_damaged_still_helps(full: Path, home: Path) -
 
 
 def test_the_journal_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lorapipe.queue.journal.SPARE_BYTES", 10_000)
+    monkeypatch.setattr("lorapipe.job_queue.journal.SPARE_BYTES", 10_000)
     with closing(Queue(tmp_path)) as queue:
         job = queue.add(Path("/jobs/a.yaml"))
         for number in range(300):

@@ -21,7 +21,7 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
-from lorapipe.watch.deliver import deliver
+from lorapipe.watch.results import deliver
 
 FOREIGN = "there is a file already, which lorapipe has not made"
 CHANGED = "has been changed since lorapipe wrote it"

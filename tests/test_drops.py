@@ -14,35 +14,35 @@ from corpus.drops import IRREGULAR, TOYS, Clock, photographs
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline.digests import Digests, read_digest
 from lorapipe.pipeline.ledger_database import Records
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew
 from lorapipe.regular_files import open_inside, open_regular, read_regular
 from lorapipe.spec import Source
-from lorapipe.watch.care import InboxCare, Terms
 from lorapipe.watch.inbox import Inbox
-from lorapipe.watch.settings import Watching
-from lorapipe.watch.settle import STATUS
+from lorapipe.watch.job_hooks import InboxHooks, Terms
+from lorapipe.watch.settings import WatchSettings
+from lorapipe.watch.settling import STATUS
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and sockets as Unix has them")
 
 
 @pytest.fixture
-def watched(inbox: Path, queue: Queue, toys: None) -> Callable[..., list[Job]]:
+def watched(inbox: Path, queue: Queue, toys: None) -> Callable[..., list[QueueJob]]:
     """Look at the inbox until all has settled, and work off what was found; the jobs."""
     clock = Clock()
     toy = inbox.parent / "toys.yaml"
     toy.write_text(TOYS, encoding="utf-8")
 
-    def watch(**settings: object) -> list[Job]:
+    def watch(**settings: object) -> list[QueueJob]:
         known: dict[str, object] = {"quiet": 1.0, "patience": 2.0, "least": 1, "room": 0.0, **settings}
-        box = Inbox(inbox, queue, Terms(Watching(**known), toy, ()), clock=clock)
+        box = Inbox(inbox, queue, Terms(WatchSettings(**known), toy, ()), clock=clock)
         for _ in range(3):
-            box.look()
+            box.poll()
             clock.now += 100
-        list(Crew(queue, ["cpu"], care=InboxCare(), on="inline").events())
+        list(QueueRunner(queue, ["cpu"], hooks=InboxHooks(), on="inline").events())
         box.write_status()
         return queue.jobs()
 
@@ -106,7 +106,7 @@ def test_what_lies_in_the_status_files_place_is_left_alone(inbox: Path, queue: Q
     assert path.lstat().st_ino == before.st_ino and path.lstat().st_mode == before.st_mode and peak < 50_000_000
     told: list[str] = []
     stop = threading.Event()
-    box = Inbox(inbox, queue, Terms(Watching(quiet=1.0, room=0.0), None, ()))
+    box = Inbox(inbox, queue, Terms(WatchSettings(quiet=1.0, room=0.0), None, ()))
     box.run(lambda job: None, lambda text: (told.append(text), stop.set()), stop)
     assert STATUS in told[0] and "take it away" in told[0]
 
@@ -163,18 +163,18 @@ def test_what_takes_long_to_read_holds_nothing_else_up(inbox: Path, queue: Queue
     photographs(inbox / "slow")
     photographs(inbox / "fine")
     clock = Clock()
-    box = Inbox(inbox, queue, Terms(Watching(quiet=1.0, least=1, room=0.0), None, ()), clock=clock)
-    box.look()
+    box = Inbox(inbox, queue, Terms(WatchSettings(quiet=1.0, least=1, room=0.0), None, ()), clock=clock)
+    box.poll()
     clock.now += 100
-    found: list[Job] = []
+    found: list[QueueJob] = []
     while not found:
-        found = box.look()
+        found = box.poll()
     assert [job.title for job in found] == ["fine"]
     assert said(inbox, "slow") == "slow: is being read"
     goes_on.set()
     found = []
     while not found:
-        found = box.look()
+        found = box.poll()
     assert [job.title for job in found] == ["slow"]
 
 

@@ -25,14 +25,16 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.families import Checkpoint
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 PROMPTS = ("penny, red", "penny, blue")
 
 
 @pytest.fixture(scope="module")
 def weights(folder: Path, dataset: Dataset) -> Weights:
-    train = Train(dataset=dataset, adapter=LoRA(rank=4), steps=Duration(12), snapshots=Rhythm(3), unet_lr=5e-3, batch=2)
+    train = Train(
+        dataset=dataset, adapter=LoRA(rank=4), steps=Duration(12), snapshots=Interval(3), unet_lr=5e-3, batch=2
+    )
     return train.run(tiny.Bench(folder).context("train"))
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline.events import Event, Progress
 from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.care import Care
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -36,29 +36,29 @@ def endless(project: Path) -> Path:
     return project
 
 
-class Waiting(Care):
+class Waiting(JobHooks):
     """Hangs in one of the things that it is asked, as where a disk does not answer, for jobs that are called `hangs`."""
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.begun = threading.Event()
 
-    def _do(self, where: str, job: Job) -> None:
+    def _do(self, where: str, job: QueueJob) -> None:
         if where == self.where and job.title == "hangs":
             self.begun.set()
             time.sleep(NEVER)
 
-    def open(self, job: Job) -> Pipeline:
+    def open(self, job: QueueJob) -> Pipeline:
         self._do("open", job)
         return super().open(job)
 
-    def note(self, job: Job, event: Event) -> None:
+    def note(self, job: QueueJob, event: Event) -> None:
         self._do("note", job)
 
-    def deliver(self, job: Job, artifacts: object) -> None:
+    def deliver(self, job: QueueJob, artifacts: object) -> None:
         self._do("deliver", job)
 
-    def ended(self, job: Job) -> None:
+    def ended(self, job: QueueJob) -> None:
         self._do("ended", job)
 
 
@@ -85,7 +85,7 @@ def test_a_job_is_cancelled_while_its_sources_are_read_and_the_next_one_runs(
             queue.cancel(job.number)
 
     later(1, cancel)
-    list(Crew(queue, ["cpu"], on="inline").events())
+    list(QueueRunner(queue, ["cpu"], on="inline").events())
     assert states(queue) == {"endless": "cancelled", "next": "done"}
 
 
@@ -93,7 +93,7 @@ def test_an_owner_that_is_stopped_while_sources_are_read_gives_the_job_back(queu
     queue.add(endless / "cat.yaml", title="endless")
     stop = threading.Event()
     later(1, stop.set)
-    list(Crew(queue, ["cpu"], on="inline", stopping=stop.is_set).events())
+    list(QueueRunner(queue, ["cpu"], on="inline", stopping=stop.is_set).events())
     [job] = queue.jobs()
     assert (job.state, job.crashes) == ("waiting", 0)
 
@@ -103,40 +103,40 @@ def test_what_never_ends_is_left_behind(
     queue: Queue, project: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled twice, as by somebody who is impatient: only then a job that runs may not save any more."""
-    monkeypatch.setattr("lorapipe.queue.execution.ENDING_SECONDS", 1.0)
-    care = Waiting(where)
+    monkeypatch.setattr("lorapipe.job_queue.execution.ENDING_SECONDS", 1.0)
+    hooks = Waiting(where)
     job = queue.add(project / "cat.yaml", title="hangs")
     queue.add(project / "cat.yaml", title="next")
 
     def cancel() -> None:
-        care.begun.wait()
+        hooks.begun.wait()
         queue.cancel(job.number)
         if where != "open":
             queue.cancel(job.number)
 
     later(0, cancel)
-    list(Crew(queue, ["cpu"], on="inline", care=care).events())
+    list(QueueRunner(queue, ["cpu"], on="inline", hooks=hooks).events())
     assert states(queue) == {"hangs": "cancelled", "next": "done"}
 
 
 def test_an_owner_does_not_wait_for_what_is_done_at_a_jobs_end(queue: Queue, project: Path) -> None:
-    care = Waiting("ended")
+    hooks = Waiting("ended")
     queue.add(project / "cat.yaml", title="hangs")
-    list(Crew(queue, ["cpu"], on="inline", care=care, stopping=care.begun.is_set).events())
+    list(QueueRunner(queue, ["cpu"], on="inline", hooks=hooks, stopping=hooks.begun.is_set).events())
     assert states(queue) == {"hangs": "done"}
 
 
 def test_the_next_job_does_not_wait_for_ever_for_what_is_done_at_anothers_end(
     queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lorapipe.queue.work.ENDED_SECONDS", 1.0)
+    monkeypatch.setattr("lorapipe.job_queue.runner.ENDED_SECONDS", 1.0)
     queue.add(project / "cat.yaml", title="hangs")
     queue.add(project / "cat.yaml", ["tally.word=b"], title="next")
-    list(Crew(queue, ["cpu"], on="inline", care=Waiting("ended")).events())
+    list(QueueRunner(queue, ["cpu"], on="inline", hooks=Waiting("ended")).events())
     assert states(queue) == {"hangs": "done", "next": "done"}
 
 
-class Mistaken(Care):
+class Mistaken(JobHooks):
     """Raises in one of the things that it is asked."""
 
     def __init__(self, where: str, error: BaseException) -> None:
@@ -147,10 +147,10 @@ class Mistaken(Care):
             return object.__getattribute__(self, "fail")
         return object.__getattribute__(self, name)
 
-    def fail(self, job: Job, *rest: object):
+    def fail(self, job: QueueJob, *rest: object):
         if job.title == "bad":
             raise self.error
-        return getattr(Care(), self.where)(job, *rest)
+        return getattr(JobHooks(), self.where)(job, *rest)
 
 
 ERRORS = [OSError(5, "Input/output error"), KeyError("settings"), SystemExit(3), LorapipeError("no.")]
@@ -163,7 +163,7 @@ def test_no_mistake_in_the_care_for_a_job_ends_the_queue(
 ) -> None:
     queue.add(project / "cat.yaml", title="bad")
     queue.add(project / "cat.yaml", title="good")
-    list(Crew(queue, ["cpu"], on="inline", care=Mistaken(where, error)).events())
+    list(QueueRunner(queue, ["cpu"], on="inline", hooks=Mistaken(where, error)).events())
     found = states(queue)
     assert found["good"] == "done"
     assert found["bad"] in {"open": ["failed"], "deliver": ["failed"]}.get(where, ["done", "failed", "waiting"])
@@ -182,7 +182,7 @@ def test_what_ends_one_devices_thread_ends_the_queue_in_words(
 
     queue.add(project / "cat.yaml", ["tally.steps=4000", "tally.pause=0.01"])
     with pytest.raises(LorapipeError, match=r"the queue can no longer be worked off: ZeroDivisionError: nobody has th"):
-        for told in Crew(queue, ["cpu", "cuda:1"], on="inline", forever=True).events():
+        for told in QueueRunner(queue, ["cpu", "cuda:1"], on="inline", forever=True).events():
             if isinstance(told.event, Progress):
                 monkeypatch.setattr(Queue, "recover", fail)
     [job] = queue.jobs()
@@ -199,7 +199,7 @@ def test_a_queue_that_cannot_be_changed_waits_says_so_and_can_be_ended(
     stop = threading.Event()
     later(1.5, stop.set)
     with pytest.raises(LorapipeError, match="database or disk is full"):
-        list(Crew(queue, ["cpu"], on="inline", forever=True, stopping=stop.is_set).events())
+        list(QueueRunner(queue, ["cpu"], on="inline", forever=True, stopping=stop.is_set).events())
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "database or disk is full The queue waits, and tries again."
     ]

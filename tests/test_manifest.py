@@ -20,7 +20,7 @@ from lorapipe.training.data.filter import Rules, select
 from lorapipe.training.data.image_reader import quiet
 from lorapipe.training.data.images import WHITE, Colour
 from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
-from lorapipe.training.data.scan import Look, closer, examine, find, look_through
+from lorapipe.training.data.scan import ImageInfo, closer, examine, find, look_through
 
 RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
 
@@ -33,10 +33,10 @@ def chosen(root, rules=RULES) -> Manifest:
         return select(looks, captions, rules, lambda look: closer(root, look, cache, WHITE))[0]
 
 
-def looks(count: int) -> list[Look]:
+def looks(count: int) -> list[ImageInfo]:
     """Pictures that are all different: one cell of the signature each."""
     return [
-        Look(f"{i:03}.png", f"digest {i}", (512, 512), bytes(255 * (j in (i, 2 * i + 100)) for j in range(768)))
+        ImageInfo(f"{i:03}.png", f"digest {i}", (512, 512), bytes(255 * (j in (i, 2 * i + 100)) for j in range(768)))
         for i in range(count)
     ]
 
@@ -85,7 +85,7 @@ def test_held_out_pictures_are_chosen_by_their_content():
     ten = select_from(looks(40))
     names = {p.path for p in ten.held_out}
     assert len(names) == 4
-    renamed = [Look(f"renamed {look.path}", look.digest, look.size, look.signature) for look in looks(40)]
+    renamed = [ImageInfo(f"renamed {look.path}", look.digest, look.size, look.signature) for look in looks(40)]
     assert {p.path for p in select_from(renamed).held_out} == {f"renamed {name}" for name in names}
     more = {p.path for p in select_from(looks(41)).held_out}
     assert len(names & more) >= 3
@@ -103,9 +103,9 @@ def test_how_many_are_held_out(count, share, expected):
 def test_repeats_are_the_folders_or_the_knobs():
     one, two, three = looks(3)
     pictures = [
-        Look("7_cat/a.png", one.digest, one.size, one.signature),
-        Look("0_bad/a.png", two.digest, two.size, two.signature),
-        Look("plain/a.png", three.digest, three.size, three.signature),
+        ImageInfo("7_cat/a.png", one.digest, one.size, one.signature),
+        ImageInfo("0_bad/a.png", two.digest, two.size, two.signature),
+        ImageInfo("plain/a.png", three.digest, three.size, three.signature),
     ]
     manifest = select_from(pictures, Rules(RULES.buckets, 64, 10, 0.1, 3, "thing", WHITE))
     assert [(p.path, p.repeats, p.caption) for p in manifest.pictures] == [
@@ -119,8 +119,8 @@ def test_repeats_are_the_folders_or_the_knobs():
 def test_tiny_and_hair_thin_pictures_are_left_out():
     one, two = looks(2)
     thin = Rules(Buckets((512, 512), 256, 1024, 64, no_upscale=True), 16, 10, 0.1, 1, "", WHITE)
-    tiny = Look("tiny.png", one.digest, (15, 900), one.signature)
-    hair = Look("hair.png", two.digest, (20, 900), two.signature)
+    tiny = ImageInfo("tiny.png", one.digest, (15, 900), one.signature)
+    hair = ImageInfo("hair.png", two.digest, (20, 900), two.signature)
     kinds = {file.path: file.kind for file in select_from([tiny, hair], thin).left_out}
     assert kinds == {"tiny.png": "tiny", "hair.png": "no bucket"}
 
@@ -228,7 +228,7 @@ def test_a_folder_of_frames_is_compared_in_bounded_time(tmp_path, monkeypatch):
     with quiet():
         all_looks = list(examine(tmp_path, found.pictures, Cache(tmp_path / ".cache"), WHITE))
 
-    def closer_look(look: Look) -> bytes:
+    def closer_look(look: ImageInfo) -> bytes:
         looked.append(look.path)
         return closer(tmp_path, look, Cache(tmp_path / ".cache"), WHITE)
 

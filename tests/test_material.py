@@ -27,8 +27,9 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.data.training_set import matched
+from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse
 from lorapipe.training.noise_options import Corruption
@@ -110,8 +111,7 @@ class Still:
 
     device = torch.device("cpu")
     dtype = torch.float32
-    prediction = "epsilon"
-    alphas_cumprod = torch.linspace(0.99, 0.01, 1000)
+    diffusion = EpsilonPrediction(torch.linspace(0.99, 0.01, 1000))
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: object) -> torch.Tensor:
         return torch.zeros_like(noisy)
@@ -122,7 +122,7 @@ def test_a_mask_multiplies_the_loss_and_weights_come_on_top() -> None:
     clean = torch.zeros(2, 4, 8, 8)
     mask = torch.zeros(2, 1, 8, 8)
     mask[0, :, :4], mask[1] = 1.0, 0.5
-    drawn = Corruption().draw(3, 0, range(2), clean, 1000).target
+    drawn = Corruption().draw(3, 0, range(2), clean, Still.diffusion).target
     expected = torch.stack([drawn[0, :, :4].square().sum() / 256, drawn[1].square().mean() / 2])
     found = objective(0, range(2), MicroBatch(clean, dict, mask))
     assert torch.allclose(found, expected)
@@ -137,7 +137,7 @@ def test_a_masked_training_runs_and_says_so(bench: tiny.Bench, base: SD15) -> No
     losses = []
     for knobs in ({"masks": Source(masks)}, {}):
         dataset = prepared(bench, base, images, **knobs)
-        train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(4), snapshots=Rhythm(1), batch=4)
+        train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(4), snapshots=Interval(1), batch=4)
         weights = train.run(bench.context(f"train-{len(knobs)}"))
         record = TrainingRecord.load(weights.training)
         assert record.augmented["mask"] == bool(knobs)
@@ -172,7 +172,7 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     women = prepared(bench, base, few, class_word="woman")
     train = Train(
         dataset=subject, regularisation=women, prior_loss_weight=0.5, adapter=LoRA(rank=2),
-        steps=Duration(1, "epochs"), snapshots=Rhythm(1),
+        steps=Duration(1, "epochs"), snapshots=Interval(1),
     )  # fmt: skip
     record = TrainingRecord.load(train.run(bench.context("train")).training)
     assert (record.pictures_per_epoch, record.regularisation_per_epoch, record.steps) == (15, 15, 30)
@@ -192,7 +192,7 @@ def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15
     knobs = {
         "adapter": LoRA(rank=2),
         "steps": Duration(1, "epochs"),
-        "snapshots": Rhythm(1),
+        "snapshots": Interval(1),
         "captions": Captioning(prefix="ohwx,"),
     }
     own = Train(dataset=subject, regularisation=women, **knobs)  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ def test_one_folder_at_two_resolutions(bench: tiny.Bench, base: SD15) -> None:
     images = tiny.draw(bench.folder / "pictures")
     small, large = (prepared(bench, base, images, **knobs) for knobs in ({}, {"resolution": Resolution(96, 96)}))
     train = Train(
-        dataset=small, more_datasets=(large,), adapter=LoRA(rank=2), steps=Duration(1, "epochs"), snapshots=Rhythm(1)
+        dataset=small, more_datasets=(large,), adapter=LoRA(rank=2), steps=Duration(1, "epochs"), snapshots=Interval(1)
     )
     record = TrainingRecord.load(train.run(bench.context("train")).training)
     assert record.pictures == 10

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import describe, pages, travel
+from comfy_nodes import describe, help_pages, links
 from comfy_nodes.describe import STAGE_NAME, nodes
-from comfy_nodes.engine import read_pipeline
+from comfy_nodes.graph_runner import read_pipeline
 from comfy_nodes.widgets import ABSENT, NOTHING, Widget, without_nothing
 from comfy_nodes.workflow import api_format, graph, page_format
-from comfy_nodes.yaml_text import yaml_text
+from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.language import Pipeline
@@ -40,19 +40,19 @@ def as_is(wanted: object, text: str) -> str:
 
 def evaluated(prompt: Mapping[str, Any]) -> dict[str, Any]:
     """The documents of all stages of a graph in the server's form."""
-    outputs: dict[str, dict[str, travel.Travel]] = {}
+    outputs: dict[str, dict[str, links.LinkValue]] = {}
 
-    def of(id: str) -> dict[str, travel.Travel]:
+    def of(id: str) -> dict[str, links.LinkValue]:
         if id not in outputs:
             node = NODES[prompt[id]["class_type"]]
             given = {
                 name: list(of(value[0]).values())[value[1]] if isinstance(value, list) else value
                 for name, value in prompt[id]["inputs"].items()
             }
-            outputs[id] = travel.travels(node, given, travel.stage_name(node, given, id), as_is)
+            outputs[id] = links.link_values(node, given, links.stage_name(node, given, id), as_is)
         return outputs[id]
 
-    return travel.merged(each for id in prompt for each in of(id).values())
+    return links.merged(each for id in prompt for each in of(id).values())
 
 
 # ------------------------------------------------------------------------------------------------------ what there is
@@ -125,7 +125,7 @@ def test_defaults_of_every_node_are_those_of_its_spec(id: str) -> None:
     node = OF_SPECS[id]
     assert node.spec is not None
     given = {each.name: each.widget.default for each in node.inputs if each.widget is not None and not each.required}
-    assert travel.settings(node, given, as_is) == {}
+    assert links.settings(node, given, as_is) == {}
 
 
 SAMPLES: list[tuple[Any, Any, list[Any]]] = [
@@ -168,14 +168,14 @@ def test_what_a_link_brings_may_be_no_number(coding: Any, linked: Any) -> None:
 def test_a_text_that_cannot_be_read_is_a_mistake_of_the_users() -> None:
     node = NODES["LorapipeOptimizerAdamw"]
     with pytest.raises(InputError) as raised:
-        travel.settings(node, {"arguments": "a: [", "eps": "1e-8"}, as_is)
+        links.settings(node, {"arguments": "a: [", "eps": "1e-8"}, as_is)
     assert [problem.path for problem in raised.value.problems] == [("arguments",)]
 
 
 def test_the_choice_of_nothing_is_left_out() -> None:
     node = NODES["LorapipeFamilySd15"]
     given = {"checkpoint": "pocket", "zero_terminal_snr": NOTHING, "vae": NOTHING, "config": ""}
-    assert travel.settings(node, given, as_is) == {"checkpoint": "pocket"}
+    assert links.settings(node, given, as_is) == {"checkpoint": "pocket"}
 
 
 # --------------------------------------------------------------------------------------------------- graphs and pipelines
@@ -272,15 +272,15 @@ def test_nodes_do_not_lie_on_one_another(tmp_path: Path) -> None:
 
 def test_two_stages_of_one_name_are_refused() -> None:
     first, second = ({"stages": {"cat": {"uses": name}}, "value": "$cat"} for name in ("train", "export"))
-    assert travel.merged([first, first]) == first["stages"]
+    assert links.merged([first, first]) == first["stages"]
     with pytest.raises(InputError, match="two nodes make a stage called 'cat'"):
-        travel.merged([first, second])
+        links.merged([first, second])
 
 
 def test_a_name_comes_from_the_node_where_none_is_given() -> None:
     node = NODES["LorapipeStageTrain"]
-    assert travel.stage_name(node, {STAGE_NAME: "  "}, "12:3") == "train-12-3"
-    assert travel.stage_name(node, {STAGE_NAME: "penny"}, "12") == "penny"
+    assert links.stage_name(node, {STAGE_NAME: "  "}, "12:3") == "train-12-3"
+    assert links.stage_name(node, {STAGE_NAME: "penny"}, "12") == "penny"
 
 
 def test_problems_name_the_stage_and_the_knob(tmp_path: Path) -> None:
@@ -294,9 +294,11 @@ def test_problems_name_the_stage_and_the_knob(tmp_path: Path) -> None:
 
 
 def test_help_pages_and_english_texts_are_current() -> None:
-    made, folder = pages.files(), ROOT / "comfy_nodes"
+    made, folder = help_pages.files(), ROOT / "comfy_nodes"
     stale = [name for name, text in made.items() if (folder / name).read_text("utf-8") != text]
-    gone = [file.name for file in (folder / pages.PAGES).glob("*.md") if f"{pages.PAGES}/{file.name}" not in made]
+    gone = [
+        file.name for file in (folder / help_pages.PAGES).glob("*.md") if f"{help_pages.PAGES}/{file.name}" not in made
+    ]
     assert not stale and not gone, "run `lorapipe schema --write`"
 
 
@@ -311,7 +313,7 @@ def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
     assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
-    assert written == {name: page_format(graph(Pipeline.load(file))) for name, file in pages.examples().items()}
+    assert written == {name: page_format(graph(Pipeline.load(file))) for name, file in help_pages.examples().items()}
 
 
 def test_the_packs_version_is_ours() -> None:

@@ -24,7 +24,7 @@ from lorapipe.training.families import Checkpoint, Family, Footprint
 from lorapipe.training.families._latent_diffusion import LatentDiffusion
 from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.families.sdxl import SDXL
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.optimizers.prodigy import Prodigy
@@ -87,14 +87,14 @@ def test_held_out_pictures_are_encoded_in_one_way_until_they_regularise(prepare:
         adapter=LoRA(rank=2),
         steps=Duration(1, "epochs"),
         batch=9,
-        snapshots=Rhythm(1),
+        snapshots=Interval(1),
     )
     train.run(bench.context("train"))
     assert encoded() == 15 * 2
 
 
 def test_steps_and_epochs_before_and_after_preparing(prepare: Prepare, tmp_path: Path) -> None:
-    knobs = {"adapter": LoRA(rank=2), "steps": Duration(2, "epochs"), "batch": 2, "snapshots": Rhythm(1)}
+    knobs = {"adapter": LoRA(rank=2), "steps": Duration(2, "epochs"), "batch": 2, "snapshots": Interval(1)}
     before = Train(dataset=Ref("a"), **knobs)  # type: ignore[arg-type]
     (line,) = before.outlook({"a": prepare})
     bench = tiny.Bench(tmp_path)

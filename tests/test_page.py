@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lorapipe.job_queue.job import Claim
+from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
-from lorapipe.page.answers import Answers
+from lorapipe.page.routes import Routes
 from lorapipe.page.server import Page, key_in
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, to_json
-from lorapipe.queue.job import Claim
-from lorapipe.queue.jobs import Queue
 
 CHROMIUM, PLAYWRIGHT = os.environ.get("CHROMIUM", ""), os.environ.get("PLAYWRIGHT", "")
 STATIC = Path(__file__).parents[1] / "lorapipe" / "page" / "static"
@@ -49,9 +49,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 @pytest.fixture
 def page(queue: Queue, tmp_path: Path) -> Iterator[Page]:
-    with Page(
-        Answers(queue, tmp_path / "inbox", lambda: {"new": "arriving, 3 pictures so far"}), queue.root, 0
-    ) as page:
+    with Page(Routes(queue, tmp_path / "inbox", lambda: {"new": "arriving, 3 pictures so far"}), queue.root, 0) as page:
         yield page
 
 
@@ -110,7 +108,7 @@ class Asked:
 def test_only_this_machine_is_served_and_a_taken_port_is_passed_over(page: Page, queue: Queue) -> None:
     host, port = page._server.server_address[:2]
     assert host == "127.0.0.1"
-    with Page(Answers(queue), queue.root, int(port)) as second:
+    with Page(Routes(queue), queue.root, int(port)) as second:
         assert urlsplit(second.address).port != port and urlsplit(second.address).path == urlsplit(page.address).path
         assert Asked(second, "").status == 200
 
@@ -293,7 +291,7 @@ def test_with_ten_thousand_jobs_a_change_costs_little(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     benchmark = importlib.import_module("board")
     queue = benchmark.filled(tmp_path)
-    claim, answers = start(queue), Answers(queue)
+    claim, answers = start(queue), Routes(queue)
     begin, rounds = time.process_time(), 10
     for step in range(rounds):
         queue.tell(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
@@ -573,13 +571,13 @@ def test_more_of_a_long_queue_is_shown_on_demand(watched: Browser, page: Page, q
 @in_a_browser
 def test_a_server_that_is_gone_is_said_and_found_again(browser: Browser, queue: Queue, tmp_path: Path) -> None:
     add(queue, tmp_path / "p", "penny")
-    with Page(Answers(queue), queue.root, 0) as page:
+    with Page(Routes(queue), queue.root, 0) as page:
         port = urlsplit(page.address).port
         browser.open(page)
         browser.sees("penny", where="main")
     browser.sees("Not connected", where="#away")
     browser.sees("penny", where="main")
     queue.pause()
-    with Page(Answers(queue), queue.root, port or 0):
+    with Page(Routes(queue), queue.root, port or 0):
         browser.sees("paused", where="#summary")
         browser.do("await page.locator('#away').waitFor({state: 'hidden'}); await page.goto('about:blank');")

@@ -14,10 +14,10 @@ from photographs import encoded, photograph
 
 from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import caption_of
-from lorapipe.picture_files.endings import ending
+from lorapipe.picture_files.suffixes import suffix_of
 from lorapipe.training.data.scan import look_through
-from lorapipe.watch.archive import at_zip
-from lorapipe.watch.look import look_at, opened
+from lorapipe.watch.archive import zip_state
+from lorapipe.watch.folder_state import inspect_path, opened
 
 PNG = encoded(photograph("coffee").resize((64, 48)), "PNG")
 
@@ -32,7 +32,7 @@ def test_what_systems_and_other_programs_leave_behind_is_no_picture_for_either_w
     found = look_through(tmp_path)
     assert found.pictures == ("mine.png",) and len(found.left_out) == 1
     assert name.startswith(found.left_out[0].path) and found.left_out[0].reason
-    assert look_at(tmp_path).pictures == 1
+    assert inspect_path(tmp_path).pictures == 1
     assert sort_out(["mine.png", name]).pictures == ("mine.png",)  # as a zip's list of contents has it
 
 
@@ -105,11 +105,11 @@ def test_what_only_its_bytes_call_a_picture_counts_in_the_inbox(tmp_path):
     lay(bare, ["README", "notes.txt", "odd.xyz"], b"no picture")
     raw = lay(tmp_path / "raw", ["a.cr2", "b.NEF"])  # prepare tells of these
     for folder, count in (bare, 3), (raw, 2), (lay(tmp_path / "texts", ["a.txt", "b"]), 0):
-        assert (look := opened(folder, look_at(folder))).pictures == count and not look.trouble
+        assert (look := opened(folder, inspect_path(folder))).pictures == count and not look.trouble
         with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for file in filter(Path.is_file, folder.rglob("*")):
                 archive.write(file, file.relative_to(folder))
-        assert at_zip(tmp_path / "set.zip").pictures == count
+        assert zip_state(tmp_path / "set.zip").pictures == count
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -120,7 +120,7 @@ def test_what_may_unpack_to_any_size_at_once_is_looked_into_when_it_is_unpacked(
         archive.writestr("notes.txt", b"text")
     tracemalloc.start()
     try:
-        assert at_zip(tmp_path / "set.zip").pictures == 1  # a job, which then tells what it is
+        assert zip_state(tmp_path / "set.zip").pictures == 1  # a job, which then tells what it is
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
@@ -136,9 +136,9 @@ def test_what_may_unpack_to_any_size_at_once_is_looked_into_when_it_is_unpacked(
 )
 def test_an_inbox_says_what_is_in_a_folder_without_a_picture_to_train_on(tmp_path, names, what):
     folder = lay(tmp_path / "penny", names, PNG)
-    assert opened(folder, look_at(folder)).trouble == f"holds no picture to train on, but {what}"
+    assert opened(folder, inspect_path(folder)).trouble == f"holds no picture to train on, but {what}"
     lay(folder, ["mine.png"], PNG)
-    assert (look := opened(folder, look_at(folder))).pictures == 1 and not look.trouble
+    assert (look := opened(folder, inspect_path(folder))).pictures == 1 and not look.trouble
 
 
 def test_a_picture_is_one_by_its_bytes_where_its_name_does_not_say(tmp_path):
@@ -156,7 +156,7 @@ def test_a_picture_is_one_by_its_bytes_where_its_name_does_not_say(tmp_path):
      ("a.photo_of", ".photo_of")],
 )  # fmt: skip
 def test_endings_that_sites_write(name, expected):
-    assert ending(name) == expected
+    assert suffix_of(name) == expected
 
 
 def test_pipes_devices_and_broken_links_are_never_waited_for(tmp_path):
@@ -199,4 +199,4 @@ def test_a_zip_of_pictures_with_any_usual_ending_holds_pictures(tmp_path):
         for name in ("a.jfif", "b.HEIC", "c.tif", "d.jpg_large", "@eaDir/e.png", "__MACOSX/._f.png"):
             archive.writestr(name, PNG)
     (tmp_path / "set.zip").write_bytes(packed.getvalue())
-    assert at_zip(tmp_path / "set.zip").pictures == 4
+    assert zip_state(tmp_path / "set.zip").pictures == 4

@@ -22,8 +22,8 @@ import tiny
 from corpus.disks import Disk, disk, frozen
 
 from lorapipe.checksum import reading
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.jobs import Queue
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk as Linux does")
@@ -147,10 +147,10 @@ def test_a_power_cut_in_the_middle_costs_what_was_not_done(toy: tuple[Disk, Path
 WRITER = """\
 import sys, time
 from pathlib import Path
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.checksum import writing
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.queue.jobs import Queue
+from lorapipe.job_queue.queue import Queue
 from lorapipe.watch.unpack import Limits, unpack
 
 root = Path(sys.argv[1])

@@ -15,20 +15,19 @@ import pytest
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import JobEvent, QueueRunner
+from lorapipe.job_queue.views import board, details
 from lorapipe.pipeline.events import Finished, Progress
 from lorapipe.pipeline.execution.runner import open_pool
-from lorapipe.queue import work
-from lorapipe.queue.board import board, details
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew, Told
 
 
 def titles(queue: Queue, *states: str) -> list[str]:
     return [job.title for job in queue.jobs() if job.state in (states or ("waiting",))]
 
 
-def add(queue: Queue, *names: str, **how) -> list[Job]:
+def add(queue: Queue, *names: str, **how) -> list[QueueJob]:
     return [queue.add(Path(f"/jobs/{name}.yaml"), title=name, **how) for name in names]
 
 
@@ -80,7 +79,7 @@ def test_what_nothing_stands_against_any_more_begins_at_once(queue: Queue, secon
     """Also where the look before has taken long, as it does on a busy machine or a share."""
     add(queue, "large")
 
-    def objection(job: Job) -> str:
+    def objection(job: QueueJob) -> str:
         time.sleep(seconds)
         return "waits for room"
 
@@ -172,8 +171,8 @@ def test_a_killed_owner_costs_nothing_but_time(queue: Queue, project: Path) -> N
 # ------------------------------------------------------------------------------------------------------------- running
 
 
-def worked(queue: Queue, **how) -> list[Told]:
-    return list(Crew(queue, ["cpu"], on=how.pop("on", "inline"), **how).events())
+def worked(queue: Queue, **how) -> list[JobEvent]:
+    return list(QueueRunner(queue, ["cpu"], on=how.pop("on", "inline"), **how).events())
 
 
 def test_the_queue_goes_on_after_a_failure_and_says_why_in_words(queue: Queue, project: Path) -> None:
@@ -210,7 +209,7 @@ def test_a_worker_lost_twice_sets_the_job_aside_with_its_log(queue: Queue, proje
 def test_a_running_job_is_cancelled_by_another_process(queue: Queue, project: Path) -> None:
     job = queue.add(project / "cat.yaml", ["tally.steps=4000", "tally.pause=0.01"])
     other, asked = Queue(queue.root), False
-    for told in Crew(queue, ["cpu"], on="inline").events():
+    for told in QueueRunner(queue, ["cpu"], on="inline").events():
         if isinstance(told.event, Progress) and not asked:
             asked = True
             assert other.cancel(job.number).state == "running"
@@ -225,7 +224,7 @@ def test_a_stopped_owner_gives_the_job_back_and_the_next_one_goes_on(queue: Queu
     long = queue.add(project / "cat.yaml", ["tally.steps=150", "tally.pause=0.01"])
     add(queue, "later")
     stop = threading.Event()
-    for told in Crew(queue, ["cpu"], on="inline", stopping=lambda: int(stop.is_set())).events():
+    for told in QueueRunner(queue, ["cpu"], on="inline", stopping=lambda: int(stop.is_set())).events():
         if isinstance(told.event, Progress):
             stop.set()
     assert queue.jobs()[0].number == long.number and queue.jobs()[0].state == "waiting" and not queue.jobs()[0].crashes
@@ -244,11 +243,11 @@ def test_workers_end_when_nothing_waits(queue: Queue, project: Path, monkeypatch
         monkeypatch.setattr(pool, "close", lambda: (closed.append(pool), close()))
         return pool
 
-    monkeypatch.setattr(work, "open_pool", counted)
+    monkeypatch.setattr("lorapipe.job_queue.runner.open_pool", counted)
     queue.add(project / "cat.yaml")
     queue.add(project / "cat.yaml", ["tally.word=b"])
-    crew = Crew(queue, ["cpu"], on="inline", forever=True)
-    events = crew.events()
+    runner = QueueRunner(queue, ["cpu"], on="inline", forever=True)
+    events = runner.events()
     done = 0
     while done < 2:
         done += next(events).job.state == "done"
@@ -257,7 +256,7 @@ def test_workers_end_when_nothing_waits(queue: Queue, project: Path, monkeypatch
         time.sleep(0.01)
     assert len(pools) == 1 and closed == pools  # warm between the two, gone after them
     queue.add(project / "cat.yaml", ["tally.word=c"])
-    crew.wake()
+    runner.wake()
     while done < 3:
         done += next(events).job.state == "done"
     events.close()
@@ -269,7 +268,7 @@ def test_two_devices_work_side_by_side(queue: Queue, toys: None, tmp_path: Path)
         text = f"stages:\n  meet: {{uses: meet, place: signs, sign: {sign}}}\n"
         (tmp_path / f"{sign}.yaml").write_text(text, encoding="utf-8")
         queue.add(tmp_path / f"{sign}.yaml")
-    list(Crew(queue, ["cuda:0", "cuda:1"], on="inline").events())
+    list(QueueRunner(queue, ["cuda:0", "cuda:1"], on="inline").events())
     assert [job.state for job in queue.jobs()] == ["done", "done"]
 
 
@@ -277,7 +276,7 @@ def test_two_devices_work_side_by_side(queue: Queue, toys: None, tmp_path: Path)
 
 
 def test_the_same_content_is_a_job_once_and_new_content_a_new_version(queue: Queue, tmp_path: Path) -> None:
-    def drop(source: str, content: str, title: str) -> Job | None:
+    def drop(source: str, content: str, title: str) -> QueueJob | None:
         return queue.drop(f"/inbox/{source}", content, title, tmp_path, {"quiet": 5})
 
     one = drop("penny", "A", "penny")
@@ -307,7 +306,7 @@ def test_the_board_shows_states_progress_curves_and_files(queue: Queue, project:
     done = queue.add(project / "cat.yaml", ["tally.steps=1000"])
     waiting = queue.add(project / "gone.yaml")
     running = None
-    for told in Crew(queue, ["cpu"], on="inline").events():
+    for told in QueueRunner(queue, ["cpu"], on="inline").events():
         if isinstance(told.event, Progress) and running is None:
             running = board(queue)["jobs"][0]
     assert running is not None

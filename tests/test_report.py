@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.evaluation import report
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.report import Pair, Story, TableRow

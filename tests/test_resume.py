@@ -22,7 +22,7 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Checkpoints
 
@@ -33,7 +33,7 @@ def training(dataset: Dataset, optimizer: str) -> Train:
     """With dropout, so that what modules draw for themselves is tested too."""
     spec = Optimizer.registry.get(optimizer)()
     adapter = LoRA(rank=2, dropout=0.1)
-    return Train(dataset=dataset, optimizer=spec, adapter=adapter, steps=Duration(STEPS), snapshots=Rhythm(4))
+    return Train(dataset=dataset, optimizer=spec, adapter=adapter, steps=Duration(STEPS), snapshots=Interval(4))
 
 
 @pytest.fixture(scope="module")

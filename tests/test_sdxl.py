@@ -23,7 +23,7 @@ from lorapipe.training.families._checkpoint import SingleFile
 from lorapipe.training.families._latent_diffusion import Parts
 from lorapipe.training.families._sdxl_model import SDXLModel
 from lorapipe.training.families.sdxl import CONFIGURATION, SDXL
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
 
 
@@ -86,9 +86,9 @@ def test_a_single_file_is_the_same_model_as_the_folder(base: SDXL, model: SDXLMo
 def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -> None:
     file = single_file(model, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     loaded = SDXL(checkpoint=Checkpoint(file)).load("cpu")
-    assert loaded.prediction == "v_prediction" and loaded.alphas_cumprod[-1] == 0
+    assert loaded.diffusion.prediction == "v_prediction" and loaded.diffusion.alphas_cumprod[-1] == 0
     told = SDXL(checkpoint=Checkpoint(file), zero_terminal_snr=False).load("cpu")
-    assert told.prediction == "v_prediction" and told.alphas_cumprod[-1] > 0
+    assert told.diffusion.prediction == "v_prediction" and told.diffusion.alphas_cumprod[-1] > 0
 
 
 def test_captions_are_read_as_diffusers_reads_them(model: SDXLModel) -> None:
@@ -150,7 +150,7 @@ def test_it_trains_all_three_parts_with_rates_of_their_own(base: SDXL, tmp_path:
     images = tiny.draw(tmp_path / "pictures")
     prepared = Prepare(images=Source(images), base=base, duplicate_tolerance=0).run(bench.context("prepare"))
     train = Train(
-        dataset=prepared, adapter=LoRA(rank=2), steps=Duration(3), snapshots=Rhythm(1), batch=2,
+        dataset=prepared, adapter=LoRA(rank=2), steps=Duration(3), snapshots=Interval(1), batch=2,
         text_encoder_lr=1e-5, text_encoder_2_lr=2e-5,
     )  # fmt: skip
     weights = train.run(bench.context("train"))

@@ -88,7 +88,7 @@ def test_a_disk_that_has_filled_up_can_be_looked_at_and_cleaned(toys: None, tmp_
 
 
 def test_a_queue_that_could_not_be_written_is_written_when_there_is_room(tmp_path: Path, monkeypatch) -> None:
-    from lorapipe.queue.jobs import Queue
+    from lorapipe.job_queue.queue import Queue
 
     monkeypatch.setattr(database, "TRY_SECONDS", 0.0)
     with mounted(tmp_path / "disk", "size=1m") as disk:

@@ -11,10 +11,10 @@ from corpus.drops import photographs
 from lorapipe import registry
 from lorapipe.errors import InputError
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.watch.checker import check_apart
-from lorapipe.watch.places import READ
-from lorapipe.watch.recipe import Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.allowed_paths import READ
+from lorapipe.watch.isolated_check import check_apart
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links as Unix has them")
 
@@ -28,15 +28,15 @@ def folder(tmp_path: Path) -> Path:
     return photographs(tmp_path / "inbox" / "penny")
 
 
-def order_of(folder: Path) -> Order:
-    return Order(folder, folder.name, folder.parents[1] / "outputs" / folder.name, folder.name)
+def order_of(folder: Path) -> DroppedFolder:
+    return DroppedFolder(folder, folder.name, folder.parents[1] / "outputs" / folder.name, folder.name)
 
 
 def made(folder: Path, text: str, *sets: str, pipeline: Path | None = None, **settings: object) -> Pipeline:
     """The pipeline of a folder with settings of its own."""
     (folder / "lorapipe.yaml").write_text(text, encoding="utf-8")
     known: dict[str, object] = {"least": 3, **settings}
-    return write(Recipe(pipeline, sets, Watching(**known)), order_of(folder))
+    return write(InboxPipeline(pipeline, sets, WatchSettings(**known)), order_of(folder))
 
 
 def refused(folder: Path, text: str, *sets: str, **settings: object) -> InputError:
@@ -142,7 +142,7 @@ def test_a_message_names_nothing_of_the_owners(folder: Path) -> None:
     )
     (folder / "lorapipe.yaml").write_text("vars: {rank: -1}", encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        write(Recipe(mine, (), Watching(least=3)), order_of(folder))
+        write(InboxPipeline(mine, (), WatchSettings(least=3)), order_of(folder))
     assert "below the minimum" in str(caught.value) and "owner" not in str(caught.value)
 
 
@@ -195,9 +195,11 @@ def test_what_the_owners_pipeline_asks_for_is_never_too_much(folder: Path) -> No
 def test_the_name_of_a_folder_asks_for_no_more_than_settings_may(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "inbox" / "9999_penny", 5)
     order = order_of(folder)
-    assert write(Recipe(None, (), Watching(least=3)), order), "the built-in pipeline counts steps, not epochs"
+    assert write(InboxPipeline(None, (), WatchSettings(least=3)), order), (
+        "the built-in pipeline counts steps, not epochs"
+    )
     with pytest.raises(InputError, match="most_steps"):
-        write(Recipe(None, ("lora.steps=10 epochs",), Watching(least=3)), order)
+        write(InboxPipeline(None, ("lora.steps=10 epochs",), WatchSettings(least=3)), order)
 
 
 def test_settings_of_a_hundred_kilobytes_are_not_a_persons(folder: Path) -> None:
@@ -254,12 +256,12 @@ def test_whatever_settings_do_to_their_reader_it_ends_and_is_said(folder: Path, 
         pytest.skip("this system limits no memory")
     (folder / "lorapipe.yaml").write_text(f"stages: {{slow: {{uses: slow, how: {how}}}}}", encoding="utf-8")
     with pytest.raises(InputError, match=r"to be read|cannot be read") as caught:
-        check_apart(Recipe(None, (), Watching(least=3, reading_seconds=1.0)), order_of(folder))
+        check_apart(InboxPipeline(None, (), WatchSettings(least=3, reading_seconds=1.0)), order_of(folder))
     assert str(folder / "lorapipe.yaml") in str(caught.value)
 
 
 def test_mistakes_are_told_as_they_are_where_they_stand(folder: Path) -> None:
-    recipe, order = Recipe(None, (), Watching(least=3)), order_of(folder)
+    recipe, order = InboxPipeline(None, (), WatchSettings(least=3)), order_of(folder)
     (folder / "lorapipe.yaml").write_text("stages:\n  lora: {sede: 4}\n  grid: {cfg: -1}\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         check_apart(recipe, order)
@@ -277,6 +279,6 @@ def test_an_honest_folder_does_not_wait_for_it(folder: Path) -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    check_apart(Recipe(None, (), Watching(least=3)), order_of(folder))
+    check_apart(InboxPipeline(None, (), WatchSettings(least=3)), order_of(folder))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3

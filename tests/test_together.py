@@ -26,8 +26,8 @@ from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training import metrics_log
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.data_parallel import Team
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.data_parallel import DataParallel
+from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
 
 
@@ -53,7 +53,7 @@ def losses(weights: Weights) -> list[float]:
 def test_two_processes_are_one_with_the_same_batch(bench: tiny.Bench, dataset: Dataset, text_encoder_lr: float) -> None:
     """Batches of 3, 1 and 1 pictures: uneven shares, and steps in which one process has nothing."""
     train = Train(
-        dataset=dataset, adapter=LoRA(rank=2), optimizer=Prodigy(), steps=Duration(8), snapshots=Rhythm(1), batch=3,
+        dataset=dataset, adapter=LoRA(rank=2), optimizer=Prodigy(), steps=Duration(8), snapshots=Interval(1), batch=3,
         text_encoder_lr=text_encoder_lr,
     )  # fmt: skip
     one = trained(bench, f"one-{text_encoder_lr}", train, "cpu")
@@ -67,7 +67,7 @@ def test_two_processes_are_one_with_the_same_batch(bench: tiny.Bench, dataset: D
 
 
 def test_a_stopped_team_goes_on_alone_where_it_was(bench: tiny.Bench, dataset: Dataset) -> None:
-    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(8), snapshots=Rhythm(2), batch=2)
+    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(8), snapshots=Interval(2), batch=2)
     whole = trained(bench, "whole", train, "cpu")
     steps = train.share_of(dataclasses.replace(bench.context("broken"), device="cpu+cpu"))
     for _ in range(5):
@@ -77,7 +77,7 @@ def test_a_stopped_team_goes_on_alone_where_it_was(bench: tiny.Bench, dataset: D
 
 
 def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench, dataset: Dataset) -> None:
-    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(2000), snapshots=Rhythm(1), batch=2)
+    train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(2000), snapshots=Interval(1), batch=2)
     steps = train.share_of(dataclasses.replace(bench.context("killed"), device="cpu+cpu"))
     next(steps)
     (child,) = [child for child in multiprocessing.active_children() if "Spawn" in type(child).__name__]
@@ -126,9 +126,9 @@ def test_a_member_that_hangs_keeps_nobody_who_wants_to_stop(bench: tiny.Bench, d
 
 
 def test_samples_are_dealt_out_once_each() -> None:
-    shares = [list(Team(place, 3).share(range(7))) for place in range(3)]
+    shares = [list(DataParallel(place, 3).shard(range(7))) for place in range(3)]
     assert sorted(sample for share in shares for sample in share) == list(range(7)) and shares[0] == [0, 3, 6]
-    assert list(Team(2, 3).share(range(2))) == []
+    assert list(DataParallel(2, 3).shard(range(2))) == []
 
 
 def test_a_device_may_consist_of_several(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

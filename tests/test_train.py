@@ -28,7 +28,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.families import Checkpoint, Model
 from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.model_contexts import compiled
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adamw import AdamW
@@ -39,7 +39,7 @@ from lorapipe.training.weightings.none import NoWeighting
 
 
 def short(dataset: Dataset, **knobs: Any) -> Train:
-    knobs = {"steps": Duration(4), "snapshots": Rhythm(2), "adapter": LoRA(rank=2), **knobs}
+    knobs = {"steps": Duration(4), "snapshots": Interval(2), "adapter": LoRA(rank=2), **knobs}
     return Train(dataset=dataset, **knobs)
 
 
@@ -55,7 +55,7 @@ def losses(weights: Weights) -> list[float]:
 
 
 def test_snapshots_are_files_that_other_programs_load(dataset: Dataset, bench: tiny.Bench) -> None:
-    weights = run(bench, "made", short(dataset, steps=Duration(6), snapshots=Rhythm(3)))
+    weights = run(bench, "made", short(dataset, steps=Duration(6), snapshots=Interval(3)))
     assert [snapshot.step for snapshot in weights.snapshots] == [2, 4, 6]
     assert [snapshot.epoch for snapshot in weights.snapshots] == [1, 1, 2]  # five pictures, one at a time
     first, last = load_file(weights.snapshots[0].path), load_file(weights.snapshots[-1].path)
@@ -71,7 +71,7 @@ def test_snapshots_are_files_that_other_programs_load(dataset: Dataset, bench: t
 
 
 def test_a_longer_training_lowers_the_loss(dataset: Dataset, bench: tiny.Bench) -> None:
-    train = short(dataset, steps=Duration(60), snapshots=Rhythm(1), unet_lr=5e-3, batch=4, weighting=NoWeighting())
+    train = short(dataset, steps=Duration(60), snapshots=Interval(1), unet_lr=5e-3, batch=4, weighting=NoWeighting())
     found = losses(run(bench, "longer", train))
     assert len(found) == 60
     assert sum(found[-15:]) < 0.97 * sum(found[:15])
@@ -126,7 +126,9 @@ def test_curves_have_every_step_for_programs_and_for_tensorboard(dataset: Datase
 
 def test_epochs_count_batches_of_every_bucket(dataset: Dataset, bench: tiny.Bench) -> None:
     """Four pictures of one shape and one of another: two a batch are three batches, in twos two steps."""
-    weights = run(bench, "epochs", short(dataset, steps=Duration(2, "epochs"), batch=2, snapshots=Rhythm(1, "epochs")))
+    weights = run(
+        bench, "epochs", short(dataset, steps=Duration(2, "epochs"), batch=2, snapshots=Interval(1, "epochs"))
+    )
     assert [(snapshot.step, snapshot.epoch) for snapshot in weights.snapshots] == [(3, 1), (6, 2)]
     weights = run(bench, "epochs-2", short(dataset, steps=Duration(2, "epochs"), batch=2, accumulation=2))
     assert weights.snapshots[-1].step == 3
@@ -158,7 +160,7 @@ def test_previews_show_progress_and_change_nothing(dataset: Dataset, bench: tiny
     plain = run(bench, "unseen", short(dataset, text_encoder_lr=0.0))
     told = tiny.Bench(bench.folder)
     prompts = ("penny, red", "penny, blue")
-    seen = run(told, "seen", short(dataset, text_encoder_lr=0.0, preview_prompts=prompts, previews=Rhythm(2)))
+    seen = run(told, "seen", short(dataset, text_encoder_lr=0.0, preview_prompts=prompts, previews=Interval(2)))
     assert seen.snapshots[-1].path.read_bytes() == plain.snapshots[-1].path.read_bytes()
     previews = told.of(Preview)
     assert [event.caption for event in previews] == [f"step {step}: {prompt}" for step in (2, 4) for prompt in prompts]
@@ -168,7 +170,7 @@ def test_previews_show_progress_and_change_nothing(dataset: Dataset, bench: tiny
 
 
 def test_stopping_while_a_preview_is_painted_loses_no_step(dataset: Dataset, bench: tiny.Bench) -> None:
-    train = short(dataset, preview_prompts=("penny",), previews=Rhythm(2))
+    train = short(dataset, preview_prompts=("penny",), previews=Interval(2))
     unbroken = run(bench, "patient", train)
     bench.told.clear()
     bench.stopping = lambda: bool(bench.of(Metric))
@@ -246,7 +248,7 @@ def test_an_emptied_cache_is_filled_again(dataset: Dataset, bench: tiny.Bench, t
 
 def test_a_training_goes_on_from_a_file(dataset: Dataset, bench: tiny.Bench) -> None:
     first = run(bench, "first", short(dataset, steps=Duration(20), unet_lr=1e-2)).snapshots[-1].path
-    train = short(dataset, steps=Duration(1), snapshots=Rhythm(1), start_from=Source(first), unet_lr=1e-9)
+    train = short(dataset, steps=Duration(1), snapshots=Interval(1), start_from=Source(first), unet_lr=1e-9)
     second = run(bench, "second", train)
     assert str(bench.folder) not in second.training.read_text(encoding="utf-8")
     before, after = load_file(first), load_file(second.snapshots[-1].path)
@@ -294,7 +296,7 @@ def test_stopping_saves_and_going_on_ends_in_the_same_place(dataset: Dataset, be
 
 
 def test_a_training_that_blows_up_stops_and_says_why(dataset: Dataset, bench: tiny.Bench) -> None:
-    train = short(dataset, steps=Duration(40), optimizer=AdamW(), unet_lr=10.0, snapshots=Rhythm(1))
+    train = short(dataset, steps=Duration(40), optimizer=AdamW(), unet_lr=10.0, snapshots=Interval(1))
     with pytest.raises(LorapipeError, match="blown up") as error:
         run(bench, "explosive", train)
     assert "learning rates" in str(error.value)
@@ -459,13 +461,13 @@ def test_warnings_are_told_before_the_first_step(dataset: Dataset, bench: tiny.B
     ],
 )
 def test_rhythms_end_with_the_end(text: object, steps: list[int]) -> None:
-    rhythm = Rhythm.parse(text, Path())
+    rhythm = Interval.parse(text, Path())
     assert sorted(rhythm.steps(10, 2.5)) == steps
-    assert Rhythm.parse(rhythm.plain(), Path()) == rhythm
+    assert Interval.parse(rhythm.plain(), Path()) == rhythm
 
 
 def test_a_stage_reads_back_what_it_writes() -> None:
     train = from_dict(Stage, {"uses": "train", "dataset": "$dataset", "snapshots": "every 2 epochs", "steps": 300})
     assert isinstance(train, Train)
     assert train.dataset == Ref("dataset")
-    assert train.snapshots == Rhythm(2, "epochs")
+    assert train.snapshots == Interval(2, "epochs")

@@ -12,8 +12,8 @@ from lorapipe.pipeline.language import Pipeline
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.scan import look_through
-from lorapipe.watch.recipe import Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
 
 
 def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str) -> Path:
@@ -31,8 +31,8 @@ def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str
 def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeline, list[str]]:
     """The pipeline of a dropped folder, and what its user is told."""
     told: list[str] = []
-    order = Order(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
-    return write(Recipe(pipeline, sets, Watching(least=1)), order, told.append), told
+    order = DroppedFolder(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
+    return write(InboxPipeline(pipeline, sets, WatchSettings(least=1)), order, told.append), told
 
 
 def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
@@ -41,7 +41,7 @@ def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
     found = look_through(folder, dataset.exclude, dataset.caption_extensions)
     captions = CaptionFiles(folder, found.captions, dataset.caption_lines)
     return {
-        picture.removesuffix(".png"): lora.captions.said(
+        picture.removesuffix(".png"): lora.captions.varied(
             captions.of(picture, dataset.class_word).text, random.Random(0)
         )
         for picture in found.pictures
@@ -187,10 +187,10 @@ stages:
     ],
 )
 def test_it_is_put_before_captions_that_lack_it(knobs: dict[str, object], caption: str, text: str) -> None:
-    assert Captioning(trigger="penny", **knobs).said(caption, random.Random(0)) == text
+    assert Captioning(trigger="penny", **knobs).varied(caption, random.Random(0)) == text
 
 
 def test_each_line_is_a_caption_of_its_own() -> None:
     captioning = Captioning(trigger="penny")
-    texts = {captioning.said("penny, hat\nsmile", random.Random(seed)) for seed in range(20)}
+    texts = {captioning.varied("penny, hat\nsmile", random.Random(seed)) for seed in range(20)}
     assert texts == {"penny, hat", "penny, smile"}

@@ -23,20 +23,20 @@ from corpus.drops import TOYS, Clock, photographs
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline import digests
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.queue.work import Crew
 from lorapipe.training.caption_augment import Captioning
-from lorapipe.watch import care as caring
-from lorapipe.watch.care import InboxCare, Terms
+from lorapipe.watch import job_hooks
+from lorapipe.watch.folder_names import title_of, trigger_of
+from lorapipe.watch.folder_state import inspect_path
 from lorapipe.watch.inbox import Inbox
-from lorapipe.watch.look import look_at
-from lorapipe.watch.names import title_of, trigger_of
-from lorapipe.watch.recipe import Order, Recipe, steps_for, write
-from lorapipe.watch.settings import Watching, watching
-from lorapipe.watch.settle import STATUS, Settling, settled
+from lorapipe.watch.job_hooks import InboxHooks, Terms
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, steps_for, write
+from lorapipe.watch.settings import WatchSettings, watching
+from lorapipe.watch.settling import STATUS, Settling, settled
 from lorapipe.watch.unpack import Limits, unpack
 
 ROOT = Path(__file__).parents[1]
@@ -59,20 +59,20 @@ def names(dropped: object) -> list[str]:
 def test_a_folder_is_given_out_once_when_it_has_been_quiet(inbox: Path, clock: Clock) -> None:
     settling = Settling(inbox, quiet=10, clock=clock)
     photographs(inbox / "penny")
-    assert settling.look() == []
+    assert settling.poll() == []
     clock.now += 9.9
-    assert settling.look() == [] and settling.pause() <= 0.5
+    assert settling.poll() == [] and settling.pause() <= 0.5
     clock.now += 0.1
-    assert names(settling.look()) == ["penny"]
+    assert names(settling.poll()) == ["penny"]
     clock.now += 100
-    assert settling.look() == [] and settling.pause() >= 1
+    assert settling.poll() == [] and settling.pause() >= 1
 
 
 @pytest.mark.parametrize("change", ["grows", "more", "gone", "touched", "hidden"])
 def test_every_change_begins_the_quiet_anew(inbox: Path, clock: Clock, change: str) -> None:
     settling = Settling(inbox, quiet=10, clock=clock)
     folder = photographs(inbox / "penny")
-    settling.look()
+    settling.poll()
     clock.now += 9
     match change:
         case "grows":
@@ -85,11 +85,11 @@ def test_every_change_begins_the_quiet_anew(inbox: Path, clock: Clock, change: s
             os.utime(folder / "1.png", ns=(1, 1))
         case "hidden":  # a copy under way
             (folder / ".2.png.part").write_bytes(b"half")
-    assert settling.look() == []
+    assert settling.poll() == []
     clock.now += 9
-    assert settling.look() == []
+    assert settling.poll() == []
     clock.now += 1
-    assert names(settling.look()) == ["penny"]
+    assert names(settling.poll()) == ["penny"]
 
 
 def test_what_is_added_later_is_given_out_again(inbox: Path, clock: Clock) -> None:
@@ -103,7 +103,7 @@ def test_what_is_added_later_is_given_out_again(inbox: Path, clock: Clock) -> No
 
     photographs(inbox / "penny")
     drops = settled(inbox, 3, clock=clock, wait=wait)
-    assert [next(drops).look.pictures for _ in range(2)] == [3, 5]
+    assert [next(drops).state.pictures for _ in range(2)] == [3, 5]
     assert max(waits) <= 1.5 and clock.now < 1000 + 80
 
 
@@ -112,9 +112,9 @@ def test_a_file_with_a_time_in_the_future_or_long_ago_is_a_file(inbox: Path, clo
     os.utime(folder / "0.png", (4e9, 4e9))
     os.utime(folder / "1.png", (0, 0))
     settling = Settling(inbox, quiet=10, clock=clock)
-    settling.look()
+    settling.poll()
     clock.now += 10
-    assert names(settling.look()) == ["penny"]
+    assert names(settling.poll()) == ["penny"]
 
 
 def test_what_is_no_set_of_pictures_is_not_given_out_and_said_why(inbox: Path, clock: Clock) -> None:
@@ -129,7 +129,7 @@ def test_what_is_no_set_of_pictures_is_not_given_out_and_said_why(inbox: Path, c
         archive.writestr("a.txt", "a")
     settling = Settling(inbox, quiet=1, clock=clock)
     for _ in range(4):
-        assert settling.look() == []
+        assert settling.poll() == []
         clock.now += 50
     said = {name: look.trouble for name, look in settling.arriving().items()}
     assert said == {
@@ -150,28 +150,28 @@ def test_a_zip_that_is_not_whole_is_given_time_and_then_to_its_failure(inbox: Pa
     settling = Settling(inbox, quiet=10, patience=60, clock=clock)
     (inbox / "slow.zip").write_bytes(data[:400])
     (inbox / "broken.zip").write_bytes(data[:500])
-    settling.look()
+    settling.poll()
     clock.now += 30
-    assert settling.look() == []
+    assert settling.poll() == []
     (inbox / "slow.zip").write_bytes(data)
-    settling.look()
+    settling.poll()
     clock.now += 10
-    assert names(settling.look()) == ["slow.zip"]
+    assert names(settling.poll()) == ["slow.zip"]
     clock.now += 20
-    assert names(settling.look()) == ["broken.zip"]
+    assert names(settling.poll()) == ["broken.zip"]
 
 
 def test_an_inbox_that_is_away_for_a_while_loses_nothing(inbox: Path, clock: Clock) -> None:
     photographs(inbox / "penny")
     settling = Settling(inbox, quiet=1, clock=clock)
-    settling.look()
+    settling.poll()
     clock.now += 1
-    assert names(settling.look()) == ["penny"]
+    assert names(settling.poll()) == ["penny"]
     inbox.rename(inbox.with_name("away"))
-    assert settling.look() == [] and "cannot be read" in settling.trouble
+    assert settling.poll() == [] and "cannot be read" in settling.trouble
     inbox.with_name("away").rename(inbox)
     clock.now += 9
-    assert settling.look() == [] and not settling.trouble
+    assert settling.poll() == [] and not settling.trouble
 
 
 def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
@@ -180,16 +180,16 @@ def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
     photographs(inbox / "large", 2000)
     settling = Settling(inbox, quiet=1, clock=clock)
     began = time.perf_counter()
-    settling.look()
+    settling.poll()
     took = time.perf_counter() - began
     clock.now += 1
-    assert len(settling.look()) == 201
+    assert len(settling.poll()) == 201
     clock.now += 1
     began = time.perf_counter()
-    settling.look()
+    settling.poll()
     assert time.perf_counter() - began < took / 10  # what has settled is looked at rarely, unless something is told
     (inbox / "large" / "one more.png").touch()
-    settling.look({"large"})
+    settling.poll({"large"})
     assert "large" in settling.arriving()
 
 
@@ -202,12 +202,15 @@ def test_links_that_lead_out_are_refused(inbox: Path, clock: Clock) -> None:
     inner = photographs(inbox / "fine")
     (inner / "again.png").symlink_to(inner / "0.png")
     (inner / "circle").symlink_to(inner, target_is_directory=True)
-    assert look_at(folder).trouble == "more is a link that leads out of the folder" and look_at(folder).pictures == 3
-    assert look_at(inner).trouble == "" and look_at(inner).pictures == 4
+    assert (
+        inspect_path(folder).trouble == "more is a link that leads out of the folder"
+        and inspect_path(folder).pictures == 3
+    )
+    assert inspect_path(inner).trouble == "" and inspect_path(inner).pictures == 4
     settling = Settling(inbox, quiet=1, clock=clock)
-    settling.look()
+    settling.poll()
     clock.now += 1
-    assert names(settling.look()) == ["fine", "penny"]
+    assert names(settling.poll()) == ["fine", "penny"]
     assert "leads out of the inbox" in settling.arriving()["all"].trouble
 
 
@@ -344,7 +347,8 @@ def test_steps_are_whole_rounds_through_the_pictures() -> None:
 
 def made(folder: Path, outputs: Path, *sets: str, pipeline: Path | None = None) -> Pipeline:
     return write(
-        Recipe(pipeline, sets, Watching(least=3)), Order(folder, folder.name, outputs / folder.name, folder.name)
+        InboxPipeline(pipeline, sets, WatchSettings(least=3)),
+        DroppedFolder(folder, folder.name, outputs / folder.name, folder.name),
     )
 
 
@@ -451,20 +455,20 @@ def toy(toys: None, tmp_path: Path) -> Path:
 
 
 def opened(inbox: Path, queue: Queue, clock: Clock, pipeline: Path | None, *sets: str, **settings) -> Inbox:
-    terms = Terms(Watching(**{"quiet": 1.0, "least": 1, "room": 0.0, **settings}), pipeline, sets)
+    terms = Terms(WatchSettings(**{"quiet": 1.0, "least": 1, "room": 0.0, **settings}), pipeline, sets)
     return Inbox(inbox, queue, terms, clock=clock)
 
 
-def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[Job]:
+def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[QueueJob]:
     """Look, and again when it has been quiet."""
     everything = {path.name for path in box.folder.iterdir()}
-    found = box.look(everything)
+    found = box.poll(everything)
     clock.now += seconds
-    return [*found, *box.look(everything)]
+    return [*found, *box.poll(everything)]
 
 
-def work_off(queue: Queue, on: str = "inline") -> list[Job]:
-    list(Crew(queue, ["cpu"], care=InboxCare(), on=on).events())
+def work_off(queue: Queue, on: str = "inline") -> list[QueueJob]:
+    list(QueueRunner(queue, ["cpu"], hooks=InboxHooks(), on=on).events())
     return queue.jobs()
 
 
@@ -581,7 +585,7 @@ def test_a_file_that_cannot_be_read_is_given_time_and_then_said(
     assert looked(box, clock) == []
     assert "1.png: cannot be read: Permission denied" in (inbox / STATUS).read_text(encoding="utf-8")
     clock.now += 60
-    assert len(box.look()) == 1
+    assert len(box.poll()) == 1
     monkeypatch.setattr(digests, "read_digest", read)
     folder.joinpath("0.txt").write_text("a", encoding="utf-8")
     assert [each.version for each in looked(box, clock)] == [2]
@@ -593,10 +597,10 @@ def test_a_full_disk_is_waited_out(
     photographs(inbox / "penny")
     looked(opened(inbox, queue, clock, toy, room=2.0), clock)
     usage = shutil.disk_usage(inbox)
-    monkeypatch.setattr(caring.shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    monkeypatch.setattr(job_hooks.shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
     assert [job.state for job in work_off(queue)] == ["waiting"]
     assert queue.jobs()[0].reason.startswith("waits for room: 0.0 GB are free")
-    monkeypatch.setattr(caring.shutil, "disk_usage", lambda path: usage._replace(free=10**12))
+    monkeypatch.setattr(job_hooks.shutil, "disk_usage", lambda path: usage._replace(free=10**12))
     assert [(job.state, job.reason) for job in work_off(queue)] == [("done", "")]
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_sets
 
 if TYPE_CHECKING:
+    from lorapipe.job_queue.job import QueueJob
+    from lorapipe.job_queue.queue import Queue
+    from lorapipe.job_queue.runner import JobEvent
     from lorapipe.page.server import Page
-    from lorapipe.queue.job import Job
-    from lorapipe.queue.jobs import Queue
-    from lorapipe.queue.work import Told
     from lorapipe.terminal import Printer
 
 HELP = (
@@ -52,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Do what the first word says."""
     from lorapipe.errors import InputError, near_miss
-    from lorapipe.queue.jobs import Queue
+    from lorapipe.job_queue.queue import Queue
 
     do = DOING.get(options.what)
     if do is None:
@@ -62,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _list(queue: Queue, options: argparse.Namespace) -> None:
-    from lorapipe.queue.board import as_json, board
+    from lorapipe.job_queue.views import as_json, board
     from lorapipe.terminal import Printer
 
     shown = board(queue)
@@ -165,15 +165,15 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
+    from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.execution.devices import parse_devices
-    from lorapipe.queue.work import Crew
-    from lorapipe.watch.care import InboxCare
+    from lorapipe.watch.job_hooks import InboxHooks
 
     with Stop() as stop:
         stop.view = teller = Teller(as_json=options.json)
-        crew = Crew(queue, parse_devices(options.device), care=InboxCare(), stopping=stop.level)
+        runner = QueueRunner(queue, parse_devices(options.device), hooks=InboxHooks(), stopping=stop.level)
         nothing = True
-        with closing(crew.events()) as events:
+        with closing(runner.events()) as events:
             for told in events:
                 nothing = False
                 teller.show(told)
@@ -200,10 +200,10 @@ def open_page(
     queue: Queue, teller: Teller, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] | None = None
 ) -> Page:
     """The page that shows a queue; it is served within the block that it is entered for."""
-    from lorapipe.page.answers import Answers, nothing_arrives
+    from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
 
-    page = Page(Answers(queue, inbox, arriving or nothing_arrives), queue.root)
+    page = Page(Routes(queue, inbox, arriving or nothing_arrives), queue.root)
     teller.note(f"The page: {page.address}")
     return page
 
@@ -219,9 +219,9 @@ def _numbers(words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def _say(jobs: list[Job], options: argparse.Namespace) -> None:
+def _say(jobs: list[QueueJob], options: argparse.Namespace) -> None:
     """What has become of jobs."""
-    from lorapipe.queue.board import as_json
+    from lorapipe.job_queue.views import as_json
     from lorapipe.terminal import Printer
 
     for job in jobs:
@@ -239,7 +239,7 @@ def _line(text: str) -> None:
 
 
 class Teller:
-    """What a crew tells, on standard output: a line where a job or a stage of it begins and ends."""
+    """Prints the events of the queue on standard output: a line where a job or a stage of it begins and ends."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         from lorapipe.terminal import Printer
@@ -253,10 +253,10 @@ class Teller:
         if not (self._as_json or self._quiet):
             self._printer.line(text)
 
-    def show(self, told: Told) -> None:
+    def show(self, told: JobEvent) -> None:
         """One thing."""
+        from lorapipe.job_queue.views import as_json
         from lorapipe.pipeline.events import Failed, Finished, to_json
-        from lorapipe.queue.board import as_json
         from lorapipe.terminal import duration
 
         job, event = told.job, told.event

@@ -31,9 +31,9 @@ def main(options: argparse.Namespace) -> int:
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
         if NODES.is_dir():
-            from comfy_nodes import pages
+            from comfy_nodes import help_pages
 
-            pages.write(NODES)
+            help_pages.write(NODES)
     else:
         sys.stdout.write(schema_text())
     return DONE

@@ -20,21 +20,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the reference."""
-    from lorapipe import lookup, reference
+    from lorapipe import settings_reference, settings_search
     from lorapipe.pipeline.pipeline_schema import contracts
     from lorapipe.terminal import Printer
 
     if options.kind is None:
-        text = reference.overview()
+        text = settings_reference.overview()
     elif options.kind == "watch":
-        from lorapipe.watch.settings import Watching
+        from lorapipe.watch.settings import WatchSettings
 
-        text = reference.of_spec("watch", Watching)
+        text = settings_reference.of_spec("watch", WatchSettings)
     elif options.kind not in contracts():
-        text = lookup.explained(" ".join([options.kind, *options.name]))
+        text = settings_search.search(" ".join([options.kind, *options.name]))
     elif not options.name:
-        text = reference.of_kind(options.kind)
+        text = settings_reference.of_kind(options.kind)
     else:
-        text = reference.of_name(options.kind, " ".join(options.name))
+        text = settings_reference.of_name(options.kind, " ".join(options.name))
     Printer(sys.stdout).line(text)
     return DONE

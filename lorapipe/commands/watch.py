@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_quiet, takes_sets
 
 if TYPE_CHECKING:
-    from lorapipe.queue.job import Job
+    from lorapipe.job_queue.job import QueueJob
 
 HELP = "make a LoRA of every folder (or zip) of pictures that is dropped into a folder"
 
@@ -38,12 +38,12 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.commands.queue import Teller, open_page
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
-    from lorapipe.follower import Follower
+    from lorapipe.job_queue.queue import Queue
+    from lorapipe.job_queue.runner import QueueRunner
     from lorapipe.pipeline.execution.devices import parse_devices
-    from lorapipe.queue.jobs import Queue
-    from lorapipe.queue.work import Crew
-    from lorapipe.watch.care import InboxCare, Terms
+    from lorapipe.supervised_thread import SupervisedThread
     from lorapipe.watch.inbox import Inbox
+    from lorapipe.watch.job_hooks import InboxHooks, Terms
     from lorapipe.watch.settings import watching
 
     devices = parse_devices(options.device)
@@ -53,24 +53,24 @@ def main(options: argparse.Namespace) -> int:
     teller = Teller(as_json=options.json, quiet=options.quiet)
     with closing(Queue()) as queue, Stop() as stop:
         inbox = Inbox(options.inbox, queue, terms)
-        watcher = Follower("inbox", lambda: inbox.run(found, teller.note, over))
+        watcher = SupervisedThread("inbox", lambda: inbox.run(found, teller.note, over))
 
         def stopping() -> int:
             return max(stop.level(), int(bool(watcher.reason)))
 
-        crew = Crew(queue, devices, care=InboxCare(), stopping=stopping, forever=True)
+        runner = QueueRunner(queue, devices, hooks=InboxHooks(), stopping=stopping, forever=True)
         stop.view = teller
-        teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
+        teller.note(f"WatchSettings {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
         over = threading.Event()
 
-        def found(job: Job) -> None:
+        def found(job: QueueJob) -> None:
             teller.note(f"{job.number:>4}  waiting    {job.title}")
-            crew.wake()
+            runner.wake()
 
         page = open_page(queue, teller, inbox.folder, inbox.arriving) if options.ui else nullcontext()
         watcher.start()
         try:
-            with page, closing(crew.events()) as events:
+            with page, closing(runner.events()) as events:
                 for told in events:
                     teller.show(told)
         finally:

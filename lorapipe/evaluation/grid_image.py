@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.drawing.text import width, wrap, write
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def draw(title: str, detail: str, training: Sequence[Image], tables: Sequence[Ta
 
 def save(grid: Image, path: Path) -> None:
     """Write the PNG aside and rename it into place."""
-    with aside(path) as part:
+    with replacing(path) as part:
         grid.save(part, format="PNG")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.checksum import is_whole_png
 from lorapipe.evaluation.grid_plan import Cell
 
@@ -67,7 +67,7 @@ class Gallery:
         """Write pictures aside and rename them into place."""
         for shot, picture in zip(shots, pictures, strict=True):
             path = self.path(cell, shot)
-            with aside(path) as part:
+            with replacing(path) as part:
                 picture.save(part, format="PNG")
 
     def pictures(self, cell: Cell) -> list[Image]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.file_signatures import PACKED, PICTURES, kind_of
 from lorapipe.formats import AdapterWeights, Names
 from lorapipe.regular_files import open_regular
 

@@ -23,10 +23,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.follower import Follower
-from lorapipe.page.answers import TEXT, Answer, Answers, told
+from lorapipe.page.routes import TEXT, Answer, Routes, told
+from lorapipe.supervised_thread import SupervisedThread
 
 HOST = "127.0.0.1"
 PORT = 7373
@@ -59,11 +59,11 @@ TOO_MUCH = Answer(b"Nothing is to be sent here.", TEXT, 413)
 class Page:
     """The page while it is served; `address` is where."""
 
-    def __init__(self, answers: Answers, home: Path, port: int = PORT) -> None:
+    def __init__(self, answers: Routes, home: Path, port: int = PORT) -> None:
         key = key_in(home)
         self._server = _open(port, answers, key)
         self.address = f"http://{HOST}:{self._server.server_address[1]}/{key}/"
-        self._thread = Follower("page", lambda: self._server.serve_forever(LOOK_SECONDS))
+        self._thread = SupervisedThread("page", lambda: self._server.serve_forever(LOOK_SECONDS))
 
     @property
     def trouble(self) -> str:
@@ -84,7 +84,10 @@ def key_in(home: Path) -> str:
     """The key in the address; the same each time, so that an open page finds its way back after a restart."""
     path = home / KEY
     if not (path.is_file() and re.fullmatch(r"[\w-]{22}", path.read_text("ascii", "replace"), re.ASCII)):
-        with aside(path) as part, os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with (
+            replacing(path) as part,
+            os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+        ):
             file.write(secrets.token_urlsafe(16))
     return path.read_text("ascii")
 
@@ -94,7 +97,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, port: int, answers: Answers, key: str) -> None:
+    def __init__(self, port: int, answers: Routes, key: str) -> None:
         self.answers = answers
         self.root = f"/{key}/"
         self._guard = threading.Lock()
@@ -160,7 +163,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _open(port: int, answers: Answers, key: str) -> _Server:
+def _open(port: int, answers: Routes, key: str) -> _Server:
     """A server on this port, or the next that is free."""
     for each in range(port, port + PORTS):
         with suppress(OSError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lorapipe.picture_files.caption_names import USUAL as CAPTIONS
 from lorapipe.picture_files.contents import Contents, LeftOut, sort_out
-from lorapipe.picture_files.endings import ending, is_picture
-from lorapipe.picture_files.left_behind import passed_over
+from lorapipe.picture_files.ignored_names import ignore_reason
+from lorapipe.picture_files.suffixes import is_picture, suffix_of
 
-__all__ = ["CAPTIONS", "Contents", "LeftOut", "ending", "is_picture", "passed_over", "sort_out"]
+__all__ = ["CAPTIONS", "Contents", "LeftOut", "ignore_reason", "is_picture", "sort_out", "suffix_of"]

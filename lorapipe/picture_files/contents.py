@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lorapipe.picture_files import endings
+from lorapipe.picture_files import suffixes
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
+from lorapipe.picture_files.ignored_names import ignore_reason
 from lorapipe.picture_files.layouts import folder_of, found_in, stem_of
-from lorapipe.picture_files.left_behind import passed_over
 
 NOT_READ, ORPHAN, UNUSED, OTHER_ENDING, SECOND = (
     "not read",
@@ -59,24 +59,24 @@ def sort_out(
             folders[folder] = _entered(folder)
         place, reason = folders[folder]
         if not reason:
-            place, reason = name, passed_over(name[len(folder) :], False)
+            place, reason = name, ignore_reason(name[len(folder) :], False)
         if reason:
             left_out[place] = (HIDDEN if reason == "hidden" else LEFT_BEHIND, reason)
         else:
             kept.append(name)
-    kinds = {name: endings.ending(name) for name in kept}
-    known = endings.READ | endings.NOT_READ.keys()
+    kinds = {name: suffixes.suffix_of(name) for name in kept}
+    known = suffixes.READ | suffixes.NOT_READ.keys()
     called = [
         name
         for name, ending in kinds.items()
-        if ending in known or (ending not in endings.NO_PICTURES and is_picture(name))
+        if ending in known or (ending not in suffixes.NO_PICTURES and is_picture(name))
     ]
     left_out |= found_in(called, kept)
     pictures = []
     for name in called:
         if name in left_out:
             continue
-        if reason := endings.NOT_READ.get(kinds[name], ""):
+        if reason := suffixes.NOT_READ.get(kinds[name], ""):
             left_out[name] = (NOT_READ, reason)
         else:
             pictures.append(name)
@@ -99,7 +99,7 @@ def _entered(folder: str) -> tuple[str, str]:
     """The first part of a folder's name, which ends with `/`, that is passed over, and why."""
     parts = folder.split("/")[:-1]
     for depth, part in enumerate(parts, start=1):
-        if reason := passed_over(part, True):
+        if reason := ignore_reason(part, True):
             return f"{'/'.join(parts[:depth])}/", reason
     return "", ""
 
@@ -114,7 +114,7 @@ def _rest(
     for name in names:
         if name in left_out:
             continue
-        ending, base = endings.ending(name), name[name.rfind("/") + 1 :]
+        ending, base = suffixes.suffix_of(name), name[name.rfind("/") + 1 :]
         if base.casefold() in CONFIGURATION:
             found[name] = ("other", "a file of lorapipe's")
         elif base.lower().endswith(lower):
@@ -127,11 +127,11 @@ def _rest(
 
 
 def _by_ending(name: str, ending: str) -> tuple[str, str]:
-    kind = endings.NO_PICTURES.get(ending, endings.OTHER)
-    if kind == endings.TABLE:
+    kind = suffixes.NO_PICTURES.get(ending, suffixes.OTHER)
+    if kind == suffixes.TABLE:
         return kind, "seen and not read; captions are read from text files beside the pictures"
-    if kind == endings.FILM:
+    if kind == suffixes.FILM:
         return kind, "a film; save frames of it as png or jpg"
-    if kind == endings.ARCHIVE:
+    if kind == suffixes.ARCHIVE:
         return kind, "packed; unpack it"
     return kind, f"not a picture ({ending})" if ending else "not a picture"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import log
 
-from lorapipe import letters
+from lorapipe import common_characters
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -41,22 +41,22 @@ class Language:
 
 
 _CODE_PAGES: dict[str, Language] = {
-    "cp949": Language("Korean", ((letters.HANGUL, 0.9),)),
-    "cp932": Language("Japanese", ((letters.KANA, 0.55), (letters.KANJI, 0.4))),
-    "gb18030": Language("Chinese", ((letters.HANZI, 0.92),)),
-    "big5": Language("Chinese, traditional", ((letters.TRADITIONAL, 0.92),)),
-    "cp1252": Language("Western European", ((letters.LATIN, 0.9),)),
-    "cp1251": Language("Cyrillic", ((letters.CYRILLIC, 0.97),)),
+    "cp949": Language("Korean", ((common_characters.HANGUL, 0.9),)),
+    "cp932": Language("Japanese", ((common_characters.KANA, 0.55), (common_characters.KANJI, 0.4))),
+    "gb18030": Language("Chinese", ((common_characters.HANZI, 0.92),)),
+    "big5": Language("Chinese, traditional", ((common_characters.TRADITIONAL, 0.92),)),
+    "cp1252": Language("Western European", ((common_characters.LATIN, 0.9),)),
+    "cp1251": Language("Cyrillic", ((common_characters.CYRILLIC, 0.97),)),
 }
 _FURTHER: dict[str, Language] = {
-    "cp1250": Language("Eastern European", ((letters.EASTERN, 0.95),)),
-    "cp1253": Language("Greek", ((letters.GREEK, 0.97),)),
-    "cp1254": Language("Turkish", ((letters.EASTERN | letters.LATIN, 0.9),)),
+    "cp1250": Language("Eastern European", ((common_characters.EASTERN, 0.95),)),
+    "cp1253": Language("Greek", ((common_characters.GREEK, 0.97),)),
+    "cp1254": Language("Turkish", ((common_characters.EASTERN | common_characters.LATIN, 0.9),)),
 }
 """Those that are only tried where the computer is set to them."""
 _RARE = log(1e-5)
 _MISFIT = log(1e-7)
-_MARK = log(0.02 / len(letters.MARKS))
+_MARK = log(0.02 / len(common_characters.MARKS))
 _HOME = 2.0
 """How much rather it is the code page that the computer is set to, in natural units."""
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
@@ -152,7 +152,9 @@ def _plausibility(text: str, language: Language) -> float:
     total = 0.0
     for letter, times in Counter(text).items():
         if not letter.isascii():
-            total += times * known.get(letter, _MARK if letter in letters.MARKS else _of_others(letter, language))
+            total += times * known.get(
+                letter, _MARK if letter in common_characters.MARKS else _of_others(letter, language)
+            )
         elif letter.isprintable() or letter in "\r\n\t":
             total += times * _ASCII
     odd = len(_CONTROL.findall(text)) + len(_MIXED.findall(text)) + len(_LETTERS_AROUND.findall(text))

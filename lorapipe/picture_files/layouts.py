@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 
-from lorapipe import folder_names
-from lorapipe.picture_files.endings import WEIGHTS, ending
+from lorapipe import kohya_folders
+from lorapipe.picture_files.suffixes import WEIGHTS, suffix_of
 
 MASK, CONDITION, REGULARISATION, SAMPLES, PROJECT, OURS = (
     "mask", "conditioning picture", "regularisation", "trainer's sample", "beside a project's img", "made by lorapipe",
@@ -84,7 +84,7 @@ class _Folders:
         for name in files:
             folder, base = folder_of(name), name[name.rfind("/") + 1 :]
             self.names.setdefault(folder, set()).add(base)
-            if ending(base) in WEIGHTS or base.startswith("events.out.tfevents"):
+            if suffix_of(base) in WEIGHTS or base.startswith("events.out.tfevents"):
                 self.weights.add(folder)
         for picture in pictures:
             self.pictures.setdefault(folder_of(picture), []).append(picture)
@@ -100,7 +100,7 @@ class _Folders:
         """Whether subfolders of a folder are named `10_word`, and hold pictures."""
         inner = self.below.get(folder, ())
         return any(
-            (read := folder_names.read(_base(each))) and read.word and self.holds_pictures(each) for each in inner
+            (read := kohya_folders.parse(_base(each))) and read.word and self.holds_pictures(each) for each in inner
         )
 
     def holds_pictures(self, folder: str) -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from lorapipe.first_bytes import kind_of
+from lorapipe.file_signatures import kind_of
 from lorapipe.regular_files import open_regular
 
 HEAD = 64

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from lorapipe.registry import Registry
-from lorapipe.spec import PLAIN, Spec, Value, from_dict, to_dict
+from lorapipe.spec import PLAIN, Spec, Value, ValueKind, from_dict, to_dict
 
 STORE = "store:"
 """Marks, in an artifact's JSON, a path that is relative to the store."""
@@ -53,6 +53,7 @@ class Ref(Value):
 class Artifact(Value):
     """Base of what a stage's `run` returns. Subclasses are frozen dataclasses."""
 
+    value_kind: ClassVar[ValueKind] = "reference"
     stored_name: ClassVar[str] = "Artifact"
     """What stored results, content keys and saved graphs know the class by. It stays when the class gets another name."""
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.errors import InputError, Problem
 from lorapipe.fsync import sync_file, sync_folder
 from lorapipe.pipeline.digests import PREFIX, read_digest
@@ -140,7 +140,7 @@ class Delivered:
         if objection and not (overwrite and real.is_file()):
             raise InputError(Problem(objection, str(place), LET_GO))
         self._note(real, digest, by)  # first: whoever is killed in between finds the file to be ours
-        with aside(real) as part:
+        with replacing(real) as part:
             fill(part)
             if before is None:
                 sync_file(part)  # a power cut must not leave the name without the bytes

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.aside import UNFINISHED
+from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.delivery import Delivery
@@ -257,7 +257,7 @@ def _try_out(folder: Path, stem: str) -> None:
             with suppress(FileExistsError):  # another run has just made it
                 each.mkdir()
                 made.append(each)
-        part = folder / f".{uuid.uuid4().hex[:8]}-{stem[:40]}{UNFINISHED}"  # with the characters of the name
+        part = folder / f".{uuid.uuid4().hex[:8]}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
         try:
             part.write_bytes(b"\0" * 4096)
         finally:

@@ -107,7 +107,7 @@ def files_changed(old: Listing, new: Listing) -> str:
 
 
 def _noun(name: str) -> str:
-    is_caption = picture_files.ending(name) in picture_files.CAPTIONS
+    is_caption = picture_files.suffix_of(name) in picture_files.CAPTIONS
     return "picture" if picture_files.is_picture(name) else "caption" if is_caption else "file"
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from lorapipe.errors import Problem
-from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.file_signatures import PACKED, PICTURES, kind_of
 
 UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
 """Bytes that no text has."""

@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline import run_files

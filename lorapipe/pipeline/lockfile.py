@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import lorapipe
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline.diff import differences, files_changed
 from lorapipe.pipeline.keys import installed

@@ -8,27 +8,22 @@ A *contract* is a spec with many implementations, one file each (see `registry`)
 tagged union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contract's own (`type`, `uses`, `family`).
 
 A *value type* (`Value`) is a class with its own text form, such as a duration `10 epochs`.
+
+    base           Param, Value, Spec: what is declared          parse          document → spec, or its problems
+    fields         the knobs of a spec class                     serialization  spec → document, content of a key
+    shapes         what kind of thing a knob's type is           schema         spec class → JSON Schema
+    types          values that any stage may use
 """
 
+from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, sentence
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.fields import (
-    PLAIN,
-    REQUIRED,
-    Knob,
-    Param,
-    Spec,
-    Value,
-    canonical,
-    content,
-    knobs,
-    param,
-    plain,
-    sentence,
-    show,
-    to_dict,
-)
-from lorapipe.spec.parse import Address, Parsed, PathPolicy, ProblemCache, from_dict, parse_spec
+from lorapipe.spec.fields import Knob, knobs
+from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
+from lorapipe.spec.paths import PathPolicy
+from lorapipe.spec.problem_cache import ProblemCache
 from lorapipe.spec.schema import json_schema, spec_schema
+from lorapipe.spec.serialization import PLAIN, canonical, content, plain, show, to_dict
+from lorapipe.spec.shapes import Shape, shape_of
 from lorapipe.spec.types import Duration, Source, Span, Warmup
 
 __all__ = [
@@ -37,15 +32,18 @@ __all__ = [
     "Address",
     "Destination",
     "Duration",
+    "JsonObject",
     "Knob",
     "Param",
     "Parsed",
     "PathPolicy",
     "ProblemCache",
+    "Shape",
     "Source",
     "Span",
     "Spec",
     "Value",
+    "ValueKind",
     "Warmup",
     "canonical",
     "content",
@@ -56,6 +54,7 @@ __all__ = [
     "parse_spec",
     "plain",
     "sentence",
+    "shape_of",
     "show",
     "spec_schema",
     "to_dict",

@@ -6,9 +6,9 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
-from lorapipe.spec.fields import Value
+from lorapipe.spec.base import JsonObject, Value, ValueKind
 from lorapipe.spec.paths import path_of
 
 OTHER_ENDINGS = frozenset(
@@ -27,12 +27,13 @@ zip 7z rar tar gz tgz xz bz2 zst py js ts sh bat exe dll so db sqlite bak tmp pa
 class Destination(Value):
     """A file to write, or a folder to write one in: a path that ends in a slash is a folder's."""
 
+    value_kind: ClassVar[ValueKind] = "destination"
+
     path: Path
     is_folder: bool = False
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"{value!r} is not a path.")
         path = path_of(value, folder)
@@ -41,12 +42,10 @@ class Destination(Value):
         return cls(path, ends or Path(value).name in ("", ".."))
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return f"{self.path.as_posix().rstrip('/')}/" if self.is_folder else self.path.as_posix()
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
+    def schema(cls) -> JsonObject:
         return {"type": "string", "minLength": 1}
 
     def file(self, name: str, ending: str) -> Path:

@@ -11,6 +11,7 @@ import re
 import stat
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.regular_files import kind_of
@@ -23,6 +24,16 @@ MOST_BESIDE = 2000
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NO_LETTER = re.compile("[\ud800-\udfff]")
 IN_QUOTES = "in double quotes \\ begins an escape: use single quotes, or /"
+
+
+class PathPolicy(Protocol):
+    """Which paths a document may name: of what is the user's own, any; of what came from a stranger, few."""
+
+    def refusal(self, kind: type, text: str, folder: Path) -> str:
+        """Why a knob of type `kind` (`Path`, to write to, or a `Source`) may not hold this path; empty where it may.
+
+        Asked before anything looks whether it is there, and with what: an answer must not tell.
+        """
 
 
 def path_of(text: str, folder: Path) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
-from lorapipe.spec.fields import Value, show
+from lorapipe.spec.base import JsonObject, Value, ValueKind
 from lorapipe.spec.paths import must_exist, path_of
+from lorapipe.spec.serialization import show
 
 MOST = 10**12 - 1
 """Steps, epochs or units of time: what twelve digits can say."""
@@ -23,7 +24,6 @@ class Duration(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         if isinstance(value, int) and not isinstance(value, bool):
             count, unit = value, "steps"
         elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,12})\s*(step|epoch)s?", value.strip())):
@@ -37,12 +37,10 @@ class Duration(Value):
         return cls(count, "steps" if unit == "steps" else "epochs")
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return f"{self.count} {self.unit}"
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
+    def schema(cls) -> JsonObject:
         text = {"type": "string", "pattern": r"^\s*0*[1-9][0-9]{0,11}\s*(step|epoch)s?\s*$"}
         return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, text]}
 
@@ -56,7 +54,6 @@ class Span(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         units = {"": 60.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(s|min|h|d|)", str(value).strip())
         if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not found:
@@ -67,12 +64,10 @@ class Span(Value):
         return cls(seconds, f"{found[1]} {found[2] or 'min'}")
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return self.text or f"{self.seconds:g} s"
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
+    def schema(cls) -> JsonObject:
         text = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(s|min|h|d)?\s*$"}
         return {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": MOST}, text]}
 
@@ -83,12 +78,13 @@ class Source(Value):
 
     path: Path
 
+    value_kind: ClassVar[ValueKind] = "source"
     words: ClassVar[tuple[str, ...]] = ()
     """What may be written that is no path."""
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`; of a missing path, what lies beside it under a name that is nearly the same."""
+        """Return the source; ValueError about a missing path names a file beside it with nearly the same name."""
         if not isinstance(value, str) or not value:
             raise ValueError(f"{show(value)} is not a path.")
         path = path_of(value, folder)
@@ -96,12 +92,10 @@ class Source(Value):
         return cls(path)
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return self.path.as_posix()
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
+    def schema(cls) -> JsonObject:
         return {"type": "string", "minLength": 1}
 
 
@@ -114,7 +108,7 @@ class Warmup(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`: a bare number is steps, a bare number below 1 a share, as in kohya's sd-scripts."""
+        """Return the warm-up: a bare number is steps, a bare number below 1 a share, as in kohya's sd-scripts."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if 0 < value < 1:
                 return cls(round(value * 100, 9), "%")
@@ -134,12 +128,10 @@ class Warmup(Value):
         return cls(count, cast(Literal["steps", "epochs", "%"], unit))
 
     def plain(self) -> int | str:
-        """See `Value.plain`."""
         return f"{self.count:g} {self.unit}" if self.count else 0
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
+    def schema(cls) -> JsonObject:
         share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
         steps = {"type": "string", "pattern": r"^\s*[0-9]+(\.0+)?\s*steps?\s*$"}
         epochs = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*epochs?\s*$"}

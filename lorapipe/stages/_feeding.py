@@ -12,7 +12,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Warmup, from_dict, to_dict
 from lorapipe.stages import _train_checks
-from lorapipe.training.caption_augment import Captioning, Speaker
+from lorapipe.training.caption_augment import Captioning, CaptionSampler
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.latents import Scene
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.data.training_set import Material
-    from lorapipe.training.data_loader import Course, Fetch
+    from lorapipe.training.data.training_set import TrainingSet
+    from lorapipe.training.data_loader import Fetch, TrainingLength
     from lorapipe.training.families import Family, Model
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""
 
 
-def material(train: Train, cache: Cache, where: str, context: Context) -> Material:
+def material(train: Train, cache: Cache, where: str, context: Context) -> TrainingSet:
     """The pictures of all datasets, their latents in the cache."""
     from lorapipe.training.data.manifest import Manifest, per_epoch
-    from lorapipe.training.data.training_set import Material, matched
+    from lorapipe.training.data.training_set import TrainingSet, matched
 
     manifests = [Manifest.load(dataset.manifest) for dataset in train.datasets]
     if train.regularisation:  # all of it is shown: nothing is learnt from it that evaluation could be a witness of
@@ -52,7 +52,7 @@ def material(train: Train, cache: Cache, where: str, context: Context) -> Materi
         context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
     own = {place: captions for place, captions in enumerate(told) if captions is not None}
     held_out = sum(len(manifest.held_out) for manifest in wanted)
-    return Material(manifests[0].resolution, pictures, kept, train.prior_loss_weight, held_out, own)
+    return TrainingSet(manifests[0].resolution, pictures, kept, train.prior_loss_weight, held_out, own)
 
 
 def _need_latents(dataset: Dataset, manifest: Manifest, cache: Cache, where: str, context: Context) -> None:
@@ -76,19 +76,19 @@ def scene(dataset: Dataset, manifest: Manifest) -> Scene:
 
 def condition(
     train: Train,
-    material: Material,
+    material: TrainingSet,
     model: Model,
     rates: Mapping[str, float],
-    course: Course,
+    course: TrainingLength,
     dtype: str,
     cache: Cache,
     context: Context,
 ) -> Callable[[Batch], Fetch]:
     """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
-    from lorapipe.training.data.latents import Reading, encode_captions, encoder_digest, text_parts
-    from lorapipe.training.data_loader import cached, live
+    from lorapipe.training.data.latents import TextReading, encode_captions, encoder_digest, text_parts
+    from lorapipe.training.data_loader import encoded_live, encoded_once
 
-    reading, encoders = Reading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
+    reading, encoders = TextReading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
     trained = any(part in rates for part in encoders)
     own = {place: from_dict(Captioning, captions) for place, captions in material.captions.items()}
     if problems := list(_train_checks.problems_with_captions(train, {*own.values()}, trained)):
@@ -97,19 +97,19 @@ def condition(
     def batches(warmup: Warmup) -> float:
         return warmup.steps(course.total, course.per_epoch) * course.accumulation
 
-    speaker = Speaker(train.captions, train.seed, not trained, batches, own)
+    sampler = CaptionSampler(train.captions, train.seed, not trained, batches, own)
     written = [picture.caption for picture in material.all]
     _warn_of_length(train, written, context)
     if trained:
         model.release("vae")
-        return live(model, speaker.said, reading)
-    captions = speaker.all(written)
+        return encoded_live(model, sampler.sample, reading)
+    captions = sampler.all_variants(written)
     digest = encoder_digest(train.dataset.base, encoders, dtype, cache, lambda: model)
     for done, _ in enumerate(encode_captions(captions, model, digest, cache, reading), start=1):
         context.check()
         context.emit(Progress(step=done, total=len(captions), unit="captions encoded"))
     model.release("vae", *encoders)
-    return cached(digest, cache, speaker.said, reading)
+    return encoded_once(digest, cache, sampler.sample, reading)
 
 
 def _warn_of_length(train: Train, captions: Sequence[str], context: Context) -> None:

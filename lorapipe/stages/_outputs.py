@@ -16,14 +16,14 @@ from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
     from lorapipe.training.adapters import Attached
-    from lorapipe.training.data.training_set import Material
-    from lorapipe.training.data_loader import Course, Feed
+    from lorapipe.training.data.training_set import TrainingSet
+    from lorapipe.training.data_loader import DataLoader, TrainingLength
     from lorapipe.training.families import Family, Model
     from lorapipe.training_record import TrainingRecord
 
 
 def record(
-    model: Model, base: Family, material: Material, course: Course, settings: Mapping[str, Any], **found: Any
+    model: Model, base: Family, material: TrainingSet, course: TrainingLength, settings: Mapping[str, Any], **found: Any
 ) -> TrainingRecord:
     """What is said of a training in the metadata of its files.
 
@@ -36,10 +36,10 @@ def record(
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
         family=base.name,
-        base_model_version=base.base_model_version(model.prediction),
-        architecture=base.architecture(model.prediction),
-        prediction=model.prediction,
-        zero_terminal_snr=bool(model.alphas_cumprod[-1] == 0),
+        base_model_version=base.base_model_version(model.diffusion.prediction),
+        architecture=base.architecture(model.diffusion.prediction),
+        prediction=model.diffusion.prediction,
+        zero_terminal_snr=model.diffusion.zero_terminal_snr,
         base_name=base.checkpoint.plain().rpartition("/")[2],
         settings=settings,
         rank=rank,
@@ -67,7 +67,7 @@ class Outputs:
     base: Family
     model: Model
     adapter: Attached
-    feed: Feed
+    feed: DataLoader
     record: TrainingRecord
     context: Context
 
@@ -78,14 +78,14 @@ class Outputs:
         from lorapipe.training.snapshots import write
 
         tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.feed.course.epoch(step), "none")
+        metadata = kohya_metadata(self.record, "", step, self.feed.length.epoch(step), "none")
         path = self.context.resume / _file(step)
         write(tensors, metadata, path)
         return path
 
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
-        from lorapipe.aside import aside
+        from lorapipe.atomic import replacing
         from lorapipe.evaluation.sampler import Recipe, Sampler
 
         rates = self.record.rates
@@ -96,7 +96,7 @@ class Outputs:
             for seed, prompt in enumerate(prompts):
                 picture = sampler.pictures([prompt], [seed], self.context.check)[0]
                 path = self.context.resume / "previews" / f"step-{step:06d}-{seed + 1}.png"
-                with aside(path, synced=False) as part:
+                with replacing(path, synced=False) as part:
                     picture.save(part, format="PNG")
                 self.context.emit(Preview(path=str(path), caption=f"step {step}: {prompt}"))
         except RuntimeError as error:
@@ -107,9 +107,9 @@ class Outputs:
             self.model.release("vae", *frozen)
 
 
-def publish(course: Course, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
+def publish(course: TrainingLength, steps: Iterable[int], context: Context) -> tuple[Snapshot, ...]:
     """Put what was made where it belongs; the snapshots after `steps`. A damaged preview is left out, and named."""
-    from lorapipe.aside import write_text
+    from lorapipe.atomic import write_text
     from lorapipe.checksum import is_whole_png
     from lorapipe.training import metrics_log, snapshots
 

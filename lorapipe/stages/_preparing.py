@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lorapipe import folder_names
+from lorapipe import kohya_folders
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
@@ -87,7 +87,7 @@ def selected(prepare: Prepare, context: Context, cache: Cache) -> Manifest:
     if len(manifest.pictures) < prepare.min_pictures:
         what = _telling.too_few(len(manifest.pictures), prepare.min_pictures, manifest.left_out)
         raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
-    named = folder_names.read(root.name)
+    named = kohya_folders.parse(root.name)
     if named and (named.repeats, named.word) != (prepare.repeats, prepare.class_word):
         context.emit(Log(text=_telling.unread(root.name, named), level="warning"))
     for line in _telling.warnings(manifest, complaints):
@@ -127,7 +127,7 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         encoder_digest,
         latents_key,
         missing_latents,
-        showings,
+        views_of,
     )
 
     where = device.resolve(context.device)
@@ -149,7 +149,7 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         for _ in _telling.followed(work, len(missing), "pictures encoded", context):
             pass
         model.release(*PICTURE_PARTS)
-    reused = len(showings(manifest.pictures)) - len(missing)
+    reused = len(views_of(manifest.pictures)) - len(missing)
     context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
     return manifest
 
@@ -158,11 +158,11 @@ def thumbnails(prepare: Prepare, manifest: Manifest) -> dict[str, Image]:
     """Small pictures for the contact sheet, by path."""
     from lorapipe.training.data.contact_sheet import shown, thumbnail
     from lorapipe.training.data.latents import picture_bytes
-    from lorapipe.training.data.prefetch import ahead
+    from lorapipe.training.data.prefetch import prefetched
 
     def draw(picture: Picture) -> Image:
         with picture_bytes(prepare.images.path, picture) as data:
             return thumbnail(data, picture, prepare.background)
 
     pictures = shown(manifest)
-    return {picture.path: image for picture, image in zip(pictures, ahead(draw, pictures), strict=True)}
+    return {picture.path: image for picture, image in zip(pictures, prefetched(draw, pictures), strict=True)}

@@ -177,7 +177,7 @@ def _stacked(losses: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.
 
 def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> probe.Subject:
     latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
-    return probe.Subject(latent, captioning.plainly(picture.caption), int(picture.digest[:12], 16), framing)
+    return probe.Subject(latent, captioning.canonical(picture.caption), int(picture.digest[:12], 16), framing)
 
 
 def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:

@@ -11,7 +11,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Progress
 
 if TYPE_CHECKING:
-    from lorapipe.folder_names import FolderName
+    from lorapipe.kohya_folders import FolderName
     from lorapipe.picture_files import Contents, LeftOut
     from lorapipe.training.data.manifest import Manifest
 

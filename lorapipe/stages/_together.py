@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import LorapipeError
-from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
+from lorapipe.supervised_thread import SupervisedThread
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
-    from lorapipe.training.data_parallel import Team
+    from lorapipe.training.data_parallel import DataParallel
 
 READY = "ready"
 LOOK_SECONDS = 0.5
@@ -96,18 +96,18 @@ class Member:
 
 
 @contextmanager
-def team_for(train: Train, context: Context) -> Iterator[Team]:
+def team_for(train: Train, context: Context) -> Iterator[DataParallel]:
     """The team of a training on `cuda:0+cuda:1`, this process being the first; it is alone on `cuda:0`.
 
     The others end with it, however it ends. Where one of them ends before, so does the training: nobody is waited for who
     cannot come.
     """
-    from lorapipe.training.data_parallel import ALONE, joined
+    from lorapipe.training.data_parallel import SINGLE, process_group
     from lorapipe.training.device import resolve
 
     devices = context.device.split("+")
     if len(devices) == 1:
-        yield ALONE
+        yield SINGLE
         return
     context.emit(Log(text=f"Training on {len(devices)} devices, which share each batch: {', '.join(devices)}."))
     folder = Path(tempfile.mkdtemp(prefix="lorapipe-team-"))
@@ -117,7 +117,7 @@ def team_for(train: Train, context: Context) -> Iterator[Team]:
             place = Place(number, len(devices), device, folder / "meeting", context.cache, context.resume)
             members.append(Member(train, place))
         _await(members, context)
-        with joined(0, len(devices), resolve(context.device), folder / "meeting") as team, _watched(members):
+        with process_group(0, len(devices), resolve(context.device), folder / "meeting") as team, _watched(members):
             yield team
     except RuntimeError as error:
         for member in members:
@@ -155,7 +155,7 @@ def _watched(members: Sequence[Member]) -> Iterator[None]:
                     abort()
                 return
 
-    Follower("team", watch).start()
+    SupervisedThread("team", watch).start()
     try:
         yield
     finally:
@@ -164,15 +164,15 @@ def _watched(members: Sequence[Member]) -> Iterator[None]:
 
 def _member(train: Train, place: Place, pipe: Connection) -> None:
     """What a further process does: its share of every step. The first one keeps the books."""
-    from lorapipe.training.data_parallel import joined
+    from lorapipe.training.data_parallel import process_group
 
-    Follower("first", lambda: _end_with(pipe)).start()
+    SupervisedThread("first", lambda: _end_with(pipe)).start()
     out = place.meeting.parent / f"member-{place.number}"
     out.mkdir()
     context = Context(out, place.resume, place.cache, lambda event: None, lambda: False, place.device)
     try:
         pipe.send(READY)
-        with joined(place.number, place.size, place.device, place.meeting) as team:
+        with process_group(place.number, place.size, place.device, place.meeting) as team:
             for _ in train.share_of(context, team):
                 pass
     except Exception as error:  # whatever it is, the first process tells it

@@ -111,7 +111,7 @@ def problems_with_captions(train: Train, own: Iterable[Captioning], trained: boo
 
 def problem_with_prediction(train: Train, prediction: str) -> Iterator[Problem]:
     """What is wrong with the settings for a base that turned out to predict this."""
-    if prediction not in train.weighting.predictions:
+    if train.weighting.predictions is not None and prediction not in train.weighting.predictions:
         wanted = " or ".join(sorted(train.weighting.predictions))
         what = f"{train.weighting.name} is for bases that predict {wanted}; this one predicts {prediction}."
         cure = "Use min_snr or none, or say what the base predicts (prediction, beside its checkpoint)."

@@ -17,19 +17,19 @@ from lorapipe.stages._train_warnings import warnings
 
 if TYPE_CHECKING:
     from lorapipe.stages.train import Train
-    from lorapipe.training.data_loader import Course
-    from lorapipe.training.data_parallel import Team
+    from lorapipe.training.data_loader import TrainingLength
+    from lorapipe.training.data_parallel import DataParallel
     from lorapipe.training.families import Family
     from lorapipe.training.loop import Step
     from lorapipe.training.resume_state import Trainable
 
 
-def share_of(train: Train, context: Context, team: Team | None = None) -> Generator[Step, None, Course]:
+def share_of(train: Train, context: Context, team: DataParallel | None = None) -> Generator[Step, None, TrainingLength]:
     """The steps of a training, or a member's share of them; a team is made where the device is more than one."""
     from lorapipe.training import device
     from lorapipe.training.data.batches import Batches
     from lorapipe.training.data.cache import Remembered
-    from lorapipe.training.data_loader import Course, Feed, framed
+    from lorapipe.training.data_loader import DataLoader, TrainingLength, with_size_conditioning
     from lorapipe.training.model_contexts import attached, compiled, recomputed
 
     bases = [cast("Family", each.base) for each in train.datasets]
@@ -41,13 +41,13 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
     with device.memory_explained():
         material = _feeding.material(train, cache, where, context)
         model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
-        if problems := list(_train_checks.problem_with_prediction(train, model.prediction)):
+        if problems := list(_train_checks.problem_with_prediction(train, model.diffusion.prediction)):
             raise InputError(problems)
         rates = train.rates(model.trainable)
         if not rates:
             raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
         batches = Batches(material.all, train.batch, train.seed, material.weights)
-        course = Course(batches, train.accumulation, train.steps)
+        course = TrainingLength(batches, train.accumulation, train.steps)
         condition = _feeding.condition(train, material, model, rates, course, dtype, cache, context)
         for text in warnings(train, course.total, course.per_epoch):
             context.emit(Log(text=text, level="warning"))
@@ -65,24 +65,24 @@ def share_of(train: Train, context: Context, team: Team | None = None) -> Genera
         ):
             if train.start_from:
                 _beginning.put_in(train.start_from.path, adapter, model)
-            feed = Feed(course, cache, framed(model, condition), together)
+            feed = DataLoader(course, cache, with_size_conditioning(model, condition), together)
             yield from _followed(train, Outputs(base, model, adapter, feed, record, context))
     return course
 
 
 def _followed(train: Train, outputs: Outputs) -> Iterator[Step]:
-    from lorapipe.training.monitor import Marks, Session
+    from lorapipe.training.monitor import Marks, Monitor
     from lorapipe.training.param_groups import grouped
     from lorapipe.training.resume_state import Checkpoints
 
-    context, course = outputs.context, outputs.feed.course
+    context, course = outputs.context, outputs.feed.length
     trainable = grouped(outputs.adapter, outputs.record.rates, train.optimizer, outputs.model)
-    if outputs.feed.team.place:  # the first process keeps the books
+    if outputs.feed.parallel.rank:  # the first process keeps the books
         found = Checkpoints(context.resume / "checkpoints").load(trainable)
         return _steps(train, outputs, trainable, found.step)
     total, per_epoch = course.total, course.per_epoch
     previews = train.previews.steps(total, per_epoch) if train.preview_prompts else frozenset()
-    session = Session(
+    session = Monitor(
         folder=context.resume,
         total=total,
         marks=Marks(train.snapshots.steps(total, per_epoch), previews),
@@ -100,7 +100,7 @@ def _steps(train: Train, outputs: Outputs, trainable: Trainable, done: int) -> I
     from lorapipe.training import loop
 
     feed, limit = outputs.feed, train.scale_weight_norms
-    total, per_epoch = feed.course.total, feed.course.per_epoch
+    total, per_epoch = feed.length.total, feed.length.per_epoch
     return loop.train(
         feed.updates(done),
         loop.Objective(outputs.model, train.loss, train.weighting, train.noise.draw, train.seed),
@@ -109,5 +109,5 @@ def _steps(train: Train, outputs: Outputs, trainable: Trainable, done: int) -> I
         max_grad_norm=train.max_grad_norm,
         scaler=trainable.scaler,
         constrain=partial(outputs.adapter.limit_norms, limit) if limit else None,
-        team=feed.team,
+        parallel=feed.parallel,
     )

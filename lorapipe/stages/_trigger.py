@@ -37,7 +37,7 @@ def _of_dataset(trigger: str, dataset: Prepare, captioning: Captioning) -> Itera
         return
     found = look_through(root, dataset.exclude, dataset.caption_extensions)
     captions = CaptionFiles(root, found.captions, dataset.caption_lines)
-    said = [captioning.plainly(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
+    said = [captioning.canonical(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
     if without := sum(not has_words(text, trigger) for text in said):
         what = f"{without} of {len(said)} captions in {root.name} lack the trigger word {trigger!r}"
         yield f"{what}, which they do not teach; captions: {{trigger: {trigger}}} in the training puts it before them"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import Problem, shortened
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context

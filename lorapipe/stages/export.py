@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.aside import write_bytes
+from lorapipe.atomic import write_bytes
 from lorapipe.errors import LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights

@@ -16,7 +16,7 @@ from lorapipe.stages._train_warnings import warnings
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.device import Precision
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 from lorapipe.training.losses import Loss
 from lorapipe.training.noise_options import Corruption
 from lorapipe.training.optimizers import Optimizer
@@ -24,8 +24,8 @@ from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    from lorapipe.training.data_loader import Course
-    from lorapipe.training.data_parallel import Team
+    from lorapipe.training.data_loader import TrainingLength
+    from lorapipe.training.data_parallel import DataParallel
     from lorapipe.training.loop import Step
 
 DATASETS = ("dataset", "more_datasets", "regularisation")
@@ -108,8 +108,8 @@ class Train(Stage):
         "character, 3000 for a style",
         kohya=("max_train_steps", "max_train_epochs"),
     )
-    snapshots: Rhythm = param(
-        Rhythm(10),
+    snapshots: Interval = param(
+        Interval(10),
         "how often to keep the adapter as it is, to choose the best of them: 10 (so many, evenly), 'every 100 steps', "
         "'every 2 epochs'. The end is always kept",
         kohya=("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio"),
@@ -178,8 +178,8 @@ class Train(Stage):
         content=False,
         kohya=("sample_prompts",),
     )
-    previews: Rhythm = param(
-        Rhythm(5),
+    previews: Interval = param(
+        Interval(5),
         "how often to paint them, as in snapshots",
         content=False,
         kohya=("sample_every_n_steps", "sample_every_n_epochs"),
@@ -247,7 +247,7 @@ class Train(Stage):
             log=context.out / "metrics.jsonl",
         )
 
-    def share_of(self, context: Context, team: Team | None = None) -> Generator[Step, None, Course]:
+    def share_of(self, context: Context, team: DataParallel | None = None) -> Generator[Step, None, TrainingLength]:
         """The steps of a training, or a member's share of them; a team is made where the device is more than one."""
         from lorapipe.stages import _training
 

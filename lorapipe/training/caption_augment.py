@@ -124,7 +124,7 @@ class Captioning(Spec):
         """Whether a caption is said in more than one way, apart from being left out."""
         return bool(self.shuffle or self.tag_dropout or self.wildcards or "\n" in caption)
 
-    def said(self, caption: str, chance: random.Random, progress: float = 1.0) -> str:
+    def varied(self, caption: str, chance: random.Random, progress: float = 1.0) -> str:
         """One way of saying a caption, at this share of the token warm-up."""
         if "\n" in caption:
             caption = chance.choice(caption.split("\n"))
@@ -136,10 +136,10 @@ class Captioning(Spec):
             text = self._rearranged(text, chance, progress)
         return text.replace(self.secondary_separator, self.separator) if self.secondary_separator else text
 
-    def plainly(self, caption: str) -> str:
+    def canonical(self, caption: str) -> str:
         """A caption for judging, the same every time: all its tags in their places, the first of lines and wildcards."""
         still = replace(self, shuffle=False, tag_dropout=0.0, token_warmup_step=Warmup(0))
-        return still.said(caption, _First())
+        return still.varied(caption, _First())
 
     def _with_trigger(self, text: str) -> str:
         if not self.trigger or has_words(text, self.trigger):
@@ -188,8 +188,8 @@ def never(warmup: Warmup) -> float:
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all` lists.
+class CaptionSampler:
+    """Says the captions of batches. With `limited`, each in `variants` ways at most, which `all_variants` lists.
 
     `own` has what is said otherwise of some pictures, by their place among all that are shown. `batches` is how many a token
     warm-up lasts.
@@ -201,12 +201,12 @@ class Speaker:
     batches: Callable[[Warmup], float] = never
     own: Mapping[int, Captioning] = field(default_factory=dict)
 
-    def said(self, batch: Batch) -> tuple[str, ...]:
+    def sample(self, batch: Batch) -> tuple[str, ...]:
         """What is said of each picture of a batch."""
         shown = zip(batch.captions, batch.indices, batch.repeats, strict=True)
         return tuple(self._said(batch, *showing) for showing in shown)
 
-    def all(self, captions: Sequence[str]) -> Sequence[str]:
+    def all_variants(self, captions: Sequence[str]) -> Sequence[str]:
         """Everything that may be said of pictures with these captions, each once."""
         written = dict.fromkeys((caption, self._how(index)) for index, caption in enumerate(captions))
         said = [self._variant(how, caption, way) for caption, how in written for way in range(_ways(how, caption))]
@@ -227,10 +227,10 @@ class Speaker:
             ways = _ways(how, caption)
             return self._variant(how, caption, chance.randrange(ways) if ways > 1 else 0)
         warmup = self.batches(how.token_warmup_step)
-        return how.said(caption, chance, min(1.0, batch.index / warmup) if warmup else 1.0)
+        return how.varied(caption, chance, min(1.0, batch.index / warmup) if warmup else 1.0)
 
     def _variant(self, how: Captioning, caption: str, way: int) -> str:
-        return how.said(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+        return how.varied(caption, random.Random(f"variant {self.seed} {way} {caption}"))
 
 
 def _ways(how: Captioning, caption: str) -> int:

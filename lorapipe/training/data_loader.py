@@ -1,4 +1,4 @@
-"""The loop's updates, made ready while the one before is computed."""
+"""The data loader: batches from the cache for the training loop, prefetched in a thread during the step before."""
 
 from __future__ import annotations
 
@@ -13,47 +13,50 @@ import torch
 from lorapipe.spec import Duration
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import Encoders, Reading, load_conditions
-from lorapipe.training.data.prefetch import ahead
-from lorapipe.training.data_parallel import ALONE, Team
+from lorapipe.training.data.latents import Encoders, TextReading, load_conditions
+from lorapipe.training.data.prefetch import prefetched
+from lorapipe.training.data_parallel import SINGLE, DataParallel
 from lorapipe.training.families import Model
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
-Said = Callable[[Batch], Sequence[str]]
-"""What is said of each picture of a batch."""
+"""Encodes or loads the captions of a batch; called in the thread of the loop."""
+Condition = Callable[[Batch], Fetch]
+"""Prepares the captions of a batch, ahead of time, in the thread of the data loader."""
+Captions = Callable[[Batch], Sequence[str]]
+"""The caption of each picture of a batch, as augmented this time."""
 
 
-def live(model: Encoders, said: Said, reading: Reading) -> Callable[[Batch], Fetch]:
-    """Captions encoded when they are needed, with gradients: for a text encoder that is being trained."""
-    return lambda batch: partial(model.encode_text, said(batch), **vars(reading))
+def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
+    """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
+    return lambda batch: partial(model.encode_text, captions(batch), **vars(reading))
 
 
-def cached(encoder: str, cache: Cache, said: Said, reading: Reading) -> Callable[[Batch], Fetch]:
-    """Captions encoded once, read from the cache; `encoder` is their `encoder_digest`."""
+def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:
+    """Captions encoded beforehand and loaded from the cache; `encoder` is their `encoder_digest`."""
 
     def condition(batch: Batch) -> Fetch:
-        loaded = load_conditions(said(batch), encoder, cache, reading)
+        loaded = load_conditions(captions(batch), encoder, cache, reading)
         return lambda: loaded
 
     return condition
 
 
-def framed(model: Model, condition: Callable[[Batch], Fetch]) -> Callable[[Batch], Fetch]:
-    """A condition with what the network is told of the pictures' shapes laid beside it."""
+def with_size_conditioning(model: Model, condition: Condition) -> Condition:
+    """Add the model's size conditioning to the text condition (SDXL's micro-conditioning: Podell et al. 2023, §2.2)."""
 
     def both(batch: Batch) -> Fetch:
-        shapes = [model.framing(each.picture.size, each.corner, each.picture.bucket) for each in batch.showings]
-        told = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
+        shapes = [model.framing(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
+        sizes = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
         fetch = condition(batch)
-        return (lambda: {**fetch(), **told}) if told else fetch
+        return (lambda: {**fetch(), **sizes}) if sizes else fetch
 
     return both
 
 
 @dataclass(frozen=True)
-class Course:
-    """How a training goes through its batches: `accumulation` of them to an update, for as long as `duration`."""
+class TrainingLength:
+    """Steps and epochs: `accumulation` batches make one optimizer step (gradient accumulation), for `duration`."""
 
     batches: Batches
     accumulation: int
@@ -61,46 +64,42 @@ class Course:
 
     @property
     def per_epoch(self) -> float:
-        """Updates in an epoch."""
+        """Steps of an epoch."""
         return self.batches.per_epoch / self.accumulation
 
     @property
     def total(self) -> int:
-        """Updates in all."""
+        """Steps of the whole training."""
         count = self.duration.count
         return count if self.duration.unit == "steps" else math.ceil(count * self.per_epoch)
 
     def epoch(self, step: int) -> int:
-        """The epoch, from 1, that update `step`, from 1, ends in."""
+        """The epoch, from 1, in which step `step`, from 1, ends."""
         return self.batches.epoch(step * self.accumulation - 1) + 1
 
 
 @dataclass(frozen=True)
-class Feed:
-    """The batches of a course, read from the cache.
+class DataLoader:
+    """The batches of each optimizer step, with latents and captions. In parallel training, this rank's shard of them."""
 
-    `condition` gives, for a batch, what fetches its encoded captions; it is asked in another thread, ahead of time, the
-    fetcher in the loop's own when the captions are needed.
-    """
-
-    course: Course
+    length: TrainingLength
     cache: Cache
-    condition: Callable[[Batch], Fetch]
-    team: Team = ALONE
+    condition: Condition
+    parallel: DataParallel = SINGLE
 
     def updates(self, done: int) -> Iterator[Update]:
-        """The updates after the first `done`."""
-        total, of_each = self.course.total, self.course.accumulation
-        loaded = ahead(self._load, range(done * of_each, total * of_each), threads=1)
+        """What each step is computed from, after the first `done` steps."""
+        total, accumulation = self.length.total, self.length.accumulation
+        loaded = prefetched(self._load, range(done * accumulation, total * accumulation), threads=1)
         for step in range(done, total):
-            yield Update(step, list(islice(loaded, of_each)))
+            yield Update(step, list(islice(loaded, accumulation)))
 
     def _load(self, index: int) -> MicroBatch:
-        batch = self.course.batches.load(index, self.cache)
+        batch = self.length.batches.load(index, self.cache)
         whole = len(batch.latents)
-        if self.team.size == 1:
+        if self.parallel.world_size == 1:
             return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)
-        mine = self.team.share(range(whole))
-        part = batch.part(mine)
-        condition = self.condition(part) if mine else dict
-        return MicroBatch(part.latents, condition, part.mask, part.weights, mine, whole)
+        samples = self.parallel.shard(range(whole))
+        shard = batch.part(samples)
+        condition = self.condition(shard) if samples else dict
+        return MicroBatch(shard.latents, condition, shard.mask, shard.weights, samples, whole)

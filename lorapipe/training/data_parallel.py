@@ -1,10 +1,10 @@
-"""Processes that train together: each takes its share of every batch, and gradients and losses are added up.
+"""Distributed data-parallel (DDP) training: each process computes a shard of every batch; gradients are all-reduced.
 
-The samples of a batch are dealt out by their number, and noise is a function of that number; so the sum is what one process
-would have had, within rounding, and how many devices there were does not matter for the result.
+The samples of a batch are dealt to ranks by their number, and noise is a function of that number. So the sum of the
+gradients is that of a single process, within rounding, and the world size does not change the result.
 
-torch.distributed itself rather than accelerate over it: all that is needed is one sum a step, and a worker that goes on to
-other stages must be rid of the group afterwards, which accelerate's global state does not provide for.
+This uses torch.distributed and not accelerate: one all-reduce per step is all that is needed, and a worker that goes on to
+other stages must be able to destroy the process group, which accelerate's global state does not provide for.
 """
 
 from __future__ import annotations
@@ -17,55 +17,56 @@ from pathlib import Path
 
 import torch
 
-PATIENCE = timedelta(minutes=10)
-"""How long one waits for another: the slowest thing between two sums is a set of previews."""
+TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others; the slowest work between two all-reduces is a set of previews."""
 
 
 @dataclass(frozen=True)
-class Team:
-    """This process's place, from 0, among `size`."""
+class DataParallel:
+    """The rank of this process, from 0, and the world size: how many processes train together."""
 
-    place: int = 0
-    size: int = 1
+    rank: int = 0
+    world_size: int = 1
 
-    def share(self, samples: range) -> range:
-        """The samples of a batch that this process takes."""
-        return samples[self.place :: self.size]
+    def shard(self, samples: range) -> range:
+        """The samples of a batch that this process computes."""
+        return samples[self.rank :: self.world_size]
 
-    def add_up(self, parameters: Sequence[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
-        """The loss over all processes; the parameters' gradients become their sums."""
-        if self.size == 1:
+    def all_reduce(self, parameters: Sequence[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
+        """Replace the parameters' gradients by their sums over all processes; return the sum of the losses."""
+        if self.world_size == 1:
             return loss
         for parameter in parameters:
-            if parameter.grad is None:  # where this process had no sample
+            if parameter.grad is None:  # this process had no sample
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        whole = torch.cat([*(gradient.reshape(-1) for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
-        torch.distributed.all_reduce(whole)
-        for gradient, total in zip(gradients, whole.split([*(g.numel() for g in gradients), 1]), strict=False):
+        buffer = torch.cat([*(gradient.reshape(-1) for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
+        torch.distributed.all_reduce(buffer)
+        for gradient, total in zip(gradients, buffer.split([*(g.numel() for g in gradients), 1]), strict=False):
             gradient.copy_(total.view_as(gradient))
-        return whole[-1]
+        return buffer[-1]
 
 
-ALONE = Team()
+SINGLE = DataParallel()
+"""A training in one process."""
 
 
 @contextmanager
-def joined(place: int, size: int, device: str, meeting: Path) -> Iterator[Team]:
-    """A team of `size` whose members all come to the same file, which nobody has used before."""
+def process_group(rank: int, world_size: int, device: str, rendezvous: Path) -> Iterator[DataParallel]:
+    """Join the process group whose members all meet at `rendezvous`, a file that nobody has used before."""
     backend = "nccl" if torch.device(device).type == "cuda" and torch.distributed.is_nccl_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(device)
     torch.distributed.init_process_group(
-        backend, init_method=meeting.absolute().as_uri(), rank=place, world_size=size, timeout=PATIENCE
+        backend, init_method=rendezvous.absolute().as_uri(), rank=rank, world_size=world_size, timeout=TIMEOUT
     )
     try:
-        yield Team(place, size)
+        yield DataParallel(rank, world_size)
     finally:
         torch.distributed.destroy_process_group()
 
 
 def abort() -> None:
-    """Let whatever waits for the other members fail, on whichever thread; nothing where no group is joined."""
+    """Make every wait for another rank fail, on whichever thread; nothing where there is no process group."""
     with suppress(Exception):
         torch.distributed.distributed_c10d._get_default_group().abort()

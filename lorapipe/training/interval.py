@@ -12,7 +12,7 @@ from lorapipe.spec.types import Duration
 
 
 @dataclass(frozen=True)
-class Rhythm(Value):
+class Interval(Value):
     """So many times, evenly over a training, or every so many steps or epochs. Its end is always one of them."""
 
     count: int

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 
 from lorapipe.training import noise
-from lorapipe.training.data_parallel import ALONE, Team
+from lorapipe.training.data_parallel import SINGLE, DataParallel
+from lorapipe.training.diffusion import Diffusion
 
 
 class Model(Protocol):
@@ -21,8 +22,7 @@ class Model(Protocol):
 
     device: torch.device
     dtype: torch.dtype
-    prediction: noise.Prediction
-    alphas_cumprod: torch.Tensor
+    diffusion: Diffusion
 
     def predict(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Mapping[str, torch.Tensor]
@@ -73,9 +73,9 @@ class Objective:
     """What is minimised: the weighted loss of predictions at random timesteps."""
 
     model: Model
-    loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-    weighting: Callable[[noise.Prediction, torch.Tensor], torch.Tensor]
-    draw: Callable[[int, int, range, torch.Tensor, int], noise.Drawn]
+    loss: Callable[[torch.Tensor, torch.Tensor, Diffusion, torch.Tensor], torch.Tensor]
+    weighting: Callable[[Diffusion, torch.Tensor], torch.Tensor]
+    draw: Callable[[int, int, range, torch.Tensor, Diffusion], noise.NoiseDraw]
     seed: int
 
     def __call__(self, step: int, samples: range, batch: MicroBatch) -> torch.Tensor:
@@ -84,15 +84,14 @@ class Objective:
         A mask multiplies the loss, which is not made up for what is masked; weights come last: as in kohya's.
         """
         clean, condition = batch.latents, batch.condition()
-        model, schedule = self.model, self.model.alphas_cumprod
-        drawn = self.draw(self.seed, step, samples, clean, len(schedule))
+        model, diffusion = self.model, self.model.diffusion
+        drawn = self.draw(self.seed, step, samples, clean, diffusion)
         clean, wanted, timesteps, added = (tensor.to(model.device) for tensor in (clean, *drawn))
         condition = {name: tensor.to(model.device) for name, tensor in condition.items()}
-        noisy = noise.diffuse(clean, added, timesteps, schedule)
-        prediction = model.predict(noisy, timesteps, condition)
-        target = noise.target(model.prediction, clean, wanted, timesteps, schedule)
-        weight = self.weighting(model.prediction, noise.snr(timesteps, schedule))
-        loss = self.loss(prediction.float(), target, timesteps, schedule)
+        prediction = model.predict(diffusion.mix(clean, added, timesteps), timesteps, condition)
+        target = diffusion.target(clean, wanted, timesteps)
+        weight = self.weighting(diffusion, timesteps)
+        loss = self.loss(prediction.float(), target, diffusion, timesteps)
         if batch.mask is not None:
             loss = loss * batch.mask.to(model.device)
         if batch.weights is not None:
@@ -109,14 +108,14 @@ def train(
     max_grad_norm: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
     constrain: Callable[[], None] | None = None,
-    team: Team = ALONE,
+    parallel: DataParallel = SINGLE,
 ) -> Iterator[Step]:
     """Make the updates, one for each `next`.
 
     `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
     batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
     fp16, and an update whose gradients overflowed is left out. `constrain()` puts the parameters back within their
-    limits after each update. A `team` of processes adds up what each made of its share.
+    limits after each update. With `parallel` processes gradients are all-reduced before the step.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -126,7 +125,7 @@ def train(
         rates = {group["name"]: group["initial_lr"] * factor(update.step) for group in optimizer.param_groups}
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        loss = team.add_up(parameters, _accumulate(update, objective, scaler))
+        loss = parallel.all_reduce(parameters, _accumulate(update, objective, scaler))
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm) if max_grad_norm else None
         scaler.step(optimizer)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lorapipe.aside import write_bytes
+from lorapipe.atomic import write_bytes
 from lorapipe.errors import LorapipeError
 
 AVERAGE = "loss/average"
@@ -33,7 +33,7 @@ SHOWN_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricRow:
     """The figures after update `step`, from 1: `loss`, `loss/average`, `lr/unet`, `d` …"""
 
     step: int
@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass
-class Curves:
+class MetricsLog:
     """Writes the figures of steps into a folder: `metrics.jsonl` and `tensorboard/`."""
 
     folder: Path
@@ -80,7 +80,7 @@ class Curves:
         """Note the figures of a step; tensors are read when they are written."""
         self.waiting.append((step, values))
 
-    def write(self) -> list[Point]:
+    def write(self) -> list[MetricRow]:
         """Write what is waiting, and return it. LorapipeError where the loss has ceased to be a number."""
         points = [self._point(step, values) for step, values in self.waiting]
         self.waiting.clear()
@@ -113,12 +113,12 @@ class Curves:
         """Have TensorBoard's file on the disk. It waits for the disk, so not with every figure."""
         self.board.flush()
 
-    def _point(self, step: int, values: Mapping[str, float | torch.Tensor]) -> Point:
+    def _point(self, step: int, values: Mapping[str, float | torch.Tensor]) -> MetricRow:
         """The figures with the running mean of the loss after it: single losses jump with the timestep."""
         plain = {name: float(value) for name, value in values.items()}
         if math.isfinite(loss := plain["loss"]):
             self.average = loss if math.isnan(self.average) else MEMORY * self.average + (1 - MEMORY) * loss
-        return Point(step, {"loss": loss, AVERAGE: self.average, **plain})
+        return MetricRow(step, {"loss": loss, AVERAGE: self.average, **plain})
 
     def close(self) -> None:
         """Let TensorBoard's file go."""
@@ -126,19 +126,19 @@ class Curves:
             self.board.close()
 
 
-def read(path: Path) -> Iterator[Point]:
+def read(path: Path) -> Iterator[MetricRow]:
     """The figures in a `metrics.jsonl`, as far as they are whole: a killed program leaves half a line."""
     if not path.is_file():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(line)
-            yield Point(values.pop("step"), {n: math.nan if v is None else v for n, v in values.items()})
+            yield MetricRow(values.pop("step"), {n: math.nan if v is None else v for n, v in values.items()})
         except (ValueError, KeyError, AttributeError):
             return
 
 
-def table(points: Iterator[Point]) -> str:
+def table(points: Iterator[MetricRow]) -> str:
     """The figures as CSV, for spreadsheets: a column for each, in the order in which they first appear."""
     rows = [{"step": point.step, **point.values} for point in points]
     columns = dict.fromkeys(name for row in rows for name in row)

@@ -16,10 +16,10 @@ import torch
 from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.loop import Step
-from lorapipe.training.metrics_log import AVERAGE, PATIENCE, Curves, Point
+from lorapipe.training.metrics_log import AVERAGE, PATIENCE, MetricRow, MetricsLog
 from lorapipe.training.optimizers import settled
 from lorapipe.training.resume_state import Checkpoints, Trainable
-from lorapipe.training.throughput import Pace
+from lorapipe.training.throughput import Throughput
 
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
@@ -37,7 +37,7 @@ class Marks:
 
 
 @dataclass
-class Session:
+class Monitor:
     """The consumer of the loop's steps. `folder` outlives a killed attempt; `total` is the number of the last step.
 
     `snapshot(step)` and `preview(step)` make their files, the snapshot's is returned; `estimates()` are the optimizer's own
@@ -57,14 +57,14 @@ class Session:
     def begin(self) -> int:
         """Take up where an earlier attempt was: how many steps it had made."""
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.curves = Curves(self.folder, patience=min(PATIENCE, self.total))
+        self.curves = MetricsLog(self.folder, patience=min(PATIENCE, self.total))
         found = self.checkpoints.load(self.trainable)
         for text in found.complaints:
             self.emit(Log(text=text, level="warning"))
         if found.step:
             self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
         self.curves.begin(found.step, found.curve)
-        self.pace = Pace(self.total, found.step)
+        self.throughput = Throughput(self.total, found.step)
         self.saved, self.pause = time.monotonic(), CHECKPOINT_SECONDS
         return found.step
 
@@ -83,7 +83,7 @@ class Session:
         norm = {} if step.gradient_norm is None else {GRADIENT_NORM: step.gradient_norm}
         self.curves.add(number, {"loss": step.loss, **rates, **self.estimates(), **norm})
         marked = number in self.marks.snapshots or number in self.marks.previews
-        if marked or stopping or self.pace.due():
+        if marked or stopping or self.throughput.due():
             self._tell(self.curves.write())
         if number in self.marks.snapshots:
             with settled(self.trainable.optimizer):
@@ -106,16 +106,16 @@ class Session:
         self.saved = time.monotonic()
         self.pause = max(CHECKPOINT_SECONDS, (self.saved - begun) / CHECKPOINT_SHARE)
 
-    def _tell(self, points: list[Point]) -> None:
+    def _tell(self, points: list[MetricRow]) -> None:
         if not points:
             return
         for point in points:
             self.emit(Metric(step=point.step, values=point.values))
         last = points[-1]
-        self.pace.look(last.step)
+        self.throughput.update(last.step)
         shown = {name: value for name, value in last.values.items() if name not in (AVERAGE, GRADIENT_NORM)}
-        values = {**shown, "loss": last.values[AVERAGE], "s/it": self.pace.seconds_per_step}
-        self.emit(Progress(step=last.step, total=self.total, seconds_left=self.pace.seconds_left, values=values))
+        values = {**shown, "loss": last.values[AVERAGE], "s/it": self.throughput.seconds_per_step}
+        self.emit(Progress(step=last.step, total=self.total, seconds_left=self.throughput.seconds_left, values=values))
 
 
 def _is_finite(trainable: Trainable) -> bool:

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from lorapipe.aside import UNFINISHED
+from lorapipe.atomic import PART_SUFFIX
 from lorapipe.checksum import crc_of, reading, writing
 
 VERSION = 2
@@ -78,7 +78,7 @@ class Checkpoints:
 
     def save(self, step: int, trainable: Trainable, curve: bytes = b"") -> None:
         """Keep the state after `step` updates. Written aside, synced and renamed: it is whole or not there."""
-        for left in self.folder.glob(f"*{UNFINISHED}"):
+        for left in self.folder.glob(f"*{PART_SUFFIX}"):
             left.unlink(missing_ok=True)
         about = {"version": VERSION, "step": step, "curve": curve, "files": self._checksums}
         path = self.folder / f"step-{step:08d}.pt"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lorapipe.aside import UNFINISHED, write_bytes
+from lorapipe.atomic import PART_SUFFIX, write_bytes
 
 
 def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
@@ -42,7 +42,7 @@ def publish(source: Path, target: Path) -> None:
     """
     if source.is_dir():
         for inner in sorted(source.iterdir()):
-            if inner.suffix != UNFINISHED:
+            if inner.suffix != PART_SUFFIX:
                 publish(inner, target / inner.name)
         return
     target.parent.mkdir(parents=True, exist_ok=True)

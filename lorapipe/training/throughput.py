@@ -1,4 +1,4 @@
-"""How a training gets on: seconds a step, time left."""
+"""Throughput and ETA of a training run: seconds per step, seconds left."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import time
 from collections import deque
 
 INTERVAL = 0.25
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 WINDOW = 40
-"""Looks that the seconds a step are taken over: ten seconds."""
+"""Updates that seconds per step are averaged over: about ten seconds."""
 
 
-class Pace:
-    """Tells when to look again, and from the looks how fast it goes."""
+class Throughput:
+    """Measures the time per step over a sliding window, and estimates the time that is left."""
 
     def __init__(self, total: int, done: int = 0) -> None:
+        """`total` is the number of the last step, `done` the steps that an earlier attempt has made."""
         self.total = total
         self.start = (time.monotonic(), done)
-        self.looks = deque([self.start], maxlen=WINDOW)
+        self.window = deque([self.start], maxlen=WINDOW)
 
     def due(self) -> bool:
-        """Whether the last look is long enough ago."""
-        return time.monotonic() - self.looks[-1][0] >= INTERVAL
+        """Whether the last update is long enough ago."""
+        return time.monotonic() - self.window[-1][0] >= INTERVAL
 
-    def look(self, step: int) -> None:
+    def update(self, step: int) -> None:
         """Note that `step` has been reached."""
-        self.looks.append((time.monotonic(), step))
+        self.window.append((time.monotonic(), step))
 
     @property
     def seconds_per_step(self) -> float:
-        """Over the last looks."""
-        (begin, first), (end, last) = self.looks[0], self.looks[-1]
+        """The mean over the window."""
+        (begin, first), (end, last) = self.window[0], self.window[-1]
         return (end - begin) / max(1, last - first)
 
     @property
     def seconds_left(self) -> float:
-        """Until the last step, at the pace since the start: snapshots and previews will take their time again."""
-        (begin, first), (end, last) = self.start, self.looks[-1]
+        """The ETA, at the mean speed since the start: it includes the time for snapshots and previews."""
+        (begin, first), (end, last) = self.start, self.window[-1]
         return (end - begin) / max(1, last - first) * (self.total - last)

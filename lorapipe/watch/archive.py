@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lorapipe.code_pages import guess
-from lorapipe.first_bytes import PACKED, PICTURES, kind_of
+from lorapipe.file_signatures import PACKED, PICTURES, kind_of
 from lorapipe.picture_files import Contents, sort_out
 from lorapipe.picture_files.magic import HEAD, format_of
 from lorapipe.regular_files import open_inside, size_in_words
-from lorapipe.watch.look import MOST_ASKED, Look, counted, is_reg, shown
+from lorapipe.watch.folder_state import MOST_ASKED, FolderState, counted, is_reg, shown
 
 MOST_CONTENTS = 16_000_000
 """Bytes of a list of contents: a hundred thousand files have not as many."""
@@ -51,7 +51,7 @@ COPY_AGAIN = "Copy it again, or unpack it yourself and put the folder here."
 UNPACK = "Unpack it yourself and put the folder here."
 
 
-class ZipTrouble(Exception):
+class ZipError(Exception):
     """What is wrong with a zip, in words, and the cure; it is `passing` where a copy of it may still be under way."""
 
     def __init__(self, what: str, cure: str = COPY_AGAIN, *, passing: bool = False) -> None:
@@ -101,19 +101,19 @@ class Archive:
             return entry.info.file_size > 0  # told when it is unpacked
         try:
             return bool(format_of(next(self.chunks(entry, HEAD), b""), entry.info.file_size))
-        except (ZipTrouble, OSError):
+        except (ZipError, OSError):
             return True  # as above
 
     def require_readable(self, entry: Entry) -> None:
-        """`ZipTrouble` where an entry is packed in a way that is not read."""
+        """`ZipError` where an entry is packed in a way that is not read."""
         if entry.info.flag_bits & ENCRYPTED:
-            raise ZipTrouble("is encrypted.", "Pack it without a password.")
+            raise ZipError("is encrypted.", "Pack it without a password.")
         if entry.info.compress_type not in READ:
             method = METHODS.get(entry.info.compress_type, f"method {entry.info.compress_type}")
-            raise ZipTrouble(f"is whole, but packed in a way that is not read here ({method}).", UNPACK)
+            raise ZipError(f"is whole, but packed in a way that is not read here ({method}).", UNPACK)
 
     def chunks(self, entry: Entry, size: int) -> Iterator[bytes]:
-        """The bytes of an entry, so many at a time; `ZipTrouble` where it is damaged."""
+        """The bytes of an entry, so many at a time; `ZipError` where it is damaged."""
         with _in_words(), self._archive.open(entry.info) as source:
             while chunk := source.read(size):
                 yield chunk
@@ -121,7 +121,7 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open a zip; `ZipTrouble` where it is none or is damaged, `OSError` where it cannot be read at all."""
+    """Open a zip; `ZipError` where it is none or is damaged, `OSError` where it cannot be read at all."""
     with open_inside(path, path.parent) as file, ExitStack() as stack:
         _require_zip(file.read(64))
         with _in_words():
@@ -129,23 +129,23 @@ def open_archive(path: Path) -> Iterator[Archive]:
         yield opened
 
 
-def at_zip(path: Path) -> Look:
+def zip_state(path: Path) -> FolderState:
     """What a zip holds by its own list of contents; one that is not whole yet has none."""
     try:
         with open_archive(path) as archive:
             entries = archive.entries
             pictures = counted(archive.sorted_out())
-    except ZipTrouble as trouble:
-        return Look("", 0, trouble.what.removesuffix("."), passing=trouble.passing)
+    except ZipError as trouble:
+        return FolderState("", 0, trouble.what.removesuffix("."), passing=trouble.passing)
     except OSError as error:
-        return Look("", 0, f"cannot be read: {error.strerror}", passing=True)
+        return FolderState("", 0, f"cannot be read: {error.strerror}", passing=True)
     parts = [entry.parts for entry in entries if entry.parts]
     if pictures["pictures"] or pictures["trouble"]:
-        return Look("", **pictures)
+        return FolderState("", **pictures)
     inner = next((each[-1] for each in parts if PurePosixPath(each[-1]).suffix.lower() in ARCHIVES), None)
     if inner is not None:
-        return Look("", 0, f"holds no picture, but {shown(inner)}: unpack that, and put the folder here")
-    return Look("", 0, "holds no picture" if parts else "is a zip of nothing")
+        return FolderState("", 0, f"holds no picture, but {shown(inner)}: unpack that, and put the folder here")
+    return FolderState("", 0, "holds no picture" if parts else "is a zip of nothing")
 
 
 class _Bounded:
@@ -157,7 +157,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if size > MOST_CONTENTS:
-            raise ZipTrouble(f"has a list of contents of {size_in_words(size)}.", "Pack the pictures anew.")
+            raise ZipError(f"has a list of contents of {size_in_words(size)}.", "Pack the pictures anew.")
         return self._file.read(size)
 
 
@@ -166,26 +166,26 @@ def _in_words() -> Iterator[None]:
     """What Python's modules say of a zip that is damaged, in ours."""
     try:
         yield
-    except ZipTrouble:
+    except ZipError:
         raise
     except zipfile.BadZipFile as error:
         if "multiple disks" in str(error):
-            raise ZipTrouble("is one part of a zip that comes in several.", UNPACK) from None
-        raise ZipTrouble(f"is not a whole zip file ({error}).", passing=True) from None
+            raise ZipError("is one part of a zip that comes in several.", UNPACK) from None
+        raise ZipError(f"is not a whole zip file ({error}).", passing=True) from None
     except DAMAGE as error:
-        raise ZipTrouble(f"is not a whole zip file ({error or 'it is damaged'}).", passing=True) from None
+        raise ZipError(f"is not a whole zip file ({error or 'it is damaged'}).", passing=True) from None
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # bz2 has no number for what is wrong with its data
             raise
-        raise ZipTrouble(f"is not a whole zip file ({error}).", passing=True) from None
+        raise ZipError(f"is not a whole zip file ({error}).", passing=True) from None
 
 
 def _require_zip(beginning: bytes) -> None:
     if not beginning:
-        raise ZipTrouble("is empty.", passing=True)
+        raise ZipError("is empty.", passing=True)
     is_page = beginning.lstrip().lower().startswith(WEB_PAGE)
     if found := "a web page" if is_page else INSTEAD.get(kind_of(beginning)):
-        raise ZipTrouble(f"is no zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
+        raise ZipError(f"is no zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
 
 
 def _raw_name(info: zipfile.ZipInfo) -> str | bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lorapipe import folder_names
+from lorapipe import kohya_folders
 from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import CaptionTexts
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.watch.look import is_reg
+from lorapipe.watch.folder_state import is_reg
 from lorapipe.whole_words import has_words
 
 
@@ -44,5 +44,5 @@ def _put_before(pipeline: Pipeline) -> Iterator[str]:
 
 def _word_of(picture: str) -> str:
     """The words of the nearest folder that is named in kohya's way."""
-    named = filter(None, map(folder_names.read, picture.split("/")[-2::-1]))
-    return next(named, folder_names.FolderName(1, "")).word
+    named = filter(None, map(kohya_folders.parse, picture.split("/")[-2::-1]))
+    return next(named, kohya_folders.FolderName(1, "")).word

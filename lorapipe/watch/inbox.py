@@ -11,17 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorapipe.errors import InputError, LorapipeError, near_miss
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.digests import UNREADABLE
-from lorapipe.queue.job import Job
-from lorapipe.queue.jobs import Queue
-from lorapipe.watch import status
-from lorapipe.watch.care import Terms
-from lorapipe.watch.events import told_of_changes
-from lorapipe.watch.fingerprints import Answer, Fingerprints
-from lorapipe.watch.look import Look, is_zip, look_at, shown
-from lorapipe.watch.names import title_of
-from lorapipe.watch.recipe import FILE, Recipe, check
-from lorapipe.watch.settle import Dropped, Settling
+from lorapipe.watch.background_digests import Answer, BackgroundDigests
+from lorapipe.watch.folder_names import title_of
+from lorapipe.watch.folder_state import FolderState, inspect_path, is_zip, shown
+from lorapipe.watch.fs_events import told_of_changes
+from lorapipe.watch.job_hooks import Terms
+from lorapipe.watch.pipeline_writer import FILE, InboxPipeline, check
+from lorapipe.watch.settling import Dropped, Settling
+from lorapipe.watch.status_file import arriving_text, write_status
 
 READ_SECONDS = 2.0
 """How long a look waits for what it has found to be read; what takes longer is read on beside the next looks."""
@@ -52,17 +52,17 @@ class Inbox:
         if self.outputs.is_relative_to(self.folder) or self.folder.is_relative_to(self.outputs):
             what = f"{self.outputs} and the inbox {self.folder} lie in each other."
             raise InputError(what, cure="Name another folder for results: --set watch.outputs=FOLDER.")
-        check(Recipe(terms.pipeline, terms.sets, terms.watching), self.folder)
+        check(InboxPipeline(terms.pipeline, terms.sets, terms.watching), self.folder)
         self._queue = queue
         self._terms = terms
         self._device = device
         self._told: object = None
         self._trouble = ""
         self._sizes = terms.watching.sizes()
-        self._fingerprints = Fingerprints(queue.root / "digests.db")
+        self._digests = BackgroundDigests(queue.root / "digests.db")
         self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock, self._sizes)
 
-    def run(self, found: Callable[[Job], None], say: Callable[[str], None], stop: threading.Event) -> None:
+    def run(self, found: Callable[[QueueJob], None], say: Callable[[str], None], stop: threading.Event) -> None:
         """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
         bell, trouble, changed = threading.Event(), "", set[str]()
 
@@ -75,7 +75,7 @@ class Inbox:
             while not stop.is_set():
                 bell.clear()
                 told = {changed.pop() for _ in range(len(changed))}
-                before, trouble = trouble, self._look_and_tell(found, told)
+                before, trouble = trouble, self._poll_and_report(found, told)
                 if trouble and trouble != before:
                     say(f"{trouble}; watching goes on.")
                 stop.wait(self._settling.breath())
@@ -84,24 +84,24 @@ class Inbox:
                     self.write_status()
         finally:
             end()
-            self._fingerprints.close()
+            self._digests.close()
 
-    def _look_and_tell(self, found: Callable[[Job], None], told: Container[str]) -> str:
+    def _poll_and_report(self, found: Callable[[QueueJob], None], told: Container[str]) -> str:
         """Look once; what has kept it from that: a share is away, a disk is full."""
-        for job in self.look(told):
+        for job in self.poll(told):
             found(job)
         return self._trouble or self._settling.trouble
 
-    def look(self, told: Container[str] = ()) -> list[Job]:
-        """Look once (see `Settling.look`); the new jobs."""
-        jobs, self._trouble = list[Job](), ""
+    def poll(self, told: Container[str] = ()) -> list[QueueJob]:
+        """Look once (see `Settling.poll`); the new jobs."""
+        jobs, self._trouble = list[QueueJob](), ""
         hopeless = list[tuple[Dropped, Answer]]()
-        for dropped in self._settling.look(told):
-            if dropped.look.trouble and not dropped.look.passing:
+        for dropped in self._settling.poll(told):
+            if dropped.state.trouble and not dropped.state.passing:
                 hopeless.append((dropped, _unreadable(dropped)))
             else:
-                self._fingerprints.ask(dropped)
-        answers = self._fingerprints.answers(READ_SECONDS)
+                self._digests.ask(dropped)
+        answers = self._digests.answers(READ_SECONDS)
         for dropped, answer in sorted([*hopeless, *answers], key=lambda pair: pair[0].path.name):
             try:
                 job = self._take_up(dropped, answer)
@@ -120,23 +120,23 @@ class Inbox:
             mark = self._queue.mark
             if (mark, arriving) != self._told:
                 jobs = {Path(job.source).name: job for job in self._jobs()}
-                self._trouble = self._trouble or status.write(self.folder, jobs, arriving)
+                self._trouble = self._trouble or write_status(self.folder, jobs, arriving)
                 self._told = mark, arriving
 
     def arriving(self) -> dict[str, str]:
         """What lies in the inbox and is no job yet, by name, in words. Any thread may ask."""
-        return {name: status.of_arriving(look) for name, look in self._arriving().items()}
+        return {name: arriving_text(state) for name, state in self._arriving().items()}
 
-    def _arriving(self) -> dict[str, Look]:
-        reading = self._fingerprints.under_way.items()
+    def _arriving(self) -> dict[str, FolderState]:
+        reading = self._digests.under_way.items()
         return {
-            **{name: replace(dropped.look, trouble=BEING_READ) for name, dropped in reading},
+            **{name: replace(dropped.state, trouble=BEING_READ) for name, dropped in reading},
             **self._settling.arriving(),
         }
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[QueueJob]:
         """The newest job of each thing that lies in the inbox."""
-        newest: dict[str, Job] = {}
+        newest: dict[str, QueueJob] = {}
         for job in self._queue.jobs():
             if job.source and Path(job.source).parent == self.folder:
                 known = newest.get(job.source)
@@ -144,17 +144,17 @@ class Inbox:
                     newest[job.source] = job
         return [job for job in newest.values() if Path(job.source).exists()]
 
-    def _take_up(self, dropped: Dropped, answer: Answer) -> Job | None:
+    def _take_up(self, dropped: Dropped, answer: Answer) -> QueueJob | None:
         """Make a job of it, unless its content has had one, or it has changed while it was read."""
         path = dropped.path
         if isinstance(answer, sqlite3.Error):
             raise answer
         if not isinstance(answer, str):
-            if not dropped.look.trouble:
+            if not dropped.state.trouble:
                 self._settling.again(dropped, shown(str(answer)))
                 return None
             answer = _unreadable(dropped)
-        if look_at(path, self._sizes).mark != dropped.look.mark:
+        if inspect_path(path, self._sizes).mark != dropped.state.mark:
             self._settling.again(dropped)
             return None
         title = title_of(path.stem if is_zip(path) else path.name)
@@ -165,7 +165,7 @@ class Inbox:
 
 def _unreadable(dropped: Dropped) -> str:
     """Instead of a digest, of what has had its time: it fails, and says why."""
-    return f"{UNREADABLE} {dropped.look.mark}"
+    return f"{UNREADABLE} {dropped.state.mark}"
 
 
 def _is_somebody_elses(folder: Path) -> bool:

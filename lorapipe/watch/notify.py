@@ -8,14 +8,14 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 
-from lorapipe.queue.job import Job
-from lorapipe.watch.settings import Watching
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.watch.settings import WatchSettings
 
 COMMAND_SECONDS = 60.0
 WEBHOOK_SECONDS = 10.0
 
 
-def notify(job: Job, settings: Watching, file: str) -> Iterator[str]:
+def notify(job: QueueJob, settings: WatchSettings, file: str) -> Iterator[str]:
     """Tell; yields a line for each way that did not work."""
     facts = {
         "job": str(job.number),

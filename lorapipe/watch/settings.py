@@ -13,14 +13,14 @@ from typing import Any
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
 from lorapipe.spec import Spec, from_dict, param
-from lorapipe.watch.look import Sizes
+from lorapipe.watch.folder_state import SizeLimits
 
 PREFIX = "watch."
 GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Watching(Spec):
+class WatchSettings(Spec):
     """The settings of `lorapipe watch`, each reached as `--set watch.NAME=VALUE`."""
 
     quiet: float = param(
@@ -73,16 +73,16 @@ class Watching(Spec):
         except ValueError as error:
             yield Problem(f"cannot be split into words: {error}.", cure="Close the quotes.", path=("command",))
 
-    def sizes(self) -> Sizes:
+    def sizes(self) -> SizeLimits:
         """How large what is dropped may be."""
-        return Sizes(self.largest_file * GIGABYTE, self.largest_folder * GIGABYTE, self.largest_zip * GIGABYTE)
+        return SizeLimits(self.largest_file * GIGABYTE, self.largest_folder * GIGABYTE, self.largest_zip * GIGABYTE)
 
     def argv(self) -> list[str]:
         """The command's words; a shell has no part in it."""
         return shlex.split(self.command, posix=os.name != "nt")
 
 
-def watching(sets: Sequence[str], folder: Path) -> tuple[Watching, list[str]]:
+def watching(sets: Sequence[str], folder: Path) -> tuple[WatchSettings, list[str]]:
     """The settings among `--set` texts that are about watching, and the others; `InputError` with all that is wrong."""
     own = [text for text in sets if text.lstrip().startswith(PREFIX)]
     given: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def watching(sets: Sequence[str], folder: Path) -> tuple[Watching, list[str]]:
         address, value = split(text)
         given[".".join(map(str, address[2:]))] = value
     try:
-        settings = from_dict(Watching, given, folder)
+        settings = from_dict(WatchSettings, given, folder)
     except InputError as error:
         raise InputError(map(_placed, error.problems)) from None
     return settings, [text for text in sets if text not in own]

@@ -14,9 +14,9 @@ from lorapipe.errors import InputError
 from lorapipe.fsync import sync_folder, sync_tree
 from lorapipe.pipeline.ledger import remove
 from lorapipe.regular_files import kind_of
-from lorapipe.watch.archive import Archive, Entry, ZipTrouble, open_archive
-from lorapipe.watch.look import REGULARISATION, is_ours, shown
-from lorapipe.watch.names import is_kohyas
+from lorapipe.watch.archive import Archive, Entry, ZipError, open_archive
+from lorapipe.watch.folder_names import is_kohyas
+from lorapipe.watch.folder_state import REGULARISATION, is_ours, shown
 
 GIGABYTE = 1_000_000_000
 MOST_RATIO = 200
@@ -71,7 +71,7 @@ def _extract(path: Path, folder: Path, limits: Limits, tell: Callable[[str], Non
             left = total
             for each in wanted:
                 left -= _extract_one(path, archive, each, folder.joinpath(*each.parts), left)
-    except ZipTrouble as trouble:
+    except ZipError as trouble:
         raise InputError(trouble.what, where=path.name, cure=trouble.cure) from None
 
 

@@ -23,7 +23,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.families import Model
-from lorapipe.training.interval import Rhythm
+from lorapipe.training.interval import Interval
 
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)
 LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
@@ -50,7 +50,7 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
     pictures = Source(tiny.draw(folder / "pictures"))
     dataset = Prepare(images=pictures, base=base, duplicate_tolerance=0).run(bench.context("prepare"))
     weights = Train(
-        dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Rhythm(1), batch=2,
+        dataset=dataset, adapter=ADAPTER, steps=Duration(6), snapshots=Interval(1), batch=2,
         **{f"{part}_lr": 0.05 for part in model.trainable},
     ).run(bench.context("train"))  # fmt: skip
     stage = Export(weights=weights, to=Destination(models / "loras" / f"{family}.safetensors"), dtype="fp32")
@@ -113,7 +113,7 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     """
     model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
     sampled = latent(server, checkpoint=trained.checkpoint, lora=trained.lora) * LATENT_SCALE[trained.family]
-    last = model.alphas_cumprod[-1]
+    last = model.diffusion.alphas_cumprod[-1]
     sigma = ((1 - last) / last).sqrt()
     theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
     attached = ADAPTER.attach(model, model.trainable)
@@ -121,7 +121,9 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     framing = model.framing((64, 64), (0, 0), (64, 64))
     with torch.no_grad():
         ours = model.predict(
-            noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([tiny_bases.PROMPT]), **framing}
+            noise,
+            torch.tensor([len(model.diffusion.alphas_cumprod) - 1]),
+            {**model.encode_text([tiny_bases.PROMPT]), **framing},
         )
     attached.detach()
     assert apart(ours, theirs) < 1e-4

@@ -18,20 +18,27 @@ REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
-    "lorapipe.aside",
+    "lorapipe.atomic",
     "lorapipe.checksum",
-    "lorapipe.folder_names",
+    "lorapipe.kohya_folders",
     "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
     "lorapipe.whole_words",
 )
 ENGINE = (
-    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.aside", "lorapipe.first_bytes", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.follower", *LIGHT
+    "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
+    "lorapipe.regular_files", "lorapipe.supervised_thread", *LIGHT
 )  # fmt: skip
-JOBS = ("lorapipe.queue", "lorapipe.watch", "lorapipe.page")
-FRONT = ("lorapipe.cli", "lorapipe.commands", "lorapipe.terminal", "lorapipe.reference", "lorapipe.lookup")
+JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
+FRONT = (
+    "lorapipe.cli",
+    "lorapipe.commands",
+    "lorapipe.terminal",
+    "lorapipe.settings_reference",
+    "lorapipe.settings_search",
+    "lorapipe.kohya_flags",
+)
 
 TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.limits": (),
@@ -39,37 +46,40 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.registry": ("lorapipe.errors",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
+    "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.first_bytes", *LIGHT),
+    "lorapipe.training.families": (
+        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    ),
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
-    "lorapipe.training.noise": (),
+    "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
-    "lorapipe.formats": ("lorapipe.formats", "lorapipe.first_bytes", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
-        *SHARED, *LIGHT
+        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
+        "=lorapipe.training.families", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
-    "lorapipe.code_pages": ("lorapipe.letters",),
-    "lorapipe.letters": (),
+    "lorapipe.code_pages": ("lorapipe.common_characters",),
+    "lorapipe.common_characters": (),
     "lorapipe.whole_words": (),
-    "lorapipe.first_bytes": (),
+    "lorapipe.file_signatures": (),
     "lorapipe.fsync": (),
-    "lorapipe.aside": ("lorapipe.fsync",),
-    "lorapipe.checksum": ("lorapipe.aside", "lorapipe.regular_files"),
-    "lorapipe.follower": ("lorapipe.errors",),
-    "lorapipe.folder_names": (),
+    "lorapipe.atomic": ("lorapipe.fsync",),
+    "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
+    "lorapipe.supervised_thread": ("lorapipe.errors",),
+    "lorapipe.kohya_folders": (),
     "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
-        "lorapipe.picture_files", "lorapipe.first_bytes", "lorapipe.folder_names", "lorapipe.letters",
+        "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": ("lorapipe.training_record",),
-    "lorapipe.training_record": ("lorapipe.aside", *LIGHT),
+    "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
@@ -78,27 +88,29 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.queue": ("lorapipe.queue", *ENGINE),
+    "lorapipe.job_queue": ("lorapipe.job_queue", *ENGINE),
     "lorapipe.watch": (
-        "lorapipe.watch", "lorapipe.queue", "lorapipe.code_pages", "lorapipe.folder_names", "lorapipe.picture_files",
+        "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
-    "lorapipe.page": ("lorapipe.page", "lorapipe.queue", *ENGINE),
+    "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
     "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
-    "lorapipe.reference": (*FRONT, *ENGINE),
-    "lorapipe.lookup": (*FRONT, *ENGINE),
+    "lorapipe.settings_reference": (*FRONT, *ENGINE),
+    "lorapipe.kohya_flags": (),
+    "lorapipe.settings_search": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
-    "comfy_nodes.places": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
+    "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
-    "limits", "errors", "first_bytes", "regular_files", "code_pages", "letters", "follower", "registry", "spec", "pipeline",
-    "queue", "watch", "page", "cli", "commands", "terminal", "reference", "lookup", "__main__",
+    "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
+    "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal", "settings_reference",
+    "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
@@ -107,7 +119,7 @@ COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 CLIENTS = {
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},
-    "lorapipe.watch.events": {"watchdog"},
+    "lorapipe.watch.fs_events": {"watchdog"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
@@ -204,7 +216,7 @@ def test_every_row_is_about_something() -> None:
         ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
-        ("comfy_nodes.engine", "from .running import Running", False),
+        ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
         ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),

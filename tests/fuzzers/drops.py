@@ -10,7 +10,7 @@ from typing import Any
 from corpus.drops import photographs
 
 from lorapipe.errors import InputError
-from lorapipe.watch.recipe import Order, Recipe, write
+from lorapipe.watch.pipeline_writer import Order, Recipe, write
 from lorapipe.watch.settings import Watching
 
 CASES = 60

@@ -16,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import LOCATION, OPEN, Artifact
 from lorapipe.pipeline.context import Context

@@ -6,7 +6,6 @@ import queue
 import time
 from dataclasses import replace
 
-from lorapipe.follower import in_words
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.job import Job
 from lorapipe.pipeline.execution.pool import Message, Slot
@@ -14,6 +13,7 @@ from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.locks import Lock
 from lorapipe.pipeline.stage_options import Options
 from lorapipe.stages import Stage
+from lorapipe.supervised_thread import in_words
 
 GRACE_SECONDS = 120.0
 """How long a stage may take to save what it needs after it was asked to stop."""

@@ -22,12 +22,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.follower import Follower, in_words, within
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.job import Done, Job, perform
 from lorapipe.pipeline.execution.pool import LONGEST_LINE, Lines, Message, Tell, Worker, from_line, logged_to, to_line
 from lorapipe.pipeline.ledger import remove
+from lorapipe.supervised_thread import SupervisedThread, in_words, within
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Remote(Worker):
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._follower: Follower | None = None
+        self._follower: SupervisedThread | None = None
         self._jobs = 0
         self._looked = 0.0
 
@@ -76,7 +76,7 @@ class Remote(Worker):
         folder.mkdir(parents=True)
         (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
         self._looked = time.monotonic()
-        self._follower = Follower(job.name, lambda: self._follow(folder, tell), job.log)
+        self._follower = SupervisedThread(job.name, lambda: self._follow(folder, tell), job.log)
         self._follower.start()
 
     def lost(self) -> Failed | None:

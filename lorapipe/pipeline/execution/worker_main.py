@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.execution.job import Job, failure, perform
 from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
+from lorapipe.supervised_thread import SupervisedThread
 
 ORPHAN_SECONDS = 30.0
 """How long a stage may take to save what it needs when its driver has died."""
@@ -33,7 +33,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
-    Follower("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
+    SupervisedThread("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
     lock, warm = threading.Lock(), Warm()
 
     def tell(message: Message) -> None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import Showing, load_showings
+from lorapipe.training.data.latents import View, load_views
 from lorapipe.training.data.manifest import Picture
 
 if TYPE_CHECKING:
     import torch
 
 
-Turn = tuple[int, int]
+SampleIndex = tuple[int, int]
 """A picture, and which of its repeats in the epoch."""
 
 
@@ -37,7 +37,7 @@ class Batch:
     epoch: int
     indices: tuple[int, ...]
     repeats: tuple[int, ...]
-    showings: tuple[Showing, ...]
+    views: tuple[View, ...]
     latents: torch.Tensor
     mask: torch.Tensor | None = None
     weights: torch.Tensor | None = None
@@ -49,7 +49,7 @@ class Batch:
             self,
             indices=tuple(self.indices[place] for place in places),
             repeats=tuple(self.repeats[place] for place in places),
-            showings=tuple(self.showings[place] for place in places),
+            views=tuple(self.views[place] for place in places),
             latents=self.latents[places],
             mask=None if self.mask is None else self.mask[places],
             weights=None if self.weights is None else self.weights[places],
@@ -58,7 +58,7 @@ class Batch:
     @property
     def captions(self) -> tuple[str, ...]:
         """The captions as the manifest has them."""
-        return tuple(showing.picture.caption for showing in self.showings)
+        return tuple(showing.picture.caption for showing in self.views)
 
 
 class Batches:
@@ -79,7 +79,7 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.weights = weights
-        self._buckets: dict[Pair, list[Turn]] = {}
+        self._buckets: dict[Pair, list[SampleIndex]] = {}
         for index, picture in enumerate(self.pictures):
             turns = ((index, repeat) for repeat in range(picture.repeats))
             self._buckets.setdefault(picture.bucket, []).extend(turns)
@@ -109,24 +109,24 @@ class Batches:
 
         turns, epoch = self._turns(index), self.epoch(index)
         indices, repeats = zip(*turns, strict=True)
-        showings = tuple(self._showing(epoch, *turn) for turn in turns)
-        latents, mask = load_showings(showings, cache)
+        views = tuple(self._showing(epoch, *turn) for turn in turns)
+        latents, mask = load_views(views, cache)
         weights = None if self.weights is None else torch.tensor([self.weights[i] for i in indices])
-        return Batch(index, epoch, indices, repeats, showings, latents, mask, weights)
+        return Batch(index, epoch, indices, repeats, views, latents, mask, weights)
 
-    def _showing(self, epoch: int, index: int, repeat: int) -> Showing:
+    def _showing(self, epoch: int, index: int, repeat: int) -> View:
         """The way in which a picture is shown this time: one of its variants, a function of the seed."""
         picture = self.pictures[index]
         if not picture.variants:
-            return Showing(picture, picture.plain)
+            return View(picture, picture.plain)
         chance = random.Random(f"showing {self.seed} {epoch} {index} {repeat}")
-        return Showing(picture, chance.choice(picture.variants))
+        return View(picture, chance.choice(picture.variants))
 
-    def _turns(self, index: int) -> tuple[Turn, ...]:
+    def _turns(self, index: int) -> tuple[SampleIndex, ...]:
         epoch, place = divmod(index, self.per_epoch)
         return self._order(epoch)[place]
 
-    def _draw(self, epoch: int) -> list[tuple[Turn, ...]]:
+    def _draw(self, epoch: int) -> list[tuple[SampleIndex, ...]]:
         """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
         source = random.Random(f"batches {self.seed} {epoch}")
         batches = []

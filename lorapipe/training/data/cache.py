@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.aside import write_bytes
+from lorapipe.atomic import write_bytes
 from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lorapipe import folder_names
-from lorapipe.folder_names import FolderName
+from lorapipe import kohya_folders
+from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files.captions import CaptionTexts, Lines
 
 
@@ -35,7 +35,7 @@ class Caption:
 
 def folder_name(picture: PurePosixPath) -> FolderName | None:
     """What the nearest folder above a picture says that is named in kohya's way; None where none is."""
-    return next(filter(None, map(folder_names.read, picture.parent.parts[::-1])), None)
+    return next(filter(None, map(kohya_folders.parse, picture.parent.parts[::-1])), None)
 
 
 class CaptionFiles:

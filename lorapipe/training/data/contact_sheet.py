@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.aside import aside
+from lorapipe.atomic import replacing
 from lorapipe.drawing.text import width, wrap, write
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Pair
@@ -62,7 +62,7 @@ def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> Non
     if len(manifest.pictures) > SHOWN:
         pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures; manifest.json lists them all.")
     pen.left_out(manifest.left_out)
-    with aside(path) as part:
+    with replacing(path) as part:
         pen.sheet().save(part, format="JPEG", quality=88, subsampling=0)
 
 

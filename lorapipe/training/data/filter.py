@@ -9,14 +9,14 @@ from functools import lru_cache
 from itertools import count
 from pathlib import PurePosixPath
 
-from lorapipe.folder_names import FolderName
+from lorapipe.kohya_folders import FolderName
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Buckets, Fit, Pair
 from lorapipe.training.data.captions import Caption, CaptionFiles, folder_name
 from lorapipe.training.data.duplicates import near_duplicates, unlike
 from lorapipe.training.data.images import Colour
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
-from lorapipe.training.data.scan import Look
+from lorapipe.training.data.scan import ImageInfo
 
 MOST_LOOKS = 20_000
 """Pairs of pictures that are looked at closely, half a millisecond each; after that what may be two is two."""
@@ -37,16 +37,16 @@ class Rules:
     background: Colour
 
 
-Closer = Callable[[Look], bytes]
+Closer = Callable[[ImageInfo], bytes]
 """What a closer look at a picture sees; see `duplicates.detail`."""
 
 
 def select(
-    looks: Sequence[Look | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda look: b""
+    looks: Sequence[ImageInfo | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda look: b""
 ) -> tuple[Manifest, list[str]]:
     """The manifest (without the latents' keys), and what is to be said of caption files, one line a file."""
     left_out = [look for look in looks if isinstance(look, LeftOut)]
-    readable = [look for look in looks if isinstance(look, Look)]
+    readable = [look for look in looks if isinstance(look, ImageInfo)]
     captioned = {look.path: captions.of(look.path, rules.class_word) for look in readable}
     fitting, unfit = _fitting(readable, rules)
     kept, repeated = _without_duplicates(fitting, captioned, rules.duplicate_tolerance, closer)
@@ -79,8 +79,8 @@ def usable(size: Pair, named: FolderName | None, buckets: Buckets, least: int) -
     return fit
 
 
-def _fitting(looks: Iterable[Look], rules: Rules) -> tuple[dict[Look, Fit], list[LeftOut]]:
-    fits: dict[Look, Fit] = {}
+def _fitting(looks: Iterable[ImageInfo], rules: Rules) -> tuple[dict[ImageInfo, Fit], list[LeftOut]]:
+    fits: dict[ImageInfo, Fit] = {}
     unfit: list[LeftOut] = []
     for look in looks:
         try:
@@ -91,18 +91,18 @@ def _fitting(looks: Iterable[Look], rules: Rules) -> tuple[dict[Look, Fit], list
 
 
 def _without_duplicates(
-    looks: Iterable[Look], captions: Mapping[str, Caption], tolerance: int, closer: Closer
-) -> tuple[list[Look], list[LeftOut]]:
+    looks: Iterable[ImageInfo], captions: Mapping[str, Caption], tolerance: int, closer: Closer
+) -> tuple[list[ImageInfo], list[LeftOut]]:
     """One of each, in the order of their paths: the copy with a caption file, else the better one, else the first.
 
     Better is the larger one, then one whose format loses nothing, then the larger file.
     """
 
-    def worth(look: Look) -> tuple[bool, int, bool, int, str]:
+    def worth(look: ImageInfo) -> tuple[bool, int, bool, int, str]:
         pixels = look.size[0] * look.size[1]
         return not captions[look.path].from_file, -pixels, not look.lossless, -look.length, look.path
 
-    kept: dict[str, Look] = {}
+    kept: dict[str, ImageInfo] = {}
     repeated: list[LeftOut] = []
     for look in sorted(looks, key=worth):
         if look.digest in kept:
@@ -132,7 +132,7 @@ def _say_otherwise(one: Caption, other: Caption) -> bool:
     return same_kind and bool(one.text and other.text) and one.text.casefold().split() != other.text.casefold().split()
 
 
-def _held_out(looks: Sequence[Look], share: float) -> set[str]:
+def _held_out(looks: Sequence[ImageInfo], share: float) -> set[str]:
     """The digests of the pictures to hold out: those with the smallest hash, so a choice by content, not by name.
 
     A picture that is added or removed changes the choice of one other at most for each.
@@ -147,7 +147,7 @@ def held_out_count(pictures: int, share: float) -> int:
     return max(1, round(share * pictures)) if pictures >= ENOUGH_TO_HOLD_OUT and share > 0 else 0
 
 
-def _picture(look: Look, fit: Fit, caption: Caption, held_out: bool, rules: Rules) -> Picture:
+def _picture(look: ImageInfo, fit: Fit, caption: Caption, held_out: bool, rules: Rules) -> Picture:
     named = folder_name(PurePosixPath(look.path))
     return Picture(
         path=look.path,

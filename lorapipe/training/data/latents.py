@@ -25,7 +25,7 @@ from lorapipe.training.data.image_reader import Unreadable, quiet, reading
 from lorapipe.training.data.images import RECIPE, Colour, to_pixels, view
 from lorapipe.training.data.manifest import Picture, Variant
 from lorapipe.training.data.masks import mask_of
-from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data.prefetch import prefetched
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +113,7 @@ class Scene:
     masks: Path | None = None
 
 
-class Showing(NamedTuple):
+class View(NamedTuple):
     """A picture in one of the ways in which it is shown."""
 
     picture: Picture
@@ -126,13 +126,13 @@ class Showing(NamedTuple):
         return (self.variant.resized[0] - width - left, top) if self.variant.flip else (left, top)
 
 
-def showings(pictures: Sequence[Picture]) -> list[Showing]:
+def views_of(pictures: Sequence[Picture]) -> list[View]:
     """Every way in which pictures are shown, the plain one first; held-out ones are only looked at as they are."""
 
     def ways(picture: Picture) -> Iterable[Variant]:
         return dict.fromkeys((picture.plain, *(() if picture.held_out else picture.variants)))
 
-    return [Showing(picture, variant) for picture in pictures for variant in ways(picture)]
+    return [View(picture, variant) for picture in pictures for variant in ways(picture)]
 
 
 def latents_key(picture: Picture, variant: Variant, background: Colour, encoder: str) -> str:
@@ -163,13 +163,13 @@ def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
         return view(data, picture.fit, background)
 
 
-def missing_latents(pictures: Sequence[Picture], cache: Cache) -> list[Showing]:
+def missing_latents(pictures: Sequence[Picture], cache: Cache) -> list[View]:
     """Whose latents are not in the cache, or are damaged."""
-    found = {showing.variant.latents: showing for showing in showings(pictures)}
+    found = {showing.variant.latents: showing for showing in views_of(pictures)}
     return [showing for key, showing in found.items() if cache.tensors("latents", key) is None]
 
 
-def encode_latents(missing: Sequence[Showing], scene: Scene, model: Encoders, cache: Cache) -> Iterator[Showing]:
+def encode_latents(missing: Sequence[View], scene: Scene, model: Encoders, cache: Cache) -> Iterator[View]:
     """Encode pictures, and their masks, into the cache under their `latents` keys; yields each when it is done.
 
     Threads read, decode and resize ahead of the encoder. One picture at a time is encoded: on a CPU batches gain
@@ -179,7 +179,7 @@ def encode_latents(missing: Sequence[Showing], scene: Scene, model: Encoders, ca
     from torch.nn.functional import interpolate
 
     with quiet(), torch.no_grad():
-        seen = ahead(lambda showing: _seen(showing, scene), missing)
+        seen = prefetched(lambda showing: _seen(showing, scene), missing)
         for showing, (pixels, mask) in zip(missing, seen, strict=True):
             latents = model.encode_images(pixels.to(model.device)).float().cpu()
             if not torch.isfinite(latents).all():
@@ -192,7 +192,7 @@ def encode_latents(missing: Sequence[Showing], scene: Scene, model: Encoders, ca
             yield showing
 
 
-def _seen(showing: Showing, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _seen(showing: View, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The pixels (1, 3, H, W) in −1 … 1, and the mask (1, 1, H, W) in 0 … 1 if there is one."""
     picture, variant = showing
     fit = fit_of(picture, variant)
@@ -206,10 +206,10 @@ def _seen(showing: Showing, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | 
 
 def load_latents(pictures: Sequence[Picture], cache: Cache) -> torch.Tensor:
     """Scaled latents of pictures of one bucket as they are, (B, C, h, w), float32, on the CPU."""
-    return load_showings([Showing(picture, picture.plain) for picture in pictures], cache)[0]
+    return load_views([View(picture, picture.plain) for picture in pictures], cache)[0]
 
 
-def load_showings(chosen: Sequence[Showing], cache: Cache) -> tuple[torch.Tensor, torch.Tensor | None]:
+def load_views(chosen: Sequence[View], cache: Cache) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Latents (B, C, h, w) of showings of one bucket, and their masks (B, 1, h, w) where any has one."""
     import torch
 
@@ -225,7 +225,7 @@ def load_showings(chosen: Sequence[Showing], cache: Cache) -> tuple[torch.Tensor
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextReading:
     """How captions are read: see `Model.encode_text`."""
 
     max_tokens: int = 75
@@ -233,17 +233,17 @@ class Reading:
     weighted: bool = False
 
 
-PLAIN = Reading()
+PLAIN = TextReading()
 
 
-def condition_key(caption: str, encoder: str, reading: Reading) -> str:
+def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
     """The key of an encoded caption."""
     how = [reading.max_tokens, reading.clip_skip, *(["weighted"] if reading.weighted else [])]
     return key_of("text", caption, encoder, *how)
 
 
 def encode_captions(
-    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: Reading = PLAIN
+    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: TextReading = PLAIN
 ) -> Iterator[str]:
     """Encode the captions that the cache does not hold; yields each new one when it is done.
 
@@ -261,7 +261,7 @@ def encode_captions(
 
 
 def load_conditions(
-    captions: Sequence[str], encoder: str, cache: Cache, reading: Reading = PLAIN
+    captions: Sequence[str], encoder: str, cache: Cache, reading: TextReading = PLAIN
 ) -> dict[str, torch.Tensor]:
     """The condition of a batch of captions that `encode_captions` has seen, on the CPU."""
     import torch

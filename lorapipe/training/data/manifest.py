@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lorapipe.aside import write_text
+from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Fit, Pair

@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
+def prefetched(work: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
     """`map(work, items)`, in order, with as many threads as there are cores (8 at most) working ahead.
 
     No more than two results a thread are waiting at any time, so a folder of large photographs does not fill the

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorapipe.picture_files import Contents, LeftOut, passed_over, sort_out
+from lorapipe.picture_files import Contents, LeftOut, ignore_reason, sort_out
 from lorapipe.picture_files.caption_names import USUAL
 from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.training.data.buckets import Pair
@@ -21,11 +21,11 @@ from lorapipe.training.data.cache import Cache, key_of
 from lorapipe.training.data.duplicates import DETAIL, GLANCE, detail, signature
 from lorapipe.training.data.image_reader import Unreadable, is_lossless, reading
 from lorapipe.training.data.images import RECIPE, Colour, glance
-from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data.prefetch import prefetched
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageInfo:
     """What a readable picture is: the file's SHA-256, the upright size, and the signature that shows duplicates.
 
     `lossless` and `length` (bytes) say which of two copies is the better one.
@@ -93,7 +93,7 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
                     name = f"{prefix}{entry.name}"
                     if not _is_folder(entry):
                         names.append(name)
-                    elif passed_over(entry.name, True):
+                    elif ignore_reason(entry.name, True):
                         names += [f"{name}/"] if entry.name != ".lorapipe" else []
                     elif entry.name.casefold() not in excluded:
                         waiting.append((f"{name}/", entry.path))
@@ -109,12 +109,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def examine(root: Path, pictures: Sequence[str], cache: Cache, background: Colour) -> Iterator[Look | LeftOut]:
+def examine(root: Path, pictures: Sequence[str], cache: Cache, background: Colour) -> Iterator[ImageInfo | LeftOut]:
     """A look at each picture, or why it cannot be used, in the given order; threads work ahead."""
-    return ahead(lambda path: _examine(root, path, cache, background), pictures)
+    return prefetched(lambda path: _examine(root, path, cache, background), pictures)
 
 
-def _examine(root: Path, name: str, cache: Cache, background: Colour) -> Look | LeftOut:
+def _examine(root: Path, name: str, cache: Cache, background: Colour) -> ImageInfo | LeftOut:
     try:
         name.encode("utf-8")
         with reading(root / name) as data:
@@ -126,19 +126,19 @@ def _examine(root: Path, name: str, cache: Cache, background: Colour) -> Look | 
         return LeftOut(name, "unreadable", str(reason))
 
 
-def _look(name: str, data: bytes, cache: Cache, background: Colour) -> Look:
+def _look(name: str, data: bytes, cache: Cache, background: Colour) -> ImageInfo:
     digest, lossless = hashlib.sha256(data).hexdigest(), is_lossless(data)
     key = key_of("glance", RECIPE, digest, background.plain())
     if (kept := cache.record("glances", key)) is not None:
         size = kept["size"][0], kept["size"][1]
-        return Look(name, digest, size, b64decode(kept["signature"]), lossless, len(data))
+        return ImageInfo(name, digest, size, b64decode(kept["signature"]), lossless, len(data))
     size, small = glance(data, GLANCE, background)
     marks = signature(small)
     cache.keep_record("glances", key, {"size": size, "signature": b64encode(marks).decode("ascii")})
-    return Look(name, digest, size, marks, lossless, len(data))
+    return ImageInfo(name, digest, size, marks, lossless, len(data))
 
 
-def closer(root: Path, look: Look, cache: Cache, background: Colour) -> bytes:
+def closer(root: Path, look: ImageInfo, cache: Cache, background: Colour) -> bytes:
     """The picture in the detail that tells a copy from a drawing with another face; empty where it has changed since."""
     key = key_of("detail", DETAIL, RECIPE, look.digest, background.plain())
     if (kept := cache.record("details", key)) is not None:

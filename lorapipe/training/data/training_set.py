@@ -11,7 +11,7 @@ from lorapipe.training.data.manifest import Picture, by_bucket
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSet:
     """Pictures to learn, pictures to be kept to, and how much one of the latter counts (`prior_loss_weight`).
     `held_out` pictures are not among them.
 

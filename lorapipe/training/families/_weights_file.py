@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lorapipe.errors import InputError
-from lorapipe.first_bytes import PICTURES, kind_of
+from lorapipe.file_signatures import PICTURES, kind_of
 from lorapipe.training.families import _torch_file
 from lorapipe.training.families._pickled import Refused
 from lorapipe.training.families._torch_file import Numbers

@@ -18,12 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.follower import Follower, in_words
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.job import Done, Job
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.execution.pool import Lines, Message, Slot, Tell, Worker, from_line
 from lorapipe.spec import param
+from lorapipe.supervised_thread import SupervisedThread, in_words
 
 if TYPE_CHECKING:
     import subprocess
@@ -120,8 +120,8 @@ class Child:
         self._hear = hear
         self._to_say = queue.SimpleQueue[bytes | None]()
         self._ended_at: float | None = None
-        self._listener = Follower("worker's messages", self._listen)
-        self._writer = Follower("worker's jobs", self._write)
+        self._listener = SupervisedThread("worker's messages", self._listen)
+        self._writer = SupervisedThread("worker's jobs", self._write)
         try:
             self._listener.start()
             self._writer.start()

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lorapipe.follower import Follower
 from lorapipe.pipeline.context import Warm
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.execution.job import Job, perform
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
+from lorapipe.supervised_thread import SupervisedThread
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Thread(Worker):
     def __init__(self) -> None:
         self._warm = Warm()
         self._stop = threading.Event()
-        self._thread: Follower | None = None
+        self._thread: SupervisedThread | None = None
 
     def start(self, job: Job, tell: Tell) -> None:
         """See `Worker.start`."""
@@ -42,7 +42,7 @@ class Thread(Worker):
         def work() -> None:
             tell(perform(job, tell, stop.is_set, self._warm))
 
-        self._thread = Follower(job.name, work, job.log)
+        self._thread = SupervisedThread(job.name, work, job.log)
         self._thread.start()
 
     def lost(self) -> Failed | None:

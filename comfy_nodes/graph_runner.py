@@ -1,0 +1,178 @@
+"""Runs a graph's pipeline beside ComfyUI: the engine on a thread, the stages in worker processes that stay warm a while."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.events import Event, Failed, Log, Planned
+from lorapipe.pipeline.execution.devices import parse_devices
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import open_pool, run
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.yaml_document import Document
+from lorapipe.spec import Address, canonical, from_dict, to_dict
+from lorapipe.supervised_thread import SupervisedThread
+
+from .run_options import Running
+
+NAME = "ComfyUI"
+"""What the history calls a graph's pipeline."""
+IDLE_SECONDS = 60.0
+"""How long workers wait for the next stage of a prompt."""
+
+
+class GraphDocument(Document):
+    """A document that came along links: it has no lines, and its places are the stages and knobs themselves."""
+
+    def where(self, address: Address) -> str:
+        """Nothing: the knob's own name follows."""
+        return ""
+
+
+def read_pipeline(stages: Mapping[str, Any], folder: Path) -> Pipeline:
+    """The pipeline of a graph's documents; `InputError` holds every problem, as for a file."""
+    document = GraphDocument(NAME, {"stages": dict(stages)}, {}, {NAME: ()})
+    return Pipeline.read(document, folder)
+
+
+class Workers:
+    """The workers of this ComfyUI, for one run at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: Pool | None = None
+        self._kind = b""
+        self._timer: threading.Timer | None = None
+        self._waiting = 0
+
+    def take(self, running: Running, waiting: Callable[[], bool]) -> Pool | None:
+        """The workers to run on, once nobody else has them; None where `waiting` says to give up. Give them back."""
+        self._waiting += 1
+        try:
+            while not self._lock.acquire(timeout=0.1):
+                if not waiting():
+                    return None
+        finally:
+            self._waiting -= 1
+        try:
+            if self._timer is not None:
+                self._timer.cancel()
+            kind = canonical([to_dict(running.launcher), running.device])
+            if self._pool is None or kind != self._kind:
+                self._end()
+                self._pool, self._kind = open_pool(to_dict(running.launcher), parse_devices(running.device)), kind
+            return self._pool
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def give_back(self, keep: bool) -> None:
+        """Let others run; the workers end at once, or if nobody has asked for them for a while, or asks already."""
+        try:
+            if not (keep or self._waiting):
+                self._end()
+            else:
+                self._timer = threading.Timer(IDLE_SECONDS, self._end_idle)
+                self._timer.daemon = True
+                self._timer.start()
+        finally:
+            self._lock.release()
+
+    def _end_idle(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    def _end(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+
+class GraphRun:
+    """A pipeline being run on a thread. Its events are to be taken from `events`; `stop` ends it, at the second call now."""
+
+    def __init__(
+        self, pipeline: Pipeline, running: Running, workers: Workers, *, keep: bool, make_room: Callable[[], None]
+    ) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._pipeline, self._running, self._workers = pipeline, running, workers
+        self._keep, self._make_room = keep, make_room
+        self._level, self._has_waited = 0, False
+        self._artifacts: dict[str, Artifact] = {}
+        self._failed: list[Failed] = []
+        self._thread = SupervisedThread("lorapipe", self._work)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to end: first when the stage has saved what it needs, then at once."""
+        self._level = min(self._level + 1, 2)
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """What was made, by stage; raises what went wrong."""
+        if self._thread.error is not None:
+            raise self._thread.error
+        if self._failed:
+            first = self._failed[0]
+            if first.cause == "input":
+                raise InputError(Problem(first.message, first.stage, first.hint))
+            raise LorapipeError(Problem(first.message, first.stage, first.hint))
+        return self._artifacts
+
+    def _work(self) -> None:
+        """What is raised here is raised where the node is waited for."""
+        pool = self._workers.take(self._running, self._waits)
+        if pool is None:
+            return
+        is_well = False
+        try:
+            self._run(pool)
+            is_well = not (self._level or self._failed)
+        finally:
+            self._workers.give_back(self._keep and is_well)
+
+    def _waits(self) -> bool:
+        """Say so, once; whether to go on with it."""
+        if not self._has_waited:
+            self.events.put(Log(text="waits for another node of lorapipe's", level="warning"))
+        self._has_waited = True
+        return not self._level
+
+    def _run(self, pool: Pool) -> None:
+        events = run(self._pipeline, pool=pool, stopping=lambda: self._level)
+        try:
+            while True:
+                event = next(events)
+                if (
+                    isinstance(event, Planned)
+                    and event.action == "run"
+                    and self._pipeline.stages[event.stage].needs_device
+                ):
+                    with suppress(Exception):
+                        self._make_room()
+                if isinstance(event, Failed) and event.cause != "cancelled":
+                    self._failed.append(event)
+                self.events.put(event)
+        except StopIteration as end:
+            self._artifacts = end.value
+        finally:
+            events.close()
+
+
+def read_running(document: Mapping[str, Any]) -> Running:
+    """How stages are run, from its document."""
+    return from_dict(Running, dict(document))

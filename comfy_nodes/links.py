@@ -1,0 +1,99 @@
+"""The values of the links of a graph: each a small mapping of JSON types, `{"stages": {…}, "value": "$train"}`.
+
+`stages` are the documents of all stages so far, as a pipeline file has them; `value` is a reference to one of them, or the
+document of a union, a group or a list. So a graph is a pipeline, read and checked as any other, and no tensor and no path
+of a store is ever in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.stage_options import NAMES as OPTIONS
+from lorapipe.stages import Stage
+
+from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
+from .widgets import ABSENT
+
+LinkValue = dict[str, Any]
+
+
+def settings(node: Node, given: Mapping[str, Any], found: Callable[[Input, str], str]) -> dict[str, Any]:
+    """The document of a node's own knobs. `found` gives the path that a text in a path's widget stands for.
+
+    `InputError` with all that cannot be read.
+    """
+    document, problems = {}, []
+    for each in node.inputs:
+        value = next((given[name] for name in (each.name, *each.aliases) if given.get(name) is not None), None)
+        if value is None or each.name in (STAGE_NAME, RUNNING):
+            continue
+        try:
+            read = _value(value) if each.widget is None else each.widget.read(value)
+            if read is not ABSENT and each.path and each.widget is not None and read not in each.widget.choices:
+                read = found(each, read)
+        except InputError as error:
+            problems += [Problem(problem.what, cure=problem.cure, path=(each.name,)) for problem in error.problems]
+            continue
+        if read is not ABSENT:
+            document[each.name] = read
+    if problems:
+        raise InputError(problems)
+    return document
+
+
+def link_values(
+    node: Node, given: Mapping[str, Any], name: str, found: Callable[[Input, str], str]
+) -> dict[str, LinkValue]:
+    """What leaves the outputs of a node, by their names. `name` is the stage's."""
+    stages = merged(value for value in given.values() if is_link_value(value))
+    document = settings(node, given, found)
+    value: Any = document
+    if node.role == "list":
+        items = [document[each.name] for each in node.inputs if each.name in document and each.name != "more"]
+        value = [*items, *document.get("more", [])]
+    elif node.role == "union":
+        assert node.spec is not None
+        value = {node.spec.tag: node.name, **document}
+    elif node.role == "stage":
+        running = _value(given[RUNNING]) if given.get(RUNNING) else {}
+        options = {key: value for key, value in running.items() if key in OPTIONS}
+        stages = merged([{"stages": stages}, {"stages": {name: {Stage.tag: node.name, **document, **options}}}])
+        return {
+            output.name: {"stages": stages, "value": ".".join([f"${name}", *output.fields])}
+            for output in node.outputs
+            if output.name != LORA_NAME
+        }
+    return {output.name: {"stages": stages, "value": value} for output in node.outputs}
+
+
+def merged(given: Iterable[LinkValue]) -> dict[str, Any]:
+    """The stages that come in along several links."""
+    stages: dict[str, Any] = {}
+    for value in given:
+        for name, document in value["stages"].items():
+            if stages.setdefault(name, document) != document:
+                raise InputError(
+                    f"two nodes make a stage called {name!r}.", cure=f"Give one of them another {STAGE_NAME}."
+                )
+    return stages
+
+
+def is_link_value(value: object) -> bool:
+    """Whether this is a value of a link between our nodes."""
+    return isinstance(value, dict) and value.keys() == {"stages", "value"}
+
+
+def _value(value: Any) -> Any:
+    if not is_link_value(value):
+        raise InputError("is linked to something that is not of lorapipe's.")
+    return value["value"]
+
+
+def stage_name(node: Node, given: Mapping[str, Any], unique_id: str) -> str:
+    """The name of a node's stage: as the user says, else its kind and the node's number."""
+    chosen = str(given.get(STAGE_NAME) or "").strip()
+    return chosen or f"{node.name}-{re.sub(r'[^0-9A-Za-z_-]', '-', unique_id)}"

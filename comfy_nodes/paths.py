@@ -1,0 +1,121 @@
+"""Which files and folders a graph may use: ComfyUI's own, and those that its user has named. Plain data, no ComfyUI.
+
+Whoever can reach ComfyUI's page can send it a graph, so a graph names no path outside of these. Links inside them are
+followed: only the machine's owner can have made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorapipe.errors import InputError, near_miss
+
+from .describe import Input
+
+PICTURES = "pictures"
+"""The shelf of picture folders; the other shelves are kinds of models."""
+EXAMPLES = ("examples/penny", "examples/neon")
+"""Two folders of pictures that lorapipe draws when they are first asked for."""
+CURE = "Put it below ComfyUI's input folder, or name its folder as lorapipe_pictures in extra_model_paths.yaml."
+MOST_FOLDERS = 1000
+
+
+@dataclass(frozen=True)
+class GraphPaths:
+    """`project` has the store and what is written; `readable` and `writable` are the roots of all that may be used."""
+
+    project: Path
+    input: Path
+    pictures: tuple[Path, ...]
+    readable: tuple[Path, ...]
+    writable: tuple[Path, ...]
+    models: Mapping[str, Callable[[], list[str]]]
+    model: Callable[[str, str], str | None]
+
+    def options(self, shelf: str) -> list[str]:
+        """What may be chosen from a shelf: picture folders, or the models of a kind."""
+        if shelf != PICTURES:
+            return self.models[shelf]() if shelf in self.models else []
+        own = [
+            name for folder in self.pictures for name in (folder.as_posix(), *_folders(folder, f"{folder.as_posix()}/"))
+        ]
+        return [*_folders(self.input, ""), *own, *EXAMPLES]
+
+    def found(self, wanted: Input, text: str) -> str:
+        """The absolute path that a text stands for; `InputError` where it may not be used."""
+        if wanted.path == "write":
+            cure = "Write a name, or a path below ComfyUI's output folder."
+            path = self._allowed(self.project, text, self.writable, cure)
+            return f"{path}/" if text.endswith("/") else path
+        shelf = wanted.widget.shelf if wanted.widget else ""
+        if shelf and shelf != PICTURES and (model := self.model(shelf, text)) is not None:
+            return Path(model).as_posix()
+        if text in EXAMPLES and not (self.input / text).exists():
+            return (self.project / text).as_posix()
+        try:
+            path = self._allowed(self.input, text, self.readable, CURE)
+        except InputError:
+            if shelf:
+                self._not_there(text, shelf)
+            raise
+        if shelf and not Path(path).exists():
+            self._not_there(text, shelf)
+        return path
+
+    def _allowed(self, start: Path, text: str, roots: tuple[Path, ...], cure: str) -> str:
+        path = Path(os.path.abspath(start / Path(text).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+        if not any(path.is_relative_to(root) for root in roots):
+            raise InputError(f"{text} may not be used from a graph.", cure=cure)
+        return path.as_posix()
+
+    def _not_there(self, text: str, shelf: str) -> None:
+        known = self.options(shelf)
+        if not Path(text).expanduser().is_absolute():
+            raise InputError(f"there is no {text!r} here.", cure=near_miss(text, known[:200]) or CURE)
+
+    def draw_examples(self) -> None:
+        """Draw the pictures of `EXAMPLES` into the project."""
+        from lorapipe.pocket.examples import write_examples
+
+        target = self.project / "examples"
+        if not target.exists():
+            part = self.project / f".examples-{os.getpid()}"
+            write_examples(part)
+            with suppress(OSError):  # another ComfyUI has drawn them meanwhile
+                part.replace(target)
+
+
+def _folders(folder: Path, prefix: str) -> list[str]:
+    """The folders below one, by their paths with slashes, without hidden ones."""
+    found: list[str] = []
+    for root, names, _ in os.walk(folder, followlinks=True):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found += [prefix + Path(root, name).relative_to(folder).as_posix() for name in names]
+        if len(found) > MOST_FOLDERS:
+            break
+    return sorted(found[:MOST_FOLDERS])
+
+
+def state(path: Path) -> str:
+    """A digest of what can be seen of a file or folder from outside: names, sizes, times. It changes with any edit."""
+    lines = sorted(_seen(path)) if path.is_dir() else [_stat(path, "")]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()[:20]
+
+
+def _seen(folder: Path) -> Iterator[str]:
+    for root, names, files in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        yield from (_stat(Path(root, file), f"{root}/{file}") for file in files if not file.startswith("."))
+
+
+def _stat(path: Path, name: str) -> str:
+    try:
+        seen = path.stat()
+    except OSError as error:
+        return f"{name} {error.strerror}"
+    return f"{name} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"

@@ -1,0 +1,122 @@
+"""What is looked at before a node is executed: old names, mistakes, and whether something has changed since the last time.
+
+All of it is asked by ComfyUI, and none of it knows ComfyUI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError
+from lorapipe.spec import canonical, parse_spec
+
+from . import describe, links
+from .describe import RUNNING, STAGE_NAME, Node
+from .paths import EXAMPLES, GraphPaths, state
+
+
+def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id: Any) -> dict[str, Any]:
+    """What a node was given, with values that an older graph has under a knob's old name: ComfyUI passes on no others."""
+    sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
+    old = {
+        each.name: sent[alias]
+        for each in node.inputs
+        for alias in each.aliases
+        if alias in sent and each.name not in sent and not isinstance(sent[alias], list)
+    }
+    return {**given, **old}
+
+
+def check(node: Node, given: Mapping[str, Any], where: GraphPaths) -> None:
+    """Look at a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
+
+    What is wrong is raised: ComfyUI would show a message that is returned once for every input.
+    """
+    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
+    if node.spec is None:
+        return
+    document: Any = links.settings(node, known, where.found)
+    if any(text in EXAMPLES for text in known.values()):
+        document = {key: value for key, value in document.items() if known.get(key) not in EXAMPLES}
+    if node.spec.registry is not None:
+        document = {node.spec.tag: node.name, **document}
+    contract: Any = node.spec if node.spec.registry is None else node.spec.registry.contract
+    linked = {f"{each.name} is missing." for each in node.inputs if each.name not in document}
+    missing = {
+        f"{each.name} is missing." for each in node.inputs if each.required and each.widget and not given.get(each.name)
+    }
+    problems = [
+        each for each in parse_spec(contract, document, where.project).problems if each.what not in linked - missing
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def fingerprint(node: Node, given: Mapping[str, Any], where: GraphPaths, made: Made) -> Any:
+    """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
+    seen = []
+    for each in node.inputs:
+        if each.path != "read" or each.widget is None:
+            continue
+        text = str(given.get(each.name) or "")
+        if text and text not in each.widget.words:
+            try:
+                seen.append(state(Path(where.found(each, text))))
+            except Exception as error:  # of whatever kind: ComfyUI would take it for "always execute"
+                seen.append(str(error))
+    return [*seen, made.generation(node, given)]
+
+
+class Made:
+    """The files that stand behind what ComfyUI remembers of a node: once one is gone, the node is executed again."""
+
+    def __init__(self) -> None:
+        self._files: dict[bytes, list[Path]] = {}
+        self._generations: dict[bytes, int] = {}
+
+    def note(self, node: Node, given: Mapping[str, Any], files: list[Path]) -> None:
+        """These were made from such settings."""
+        self._files[self._key(node, given)] = files
+
+    def generation(self, node: Node, given: Mapping[str, Any]) -> int:
+        """A number that rises each time when something of what was made is gone."""
+        key = self._key(node, given)
+        if not all(file.exists() for file in self._files.get(key, ())):
+            self._files.pop(key)
+            self._generations[key] = self._generations.get(key, 0) + 1
+        return self._generations.get(key, 0)
+
+    def _key(self, node: Node, given: Mapping[str, Any]) -> bytes:
+        widgets = {each.name: given[each.name] for each in node.inputs if each.widget and each.name in given}
+        return canonical([node.id, widgets])
+
+
+def more_follows(prompt: Mapping[str, Any], unique_id: str) -> bool:
+    """Whether another stage depends on this node, so that the worker had better stay warm for it."""
+    known, waiting, seen = describe.nodes(), [unique_id], set[str]()
+    while waiting:
+        here = waiting.pop()
+        for other, each in prompt.items():
+            links = [value[0] for value in each.get("inputs", {}).values() if isinstance(value, list) and value]
+            if here in links and other not in seen:
+                if (node := known.get(each.get("class_type", ""))) is not None and node.role == "stage":
+                    return True
+                seen.add(other)
+                waiting.append(other)
+    return False
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Mistakes as ComfyUI shows errors: one text, a line for each, with the knob that it is about."""
+    try:
+        yield
+    except InputError as error:
+        lines = []
+        for each in error.problems:
+            name = each.where or ".".join(map(str, each.path))
+            lines.append(" ".join(filter(None, [f"{name}:" if name else "", each.what, each.cure])))
+        raise InputError("\n".join(lines)) from None

@@ -1,0 +1,143 @@
+"""One job of the queue at work: opened, planned, run, on a thread of its own, which its owner can leave behind.
+
+Reading a pipeline and its sources may take as long as what they name is large, and for ever where a disk does not answer.
+Whoever cancels the job, or ends the program, does not wait for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from lorapipe.errors import LorapipeError
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import QueueJob, State
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.events import Event, Failed
+from lorapipe.pipeline.execution.attempt import GRACE_SECONDS
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, Stopping, run
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.supervised_thread import SupervisedThread, in_words
+
+LOOK_SECONDS = 0.1
+"""How often it is looked whether the job is to stop."""
+OPENING_SECONDS = 3.0
+"""How long a job that has not begun to run may take to stop; there is nothing to save yet."""
+ENDING_SECONDS = 60.0
+"""How long one that runs may take that is to stop now: its workers are being ended."""
+SAVING_SECONDS = GRACE_SECONDS + ENDING_SECONDS
+"""How long one that runs may take to save what it needs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ends; `waiting` where its owner was told to stop."""
+
+    state: State
+    reason: str = ""
+
+
+class Execution:
+    """A job at work. `asked` says how urgently it is to be cancelled, `stopping` how urgently its owner is to end."""
+
+    def __init__(
+        self,
+        job: QueueJob,
+        hooks: JobHooks,
+        pool: Callable[[], Pool],
+        asked: Callable[[], int],
+        stopping: Stopping,
+        heard: Callable[[Event], None],
+        numbered: Callable[[int], None],
+    ) -> None:
+        self._job = job
+        self._hooks = hooks
+        self._pool = pool
+        self._asked = asked
+        self._stopping = stopping
+        self._heard = heard
+        self._numbered = numbered
+        self._level = 0
+        self._runs = False
+        self.is_left_behind = False
+        """Whether its thread did not end in time. It tells nothing any more, and its workers are to be closed."""
+
+    def outcome(self) -> Outcome:
+        """Work, and wait for the end, or for as long as somebody who wants it to stop has to wait."""
+        thread = SupervisedThread(f"job {self._job.number}", self._work)
+        thread.start()
+        wanted_at = 0.0
+        while thread.is_alive():
+            before, self._level = self._level, max(self._level, self._asked(), self._stopping())
+            if self._level > before:
+                wanted_at = time.monotonic()
+            if self._level and time.monotonic() - wanted_at > self._patience:
+                self.is_left_behind = True
+                break
+            thread.join(LOOK_SECONDS)
+        if self._asked():
+            return Outcome("cancelled")
+        if self._stopping() or (self.is_left_behind and self._level):
+            return Outcome("waiting")
+        return self._ended(thread)
+
+    @property
+    def _patience(self) -> float:
+        if not self._runs:
+            return OPENING_SECONDS
+        return SAVING_SECONDS if self._level < 2 else ENDING_SECONDS
+
+    def _ended(self, thread: SupervisedThread) -> Outcome:
+        return Outcome("failed", _all(thread.error)) if thread.error is not None else self._result
+
+    def _work(self) -> None:
+        self._result = self._run(self._hooks.open(self._job))
+
+    def _run(self, pipeline: Pipeline) -> Outcome:
+        if self._level:
+            return Outcome("waiting")
+        running = run(pipeline, pool=self._pool(), stopping=self._stop_level, numbered=self._numbered)
+        with closing(running):
+            artifacts, failures = self._follow(running)
+        if failures:
+            return _of(failures)
+        if not self._level:
+            self._hooks.deliver(self._job, artifacts)
+        return Outcome("done")
+
+    def _stop_level(self) -> int:
+        return 2 if self.is_left_behind else self._level
+
+    def _follow(self, running: Run) -> tuple[dict[str, Artifact], list[Failed]]:
+        """Pass on what a run tells; its artifacts, and what failed."""
+        failures = list[Failed]()
+        while True:
+            try:
+                event = next(running)
+            except StopIteration as end:
+                return end.value, failures
+            self._runs = True
+            if self.is_left_behind:
+                return {}, failures
+            if isinstance(event, Failed) and event.cause != "cancelled":
+                failures.append(event)
+            with suppress(OSError):
+                self._hooks.note(self._job, event)
+            self._heard(event)
+
+
+def _of(failures: Sequence[Failed]) -> Outcome:
+    """Set aside where a worker was lost, so often as the stage may be started again; otherwise failed."""
+    lost = any(each.cause == "lost" for each in failures)
+    reasons = [" ".join(filter(None, [f"{each.stage}:", each.message, each.hint])) for each in failures]
+    return Outcome("aside" if lost else "failed", "\n".join(reasons))
+
+
+def _all(error: BaseException) -> str:
+    """What went wrong, as one line for each thing."""
+    if not isinstance(error, LorapipeError):
+        return in_words(error)
+    return "\n".join("\n".join(filter(None, [str(each), each.excerpt])) for each in error.problems)

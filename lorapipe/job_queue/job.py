@@ -1,0 +1,76 @@
+"""A job of the queue, as it stands in the list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from lorapipe.pipeline.locks import Lock
+
+State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
+
+
+@dataclass(frozen=True)
+class QueueJob:
+    """A pipeline that is to be run, is running, or has ended.
+
+    `reason` says in plain words why it failed, was set aside, or still waits. `asked` is how urgently its owner is asked to
+    stop (see `run.Stopping`), `run` the number of its last run in the ledger of its folder. Of what came through an inbox,
+    `source` is the folder or zip, `fingerprint` its content, `version` counts the contents that the source has had, and
+    `settings` (JSON) is how its inbox is watched.
+    """
+
+    number: int
+    title: str
+    pipeline: str
+    sets: tuple[str, ...]
+    device: str
+    priority: int
+    position: float
+    state: State
+    asked: int
+    crashes: int
+    attempts: int
+    added: float
+    started: float | None
+    finished: float | None
+    reason: str
+    run: int | None
+    source: str
+    fingerprint: str
+    version: int
+    settings: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its pipeline file lies: its ledger is there, and of an inbox's job everything that it made."""
+        return Path(self.pipeline).parent
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The job of a row of the database; `ValueError` where it is none."""
+        if row["state"] not in get_args(State):
+            raise ValueError(f"its state is {row['state']!r}")
+        known = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**{**known, "sets": tuple(json.loads(row["sets"]))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return {
+            **asdict(self),
+            "sets": list(self.sets),
+            "settings": json.loads(self.settings),
+            "folder": str(self.folder),
+        }
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is ours to run until it is finished or released."""
+
+    job: QueueJob
+    lock: Lock

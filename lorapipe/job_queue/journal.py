@@ -1,0 +1,179 @@
+"""queue.jsonl: every change of the queue as a line, beside the database, so that a damaged one loses no job.
+
+    {"table": "job", "id": 12, "row": {"number": 12, "title": "penny", …}}     it is so now
+    {"table": "job", "id": 11}                                                 it is gone
+
+Lines are added within the transaction that they tell of, so they stand in its order. When the file has grown far beyond what
+is in the queue, it is written anew from that.
+
+Which rows have changed is noted in the database itself, by triggers that stay there. So the changes of a lorapipe that knows
+of no journal, and those of a process that could not write it, are told by the next one that can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args
+
+from lorapipe.job_queue.job import State
+from lorapipe.regular_files import lines_of
+
+KEPT = ("job", "dropped", "place", "setting")
+"""The tables that are kept; progress is of the moment."""
+Row = dict[str, Any]
+SPARE_BYTES = 1 << 20
+ROW_BYTES = 1500
+"""The file may be so large for each row, and by so much more."""
+
+WATCH = "CREATE TABLE changed (name TEXT, id INT, PRIMARY KEY (name, id)) WITHOUT ROWID"
+TRIGGERS = (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
+
+MOST = 2**53
+"""A greater number is no job's."""
+STATES = get_args(State)
+TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
+NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
+
+
+class Journal:
+    """The journal of one queue. A journal that cannot be written stops nothing: it is written anew at the next change."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_behind = False
+
+    def watch(self, db: sqlite3.Connection) -> None:
+        """Let a database collect which of its rows change. What has changed in it before is not known to the journal."""
+        db.execute("PRAGMA recursive_triggers=ON")  # a row that is replaced is gone
+        if _is_watched(db):
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if not _is_watched(db):  # another process has been quicker
+                db.execute(WATCH)
+                for table in KEPT:
+                    for event, row in TRIGGERS:
+                        note = f"INSERT OR IGNORE INTO changed (name, id) VALUES ('{table}', {row}.rowid)"
+                        db.execute(f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN {note}; END")
+                self._is_behind = True
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
+    def is_behind(self, db: sqlite3.Connection) -> bool:
+        """Whether there is something in the queue that it has not been told."""
+        return self._is_behind or db.execute("SELECT 1 FROM changed LIMIT 1").fetchone() is not None
+
+    def note(self, db: sqlite3.Connection) -> None:
+        """Add what has changed, also in the transaction that is about to be committed."""
+        changed = db.execute("SELECT name, id FROM changed ORDER BY name, id").fetchall()
+        if not changed and not self._is_behind:
+            return
+        rows = [(table, number, _row(db, table, number)) for table, number in changed if table in KEPT]
+        lines = [_line(table, number, row) for table, number, row in rows if table != "job" or not row or is_sound(row)]
+        try:
+            size = self._append("".join(lines))
+        except OSError:
+            self._is_behind = True
+            return
+        if size is None or (size > SPARE_BYTES and size > SPARE_BYTES + ROW_BYTES * _count(db)):
+            self.write(db)
+        if not self._is_behind:
+            db.execute("DELETE FROM changed")
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write it anew, of all that is in the queue."""
+        part = self.path.with_name(f"{self.path.name}.new")
+        try:
+            part.unlink(missing_ok=True)
+            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(opened, "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.writelines(_line("job", number, None) for number in _last_number(db))
+                for table in KEPT:
+                    for number, row in _rows(db, table):
+                        file.write(_line(table, number, row))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.path)
+            self._is_behind = False
+        except OSError:
+            self._is_behind = True
+
+    def keep_aside(self) -> None:
+        """Keep the file beside its place before it is written anew by a version that may not know all in it."""
+        with suppress(OSError):
+            self.path.replace(self.path.with_name(f"{self.path.stem}.old{self.path.suffix}"))
+
+    def read(self) -> dict[str, dict[int, Row | None]]:
+        """The last state of every row that it knows, by table and rowid; None: it is gone. Cut lines are left out."""
+        found: dict[str, dict[int, Row | None]] = {table: {} for table in KEPT}
+        for line in lines_of(self.path):
+            try:
+                told = json.loads(line)
+                row, number = told.get("row"), told["id"]
+                if isinstance(number, int) and (row is None or isinstance(row, dict)):
+                    found[told["table"]][number] = row
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+        return found
+
+    def _append(self, text: str) -> int | None:
+        """Add lines; how large the file is now, or None where it has to be written anew."""
+        if self._is_behind or not self.path.is_file():
+            return None
+        opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(opened, "ab") as file:
+            file.write(
+                f"\n{text}".encode("utf-8", "surrogatepass")
+            )  # whatever a killed process has left half written ends here
+            return file.tell()
+
+
+def _is_watched(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'changed'").fetchone() is not None
+
+
+def _line(table: str, number: int, row: Row | None) -> str:
+    told = {"table": table, "id": number, **({} if row is None else {"row": row})}
+    return json.dumps(told, ensure_ascii=False, default=str) + "\n"
+
+
+def _row(db: sqlite3.Connection, table: str, number: int) -> Row | None:
+    cursor = db.execute(f"SELECT * FROM {table} WHERE rowid = ?", (number,))
+    row = cursor.fetchone()
+    return None if row is None else dict(zip([each[0] for each in cursor.description], row, strict=True))
+
+
+def _rows(db: sqlite3.Connection, table: str) -> Iterator[tuple[int, Row]]:
+    cursor = db.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid")
+    names = [each[0] for each in cursor.description][1:]
+    for number, *values in cursor:
+        yield number, dict(zip(names, values, strict=True))
+
+
+def _count(db: sqlite3.Connection) -> int:
+    return sum(int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in KEPT)
+
+
+def _last_number(db: sqlite3.Connection) -> list[int]:
+    """The number of the last job there was, though it is forgotten: no other will have it."""
+    return [int(number) for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'")]
+
+
+def is_sound(job: Mapping[str, Any]) -> bool:
+    """Whether a row is one that we have written: a damaged file may hold anything."""
+    try:
+        sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    texts = all(isinstance(job.get(name, ""), str) for name in TEXTS)
+    numbers = all(isinstance(job.get(name, 0), (int, float)) for name in NUMBERS)
+    lists = isinstance(sets, list) and all(isinstance(each, str) for each in sets) and isinstance(settings, dict)
+    return texts and numbers and lists and job.get("state") in STATES and 0 < job["number"] < MOST

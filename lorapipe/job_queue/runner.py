@@ -1,0 +1,266 @@
+"""Working the queue off: one job at a time on each device, each device on a thread of its own.
+
+    runner = QueueRunner(queue, ["cuda:0", "cuda:1"], stopping=stop.level)
+    for told in runner.events():
+        print(told.job.title, told.event or told.job.state)
+
+The worker processes of a device stay warm from job to job and end when no job waits, so that an idle queue costs nothing
+and the GPU's memory is free.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue as queues
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from lorapipe.errors import LorapipeError, Problem
+from lorapipe.job_queue.execution import Execution
+from lorapipe.job_queue.hooks import JobHooks
+from lorapipe.job_queue.job import Claim, QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Stopping, go_on, open_pool
+from lorapipe.supervised_thread import SupervisedThread, in_words
+
+T = TypeVar("T")
+
+log = logging.getLogger("lorapipe")
+
+LOOK_SECONDS = 1.0
+"""How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
+TELL_SECONDS = 1.0
+"""How often progress is written for other processes."""
+ENDED_SECONDS = 120.0
+"""How long what is done at a job's end may take."""
+ENDED_WHEN_STOPPING_SECONDS = 5.0
+"""How long, when it is time to stop."""
+LEAVE_SECONDS = 90.0
+"""How long the threads may take to end: longer than what they wait for may take."""
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something about a job: an event of its run, or (None) that it has begun or ended, as its state says."""
+
+    job: QueueJob
+    event: Event | None = None
+
+
+class QueueRunner:
+    """The threads that work a queue off. With `forever` they wait for more when it is empty; otherwise they end."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        devices: Sequence[str],
+        *,
+        hooks: JobHooks | None = None,
+        stopping: Stopping = go_on,
+        forever: bool = False,
+        on: object = "local",
+    ) -> None:
+        self._told: queues.SimpleQueue[JobEvent] = queues.SimpleQueue()
+        self._given_up = False
+
+        def level() -> int:
+            return 2 if self._given_up else max(stopping(), int(self._has_failed))
+
+        def thread(device: str) -> DeviceThread:
+            new_pool = partial(open_pool, on, (device,))
+            return DeviceThread(queue, device, hooks or JobHooks(), level, self._told.put, forever, new_pool)
+
+        self._threads = [thread(device) for device in devices]
+
+    def wake(self) -> None:
+        """There may be a new job: look now."""
+        for each in self._threads:
+            each.bell.set()
+
+    def events(self) -> Generator[JobEvent, None, None]:
+        """Work, and say what happens, until there is nothing left or `stopping` has stopped it; closing stops it at once.
+
+        Raises `LorapipeError` where a device's thread has ended otherwise; the others end first, as if asked to stop.
+        """
+        for each in self._threads:
+            each.start()
+        try:
+            while self._is_at_work or not self._told.empty():
+                try:
+                    yield self._told.get(timeout=0.5 if self._is_at_work else 0)
+                except queues.Empty:
+                    continue
+        finally:
+            self._given_up = True
+            for each in self._threads:
+                each.join(LEAVE_SECONDS)
+        reasons = dict.fromkeys(each.reason for each in self._threads if each.reason)
+        if reasons:
+            cure = "What was at work is kept and goes on with the next start."
+            raise LorapipeError(
+                [Problem(f"the queue can no longer be worked off: {each}", cure=cure) for each in reasons]
+            )
+
+    @property
+    def _is_at_work(self) -> bool:
+        return any(each.is_alive() for each in self._threads)
+
+    @property
+    def _has_failed(self) -> bool:
+        return any(each.reason for each in self._threads)
+
+
+class DeviceThread(SupervisedThread):
+    """Runs the jobs of one device."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        device: str,
+        hooks: JobHooks,
+        stopping: Stopping,
+        tell: Callable[[JobEvent], None],
+        forever: bool,
+        new_pool: Callable[[], Pool],
+    ) -> None:
+        super().__init__(f"queue {device}", self._work)
+        self.bell = threading.Event()
+        self._queue = queue
+        self._device = device
+        self._hooks = hooks
+        self._stopping = stopping
+        self._tell = tell
+        self._forever = forever
+        self._new_pool = new_pool
+        self._pool: Pool | None = None
+
+    def _work(self) -> None:
+        """Take jobs until there are none, or no more are wanted."""
+        try:
+            while not self._stopping():
+                self.bell.clear()
+                self._retry_when_locked(self._queue.recover)
+                self._tell_of_ends()
+                claim = self._retry_when_locked(lambda: self._queue.claim(self._device, self._objection))
+                if claim is not None:
+                    with closing(claim.lock):  # however it ends, the job is nobody's then
+                        self._do(claim)
+                    continue
+                self._rest()
+                if not self._forever:
+                    return
+                self.bell.wait(LOOK_SECONDS)
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        """End the workers."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _warm_pool(self) -> Pool:
+        if self._pool is None:
+            self._pool = self._new_pool()
+        return self._pool
+
+    def _objection(self, job: QueueJob) -> str:
+        """What a job has to wait for. What cannot be asked because of a mistake is seen when the job is opened."""
+        try:
+            return self._hooks.objection(job)
+        except OSError as error:
+            return f"waits: {in_words(error)}"
+        except (Exception, SystemExit):
+            return ""
+
+    def _do(self, claim: Claim) -> None:
+        self._tell(JobEvent(claim.job))
+        execution = self._execution(claim.job)
+        outcome = execution.outcome()
+        if execution.is_left_behind:
+            self._rest()
+        if outcome.state == "waiting":
+            self._tell(JobEvent(self._retry_when_locked(lambda: self._queue.release(claim))))
+            return
+        self._retry_when_locked(lambda: self._queue.finish(claim, outcome.state, outcome.reason))
+        self._tell_of_ends()
+
+    def _execution(self, job: QueueJob) -> Execution:
+        told_at = 0.0
+
+        def heard(event: Event) -> None:
+            nonlocal told_at
+            if isinstance(event, Progress) and time.monotonic() - told_at >= TELL_SECONDS:
+                told_at = time.monotonic()
+                with suppress(sqlite3.OperationalError):
+                    self._queue.tell(job.number, vars(event))
+            self._tell(JobEvent(job, event))
+
+        return Execution(
+            job,
+            self._hooks,
+            self._warm_pool,
+            self._asked(job),
+            self._stopping,
+            heard,
+            lambda run: self._queue.note_run(job.number, run),
+        )
+
+    def _tell_of_ends(self) -> None:
+        """Also of the jobs that another process has cancelled, or whose owner is gone."""
+        for job in self._retry_when_locked(self._queue.ended):
+            self._run_end_hooks(job)
+            self._tell(JobEvent(job))
+
+    def _run_end_hooks(self, job: QueueJob) -> None:
+        """Run the hooks of its end: they may call the user's own programs, for which neither the next job nor anybody
+        who wants to stop waits for long.
+        """
+
+        def ended() -> None:
+            self._hooks.ended(job)
+
+        thread = SupervisedThread(f"end of job {job.number}", ended)
+        thread.start()
+        deadline = time.monotonic() + ENDED_SECONDS
+        while thread.is_alive() and time.monotonic() < deadline:
+            if self._stopping():
+                deadline = min(deadline, time.monotonic() + ENDED_WHEN_STOPPING_SECONDS)
+            thread.join(0.05)
+
+    def _retry_when_locked(self, change: Callable[[], T]) -> T:
+        """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
+        said = ""
+        while True:
+            try:
+                return change()
+            except sqlite3.OperationalError as error:
+                if self._stopping():
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s The queue waits, and tries again.", said)
+                time.sleep(LOOK_SECONDS)
+
+    def _asked(self, job: QueueJob) -> Callable[[], int]:
+        """Whether another process wants the job to stop; the database is asked once a second."""
+        level, looked_at = 0, time.monotonic()
+
+        def asked() -> int:
+            nonlocal level, looked_at
+            now = time.monotonic()
+            if now - looked_at >= LOOK_SECONDS:
+                with suppress(sqlite3.OperationalError):
+                    level = self._queue.asked(job.number)
+                looked_at = now
+            return level
+
+        return asked

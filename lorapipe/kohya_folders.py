@@ -1,0 +1,23 @@
+"""What a folder's name says in kohya's convention: `10_penny woman`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+KOHYA = re.compile(r"(\d{1,4})_(.*)", re.DOTALL)
+"""Repeats and words. Five digits and more are a date or a number of something."""
+
+
+@dataclass(frozen=True)
+class FolderName:
+    """How often an epoch shows the pictures, and what is said of those without a caption; `word` may be empty."""
+
+    repeats: int
+    word: str
+
+
+def parse(name: str) -> FolderName | None:
+    """What a folder's name says; None where it is not of this kind."""
+    found = KOHYA.fullmatch(name)
+    return FolderName(int(found[1]), found[2].strip()) if found else None

@@ -1,0 +1,70 @@
+"""A run's events while they are written: asked each second, only what has come since is read.
+
+A training that was stopped and goes on has told the beginning of its curve in an earlier run, and one that is reused all of
+it; so what earlier runs have told of the same work is put in.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from lorapipe.pipeline import run_files
+from lorapipe.pipeline.events import Event, Metric, Preview, Reused, Started, readable
+
+MOST_EARLIER = 10
+"""Runs before this one, in which the beginning is looked for."""
+Work = tuple[str, str]
+"""A stage and the key of its result."""
+
+
+class EventTail:
+    """What run `number` has told so far; `runs` is the ledger's folder of runs."""
+
+    def __init__(self, runs: Path, number: int | None) -> None:
+        self.path = runs / str(number) / "events.jsonl"
+        self._runs = runs
+        self._number = number or 0
+        self._told: list[Event] = []
+        self._read = 0
+
+    def told(self) -> list[Event]:
+        """All of it. A line that is half written waits for its end."""
+        new, self._read = _read(self.path, self._read)
+        for event in new:
+            self._told.append(event)
+            if isinstance(event, (Started, Reused)):
+                work = (event.stage, event.key)
+                self._told += [told for run in self._earlier for told in run.get(work, ())]
+        return self._told
+
+    @cached_property
+    def _earlier(self) -> list[dict[Work, list[Event]]]:
+        """The curves and pictures of each earlier run, the oldest first."""
+        with suppress(OSError):
+            before = [number for number in run_files.numbers(self._runs) if number < self._number][-MOST_EARLIER:]
+            return [_of_work(_read(self._runs / str(number) / "events.jsonl")[0]) for number in before]
+        return []
+
+
+def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
+    """The events from a place in a file on, and the place where the next will begin."""
+    events = list[Event]()
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(start)
+        whole, newline, _ = file.read().rpartition(b"\n")
+        start += len(whole) + len(newline)
+        events += readable(whole.decode("utf-8", "replace").split("\n"))
+    return events, start
+
+
+def _of_work(events: list[Event]) -> dict[Work, list[Event]]:
+    keys: dict[str, str] = {}
+    found: dict[Work, list[Event]] = {}
+    for event in events:
+        if isinstance(event, Started):
+            keys[event.stage] = event.key
+        elif isinstance(event, (Metric, Preview)) and event.stage in keys:
+            found.setdefault((event.stage, keys[event.stage]), []).append(event)
+    return found

@@ -1,0 +1,219 @@
+"""What the page is answered, without HTTP: which path gives what, and what changes the queue.
+
+    (nothing), page.css …           the page itself
+    board, board/300                the running jobs, the first that wait and the last that have ended, see `board`
+    jobs/12                         one of them, see `details`; what can be opened has an address in place of a path
+    jobs/12/files/MARK              one of those files
+    jobs/12/cancel, retry, first    (POST) for a job
+    pause, resume                   (POST) for the queue
+
+A file is named by a mark that a job's `details` have given out, never by a path: what they do not list cannot be had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorapipe import __version__
+from lorapipe.errors import InputError
+from lorapipe.job_queue.job import QueueJob
+from lorapipe.job_queue.queue import Queue
+from lorapipe.job_queue.views import board, details, preview_paths
+from lorapipe.page.event_tail import EventTail
+from lorapipe.pipeline.ledger import Ledger
+
+STATIC = Path(__file__).parent / "static"
+AT_FIRST = 100
+"""Waiting jobs, and ended ones, that are shown before more are asked for; `lorapipe queue` lists all."""
+MOST_BYTES = 64_000_000
+"""A file that is larger is not shown."""
+MOST_REMEMBERED = 16
+"""Jobs whose marks are remembered; those of others are found anew."""
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+PAGE = "text/html; charset=utf-8"
+OURS = {
+    ".html": PAGE,
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PICTURES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+}
+TEXTS = dict.fromkeys((".txt", ".log", ".json", ".yaml"), TEXT)
+SHOWN = {**PICTURES, **TEXTS, ".html": PAGE}
+"""Files that a browser is given to show; SVG is not among them, since it can hold scripts."""
+
+OWN_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+FILE_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""A report holds its pictures and its style, and no script; whatever a stage has written, it is given no more than that."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`tag` names this content: who has seen it is told so in place of getting it again."""
+
+    body: bytes
+    kind: str = JSON
+    status: int = 200
+    tag: str = ""
+    policy: str = OWN_POLICY
+
+
+NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
+
+
+def told(value: Any, status: int = 200, tag: str = "") -> Answer:
+    """A value as JSON, in which what is no finite number is null: browsers refuse NaN."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), allow_nan=False)
+    return Answer(text.encode("ascii"), JSON, status, tag)
+
+
+def nothing_arrives() -> Mapping[str, str]:
+    """For a queue without an inbox."""
+    return {}
+
+
+class Routes:
+    """All that the page can ask of a queue. `inbox` is the folder to drop things into, `arriving` what is no job yet."""
+
+    def __init__(
+        self, queue: Queue, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] = nothing_arrives
+    ) -> None:
+        self._queue = queue
+        self._inbox = inbox
+        self._arriving = arriving
+        self._start = secrets.token_hex(4)  # a queue's marks begin anew with each process
+        self._static = {file.name: file for file in STATIC.iterdir() if file.suffix in OURS}
+        self._guard = threading.Lock()
+        self._tail: EventTail | None = None
+        self._marks: dict[int, dict[str, Path]] = {}
+        self._doing: dict[str, Callable[[int], object]] = {
+            "cancel": queue.cancel,
+            "retry": queue.retry,
+            "first": lambda number: queue.move(number, 1),
+        }
+        self._switches: dict[str, Callable[[], object]] = {"pause": queue.pause, "resume": queue.resume}
+
+    def get(self, path: str, seen: str = "") -> Answer:
+        """The answer to a question; `seen` is the tag of the answer that the asker has. `InputError`: no such job."""
+        match path.split("/"):
+            case ["board"]:
+                return self._board(AT_FIRST, seen)
+            case ["board", most]:
+                return self._board(_number(most), seen)
+            case ["jobs", number]:
+                return self._job(_number(number), seen)
+            case ["jobs", number, "files", mark]:
+                return self._file(_number(number), mark)
+            case [name] if (file := self._static.get(name or "page.html")) is not None:
+                return Answer(file.read_bytes(), OURS[file.suffix], tag=_tag(file.stat().st_mtime_ns))
+        return NOT_THERE
+
+    def post(self, path: str) -> Answer:
+        """Do something. `InputError` says why it cannot be done."""
+        match path.split("/"):
+            case ["jobs", number, action] if action in self._doing:
+                self._doing[action](_number(number))
+            case [switch] if switch in self._switches:
+                self._switches[switch]()
+            case _:
+                return NOT_THERE
+        return told({"done": True})
+
+    def _board(self, most: int, seen: str) -> Answer:
+        self._queue.recover()  # an owner that is killed changes nothing in the database
+        arriving = self._arriving()
+        tag = _tag(self._start, self._queue.mark, arriving, most)
+        if tag == seen:
+            return Answer(b"", status=304, tag=tag)
+        about = {"inbox": str(self._inbox) if self._inbox else None, "arriving": arriving, "program": __version__}
+        return told({**board(self._queue, most), **about}, tag=tag)
+
+    def _job(self, number: int, seen: str) -> Answer:
+        with self._guard:
+            job = self._queue.job(number)
+            path = self._tail_of(job).path
+            written = path.stat().st_size if path.exists() else 0
+            versions = [(each.number, each.state) for each in self._queue.versions(job.source)] if job.source else []
+            tag = _tag(self._start, job, self._queue.progress().get(number), written, versions)
+            return Answer(b"", status=304, tag=tag) if tag == seen else told(self._details(job), tag=tag)
+
+    def _tail_of(self, job: QueueJob) -> EventTail:
+        new = EventTail(Ledger(job.folder).runs, job.run)
+        if self._tail is None or self._tail.path != new.path:
+            self._tail = new
+        return self._tail
+
+    def _details(self, job: QueueJob) -> dict[str, Any]:
+        number = job.number
+        shown = details(self._queue, number, self._tail_of(job).told())
+        marks = {_tag(path): path for path in preview_paths(shown)}
+        self._marks.pop(number, None)
+        self._marks[number] = marks
+        while len(self._marks) > MOST_REMEMBERED:
+            del self._marks[next(iter(self._marks))]
+        painted: dict[str, dict[str, Any]] = {}
+        for each in shown["previews"]:  # a training that went on may have painted one again
+            painted.setdefault(each["path"], {**each, "file": _shown(Path(each["path"]), number)})
+        files = [_shown(Path(name), number) for name in shown["files"]]
+        report = next((each for each in files if each["kind"] == "page"), None)
+        return {**shown, "previews": list(painted.values()), "files": files, "report": report}
+
+    def _file(self, number: int, mark: str) -> Answer:
+        with self._guard:
+            if mark not in self._marks.get(number, {}):
+                self._details(self._queue.job(number))
+            path = self._marks[number].get(mark)
+        if path is None or path.suffix.lower() not in SHOWN or not path.is_file():
+            return NOT_THERE
+        if path.stat().st_size > MOST_BYTES:
+            return Answer(b"This file is too large to be shown here.", TEXT, 413)
+        kind = SHOWN[path.suffix.lower()]
+        return Answer(path.read_bytes(), kind, tag=_tag(path.stat().st_mtime_ns), policy=FILE_POLICY)
+
+
+def _shown(path: Path, number: int) -> dict[str, Any]:
+    """A file as the page shows it: `address` where a browser can open it."""
+    suffix = path.suffix.lower()
+    kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
+    address = f"jobs/{number}/files/{_tag(path)}" if suffix in SHOWN else None
+    return {"path": str(path), "name": path.name, "kind": kind, "address": address}
+
+
+def _tag(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError("there is no such job.")
+    return int(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value

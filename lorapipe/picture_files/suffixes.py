@@ -1,0 +1,84 @@
+"""What a file is by the ending of its name; what has another ending, or none, is asked for its first bytes."""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+READ = frozenset(
+    _words(
+        ".png .apng .jpg .jpeg .jpe .jfif .jif .jfi .pjpeg .pjp .webp .bmp .dib .gif .avif .avifs .tif .tiff "
+        ".heic .heif .hif .heics .heifs .jp2 .j2k .jpx .jpf .jpc .j2c .ppm .pgm .pbm .pnm .tga .icb .vda .vst "
+        ".ico .cur .pcx .sgi .rgb .rgba .bw .qoi .dds"
+    )
+)
+"""Of pictures that are read."""
+
+RAW = "a raw photo; develop it to png or jpg"
+LAYERED = "a painting program's file; export it as png or jpg"
+VECTOR = "a vector drawing; export it as png"
+OTHER_PICTURE = "not a kind of picture that is read; save it as png or jpg"
+NOT_READ: dict[str, str] = {
+    **dict.fromkeys(
+        _words(
+            ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .x3f .raw .rwl .kdc .dcr .erf "
+            ".mef .mos .mrw .3fr .iiq .gpr"
+        ),
+        RAW,
+    ),
+    **dict.fromkeys(
+        _words(".psd .psb .xcf .kra .clip .sai .sai2 .procreate .afphoto .ora .mdp .pdn .aseprite .cpt .pspimage"),
+        LAYERED,
+    ),
+    **dict.fromkeys(_words(".svg .svgz .ai .eps .ps .wmf .emf .cdr"), VECTOR),
+    **dict.fromkeys(
+        _words(
+            ".jxl .jxr .wdp .hdp .hdr .exr .bpg .flif .mic .fpx .icns .pfm .xbm .xpm .sun .ras .pcd .dcx .fli "
+            ".flc .blp .fits .fit .msp .im"
+        ),
+        OTHER_PICTURE,
+    ),
+}
+"""Of pictures that are not read: their owner should be told, not left to wonder."""
+
+FILM = "film"
+ARCHIVE = "archive"
+TABLE = "captions in another form"
+OTHER = "other"
+NO_PICTURES: dict[str, str] = {
+    **dict.fromkeys(_words(".mp4 .mov .avi .mkv .webm .m4v .wmv .flv .mpg .mpeg .3gp .mts .m2ts .ogv .asf"), FILM),
+    **dict.fromkeys(_words(".zip .rar .7z .tar .gz .tgz .xz .bz2 .zst .cbz .cbr"), ARCHIVE),
+    **dict.fromkeys(_words(".json .jsonl .ndjson .csv .tsv .parquet .arrow .xlsx"), TABLE),
+    **dict.fromkeys(
+        _words(
+            ".txt .caption .md .rst .html .htm .rtf .doc .docx .odt .pdf .yaml .yml .toml .ini .cfg .conf .log "
+            ".lock .py .ipynb .sh .bat .ps1 .cmd .exe .dll .url .lnk .db .sqlite .xml .xmp .aae .thm .lrcat "
+            ".safetensors .ckpt .pt .pth .gguf .onnx .npz .npy .pkl .mp3 .wav .flac .m4a .ogg .aac .part "
+            ".crdownload .partial .tmp .download .torrent .bak .info .ttf .srt .js .css .ps1 .tags .cap"
+        ),
+        OTHER,
+    ),
+}
+"""Of everything else that is known by its ending, by kind."""
+WEIGHTS = frozenset(_words(".safetensors .ckpt .pt .pth .gguf"))
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a name in lower case, with its dot; of `.jpg_large` and `.jpg!d`, as sites write, `.jpg`."""
+    _, dot, last = name.rpartition(".")
+    found = f"{dot}{last.lower()}" if dot else ""
+    if found in READ or found in NO_PICTURES or not found.isascii():
+        return found
+    for place, letter in enumerate(last):
+        if place and letter in "_!:-~?@ ":
+            shorter = f".{last[:place].lower()}"
+            return shorter if shorter in READ else found
+    return found
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file calls itself a picture, also of a kind that is not read, of which its owner should be told."""
+    found = suffix_of(name)
+    return found in READ or found in NOT_READ

@@ -1,0 +1,109 @@
+"""Finding a setting by what somebody calls it: its name, kohya's flag for it, or words of its explanation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lorapipe import settings_reference
+from lorapipe.errors import InputError, near_miss
+from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
+from lorapipe.spec import Knob, Spec, knobs
+
+MOST = 12
+"""Hits of a search for words that are listed."""
+
+
+@dataclass(frozen=True)
+class SettingMatch:
+    """A setting, and where it is written: `train`, `noise.offset`; of an adapter's, `lora`, `rank`."""
+
+    kind: str
+    owner: str
+    path: str
+    knob: Knob
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called: here, in kohya's sd-scripts, and in earlier releases."""
+        return (self.knob.name, self.path, *self.knob.param.kohya, *self.knob.param.aliases)
+
+    @property
+    def text(self) -> str:
+        """The words by which it can be searched."""
+        return " ".join([self.path, *self.knob.param.kohya, self.knob.param.help]).casefold().replace("-", " ")
+
+
+def search(word: str) -> str:
+    """Explain what a word means here: a name, a setting, a flag of kohya's, else settings whose help has all its words.
+
+    `InputError` with the nearest name where nothing is found.
+    """
+    sought = re.sub(r"[\s-]+", "_", word.strip().lstrip("-")).casefold()
+    settings = list(all_settings())
+    if parts := _exact(sought, settings):
+        return "\n\n".join(parts)
+    words = sought.split("_")
+    hits = _grouped(match for match in settings if all(each in match.text for each in words))
+    if not hits:
+        cure = _nearest(sought, sorted(_known_words(settings)))
+        raise InputError(f"there is nothing called {word!r} to choose.", cure=cure)
+    more = [f"… and {len(hits) - MOST} more; another word would help."] if len(hits) > MOST else []
+    return "\n\n".join([*map(_entry, hits[:MOST]), *more])
+
+
+def all_settings() -> Iterator[SettingMatch]:
+    """Every setting that a pipeline can have."""
+    for kind, name in _choices():
+        for path, knob in _within(registry_of(contracts()[kind]).get(name)):
+            yield SettingMatch(kind, name, path, knob)
+
+
+def _choices() -> Iterator[tuple[str, str]]:
+    """Every registered name with its kind: `adapter`, `lora`."""
+    for kind, contract in contracts().items():
+        yield from ((kind, name) for name in registry_of(contract).names())
+
+
+def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
+    for knob in knobs(cls):
+        yield knob.name, knob
+        if group := settings_reference.group_in(knob.type):
+            yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(group))
+
+
+def _exact(sought: str, settings: Sequence[SettingMatch]) -> list[str]:
+    """What is called exactly so, explained."""
+    parts = [settings_reference.of_name(kind, name) for kind, name in _choices() if name == sought]
+    parts += map(_entry, _grouped(match for match in settings if sought in match.names))
+    if instead := WITHOUT_SETTING.get(SYNONYMS.get(sought, sought)):
+        parts.append(f"kohya's {sought}\n  {instead}")
+    return parts
+
+
+def _known_words(settings: Iterable[SettingMatch]) -> set[str]:
+    """Every word that `search` finds by name."""
+    named = {name for match in settings for name in (match.knob.name, *match.knob.param.kohya)}
+    return named | {*(name for _, name in _choices()), *WITHOUT_SETTING, *SYNONYMS, *contracts()}
+
+
+def _grouped(found: Iterable[SettingMatch]) -> list[list[SettingMatch]]:
+    """Settings that several owners have alike, together."""
+    groups: dict[tuple[str, str, str], list[SettingMatch]] = {}
+    for match in found:
+        groups.setdefault((match.kind, match.path, match.knob.param.help), []).append(match)
+    return list(groups.values())
+
+
+def _entry(group: list[SettingMatch]) -> str:
+    first = group[0]
+    owners = ", ".join(match.owner for match in group)
+    return "\n".join([f"{first.kind} {owners}", *settings_reference.setting(first.knob, "  ", first.path)])
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    """The nearest name alone: all that is known would be a page."""
+    cure = near_miss(word, known)
+    return cure if cure.startswith("Did") else "`lorapipe show` lists all that can be chosen."

@@ -1,0 +1,71 @@
+"""What kind of thing a type is, worked out once: parsers, schemas, forms and help texts all branch on `Shape.kind`."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from lorapipe.spec.base import Spec, Value, ValueKind
+
+Scalar = str | int | float | bool
+Kind = Literal["any", "boolean", "integer", "number", "text", "path", "choice", "list", "mapping", "spec", "contract"]
+"""`spec` is a group of settings; `contract` one of several implementations, chosen by name."""
+ABSENT: Any = None
+"""In a field that the shape's kind does not have."""
+
+SCALARS: dict[object, Kind] = {
+    Any: "any",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "text",
+    Path: "path",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A type, resolved.
+
+    `optional` says that None is allowed too. `item` is the shape of a list's entries or a mapping's values, `choices`
+    the literals of a choice, `spec` the class of a spec or contract, `value` that of a `Value`.
+    """
+
+    kind: Kind | ValueKind
+    optional: bool = False
+    item: Shape = ABSENT
+    choices: tuple[Scalar, ...] = ()
+    spec: type[Spec] = ABSENT
+    value: type[Value] = ABSENT
+
+    def specs(self) -> Iterator[type[Spec]]:
+        """Yield the spec classes and contracts of which it may hold an instance, itself or in its items."""
+        if self.spec is not ABSENT:
+            yield self.spec
+        if self.item is not ABSENT:
+            yield from self.item.specs()
+
+
+def shape_of(kind: object) -> Shape:
+    """Return the shape of a type. A union may only add None: whatever has several forms is a `Value` of its own."""
+    if (scalar := SCALARS.get(kind)) is not None:
+        return Shape(scalar)
+    if isinstance(kind, type) and issubclass(kind, Spec):
+        return Shape("spec" if kind.registry is None else "contract", spec=kind)
+    if isinstance(kind, type) and issubclass(kind, Value):
+        return Shape(kind.value_kind, value=kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        [inner] = [each for each in arguments if each is not type(None)]
+        return replace(shape_of(inner), optional=True)
+    if origin is Literal:
+        return Shape("choice", choices=arguments)
+    if origin in (tuple, list):
+        return Shape("list", item=shape_of(arguments[0]))
+    if origin is dict or kind is dict:
+        return Shape("mapping", item=shape_of(arguments[1]) if arguments else Shape("any"))
+    raise TypeError(f"{kind} is no type that a document can hold")

@@ -1,0 +1,78 @@
+"""The digests of what was dropped, read on threads of their own: a large or slow thing holds nothing else up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+from lorapipe.pipeline.digests import Digests
+from lorapipe.pipeline.ledger_database import Records
+from lorapipe.watch.settling import Dropped
+
+MOST_THREADS = 4
+Answer = str | Exception
+"""A digest, or why there is none."""
+
+
+class BackgroundDigests:
+    """Reads what it is asked to. Of a name, only what was asked last is answered. `memory` is the file of known digests."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._asked: dict[str, Dropped] = {}
+        self._waiting: queue.SimpleQueue[Dropped | None] = queue.SimpleQueue()
+        self._read: queue.SimpleQueue[tuple[Dropped, Answer]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def under_way(self) -> dict[str, Dropped]:
+        """What is being read, or waits for it, by name."""
+        return dict(self._asked)
+
+    def ask(self, dropped: Dropped) -> None:
+        """Read it, when a thread is free."""
+        self._asked[dropped.path.name] = dropped
+        self._waiting.put(dropped)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) < min(MOST_THREADS, len(self._asked)):
+            thread = threading.Thread(target=self._work, name="fingerprints", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def answers(self, seconds: float) -> list[tuple[Dropped, Answer]]:
+        """What has been read by now, or within so many seconds, in the order of the names."""
+        found, deadline = list[tuple[Dropped, Answer]](), time.monotonic() + seconds
+        while self._asked:
+            try:
+                dropped, answer = self._read.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if self._asked.get(dropped.path.name) is dropped:
+                del self._asked[dropped.path.name]
+                found.append((dropped, answer))
+        return sorted(found, key=lambda pair: pair[0].path.name)
+
+    def close(self) -> None:
+        """Let the threads end when they have read what they are at."""
+        for _ in self._threads:
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (dropped := self._waiting.get()) is not None:
+            if self._asked.get(dropped.path.name) is dropped:
+                self._read.put((dropped, self._digest(dropped.path)))
+
+    def _digest(self, path: Path) -> Answer:
+        """The digest of all that is in it; files that have been read before are not read again."""
+        try:
+            with closing(Records(self._memory, private=True)) as records:
+                digests = Digests(records, strict=True)  # what cannot be read may yet be arriving
+                try:
+                    return digests.path(path)
+                finally:
+                    digests.save()
+        except Exception as error:  # whoever asks is told, whatever it is: nobody else knows that it has ended
+            return error

@@ -1,0 +1,57 @@
+"""What a dropped folder's name stands for: the name of its results, and the word that calls the subject."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from lorapipe import kohya_folders
+from lorapipe.kohya_folders import FolderName
+
+MOST_BYTES = 100
+"""Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
+RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
+
+
+def title_of(name: str) -> str:
+    """A name for files on any system: Windows refuses some characters, endings and words, and everyone long names."""
+    text = _words(name)
+    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", text)
+    while len(text.encode()) > MOST_BYTES:
+        text = text[:-1]
+    text = text.strip(" .") or "lora"
+    return f"_{text}" if text.split(".")[0].casefold() in RESERVED else text
+
+
+def trigger_of(name: str) -> str:
+    """The words that stand for the subject: underscores are spaces, and what separates tags is none of a name's.
+
+    Of `10_penny woman` they are taken as they are, since they are the caption too.
+    """
+    text = _words(name)
+    if is_kohyas(name):
+        return text
+    return " ".join(re.sub(r"[_,(){}\[\]<>|\x00-\x1f]+", " ", text)[:MOST_BYTES].split()) or "lora"
+
+
+def repeats_of(name: str) -> int:
+    """How often its pictures are shown, by its name."""
+    found = _kohyas(name)
+    return max(1, found.repeats) if found else 1
+
+
+def is_kohyas(name: str) -> bool:
+    """Whether it is of the form `10_penny woman`, with words."""
+    return _kohyas(name) is not None
+
+
+def _kohyas(name: str) -> FolderName | None:
+    found = kohya_folders.parse(name)
+    return found if found and found.word else None
+
+
+def _words(name: str) -> str:
+    """A name without kohya's number, as text that any program can write."""
+    found = _kohyas(name)
+    text = found.word if found else name
+    return unicodedata.normalize("NFC", text).encode("utf-8", "replace").decode("utf-8")

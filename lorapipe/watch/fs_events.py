@@ -1,0 +1,51 @@
+"""The system's word that something has changed in a folder, which only makes a look come sooner."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lorapipe.atomic import PART_SUFFIX
+from lorapipe.watch.settling import STATUS
+
+IRRELEVANT = ("opened", "closed_no_write")
+"""Reading is no change, and a training reads a lot."""
+
+
+def told_of_changes(inbox: Path, ring: Callable[[str], None]) -> Callable[[], None]:
+    """Call `ring` at every change below the inbox, from another thread, with the name of what lies in it; returns what ends
+    that.
+
+    Where the system cannot tell (a network share, too many folders), nothing is called.
+    """
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    def _is_part(name: str) -> bool:
+        return name.startswith(".") and name.endswith(PART_SUFFIX)
+
+    class Handler(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            for path in map(str, (event.src_path, event.dest_path)):
+                relative = path.removeprefix(f"{inbox}{os.sep}")
+                name = relative.partition(os.sep)[0]
+                if event.event_type not in IRRELEVANT and relative != path and name != STATUS and not _is_part(name):
+                    ring(name)
+
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it grumbles when it is ended
+    observer: Any = Observer()
+    observer.daemon = True
+    try:
+        observer.schedule(Handler(), str(inbox), recursive=True)
+        observer.start()
+    except OSError:
+        return lambda: None
+
+    def end() -> None:
+        observer.stop()
+        observer.join(5)
+
+    return end

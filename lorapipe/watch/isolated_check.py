@@ -1,0 +1,102 @@
+"""A dropped folder's own settings are read in a process of their own first, which may take so much and no longer.
+
+Whatever they do to whoever reads them, that process is the only one that it happens to: its answer is all right, or words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.spec import from_dict, to_dict
+from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
+
+MOST_MEMORY = 2_000_000_000
+"""Bytes of addresses, where the system can limit them; a tenth is usual."""
+PATIENCE = 5
+"""The process may take so many times its seconds of computing by the clock: a machine is busy with other things."""
+TOO_MUCH = 3
+"""How the process ends where memory was not enough."""
+CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
+
+
+def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
+    """`InputError` with what is wrong with a folder's own settings, or where that cannot be found out in time."""
+    seconds = template.watching.reading_seconds
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", __name__],
+            input=json.dumps(_request(template, dropped)).encode(),
+            capture_output=True,
+            timeout=PATIENCE * seconds,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            check=False,
+            **_apart(),
+        )
+    except subprocess.TimeoutExpired:
+        raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
+    if run.returncode < 0 or run.returncode == TOO_MUCH:
+        raise _refusal(dropped, f"takes more than {seconds:g} s of computing, or too much memory, to be read.")
+    if run.returncode:
+        raise _refusal(dropped, f"cannot be read: {run.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+    if problems := json.loads(run.stdout):
+        raise InputError(Problem(**{**problem, "path": tuple(problem["path"])}) for problem in problems)
+
+
+def _apart() -> dict[str, Any]:
+    """A process that Ctrl-C does not reach: an inbox that is stopped is no reason for a folder to fail."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _refusal(dropped: DroppedFolder, what: str) -> InputError:
+    return InputError(what, where=str(dropped.images / OVERRIDES), cure=CURE)
+
+
+def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, Any]:
+    pipeline = str(template.pipeline) if template.pipeline else None
+    place = {"images": str(dropped.images), "name": dropped.name, "folder": str(dropped.folder), "file": dropped.file}
+    return {"pipeline": pipeline, "sets": template.sets, "watching": to_dict(template.watching), "order": place}
+
+
+def _bind(seconds: float) -> None:
+    """Limit this process, where the system can."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+
+
+def main() -> int:
+    """Read what `check_apart` asks about, and write what is wrong with it."""
+    given = json.load(sys.stdin.buffer)
+    watching = from_dict(WatchSettings, given["watching"])
+    _bind(watching.reading_seconds)
+    place = given["order"]
+    dropped = DroppedFolder(Path(place["images"]), place["name"], Path(place["folder"]), place["file"])
+    template = InboxPipeline(Path(given["pipeline"]) if given["pipeline"] else None, tuple(given["sets"]), watching)
+    problems: list[dict[str, Any]] = []
+    try:
+        write(template, dropped)
+    except InputError as error:
+        problems = [vars(problem) for problem in error.problems]
+    except (MemoryError, RecursionError):
+        return TOO_MUCH
+    sys.stdout.write(json.dumps(problems))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""The pipeline of a dropped folder, as a file that its user can read, change and run: `outputs/penny/pipeline.yaml`.
+
+It extends the pipeline that the watcher was given, or the built-in one of its kind of base, then the folder's own
+`lorapipe.yaml`, whose settings count most; mistakes are reported where they were written.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lorapipe import kohya_folders
+from lorapipe.atomic import write_text
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.extends import EXTENDS, open_layers
+from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.yaml_document import open_document
+from lorapipe.regular_files import open_inside, read_regular
+from lorapipe.spec import Address
+from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
+from lorapipe.watch.captions import captions_in, lacking
+from lorapipe.watch.folder_names import is_kohyas, repeats_of, trigger_of
+from lorapipe.watch.folder_state import REGULARISATION, is_picture, is_reg
+from lorapipe.watch.resource_limits import asked, too_much
+from lorapipe.watch.settings import WatchSettings
+from lorapipe.whole_words import has_words
+
+BUILT_IN = Path(__file__).parent / "pipelines"
+OVERRIDES = "lorapipe.yaml"
+FILE = "pipeline.yaml"
+CAPTIONS = (".txt", ".caption")
+MOST_PROBLEMS = 100
+MOST_LETTERS = 1000
+MANY = 100
+"""Pictures of a character; a set of more is a style or a concept, and takes more steps."""
+
+
+@dataclass(frozen=True)
+class InboxPipeline:
+    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, how it is watched."""
+
+    pipeline: Path | None
+    sets: tuple[str, ...]
+    watching: WatchSettings
+
+
+@dataclass(frozen=True)
+class DroppedFolder:
+    """One dropped folder: its pictures, its name, where everything goes, and the name of its LoRA (with its version)."""
+
+    images: Path
+    name: str
+    folder: Path
+    file: str
+
+
+def built_in(variables: Mapping[str, Any]) -> Path:
+    """The pipeline for a base: the pocket base where none is named."""
+    known = {file.stem: file for file in BUILT_IN.glob("*.yaml") if file.stem != "easy"}
+    if variables.get("checkpoint", "pocket") == "pocket":
+        return known["pocket"]
+    family = str(variables.get("family", "sd15"))
+    return known.get(family, BUILT_IN / "easy.yaml")
+
+
+def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
+    """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
+
+    Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
+    `places` and `bounds`.
+    """
+    own = dropped.images / OVERRIDES
+    changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
+    sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
+    given = {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
+    wanted = {**given, **_mapping((changes or {}).get("vars"))}
+    base = template.pipeline or built_in(wanted)
+    layers = [base]
+    captions = captions_in(dropped.images, _endings(changes or {}, sets))
+    variables = {**given, **_variables(template, dropped, base, wanted, captions)}
+    if (reg := _regularisation(dropped.images)) is not None:
+        if template.pipeline is None:
+            layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
+        elif "reg" not in _mapping(open_layers(base).value.get("vars")):
+            what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
+            raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
+        variables["reg"] = str(reg)
+    path = dropped.folder / FILE
+    write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
+    pipeline = owners = Pipeline.load(path)
+    if changes is not None:
+        write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
+        owners = _tried(template, dropped.images, "name")
+        pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
+    if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
+        tell(said)
+    named_so, repeats = _shown(dropped.images)
+    pictures = max(named_so, len(captions))
+    asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
+    if problems := [replace(each, where=dropped.name) for each in too_much(asked_for, usual, template.watching)]:
+        raise InputError(problems)
+    return pipeline
+
+
+def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
+    """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
+    variables = {str(address[1]): value for address, value in map(split, template.sets) if address[0] == "vars"}
+    base = template.pipeline or built_in(variables)
+    return Pipeline.load(
+        base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
+    )
+
+
+def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
+    """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
+    try:
+        return Pipeline.load(path, places=places)
+    except InputError as error:
+        elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
+        named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
+        raise InputError(_told(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
+
+
+def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
+    """A problem for the eyes of whoever has dropped the folder."""
+    what, cure = problem.what, problem.cure
+    for text, name in named.items():
+        what, cure = what.replace(text, name), cure.replace(text, name)
+    is_theirs = problem.where.startswith(str(own))
+    where, excerpt = (problem.where, problem.excerpt) if is_theirs else (str(own), "")
+    return Problem(what[:MOST_LETTERS], where[:MOST_LETTERS], cure[:MOST_LETTERS], problem.path, excerpt)
+
+
+def check(template: InboxPipeline, inbox: Path) -> None:
+    """Find the mistakes that any folder would meet, before one is there. `InputError` holds them."""
+    first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
+    if template.pipeline is not None:
+        elsewhere = targets_of(second)
+        same = [
+            Problem(f"{value} is the same for every folder.", f"{template.pipeline} {place}", "Write ${name} in it.")
+            for place, value in targets_of(first).items()
+            if elsewhere.get(place) == value
+        ]
+        if same:
+            raise InputError(same)
+
+
+def _variables(
+    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
+) -> dict[str, Any]:
+    """What is known of a folder, as far as its user does not say it otherwise."""
+    subjects = _subjects(dropped.images)
+    trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
+    fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
+    free: dict[str, Any] = {"trigger": trigger}
+    if template.pipeline is None:
+        said = str(wanted.get("trigger", trigger))
+        has = [has_words(text, said) for text in filter(None, captions)]
+        bare = bool(has) and not any(has)
+        usual = int(_mapping(open_layers(base).value.get("vars")).get("steps", 1000))
+        free |= {"least": template.watching.least, "repeats": repeats_of(dropped.name)}
+        free |= {"steps": steps_for(len(captions), usual), "prefix": f"{said}," if bare else ""}
+        free |= {"lacked": "" if bare or all(has) else said, "class_word": "" if bare else said}
+    return {**{name: value for name, value in free.items() if name not in wanted}, **fixed}
+
+
+def steps_for(pictures: int, usual: int) -> int:
+    """Whole rounds through the pictures, about as many steps as are usual; up to three times that for a large set."""
+    wanted = usual * max(1.0, min(3.0, pictures / MANY))
+    return max(1, round(wanted / max(1, pictures))) * max(1, pictures)
+
+
+def _regularisation(images: Path) -> Path | None:
+    return next((each for each in images.iterdir() if is_reg(each.name) and each.is_dir()), None)
+
+
+def _subjects(images: Path) -> list[str]:
+    """The names of subfolders in kohya's way, down to `img/10_penny woman`."""
+    found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if is_kohyas(each.name)]
+    parts = [each.relative_to(images).parts for each in found if each.is_dir()]
+    return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
+
+
+def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
+    """How caption files end, where somebody says it."""
+    said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
+    dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
+    endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
+    is_list = isinstance(endings, (list, tuple)) and all(isinstance(each, str) for each in endings)
+    return endings if is_list else CAPTIONS
+
+
+def _shown(images: Path) -> tuple[int, int]:
+    """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
+    files = [file for file in images.rglob("*") if is_picture(file.name)]
+    folders = {parent for file in files for parent in file.relative_to(images).parents}
+    named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
+    return len(files), max((each.repeats for each in named if each), default=1)
+
+
+def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
+    """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
+    try:
+        read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
+    except OSError as error:
+        cure = "It may have as much as watch.largest_settings says." if error.errno == errno.EFBIG else ""
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(path), cure=cure) from None
+    document = open_document(path)
+    if not isinstance(document.value, dict):
+        raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
+    if EXTENDS in document.value:
+        cure = "Say what to change under `vars:` and `stages:`."
+        raise InputError("cannot extend other files.", where=document.where((EXTENDS,)), cure=cure)
+    return document.value
+
+
+def _is_in(address: Address, document: Mapping[str, Any]) -> bool:
+    """Whether a document has something at an address, or above it a value of its own."""
+    value: Any = document
+    for part in address:
+        if not isinstance(value, dict):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of stages that `--set` changes, as they are then: short forms written out."""
+    document = copy.deepcopy(open_layers(base).value)
+    touched: dict[str, dict[str, Any]] = {}
+    for address, value in map(split, sets):
+        if address[0] == "stages" and len(address) > 2:
+            if problem := put(document, address, value):
+                raise InputError(problem)
+            stage, knob = str(address[1]), str(address[2])
+            touched.setdefault(stage, {})[knob] = document["stages"][stage][knob]
+    return touched
+
+
+def _text(
+    dropped: DroppedFolder, layers: Sequence[Path], variables: Mapping[str, Any], stages: Mapping[str, Any]
+) -> str:
+    lines = [
+        f"# What lorapipe does with the folder {_plain(dropped.name)}. It is written anew for each version of it; to try",
+        "# something else, copy this file, change the copy, and `lorapipe run` it: what stays the same is reused.",
+        f"{EXTENDS}:",
+        *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),
+        "vars:",
+        *(f"  {name}: {_quoted(_meant(value))}" for name, value in variables.items()),
+        *(["stages:"] if stages else []),
+    ]
+    for stage, settings in stages.items():
+        lines += [f"  {_quoted(stage)}:", *(f"    {knob}: {_quoted(value)}" for knob, value in settings.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _meant(value: Any) -> Any:
+    """A name may hold `${`, and mean it."""
+    return value.replace("${", "$${") if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else "?" for letter in text.encode("utf-8", "replace").decode("utf-8")
+    )
+
+
+def _quoted(value: Any) -> str:
+    """A value as YAML that is JSON; what cannot be printed is written by its number."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the name {_plain(text)} is not valid text.", cure="Rename it.") from None
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

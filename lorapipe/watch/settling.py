@@ -1,0 +1,207 @@
+"""Which of the things in an inbox have been left alone for long enough to be complete.
+
+    for dropped in settled(inbox, quiet=10):
+        ...
+
+A look at all of it, again and again, decides; whatever tells of changes only makes the next look come sooner, so that it may
+be late, doubled or lost. How long something has been quiet is measured by a clock that cannot be set, from the look that saw
+the last change. Looks cost time: at what has settled already, they are made the rarer the longer one takes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from lorapipe.watch.archive import ARCHIVES, zip_state
+from lorapipe.watch.folder_state import USUAL, FolderState, SizeLimits, inspect_path, is_ours, is_zip, opened
+
+STATUS = "lorapipe-status.txt"
+"""The one file that is written into an inbox."""
+BUSY_SECONDS = 0.5
+"""Between looks while something is arriving."""
+IDLE_SECONDS = 1.0
+"""Between looks otherwise."""
+LEAST_SECONDS = 0.02
+"""Between looks in any case."""
+SHARE = 1000
+"""Of a core's time, looking at what has settled takes one part in so many at the most: a look that computes for 10 ms is
+followed by 10 s without. While something arrives, it is one in `BUSY_SHARE`; of the time that passes, as on a slow share,
+one in `SLOW_SHARE`."""
+SLOWEST_SECONDS = 60.0
+BUSY_SHARE = 4
+SLOW_SHARE = 10
+UNDER_WAY = (
+    ".crdownload",
+    ".part",
+    ".partial",
+    ".download",
+    ".opdownload",
+    ".!qb",
+    ".!ut",
+    ".aria2",
+    ".filepart",
+    ".tmp",
+)
+"""How browsers and other programs end the names of what they are still fetching."""
+IN_PARTS = re.compile(r"\.(z\d\d|r\d\d|(zip|7z|rar)\.\d{3}|part\d+\.rar)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A folder or zip that is complete, as far as anyone can know; `trouble` says what is wrong with it nevertheless."""
+
+    path: Path
+    state: FolderState
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of an entry last, when it changed last; and since then: was it opened, is it over, was it given out?"""
+
+    state: FolderState
+    since: float
+    opened: bool = False
+    over: bool = False
+    given: bool = False
+
+
+class Settling:
+    """The memory of the looks at one inbox. `trouble` says why the last one saw nothing: a share may be away for a while."""
+
+    def __init__(
+        self,
+        inbox: Path,
+        quiet: float,
+        patience: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sizes: SizeLimits = USUAL,
+    ) -> None:
+        self.inbox = inbox
+        self.trouble = ""
+        self._quiet = quiet
+        self._patience = max(quiet, patience)
+        self._clock = clock
+        self._sizes = sizes
+        self._seen: dict[str, _Seen] = {}
+        self._breath = LEAST_SECONDS
+        self._due = -math.inf
+
+    def poll(self, told: Container[str] = ()) -> list[Dropped]:
+        """Look once; what has become complete since the last time.
+
+        At what is new, what is arriving, and what was `told` to have changed, every time; at the rest when it is time.
+        """
+        began, computed = time.perf_counter(), time.thread_time()
+        names = self._names()
+        if names is None:
+            return []
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        thorough = self._clock() >= self._due
+        looked_at = [name for name in sorted(names) if thorough or name in told or self._is_open(name)]
+        found = [dropped for name in looked_at if (dropped := self._look_at(name)) is not None]
+        cost, wait = time.thread_time() - computed, time.perf_counter() - began
+        self._breath = max(LEAST_SECONDS, cost * BUSY_SHARE, wait)
+        if thorough:
+            self._due = self._clock() + min(SLOWEST_SECONDS, max(IDLE_SECONDS, cost * SHARE, wait * SLOW_SHARE))
+        return found
+
+    def again(self, dropped: Dropped, trouble: str = "") -> None:
+        """It was not complete after all: it changed while it was read, or (`trouble`) could not be. It settles anew."""
+        seen = self._seen.get(dropped.path.name)
+        if seen is not None:
+            state = replace(seen.state, trouble=trouble, passing=bool(trouble))
+            since = seen.since if trouble else self._clock()
+            self._seen[dropped.path.name] = replace(seen, state=state, since=since, over=False, given=False)
+
+    def pause(self) -> float:
+        """Seconds until the next state."""
+        arriving = [seen for name, seen in self._seen.items() if self._is_open(name)]
+        if not arriving:
+            return IDLE_SECONDS
+        due = min(seen.since + self._needed(seen.state) for seen in arriving) - self._clock()
+        return max(self._breath, min(BUSY_SECONDS, due))
+
+    def breath(self) -> float:
+        """Seconds that lie between two looks at the least, however much is told of changes."""
+        return self._breath
+
+    def arriving(self) -> dict[str, FolderState]:
+        """What is there and not complete, or never will be a job, by name."""
+        return {name: seen.state for name, seen in self._seen.copy().items() if not seen.given}
+
+    def _names(self) -> set[str] | None:
+        try:
+            with os.scandir(self.inbox) as entries:
+                names = {entry.name for entry in entries if is_ours(entry.name) and entry.name != STATUS}
+        except OSError as error:
+            self.trouble = f"{self.inbox} cannot be read: {error.strerror}"
+            return None
+        self.trouble = ""
+        return names
+
+    def _look_at(self, name: str) -> Dropped | None:
+        path, now, seen = self.inbox / name, self._clock(), self._seen.get(name)
+        state = inspect_path(path, self._sizes)
+        if seen is None or seen.state.mark != state.mark:
+            self._seen[name] = _Seen(state, now)
+            return None
+        if seen.over or now - seen.since < self._quiet:
+            return None
+        if not seen.opened:  # once: what has not changed is as it was
+            seen = self._seen[name] = replace(seen, state=_opened(path, seen.state), opened=True)
+        if now - seen.since < self._needed(seen.state):
+            return None
+        wanted = bool(seen.state.pictures) or (seen.state.passing and is_zip(path))
+        self._seen[name] = replace(seen, over=True, given=wanted)
+        return Dropped(path, seen.state) if wanted else None
+
+    def _needed(self, state: FolderState) -> float:
+        return self._patience if state.passing else self._quiet
+
+    def _is_open(self, name: str) -> bool:
+        """Whether it is new, or it is not known yet what will become of it."""
+        seen = self._seen.get(name)
+        return seen is None or not seen.over
+
+
+def settled(
+    inbox: Path,
+    quiet: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], object] = time.sleep,
+    patience: float = 60.0,
+) -> Iterator[Dropped]:
+    """What has become complete in an inbox, for ever. `wait(seconds)` may come back sooner, when something has changed."""
+    settling = Settling(inbox, quiet, patience, clock)
+    while True:
+        yield from settling.poll()
+        wait(settling.pause())
+
+
+def _opened(path: Path, state: FolderState) -> FolderState:
+    """What is known of something once it is quiet: pictures by their contents; of other files what to do with them."""
+    if state.trouble:
+        return state
+    if path.is_dir():
+        return opened(path, state)
+    if is_zip(path):
+        return replace(zip_state(path), mark=state.mark)
+    return replace(state, trouble=_of_file(path.name))
+
+
+def _of_file(name: str) -> str:
+    """What is to be done with a file that is no zip."""
+    ending = PurePath(name).suffix.lower()
+    if ending in UNDER_WAY:
+        return "is still being downloaded, or was given up: it is taken up when it has its own name"
+    if IN_PARTS.search(name):
+        return "is one part of an archive that comes in several: unpack it"
+    packed = ending in ARCHIVES
+    return "is not unpacked: unpack it, or pack it as a zip" if packed else "is left alone: put it into a folder"
