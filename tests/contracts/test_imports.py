@@ -51,13 +51,16 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.families": (
         "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
-    "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
+    "lorapipe.training.adapters": (
+        "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
+    ),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
         "=lorapipe.training.families", *SHARED, *LIGHT
@@ -125,7 +128,8 @@ CLIENTS = {
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
-    "lorapipe.pipeline.execution.launchers",
+    "lorapipe.formats.algorithms",
+    "lorapipe.pipeline.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
