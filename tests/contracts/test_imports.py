@@ -129,7 +129,7 @@ SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
