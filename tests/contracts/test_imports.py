@@ -62,8 +62,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
-        "=lorapipe.training.families", *SHARED, *LIGHT
+        "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
+        "lorapipe.training.diffusion", "=lorapipe.training.families", "lorapipe.training.model_contexts",
+        "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
