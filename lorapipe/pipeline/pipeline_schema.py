@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.stage_options import Options
 from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
 from lorapipe.spec import registry_of as registry_of
 from lorapipe.spec.schema import DEFINITIONS, reference
