@@ -20,8 +20,8 @@ from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.pipeline.events import Reused
+from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers._process import Process
 from lorapipe.registry import Registry
 from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
 

@@ -26,7 +26,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.events import Planned, to_json
-    from lorapipe.pipeline.graph import FORMS
+    from lorapipe.pipeline.graph_export import FORMS
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import expected_seconds, plan

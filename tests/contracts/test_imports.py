@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
     "lorapipe.kohya_folders": (),
-    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
         "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
@@ -122,8 +122,8 @@ COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 """What ComfyUI has loaded when it asks for our nodes."""
 KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
-    "lorapipe.pipeline.launchers.slurm": {"submitit"},
-    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.execution.launchers.ray": {"ray"},
     "lorapipe.watch.fs_events": {"watchdog"},
     "lorapipe.user_folders": {"platformdirs"},
 }
@@ -132,7 +132,7 @@ SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
@@ -219,8 +219,8 @@ def test_every_row_is_about_something() -> None:
     [
         ("lorapipe.cli", "from lorapipe.training.loop import train", True),
         ("lorapipe.cli", "import lorapipe.formats", True),
-        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
-        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.pipeline.execution.runner", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),

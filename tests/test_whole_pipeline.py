@@ -9,8 +9,8 @@ import tiny
 from outcomes import ends
 
 from lorapipe.pipeline.events import Event, Planned
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
 from lorapipe.training.families.sd15 import SD15
 
 PIPELINE = """\
