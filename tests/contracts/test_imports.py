@@ -85,7 +85,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": ("lorapipe.training_record",),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
