@@ -26,7 +26,7 @@ from lorapipe.errors import InputError, near_miss
 
 Contract = TypeVar("Contract")
 
-MOVED: dict[str, str] = {}
+MOVED: dict[str, str] = {"lorapipe.training.families": "lorapipe.models"}
 """Packages that have moved: the id that stored results and entry points know → the package where the files are now."""
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from lorapipe.models import Condition, Model
 from lorapipe.training import noise
-from lorapipe.training.families import Condition, Model
 
 TIMESTEPS = 5
 """At the middles of so many equal parts of the schedule: 100, 300 … 900 of 1000."""

@@ -14,13 +14,13 @@ from lorapipe.evaluation.sampler import Recipe, Sampler
 from lorapipe.evaluation.scorer import Measure, Measured
 from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
+from lorapipe.models import Family, Model
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
 from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, training_pictures
 from lorapipe.training import metrics_log
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families import Family, Model
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip

@@ -18,6 +18,7 @@ from lorapipe.evaluation.sampler import Sampler
 from lorapipe.evaluation.selection import Probe
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
+from lorapipe.models import Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
@@ -28,7 +29,6 @@ from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
-from lorapipe.training.families import Model
 from lorapipe.training.model_contexts import attached
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from lorapipe.training.device import Precision
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
     from lorapipe.evaluation.report_model import Found
-    from lorapipe.training.families import Family
+    from lorapipe.models import Family
 
 
 @dataclass(frozen=True)

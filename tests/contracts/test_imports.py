@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
-CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
+CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -48,19 +48,21 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": (
-        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    "lorapipe.models": (
+        "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
-    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
+    "lorapipe.training": (
+        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
-        "=lorapipe.training.families", *SHARED, *LIGHT
+        "=lorapipe.models", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -82,7 +84,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
     "lorapipe.stages": (
-        "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
+        "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -219,8 +221,8 @@ def test_every_row_is_about_something() -> None:
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
-        ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
-        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),
+        ("lorapipe.training.loop", "from lorapipe.models import Model", True),
+        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.models import Model", False),
     ],
 )
 def test_the_table_is_enforced(module: str, line: str, refused: bool) -> None:

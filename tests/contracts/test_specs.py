@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from lorapipe.commands.schema import FILE
+from lorapipe.models import Checkpoint, Family
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of, schema_text
 from lorapipe.pipeline.document import open_document
@@ -33,7 +34,6 @@ from lorapipe.spec import (
     to_dict,
 )
 from lorapipe.stages import Stage
-from lorapipe.training.families import Checkpoint, Family
 
 ROOT = Path(__file__).parents[2]
 BASES = tempfile.TemporaryDirectory()

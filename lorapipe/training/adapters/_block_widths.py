@@ -11,8 +11,8 @@ from lorapipe.errors import InputError, Problem
 if TYPE_CHECKING:
     import torch
 
+    from lorapipe.models import Model
     from lorapipe.training.adapters._lora_knobs import LoraKnobs
-    from lorapipe.training.families import Model
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
 """Knobs that have a number for each block."""

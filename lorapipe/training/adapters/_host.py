@@ -17,8 +17,8 @@ from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
 from lorapipe.training.adapters._lora_layer import LoraLayer
 
 if TYPE_CHECKING:
+    from lorapipe.models import Model
     from lorapipe.training.adapters._lora_knobs import LoraKnobs
-    from lorapipe.training.families import Model
 
 
 def attach(

@@ -13,8 +13,8 @@ from lorapipe.training.adapters._lora_knobs import LoraKnobs
 if TYPE_CHECKING:
     import torch
 
+    from lorapipe.models import Footprint, Model
     from lorapipe.training.adapters._block_widths import Width
-    from lorapipe.training.families import Footprint, Model
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lorapipe.training.adapters import Attached
 from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
-    from lorapipe.training.families import Footprint, Model
+    from lorapipe.models import Footprint, Model
 
 
 @dataclass(frozen=True)
