@@ -70,7 +70,7 @@ def _choices() -> Iterator[tuple[str, str]]:
 def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
     for knob in knobs(cls):
         yield knob.name, knob
-        if group := settings_reference.group_in(knob.type):
+        if group := knob.shape.group:
             yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(group))
 
 

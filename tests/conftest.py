@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.artifacts import Dataset
 
 TOYS = Path(__file__).parent / "toys"
+PLUGINS = Path(__file__).parent / "plugins"
 SLOW = (
     "test_adapters", "test_captioning", "test_evaluate", "test_export", "test_families", "test_launchers", "test_optimizers",
     "test_pocket", "test_reference", "test_resume", "test_sample", "test_sample_families", "test_sd15", "test_sd2",
@@ -91,6 +92,16 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The adapter of tests/plugins, installed in the same way: one file that nothing in lorapipe knows of."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
+    registry._entry_points.cache_clear()
+    yield
+    registry._entry_points.cache_clear()
+
+
+@pytest.fixture
 def project(toys: None, tmp_path: Path) -> Path:
     """A folder with two texts and a pipeline that reads, counts and keeps them."""
     texts = tmp_path / "texts"
@@ -148,3 +159,19 @@ def model(base: SD15) -> Model:
     import tiny
 
     return base.load(tiny.DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def model_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails with an adapter in `model` takes no other along: what was put in is taken out."""
+    if "model" not in request.fixturenames:
+        yield
+        return
+    model: Model = request.getfixturevalue("model")
+    before = [dict(model.part(part).named_modules()) for part in model.trainable]
+    yield
+    for modules in before:
+        for path, module in modules.items():
+            parent, _, child = path.rpartition(".")
+            if path:
+                setattr(modules[parent], child, module)

@@ -15,15 +15,14 @@ import pytest
 from comfy_nodes import describe, help_pages, links
 from comfy_nodes.describe import STAGE_NAME, nodes
 from comfy_nodes.graph_runner import read_pipeline
-from comfy_nodes.widgets import ABSENT, NOTHING, Widget, without_nothing
+from comfy_nodes.widgets import ABSENT, NOTHING, Widget
 from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
-from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.catalogue import contracts, registry_of
 from lorapipe.pipeline.document import parse
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.spec import Duration, Knob, Param, Spec, knobs, param, plain
+from lorapipe.spec import Duration, Knob, Param, knobs, param, plain
 
 ROOT = Path(__file__).parents[1]
 NODES = nodes()
@@ -331,8 +330,7 @@ def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
     for node in OF_SPECS.values():
         assert node.spec is not None
         for knob in knobs(node.spec):
-            kind, optional = without_nothing(knob.type)
-            if optional and isinstance(kind, type) and issubclass(kind, (Spec, Artifact)):
+            if knob.shape.optional and knob.shape.kind in ("spec", "contract", "reference"):
                 assert knob.default() is None, f"{node.id}.{knob.name}"
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from lorapipe.evaluation.sampler import Recipe, Sampler
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Model
 from lorapipe.training.diffusion import SolverName
 
-RECIPE = Recipe(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
+RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]
 
 
@@ -21,7 +21,7 @@ def nothing() -> None:
     pass
 
 
-def take(model: Model, recipe: Recipe, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+def take(model: Model, recipe: SamplingOptions, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
     sampler = Sampler(model, recipe)
     sampler.read(prompts)
     return [array(picture) for picture in sampler.pictures(prompts, seeds, nothing)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lorapipe.evaluation.sampler import Recipe, Sampler
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Family
 from lorapipe.models.sd2 import SD2
 from lorapipe.training.diffusion import SolverName
@@ -26,7 +26,7 @@ def test_a_picture_is_finite_and_of_its_size(
     if name.endswith("noise"):
         family = SD2(checkpoint=family.checkpoint, zero_terminal_snr=True)
     model = family.load(tiny.DEVICE)
-    sampler = Sampler(model, Recipe((64, 48), steps=4, cfg=3.0, solver=solver))
+    sampler = Sampler(model, SamplingOptions((64, 48), steps=4, cfg=3.0, solver=solver))
     sampler.read(["a red hat"])
     latents = sampler._denoise(["a red hat"], [1], lambda: None)
     assert latents.isfinite().all() and float(latents.abs().max()) < 1e3

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SamplingOptions:
     """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
 
     `clip_skip` and `weighted` are the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A
@@ -44,7 +44,7 @@ class Recipe:
 class Sampler:
     """Samples pictures of one recipe. Makes nothing that outlives it but the model's own parts."""
 
-    def __init__(self, model: Model, recipe: Recipe) -> None:
+    def __init__(self, model: Model, recipe: SamplingOptions) -> None:
         self.model = model
         self.recipe = recipe
         self._pipeline: Any = model.pipeline()

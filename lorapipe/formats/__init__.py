@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lorapipe.formats.algorithms import Algorithm
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,25 +25,27 @@ Names = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class ModuleWeights:
-    """The update of one module: `lora` has tensors `down` (r, in[, k, k]) and `up` (out, r[, 1, 1])."""
+    """The update of one module: the tensors of an algorithm (`lorapipe.formats.algorithms`) by its short names."""
 
     algorithm: str
     tensors: Mapping[str, torch.Tensor]
     alpha: float
 
-    def delta(self) -> torch.Tensor:
-        """ΔW in float32, in the shape of the module's weight: (alpha / r) · up · down for `lora` (Hu et al. 2021).
+    @property
+    def rank(self) -> int:
+        """The update's rank, as its algorithm counts it."""
+        return Algorithm.of(self.algorithm).rank(self.tensors)
 
-        With `mid` (r, r, k, k), down and up are 1×1 and the kernel is the middle's (LyCORIS' Tucker form).
-        """
+    def delta(self, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
         import torch
 
         tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
-        down, up = tensors["down"], tensors["up"]
-        scale, (out, rank) = self.alpha / down.shape[0], up.shape[:2]
-        if "mid" in tensors:
-            return scale * torch.einsum("or,rskl,si->oikl", up.flatten(1), tensors["mid"], down.flatten(1))
-        return scale * (up.reshape(out, rank) @ down.flatten(1)).reshape(out, *down.shape[1:])
+        return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
+
+    def scaled(self, factor: float) -> ModuleWeights:
+        """factor · ΔW, with the same alpha."""
+        return replace(self, tensors=Algorithm.of(self.algorithm).scaled(self.tensors, factor))
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from lorapipe.registry import Registry
-from lorapipe.spec import PLAIN, Spec, Value, ValueKind, from_dict, to_dict
+from lorapipe.spec import PLAIN, Shape, Spec, Value, ValueKind, from_dict, shape_of, to_dict
 
 STORE = "store:"
 """Marks, in an artifact's JSON, a path that is relative to the store."""
@@ -170,7 +169,7 @@ def decode(data: dict[str, Any], store: Path, inputs: Iterable[Artifact] = ()) -
 
     An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
     """
-    return typing.cast(Artifact, _decode(_kind(data["kind"]), data, store, tuple(inputs)))
+    return _decode_artifact(_kind(data["kind"]), data, store, tuple(inputs))
 
 
 def inside(value: Any) -> Iterator[Artifact]:
@@ -271,27 +270,31 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> dict[str, Any
     return spec_content(spec, lambda value: path_form(value.path) if isinstance(value, Source) else value.plain())
 
 
-def _decode(kind: Any, data: Any, store: Path, inputs: tuple[Artifact, ...]) -> Any:
-    if kind in PLAIN:
-        return data
-    if kind is Path:
-        return _path(data, store)
-    if kind is Spec:
-        plain = {key: value for key, value in data.items() if key != "registry"}
-        return from_dict(_contract_of(data["registry"]), plain)
-    if isinstance(kind, type) and issubclass(kind, Artifact):
-        for artifact in inputs:
-            if type(artifact) is kind and _is(artifact, data, store):
-                return artifact
-        hints, stored = _hints(kind), _stored_names(kind)
-        there = [(name, data[key]) for name, key in stored.items() if key in data]
-        return kind(**{name: _decode(hints[name], value, store, inputs) for name, value in there})
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return None if data is None else _decode(_something(kind), data, store, inputs)
-    if origin is tuple:
-        return tuple(_decode(typing.get_args(kind)[0], item, store, inputs) for item in data)
+def _decode(shape: Shape, data: Any, store: Path, inputs: tuple[Artifact, ...]) -> object:
+    """Return the value of an artifact's field from its JSON form."""
+    if data is None and shape.optional:
+        return None
+    match shape.kind:
+        case "path":
+            return _path(data, store)
+        case "spec":
+            plain = {key: value for key, value in data.items() if key != "registry"}
+            return from_dict(_contract_of(data["registry"]), plain)
+        case "list":
+            return tuple(_decode(shape.item, item, store, inputs) for item in data)
+        case "reference":
+            return _decode_artifact(shape.value, data, store, inputs)
     return data
+
+
+def _decode_artifact(kind: type[Value], data: Mapping[str, Any], store: Path, inputs: tuple[Artifact, ...]) -> Artifact:
+    assert issubclass(kind, Artifact)
+    for artifact in inputs:
+        if type(artifact) is kind and _is(artifact, data, store):
+            return artifact
+    shapes, stored = _shapes(kind), _stored_names(kind)
+    there = [(name, data[key]) for name, key in stored.items() if key in data]
+    return kind(**{name: _decode(shapes[name], value, store, inputs) for name, value in there})
 
 
 def _is(value: Any, data: Any, store: Path) -> bool:
@@ -313,11 +316,6 @@ def _is(value: Any, data: Any, store: Path) -> bool:
     return isinstance(value, Spec) or value == data
 
 
-def _something(kind: Any) -> Any:
-    """The type in an optional type."""
-    return next(each for each in typing.get_args(kind) if each is not type(None))
-
-
 @lru_cache(maxsize=4096)
 def _path(text: str, store: Path) -> Path:
     """A path from its JSON form. A thousand results may hold the same dataset's: making a path takes its time."""
@@ -325,8 +323,8 @@ def _path(text: str, store: Path) -> Path:
 
 
 @cache
-def _hints(kind: type[Artifact]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _shapes(kind: type[Artifact]) -> dict[str, Shape]:
+    return {name: shape_of(hint) for name, hint in typing.get_type_hints(kind).items() if name in _marks(kind)}
 
 
 def _contract_of(registry: str) -> type[Spec]:

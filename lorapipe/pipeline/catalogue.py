@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.options import Options
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, json_schema, knobs, spec_schema
+from lorapipe.spec import Shape, Spec, json_schema, knobs, spec_schema
 from lorapipe.stages import Stage
 
 
@@ -27,7 +26,7 @@ def contracts() -> dict[str, type[Spec]]:
         found[registry.kind] = contract
         for name in registry.names():
             for knob in knobs(registry.get(name)):
-                waiting += _contracts_in(knob.type)
+                waiting += _contracts_in(knob.shape)
     return found
 
 
@@ -37,15 +36,14 @@ def registry_of(contract: type[Spec]) -> Registry[Any]:
     return contract.registry
 
 
-def _contracts_in(kind: Any) -> Iterator[type[Spec]]:
-    if isinstance(kind, type) and issubclass(kind, Spec):
-        if kind.registry is not None:
-            yield kind
+def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
+    """Yield the contracts that a knob of this shape names, also in groups of settings."""
+    for spec in shape.specs():
+        if spec.registry is not None:
+            yield spec
         else:
-            for knob in knobs(kind):
-                yield from _contracts_in(knob.type)
-    for inner in typing.get_args(kind):
-        yield from _contracts_in(inner)
+            for knob in knobs(spec):
+                yield from _contracts_in(knob.shape)
 
 
 def pipeline_schema() -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Shape:
     spec: type[Spec] = ABSENT
     value: type[Value] = ABSENT
 
+    @property
+    def group(self) -> type[Spec] | None:
+        """The spec of a group of settings; None for whatever else the shape is."""
+        return self.spec if self.kind == "spec" else None
+
     def specs(self) -> Iterator[type[Spec]]:
         """Yield the spec classes and contracts of which it may hold an instance, itself or in its items."""
         if self.spec is not ABSENT:

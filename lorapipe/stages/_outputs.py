@@ -86,10 +86,10 @@ class Outputs:
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:
         """Paint the prompts, each from the same noise every time. A preview that fails does not end a training."""
         from lorapipe.atomic import replacing
-        from lorapipe.evaluation.sampler import Recipe, Sampler
+        from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 
         rates = self.record.rates
-        recipe = Recipe(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
+        recipe = SamplingOptions(self.record.resolution, cfg=self.base.usual_cfg(), **self.record.reading)
         try:
             sampler = Sampler(self.model, recipe)
             sampler.read(prompts)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
-from lorapipe.training.adapters import Attached
+from lorapipe.training.adapters._block_widths import Width
 from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
-    import torch
+    from torch.nn import Module
 
-    from lorapipe.models import Footprint, Model
-    from lorapipe.training.adapters._block_widths import Width
+    from lorapipe.models import Footprint
+    from lorapipe.training.adapters._layer import AdapterLayer
 
 
 @dataclass(frozen=True)
 class LoCon(LoraKnobs):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
+
+    convolutions: ClassVar[bool] = True
 
     rank: int = param(
         16, "width of the update of Linear layers and 1×1 convolutions", ge=1, le=768, kohya=("network_dim",)
@@ -42,7 +44,6 @@ class LoCon(LoraKnobs):
     )
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """See `Adapter.size`."""
         found = sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
         if "unet" not in parts:
             return found
@@ -50,15 +51,10 @@ class LoCon(LoraKnobs):
         wide = max(self.conv_block_ranks, default=self.conv_rank)
         return found + self.widest("unet", self.rank) * pointwise + wide * larger
 
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """See `Adapter.attach`."""
-        from lorapipe.training.adapters._host import attach
+    def width(self, pointwise: bool) -> Width:
+        return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)
 
-        return attach(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapters._lora_layer import LoraLayer
 
-    def _width(self, module: torch.nn.Module) -> Width:
-        from lorapipe.training.adapters._block_widths import Width, pointwise
-
-        if pointwise(module):
-            return Width(self.rank, self.alpha or float(self.rank))
-        return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank))
+        return LoraLayer(base, width)
