@@ -72,8 +72,8 @@ def train(work: Path, checkpoint: str) -> None:
     from safetensors import safe_open
 
     from lorapipe.pipeline.events import Failed, Finished, Progress
+    from lorapipe.pipeline.execution.runner import run
     from lorapipe.pipeline.language import Pipeline
-    from lorapipe.pipeline.run import run
 
     photographs(work / "photos")
     name = f"{Path(checkpoint).stem}-lora"

@@ -11,12 +11,12 @@ from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.devices import parse_devices
-from lorapipe.pipeline.document import Document
 from lorapipe.pipeline.events import Event, Failed, Log, Planned
+from lorapipe.pipeline.execution.devices import parse_devices
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import open_pool, run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import open_pool, run
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.yaml_document import Document
 from lorapipe.spec import Address, canonical, from_dict, to_dict
 from lorapipe.supervised_thread import SupervisedThread
 

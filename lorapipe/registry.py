@@ -26,7 +26,11 @@ from lorapipe.errors import InputError, near_miss
 
 Contract = TypeVar("Contract")
 
+<<<<<<< HEAD
 MOVED: dict[str, str] = {"lorapipe.training.families": "lorapipe.models"}
+=======
+MOVED = {"lorapipe.pipeline.launchers": "lorapipe.pipeline.execution.launchers"}
+>>>>>>> main
 """Packages that have moved: the id that stored results and entry points know → the package where the files are now."""
 
 

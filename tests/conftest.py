@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 TOYS = Path(__file__).parent / "toys"
 PLUGINS = Path(__file__).parent / "plugins"
 SLOW = (
-    "test_adapters", "test_captioning", "test_evaluate", "test_export", "test_families", "test_launchers", "test_optimizers",
-    "test_pocket", "test_reference", "test_resume", "test_sample", "test_sample_families", "test_sd15", "test_sd2",
-    "test_sdxl", "test_seeded_runs", "test_together", "test_train", "test_weightings", "test_whole",
+    "test_adapters", "test_additions", "test_caption_augment", "test_data_parallel", "test_evaluate", "test_export",
+    "test_families", "test_launchers", "test_optimizers", "test_pocket", "test_reference_runs", "test_resume",
+    "test_sampler", "test_sampler_families", "test_sd15", "test_sd2", "test_sdxl", "test_seeded_runs", "test_train",
+    "test_weightings", "test_whole_pipeline",
 )  # fmt: skip
 """Modules whose tests train, sample, or start clusters: the half of the time that says least about the rest."""
 MOST_WORKERS = 8
@@ -59,7 +60,7 @@ def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
     And a queue of their own: nothing of the user's is put out of order.
     """
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
     monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 

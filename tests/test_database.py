@@ -22,11 +22,11 @@ from lorapipe import registry
 from lorapipe.cli import main
 from lorapipe.job_queue.database import SCHEMA
 from lorapipe.job_queue.queue import Queue
-from lorapipe.pipeline.cleaning import waste
+from lorapipe.pipeline.garbage_collection import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 
 TOYS = Path(__file__).parent / "toys"
 PIPELINE = """\

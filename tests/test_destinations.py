@@ -14,11 +14,11 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import destinations
 from lorapipe.pipeline.artifacts import Report, Weights
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.events import Event, Failed, Finished, Reused, Started
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.run import run
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.watch.results import deliver

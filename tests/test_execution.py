@@ -19,8 +19,8 @@ from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline.events import Event, Progress
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
 
 pytestmark = pytest.mark.timeout(100)
 

@@ -21,7 +21,7 @@ from lorapipe.models import Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivered import Delivered, is_as_exported
+from lorapipe.pipeline.delivery_log import Delivered, is_as_exported
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export

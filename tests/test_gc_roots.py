@@ -14,12 +14,12 @@ import pytest
 from outcomes import ends
 
 from lorapipe.pipeline import gc_roots
-from lorapipe.pipeline.cleaning import clean, waste
 from lorapipe.pipeline.events import Event, Planned
+from lorapipe.pipeline.execution.runner import run
+from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.gc_roots import Roots, removing, rooted
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.run import run
 
 
 def cleaned(folder: Path) -> set[str]:

@@ -13,8 +13,8 @@ from outcomes import ends
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.pipeline.cleaning import clean, waste
 from lorapipe.pipeline.events import Event, Finished
+from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.history import compare, read_run, runs
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger

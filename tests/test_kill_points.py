@@ -15,8 +15,8 @@ from outcomes import ends
 
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.events import Log
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
 
 STEPS = 3
 PIPELINE = """\

@@ -8,8 +8,8 @@ import pytest
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.document import parse
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.yaml_document import parse
 
 
 def load(folder: Path, text: str, *sets: str) -> Pipeline:

@@ -8,12 +8,12 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.conditions import holds
 from lorapipe.pipeline.events import Failed, Started
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.plan import plan
-from lorapipe.pipeline.run import run
+from lorapipe.pipeline.when import holds
 
 TEXT = "  text: {uses: words, folder: texts}\n"
 

@@ -19,9 +19,9 @@ from comfy_nodes.widgets import ABSENT, NOTHING, Widget
 from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
-from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.pipeline.document import parse
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.spec import Duration, Knob, Param, knobs, param, plain
 
 ROOT = Path(__file__).parents[1]

@@ -11,13 +11,13 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.graph import dot, mermaid
+from lorapipe.pipeline.diff import why
+from lorapipe.pipeline.execution.runner import run
+from lorapipe.pipeline.graph_export import dot, mermaid
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.plan import expected_seconds, plan
-from lorapipe.pipeline.reasons import why
-from lorapipe.pipeline.run import run
 
 
 def planned(project: Path, *sets: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.events import Event, Log, Progress
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.spec import Source, from_dict, parse_spec, to_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.prepare import Prepare

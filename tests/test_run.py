@@ -15,9 +15,9 @@ import pytest
 from outcomes import ends
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Progress, from_json, to_json
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger, Result
-from lorapipe.pipeline.run import run
 
 
 def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: object):

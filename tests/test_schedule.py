@@ -10,10 +10,10 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.devices import parse_devices, real_name, turns_on
 from lorapipe.pipeline.events import Failed, Finished, Log, Started
+from lorapipe.pipeline.execution.devices import parse_devices, real_name, turns_on
+from lorapipe.pipeline.execution.runner import open_pool, run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import open_pool, run
 
 
 def pipeline(folder: Path, stages: str) -> Pipeline:

@@ -12,8 +12,8 @@ import pytest
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import open_document, parse
 from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.yaml_document import open_document, parse
 
 HEAD = "stages:\n  d:\n    uses: train\n"
 

@@ -15,10 +15,10 @@ from corpus import workers
 from outcomes import ends
 
 from lorapipe.pipeline.events import Event, Failed, Log, Started, readable
+from lorapipe.pipeline.execution.launchers._subprocess import Process
+from lorapipe.pipeline.execution.pool import Lines, Pool, Slot, Unreadable
+from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers._process import Process
-from lorapipe.pipeline.run import run
-from lorapipe.pipeline.workers import Lines, Pool, Slot, Unreadable
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -106,16 +106,16 @@ def test_where_no_more_files_can_be_opened_for_a_worker_its_stage_fails(project:
 import json, os, resource, sys
 from lorapipe.pipeline.events import Started, Failed
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
-from lorapipe.pipeline.launchers import _process
-spawn = _process._spawn
+from lorapipe.pipeline.execution.runner import run
+from lorapipe.pipeline.execution.launchers import _subprocess
+spawn = _subprocess._spawn
 def spawn_at_the_limit(command):
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
     try:
         return spawn(command)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
-_process._spawn = spawn_at_the_limit
+_subprocess._spawn = spawn_at_the_limit
 print([each.message for each in run(Pipeline.load({str(project / "p.yaml")!r})) if isinstance(each, Failed)])
 """
     import subprocess

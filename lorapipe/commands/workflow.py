@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
     """Write the file."""
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.delivered import Delivered
+    from lorapipe.pipeline.delivery_log import Delivered
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.spec import Destination

@@ -15,11 +15,11 @@ from lorapipe.errors import LorapipeError
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob, State
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.attempts import GRACE_SECONDS
 from lorapipe.pipeline.events import Event, Failed
+from lorapipe.pipeline.execution.attempt import GRACE_SECONDS
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, Stopping, run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import Run, Stopping, run
-from lorapipe.pipeline.workers import Pool
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 LOOK_SECONDS = 0.1

@@ -27,8 +27,8 @@ from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import Claim, QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Progress
-from lorapipe.pipeline.run import Stopping, go_on, open_pool
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Stopping, go_on, open_pool
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.delivery import Delivery
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.sources import Sources

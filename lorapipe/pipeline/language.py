@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.document import Document
-from lorapipe.pipeline.layers import open_layers
-from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.extends import open_layers
 from lorapipe.pipeline.pipeline_reader import PipelineReader, cycle_problem, dotted
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.yaml_document import Document
 from lorapipe.spec import PathPolicy
 from lorapipe.stages import Stage
 
@@ -82,7 +82,7 @@ class Pipeline:
 
         Raises `LorapipeError` with what failed, when all that does not depend on it is done.
         """
-        from lorapipe.pipeline.run import run_to_end
+        from lorapipe.pipeline.execution.runner import run_to_end
 
         return run_to_end(self, on_event, **where)
 

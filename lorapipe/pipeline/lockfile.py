@@ -19,11 +19,11 @@ from typing import Any
 import lorapipe
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
+from lorapipe.pipeline.diff import differences, files_changed
 from lorapipe.pipeline.keys import installed
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.plan import Step, plan
-from lorapipe.pipeline.reasons import differences, files_changed
 
 NAME = "lorapipe.lock"
 VERSION = 1

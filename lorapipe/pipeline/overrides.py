@@ -10,7 +10,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem, near_miss, shortened
 from lorapipe.limits import MOST_LEVELS
-from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.spec import Address, Spec, knobs
 from lorapipe.stages import Stage
 

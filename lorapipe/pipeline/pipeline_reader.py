@@ -14,14 +14,14 @@ from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near
 from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, Ref
-from lorapipe.pipeline.conditions import holds
-from lorapipe.pipeline.document import Document
-from lorapipe.pipeline.layers import EXTENDS
+from lorapipe.pipeline.extends import EXTENDS
 from lorapipe.pipeline.matrix import CELL, Expansion, expand
-from lorapipe.pipeline.options import Options
-from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import split as split_options
 from lorapipe.pipeline.variables import Variables
+from lorapipe.pipeline.when import holds
+from lorapipe.pipeline.yaml_document import Document
 from lorapipe.pipeline.yaml_values import Position
 from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, parse_spec, show
 from lorapipe.stages import Stage

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.diff import why
 from lorapipe.pipeline.keys import CachedDigests, Identity, PathDigests, identify
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
-from lorapipe.pipeline.reasons import why
 from lorapipe.stages import Stage
 
 MOST_NAMES = 12

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.spec import Source, Spec, knobs
 
 if TYPE_CHECKING:

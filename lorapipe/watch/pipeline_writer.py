@@ -17,10 +17,10 @@ from typing import Any
 from lorapipe import kohya_folders
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.document import open_document
+from lorapipe.pipeline.extends import EXTENDS, open_layers
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.layers import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of

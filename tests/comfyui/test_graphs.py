@@ -102,7 +102,7 @@ def workers(server: Server) -> list[int]:
             parent = (entry / "stat").read_text().rpartition(")")[2].split()[1] if words else ""
         except OSError:
             continue
-        if b"lorapipe.pipeline.worker" in words and parent == str(server.process.pid):
+        if b"lorapipe.pipeline.execution.worker_main" in words and parent == str(server.process.pid):
             found.append(int(entry.name))
     return found
 

@@ -28,7 +28,7 @@ SHARED = (
 )
 ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.supervised_thread", *LIGHT
+    "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
@@ -64,8 +64,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
+<<<<<<< HEAD
         "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
         "=lorapipe.models", *SHARED, *LIGHT
+=======
+        "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
+        "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
+        "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
+>>>>>>> main
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -73,11 +79,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.whole_words": (),
     "lorapipe.file_signatures": (),
     "lorapipe.fsync": (),
+    "lorapipe.user_folders": (),
     "lorapipe.atomic": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
     "lorapipe.kohya_folders": (),
-    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
         "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
@@ -107,31 +114,32 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_search": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
-    "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal", "settings_reference",
-    "settings_search", "kohya_flags", "__main__",
+    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
-"""What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
+"""What ComfyUI has loaded when it asks for our nodes."""
+KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
-    "lorapipe.pipeline.launchers.slurm": {"submitit"},
-    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.execution.launchers.ray": {"ray"},
     "lorapipe.watch.fs_events": {"watchdog"},
+    "lorapipe.user_folders": {"platformdirs"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
@@ -193,7 +201,7 @@ def test_the_describing_half_needs_only_small_packages(module: str) -> None:
     if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
         assert outside <= SMALL_PACKAGES | CLIENTS.get(module, set())
     if module.startswith("comfy_nodes"):
-        assert outside <= (COMFYUI if module == "comfy_nodes.bridge" else frozenset())
+        assert outside <= (COMFYUI if module in KNOW_COMFYUI else frozenset())
         at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
         assert not at_top & COMFYUI
     if any(module == package or re.match(rf"{package}\.[a-z]", module) for package in SPEC_BEARING):
@@ -218,8 +226,8 @@ def test_every_row_is_about_something() -> None:
     [
         ("lorapipe.cli", "from lorapipe.training.loop import train", True),
         ("lorapipe.cli", "import lorapipe.formats", True),
-        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
-        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.pipeline.execution.runner", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),

@@ -12,10 +12,10 @@ import pytest
 from outcomes import ends
 
 from lorapipe.pipeline.events import Event, Failed, Log, Metric
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import open_pool, run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.run import open_pool, run
-from lorapipe.pipeline.workers import Pool
 
 NAMES = Launcher.registry.names() if Launcher.registry else []
 HERE: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.limits import MOST_BYTES, MOST_FILES
-from lorapipe.pipeline.document import Document, parse_file, read_text
+from lorapipe.pipeline.yaml_document import Document, parse_file, read_text
 from lorapipe.spec.paths import path_of, tidy, trouble
 
 EXTENDS = "extends"

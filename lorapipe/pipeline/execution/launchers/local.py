@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorapipe.pipeline.devices import locks_of
-from lorapipe.pipeline.launchers._process import Beside, Process
-from lorapipe.pipeline.workers import Slot
+from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.launchers._subprocess import Beside, Process
+from lorapipe.pipeline.execution.pool import Slot
 
 
 @dataclass(frozen=True)

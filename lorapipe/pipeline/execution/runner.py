@@ -20,13 +20,13 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Planned, Progress, Reused, to_json
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.scheduler import Schedule
 from lorapipe.pipeline.gc_roots import Roots
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers import Launcher
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.plan import Step, plan
-from lorapipe.pipeline.schedule import Schedule
-from lorapipe.pipeline.workers import Pool
 from lorapipe.spec import from_dict
 
 Run = Generator[Event, None, dict[str, Artifact]]

@@ -7,11 +7,11 @@ import time
 from dataclasses import replace
 
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.job import Job
+from lorapipe.pipeline.execution.job import Job
+from lorapipe.pipeline.execution.pool import Message, Slot
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.locks import Lock
-from lorapipe.pipeline.options import Options
-from lorapipe.pipeline.workers import Message, Slot
+from lorapipe.pipeline.stage_options import Options
 from lorapipe.stages import Stage
 from lorapipe.supervised_thread import in_words
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from lorapipe.pipeline.database import Database, mended
 from lorapipe.pipeline.database_errors import Locked, Unavailable
-from lorapipe.pipeline.database_tables import Tables
+from lorapipe.pipeline.database_schema import Tables
 from lorapipe.pipeline.run_files import MOST, RunFiles
 
 Stat = tuple[int, int, int, int]
@@ -215,7 +215,7 @@ class Records:
         _use(db, [use for run in runs.values() for use in _used(run, manifests)])
         rows = {number: each.row for number, each in runs.items()}
         if aside is not None:
-            from lorapipe.pipeline.salvage import salvage  # seldom needed
+            from lorapipe.pipeline.database_recovery import salvage  # seldom needed
 
             kept = salvage(aside, ["run"]).tables["run"]
             rows |= {number: row for number, each in kept.items() if (row := _sound(each)) and number not in rows}

@@ -15,8 +15,8 @@ import yaml
 
 from lorapipe.errors import InputError, Problem, listed, near_miss
 from lorapipe.limits import MOST_BYTES
-from lorapipe.pipeline import foreign_files, syntax
-from lorapipe.pipeline.syntax import marked
+from lorapipe.pipeline import foreign_files, yaml_errors
+from lorapipe.pipeline.yaml_errors import marked
 from lorapipe.pipeline.yaml_values import TOO_DEEP, Builder, Position, parser_events
 from lorapipe.spec import Address
 from lorapipe.spec.paths import trouble
@@ -121,12 +121,12 @@ def parse(text: str, name: str) -> Document:
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
     mark: Any = error.problem_mark or error.context_mark
     said = error.problem or "unknown"
-    end = syntax.Mark(mark.line, mark.column) if mark else syntax.Mark(0, 0)
+    end = yaml_errors.Mark(mark.line, mark.column) if mark else yaml_errors.Mark(0, 0)
     if "nesting depth" in said:  # libyaml has a bound of its own since 0.2.6, and meets it first
         return Problem(TOO_DEEP, f"{name}:{end.line + 1}:{end.column + 1}")
     began: Any = error.context_mark
-    begin = syntax.Mark(began.line, began.column) if began else None
-    return syntax.problem(text, name, error.context or "", begin, said, end)
+    begin = yaml_errors.Mark(began.line, began.column) if began else None
+    return yaml_errors.problem(text, name, error.context or "", begin, said, end)
 
 
 def _forbidden(text: str, at: int, name: str) -> Problem:

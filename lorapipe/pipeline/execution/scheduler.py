@@ -21,17 +21,17 @@ from dataclasses import replace
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact, encode, to_open
-from lorapipe.pipeline.attempts import Attempt, Inbox
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
+from lorapipe.pipeline.execution.attempt import Attempt, Inbox
+from lorapipe.pipeline.execution.job import Done, Job, failure
+from lorapipe.pipeline.execution.pool import Message, Pool, Slot
 from lorapipe.pipeline.gc_roots import Roots
-from lorapipe.pipeline.job import Done, Job, failure
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.locks import Busy, take
 from lorapipe.pipeline.plan import Step, decide
-from lorapipe.pipeline.workers import Message, Pool, Slot
 from lorapipe.spec import to_dict
 from lorapipe.stages import Stage
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.job import Job, failure, perform
-from lorapipe.pipeline.workers import Message, logged_to, to_line
+from lorapipe.pipeline.execution.job import Job, failure, perform
+from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
 from lorapipe.supervised_thread import SupervisedThread
 
 ORPHAN_SECONDS = 30.0

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset, Weights
-from lorapipe.pipeline.devices import locks_of, parse_devices
 from lorapipe.pipeline.events import Log
+from lorapipe.pipeline.execution.devices import locks_of, parse_devices
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training import metrics_log

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.launchers._process import Beside
-from lorapipe.pipeline.remote import Remote
-from lorapipe.pipeline.workers import Slot
+from lorapipe.pipeline.execution.launchers._subprocess import Beside
+from lorapipe.pipeline.execution.pool import Slot
+from lorapipe.pipeline.execution.shared_folder import Remote
 from lorapipe.spec import param
 
 
@@ -49,7 +49,7 @@ class Actor:
 
     def perform(self, folder: str) -> None:
         """Run a job."""
-        from lorapipe.pipeline.remote import perform_in
+        from lorapipe.pipeline.execution.shared_folder import perform_in
 
         perform_in(folder, self._warm)
 

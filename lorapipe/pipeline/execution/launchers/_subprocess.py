@@ -1,7 +1,7 @@
 """Worker processes on this machine, and the launchers that have some of them beside the driver.
 
 The driver writes JSON lines to the worker's standard input and reads JSON lines from what was its standard output, see
-`lorapipe.pipeline.worker`.
+`lorapipe.pipeline.execution.worker_main`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.job import Done, Job
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.workers import Lines, Message, Slot, Tell, Worker, from_line
+from lorapipe.pipeline.execution.job import Done, Job
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Lines, Message, Slot, Tell, Worker, from_line
 from lorapipe.spec import param
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 if TYPE_CHECKING:
     import subprocess
 
-WORKER = (sys.executable, "-m", "lorapipe.pipeline.worker")
+WORKER = (sys.executable, "-m", "lorapipe.pipeline.execution.worker_main")
 KILL_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 """How long the last lines of a process that has ended may take, and the end of one whose lines have ended."""
@@ -107,7 +107,7 @@ class Process(Worker):
 
 
 class Child:
-    """A process of `lorapipe.pipeline.worker`. `hear` gets what it tells, on a thread; another one writes what it is told.
+    """A process of `worker_main`. `hear` gets what it tells, on a thread; another one writes what it is told.
 
     A pipe holds some 64 kB: whoever writes more to a process that does not read would wait for it.
     """

@@ -18,7 +18,7 @@ from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline.digests import Digests, read_digest
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.regular_files import open_inside, open_regular, read_regular
 from lorapipe.spec import Source
 from lorapipe.watch.inbox import Inbox

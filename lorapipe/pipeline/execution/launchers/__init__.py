@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lorapipe.pipeline.workers import Slot
+from lorapipe.pipeline.execution.pool import Slot
 from lorapipe.spec import Spec
 
 

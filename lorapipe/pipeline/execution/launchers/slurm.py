@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.launchers._process import Beside
-from lorapipe.pipeline.remote import Remote, perform_in
-from lorapipe.pipeline.workers import Slot
+from lorapipe.pipeline.execution.launchers._subprocess import Beside
+from lorapipe.pipeline.execution.pool import Slot
+from lorapipe.pipeline.execution.shared_folder import Remote, perform_in
 from lorapipe.spec import param
 
 

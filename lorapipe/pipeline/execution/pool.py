@@ -1,7 +1,7 @@
 """Workers: whatever runs jobs, one at a time, and tells what happens; and the pool of them that a run draws on.
 
 A worker knows no pipeline and no ledger: it gets a job, tells events, and ends each job with one outcome. Where it lives
-(this machine, a cluster) is its launcher's affair, see `lorapipe.pipeline.launchers`.
+(this machine, a cluster) is its launcher's affair, see `lorapipe.pipeline.execution.launchers`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progress, Started, from_json, to_json
-from lorapipe.pipeline.job import Done, Job
+from lorapipe.pipeline.execution.job import Done, Job
 
 Message = Event | Done
 """What a worker tells: events, and as the last one of a job `Done` or `Failed`."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lorapipe.pipeline.context import Warm
-from lorapipe.pipeline.devices import locks_of
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.job import Job, perform
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.workers import Slot, Tell, Worker
+from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.job import Job, perform
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
 from lorapipe.supervised_thread import SupervisedThread
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.stage_options import Options
 from lorapipe.registry import Registry
 from lorapipe.spec import Shape, Spec, json_schema, knobs, spec_schema
 from lorapipe.stages import Stage

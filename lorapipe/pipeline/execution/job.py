@@ -15,11 +15,11 @@ from typing import Any, Literal
 from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifacts import decode, encode
 from lorapipe.pipeline.context import Context, Warm
-from lorapipe.pipeline.devices import say_who, turns_on, waiting_for
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
+from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for
+from lorapipe.pipeline.execution.process_state import restored
 from lorapipe.pipeline.ledger import LOG, begin
 from lorapipe.pipeline.locks import Busy, holding
-from lorapipe.pipeline.process_state import restored
 from lorapipe.pipeline.references import resolve
 from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
