@@ -12,11 +12,6 @@ from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.events import Event, Planned
 from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-<<<<<<< HEAD:tests/test_whole.py
-from lorapipe.pipeline.run import run
-=======
-from lorapipe.models.sd15 import SD15
->>>>>>> main:tests/test_whole_pipeline.py
 
 PIPELINE = """\
 stages:

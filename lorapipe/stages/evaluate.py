@@ -22,16 +22,12 @@ from lorapipe.training.device import Precision
 if TYPE_CHECKING:
     from lorapipe.evaluation.grid_plan import GridPlan
     from lorapipe.evaluation.report_model import EvaluationResult
-<<<<<<< HEAD
-    from lorapipe.models import Family
-=======
     from lorapipe.evaluation.sampler import SamplingOptions
+    from lorapipe.models import Family
     from lorapipe.training.adapters import Adapter
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.models import Family
     from lorapipe.training_record import TrainingRecord
->>>>>>> main
 
 
 @dataclass(frozen=True)

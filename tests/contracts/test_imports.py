@@ -64,14 +64,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-<<<<<<< HEAD
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
-        "=lorapipe.models", *SHARED, *LIGHT
-=======
         "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
         "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
->>>>>>> main
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -92,7 +87,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": ("lorapipe.training_record",),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE

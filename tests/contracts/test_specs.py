@@ -12,18 +12,11 @@ import jsonschema
 import pytest
 
 from lorapipe.commands.schema import FILE
-<<<<<<< HEAD
 from lorapipe.models import Checkpoint, Family
-from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of, schema_text
-from lorapipe.pipeline.document import open_document
-from lorapipe.pipeline.layers import TAGS
-from lorapipe.pipeline.options import RESERVED
-=======
 from lorapipe.pipeline.extends import TAGS
 from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of, schema_text
 from lorapipe.pipeline.stage_options import RESERVED
 from lorapipe.pipeline.yaml_document import open_document
->>>>>>> main
 from lorapipe.spec import (
     Duration,
     Knob,
