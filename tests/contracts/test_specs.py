@@ -164,6 +164,14 @@ def test_the_committed_schema_is_current(monkeypatch: pytest.MonkeyPatch) -> Non
     assert FILE.read_text("utf-8") == schema_text(), "run `lorapipe schema --write`"
 
 
+def test_the_schema_says_everything_once() -> None:
+    definitions = pipeline_schema()["definitions"]
+    assert {f"{kind}.{name}" for kind, name in SPECS.values() if kind != "launcher"} <= definitions.keys()
+    for label, cls in CLASSES.items():
+        if knobs(cls) and not label.startswith("launcher"):
+            assert not any("properties" in each for each in definitions[label.replace(" ", ".")]["properties"].values())
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda file: file.name)
 def test_shipped_pipelines_fit_the_schema_and_name_it(file: Path) -> None:
     jsonschema.Draft7Validator(pipeline_schema()).validate(open_document(file).value)
