@@ -8,10 +8,10 @@ import pytest
 import tiny
 from outcomes import ends
 
-from lorapipe.pipeline import loader
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.events import Event, Planned
-from lorapipe.pipeline.execution.runner import Run
-from lorapipe.training.families.sd15 import SD15
+from lorapipe.pipeline.execution.runner import run
+from lorapipe.pipeline.language import Pipeline
 
 PIPELINE = """\
 stages:
