@@ -25,7 +25,7 @@ from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.models._tiny import save_tiny
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 from lorapipe.spec import Source
 
 REGISTRY = Family.registry

@@ -10,7 +10,7 @@ import tiny
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.models.sdxl import SDXL
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 
 TEXT = """\
 stages:

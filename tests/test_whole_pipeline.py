@@ -9,9 +9,9 @@ import tiny
 from outcomes import ends
 
 from lorapipe.models.sd15 import SD15
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Planned
-from lorapipe.pipeline.execution.runner import run
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.execution.runner import Run
 
 PIPELINE = """\
 stages:
