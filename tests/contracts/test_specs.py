@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from lorapipe.commands.schema import FILE
+from lorapipe.models import Checkpoint, Family
 from lorapipe.pipeline.extends import TAGS
 from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of, schema_text
 from lorapipe.pipeline.stage_options import RESERVED
@@ -28,7 +29,6 @@ from lorapipe.spec import (
     to_dict,
 )
 from lorapipe.stages import Stage
-from lorapipe.training.families import Checkpoint, Family
 
 ROOT = Path(__file__).parents[2]
 BASES = tempfile.TemporaryDirectory()
