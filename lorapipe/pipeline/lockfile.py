@@ -141,7 +141,7 @@ def _read(path: Path) -> LockFile:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot be read: {trouble(error)}.", where=str(path), cure=CURE) from None
-    if isinstance(found, dict) and found.get("version", VERSION) != VERSION:
+    if isinstance(found, dict) and found.get("version") != VERSION:
         raise InputError("is not a lock file of this version.", where=str(path), cure=CURE)
     DOCUMENT.require(found, str(path))
     lock: LockFile = found

@@ -76,15 +76,14 @@ def read_manifest(name: str) -> Mapping[str, Any] | None:
 def manifest_damage(name: str) -> str:
     """Say what is wrong with a file that should be a manifest: the field, where it is one; "" where it is right."""
     try:
-        text = _read(name)
-        value = json.loads(text)
+        value = json.loads(_read(name))
+        problems = [] if DOCUMENT.fits(value) else DOCUMENT.problems(value, "")
     except FileNotFoundError:
         return "it is missing"
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         return f"it cannot be read: {trouble(error)}"
-    if not DOCUMENT.fits(value):
-        [first, *_] = DOCUMENT.problems(value, "")
-        return f"{first.where}: {first.what}".removeprefix(": ").rstrip(".")
+    if problems:
+        return f"{problems[0].where}: {problems[0].what}".removeprefix(": ").rstrip(".")
     return "" if read_manifest(name) else "its bytes are not those that were written"
 
 

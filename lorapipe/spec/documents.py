@@ -17,7 +17,7 @@ from typing import Annotated, Any, NotRequired
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec.base import JsonObject, Param
-from lorapipe.spec.schema import SchemaWriter, scalar_schema
+from lorapipe.spec.schema import SchemaWriter, scalar_schema, schema_text
 from lorapipe.spec.shapes import Shape, shape_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,6 +47,10 @@ class JsonDocument:
     cure: str
     tag: str = ""
     variants: Mapping[str, type] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Return the text of its schema's file."""
+        return schema_text(self.schema())
 
     def schema(self) -> JsonObject:
         """Return its JSON Schema. Fields that it does not know are allowed: a later version may have added them."""
@@ -127,6 +131,10 @@ class _RecordWriter(SchemaWriter):
             case "text" | "boolean" | "choice":
                 return scalar_schema(shape, limits)
         return super()._of_kind(shape, limits)
+
+    def or_instead(self, schema: JsonObject) -> JsonObject:
+        """Return the schema as it is: beside a reference, this draft sees all."""
+        return schema
 
     def body(self, record: type) -> JsonObject:
         """Return the schema of a record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 from lorapipe.limits import LARGEST_NUMBER
@@ -38,6 +39,11 @@ def joined(*schemas: JsonObject) -> JsonObject:
 def any_of(schema: JsonObject, other: JsonObject) -> JsonObject:
     """Return the schema of what fits one of two."""
     return {"anyOf": [*(schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]), other]}
+
+
+def schema_text(schema: JsonObject) -> str:
+    """Return the text of a schema's file."""
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
 
 
 class SchemaWriter:
