@@ -46,8 +46,8 @@ def load(path: Path) -> None:
     import diffusers
     import transformers
 
-    from lorapipe.training.families import Checkpoint
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models import Checkpoint
+    from lorapipe.models.sd15 import SD15
 
     assert diffusers.UNet2DConditionModel and transformers.CLIPTextModel  # their import is not the loading
     start = time.perf_counter()

@@ -35,10 +35,10 @@ class _Names:
 
 def keys(folder: Path) -> dict[str, str]:
     """The key of each stage of each example, by `file stage`; `folder` is empty."""
+    from lorapipe.models import Family
     from lorapipe.pipeline import keys as module
     from lorapipe.pipeline import references
     from lorapipe.pipeline.language import Pipeline
-    from lorapipe.training.families import Family
 
     (folder / "photos").mkdir()
     found = {}

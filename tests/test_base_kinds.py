@@ -19,14 +19,14 @@ from comfy_nodes.paths import GraphPaths
 from lorapipe import pocket
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._tiny import save_tiny
+from lorapipe.models.sd15 import SD15
+from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.spec import Source
-from lorapipe.training.families import Checkpoint, Family
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._stable_diffusion import StableDiffusion
-from lorapipe.training.families._tiny import save_tiny
-from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.families.sdxl import SDXL
 
 REGISTRY = Family.registry
 assert REGISTRY is not None

@@ -23,7 +23,7 @@ from lorapipe.pipeline.events import Reused
 from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.pipeline.language import Pipeline
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
+from lorapipe.spec import Spec, from_dict, json_schema, knobs, param, to_dict
 
 FAKE = Path(__file__).parent / "fake_comfy"
 THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
@@ -402,7 +402,7 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
             from_dict(Renamed, twice)
     with pytest.raises(InputError, match="below the minimum"):
         from_dict(Renamed, {"rank": 0})
-    assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
+    assert json_schema(Renamed)["properties"]["rank"]["deprecated"]
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
     old = validation.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
     assert links.settings(node, old, lambda each, text: text) == {"width": 8}

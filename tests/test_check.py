@@ -9,8 +9,8 @@ import tiny
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
+from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.training.families.sdxl import SDXL
 
 TEXT = """\
 stages:

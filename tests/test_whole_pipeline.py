@@ -8,10 +8,10 @@ import pytest
 import tiny
 from outcomes import ends
 
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.events import Event, Planned
 from lorapipe.pipeline.execution.runner import run
 from lorapipe.pipeline.language import Pipeline
-from lorapipe.training.families.sd15 import SD15
 
 PIPELINE = """\
 stages:

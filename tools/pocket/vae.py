@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from lorapipe.pocket.fit import Fit, average_in, generator
-from lorapipe.pocket.pictures import HELD_OUT, creatures, render, to_tensor
+from tools.pocket.pictures import HELD_OUT, creatures, render, to_tensor
+from tools.pocket.train import TrainingRun, average_in, generator
 
 POOL = 16_000
 BATCH = 6
@@ -57,15 +57,15 @@ def train_vae(work: Path, seed: int = 0, cycles: Sequence[int] = CYCLES) -> Iter
     pool, unseen = render(creatures(seed + 100, POOL)), to_tensor(render(creatures(HELD_OUT, 200)))
     torch.manual_seed(seed)
     model = Roundtrip().to(memory_format=torch.channels_last)
-    fit = Fit(model, cycles, PEAK, work / "vae.pt")
+    run = TrainingRun(model, cycles, PEAK, work / "vae.pt")
 
     def loss_at(step: int) -> Tensor:
         chance = generator(seed, step)
         picked = torch.randint(len(pool), (BATCH,), generator=chance)
         return model.loss(to_tensor(pool[picked.numpy()]), chance)
 
-    for step, loss in fit.run(loss_at):
-        yield step, loss, psnr(fit.average.vae, unseen) if step % 250 == 0 else None
+    for step, loss in run.run(loss_at):
+        yield step, loss, psnr(run.average.vae, unseen) if step % 250 == 0 else None
 
 
 @torch.no_grad()

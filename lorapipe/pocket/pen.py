@@ -1,6 +1,6 @@
 """The pen that everything is drawn with: outlined shapes in units of 1/64 of the picture's shorter side.
 
-Drawn at `OVERSAMPLE` times the size and averaged down, so edges are smooth. A drawing style is another Ink.
+Drawn at `OVERSAMPLE` times the size and averaged down, so edges are smooth. A drawing style is another Pen.
 """
 
 import math
@@ -55,7 +55,7 @@ def _signed(value: float, power: float) -> float:
     return math.copysign(abs(value) ** power, value)
 
 
-class Ink:
+class Pen:
     """A picture in the making, `width` x `height` pixels. `move` sets where the next shapes' origin lies."""
 
     def __init__(self, width: int = 64, height: int = 64) -> None:
@@ -63,7 +63,7 @@ class Ink:
         self.pixels = OVERSAMPLE * min(width, height) / UNITS
         self.width, self.height = width / min(self.size) * UNITS, height / min(self.size) * UNITS
         self.image = Image.new("RGB", (OVERSAMPLE * width, OVERSAMPLE * height))
-        self.pen = ImageDraw.Draw(self.image)
+        self.canvas = ImageDraw.Draw(self.image)
         self.move(0, 0)
 
     def move(self, x: float, y: float, scale: float = 1.0, mirrored: bool = False) -> None:
@@ -72,7 +72,7 @@ class Ink:
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
         """A shape without an outline."""
-        self.pen.polygon(self._place(points), fill=colour)
+        self.canvas.polygon(self._place(points), fill=colour)
 
     def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
         """A filled shape with a dark outline of `weight` units."""
@@ -88,10 +88,10 @@ class Ink:
     def line(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
         """An open line with round ends and corners."""
         placed, breadth = self._place(points), weight * self.scale * self.pixels
-        self.pen.line(placed, fill=colour, width=max(1, round(breadth)))
+        self.canvas.line(placed, fill=colour, width=max(1, round(breadth)))
         radius = breadth / 2
         for x, y in placed:
-            self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            self.canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def picture(self) -> Image.Image:
         """The finished picture."""

@@ -9,7 +9,7 @@ from random import Random
 
 from PIL import Image
 
-from lorapipe.pocket.ink import Colour, Ink, Point, box, oval, star
+from lorapipe.pocket.pen import Colour, Pen, Point, box, oval, star
 from lorapipe.pocket.scenes import draw_scene
 from lorapipe.pocket.world import ATTRIBUTES
 
@@ -20,17 +20,17 @@ def draw_pair(seed: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _draw(seed: int, view: int) -> Image.Image:
-    identity, chance, ink = Random(seed), Random(2 * seed + view), Ink()
-    draw_scene(ink, chance.choice(ATTRIBUTES["background"]), chance)
-    ink.move(32 + chance.uniform(-5, 5), 34 + chance.uniform(-5, 5), chance.uniform(0.8, 1.15), chance.random() < 0.5)
+    identity, chance, pen = Random(seed), Random(2 * seed + view), Pen()
+    draw_scene(pen, chance.choice(ATTRIBUTES["background"]), chance)
+    pen.move(32 + chance.uniform(-5, 5), 34 + chance.uniform(-5, 5), chance.uniform(0.8, 1.15), chance.random() < 0.5)
     palette = [_colour(identity) for _ in range(3)]
     for part in range(identity.randint(4, 9)):
         spread = 6 if part == 0 else 17
         x, y = identity.uniform(-spread, spread), identity.uniform(-spread, spread)
         size = identity.uniform(8, 15) if part == 0 else identity.uniform(2.5, 9)
         shape = identity.choice(SHAPES)(x, y, size, identity.uniform(0.4, 1.6))
-        ink.shape(shape, identity.choice(palette))
-    return ink.picture()
+        pen.shape(shape, identity.choice(palette))
+    return pen.picture()
 
 
 def _colour(rng: Random) -> Colour:

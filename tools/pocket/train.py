@@ -43,12 +43,12 @@ def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 1
 def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
     """The average that a training has kept so far; `LorapipeError` names the command that makes it."""
     if not checkpoint.exists():
-        raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m lorapipe.pocket {command}")
+        raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m tools.pocket {command}")
     average: dict[str, Tensor] = torch.load(checkpoint, weights_only=True)["average"]
     return average
 
 
-class Fit:
+class TrainingRun:
     """Trains `model` with AdamW for the steps of all `cycles`, keeping an exponential moving average.
 
     `cycles` and `peak` make the learning rate (see `learning_rate`); adding a cycle goes on with a finished training.

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPModel
 
-from lorapipe.pocket.clip import new_image_processor
-from lorapipe.pocket.tokenizer import write_tokenizer
-from lorapipe.pocket.unet import Denoiser, new_scheduler
+from tools.pocket.clip import new_image_processor
+from tools.pocket.tokenizer import write_tokenizer
+from tools.pocket.unet import Denoiser, new_scheduler
 
 
 def publish_base(folder: Path, vae: AutoencoderKL, denoiser: Denoiser) -> None:

@@ -11,9 +11,9 @@ from random import Random
 from PIL import Image
 
 from lorapipe.pocket.draw import EYES, MOUTHS
-from lorapipe.pocket.ink import Ink, Point, oval
+from lorapipe.pocket.hats_and_items import HATS, HELD
+from lorapipe.pocket.pen import Pen, Point, oval
 from lorapipe.pocket.scenes import draw_scene
-from lorapipe.pocket.wardrobe import HATS, HELD
 from lorapipe.pocket.world import ATTRIBUTES
 
 TRIGGER = "penny"
@@ -66,41 +66,41 @@ def caption(subject: Pose) -> str:
     return ", ".join([TRIGGER, *varying])
 
 
-def draw(subject: Pose, ink: Ink) -> Image.Image:
-    """Penny in `ink`'s size and style."""
-    draw_scene(ink, subject.background, Random(subject.chance))
-    left, top, grow = ink.width / 2 + subject.x, ink.height / 2 + subject.y, subject.scale
-    ink.move(left, top, grow, subject.mirrored)
+def draw(subject: Pose, pen: Pen) -> Image.Image:
+    """Penny in `pen`'s size and style."""
+    draw_scene(pen, subject.background, Random(subject.chance))
+    left, top, grow = pen.width / 2 + subject.x, pen.height / 2 + subject.y, subject.scale
+    pen.move(left, top, grow, subject.mirrored)
     head = (14 + 4 * (1 - subject.neck), -9 - 7 * subject.neck)
     if subject.held in HELD:
-        HELD[subject.held](ink, -23, 0)
-    _legs(ink, subject.stride, far=True)
-    _plates(ink, head)
-    _hide(ink, head, subject.stride)
-    ink.shape([(-3, 1), (2, 6), (-3, 11), (-8, 6)], DIAMOND, 1.2)
-    _scarf(ink, head)
+        HELD[subject.held](pen, -23, 0)
+    _legs(pen, subject.stride, far=True)
+    _plates(pen, head)
+    _hide(pen, head, subject.stride)
+    pen.shape([(-3, 1), (2, 6), (-3, 11), (-8, 6)], DIAMOND, 1.2)
+    _scarf(pen, head)
     side = -1 if subject.mirrored else 1
-    ink.move(left + side * grow * (head[0] + 0.5), top + grow * head[1], grow * 0.8, subject.mirrored)
-    EYES[subject.eyes](ink, -2.5)
-    MOUTHS[subject.mouth](ink, 4.5)
+    pen.move(left + side * grow * (head[0] + 0.5), top + grow * head[1], grow * 0.8, subject.mirrored)
+    EYES[subject.eyes](pen, -2.5)
+    MOUTHS[subject.mouth](pen, 4.5)
     if subject.hat in HATS:
-        HATS[subject.hat](ink, -8)
-    return ink.picture()
+        HATS[subject.hat](pen, -8)
+    return pen.picture()
 
 
-def _legs(ink: Ink, stride: float, far: bool) -> None:
+def _legs(pen: Pen, stride: float, far: bool) -> None:
     for hip in (-8, 9) if far else (-13, 4):
         swing = stride * (-2.5 if far else 2.5)
         foot = hip + swing
-        ink.shape([(hip - 2.6, 7), (hip + 2.6, 7), (foot + 2.8, 21), (foot - 2.8, 21)], FAR_SIDE if far else HIDE)
+        pen.shape([(hip - 2.6, 7), (hip + 2.6, 7), (foot + 2.8, 21), (foot - 2.8, 21)], FAR_SIDE if far else HIDE)
 
 
-def _plates(ink: Ink, head: Point) -> None:
+def _plates(pen: Pen, head: Point) -> None:
     for x, y, size in ((-18, 2, 3.6), (-11.5, -1.5, 5), (-4, -3, 5.6), (3, -2, 4.6)):
-        ink.shape([(x - size, y + 4), (x - 0.5, y - size - 1.5), (x + size, y + 4)], PLATES, 1.2)
+        pen.shape([(x - size, y + 4), (x - 0.5, y - size - 1.5), (x + size, y + 4)], PLATES, 1.2)
 
 
-def _hide(ink: Ink, head: Point, stride: float) -> None:
+def _hide(pen: Pen, head: Point, stride: float) -> None:
     """All of it in outline first and then again without, so that the parts flow into each other."""
     x, y = head
     parts: list[list[Point]] = [
@@ -109,14 +109,14 @@ def _hide(ink: Ink, head: Point, stride: float) -> None:
         [(4, 1), (x - 5, y + 2), (x + 3, y + 4), (12, 8)],
         oval(x, y, 9.5, 7.5, 2.4),
     ]
-    _legs(ink, stride, far=False)
+    _legs(pen, stride, far=False)
     for part in parts:
-        ink.shape(part, HIDE)
+        pen.shape(part, HIDE)
     for part in parts:
-        ink.fill(part, HIDE)
+        pen.fill(part, HIDE)
 
 
-def _scarf(ink: Ink, head: Point) -> None:
+def _scarf(pen: Pen, head: Point) -> None:
     x, y = (head[0] - 1) * 0.55 + 8 * 0.45, (head[1] + 6) * 0.55 + 3 * 0.45
-    ink.shape([(x - 7, y + 3), (x - 9, y + 11), (x - 4.5, y + 10), (x - 2.5, y + 3)], SCARF, 1.2)
-    ink.shape([(x - 6.5, y - 2.4), (x + 6, y + 0.4), (x + 5.5, y + 4.6), (x - 7, y + 2)], SCARF, 1.2)
+    pen.shape([(x - 7, y + 3), (x - 9, y + 11), (x - 4.5, y + 10), (x - 2.5, y + 3)], SCARF, 1.2)
+    pen.shape([(x - 6.5, y - 2.4), (x + 6, y + 0.4), (x + 5.5, y + 4.6), (x - 7, y + 2)], SCARF, 1.2)

@@ -9,9 +9,9 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from lorapipe.pocket.clip import Contrast, attribute_accuracy, unseen
-from lorapipe.pocket.pictures import to_tensor
 from lorapipe.pocket.world import tags
+from tools.pocket.clip import Contrast, attribute_accuracy, unseen
+from tools.pocket.pictures import to_tensor
 
 STEPS, GUIDANCE, BATCH = 25, 4.0, 20
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from lorapipe.pocket.fit import Fit, generator
-from lorapipe.pocket.pictures import HELD_OUT, creatures, render, to_tensor
-from lorapipe.pocket.strangers import draw_pair
-from lorapipe.pocket.tokenizer import LENGTH
 from lorapipe.pocket.world import ATTRIBUTES, TAGS, Creature, caption
+from tools.pocket.pictures import HELD_OUT, creatures, render, to_tensor
+from tools.pocket.random_subjects import draw_pair
+from tools.pocket.tokenizer import LENGTH
+from tools.pocket.train import TrainingRun, generator
 
 POOL = 12_000
 PAIRS = 4_000
@@ -112,14 +112,14 @@ def disturb(pictures: Tensor, chance: torch.Generator) -> Tensor:
 
 def train_clip(
     work: Path, tokenizer: CLIPTokenizer, seed: int = 0, cycles: Sequence[int] = CYCLES
-) -> Iterator[tuple[int, float, Fit]]:
-    """Train or resume in `work`/clip.pt, yielding (step, loss, the fit whose `average` is the model so far)."""
+) -> Iterator[tuple[int, float, TrainingRun]]:
+    """Train or resume in `work`/clip.pt, yielding (step, loss, the run whose `average` is the model so far)."""
     population = creatures(seed + 300, POOL)
     pool, answers = render(population), places(population)
     pairs = np.stack([np.stack([np.asarray(view) for view in draw_pair(seed + i)]) for i in range(PAIRS)], axis=1)
     torch.manual_seed(seed)
     model = Contrast(tokenizer)
-    fit = Fit(model, cycles, PEAK, work / "clip.pt", decay=0.995)
+    run = TrainingRun(model, cycles, PEAK, work / "clip.pt", decay=0.995)
 
     def loss_at(step: int) -> Tensor:
         chance, words = generator(seed, step), Random(seed * 1_000_003 + step)
@@ -129,8 +129,8 @@ def train_clip(
         views = torch.stack([disturb(to_tensor(view[subjects]), chance) for view in pairs])
         return model.loss(pictures, [caption(population[i], words) for i in picked], answers[picked], views)
 
-    for step, loss in fit.run(loss_at):
-        yield step, loss, fit
+    for step, loss in run.run(loss_at):
+        yield step, loss, run
 
 
 @torch.no_grad()

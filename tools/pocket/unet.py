@@ -14,10 +14,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from lorapipe.pocket.fit import Fit, average_in, generator
-from lorapipe.pocket.pictures import creatures, render, to_tensor
-from lorapipe.pocket.tokenizer import LENGTH
 from lorapipe.pocket.world import caption
+from tools.pocket.pictures import creatures, render, to_tensor
+from tools.pocket.tokenizer import LENGTH
+from tools.pocket.train import TrainingRun, average_in, generator
 
 POOL = 24_000
 BATCH = 24
@@ -97,13 +97,13 @@ class Denoiser(nn.Module):
 
 def train_unet(
     work: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, seed: int = 0, cycles: Sequence[int] = CYCLES
-) -> Iterator[tuple[int, float, Fit]]:
-    """Train or resume in `work`/unet.pt, yielding (step, loss, the fit whose `average` is the model so far)."""
+) -> Iterator[tuple[int, float, TrainingRun]]:
+    """Train or resume in `work`/unet.pt, yielding (step, loss, the run whose `average` is the model so far)."""
     population = creatures(seed + 200, POOL)
     latents = _encoded(work, vae, seed)
     torch.manual_seed(seed)
     model = Denoiser(tokenizer).to(memory_format=torch.channels_last)
-    fit = Fit(model, cycles, PEAK, work / "unet.pt")
+    run = TrainingRun(model, cycles, PEAK, work / "unet.pt")
 
     def loss_at(step: int) -> Tensor:
         chance, words = generator(seed, step), Random(seed * 1_000_003 + step)
@@ -112,8 +112,8 @@ def train_unet(
         tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return model.loss(latents[picked].float(), tokens, chance)
 
-    for step, loss in fit.run(loss_at):
-        yield step, loss, fit
+    for step, loss in run.run(loss_at):
+        yield step, loss, run
 
 
 def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:

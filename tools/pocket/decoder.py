@@ -14,10 +14,10 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lorapipe.pocket.fit import Fit, average_in, generator
-from lorapipe.pocket.pictures import creatures, render, to_tensor
-from lorapipe.pocket.strangers import draw_pair
-from lorapipe.pocket.vae import distance, finished_vae, psnr
+from tools.pocket.pictures import creatures, render, to_tensor
+from tools.pocket.random_subjects import draw_pair
+from tools.pocket.train import TrainingRun, average_in, generator
+from tools.pocket.vae import distance, finished_vae, psnr
 
 POOL = 6_000
 BATCH = 8
@@ -54,17 +54,17 @@ def train_decoder(work: Path, seed: int = 0) -> Iterator[tuple[int, float, float
         mean = torch.cat([posterior.mean for posterior in posteriors])
         deviation = torch.cat([posterior.std for posterior in posteriors])
     unseen = to_tensor(strangers(HIDDEN, 100))
-    fit = Fit(Decoding(vae.requires_grad_(True)), CYCLES, PEAK, work / "decoder.pt")
+    run = TrainingRun(Decoding(vae.requires_grad_(True)), CYCLES, PEAK, work / "decoder.pt")
 
     def loss_at(step: int) -> Tensor:
         chance = generator(seed, step)
         picked = torch.randint(len(pool), (BATCH,), generator=chance)
         noise = torch.randn(mean[picked].shape, generator=chance)
-        return fit.model.loss(mean[picked] + deviation[picked] * noise, to_tensor(pool[picked.numpy()]))
+        return run.model.loss(mean[picked] + deviation[picked] * noise, to_tensor(pool[picked.numpy()]))
 
     judged = copy.deepcopy(vae)
-    judged.decoder, judged.post_quant_conv = fit.average.decoder, fit.average.post_quant_conv
-    for step, loss in fit.run(loss_at):
+    judged.decoder, judged.post_quant_conv = run.average.decoder, run.average.post_quant_conv
+    for step, loss in run.run(loss_at):
         yield step, loss, psnr(judged, unseen) if step % 250 == 0 else None
 
 

@@ -1,4 +1,4 @@
-"""Rebuild what ships: `python -m lorapipe.pocket vae|decoder|clip|base|score|examples`.
+"""Rebuild what ships: `python -m tools.pocket vae|decoder|clip|base|score|examples`.
 
 `vae`, `decoder`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
 gives the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
@@ -21,7 +21,7 @@ PUBLISH_EVERY = 500
 
 def main() -> int:
     """Parse the command line and run one command."""
-    parser = argparse.ArgumentParser(prog="python -m lorapipe.pocket", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.pocket", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="where checkpoints are kept")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
@@ -37,48 +37,48 @@ def main() -> int:
 
 def train_vae(options: argparse.Namespace) -> None:
     """Train the autoencoder."""
-    from lorapipe.pocket import vae
+    from tools.pocket import vae
 
     _report((step, loss, psnr) for step, loss, psnr in vae.train_vae(options.work, options.seed))
 
 
 def train_decoder(options: argparse.Namespace) -> None:
     """Train the autoencoder's decoder further, on what is not in the world."""
-    from lorapipe.pocket import decoder
+    from tools.pocket import decoder
 
     _report(decoder.train_decoder(options.work, options.seed))
 
 
 def train_clip(options: argparse.Namespace) -> None:
     """Train and publish the tiny CLIP."""
-    from lorapipe.pocket import clip, publish, tokenizer
+    from tools.pocket import clip, publish, tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         words = tokenizer.write_tokenizer(Path(folder))
     drawn = clip.unseen(500)
 
     def progress() -> Iterable[tuple[int, float, float | None]]:
-        for step, loss, fit in clip.train_clip(options.work, words, options.seed):
-            yield step, loss, clip.mean_accuracy(fit.average, *drawn) if step % 250 == 0 else None
-            if step == fit.steps:
-                publish.publish_clip(CLIP, fit.average.clip)
+        for step, loss, run in clip.train_clip(options.work, words, options.seed):
+            yield step, loss, clip.mean_accuracy(run.average, *drawn) if step % 250 == 0 else None
+            if step == run.steps:
+                publish.publish_clip(CLIP, run.average.clip)
 
     _report(progress())
 
 
 def train_base(options: argparse.Namespace) -> None:
     """Train U-Net and text encoder on the finished autoencoder's latents and publish the whole base."""
-    from lorapipe.pocket import decoder, publish, tokenizer, unet, vae
+    from tools.pocket import decoder, publish, tokenizer, unet, vae
 
     autoencoder, shipped = vae.finished_vae(options.work), decoder.finished_decoder(options.work)
     with tempfile.TemporaryDirectory() as folder:
         words = tokenizer.write_tokenizer(Path(folder))
 
     def progress() -> Iterable[tuple[int, float, None]]:
-        for step, loss, fit in unet.train_unet(options.work, autoencoder, words, options.seed):
+        for step, loss, run in unet.train_unet(options.work, autoencoder, words, options.seed):
             yield step, loss, None
             if step % PUBLISH_EVERY == 0:
-                publish.publish_base(BASE, shipped, fit.average)
+                publish.publish_base(BASE, shipped, run.average)
 
     _report(progress())
     publish.publish_base(BASE, shipped, unet.finished_unet(options.work, words))
@@ -86,7 +86,7 @@ def train_base(options: argparse.Namespace) -> None:
 
 def print_score(options: argparse.Namespace) -> None:
     """Print the table of attribute accuracies."""
-    from lorapipe.pocket.score import score
+    from tools.pocket.clip_score import score
 
     print(f"{'attribute':12}{'drawings':>10}{'samples':>10}")
     for name, drawn, sampled in score(BASE, CLIP, options.count):

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 from PIL import Image, ImageChops, ImageFilter
 
-from lorapipe.pocket.ink import DARK, OVERSAMPLE, Colour, Ink, Point, mix
+from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix
 
 TRIGGER = "neonglow"
 WALL: Colour = (10, 6, 24)
 TUBE: Colour = (150, 255, 255)
 
 
-class Neon(Ink):
-    """Ink of light: shapes are dim, their outlines shine in the shape's own colour, dark lines become cyan tubes."""
+class Neon(Pen):
+    """Pen of light: shapes are dim, their outlines shine in the shape's own colour, dark lines become cyan tubes."""
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
         super().fill(points, TUBE if colour == DARK else mix(WALL, colour, 0.13))
