@@ -15,9 +15,9 @@ from lorapipe.job_queue.queue import Queue
 if TYPE_CHECKING:
     import tiny
 
+    from lorapipe.models import Model
+    from lorapipe.models.sd15 import SD15
     from lorapipe.pipeline.artifacts import Dataset
-    from lorapipe.training.families import Model
-    from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
 PLUGINS = Path(__file__).parent / "plugins"
@@ -149,7 +149,7 @@ def bench(folder: Path) -> tiny.Bench:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
     """A random base of half a million parameters."""
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models.sd15 import SD15
 
     return SD15.tiny(tmp_path_factory.mktemp("base"))
 

@@ -12,15 +12,15 @@ from corpus import checkpoints
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._tensor_index import keys_of
+from lorapipe.models._weight_files import read_tensors
+from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Checkpoint, Family
-from lorapipe.training.families._checkpoint import read_tensors
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._weights_file import keys_of
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 
 PIXELS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

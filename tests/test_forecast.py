@@ -10,6 +10,10 @@ import tiny
 import torch
 from PIL import Image
 
+from lorapipe.models import Checkpoint, Family, Footprint
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models.sd15 import SD15
+from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline.artifacts import Ref
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
@@ -20,10 +24,6 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.forecast import of_manifest
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families import Checkpoint, Family, Footprint
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.families.sdxl import SDXL
 from lorapipe.training.interval import Interval
 from lorapipe.training.memory_estimate import need
 from lorapipe.training.optimizers.adamw8bit import AdamW8bit
@@ -164,8 +164,8 @@ def width(layer: torch.nn.Module) -> int:
 @pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_footprints_are_those_of_the_modules(family: str) -> None:
     """The counts of `benchmarks/memory.py`, of modules without weights."""
-    from lorapipe.training.families._checkpoint import SingleFile
-    from lorapipe.training.families._latent_diffusion import Parts
+    from lorapipe.models._latent_diffusion import Parts
+    from lorapipe.models._weight_files import SingleFile
 
     kind = Family.registry.get(family)  # type: ignore[union-attr]
     model = kind.model(Parts(SingleFile(Path("none"), kind.known, kind.model.texts)), "cpu", "fp32")  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import comfyui_names
 import published
 import pytest
 
-from lorapipe.training.families import Family
+from lorapipe.models import Family
 
 assert Family.registry is not None
 

@@ -10,8 +10,8 @@ import torch
 from PIL.Image import Image
 
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.models import Model
 from lorapipe.training.diffusion import SolverName
-from lorapipe.training.families import Model
 
 RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]

@@ -9,9 +9,9 @@ import pytest
 import tiny
 
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.models import Family
+from lorapipe.models.sd2 import SD2
 from lorapipe.training.diffusion import SolverName
-from lorapipe.training.families import Family
-from lorapipe.training.families.sd2 import SD2
 
 REGISTRY = Family.registry
 assert REGISTRY is not None

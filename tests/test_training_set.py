@@ -14,6 +14,7 @@ from PIL import Image
 
 from lorapipe.errors import InputError
 from lorapipe.metadata import kohya_metadata
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, Source, Warmup
@@ -28,7 +29,6 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
 from lorapipe.training.data.training_set import matched
 from lorapipe.training.diffusion import EpsilonPrediction
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lorapipe.training.families._clip_text import emphasis, pieces, weighed
-from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.families.sdxl import SDXL
+from lorapipe.models._clip_text import emphasis, pieces, weighed
+from lorapipe.models.sd15 import SD15
+from lorapipe.models.sdxl import SDXL
 
 SPELLED = {
     "normal text": [("normal text", 1.0)],

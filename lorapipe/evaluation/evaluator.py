@@ -18,8 +18,8 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import load
+from lorapipe.models import Model
 from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.families import Model
 from lorapipe.training.model_contexts import attached
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import torch
 
 from lorapipe.evaluation.grid_plan import evenly_spaced
 from lorapipe.evaluation.selection import Probe
+from lorapipe.models import Condition, Model
 from lorapipe.training import noise
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
-from lorapipe.training.families import Condition, Model
 
 if TYPE_CHECKING:
     from PIL.Image import Image

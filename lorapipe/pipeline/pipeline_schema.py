@@ -9,8 +9,9 @@ from typing import Any
 from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.stage_options import Options
-from lorapipe.registry import Registry
-from lorapipe.spec import Shape, Spec, json_schema, knobs, spec_schema
+from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
+from lorapipe.spec import registry_of as registry_of
+from lorapipe.spec.schema import DEFINITIONS, reference
 from lorapipe.stages import Stage
 
 
@@ -30,12 +31,6 @@ def contracts() -> dict[str, type[Spec]]:
     return found
 
 
-def registry_of(contract: type[Spec]) -> Registry[Any]:
-    """The registry of a contract."""
-    assert contract.registry is not None, f"{contract.__name__} is not a contract"
-    return contract.registry
-
-
 def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
     """Yield the contracts that a knob of this shape names, also in groups of settings."""
     for spec in shape.specs():
@@ -47,9 +42,14 @@ def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
 
 
 def pipeline_schema() -> dict[str, Any]:
-    """The draft-07 JSON Schema of a pipeline document, for editors."""
-    stage = _with_variables(_with_options(json_schema(Stage)))
-    names = {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"}
+    """Return the draft-07 JSON Schema of a pipeline document, for editors."""
+    stages = {
+        "type": "object",
+        "description": "The steps, by name; `$name` in a field stands for what another stage makes.",
+        "propertyNames": {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"},
+        "additionalProperties": {"anyOf": [reference("stage"), {"type": "null"}]},
+    }
+    whole = {"minProperties": 1, "additionalProperties": reference("stage.required")}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "lorapipe pipeline",
@@ -60,84 +60,58 @@ def pipeline_schema() -> dict[str, Any]:
                 "description": "A file (or several) that this one changes: mappings are merged, `null` takes a stage away.",
             },
             "vars": {"type": ["object", "null"], "description": "Values to use as ${name} in the stages."},
-            "stages": {
-                "type": "object",
-                "description": "The steps, by name; `$name` in a field stands for what another stage makes.",
-                "propertyNames": names,
-            },
+            "stages": stages,
         },
         "if": {"required": ["extends"]},
-        "then": {"properties": {"stages": {"additionalProperties": {"anyOf": [_unrequired(stage), {"type": "null"}]}}}},
-        "else": {"properties": {"stages": {"minProperties": 1, "additionalProperties": stage}}, "required": ["stages"]},
+        "else": {"properties": {"stages": whole}, "required": ["stages"]},
         "additionalProperties": False,
-        "definitions": {"variable": {"type": "string", "pattern": r"\$\{[^{}]*\}"}},
+        DEFINITIONS: _definitions(),
     }
 
 
-def _with_options(stage: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a stage with what every stage takes. What a matrix sets need not be set beside it."""
-    values = {"anyOf": [{"type": "array", "minItems": 1}, {"$ref": "#/definitions/variable"}]}
+def _definitions() -> dict[str, JsonObject]:
+    """Return the schemas that a pipeline's refers to: of each stage, and of all that stands in stages."""
+    writer = SchemaWriter(instead=reference("variable"))
+    stage = writer.forms(shape_of(Stage))
+    required = writer.requirements(shape_of(Stage))
+    found = writer.definitions
+    assert stage == reference("stage") and required == reference("stage.required")
+    options = {**_of_every_stage(), **writer.settings(Options)["properties"]}
+    for definition in (found["stage"]["anyOf"][1], *(found[f"stage.{name}"] for name in registry_of(Stage).names())):
+        definition["properties"] |= {name: reference(f"stage.options/{name}") for name in options}
+    for branch in found["stage.required"]["allOf"]:
+        branch["then"] = _unless_in_matrix(branch["then"])
+    found["stage.required"]["type"] = ["object", "string"]
+    variable = {"type": "string", "pattern": r"\$\{[^{}]*\}"}
+    return {"variable": variable, "stage.options": options, **found}
+
+
+def _of_every_stage() -> JsonObject:
+    """Return the schemas of what every stage takes beside its options."""
+    variable = reference("variable")
+    values = {"anyOf": [{"type": "array", "minItems": 1}, variable]}
     cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
-    common = {
-        "when": {"type": ["string", "boolean"], "description": "A condition on variables: ${quality} == best."},
+    table = {"type": "object", "properties": {"include": cells, "exclude": cells}, "additionalProperties": values}
+    return {
+        "when": {
+            "type": ["string", "boolean"],
+            "description": "A condition on variables: ${quality} == best.",
+        },
         "matrix": {
             "description": "Several stages of one: settings (dotted, as adapter.rank) with lists of values; or $stage.",
-            "anyOf": [
-                Ref.schema(),
-                {"type": "object", "properties": {"include": cells, "exclude": cells}, "additionalProperties": values},
-            ],
+            "anyOf": [Ref.schema(), table, variable],
         },
-        **spec_schema(Options)["properties"],
     }
-    [names, tagged] = stage["anyOf"]
-    branches = [{**branch, "then": _joined(branch["then"], common)} for branch in tagged["allOf"]]
-    return {"anyOf": [names, {**tagged, "properties": {**tagged["properties"], **common}, "allOf": branches}]}
 
 
-def _joined(branch: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    required = branch["required"]
-    rest = {key: value for key, value in branch.items() if key != "required"}
-    either = {"anyOf": [{"required": required}, {"required": ["matrix"]}]} if required else {}
-    return {**rest, "properties": {**branch["properties"], **common}, **either}
-
-
-def _unrequired(schema: Any) -> Any:
-    """A stage of which another file may have said the rest."""
-    if isinstance(schema, list):
-        return [_unrequired(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.keys() == {"required"}:
-        return {}
-    return {key: value if key == "if" else _unrequired(value) for key, value in schema.items() if key != "required"}
+def _unless_in_matrix(required: JsonObject) -> JsonObject:
+    """Return what a stage requires, where a matrix need not set it."""
+    if "required" not in required:
+        return required
+    rest = {key: value for key, value in required.items() if key != "required"}
+    return {**rest, "anyOf": [{"required": required["required"]}, {"required": ["matrix"]}]}
 
 
 def schema_text() -> str:
-    """The schema as it is committed."""
+    """Return the schema as it is committed."""
     return json.dumps(pipeline_schema(), ensure_ascii=False, indent=1) + "\n"
-
-
-def _with_variables(schema: Any) -> Any:
-    """The schema of a value in which any part may also be written as `${name}`."""
-    if not isinstance(schema, dict):
-        return schema
-    changed: dict[str, Any] = dict(schema)
-    for key in ("anyOf", "allOf"):
-        if key in schema:
-            changed[key] = [_with_variables(item) for item in schema[key]]
-    for key in ("then", "additionalProperties"):
-        if key in schema:
-            changed[key] = _with_variables(schema[key])
-    if "items" in schema:
-        changed["items"] = _or_variable(_with_variables(schema["items"]))
-    if "properties" in schema:
-        changed["properties"] = {name: _or_variable(_with_variables(v)) for name, v in schema["properties"].items()}
-    return changed
-
-
-def _or_variable(schema: dict[str, Any]) -> dict[str, Any]:
-    if schema.get("type") == "string" and "pattern" not in schema:
-        return schema
-    outer: dict[str, Any] = {key: schema[key] for key in ("description", "default") if key in schema}
-    inner = {key: value for key, value in schema.items() if key not in outer}
-    return {**outer, "anyOf": [inner, {"$ref": "#/definitions/variable"}]} if inner else schema

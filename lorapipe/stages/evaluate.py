@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.grid_plan import GridPlan
     from lorapipe.evaluation.report_model import EvaluationResult
     from lorapipe.evaluation.sampler import SamplingOptions
+    from lorapipe.models import Family
     from lorapipe.training.adapters import Adapter
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.families import Family
     from lorapipe.training_record import TrainingRecord
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights, ModuleWeights, Names
-    from lorapipe.training.families import Family
+    from lorapipe.models import Family
     from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
-CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
+CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -48,8 +48,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": (
-        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    "lorapipe.models": (
+        "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
@@ -58,12 +58,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
-    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
+    "lorapipe.training": (
+        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
-        "lorapipe.training.diffusion", "=lorapipe.training.families", "lorapipe.training.model_contexts",
+        "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
         "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
@@ -87,7 +89,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
-        "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
+        "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -105,7 +107,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
-    "lorapipe": (),
+    "lorapipe": ("lorapipe.api",),
+    "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
@@ -226,8 +229,8 @@ def test_every_row_is_about_something() -> None:
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
-        ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
-        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),
+        ("lorapipe.training.loop", "from lorapipe.models import Model", True),
+        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.models import Model", False),
     ],
 )
 def test_the_table_is_enforced(module: str, line: str, refused: bool) -> None:

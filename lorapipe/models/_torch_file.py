@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from lorapipe.training.families._pickled import ITEM, MOST_BYTES, Broken, Pickle, Refused, Storage, View
+from lorapipe.models._pickle_reader import ITEM, MOST_BYTES, Broken, Pickle, Refused, Storage, View
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What the older form begins with."""

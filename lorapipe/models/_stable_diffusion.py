@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
+from lorapipe.models import Family, Footprint, _checkpoint_problems
+from lorapipe.models._diffusers_folder import COPY, read_json
+from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
 from lorapipe.spec import Source, param
-from lorapipe.training.families import Family, Footprint, _inspection
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families._part_files import COPY, read_json
 
 if TYPE_CHECKING:
-    from lorapipe.training.families._checkpoint import Folder, SingleFile
+    from lorapipe.models._weight_files import Folder, SingleFile
 
 SCHEDULE: Mapping[str, Any] = {
     "num_train_timesteps": 1000,
@@ -82,18 +82,18 @@ class StableDiffusion(Family):
     counted: ClassVar[Footprint]
     """The footprint of a base of the published shape."""
     kind: ClassVar[str]
-    """What a single file of the family is; see `_kinds`."""
+    """What a single file of the family is; see `_model_detection`."""
 
     def problems(self) -> Iterator[Problem]:
         """See `Spec.problems`."""
         if self.zero_terminal_snr and self.prediction == "epsilon":
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
-        yield from _inspection.problems(self)
+        yield from _checkpoint_problems.problems(self)
 
     def problems_of_captions(self) -> Iterator[Problem]:
         """See `Family.problems_of_captions`."""
-        if problem := _inspection.no_vocabulary(self):
+        if problem := _checkpoint_problems.no_vocabulary(self):
             yield problem
 
     @property
@@ -154,10 +154,10 @@ class StableDiffusion(Family):
         return read_json(described / part / "config.json")
 
     def _source(self) -> Folder | SingleFile:
-        from lorapipe.training.families._checkpoint import Folder, SingleFile
+        from lorapipe.models._weight_files import Folder, SingleFile
 
         path = self.checkpoint.path
-        if problem := _inspection.mismatch(self):
+        if problem := _checkpoint_problems.mismatch(self):
             raise InputError(replace(problem, where=str(path)))
         if path.is_dir():
             return Folder(path)
@@ -165,7 +165,7 @@ class StableDiffusion(Family):
 
     def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
         """What is known of the schedule: by the knobs, else by the file, over what its configuration says."""
-        from lorapipe.training.families._checkpoint import Folder
+        from lorapipe.models._weight_files import Folder
 
         described = source.config("scheduler", "scheduler_config.json")
         found = {} if isinstance(source, Folder) or source.described else self.said_by(source)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.training.families._weights_file import Shape, keys_of
+from lorapipe.models._tensor_index import Shape, keys_of
 
 MOST_JSON = 32 << 20
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")

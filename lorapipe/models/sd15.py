@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint, Footprint
-from lorapipe.training.families._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
@@ -50,7 +50,7 @@ class SD15(StableDiffusion):
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
         """See `Family.tiny`: two levels, 32 channels, the pocket base's tokenizer; pictures of 64 px."""
-        from lorapipe.training.families._tiny import save_tiny
+        from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed)
         return cls(checkpoint=Checkpoint(folder))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.training.families._part_files import keys_in, read_json, weights_in
-from lorapipe.training.families._weights_file import Shape
+from lorapipe.models._diffusers_folder import keys_in, read_json, weights_in
+from lorapipe.models._tensor_index import Shape
 
 SD1, SD2, SDXL = "an SD1.x", "an SD2", "an SDXL"
 """What each family's `kind` begins with."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lorapipe.training.families import Condition, Pair
-from lorapipe.training.families._checkpoint import TextPart
-from lorapipe.training.families._clip_text import penultimate
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
+from lorapipe.models import Condition, Pair
+from lorapipe.models._clip_text import penultimate
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError
-from lorapipe.training.families._ldm_names import OLDER_ATTENTION
-from lorapipe.training.families._part_files import read_json, vae_files, vocabulary_in, weights_in
-from lorapipe.training.families._weights_file import AGAIN, SAFETENSORS, flat, format_of, keys_of, numbers_of
+from lorapipe.models._diffusers_folder import read_json, vae_files, vocabulary_in, weights_in
+from lorapipe.models._ldm_names import OLDER_ATTENTION
+from lorapipe.models._tensor_index import AGAIN, SAFETENSORS, flat, format_of, keys_of, numbers_of
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class TextPart:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a file, memory-mapped, whatever it is called; of a pickle only what `_pickled` gives a meaning to."""
+    """The tensors of a file, memory-mapped, whatever it is called; of a pickle only what `_pickle_reader` knows."""
     if format_of(path) != SAFETENSORS:
         return _mapped(path)
     from safetensors.torch import load_file
@@ -102,7 +102,7 @@ class Folder:
         """The folder of a tokenizer's vocabulary: the base's own, else CLIP's, which all published bases have."""
         if self.has_tokenizer(name):
             return self.root / name
-        from lorapipe.training.families._vocabulary import clip_vocabulary
+        from lorapipe.models._clip_vocabulary import clip_vocabulary
 
         return clip_vocabulary(self.root)
 
@@ -157,7 +157,7 @@ class SingleFile:
         """The folder of a tokenizer's vocabulary; all published bases have the same."""
         if self.has_tokenizer(name) and self.described:
             return self.described.tokenizer(name)
-        from lorapipe.training.families._vocabulary import clip_vocabulary
+        from lorapipe.models._clip_vocabulary import clip_vocabulary
 
         return clip_vocabulary(self.path)
 

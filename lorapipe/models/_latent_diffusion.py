@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError
-from lorapipe.training.families import Condition, Model
-from lorapipe.training.families._checkpoint import Folder, SingleFile, TextPart, fill, vae_tensors
-from lorapipe.training.families._clip_text import CHUNK, emphasis, hidden_states, tokenize, weighed
-from lorapipe.training.families._ldm_names import ldm_path
-from lorapipe.training.families._part_files import COPY
+from lorapipe.models import Condition, Model
+from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, tokenize, weighed
+from lorapipe.models._diffusers_folder import COPY
+from lorapipe.models._ldm_names import ldm_path
+from lorapipe.models._weight_files import Folder, SingleFile, TextPart, fill, vae_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -16,9 +16,9 @@ from typing import IO, Any
 
 from lorapipe.errors import InputError
 from lorapipe.file_signatures import PICTURES, kind_of
-from lorapipe.training.families import _torch_file
-from lorapipe.training.families._pickled import Refused
-from lorapipe.training.families._torch_file import Numbers
+from lorapipe.models import _torch_file
+from lorapipe.models._pickle_reader import Refused
+from lorapipe.models._torch_file import Numbers
 
 Shape = tuple[int, ...]
 Reader = Callable[[IO[bytes]], Mapping[str, Any]]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint, Footprint
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._sdxl_model import SDXLModel
-from lorapipe.training.families._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 if TYPE_CHECKING:
-    from lorapipe.training.families._checkpoint import SingleFile
+    from lorapipe.models._weight_files import SingleFile
 
 ENDS = {"bos_token_id": 49406, "eos_token_id": 49407}
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
@@ -82,7 +82,7 @@ class SDXL(StableDiffusion):
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
         """See `Family.tiny`: two levels, two text encoders, pictures of 64 px."""
-        from lorapipe.training.families._tiny import save_tiny_sdxl
+        from lorapipe.models._tiny import save_tiny_sdxl
 
         save_tiny_sdxl(folder, seed)
         return cls(checkpoint=Checkpoint(folder))

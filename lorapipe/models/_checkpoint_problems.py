@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.training.families import _kinds, _shapes
-from lorapipe.training.families._kinds import UNET, VAE, Kind
-from lorapipe.training.families._ldm_names import older_vae_name, vae_name
-from lorapipe.training.families._part_files import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
-from lorapipe.training.families._part_tensors import (
+from lorapipe.models import _model_detection, _tensor_shapes
+from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
+from lorapipe.models._ldm_names import older_vae_name, vae_name
+from lorapipe.models._missing_tensors import (
     CALLED,
     OTHER,
     SMALLER,
@@ -27,11 +26,12 @@ from lorapipe.training.families._part_tensors import (
     shapes_of,
     text_in_ldm_file,
 )
-from lorapipe.training.families._weights_file import Shape, keys_of, settled
+from lorapipe.models._model_detection import UNET, VAE, Kind
+from lorapipe.models._tensor_index import Shape, keys_of, settled
 
 if TYPE_CHECKING:
-    from lorapipe.training.families import Family
-    from lorapipe.training.families._stable_diffusion import StableDiffusion
+    from lorapipe.models import Family
+    from lorapipe.models._stable_diffusion import StableDiffusion
 
 Look = Callable[["StableDiffusion", Path], Iterable[Problem]]
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
@@ -110,12 +110,12 @@ def _kind(base: StableDiffusion, root: Path) -> Iterator[Problem]:
 def mismatch(base: StableDiffusion) -> Problem | None:
     """What is wrong with the kind of the checkpoint, if something is; `InputError` where it cannot be read at all."""
     path = base.checkpoint.path
-    kind = _kinds.of_folder(path) if path.is_dir() else _kinds.of_keys(keys_of(path))
+    kind = _model_detection.of_folder(path) if path.is_dir() else _model_detection.of_keys(keys_of(path))
     if not _is(base, kind):
         return Problem(f"is {kind.what}.", cure=_cure(base, kind), path=("checkpoint",))
     if path.is_dir():
         return None
-    missing = [part for part in _kinds.lacking(keys_of(path)) if part != "VAE" or base.vae is None]
+    missing = [part for part in _model_detection.lacking(keys_of(path)) if part != "VAE" or base.vae is None]
     if not missing:
         return None
     article, _, name = base.kind.partition(" ")
@@ -148,7 +148,7 @@ def _configured(base: StableDiffusion, root: Path) -> Iterator[Problem]:
     if not root.is_dir():
         yield Problem("is a file.", cure="Name a diffusers folder, whose configurations describe the checkpoint.")
         return
-    kind = _kinds.of_folder(root)
+    kind = _model_detection.of_folder(root)
     if not _is(base, kind):
         yield Problem(f"is {kind.what}.", cure=_cure(base, kind))
         return
@@ -186,7 +186,7 @@ def _other_vocabulary(folder: Path, part: str, config: Mapping[str, Any]) -> Ite
     """A tokenizer that knows more words than the text encoder has is another model's."""
     if not part.startswith("text_encoder") or not (folder / "vocab.json").is_file():
         return
-    words, rows = len(read_json(folder / "vocab.json")), config.get("vocab_size", _shapes.TEXT["vocab_size"])
+    words, rows = len(read_json(folder / "vocab.json")), config.get("vocab_size", _tensor_shapes.TEXT["vocab_size"])
     if words > rows:
         what = f"{folder.name} knows {words} words and {part} only {rows}: they are not of one model."
         yield Problem(what, cure=COPY)
@@ -196,9 +196,11 @@ def _unlike(base: StableDiffusion, root: Path, missing: Sequence[str]) -> Iterat
     """Parts that are whole and do not belong together: what the text encoders say is not what the U-Net reads."""
     if missing:
         return
-    seen = read_json(root / "unet" / "config.json").get("cross_attention_dim", _shapes.UNET["cross_attention_dim"])
+    seen = read_json(root / "unet" / "config.json").get(
+        "cross_attention_dim", _tensor_shapes.UNET["cross_attention_dim"]
+    )
     texts = [read_json(root / text.name / "config.json") for text in base.model.texts]
-    said = sum(config.get("hidden_size", _shapes.TEXT["hidden_size"]) for config in texts)
+    said = sum(config.get("hidden_size", _tensor_shapes.TEXT["hidden_size"]) for config in texts)
     if isinstance(seen, int) and seen != said:
         what = (
             f"its U-Net reads captions of width {seen}, and its text encoder writes {said}: they are not of one model."
@@ -233,17 +235,17 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     if wrong:
         return
     config = _described_vae(base)
-    told = _kinds.of_vae(path) if path.is_dir() else {}
+    told = _model_detection.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
     if ours and theirs and ours != theirs:
         what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
     keys = _vae_keys(path)
-    shapes = _shapes.vae(config)
+    shapes = _tensor_shapes.vae(config)
     if shapes is None:
         return
-    levels = len({**_shapes.VAE, **config}["block_out_channels"])
+    levels = len({**_tensor_shapes.VAE, **config}["block_out_channels"])
     wanted = (((key, older_vae_name(key), vae_name(key, levels)), shape) for key, shape in shapes.items())
     latent = config.get("latent_channels", 4)
     there = next((keys[key][0] // 2 for key in ("encoder.conv_out.weight",) if keys.get(key)), latent)
@@ -257,10 +259,10 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
 def _no_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     """That a file or folder is no VAE at all, where it is none."""
     if path.is_dir():
-        _kinds.of_vae(path)
+        _model_detection.of_vae(path)
     keys = _vae_keys(path)
     if not any(key.startswith(VAE_BEGINS) for key in keys):
-        what = _kinds.of_keys(keys).what.removesuffix(", not a base model")
+        what = _model_detection.of_keys(keys).what.removesuffix(", not a base model")
         yield Problem(f"is {what}, not a VAE.", cure="Name a VAE's file or folder.")
 
 
@@ -275,7 +277,7 @@ def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
 
 def no_vocabulary(base: StableDiffusion) -> Problem | None:
     """What is wrong where captions cannot be read for want of a vocabulary."""
-    from lorapipe.training.families._vocabulary import find
+    from lorapipe.models._clip_vocabulary import find
 
     checkpoint = base.checkpoint.path
     described = base.config.path if base.config and not checkpoint.is_dir() else checkpoint

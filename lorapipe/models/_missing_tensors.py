@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import Problem
-from lorapipe.training.families import _shapes
-from lorapipe.training.families._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
-from lorapipe.training.families._weights_file import Shape, flat
+from lorapipe.models import _tensor_shapes
+from lorapipe.models._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
+from lorapipe.models._tensor_index import Shape, flat
 
 if TYPE_CHECKING:
-    from lorapipe.training.families._checkpoint import TextPart
-    from lorapipe.training.families._stable_diffusion import StableDiffusion
+    from lorapipe.models._stable_diffusion import StableDiffusion
+    from lorapipe.models._weight_files import TextPart
 
 Keys = Mapping[str, Shape]
 Wanted = tuple[tuple[str, ...], Shape]
@@ -25,10 +25,10 @@ SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its d
 def shapes_of(base: StableDiffusion, part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
     """A part's tensors and their shapes by its configuration; None where that has what we do not know."""
     if part == "unet":
-        return _shapes.unet(config)
+        return _tensor_shapes.unet(config)
     if part == "vae":
-        return _shapes.vae(config)
-    return _shapes.text(config, next(text.projected for text in base.model.texts if text.name == part))
+        return _tensor_shapes.vae(config)
+    return _tensor_shapes.text(config, next(text.projected for text in base.model.texts if text.name == part))
 
 
 def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
@@ -40,7 +40,7 @@ def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
 
 def in_ldm_file(part: str, config: Mapping[str, Any], shapes: Mapping[str, Shape], start: str) -> Iterator[Wanted]:
     """As a U-Net's or VAE's are called in a single file, below what its names start with."""
-    whole = {**(_shapes.UNET if part == "unet" else _shapes.VAE), **config}
+    whole = {**(_tensor_shapes.UNET if part == "unet" else _tensor_shapes.VAE), **config}
     attentions = ["CrossAttn" in kind for kind in whole["up_block_types"]]
     for key, shape in shapes.items():
         if part == "unet":

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.training.families import Checkpoint, Footprint
-from lorapipe.training.families._checkpoint import TextPart
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:
-    from lorapipe.training.families._checkpoint import SingleFile
+    from lorapipe.models._weight_files import SingleFile
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
@@ -82,7 +82,7 @@ class SD2(StableDiffusion):
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
         """See `Family.tiny`: as SD1.x's, with Linear projections and v-prediction."""
-        from lorapipe.training.families._tiny import save_tiny
+        from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed, unet={"use_linear_projection": True}, prediction="v_prediction")
         return cls(checkpoint=Checkpoint(folder))
