@@ -50,12 +50,8 @@ class JobClaims(JobTable):
         if "waiting" not in now or self.is_paused or self._searched_lately(device, now):
             return None
         began, reasons = time.thread_time(), dict[int, str]()
-        busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
-        for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}"):
-            if job.source in busy:
-                continue
-            suits = _suits(job.device, device)
-            why = objection(job) if suits else job.reason or f"waits for the device {job.device}"
+        for job in self._candidates():
+            why = objection(job) if _suits(job.device, device) else job.reason or f"waits for the device {job.device}"
             if why != job.reason:
                 reasons[job.number] = why
             if not why and (claim := self._begin(job, reasons)) is not None:
@@ -63,10 +59,18 @@ class JobClaims(JobTable):
         if reasons:
             with self._writing() as db:
                 _note(db, reasons)
-        if now["waiting"][0] >= MANY:
-            rest = min(REST * (time.thread_time() - began), MOST_REST_SECONDS)
-            self._searches[device] = now, time.monotonic() + rest
+        self._remember_search(device, now, time.thread_time() - began)
         return None
+
+    def _candidates(self) -> list[QueueJob]:
+        """The jobs that wait, in their order, without those of a source whose other version is running."""
+        busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
+        return [job for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}") if job.source not in busy]
+
+    def _remember_search(self, device: str, now: dict[State, tuple[int, int]], seconds: float) -> None:
+        """A search among many jobs in vain, which took so much computing."""
+        if now["waiting"][0] >= MANY:
+            self._searches[device] = now, time.monotonic() + min(REST * seconds, MOST_REST_SECONDS)
 
     @mended
     def finish(self, claim: Claim, state: State, reason: str = "") -> QueueJob:

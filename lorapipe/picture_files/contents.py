@@ -50,12 +50,11 @@ def sort_out(
     A name that ends with `/` stands for a folder that was not entered. `is_picture` is asked of names that do not tell what
     the file is; as it may read the file's first bytes, it is asked of no others.
     """
-    kept, left_out = _without_ignored(sorted(files))
+    kept, left_out = _without_ignored(sorted(set(files)))
     called = [name for name in kept if _calls_itself_a_picture(name, is_picture)]
     left_out |= found_in(called, kept)
-    unread = {name: suffixes.NOT_READ.get(suffixes.suffix_of(name), "") for name in called if name not in left_out}
-    left_out |= {name: (NOT_READ, reason) for name, reason in unread.items() if reason}
-    pictures = [name for name, reason in unread.items() if not reason]
+    left_out |= _unread(name for name in called if name not in left_out)
+    pictures = [name for name in called if name not in left_out]
     captions = CaptionNames(kept, pictures, extensions)
     beside = {picture: found for picture in pictures if (found := captions.of(picture))}
     rest = set(kept).difference(called, *beside.values())
@@ -63,6 +62,12 @@ def sort_out(
     left_out |= _rest(sorted(rest), pictures, left_out, extensions)
     ordered = (LeftOut(path, *found) for path, found in sorted(left_out.items()))
     return Contents(tuple(pictures), beside, tuple(ordered))
+
+
+def _unread(names: Iterable[str]) -> dict[str, Found]:
+    """Pictures of kinds that are not read, with what their owner can do."""
+    reasons = ((name, suffixes.NOT_READ.get(suffixes.suffix_of(name), "")) for name in names)
+    return {name: (NOT_READ, reason) for name, reason in reasons if reason}
 
 
 def _without_ignored(names: Iterable[str]) -> tuple[list[str], dict[str, Found]]:

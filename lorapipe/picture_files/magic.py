@@ -115,13 +115,20 @@ def _is_targa(head: bytes, size: int | None) -> bool:
     """A Targa file has no mark of its own: its header must make sense in all its parts."""
     if len(head) < _TARGA.size:
         return False
-    header = _TARGA.unpack_from(head)
-    id_length, mapped, kind, map_start, map_length, map_bits, _, _, width, height, bits, flags = header
-    fits = kind in (1, 9) if mapped == 1 else kind in (2, 3, 10, 11) and not (map_start or map_length or map_bits)
+    id_length, mapped, kind, map_start, map_length, map_bits, _, _, width, height, bits, flags = _TARGA.unpack_from(
+        head
+    )
     depths = (8,) if kind in (1, 9, 3, 11) else (16, 24, 32)
-    if mapped not in (0, 1) or not fits or bits not in depths or not width * height or flags & 0xC0:
+    if bits not in depths or not width * height or flags & 0xC0:
         return False
-    if mapped and (map_bits not in (15, 16, 24, 32) or not 0 < map_length <= 256):
+    if not _is_targa_map(mapped, kind, map_start, map_length, map_bits):
         return False
     whole = _TARGA.size + id_length + map_length * ((map_bits + 7) // 8) + width * height * bits // 8
     return size is None or kind >= 9 or size >= whole // 2
+
+
+def _is_targa_map(mapped: int, kind: int, start: int, length: int, bits: int) -> bool:
+    """Whether a colour map and a kind of picture go together: those with palettes have one, all others have none."""
+    if mapped == 1:
+        return kind in (1, 9) and bits in (15, 16, 24, 32) and 0 < length <= 256
+    return mapped == 0 and kind in (2, 3, 10, 11) and not (start or length or bits)
