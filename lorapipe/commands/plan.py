@@ -12,8 +12,8 @@ from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, t
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.destinations import Destinations
-    from lorapipe.pipeline.language import Pipeline
-    from lorapipe.pipeline.plan import Plan, Step
+    from lorapipe.pipeline.pipeline import Pipeline
+    from lorapipe.pipeline.plan import Plan, PlannedStage
 
 HELP = "say what would run, and why"
 MOST_OUTLOOKS = 200
@@ -30,15 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
-    from lorapipe.pipeline import destinations
+    from lorapipe.pipeline import destinations, loader
     from lorapipe.pipeline.events import Planned, to_json
-    from lorapipe.pipeline.graph import FORMS
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.graph_export import FORMS
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import plan
     from lorapipe.terminal import Printer
 
-    pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
+    pipeline, anew = chosen(loader.load(options.file, options.set), options)
     destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
@@ -48,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
             return DONE
         last = planned.last_seconds(pipeline, ledger)
     if options.json:
-        for step in planned.steps:
+        for step in planned.stages:
             print(to_json(Planned(step.name, step.action, step.reason)))
         return DONE
     for line in _lines(pipeline, planned, last, destinations.Destinations(pipeline, ledger)):
@@ -63,9 +62,9 @@ def _lines(
     from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.plan import expected_seconds
 
-    width = max(len(step.name) for step in planned.steps)
+    width = max(len(step.name) for step in planned.stages)
     asked = 0
-    for step in planned.steps:
+    for step in planned.stages:
         seconds = last.get(step.name) or 0.0
         took = f"  (took {duration(seconds)})" if seconds >= 1 else ""
         yield f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}"
@@ -80,7 +79,7 @@ def _lines(
         yield f"\nAbout {duration(expected)}, if nothing takes longer than it did last time."
 
 
-def _work(pipeline: Pipeline, step: Step) -> Iterator[str]:
+def _work(pipeline: Pipeline, step: PlannedStage) -> Iterator[str]:
     """How much work a stage will be, and what its user should know before it begins."""
     stage = step.stage or pipeline.stages[step.name]
     yield from stage.outlook(pipeline.stages)

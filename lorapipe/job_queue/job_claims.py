@@ -21,7 +21,7 @@ from typing import Any
 from lorapipe.job_queue.job import Claim, QueueJob, State
 from lorapipe.job_queue.job_table import ORDER, JobTable, first_position
 from lorapipe.pipeline.database import mended
-from lorapipe.pipeline.devices import locks_of
+from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 
 MOST_CRASHES = 2

@@ -15,8 +15,8 @@ from lorapipe.errors import LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivered import SEAL, seal
 from lorapipe.pipeline.delivery import Delivery
+from lorapipe.pipeline.delivery_log import SEAL, seal
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights, ModuleWeights, Names
-    from lorapipe.training.families import Family
+    from lorapipe.models import Family
     from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
