@@ -59,7 +59,7 @@ def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
     And a queue of their own: nothing of the user's is put out of order.
     """
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
     monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 

@@ -132,3 +132,8 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     )
     missing = {path for path in named if not (ROOT / path).exists() and not re.search(r"[A-Z]{4}|outputs", path)}
     assert missing <= COMING
+
+
+def test_the_recipes_example_is_a_sample_that_passes_its_contract_tests() -> None:
+    sample = ROOT / "tests" / "additions" / "optimizer" / "lorapipe" / "training" / "optimizers" / "radam.py"
+    assert PYTHON["CONTRIBUTING-0"].strip() in sample.read_text("utf-8")

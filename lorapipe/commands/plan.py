@@ -24,12 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
     from lorapipe.pipeline import destinations
+    from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.events import Planned, to_json
     from lorapipe.pipeline.graph import FORMS
     from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import expected_seconds, plan
-    from lorapipe.terminal import Printer, duration
+    from lorapipe.terminal import Printer
 
     pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
     destinations.check([pipeline])

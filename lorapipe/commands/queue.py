@@ -80,7 +80,8 @@ def _list(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
-    from lorapipe.terminal import duration, shown_path
+    from lorapipe.pipeline.event_text import duration
+    from lorapipe.terminal import shown_path
 
     version = f" v{card['version']}" if card["version"] > 1 else ""
     told = card["progress"]
@@ -256,8 +257,8 @@ class Teller:
     def show(self, told: JobEvent) -> None:
         """One thing."""
         from lorapipe.job_queue.views import as_json
+        from lorapipe.pipeline.event_text import duration
         from lorapipe.pipeline.events import Failed, Finished, to_json
-        from lorapipe.terminal import duration
 
         job, event = told.job, told.event
         if self._as_json:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.locks import Busy
+from lorapipe.user_folders import device_locks_folder
 
 ONE = r"(cpu|(cuda|mps|xpu)(:\d+)?)"
 DEVICE = re.compile(rf"auto|{ONE}(\+{ONE})*")
@@ -46,7 +46,7 @@ def locks_of(device: str) -> tuple[Path, ...]:
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = {real_name(each, visible) for each in device.split("+")}
-    return tuple(_folder() / f"{name}.lock" for name in sorted(names))
+    return tuple(device_locks_folder() / f"{name}.lock" for name in sorted(names))
 
 
 def turns_on(device: str, trains: bool) -> tuple[Path, ...]:
@@ -93,14 +93,3 @@ def real_name(device: str, visible: str | None) -> str:
     shown: Sequence[str] = [each.strip() for each in (visible or "").split(",") if each.strip()]
     name = shown[index] if index < len(shown) else str(index)
     return "gpu-" + re.sub(r"[^\w-]", "-", name)
-
-
-def _folder() -> Path:
-    """Of this user and this machine: a home folder may be shared by several machines."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path.home() / ".cache"
-    machine = os.environ.get("COMPUTERNAME", "machine") if sys.platform == "win32" else os.uname().nodename
-    return home / "lorapipe" / "devices" / machine

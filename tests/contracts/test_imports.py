@@ -28,7 +28,7 @@ SHARED = (
 )
 ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.supervised_thread", *LIGHT
+    "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
@@ -71,6 +71,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.whole_words": (),
     "lorapipe.file_signatures": (),
     "lorapipe.fsync": (),
+    "lorapipe.user_folders": (),
     "lorapipe.atomic": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
@@ -105,24 +106,25 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_search": (*FRONT, *ENGINE),
     "lorapipe": (),
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
-    "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal", "settings_reference",
-    "settings_search", "kohya_flags", "__main__",
+    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
-"""What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
+"""What ComfyUI has loaded when it asks for our nodes."""
+KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
     "lorapipe.pipeline.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.launchers.ray": {"ray"},
     "lorapipe.watch.fs_events": {"watchdog"},
+    "lorapipe.user_folders": {"platformdirs"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
@@ -191,7 +193,7 @@ def test_the_describing_half_needs_only_small_packages(module: str) -> None:
     if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
         assert outside <= SMALL_PACKAGES | CLIENTS.get(module, set())
     if module.startswith("comfy_nodes"):
-        assert outside <= (COMFYUI if module == "comfy_nodes.bridge" else frozenset())
+        assert outside <= (COMFYUI if module in KNOW_COMFYUI else frozenset())
         at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
         assert not at_top & COMFYUI
     if any(module == package or re.match(rf"{package}\.[a-z]", module) for package in SPEC_BEARING):
