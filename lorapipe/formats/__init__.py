@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterWeights", "Format", "Learned", "ModuleWeights", "NameTable", "Names", "Place", "Stored", "all_formats",
-    "complaints", "open", "save",
+    "complaints", "open", "save", "serialize",
 ]  # fmt: skip
 
 
@@ -58,6 +58,13 @@ def complaints(path: Path) -> Iterator[Problem]:
     from lorapipe.formats import _reader
 
     return _reader.complaints(path, all_formats())
+
+
+def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file: the same for the same tensors and metadata."""
+    from lorapipe.formats import _safetensors_file
+
+    return _safetensors_file.serialize(tensors, metadata)
 
 
 def save(

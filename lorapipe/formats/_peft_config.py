@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from statistics import mode
 from typing import Any
 
 from lorapipe.errors import InputError, Problem
@@ -96,7 +97,7 @@ def made_of(weights: AdapterWeights, paths: Mapping[tuple[str, str], str]) -> di
     (algorithm,) = map(Algorithm.of, weights.algorithms)
     ranks = {paths[place]: module.rank for place, module in weights.modules.items()}
     alphas = {paths[place]: module.alpha for place, module in weights.modules.items()}
-    rank, alpha = (max(found, key=found.count) for found in ([*ranks.values()], [*alphas.values()]))
+    rank, alpha = mode(ranks.values()), mode(alphas.values())
     return {
         "peft_type": algorithm.peft_type,
         "r": rank,

@@ -47,7 +47,7 @@ def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
 
 def _is_folder(path: Path, formats: Sequence[KeyScheme]) -> bool:
     """Whether a path is a folder of a format; `InputError` where that format finds its settings wrong."""
-    return any([each.holds(path) for each in formats])
+    return any(each.holds(path) for each in formats)
 
 
 @dataclass

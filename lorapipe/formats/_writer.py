@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,10 +17,15 @@ Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
 
 
 def write(files: Mapping[str, Stored], path: Path, dtype: str, metadata: Metadata | None) -> None:
-    """Write one file (whose name is `""`) to a path, or several into a folder there."""
+    """Write one file (whose name is `""`) to a path, or several into a folder there.
+
+    A folder in a file's place makes way.
+    """
     for name, stored in files.items():
         file = path / name if name else path
         tensors = _cast(stored.tensors, dtype)
+        if file.is_dir():
+            shutil.rmtree(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(serialize(tensors, {**stored.metadata, **(metadata(tensors) if metadata else {})}), file)
         for other, text in stored.texts.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lorapipe import formats
 from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import probe
 from lorapipe.evaluation.grid_plan import BASE, Cell, evenly_spaced
@@ -17,7 +18,6 @@ from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.sampler import Sampler
 from lorapipe.evaluation.selection import Probe
 from lorapipe.formats import AdapterWeights
-from lorapipe.formats._files import load
 from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
@@ -111,7 +111,7 @@ class GridSampler:
 def learnt(snapshot: Snapshot, model: Model) -> AdapterWeights:
     """The adapter in a snapshot's file."""
     try:
-        return load(snapshot.path, model.kohya_names())
+        return formats.open(snapshot.path, model.kohya_names())
     except InputError as error:
         raise InputError(Problem(each.what, each.where, "Train again.") for each in error.problems) from None
 
