@@ -16,7 +16,7 @@ from typing import Any
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 

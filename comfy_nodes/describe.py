@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Shape, Spec, knobs, shape_of
 from lorapipe.stages import Stage
 

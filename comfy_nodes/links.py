@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.options import NAMES as OPTIONS
+from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
 from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node

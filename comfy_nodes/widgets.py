@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import Knob, Param, Shape, Source, plain
 

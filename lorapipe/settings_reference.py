@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain
 
 WIDTH = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorapipe import settings_reference
 from lorapipe.errors import InputError, near_miss
 from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Spec, knobs
 
 MOST = 12

@@ -15,16 +15,17 @@ from lorapipe.job_queue.queue import Queue
 if TYPE_CHECKING:
     import tiny
 
+    from lorapipe.models import Model
+    from lorapipe.models.sd15 import SD15
     from lorapipe.pipeline.artifacts import Dataset
-    from lorapipe.training.families import Model
-    from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
 PLUGINS = Path(__file__).parent / "plugins"
 SLOW = (
-    "test_adapters", "test_captioning", "test_evaluate", "test_export", "test_families", "test_launchers", "test_optimizers",
-    "test_pocket", "test_reference", "test_resume", "test_sample", "test_sample_families", "test_sd15", "test_sd2",
-    "test_sdxl", "test_seeded_runs", "test_together", "test_train", "test_weightings", "test_whole",
+    "test_adapters", "test_additions", "test_caption_augment", "test_data_parallel", "test_evaluate", "test_export",
+    "test_families", "test_launchers", "test_optimizers", "test_pocket", "test_reference_runs", "test_resume",
+    "test_sampler", "test_sampler_families", "test_sd15", "test_sd2", "test_sdxl", "test_seeded_runs", "test_train",
+    "test_weightings", "test_whole_pipeline",
 )  # fmt: skip
 """Modules whose tests train, sample, or start clusters: the half of the time that says least about the rest."""
 MOST_WORKERS = 8
@@ -148,7 +149,7 @@ def bench(folder: Path) -> tiny.Bench:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
     """A random base of half a million parameters."""
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models.sd15 import SD15
 
     return SD15.tiny(tmp_path_factory.mktemp("base"))
 

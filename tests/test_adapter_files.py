@@ -28,7 +28,7 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, complaints
 from lorapipe.formats import open as load
 from lorapipe.formats.kohya import Kohya
-from lorapipe.training.families import Model
+from lorapipe.models import Model
 
 KEYS = [*lora()]
 
@@ -200,7 +200,7 @@ def test_a_base_is_named_once_and_with_where_it_belongs(tmp_path: Path, part: st
     from corpus import checkpoints
     from safetensors.torch import save_file
 
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models.sd15 import SD15
 
     base = SD15.tiny(tmp_path / "base")
     if part == "single":

@@ -8,7 +8,6 @@ import additions
 import pytest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", additions.kinds())
 def test_nothing_else_has_to_be_touched(kind: str, tmp_path: Path) -> None:
     done = additions.add(kind, tmp_path)

@@ -11,16 +11,16 @@ import torch
 
 from lorapipe.errors import InputError
 from lorapipe.metadata import kohya_metadata
+from lorapipe.models import Model
+from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._weight_files import SingleFile
+from lorapipe.models.sd15 import CONFIGURATION
+from lorapipe.models.sdxl import CONFIGURATION as SDXL
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Model
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families._sdxl_model import SDXLModel
-from lorapipe.training.families.sd15 import CONFIGURATION
-from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training_record import TrainingRecord

@@ -18,12 +18,13 @@ from comfy_nodes import bridge, comfy_folders, describe, links, validation
 from comfy_nodes.describe import nodes
 from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
+from lorapipe import api
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Reused
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers._process import Process
+from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
+from lorapipe.spec import Spec, from_dict, json_schema, knobs, param, to_dict
 
 FAKE = Path(__file__).parent / "fake_comfy"
 THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
@@ -144,7 +145,7 @@ def test_a_graph_and_a_pipeline_file_reuse_one_anothers_results(comfy: Comfy) ->
         f"stages:\n  words: {{uses: words, folder: {folder}}}\n  n: {{uses: count, text: $words, steps: 2}}\n", "utf-8"
     )
     events: list[Any] = []
-    Pipeline.load(file).run(events.append)
+    api.run(loader.load(file), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words", "n"]
     comfy.modules["server"].TEXTS.clear()
     comfy.run(toy_graph(word="a", steps=2))
@@ -156,7 +157,7 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     graph["3"] = {"class_type": "LorapipePipelineYaml", "inputs": {"last": ["2", 0], "file": "cat.yaml"}}
     comfy.run(graph)
     events: list[Any] = []
-    Pipeline.load(comfy.project / "cat.yaml").run(events.append)
+    api.run(loader.load(comfy.project / "cat.yaml"), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words-1", "tally"]
     graph["3"]["inputs"]["file"] = "picture.png"
     with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):
@@ -402,7 +403,7 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
             from_dict(Renamed, twice)
     with pytest.raises(InputError, match="below the minimum"):
         from_dict(Renamed, {"rank": 0})
-    assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
+    assert json_schema(Renamed)["properties"]["rank"]["deprecated"]
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
     old = validation.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
     assert links.settings(node, old, lambda each, text: text) == {"width": 8}

@@ -43,7 +43,6 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
 COMING = {
     "lorapipe/models/",
     "tests/families/tiny_flow.py",
-    "tools/pocket/",
     "lorapipe/training/diffusion.py",
     "lorapipe/pipeline/loader.py",
     "lorapipe/pipeline/execution/attempt.py",

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.models import Checkpoint
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Report, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration
@@ -23,8 +25,6 @@ from lorapipe.stages.evaluate import Evaluate
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.buckets import Resolution
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 
 PROMPTS = ("penny, red", "penny, blue")

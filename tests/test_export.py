@@ -18,15 +18,15 @@ from lorapipe.errors import InputError, LorapipeError
 from lorapipe.formats import AdapterWeights, ModuleWeights, serialize
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import hashes
+from lorapipe.models import Model
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivered import Delivered, is_as_exported
+from lorapipe.pipeline.delivery_log import Delivered, is_as_exported
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
-from lorapipe.training.families import Model
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training_record import TrainingRecord
 
 RECORD = TrainingRecord(

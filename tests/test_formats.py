@@ -17,13 +17,13 @@ from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
 from lorapipe.formats.peft import Peft
+from lorapipe.models import Model
 from lorapipe.pipeline.artifacts import Dataset, File
 from lorapipe.spec import Destination, Duration
 from lorapipe.stages.export import Export
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.locon import LoCon
-from lorapipe.training.families import Model
 from lorapipe.training.interval import Interval
 
 PARTS = ("unet", "text_encoder")

@@ -17,8 +17,8 @@ from lorapipe.pipeline.artifacts import content, decode, encode, paths, to_open
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, identify, short
 from lorapipe.pipeline.ledger import Damage, Ledger, Result, begin
+from lorapipe.pipeline.ledger_database import Records, stat_of
 from lorapipe.pipeline.locks import Busy, holding, take
-from lorapipe.pipeline.records import Records, stat_of
 from lorapipe.spec import Source
 
 

@@ -83,7 +83,7 @@ def test_a_queue_that_is_there_is_found_again_whatever_the_environment_says(
 
 
 def test_nothing_is_loaded_for_them_until_they_are_wanted() -> None:
-    modules = "sys, lorapipe.cli, lorapipe.job_queue.home, lorapipe.pipeline.devices"
+    modules = "sys, lorapipe.cli, lorapipe.job_queue.home, lorapipe.pipeline.execution.devices"
     code = f"import {modules}; print('platformdirs' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -97,8 +97,8 @@ def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
 
 def _add(queue: Queue, options: argparse.Namespace) -> None:
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.devices import parse_devices
-    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.execution.devices import parse_devices
+    from lorapipe.pipeline.loader import load_all
 
     [*devices] = parse_devices(options.device)
     if len(devices) > 1:
@@ -167,7 +167,7 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.job_queue.runner import QueueRunner
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.watch.job_hooks import InboxHooks
 
     with Stop() as stop:

@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print or write it."""
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.catalogue import schema_text
+    from lorapipe.pipeline.pipeline_schema import schema_text
 
     if options.write:
         if FILE.exists() and TITLE not in FILE.read_text("utf-8", "replace"):

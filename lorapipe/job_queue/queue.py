@@ -25,7 +25,7 @@ from lorapipe.job_queue.job import ENDED, Claim, QueueJob, State
 from lorapipe.job_queue.journal import Journal
 from lorapipe.pipeline.database import mended
 from lorapipe.pipeline.database_errors import Unfit
-from lorapipe.pipeline.devices import locks_of
+from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 
 MOST_CRASHES = 2

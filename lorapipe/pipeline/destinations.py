@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.delivered import Delivered
 from lorapipe.pipeline.delivery import Delivery
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.sources import Sources
@@ -33,7 +33,7 @@ from lorapipe.spec import knobs
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.pipeline import Pipeline
 
 MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Volumes")
 """Where drives appear: a folder that is missing right below is a drive that is not there, and none is made."""

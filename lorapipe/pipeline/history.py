@@ -11,8 +11,8 @@ from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import run_files
+from lorapipe.pipeline.diff import differences
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.reasons import differences
 from lorapipe.pipeline.run_state import RunState, StageState
 
 STAGE_FIELDS = ("name", "reason", "end", "key", "seconds", "message", "files", "metrics")

@@ -32,12 +32,12 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.artifacts import Artifact, decode, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.pipeline.manifest import MANIFEST_VERSION, manifest_text, read_manifest
 from lorapipe.pipeline.publication import LOG as LOG
 from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
 from lorapipe.pipeline.publication import begin as begin
 from lorapipe.pipeline.publication import remove as remove
-from lorapipe.pipeline.records import Records
 from lorapipe.spec.paths import named_path
 
 SHARED = "LORAPIPE_STORE"

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import ModuleWeights
+    from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
-    from lorapipe.training.families import Model
 
 ALIKE = (
     "It must be of the same base, the same parts (text_encoder_lr: 0 leaves the text encoder out) and kind of adapter."

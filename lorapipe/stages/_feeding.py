@@ -15,6 +15,7 @@ from lorapipe.stages import _train_checks
 from lorapipe.training.caption_augment import Captioning, CaptionSampler
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family, Model
     from lorapipe.stages.train import Train
     from lorapipe.training.data.batches import Batch
     from lorapipe.training.data.cache import Cache
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training.data.training_set import TrainingSet
     from lorapipe.training.data_loader import Fetch, TrainingLength
-    from lorapipe.training.families import Family, Model
 
 CHARACTERS = 4
 """Of a caption to a token, at least: English words and tags have 4 to 5."""

@@ -15,10 +15,10 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family, Model
     from lorapipe.training.adapters import Attached
     from lorapipe.training.data.training_set import TrainingSet
     from lorapipe.training.data_loader import DataLoader, TrainingLength
-    from lorapipe.training.families import Family, Model
     from lorapipe.training_record import TrainingRecord
 
 

@@ -10,10 +10,10 @@ from lorapipe.errors import Problem
 from lorapipe.pipeline.artifacts import Dataset, Ref
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.stages import Stage
     from lorapipe.stages.train import Train
     from lorapipe.training.caption_augment import Captioning
-    from lorapipe.training.families import Family
 
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""

@@ -16,9 +16,9 @@ from lorapipe.stages._train_checks import made_by
 from lorapipe.training.data.forecast import Forecast, of_manifest
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.stages.train import Train
     from lorapipe.training.data.buckets import Pair
-    from lorapipe.training.families import Family
     from lorapipe.training.memory_estimate import Need
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")

@@ -16,10 +16,10 @@ from lorapipe.stages._together import team_for
 from lorapipe.stages._train_warnings import warnings
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.stages.train import Train
     from lorapipe.training.data_loader import TrainingLength
     from lorapipe.training.data_parallel import DataParallel
-    from lorapipe.training.families import Family
     from lorapipe.training.loop import Step
     from lorapipe.training.resume_state import Trainable
 

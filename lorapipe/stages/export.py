@@ -14,8 +14,8 @@ from lorapipe.errors import LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivered import SEAL, seal
 from lorapipe.pipeline.delivery import Delivery
+from lorapipe.pipeline.delivery_log import SEAL, seal
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lorapipe.formats import AdapterWeights, Names
-    from lorapipe.training.families import Family
+    from lorapipe.models import Family
 
 ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}

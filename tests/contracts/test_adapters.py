@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 import torch
 
+from lorapipe.models import Model
 from lorapipe.spec import knobs
 from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.families import Model
 
 PARTS = ("unet", "text_encoder")
 REGISTRY = Adapter.registry

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
-CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
+CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -48,8 +48,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": (
-        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    "lorapipe.models": (
+        "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
@@ -58,14 +58,17 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
-    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
+    "lorapipe.training": (
+        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
     "lorapipe.formats": (
         "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
-        "=lorapipe.training.families", *SHARED, *LIGHT
+        "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
+        "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
+        "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -78,7 +81,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
     "lorapipe.kohya_folders": (),
-    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
         "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
@@ -88,9 +91,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
     ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
-        "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
+        "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -108,7 +111,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
-    "lorapipe": (),
+    "lorapipe": ("lorapipe.api",),
+    "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
@@ -125,8 +129,8 @@ COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
 """What ComfyUI has loaded when it asks for our nodes."""
 KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
-    "lorapipe.pipeline.launchers.slurm": {"submitit"},
-    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.execution.launchers.ray": {"ray"},
     "lorapipe.watch.fs_events": {"watchdog"},
     "lorapipe.user_folders": {"platformdirs"},
 }
@@ -135,7 +139,7 @@ SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
@@ -222,15 +226,15 @@ def test_every_row_is_about_something() -> None:
     [
         ("lorapipe.cli", "from lorapipe.training.loop import train", True),
         ("lorapipe.cli", "import lorapipe.formats", True),
-        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
-        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.pipeline.execution.runner", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
-        ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
-        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),
+        ("lorapipe.training.loop", "from lorapipe.models import Model", True),
+        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.models import Model", False),
     ],
 )
 def test_the_table_is_enforced(module: str, line: str, refused: bool) -> None:

@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 
 from lorapipe.commands.schema import FILE
-from lorapipe.pipeline.catalogue import contracts, pipeline_schema, registry_of, schema_text
-from lorapipe.pipeline.document import open_document
-from lorapipe.pipeline.layers import TAGS
-from lorapipe.pipeline.options import RESERVED
+from lorapipe.models import Checkpoint, Family
+from lorapipe.pipeline.extends import TAGS
+from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of, schema_text
+from lorapipe.pipeline.stage_options import RESERVED
+from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.spec import (
     Duration,
     Knob,
@@ -28,7 +29,6 @@ from lorapipe.spec import (
     to_dict,
 )
 from lorapipe.stages import Stage
-from lorapipe.training.families import Checkpoint, Family
 
 ROOT = Path(__file__).parents[2]
 BASES = tempfile.TemporaryDirectory()
@@ -162,6 +162,14 @@ def test_a_knobs_default_is_one_that_documents_can_hold(label: str) -> None:
 def test_the_committed_schema_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert FILE.read_text("utf-8") == schema_text(), "run `lorapipe schema --write`"
+
+
+def test_the_schema_says_everything_once() -> None:
+    definitions = pipeline_schema()["definitions"]
+    assert {f"{kind}.{name}" for kind, name in SPECS.values() if kind != "launcher"} <= definitions.keys()
+    for label, cls in CLASSES.items():
+        if knobs(cls) and not label.startswith("launcher"):
+            assert not any("properties" in each for each in definitions[label.replace(" ", ".")]["properties"].values())
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda file: file.name)

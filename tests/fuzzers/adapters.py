@@ -14,7 +14,7 @@ from corpus.adapters import PATHS, SPELLINGS, STRANGE, Tensors, lora, renamed, w
 from lorapipe.errors import InputError
 from lorapipe.formats import complaints
 from lorapipe.formats import open as load
-from lorapipe.pipeline.delivered import is_as_exported
+from lorapipe.pipeline.delivery_log import is_as_exported
 
 CASES = 150
 DTYPES = (

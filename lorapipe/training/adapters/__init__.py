@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights
-    from lorapipe.training.families import Footprint, Model
+    from lorapipe.models import Footprint, Model
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
 from lorapipe.training.adapters._layer import AdapterLayer
 
 if TYPE_CHECKING:
-    from lorapipe.training.families import Model
+    from lorapipe.models import Model
 
 
 @dataclass(frozen=True)

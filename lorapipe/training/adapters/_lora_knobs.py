@@ -15,8 +15,8 @@ from lorapipe.training.adapters._block_widths import Blocks, Width
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from lorapipe.models import Model
     from lorapipe.training.adapters._layer import AdapterLayer
-    from lorapipe.training.families import Model
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 

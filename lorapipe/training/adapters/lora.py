@@ -12,9 +12,9 @@ from lorapipe.training.adapters._lora_knobs import LoraKnobs
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from lorapipe.models import Footprint
     from lorapipe.training.adapters._block_widths import Width
     from lorapipe.training.adapters._layer import AdapterLayer
-    from lorapipe.training.families import Footprint
 
 
 @dataclass(frozen=True)
