@@ -1,4 +1,4 @@
-"""What a page or a program shows of the queue, as JSON types. Read from the database and the runs' `events.jsonl`.
+"""Views of the queue for a page or a program, as JSON types, read from the database and the runs' `events.jsonl`.
 
 board(queue)           every job with its state and progress
 board(queue, 100)      as many of them as a page shows at first; light enough to be asked for each second
@@ -39,7 +39,7 @@ def board(queue: Queue, most: int | None = None) -> dict[str, Any]:
 
 
 def _card(job: QueueJob, progress: dict[str, Any] | None) -> dict[str, Any]:
-    """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was told."""
+    """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was recorded."""
     wanted = (
         "number",
         "title",
@@ -59,7 +59,7 @@ def _card(job: QueueJob, progress: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> dict[str, Any]:
-    """A job's card and what its last run has told; `told` is that, where it has been read already.
+    """A job's card and the state of its last run; `told` are its events, if they have been read already.
 
     `InputError` where there is no such job.
 
@@ -85,7 +85,7 @@ def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> d
 
 
 def _events(job: QueueJob) -> Iterator[Event]:
-    """What the job's last run has told so far."""
+    """The events of the job's last run so far."""
     if job.run is None:
         return
     path = Ledger(job.folder).runs / str(job.run) / "events.jsonl"
@@ -105,7 +105,7 @@ def _stage(stage: StageState) -> dict[str, Any]:
 
 
 def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
-    """The newest previews that are there: where a training paints them, or where they are once it is done."""
+    """The newest previews that exist: in the training's work folder, or in the store once it is done."""
     found = list[dict[str, Any]]()
     for event in reversed(told):
         if isinstance(event, Preview) and len(found) < MOST_PREVIEWS:
@@ -121,7 +121,7 @@ def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[list[float]]]]:
-    """Stage → metric → points; a training that was resumed tells some steps twice, and the later one counts."""
+    """Stage → metric → points; a resumed training reports some steps twice, and the later value counts."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for event in told:
         if isinstance(event, Metric):

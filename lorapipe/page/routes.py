@@ -1,4 +1,4 @@
-"""What the page is answered, without HTTP: which path gives what, and what changes the queue.
+"""The page's routes, without HTTP: which path returns what, and what changes the queue.
 
     (nothing), page.css …           the page itself
     board, board/300                the running jobs, the first that wait and the last that have ended, see `board`
@@ -68,7 +68,7 @@ FILE_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inl
 
 @dataclass(frozen=True)
 class Answer:
-    """`tag` names this content: who has seen it is told so in place of getting it again."""
+    """`tag` identifies the content (an ETag): whoever has it is not sent it again."""
 
     body: bytes
     kind: str = JSON
@@ -81,7 +81,7 @@ NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
 
 
 def told(value: Any, status: int = 200, tag: str = "") -> Answer:
-    """A value as JSON, in which what is no finite number is null: browsers refuse NaN."""
+    """A value as JSON; numbers that are not finite become null, as browsers refuse NaN."""
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
@@ -95,7 +95,7 @@ def nothing_arrives() -> Mapping[str, str]:
 
 
 class Routes:
-    """All that the page can ask of a queue. `inbox` is the folder to drop things into, `arriving` what is no job yet."""
+    """All routes of a queue's page. `inbox` is the watched folder, `arriving` returns what is no job yet."""
 
     def __init__(
         self, queue: Queue, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] = nothing_arrives
@@ -116,7 +116,7 @@ class Routes:
         self._switches: dict[str, Callable[[], object]] = {"pause": queue.pause, "resume": queue.resume}
 
     def get(self, path: str, seen: str = "") -> Answer:
-        """The answer to a question; `seen` is the tag of the answer that the asker has. `InputError`: no such job."""
+        """Answer a GET request; `seen` is the ETag that the browser has. Raises `InputError` if there is no such job."""
         match path.split("/"):
             case ["board"]:
                 return self._board(AT_FIRST, seen)
@@ -131,7 +131,7 @@ class Routes:
         return NOT_THERE
 
     def post(self, path: str) -> Answer:
-        """Do something. `InputError` says why it cannot be done."""
+        """Answer a POST request, which changes the queue. Raises `InputError` if it cannot."""
         match path.split("/"):
             case ["jobs", number, action] if action in self._doing:
                 self._doing[action](_number(number))
@@ -194,7 +194,7 @@ class Routes:
 
 
 def _shown(path: Path, number: int) -> dict[str, Any]:
-    """A file as the page shows it: `address` where a browser can open it."""
+    """A file as the page shows it; `address` if a browser can open it."""
     suffix = path.suffix.lower()
     kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
     address = f"jobs/{number}/files/{_tag(path)}" if suffix in SHOWN else None

@@ -1,4 +1,4 @@
-"""A dropped folder's own settings are read in a process of their own first, which may take so much and no longer.
+"""Checks a dropped folder's own settings in a separate process, with limits on time and memory.
 
 Whatever they do to whoever reads them, that process is the only one that it happens to: its answer is all right, or words.
 """
@@ -28,7 +28,7 @@ CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
 
 
 def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
-    """`InputError` with what is wrong with a folder's own settings, or where that cannot be found out in time."""
+    """Raises `InputError` with what is wrong with a folder's own settings, or if reading them exceeds the limits."""
     seconds = template.watching.reading_seconds
     try:
         run = subprocess.run(
@@ -51,7 +51,7 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
 
 
 def _apart() -> dict[str, Any]:
-    """A process that Ctrl-C does not reach: an inbox that is stopped is no reason for a folder to fail."""
+    """Options for a process that Ctrl-C does not reach: stopping the watcher must not fail a folder."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
@@ -68,7 +68,7 @@ def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, Any]:
 
 
 def _bind(seconds: float) -> None:
-    """Limit this process, where the system can."""
+    """Limit the CPU time and memory of this process, if the system can."""
     if sys.platform == "win32":
         return
     import resource
@@ -80,7 +80,7 @@ def _bind(seconds: float) -> None:
 
 
 def main() -> int:
-    """Read what `check_apart` asks about, and write what is wrong with it."""
+    """Read the request of `check_apart` from standard input, and write the problems to standard output."""
     given = json.load(sys.stdin.buffer)
     watching = from_dict(WatchSettings, given["watching"])
     _bind(watching.reading_seconds)
