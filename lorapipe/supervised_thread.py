@@ -1,10 +1,10 @@
 """A background thread whose end cannot go unnoticed: it keeps the reason.
 
-    follower = SupervisedThread("worker", listen)
-    follower.start()
+    thread = SupervisedThread("worker", listen)
+    thread.start()
     …
-    if not follower.is_alive():
-        print(follower.reason)
+    if not thread.is_alive():
+        print(thread.reason)
 
 Whoever waits for what such a thread passes on looks from time to time whether it is alive: no wait without a look. A
 thread that has died has a reason, in words; its traceback goes to a log, or to standard error.

@@ -20,6 +20,7 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Metric, Preview, readable
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.run_state import RunState, StageState
+from lorapipe.series import Point, bin_means
 
 MOST_POINTS = 300
 """Points of a curve: what a page can draw."""
@@ -120,22 +121,17 @@ def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
-def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[list[float]]]]:
+def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[Point]]]:
     """Stage → metric → points; a resumed training reports some steps twice, and the later value counts."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for event in told:
         if isinstance(event, Metric):
             for name, value in event.values.items():
                 found.setdefault(event.stage, {}).setdefault(name, {})[event.step] = value
-    return {stage: {name: _thinned(points) for name, points in each.items()} for stage, each in found.items()}
-
-
-def _thinned(points: dict[int, float]) -> list[list[float]]:
-    """At most so many points as can be drawn, each the mean of those that it stands for."""
-    steps = sorted(points)
-    size = -(-len(steps) // MOST_POINTS)
-    groups = (steps[start : start + size] for start in range(0, len(steps), max(1, size)))
-    return [[group[-1], sum(points[step] for step in group) / len(group)] for group in groups]
+    return {
+        stage: {name: bin_means(sorted(points.items()), MOST_POINTS) for name, points in each.items()}
+        for stage, each in found.items()
+    }
 
 
 def as_json(shown: dict[str, Any]) -> str:
