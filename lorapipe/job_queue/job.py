@@ -58,7 +58,7 @@ class QueueJob:
         known = {field.name: row[field.name] for field in fields(cls)}
         return cls(**{**known, "sets": tuple(json.loads(row["sets"]))})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         return {
             **asdict(self),

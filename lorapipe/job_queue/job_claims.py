@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lorapipe.job_queue.job import Claim, QueueJob, State
 from lorapipe.job_queue.job_table import ORDER, JobTable, first_position
@@ -122,7 +121,7 @@ class JobClaims(JobTable):
             db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
 
     @mended
-    def tell(self, number: int, told: Mapping[str, Any]) -> None:
+    def tell(self, number: int, told: Mapping[str, object]) -> None:
         """Record the job's progress for other processes; call it once a second at most."""
         with self._writing() as db:
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.job_queue.database import open_database
@@ -89,7 +88,7 @@ class JobTable:
         return self._select("WHERE source = ? ORDER BY version DESC", source)
 
     @mended
-    def progress(self) -> dict[int, dict[str, Any]]:
+    def progress(self) -> dict[int, dict[str, object]]:
         """The last known progress of each running job: `at` (Unix seconds) and what `tell` was given."""
         with self._guard:
             rows = self._db.execute("SELECT number, at, told FROM progress").fetchall()
@@ -121,7 +120,7 @@ class JobTable:
         values = (state, reason, self._clock(), number, before)
         db.execute("UPDATE job SET state = ?, reason = ?, finished = ? WHERE number = ? AND state = ?", values)
 
-    def _select(self, rest: str, *values: Any) -> list[QueueJob]:
+    def _select(self, rest: str, *values: object) -> list[QueueJob]:
         with self._guard:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -173,7 +173,7 @@ def _last_number(db: sqlite3.Connection) -> list[int]:
     return [int(number) for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'")]
 
 
-def is_sound(job: Mapping[str, Any]) -> bool:
+def is_sound(job: Row) -> bool:
     """Whether a row is valid: a damaged file may hold anything."""
     try:
         sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))

@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError
 from lorapipe.job_queue.job import ENDED, QueueJob
@@ -33,7 +32,7 @@ class Queue(JobClaims):
 
     @mended
     def drop(
-        self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, Any], device: str = "auto",
+        self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, object], device: str = "auto",
         taken: Callable[[Path], bool] = Path.exists,
     ) -> QueueJob | None:  # fmt: skip
         """Add a job for a folder or zip in an inbox; None if it already had one with the same content.

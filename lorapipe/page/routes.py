@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe import __version__
 from lorapipe.errors import InputError
@@ -80,7 +79,7 @@ class Answer:
 NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
 
 
-def told(value: Any, status: int = 200, tag: str = "") -> Answer:
+def told(value: object, status: int = 200, tag: str = "") -> Answer:
     """A value as JSON; numbers that are not finite become null, as browsers refuse NaN."""
     try:
         text = json.dumps(value, allow_nan=False)
@@ -165,7 +164,7 @@ class Routes:
             self._tail = new
         return self._tail
 
-    def _details(self, job: QueueJob) -> dict[str, Any]:
+    def _details(self, job: QueueJob) -> dict[str, object]:
         number = job.number
         shown = details(self._queue, number, self._tail_of(job).told())
         marks = {_tag(path): path for path in preview_paths(shown)}
@@ -173,7 +172,7 @@ class Routes:
         self._marks[number] = marks
         while len(self._marks) > MOST_REMEMBERED:
             del self._marks[next(iter(self._marks))]
-        painted: dict[str, dict[str, Any]] = {}
+        painted: dict[str, Mapping[str, object]] = {}
         for each in shown["previews"]:  # a training that went on may have painted one again
             painted.setdefault(each["path"], {**each, "file": _shown(Path(each["path"]), number)})
         files = [_shown(Path(name), number) for name in shown["files"]]
@@ -193,7 +192,7 @@ class Routes:
         return Answer(path.read_bytes(), kind, tag=_tag(path.stat().st_mtime_ns), policy=FILE_POLICY)
 
 
-def _shown(path: Path, number: int) -> dict[str, Any]:
+def _shown(path: Path, number: int) -> dict[str, object]:
     """A file as the page shows it; `address` if a browser can open it."""
     suffix = path.suffix.lower()
     kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
@@ -211,7 +210,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

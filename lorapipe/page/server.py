@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -110,7 +111,7 @@ class _Server(ThreadingHTTPServer):
         """Binds as a plain TCP server: HTTPServer would look its own name up, which can take long."""
         socketserver.TCPServer.server_bind(self)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: object) -> None:
         """Serve a connection. If there are too many, close the oldest that has not shown the key."""
         with self._guard:
             full = len(self._strangers) + len(self._known) >= MOST_CONNECTIONS
@@ -157,7 +158,7 @@ class _Server(ThreadingHTTPServer):
             for connection in (*self._strangers, *self._known):
                 self._hang_up(connection)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: object) -> None:
         """Ignore errors of connections: a browser that has gone away is no error."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
@@ -189,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *values: object) -> None:
         """Log nothing: the terminal shows the jobs."""
 
-    def _answer(self, ask: Any, mistake: int) -> None:
+    def _answer(self, ask: Callable[[str], Answer], mistake: int) -> None:
         path = self.path.partition("?")[0]
         answer = self._refusal(path)
         if answer is None:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.regular_files import is_inside
@@ -70,7 +69,7 @@ def _paths(pipeline: Pipeline) -> Iterator[tuple[str, Path | Source]]:
         yield from _within(name, stage)
 
 
-def _within(place: str, value: Any) -> Iterator[tuple[str, Path | Source]]:
+def _within(place: str, value: object) -> Iterator[tuple[str, Path | Source]]:
     if isinstance(value, Destination):
         yield place, value.path
     elif isinstance(value, (Path, Source)):

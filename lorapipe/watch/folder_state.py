@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from lorapipe import picture_files
 from lorapipe.picture_files import Contents, sort_out
@@ -112,7 +112,14 @@ def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderStat
     return replace(state, **counted(found))
 
 
-def counted(found: Contents) -> dict[str, Any]:
+class Counted(TypedDict):
+    """What `counted` finds."""
+
+    pictures: int
+    trouble: str
+
+
+def counted(found: Contents) -> Counted:
     """The `pictures` of a state, and its `trouble` if there are only masks, samples and the like."""
     kinds = Counter(file.kind for file in found.left_out)
     pictures = len(found.pictures) + kinds[NOT_READ]

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import from_dict, to_dict
@@ -24,6 +23,8 @@ PATIENCE = 5
 """The process may take so many times its seconds of computing by the clock: a machine is busy with other things."""
 TOO_MUCH = 3
 """How the process ends where memory was not enough."""
+NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""Windows' counterpart of a new session: Ctrl-C must not reach the process, or stopping the watcher would fail a folder."""
 CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
 
 
@@ -38,7 +39,8 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
             timeout=PATIENCE * seconds,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             check=False,
-            **_apart(),
+            creationflags=NEW_GROUP,
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired:
         raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
@@ -50,18 +52,11 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
         raise InputError(Problem(**{**problem, "path": tuple(problem["path"])}) for problem in problems)
 
 
-def _apart() -> dict[str, Any]:
-    """Options for a process that Ctrl-C does not reach: stopping the watcher must not fail a folder."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
-
-
 def _refusal(dropped: DroppedFolder, what: str) -> InputError:
     return InputError(what, where=str(dropped.images / OVERRIDES), cure=CURE)
 
 
-def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, Any]:
+def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, object]:
     pipeline = str(template.pipeline) if template.pipeline else None
     place = {"images": str(dropped.images), "name": dropped.name, "folder": str(dropped.folder), "file": dropped.file}
     return {"pipeline": pipeline, "sets": template.sets, "watching": to_dict(template.watching), "order": place}
@@ -87,7 +82,7 @@ def main() -> int:
     place = given["order"]
     dropped = DroppedFolder(Path(place["images"]), place["name"], Path(place["folder"]), place["file"])
     template = InboxPipeline(Path(given["pipeline"]) if given["pipeline"] else None, tuple(given["sets"]), watching)
-    problems: list[dict[str, Any]] = []
+    problems: list[dict[str, object]] = []
     try:
         write(template, dropped)
     except InputError as error:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
@@ -46,7 +46,7 @@ class Terms:
     pipeline: Path | None
     sets: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         pipeline = str(self.pipeline) if self.pipeline else None
         return {"watching": to_dict(self.watching), "pipeline": pipeline, "sets": list(self.sets)}

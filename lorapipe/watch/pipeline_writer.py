@@ -61,7 +61,7 @@ class DroppedFolder:
     file: str
 
 
-def built_in(variables: Mapping[str, Any]) -> Path:
+def built_in(variables: Mapping[str, object]) -> Path:
     """The built-in pipeline for a base; without one, for the pocket base."""
     known = {file.stem: file for file in BUILT_IN.glob("*.yaml") if file.stem != "easy"}
     if variables.get("checkpoint", "pocket") == "pocket":
@@ -101,7 +101,7 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     return pipeline
 
 
-def _variables_in(sets: Iterable[str]) -> dict[str, Any]:
+def _variables_in(sets: Iterable[str]) -> dict[str, object]:
     """The variables that `--set vars.NAME=VALUE` gives."""
     return {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
 
@@ -170,13 +170,13 @@ def check(template: InboxPipeline, inbox: Path) -> None:
 
 
 def _variables(
-    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
-) -> dict[str, Any]:
+    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, object], captions: Sequence[str]
+) -> dict[str, object]:
     """The variables that follow from a folder, unless its user sets them."""
     subjects = _subjects(dropped.images)
     trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
-    free: dict[str, Any] = {"trigger": trigger}
+    free: dict[str, object] = {"trigger": trigger}
     if template.pipeline is None:
         said = str(wanted.get("trigger", trigger))
         has = [has_words(text, said) for text in filter(None, captions)]
@@ -205,13 +205,13 @@ def _subjects(images: Path) -> list[str]:
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
-def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
+def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str]:
     """The suffixes of caption files that the settings choose."""
     said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
     dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
     endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
     is_list = isinstance(endings, (list, tuple)) and all(isinstance(each, str) for each in endings)
-    return endings if is_list else CAPTIONS
+    return tuple(endings) if is_list else CAPTIONS
 
 
 def _shown(images: Path) -> tuple[int, int]:
@@ -222,7 +222,7 @@ def _shown(images: Path) -> tuple[int, int]:
     return len(files), max((each.repeats for each in named if each), default=1)
 
 
-def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
+def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, object]:
     """A folder's own settings, if they have the right shape; `loader.load` reports what else is wrong."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
@@ -238,9 +238,9 @@ def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, A
     return document.value
 
 
-def _is_in(address: Address, document: Mapping[str, Any]) -> bool:
+def _is_in(address: Address, document: Mapping[str, object]) -> bool:
     """Whether a document has a value at an address, or at one above it."""
-    value: Any = document
+    value: object = document
     for part in address:
         if not isinstance(value, dict):
             return True
@@ -250,10 +250,10 @@ def _is_in(address: Address, document: Mapping[str, Any]) -> bool:
     return True
 
 
-def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, object]]:
     """The settings of stages that `--set` changes, with the changes, short forms expanded."""
     document = copy.deepcopy(open_layers(base).value)
-    touched: dict[str, dict[str, Any]] = {}
+    touched: dict[str, dict[str, object]] = {}
     for address, value in map(split, sets):
         if address[0] == "stages" and len(address) > 2:
             if problem := put(document, address, value):
@@ -264,7 +264,10 @@ def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _text(
-    dropped: DroppedFolder, layers: Sequence[Path], variables: Mapping[str, Any], stages: Mapping[str, Any]
+    dropped: DroppedFolder,
+    layers: Sequence[Path],
+    variables: Mapping[str, object],
+    stages: Mapping[str, Mapping[str, object]],
 ) -> str:
     lines = [
         f"# What lorapipe does with the folder {_plain(dropped.name)}. It is written anew for each version of it; to try",
@@ -280,7 +283,7 @@ def _text(
     return "\n".join(lines) + "\n"
 
 
-def _meant(value: Any) -> Any:
+def _meant(value: object) -> object:
     """A value with `${` escaped: names may hold it literally."""
     return value.replace("${", "$${") if isinstance(value, str) else value
 
@@ -291,7 +294,7 @@ def _plain(text: str) -> str:
     )
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """A value as YAML in JSON's form; unprintable characters are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     try:
@@ -301,5 +304,5 @@ def _quoted(value: Any) -> str:
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

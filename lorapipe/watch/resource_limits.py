@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from lorapipe.errors import Problem
 from lorapipe.pipeline.demand import Demand
@@ -70,7 +69,7 @@ def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:
         yield from _sizes_of(knob.name, getattr(spec, knob.name))
 
 
-def _sizes_of(name: str, value: Any) -> Iterator[tuple[str, int]]:
+def _sizes_of(name: str, value: object) -> Iterator[tuple[str, int]]:
     if isinstance(value, Spec):
         yield from _sizes(value)
     elif isinstance(value, (tuple, list)):

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
@@ -84,7 +83,7 @@ class WatchSettings(Spec):
 def watching(sets: Sequence[str], folder: Path) -> tuple[WatchSettings, list[str]]:
     """Splits `--set` texts into the settings of watching and the others. Raises `InputError` with all that is wrong."""
     own = [text for text in sets if text.lstrip().startswith(PREFIX)]
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for text in own:
         address, value = split(text)
         given[".".join(map(str, address[2:]))] = value
