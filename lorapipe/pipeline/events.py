@@ -10,8 +10,8 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 VERSION = 1
 """The version of the event format; it rises when a reader must change."""
@@ -138,25 +138,23 @@ def from_json(line: str) -> Event:
 
 
 @cache
-def _fields(kind: str) -> Mapping[str, Callable[[Any], bool]]:
+def _fields(kind: str) -> Mapping[str, Callable[[object], bool]]:
     """The fields of a kind of event, each with what its values must fulfil."""
-    return {name: _fits(hint) for name, hint in get_type_hints(KINDS[kind]).items()}
+    return {name: partial(_fits, hint) for name, hint in get_type_hints(KINDS[kind]).items()}
 
 
-def _fits(hint: Any) -> Callable[[Any], bool]:
-    numbers = (int, float)
-    match get_origin(hint):
-        case origin if origin is Literal:
-            return lambda value: value in get_args(hint)
-        case origin if origin is dict:
-            return lambda value: isinstance(value, dict) and all(isinstance(each, numbers) for each in value.values())
-        case origin if origin is tuple:
-            return lambda value: isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-        case None:
-            return lambda value: isinstance(value, numbers if hint is float else hint)
-    kinds = tuple(numbers if each is float else (each,) for each in get_args(hint))
-    either = tuple(kind for each in kinds for kind in each)
-    return lambda value: isinstance(value, either)
+def _fits(hint: object, value: object) -> bool:
+    """Whether a value is what a field is declared as; a whole number will do for a float."""
+    kinds, origin = get_args(hint), get_origin(hint)
+    if origin is Literal:
+        return value in kinds
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(each, (int, float)) for each in value.values())
+    if origin is tuple:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    if kinds:
+        return any(_fits(kind, value) for kind in kinds)
+    return isinstance(value, (int, float) if hint is float else cast("type", hint))
 
 
 def readable(lines: Iterable[str]) -> Iterator[Event]:
