@@ -56,7 +56,7 @@ class Remote(Worker):
 
     @abstractmethod
     def launch(self, folder: Path) -> None:
-        """Make sure that `perform_in(folder)` is called on some machine; return at once."""
+        """Have `perform_in(folder)` called on some machine; return at once."""
 
     @abstractmethod
     def is_alive(self) -> bool:

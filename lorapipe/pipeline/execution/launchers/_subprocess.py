@@ -85,7 +85,7 @@ class Process(Worker):
         return self._child is not None and self._child.is_alive
 
     def close(self) -> None:
-        """First politely, then not."""
+        """Ask the process to end, then kill it."""
         with self._lock:
             child, self._child, self._tell = self._child, None, None
         if child is not None:
