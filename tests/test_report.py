@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lorapipe.atomic import write_text
-from lorapipe.evaluation import report, report_data
+from lorapipe.evaluation import report, report_json
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.report_model import Pair, ReportModel, TableRow
 from lorapipe.evaluation.svg_chart import Chart, Line, smooth, svg
@@ -138,5 +138,5 @@ def test_smoothing_follows_the_mean_and_starts_without_bias() -> None:
 
 
 def test_data_is_json_whatever_the_numbers() -> None:
-    text = report_data.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
+    text = report_json.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
     assert json.loads(text) == {"a": None, "b": [1, 0.123457], "c": {"d": None}}
