@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.pipeline.stage_options import Options
 from lorapipe.spec import Knob, Spec, knobs, plain

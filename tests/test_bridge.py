@@ -18,10 +18,11 @@ from comfy_nodes import bridge, comfy_folders, describe, links, validation
 from comfy_nodes.describe import nodes
 from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
+from lorapipe import api
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Reused
 from lorapipe.pipeline.execution.launchers._subprocess import Process
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.registry import Registry
 from lorapipe.spec import Spec, from_dict, json_schema, knobs, param, to_dict
 
@@ -144,7 +145,7 @@ def test_a_graph_and_a_pipeline_file_reuse_one_anothers_results(comfy: Comfy) ->
         f"stages:\n  words: {{uses: words, folder: {folder}}}\n  n: {{uses: count, text: $words, steps: 2}}\n", "utf-8"
     )
     events: list[Any] = []
-    Pipeline.load(file).run(events.append)
+    api.run(loader.load(file), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words", "n"]
     comfy.modules["server"].TEXTS.clear()
     comfy.run(toy_graph(word="a", steps=2))
@@ -156,7 +157,7 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     graph["3"] = {"class_type": "LorapipePipelineYaml", "inputs": {"last": ["2", 0], "file": "cat.yaml"}}
     comfy.run(graph)
     events: list[Any] = []
-    Pipeline.load(comfy.project / "cat.yaml").run(events.append)
+    api.run(loader.load(comfy.project / "cat.yaml"), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words-1", "tally"]
     graph["3"]["inputs"]["file"] = "picture.png"
     with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):

@@ -10,7 +10,7 @@ from corpus.drops import photographs
 
 from lorapipe import registry
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.watch.allowed_paths import READ
 from lorapipe.watch.isolated_check import check_apart
 from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write

@@ -19,7 +19,8 @@ from comfy_nodes.widgets import ABSENT, NOTHING, Widget
 from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.pipeline.yaml_document import parse
 from lorapipe.spec import Duration, Knob, Param, knobs, param, plain
@@ -222,7 +223,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 def test_a_pipeline_becomes_a_graph_and_the_same_pipeline_again(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        pipeline = Pipeline.load(file)
+        pipeline = loader.load(file)
         for stages in _ways_there_and_back(pipeline):
             again = read_pipeline(stages, file.parent)
             assert again.options == pipeline.options
@@ -245,7 +246,7 @@ def _ways_there_and_back(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        placed = graph(Pipeline.load(file))
+        placed = graph(loader.load(file))
         prompt, page = api_format(placed), page_format(placed)
         by_link = {link[0]: link for link in page["links"]}
         for shown in page["nodes"]:
@@ -262,7 +263,7 @@ def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
 
 def test_nodes_do_not_lie_on_one_another(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        boxes = [(*each.at, *each.size) for each in graph(Pipeline.load(file))]
+        boxes = [(*each.at, *each.size) for each in graph(loader.load(file))]
         for place, (x, y, width, height) in enumerate(boxes):
             for left, top, other_width, other_height in boxes[:place]:
                 apart = x >= left + other_width or left >= x + width or y >= top + other_height or top >= y + height
@@ -312,7 +313,7 @@ def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
     assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
-    assert written == {name: page_format(graph(Pipeline.load(file))) for name, file in help_pages.examples().items()}
+    assert written == {name: page_format(graph(loader.load(file))) for name, file in help_pages.examples().items()}
 
 
 def test_the_packs_version_is_ours() -> None:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric
 from lorapipe.pipeline.execution import shared_folder
 from lorapipe.pipeline.execution.pool import Pool, Slot
-from lorapipe.pipeline.execution.runner import run
+from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.execution.shared_folder import Remote
-from lorapipe.pipeline.language import Pipeline
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -74,10 +74,10 @@ class Elsewhere(Remote):
 
 def run_on(worker: Remote, project: Path, text: str = STAGES) -> list[Event]:
     (project / "p.yaml").write_text(TEXT, encoding="utf-8")
-    list(run(Pipeline.load(project / "p.yaml"), on="inline"))
+    list(Run(loader.load(project / "p.yaml"), on="inline"))
     (project / "p.yaml").write_text(text, encoding="utf-8")
     with closing(Pool([Slot(worker, "cpu")])) as pool:
-        return list(run(Pipeline.load(project / "p.yaml"), pool=pool))
+        return list(Run(loader.load(project / "p.yaml"), pool=pool))
 
 
 def failure(events: list[Event]) -> Failed:

@@ -9,9 +9,9 @@ import tiny
 from outcomes import ends
 
 from lorapipe.models.sd15 import SD15
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Planned
-from lorapipe.pipeline.execution.runner import run
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.execution.runner import Run
 
 PIPELINE = """\
 stages:
@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go(folder: Path, *sets: str) -> list[Event]:
-    return list(run(Pipeline.load(folder / "pipeline.yaml", sets), on="inline"))
+    return list(Run(loader.load(folder / "pipeline.yaml", sets), on="inline"))
 
 
 def cached(folder: Path, kind: str) -> set[Path]:

@@ -23,16 +23,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
-    from lorapipe.pipeline import destinations
+    from lorapipe.pipeline import destinations, loader
     from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.events import Planned, to_json
     from lorapipe.pipeline.graph_export import FORMS
-    from lorapipe.pipeline.language import Pipeline
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.plan import expected_seconds, plan
     from lorapipe.terminal import Printer
 
-    pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
+    pipeline, anew = chosen(loader.load(options.file, options.set), options)
     destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
@@ -43,9 +42,9 @@ def main(options: argparse.Namespace) -> int:
         last = planned.last_seconds(pipeline, ledger)
     expected = expected_seconds(last)
     places = destinations.Destinations(pipeline, ledger)
-    width = max(len(step.name) for step in planned.steps)
+    width = max(len(step.name) for step in planned.stages)
     told = 0
-    for step in planned.steps:
+    for step in planned.stages:
         if options.json:
             print(to_json(Planned(step.name, step.action, step.reason)))
             continue

@@ -98,7 +98,7 @@ def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
 def _add(queue: Queue, options: argparse.Namespace) -> None:
     from lorapipe.errors import InputError
     from lorapipe.pipeline.execution.devices import parse_devices
-    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.loader import load_all
 
     [*devices] = parse_devices(options.device)
     if len(devices) > 1:

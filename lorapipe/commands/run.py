@@ -26,7 +26,7 @@ from lorapipe.commands import (
 if TYPE_CHECKING:
     from lorapipe.pipeline.events import Failed
     from lorapipe.pipeline.execution.pool import Pool
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.pipeline import Pipeline
 
 HELP = "make what is not there yet"
 MOST_ASKED = 200
@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.pipeline.execution.runner import open_pool
-    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.loader import load_all
     from lorapipe.pipeline.yaml_document import parse
 
     pipelines = [chosen(pipeline, options) for pipeline in load_all(options.files, options.set)]
@@ -77,7 +77,7 @@ def _run(
     """Run one pipeline and show it; what failed."""
     from lorapipe import terminal
     from lorapipe.pipeline.events import Failed, Log, Planned
-    from lorapipe.pipeline.execution.runner import run
+    from lorapipe.pipeline.execution.runner import Run
 
     failures, asked, told = [], set[str](), set[str]()
     stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
@@ -85,7 +85,7 @@ def _run(
         view.note(f"{heading}:")
     for line in notices(pipeline):
         view.note(line)
-    events = run(pipeline, pool=pool, anew=anew, stopping=stop.level)
+    events = Run(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events):
         for event in events:
             view.show(event)

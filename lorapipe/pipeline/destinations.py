@@ -33,7 +33,7 @@ from lorapipe.spec import knobs
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.pipeline import Pipeline
 
 MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Volumes")
 """Where drives appear: a folder that is missing right below is a drive that is not there, and none is made."""

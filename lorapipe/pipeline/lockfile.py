@@ -21,9 +21,9 @@ from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline.diff import differences, files_changed
 from lorapipe.pipeline.keys import installed
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.plan import Step, plan
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.plan import PlannedStage, plan
 
 NAME = "lorapipe.lock"
 VERSION = 1
@@ -33,7 +33,7 @@ COMPUTING = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pill
 
 def locked(pipeline: Pipeline, ledger: Ledger) -> dict[str, Any]:
     """The entry of a pipeline of which everything is made. `InputError` where something is not."""
-    steps = plan(pipeline, ledger).steps
+    steps = plan(pipeline, ledger).stages
     missing = [step.name for step in steps if step.result is None]
     if missing:
         what = f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no result to lock."
@@ -64,7 +64,7 @@ def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
     now = versions()
     lines = [f"{name} {old} → {now.get(name)}" for name, old in entry["versions"].items() if old != now.get(name)]
     stages = dict(entry["stages"])
-    for step in plan(pipeline, ledger).steps:
+    for step in plan(pipeline, ledger).stages:
         stage = stages.pop(step.name, None)
         lines += [f"{step.name}: {line}" for line in (["is new"] if stage is None else _since(stage, step))]
     return [*lines, *(f"{name}: is no longer there" for name in stages)]
@@ -82,7 +82,7 @@ def _stage(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "made": made}
 
 
-def _since(stage: Mapping[str, Any], step: Step) -> list[str]:
+def _since(stage: Mapping[str, Any], step: PlannedStage) -> list[str]:
     """What differs between a locked stage and what it would be or is now."""
     if step.result is not None:
         return _compared(stage, _stage(step.result.manifest))

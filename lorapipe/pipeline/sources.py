@@ -15,7 +15,7 @@ from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.spec import Source, Spec, knobs
 
 if TYPE_CHECKING:
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.pipeline import Pipeline
 
 
 class Sources:

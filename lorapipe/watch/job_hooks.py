@@ -23,8 +23,8 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.event_text import words
 from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progress
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
 from lorapipe.watch.isolated_check import check_apart

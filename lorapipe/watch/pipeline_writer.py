@@ -17,9 +17,10 @@ from typing import Any
 from lorapipe import kohya_folders
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.extends import EXTENDS, open_layers
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
@@ -93,7 +94,7 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
         variables["reg"] = str(reg)
     path = dropped.folder / FILE
     write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
-    pipeline = owners = Pipeline.load(path)
+    pipeline = owners = loader.load(path)
     if changes is not None:
         write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
         owners = _tried(template, dropped.images, "name")
@@ -112,7 +113,7 @@ def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
     """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
     variables = {str(address[1]): value for address, value in map(split, template.sets) if address[0] == "vars"}
     base = template.pipeline or built_in(variables)
-    return Pipeline.load(
+    return loader.load(
         base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
     )
 
@@ -120,7 +121,7 @@ def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
 def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
     """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
     try:
-        return Pipeline.load(path, places=places)
+        return loader.load(path, places=places)
     except InputError as error:
         elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
         named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
@@ -205,7 +206,7 @@ def _shown(images: Path) -> tuple[int, int]:
 
 
 def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
-    """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
+    """A folder's own settings, as far as they have the shape of some; `loader.load` says what else is wrong."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
     except OSError as error:

@@ -107,7 +107,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
-    "lorapipe": (),
+    "lorapipe": ("lorapipe.api",),
+    "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip

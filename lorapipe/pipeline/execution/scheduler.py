@@ -28,10 +28,10 @@ from lorapipe.pipeline.execution.job import Done, Job, failure
 from lorapipe.pipeline.execution.pool import Message, Pool, Slot
 from lorapipe.pipeline.gc_roots import Roots
 from lorapipe.pipeline.keys import Identity
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.locks import Busy, take
-from lorapipe.pipeline.plan import Step, decide
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.plan import PlannedStage, decide
 from lorapipe.spec import to_dict
 from lorapipe.stages import Stage
 
@@ -39,7 +39,7 @@ POLL_SECONDS = 0.1
 """How often the clock, the user's wish to stop and other processes' locks are looked at."""
 
 
-class Schedule:
+class Scheduler:
     """The running of one pipeline. `artifacts` holds what has been made or reused so far."""
 
     def __init__(
@@ -64,14 +64,14 @@ class Schedule:
         self._destinations = destinations
         self._graph = _Graph(pipeline.needs)
         self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
-        self._steps: dict[str, Step] = {}
-        self._queue: list[tuple[Stage, Step]] = []
+        self._steps: dict[str, PlannedStage] = {}
+        self._queue: list[tuple[Stage, PlannedStage]] = []
         self._running: list[Attempt] = []
         self._inbox: Inbox = queue.SimpleQueue()
         self._said: deque[Event] = deque()
         self._told_to_wait: set[str] = set()
 
-    def events(self, steps: Iterable[Step]) -> Generator[Event, None, None]:
+    def events(self, steps: Iterable[PlannedStage]) -> Generator[Event, None, None]:
         """Work off the graph as planned, or as is decided anew where inputs had yet to be made."""
         self._steps = {step.name: step for step in steps}
         while True:
@@ -126,7 +126,7 @@ class Schedule:
         except (LorapipeError, OSError) as error:
             self._give_up(name, error)
 
-    def _decide(self, name: str, stage: Stage) -> Step:
+    def _decide(self, name: str, stage: Stage) -> PlannedStage:
         """What to do with a stage; a result that is reused is among the roots of this run."""
         while True:
             step = decide(self._pipeline, name, stage, self._ledger, self._anew)
@@ -149,7 +149,7 @@ class Schedule:
                 self._give_up(step.name, error)
         self._queue = left
 
-    def _start(self, stage: Stage, step: Step, slot: Slot) -> bool:
+    def _start(self, stage: Stage, step: PlannedStage, slot: Slot) -> bool:
         """Take the lock of a key and begin; False while a second run of the same thing has it, which we then reuse."""
         name, identity = step.name, step.identity
         assert identity is not None
