@@ -16,7 +16,7 @@ import full_size
 import torch
 
 from lorapipe.models import Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pipelines import pipeline_of
 from corpus.adapters import (
     ALPHA,
     NAME,
@@ -173,7 +174,7 @@ def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path,
         tensors[peft(part, shown, "up")] = torch.randn(out, RANK, *ones)
     found = update(load(write(tmp_path, tensors), names))
     before = {place: dict(model.part(place[0]).named_modules())[place[1]].weight.detach().clone() for place in places}
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.load_lora_weights(tmp_path, weight_name="a.safetensors")
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

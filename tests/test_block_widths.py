@@ -12,7 +12,8 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.metadata import kohya_metadata
 from lorapipe.models import Model
-from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._unet import LatentDiffusion
+from lorapipe.models._parts import Parts
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._weight_files import SingleFile
 from lorapipe.models.sd15 import CONFIGURATION

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lorapipe.models import Checkpoint, Family, Footprint
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline.artifacts import Ref
@@ -164,7 +164,7 @@ def width(layer: torch.nn.Module) -> int:
 @pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_footprints_are_those_of_the_modules(family: str) -> None:
     """The counts of `benchmarks/memory.py`, of modules without weights."""
-    from lorapipe.models._latent_diffusion import Parts
+    from lorapipe.models._parts import Parts
     from lorapipe.models._weight_files import SingleFile
 
     kind = Family.registry.get(family)  # type: ignore[union-attr]

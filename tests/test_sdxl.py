@@ -9,13 +9,14 @@ import ldm_layout
 import pytest
 import tiny
 import torch
+from pipelines import pipeline_of
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import kohya_metadata
 from lorapipe.models import Checkpoint
-from lorapipe.models._latent_diffusion import Parts
+from lorapipe.models._parts import Parts
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._weight_files import SingleFile
 from lorapipe.models.sdxl import CONFIGURATION, SDXL
@@ -92,7 +93,7 @@ def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -
 
 
 def test_captions_are_read_as_diffusers_reads_them(model: SDXLModel) -> None:
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     with torch.no_grad():
         hidden, _, pooled, _ = pipeline.encode_prompt("a red hat", device="cpu", do_classifier_free_guidance=False)
         ours = model.encode_text(["a red hat"])
@@ -135,7 +136,7 @@ def test_diffusers_applies_the_file_as_we_do(model: SDXLModel) -> None:
         condition = model.encode_text(caption)
         ours = model.predict(latents, steps, condition)
         attached.detach()
-        pipeline = model.pipeline()
+        pipeline = pipeline_of(model)
         pipeline.load_lora_weights(Kohya().save(adapter, model.kohya_names()))
         theirs_read = model.encode_text(caption)
         theirs = model.predict(latents, steps, theirs_read)

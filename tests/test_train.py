@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
@@ -66,7 +67,7 @@ def test_snapshots_are_files_that_other_programs_load(dataset: Dataset, bench: t
     assert all(last[key].abs().max() > 0 for key in ups)  # every module has learnt something
     assert any(not torch.equal(first[key], last[key]) for key in ups)
 
-    pipeline = SD15(checkpoint=dataset.base.checkpoint).load("cpu").pipeline()
+    pipeline = pipeline_of(SD15(checkpoint=dataset.base.checkpoint).load("cpu"))
     pipeline.load_lora_weights(str(weights.snapshots[-1].path))  # diffusers, which knows nothing of us
 
 

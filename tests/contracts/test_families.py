@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lorapipe.formats.kohya import Kohya
-from lorapipe.models import Family, Model
+from lorapipe.models import Family, Model, TextReading
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
 
@@ -74,7 +74,7 @@ def test_a_caption_is_data(loaded: Model) -> None:
 def test_longer_captions_take_longer_conditions(loaded: Model) -> None:
     long = ", ".join(["hat"] * 120)
     with torch.no_grad():
-        short, whole = loaded.encode_text([long], max_tokens=75), loaded.encode_text([long], max_tokens=225)
+        short, whole = (loaded.encode_text([long], TextReading(most)) for most in (75, 225))
     assert any(whole[name].shape[1] > short[name].shape[1] for name in short)
 
 

@@ -29,11 +29,6 @@ class Width:
         return cls(rank, alpha or float(rank))
 
 
-def pointwise(module: torch.nn.Module) -> bool:
-    """Whether a module is a Linear or a 1×1 convolution, not one of a larger kernel."""
-    return getattr(module, "kernel_size", (1, 1)) == (1, 1)
-
-
 @dataclass(frozen=True)
 class Widths:
     """Ranks and alphas by block; `alpha` where `alphas` is empty. An alpha of 0 means the rank."""
