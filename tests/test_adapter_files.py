@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pipelines import pipeline_of
 from corpus.adapters import (
     ALPHA,
     NAME,
@@ -30,6 +29,7 @@ from lorapipe.formats import AdapterWeights
 from lorapipe.formats._files import complaints, load
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Model
+from pipelines import pipeline_of
 
 KEYS = [*lora()]
 
@@ -164,7 +164,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path, model: Model) -> None:
     """Against diffusers: what it loads a file as, and we."""
     names = model.kohya_names()
-    places = [("unet", model.targets("unet")[0]), ("text_encoder", model.targets("text_encoder")[0])]
+    places = [(part, model.targets(part)[0].path) for part in ("unet", "text_encoder")]
     tensors: Tensors = {}
     for part, path in places:
         out, *inside = dict(model.part(part).named_modules())[path].weight.shape

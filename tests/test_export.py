@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipelines import pipeline_of
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -29,6 +28,7 @@ from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.snapshots import serialize, write
 from lorapipe.training_record import TrainingRecord
+from pipelines import pipeline_of
 
 RECORD = TrainingRecord(
     family="sd15", base_model_version="sd_v1", architecture="stable-diffusion-v1", prediction="epsilon",

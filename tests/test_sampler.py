@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from pipelines import pipeline_of
 from PIL.Image import Image
 
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Model
 from lorapipe.training.diffusion import SolverName
+from pipelines import pipeline_of
 
 RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import ldm_layout
 import pytest
 import torch
-from pipelines import pipeline_of
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
@@ -19,6 +18,7 @@ from lorapipe.models.sd2 import SD2, TELLING
 from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
 from lorapipe.training.adapters.lora import LoRA
+from pipelines import pipeline_of
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import ldm_layout
 import pytest
 import tiny
 import torch
-from pipelines import pipeline_of
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
@@ -26,6 +25,7 @@ from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
+from pipelines import pipeline_of
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def learnt(model: SDXLModel) -> AdapterWeights:
 def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
     """Against the layout of the single file, which is written apart from our table."""
     attentions = (True, True, False)
-    for path in full.targets("unet", convolutions=True):
+    for path in (ref.path for ref in full.modules("unet")):
         original = ldm_layout.unet_key(f"{path}.weight", 3, 2, attentions.__getitem__).removesuffix(".weight")
         assert full.kohya_name("unet", path) == f"lora_unet_{original.replace('.', '_')}"
 

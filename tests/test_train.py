@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
@@ -37,6 +36,7 @@ from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.schedulers.cosine import Cosine
 from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
+from pipelines import pipeline_of
 
 
 def short(dataset: Dataset, **knobs: Any) -> Train:

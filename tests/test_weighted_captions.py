@@ -66,7 +66,9 @@ def test_gradients_have_bounds_where_the_mean_is_next_to_nothing(base: SD15) -> 
 def test_unweighted_captions_are_spelled_as_they_stand(base: SD15) -> None:
     model = base.load("cpu")
     with torch.no_grad():
-        spelled, obeyed = (model.encode_text(["a (red:1.5) hat"], TextReading(weighted=w))["hidden"] for w in (False, True))
+        spelled, obeyed = (
+            model.encode_text(["a (red:1.5) hat"], TextReading(weighted=w))["hidden"] for w in (False, True)
+        )
         plain, unmarked = (model.encode_text(["a red hat"], TextReading(weighted=w))["hidden"] for w in (False, True))
     assert torch.equal(plain, unmarked)
     assert not torch.allclose(spelled, obeyed, atol=1e-3)
@@ -75,7 +77,10 @@ def test_unweighted_captions_are_spelled_as_they_stand(base: SD15) -> None:
 def test_sdxl_weighs_both_its_text_encoders(tmp_path_factory: pytest.TempPathFactory) -> None:
     model = SDXL.tiny(tmp_path_factory.mktemp("sdxl")).load("cpu")
     with torch.no_grad():
-        plain, told = model.encode_text(["a red hat"]), model.encode_text(["a (red:1.5) hat"], TextReading(weighted=True))
+        plain, told = (
+            model.encode_text(["a red hat"]),
+            model.encode_text(["a (red:1.5) hat"], TextReading(weighted=True)),
+        )
     assert torch.equal(plain["pooled"], told["pooled"])
     half = plain["hidden"].shape[2] // 2
     for part in (slice(None, half), slice(half, None)):

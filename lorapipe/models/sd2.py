@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
-from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:

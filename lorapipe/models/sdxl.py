@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
-from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 
 if TYPE_CHECKING:
     from lorapipe.models._weight_files import SingleFile

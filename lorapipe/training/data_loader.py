@@ -29,7 +29,7 @@ Captions = Callable[[Batch], Sequence[str]]
 
 def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
     """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
-    return lambda batch: partial(model.encode_text, captions(batch), **vars(reading))
+    return lambda batch: partial(model.encode_text, captions(batch), reading)
 
 
 def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:

@@ -17,12 +17,6 @@ LEFT: tuple[frozenset[str], ...] = (
             "lorapipe.stages.train",
         }
     ),
-    frozenset(
-        {
-            "lorapipe.training.families._inspection", "lorapipe.training.families._part_tensors",
-            "lorapipe.training.families._stable_diffusion",
-        }
-    ),
 )  # fmt: skip
 """Cycles that are still there. None is ever added."""
 

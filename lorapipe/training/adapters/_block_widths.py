@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
