@@ -65,10 +65,15 @@ def main(options: argparse.Namespace) -> int:
         view = stop.view
         if any(failures.values()) or stop.level():
             view.note(f"\n{_summary(failures, options)}")
-    if stop.level():
-        return INTERRUPTED
+    return INTERRUPTED if stop.level() else _status(failures)
+
+
+def _status(failures: Mapping[str, Sequence[Failed]]) -> int:
+    """The exit status after these failures, by pipeline."""
+    if not any(failures.values()):
+        return DONE
     causes = {each.cause for of_one in failures.values() for each in of_one} - {"cancelled"}
-    return DONE if not any(failures.values()) else MISTAKE if causes == {"input"} else FAILED
+    return MISTAKE if causes == {"input"} else FAILED
 
 
 def _run(
@@ -106,14 +111,18 @@ def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespa
         for heading, of_one in failures.items()
     }
     failed = [f"{heading}: {names}" if heading else names for heading, names in stages.items() if names]
+    head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
+    return f"{head} What is done is kept. To go on:\n  {' '.join(_command(options))}"
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """The words of this command, as one types them."""
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
     for flag in ("only", "from", "force"):
         words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_")]
     words += [f"--device {options.device}"] if options.device != "auto" else []
-    words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
-    head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
-    return f"{head} What is done is kept. To go on:\n  {' '.join(words)}"
+    return words + ([f"--on {shlex.quote(options.on)}"] if options.on != "local" else [])
 
 
 class Stop:

@@ -61,7 +61,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
-    "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats": (
+        "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
+    ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
@@ -85,7 +87,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
-    "lorapipe.metadata": ("lorapipe.training_record",),
+    "lorapipe.metadata": (
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+    ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
