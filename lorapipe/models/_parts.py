@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.models import Model, ModuleRef, Pair
 from lorapipe.models._diffusers_folder import COPY
-from lorapipe.models._weight_files import Folder, SingleFile, TextPart, fill, vae_tensors
+from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lorapipe.training.diffusion import Discrete
+    from lorapipe.training.diffusion import Diffusion
 
 MOST_TIMESTEPS = 100_000
 PREDICTS = "Say what its network predicts, beside its checkpoint: prediction: epsilon or v_prediction."
@@ -57,7 +57,7 @@ class PartsModel(Model):
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         self._modules: dict[str, list[ModuleRef]] = {}
-        self.diffusion = self._diffusion()
+        self.diffusion = self.forward_process()
 
     def part(self, name: str) -> torch.nn.Module:
         if name not in self._parts:
@@ -81,8 +81,12 @@ class PartsModel(Model):
         if name == "vae" and self._vae_file:
             fill(module, vae_tensors(self._vae_file, self.source.config(name)), dtype, where=str(self._vae_file))
         else:
-            fill(module, self.source.tensors(name), dtype, where=f"{self.where()} {name}")
+            fill(module, self.tensors(name), dtype, where=f"{self.where()} {name}")
         return module
+
+    def tensors(self, name: str) -> Tensors:
+        """A part's weights under the names of its modules, memory-mapped."""
+        return self.source.tensors(name)
 
     def skeleton(self, name: str) -> torch.nn.Module:
         """A part's modules by its configuration, without weights (on the meta device)."""
@@ -98,11 +102,11 @@ class PartsModel(Model):
                 if text.name == name:
                     kind = CLIPTextModelWithProjection if text.projected else CLIPTextModel
                     return kind(CLIPTextConfig(**config))
-            return self.denoiser_skeleton(config)
+            return self.build(name, config)
 
     @abstractmethod
-    def denoiser_skeleton(self, config: Mapping[str, Any]) -> torch.nn.Module:
-        """The denoiser by its configuration, without weights."""
+    def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
+        """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
 
     def modules(self, part: str) -> list[ModuleRef]:
         if part not in self._modules:
@@ -149,7 +153,8 @@ class PartsModel(Model):
 
     # ---------------------------------------------------------------------------------------------------- the process
 
-    def _diffusion(self) -> Discrete:
+    def forward_process(self) -> Diffusion:
+        """By the scheduler's configuration."""
         import torch
 
         from lorapipe.training.diffusion import discrete

@@ -33,7 +33,7 @@ class LatentDiffusion(PartsModel):
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     tokens = CHUNK
 
-    def denoiser_skeleton(self, config: Mapping[str, Any]) -> torch.nn.Module:
+    def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
         from diffusers import UNet2DConditionModel
 
         return UNet2DConditionModel.from_config(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import families
 import pytest
 import torch
 
@@ -14,9 +15,10 @@ from lorapipe.training.adapters.lora import LoRA
 
 REGISTRY = Family.registry
 assert REGISTRY is not None
+families.register()
 
 
-@pytest.fixture(scope="module", params=REGISTRY.names())
+@pytest.fixture(scope="module", params=[*REGISTRY.names(), families.NAME])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     return REGISTRY.get(request.param).tiny(tmp_path_factory.mktemp(request.param))
 
