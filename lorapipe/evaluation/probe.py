@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lorapipe.evaluation.selection import Probe
-<<<<<<< HEAD
-from lorapipe.models import Condition, Model
-from lorapipe.series import evenly_spaced
-=======
 from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
->>>>>>> main
+from lorapipe.series import evenly_spaced
 from lorapipe.training import noise
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 
