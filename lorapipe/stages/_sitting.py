@@ -22,7 +22,7 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
-from lorapipe.stages._feeding import scene
+from lorapipe.training.data.training_set import scene_of
 from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
@@ -138,7 +138,7 @@ class Prober:
         self._training = evenly(manifest.training, PROBED)
         self._held_out = evenly(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]
-        for _ in encode_latents(missing_latents(chosen, cache), scene(dataset, manifest), model, cache):
+        for _ in encode_latents(missing_latents(chosen, cache), scene_of(dataset, manifest), model, cache):
             pass
         self._subjects = {picture.path: _subject(picture, cache, model, captioning) for picture in chosen}
         self._base = self._losses()
