@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from lorapipe.training import noise
+from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.noise_options import Corruption
 
 SHAPE = (4, 32, 24)
+PROCESS = EpsilonPrediction(torch.linspace(0.999, 0.005, 1000))
 KINDS = {
     "plain": Corruption(),
     "offset": Corruption(offset=0.1),
@@ -20,18 +22,18 @@ KINDS = {
 }
 
 
-def many(corruption: Corruption, count: int = 400) -> noise.Drawn:
-    return corruption.draw(3, 0, range(count), torch.zeros(count, *SHAPE), 1000)
+def many(corruption: Corruption, count: int = 400) -> noise.NoiseDraw:
+    return corruption.draw(3, 0, range(count), torch.zeros(count, *SHAPE), PROCESS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_depends_on_seed_step_and_sample_alone(kind: str) -> None:
     draw = KINDS[kind].draw
-    whole = draw(7, 3, range(4), torch.ones(4, *SHAPE), 1000)
-    halves = [draw(7, 3, part, torch.ones(2, *SHAPE), 1000) for part in (range(2), range(2, 4))]
+    whole = draw(7, 3, range(4), torch.ones(4, *SHAPE), PROCESS)
+    halves = [draw(7, 3, part, torch.ones(2, *SHAPE), PROCESS) for part in (range(2), range(2, 4))]
     for mine, *theirs in zip(whole, *halves, strict=True):
         assert torch.equal(mine, torch.cat(theirs))
-    assert not torch.equal(whole.added, draw(7, 4, range(4), torch.ones(4, *SHAPE), 1000).added)
+    assert not torch.equal(whole.added, draw(7, 4, range(4), torch.ones(4, *SHAPE), PROCESS).added)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,7 +47,7 @@ def test_the_noise_of_a_sample_begins_with_the_same_numbers(kind: str) -> None:
 def test_plain_noise_is_added_as_it_is_predicted() -> None:
     drawn = many(KINDS["plain"], 4)
     assert drawn.added is drawn.target
-    assert torch.equal(drawn.target, noise.draw(3, 0, range(4), SHAPE, range(1000)).target)
+    assert torch.equal(drawn.target, noise.draw(3, 0, range(4), SHAPE, PROCESS).target)
 
 
 def test_offset_shifts_whole_channels_by_its_strength() -> None:
@@ -94,8 +96,8 @@ def test_an_adaptive_offset_grows_with_the_mean_of_each_channel() -> None:
     """sd-scripts' `apply_noise_offset`: offset + scale · |mean of the channel|, at least 0."""
     clean = torch.tensor([0.0, 1.0, -2.0, 0.5]).reshape(1, 4, 1, 1).expand(400, *SHAPE)
     for scale, expected in ((0.3, [0.1, 0.4, 0.7, 0.25]), (-0.1, [0.1, 0.0, 0.0, 0.05])):
-        drawn = Corruption(offset=0.1, offset_adaptive=scale).draw(3, 0, range(400), clean, 1000)
-        plain = noise.draw(3, 0, range(400), SHAPE, range(1000)).target
+        drawn = Corruption(offset=0.1, offset_adaptive=scale).draw(3, 0, range(400), clean, PROCESS)
+        plain = noise.draw(3, 0, range(400), SHAPE, PROCESS).target
         shifts = (drawn.target - plain).mean((2, 3))
         assert shifts.std(0).tolist() == pytest.approx(expected, abs=0.04)
     assert [problem.path for problem in Corruption(offset_adaptive=0.1).problems()] == [("offset_adaptive",)]

@@ -204,13 +204,3 @@ def test_from_python(project: Path) -> None:
     ledger = Ledger(project)
     first, second = (read_run(ledger, 1), read_run(ledger, 1))
     assert first.status == "done" and compare(ledger, first, second) == {}
-
-
-def test_the_guide_to_python_runs_as_it_is_written(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    text = (Path(__file__).parents[1] / "docs" / "history.md").read_text("utf-8")
-    [code] = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
-    monkeypatch.chdir(project)
-    exec(code, {"__name__": "guide"})  # noqa: S102
-    assert "tally run" in capsys.readouterr().out

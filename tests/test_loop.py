@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lorapipe.training import noise
+from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.loop import MicroBatch, Objective, Step, Update, train
 from lorapipe.training.losses.mse import Mse
@@ -23,14 +24,13 @@ class Denoiser(torch.nn.Module):
 
     device = torch.device("cpu")
     dtype = torch.float32
-    prediction = "epsilon"
+    diffusion = EpsilonPrediction(torch.linspace(0.9991, 0.0047, 1000))
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.inward, self.outward = torch.nn.Conv2d(4, 16, 3, padding=1), torch.nn.Conv2d(16, 4, 3, padding=1)
         self.time, self.text = torch.nn.Linear(2, 16), torch.nn.Linear(3, 16)
-        self.alphas_cumprod = torch.linspace(0.9991, 0.0047, 1000)
 
     def predict(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Mapping[str, torch.Tensor]
@@ -98,9 +98,9 @@ def test_the_loss_is_the_weighted_mean_of_the_papers() -> None:
     """One step's loss, computed again from the definitions, sample by sample."""
     model = Denoiser()
     expected = 0.0
-    noises, timesteps, _ = noise.draw(5, 0, range(2), (4, 8, 8), range(1000))
+    noises, timesteps, _ = noise.draw(5, 0, range(2), (4, 8, 8), model.diffusion)
     for sample, picture in enumerate((3, 6)):
-        alpha_bar = float(model.alphas_cumprod[timesteps[sample]])
+        alpha_bar = float(model.diffusion.alphas_cumprod[timesteps[sample]])
         noisy = math.sqrt(alpha_bar) * PICTURES[picture] + math.sqrt(1 - alpha_bar) * noises[sample]
         with torch.no_grad():
             said = model.predict(noisy[None], timesteps[sample, None], {"text": CAPTIONS[[picture]]})[0]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lorapipe.evaluation import metrics
-from lorapipe.evaluation.scorer import Measure
+from lorapipe.evaluation.scorer import Scorer
 
 
 def unit(*rows: tuple[float, ...]) -> metrics.Vectors:
@@ -92,8 +92,8 @@ def test_saturation_contrast_and_blanks() -> None:
 
 def test_without_clip_looks_and_blanks_are_still_measured() -> None:
     picture, black = Image.linear_gradient("L"), Image.new("RGB", (256, 256))
-    measure = Measure(None, ["a", "b"], [0, 1], [picture, picture], [picture])
-    measured = measure([picture, black])
-    assert measured.broken and measured.scores is None
+    measure = Scorer(None, ["a", "b"], [0, 1], [picture, picture], [picture])
+    scored = measure([picture, black])
+    assert scored.broken and scored.scores is None
     assert not measure.base.broken
-    assert measured.look.contrast == pytest.approx(measure.base.look.contrast / 2)
+    assert scored.image_stats.contrast == pytest.approx(measure.base.image_stats.contrast / 2)

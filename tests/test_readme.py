@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -41,3 +42,6 @@ def test_ones_own_pictures_can_be_tried_with_pocket(
         ]
         assert main(["run", "my.yaml", "--quiet", *(word for each in quick for word in ("--set", each))]) == 0
         assert (tmp_path / "out" / "penny.safetensors").stat().st_size > 10_000
+        guide: dict[str, Any] = {}
+        exec((ROOT / "docs" / "judging.md").read_text("utf-8").split("```python\n")[1].partition("```")[0], guide)  # noqa: S102
+        assert guide["best_strength"](next(tmp_path.rglob("report.json"))) == 1

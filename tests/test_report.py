@@ -15,7 +15,7 @@ from PIL import Image
 from lorapipe.atomic import write_text
 from lorapipe.evaluation import report
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.report import Pair, Story, TableRow
+from lorapipe.evaluation.report import Pair, ReportModel, TableRow
 from lorapipe.evaluation.svg_chart import Chart, Line, smooth, svg
 from lorapipe.evaluation.verdict import Advice, Verdict
 
@@ -53,13 +53,13 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def tell() -> Callable[..., Story]:
-    def make(text: str = "penny, meadow", side: int = 64) -> Story:
+def tell() -> Callable[..., ReportModel]:
+    def make(text: str = "penny, meadow", side: int = 64) -> ReportModel:
         picture = Image.effect_noise((side, side), 90).convert("RGB")
         advice = Advice(f"More {text}", {"steps": 600, "unet_lr": 5e-5, "optimizer.d_coef": 1.0})
         verdict = Verdict("good", Cell(240, 1.0, 1.0), f"Use {text}.", (f"Because {text}",), (advice,))
         likeness = Line(text, ((0, 0.0), (80, 0.5), (160, math.nan), (240, 0.9)))
-        return Story(
+        return ReportModel(
             verdict=verdict,
             figures={text: text},
             training=[picture],
@@ -75,7 +75,7 @@ def tell() -> Callable[..., Story]:
     return make
 
 
-def test_the_page_needs_nothing_else(tell: Callable[..., Story]) -> None:
+def test_the_page_needs_nothing_else(tell: Callable[..., ReportModel]) -> None:
     page = Reader(report.page(tell()))
     assert not page.all("script") and not page.all("link")
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.all("img"))
@@ -83,13 +83,13 @@ def test_the_page_needs_nothing_else(tell: Callable[..., Story]) -> None:
     assert "prefers-color-scheme: dark" in page.text
 
 
-def test_the_verdict_comes_first_and_the_patch_is_ready_to_paste(tell: Callable[..., Story]) -> None:
+def test_the_verdict_comes_first_and_the_patch_is_ready_to_paste(tell: Callable[..., ReportModel]) -> None:
     text = report.page(tell())
     assert text.index("<h1>Use penny") < text.index("<img")
     assert "steps: 600\nunet_lr: 5e-05\noptimizer: {…, d_coef: 1}" in text
 
 
-def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., Story]) -> None:
+def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., ReportModel]) -> None:
     page = Reader(report.page(tell(EVIL)))
     assert not page.all("script")
     assert not any("onerror" in attributes for _, attributes in page.elements)
@@ -97,7 +97,7 @@ def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., Story]) ->
     assert any(attributes.get("aria-label", "").count(EVIL) for attributes in page.all("svg"))
 
 
-def test_the_same_story_is_the_same_bytes(tell: Callable[..., Story], tmp_path: Path) -> None:
+def test_the_same_report_is_the_same_bytes(tell: Callable[..., ReportModel], tmp_path: Path) -> None:
     story = tell()
     write_text(report.page(story), tmp_path / "a.html")
     write_text(report.page(story), tmp_path / "b.html")
@@ -105,7 +105,7 @@ def test_the_same_story_is_the_same_bytes(tell: Callable[..., Story], tmp_path: 
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_large_photographs_do_not_make_a_large_page(tell: Callable[..., Story]) -> None:
+def test_large_photographs_do_not_make_a_large_page(tell: Callable[..., ReportModel]) -> None:
     assert len(report.page(tell(side=3000))) < 12_000_000
     small = report.page(tell(side=64))
     assert 'class="tiny"' in small and "image/png" in small

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from lorapipe.evaluation.sampler import Recipe, Sampler, Solver, solver_for
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.training.diffusion import SolverName
 from lorapipe.training.families import Model
 
-RECIPE = Recipe(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
+RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]
 
 
@@ -20,7 +21,7 @@ def nothing() -> None:
     pass
 
 
-def take(model: Model, recipe: Recipe, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+def take(model: Model, recipe: SamplingOptions, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
     sampler = Sampler(model, recipe)
     sampler.read(prompts)
     return [array(picture) for picture in sampler.pictures(prompts, seeds, nothing)]
@@ -32,11 +33,11 @@ def array(picture: Image) -> np.ndarray:
 
 @pytest.mark.parametrize("solver", ["dpm++", "ddim", "euler"])
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
-def test_diffusers_own_pipeline_makes_the_same_picture(model: Model, solver: Solver, cfg: float) -> None:
+def test_diffusers_own_pipeline_makes_the_same_picture(model: Model, solver: SolverName, cfg: float) -> None:
     recipe = dataclasses.replace(RECIPE, solver=solver, cfg=cfg)
     ours = take(model, recipe, PROMPTS, [5, 6])
     pipeline = model.pipeline()
-    pipeline.scheduler = solver_for(solver, pipeline.scheduler)
+    pipeline.scheduler = model.diffusion.solver(solver, 4, model.device, (4, 8, 8)).scheduler
     noise = Sampler(model, recipe).noise([5, 6])  # diffusers scales it by the solver's own first sigma
     theirs = pipeline(
         PROMPTS, negative_prompt=["blue", "blue"], latents=noise, num_inference_steps=4, guidance_scale=cfg,

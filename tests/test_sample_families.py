@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from lorapipe.evaluation.sampler import Recipe, Sampler, Solver
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.training.diffusion import SolverName
 from lorapipe.training.families import Family
 from lorapipe.training.families.sd2 import SD2
 
@@ -16,16 +17,16 @@ REGISTRY = Family.registry
 assert REGISTRY is not None
 
 
-@pytest.mark.parametrize("solver", get_args(Solver))
+@pytest.mark.parametrize("solver", get_args(SolverName))
 @pytest.mark.parametrize("name", [*REGISTRY.names(), "sd2 to pure noise"])
 def test_a_picture_is_finite_and_of_its_size(
-    name: str, solver: Solver, tmp_path_factory: pytest.TempPathFactory
+    name: str, solver: SolverName, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     family = REGISTRY.get(name.split()[0]).tiny(tmp_path_factory.mktemp("family"))
     if name.endswith("noise"):
         family = SD2(checkpoint=family.checkpoint, zero_terminal_snr=True)
     model = family.load(tiny.DEVICE)
-    sampler = Sampler(model, Recipe((64, 48), steps=4, cfg=3.0, solver=solver))
+    sampler = Sampler(model, SamplingOptions((64, 48), steps=4, cfg=3.0, solver=solver))
     sampler.read(["a red hat"])
     latents = sampler._denoise(["a red hat"], [1], lambda: None)
     assert latents.isfinite().all() and float(latents.abs().max()) < 1e3

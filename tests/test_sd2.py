@@ -47,8 +47,8 @@ def test_a_single_file_is_the_same_model_as_the_folder(base: SD2, tmp_path: Path
 
 
 def test_a_folder_says_what_it_predicts_and_the_user_may_know_better(base: SD2) -> None:
-    assert base.load("cpu").prediction == "v_prediction"
-    assert SD2(checkpoint=base.checkpoint, prediction="epsilon").load("cpu").prediction == "epsilon"
+    assert base.load("cpu").diffusion.prediction == "v_prediction"
+    assert SD2(checkpoint=base.checkpoint, prediction="epsilon").load("cpu").diffusion.prediction == "epsilon"
     assert base.base_model_version("v_prediction") == "sd_v2_v"
     assert base.architecture("epsilon") == "stable-diffusion-v2-512"
 
@@ -59,16 +59,16 @@ def test_what_a_single_file_predicts_is_seen_from_its_weights(
 ) -> None:
     bias = torch.linspace(-1, 1, 320) * spread * 3**0.5
     file = single_file(base.load("cpu"), tmp_path / "sd2.safetensors", **{TELLING: bias})
-    assert SD2(checkpoint=Checkpoint(file)).load("cpu").prediction == prediction
+    assert SD2(checkpoint=Checkpoint(file)).load("cpu").diffusion.prediction == prediction
 
 
 def test_a_schedule_that_ends_in_pure_noise(base: SD2) -> None:
     """Lin et al. 2023, algorithm 1, computed here on its own."""
-    plain = base.load("cpu").alphas_cumprod.double().sqrt()
+    plain = base.load("cpu").diffusion.alphas_cumprod.double().sqrt()
     ended = SD2(checkpoint=base.checkpoint, zero_terminal_snr=True).load("cpu")
     expected = (plain - plain[-1]) * plain[0] / (plain[0] - plain[-1])
-    assert torch.allclose(ended.alphas_cumprod.double(), expected**2, atol=1e-5)
-    assert ended.alphas_cumprod[-1] == 0
+    assert torch.allclose(ended.diffusion.alphas_cumprod.double(), expected**2, atol=1e-5)
+    assert ended.diffusion.alphas_cumprod[-1] == 0
     assert ended.pipeline().scheduler.config.timestep_spacing == "trailing"
 
 

@@ -86,9 +86,9 @@ def test_a_single_file_is_the_same_model_as_the_folder(base: SDXL, model: SDXLMo
 def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -> None:
     file = single_file(model, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     loaded = SDXL(checkpoint=Checkpoint(file)).load("cpu")
-    assert loaded.prediction == "v_prediction" and loaded.alphas_cumprod[-1] == 0
+    assert loaded.diffusion.prediction == "v_prediction" and loaded.diffusion.alphas_cumprod[-1] == 0
     told = SDXL(checkpoint=Checkpoint(file), zero_terminal_snr=False).load("cpu")
-    assert told.prediction == "v_prediction" and told.alphas_cumprod[-1] > 0
+    assert told.diffusion.prediction == "v_prediction" and told.diffusion.alphas_cumprod[-1] > 0
 
 
 def test_captions_are_read_as_diffusers_reads_them(model: SDXLModel) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorapipe.evaluation.grid_plan import Cell, evenly, parted
-from lorapipe.evaluation.results import Evidence, Look
+from lorapipe.evaluation.grid_plan import Cell, evenly_spaced, part_cells
+from lorapipe.evaluation.results import ImageStats, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
 from lorapipe.evaluation.verdict import judge
 
@@ -27,14 +27,14 @@ def scores(likeness: float, following: float, noise: float = 0.02, seed: int = 0
     return Scores(tuple(likeness + each for each in spread), tuple(following - each for each in spread))
 
 
-def evidence(
+def results(
     curve: Sequence[tuple[float, float]],
     *,
     held_out: Sequence[float] = (),
     losses: Sequence[float] = (),
     more: dict[Cell, Scores] | None = None,
     **others: object,
-) -> Evidence:
+) -> Results:
     """Snapshots every 80 steps with (likeness, following) at strength 1."""
     steps = [80 * (place + 1) for place in range(len(curve))]
     found = {cell(step): scores(*figures) for step, figures in zip(steps, curve, strict=True)} | (more or {})
@@ -45,13 +45,13 @@ def evidence(
         for step, loss, other in zip(steps, falling, unseen, strict=True)
     }
     base = Probe((0.10, 0.11), (0.11, 0.132))
-    return Evidence(
+    return Results(
         **{"cells": sorted(found), "scores": found, "probe": base, "probes": probes, "knobs": KNOBS} | others
     )
 
 
 def test_natural_progress_keeps_the_best_snapshot_in_the_middle() -> None:
-    verdict = judge(evidence([(0.3, 1.0), (0.6, 0.97), (0.9, 0.93), (0.97, 0.6), (1.0, 0.35)]))
+    verdict = judge(results([(0.3, 1.0), (0.6, 0.97), (0.9, 0.93), (0.97, 0.6), (1.0, 0.35)]))
     assert (verdict.state, verdict.best) == ("good", cell(240))
     assert "step 240" in verdict.headline
     assert verdict.advice[0].patch == {"steps": 240}
@@ -59,37 +59,37 @@ def test_natural_progress_keeps_the_best_snapshot_in_the_middle() -> None:
 
 
 def test_over_trained_from_the_start_wants_a_lower_rate() -> None:
-    verdict = judge(evidence([(0.9, 0.85), (0.95, 0.6), (1.0, 0.4), (1.0, 0.3)]))
+    verdict = judge(results([(0.9, 0.85), (0.95, 0.6), (1.0, 0.4), (1.0, 0.3)]))
     assert (verdict.state, verdict.best) == ("over-trained", cell(80))
     assert verdict.advice[0].patch == {"unet_lr": 5e-05, "text_encoder_lr": 2.5e-05}
 
 
 def test_ignoring_the_prompt_in_every_snapshot_is_over_training_too() -> None:
-    verdict = judge(evidence([(0.9, 0.4), (1.0, 0.38), (1.0, 0.37)]))
+    verdict = judge(results([(0.9, 0.4), (1.0, 0.38), (1.0, 0.37)]))
     assert verdict.state == "over-trained"
     assert {"adapter.rank": 8} in [advice.patch for advice in verdict.advice]
 
 
 def test_still_rising_at_the_end_wants_more_steps() -> None:
-    verdict = judge(evidence([(0.2, 1.0), (0.35, 1.0), (0.5, 0.98), (0.62, 0.97), (0.75, 0.96)]))
+    verdict = judge(results([(0.2, 1.0), (0.35, 1.0), (0.5, 0.98), (0.62, 0.97), (0.75, 0.96)]))
     assert (verdict.state, verdict.best) == ("under-trained", cell(400))
     assert verdict.advice[0].patch == {"steps": 600}
 
 
 def test_no_effect_wants_more_of_everything() -> None:
-    verdict = judge(evidence([(0.01, 1.0), (0.0, 1.01), (0.02, 0.99)], losses=[0.1, 0.1, 0.0999]))
+    verdict = judge(results([(0.01, 1.0), (0.0, 1.01), (0.02, 0.99)], losses=[0.1, 0.1, 0.0999]))
     assert verdict.state == "no effect"
     assert verdict.advice[0].patch == {"steps": 800, "unet_lr": 2e-4, "text_encoder_lr": 1e-4}
 
 
 def test_stuck_at_a_weak_likeness_wants_room() -> None:
-    verdict = judge(evidence([(0.3, 1.0), (0.41, 0.99), (0.42, 0.99), (0.42, 0.99)]))
+    verdict = judge(results([(0.3, 1.0), (0.41, 0.99), (0.42, 0.99), (0.42, 0.99)]))
     assert verdict.state == "under-trained"
     assert verdict.advice[0].patch["adapter.rank"] == 32
 
 
 def test_a_flat_top_gives_the_earliest_of_equals() -> None:
-    verdict = judge(evidence([(0.5, 1.0), (0.9, 0.95), (0.905, 0.95), (0.91, 0.95), (0.915, 0.95)]))
+    verdict = judge(results([(0.5, 1.0), (0.9, 0.95), (0.905, 0.95), (0.91, 0.95), (0.915, 0.95)]))
     assert (verdict.state, verdict.best) == ("good", cell(160))
     assert verdict.advice == ()
 
@@ -97,20 +97,20 @@ def test_a_flat_top_gives_the_earliest_of_equals() -> None:
 def test_needing_a_lower_strength_is_over_training() -> None:
     curve = [(0.95, 0.62), (1.0, 0.45), (1.0, 0.3)]
     lower = {cell(step, 0.6): scores(0.9, following) for step, following in ((80, 0.92), (160, 0.9), (240, 0.7))}
-    verdict = judge(evidence(curve, more=lower))
+    verdict = judge(results(curve, more=lower))
     assert (verdict.state, verdict.best) == ("over-trained", cell(80, 0.6))
     assert verdict.advice[0].patch == {"unet_lr": 6e-05, "text_encoder_lr": 3e-05}
 
 
 def test_needing_a_higher_strength_is_under_training() -> None:
     higher = {cell(step, 1.5): scores(likeness, 0.95) for step, likeness in ((80, 0.4), (160, 0.6), (240, 0.9))}
-    verdict = judge(evidence([(0.25, 1.0), (0.4, 1.0), (0.55, 0.99)], more=higher))
+    verdict = judge(results([(0.25, 1.0), (0.4, 1.0), (0.55, 0.99)], more=higher))
     assert (verdict.state, verdict.best) == ("under-trained", cell(240, 1.5))
 
 
 def test_strength_1_is_preferred_among_equals() -> None:
     lower = {cell(160, 0.8): scores(0.9, 0.96)}
-    assert judge(evidence([(0.6, 1.0), (0.92, 0.94), (0.92, 0.94)], more=lower)).best == cell(160)
+    assert judge(results([(0.6, 1.0), (0.92, 0.94), (0.92, 0.94)], more=lower)).best == cell(160)
 
 
 def test_noise_does_not_make_the_last_snapshot_the_best() -> None:
@@ -147,7 +147,7 @@ def test_merit_needs_both_halves() -> None:
 def test_breaking_down_at_the_end_keeps_what_came_before() -> None:
     nan = float("nan")
     verdict = judge(
-        evidence([(0.4, 1.0), (0.8, 0.95), (nan, nan)], losses=[0.09, 0.08, nan], broken=frozenset([cell(240)]))
+        results([(0.4, 1.0), (0.8, 0.95), (nan, nan)], losses=[0.09, 0.08, nan], broken=frozenset([cell(240)]))
     )
     assert (verdict.state, verdict.best) == ("broken", cell(160))
     assert verdict.advice[0].patch == {"unet_lr": 1.3e-05, "text_encoder_lr": 6.3e-06}
@@ -156,19 +156,19 @@ def test_breaking_down_at_the_end_keeps_what_came_before() -> None:
 def test_everything_broken_still_gives_a_verdict() -> None:
     nan = float("nan")
     broken = frozenset(cell(step) for step in (80, 160))
-    verdict = judge(evidence([(nan, nan), (nan, nan)], losses=[nan, nan], held_out=[nan, nan], broken=broken))
+    verdict = judge(results([(nan, nan), (nan, nan)], losses=[nan, nan], held_out=[nan, nan], broken=broken))
     assert verdict.state == "broken"
     assert "no snapshot" in verdict.headline
 
 
 def test_a_loss_above_the_bases_is_a_breakdown_though_pictures_are_finite() -> None:
-    verdict = judge(evidence([(0.1, 0.3), (0.0, 0.1)], losses=[0.4, 0.6], held_out=[0.4, 0.6]))
+    verdict = judge(results([(0.1, 0.3), (0.0, 0.1)], losses=[0.4, 0.6], held_out=[0.4, 0.6]))
     assert verdict.state == "broken"
 
 
 def test_held_out_loss_turning_up_is_told() -> None:
     verdict = judge(
-        evidence(
+        results(
             [(0.5, 1.0), (0.9, 0.9), (0.95, 0.85), (0.95, 0.84)],
             losses=[0.09, 0.08, 0.06, 0.04],
             held_out=[0.105, 0.10, 0.115, 0.13],
@@ -178,7 +178,7 @@ def test_held_out_loss_turning_up_is_told() -> None:
 
 
 def test_without_clip_the_held_out_loss_decides() -> None:
-    bare = evidence([(0, 0)] * 4, losses=[0.09, 0.08, 0.06, 0.04], held_out=[0.105, 0.10, 0.115, 0.13], scores={})
+    bare = results([(0, 0)] * 4, losses=[0.09, 0.08, 0.06, 0.04], held_out=[0.105, 0.10, 0.115, 0.13], scores={})
     verdict = judge(bare)
     assert (verdict.state, verdict.best) == ("good", cell(160))
     assert any("no CLIP" in reason for reason in verdict.reasons)
@@ -187,42 +187,44 @@ def test_without_clip_the_held_out_loss_decides() -> None:
 def test_without_clip_and_without_held_out_pictures_there_is_an_answer() -> None:
     losses = (0.1, 0.08, 0.0605, 0.06)
     probes = {80 * place: Probe((loss,)) for place, loss in enumerate(losses) if place}
-    verdict = judge(Evidence([cell(80), cell(160), cell(240)], {}, Probe((0.1,)), probes, knobs=KNOBS))
+    verdict = judge(Results([cell(80), cell(160), cell(240)], {}, Probe((0.1,)), probes, knobs=KNOBS))
     assert verdict.best == cell(160)
     assert any("held out" in reason for reason in verdict.reasons)
 
 
 def test_prodigy_is_slowed_by_its_own_knob() -> None:
     knobs = {"steps": 400.0, "optimizer.d_coef": 2.0, "unet_lr": 1.0, "text_encoder_lr": 1.0}
-    verdict = judge(evidence([(0.9, 0.85), (0.95, 0.6), (1.0, 0.4)], knobs=knobs))
+    verdict = judge(results([(0.9, 0.85), (0.95, 0.6), (1.0, 0.4)], knobs=knobs))
     assert verdict.advice[0].patch == {"optimizer.d_coef": 1.0}
 
 
 def test_the_part_that_is_off_is_named() -> None:
-    apart = {each: scores(0.8, 0.6) for each in parted(240, (0.5, 1.0), (0.5, 1.0)) if not each.together}
+    apart = {each: scores(0.8, 0.6) for each in part_cells(240, (0.5, 1.0), (0.5, 1.0)) if not each.uniform}
     apart[Cell(240, 0.5, 1.0)] = scores(0.95, 0.98)
-    verdict = judge(evidence([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart))
+    verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart))
     assert verdict.best == cell(240), "a recommended strength is one number"
     assert verdict.advice[-1].patch == {"unet_lr": 5e-05}
 
 
 def test_looks_beyond_both_base_and_training_pictures_are_told() -> None:
     curve = [(0.5, 1.0), (0.9, 0.95)]
-    looks = {cell(160): Look(saturation=0.9, contrast=0.2, diversity=0.05, copied=0.5)}
-    plain = Look(saturation=0.4, contrast=0.2, diversity=0.3)
-    told = " ".join(judge(evidence(curve, looks=looks, base=plain, training=plain)).reasons)
+    image_stats = {cell(160): ImageStats(saturation=0.9, contrast=0.2, diversity=0.05, copied=0.5)}
+    plain = ImageStats(saturation=0.4, contrast=0.2, diversity=0.3)
+    told = " ".join(judge(results(curve, image_stats=image_stats, base=plain, training=plain)).reasons)
     assert "saturation is 2.2 times" in told and "contrast" not in told
     assert "differ only 17 %" in told and "50 % of its pictures" in told
-    learnt = Look(saturation=0.9, contrast=0.2)
-    assert "saturation" not in " ".join(judge(evidence(curve, looks=looks, base=plain, training=learnt)).reasons)
+    learnt = ImageStats(saturation=0.9, contrast=0.2)
+    assert "saturation" not in " ".join(
+        judge(results(curve, image_stats=image_stats, base=plain, training=learnt)).reasons
+    )
 
 
 def test_one_snapshot_and_one_picture_are_enough_for_a_verdict() -> None:
-    only = Evidence([cell(10)], {cell(10): Scores((0.9,), (0.9,))}, Probe((0.1,)), {10: Probe((0.09,))})
+    only = Results([cell(10)], {cell(10): Scores((0.9,), (0.9,))}, Probe((0.1,)), {10: Probe((0.09,))})
     assert judge(only).best == cell(10)
 
 
 def test_snapshots_are_picked_evenly_with_the_last() -> None:
-    assert evenly(range(1, 11), 5) == [2, 4, 6, 8, 10]
-    assert evenly(range(1, 11), 4)[-1] == 10 and len(set(evenly(range(1, 11), 7))) == 7
-    assert evenly([1, 2], 6) == [1, 2]
+    assert evenly_spaced(range(1, 11), 5) == [2, 4, 6, 8, 10]
+    assert evenly_spaced(range(1, 11), 4)[-1] == 10 and len(set(evenly_spaced(range(1, 11), 7))) == 7
+    assert evenly_spaced([1, 2], 6) == [1, 2]

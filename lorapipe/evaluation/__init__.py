@@ -1,1 +1,1 @@
-"""Judging: pictures from weights, figures from pictures, and a verdict a person can act on."""
+"""Evaluation: samples pictures from snapshots, scores them, and judges which snapshot to use."""

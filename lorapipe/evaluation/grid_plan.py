@@ -18,7 +18,7 @@ class Cell:
     text_encoder: float
 
     @property
-    def together(self) -> bool:
+    def uniform(self) -> bool:
         """Whether both parts are at one strength, as most people use a LoRA."""
         return self.strength == self.text_encoder
 
@@ -34,25 +34,25 @@ class Cell:
     def __str__(self) -> str:
         if self.step == 0:
             return "the base"
-        both = f"{self.strength:g}" if self.together else f"{self.strength:g}, text encoder {self.text_encoder:g}"
+        both = f"{self.strength:g}" if self.uniform else f"{self.strength:g}, text encoder {self.text_encoder:g}"
         return f"step {self.step} at strength {both}"
 
 
 BASE = Cell(0, 0.0, 0.0)
 
 
-def evenly(items: Sequence[T], most: int) -> list[T]:
+def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
     """At most `most` items at even distances; the last is always among them."""
     if len(items) <= most:
         return list(items)
     return [items[round((place + 1) * len(items) / most) - 1] for place in range(most)]
 
 
-def crossed(steps: Sequence[int], strengths: Sequence[float]) -> list[Cell]:
+def uniform_cells(steps: Sequence[int], strengths: Sequence[float]) -> list[Cell]:
     """Every snapshot at every strength, the text encoder at the same."""
     return [Cell(step, strength, strength) for step in steps for strength in dict.fromkeys(strengths)]
 
 
-def parted(step: int, strengths: Sequence[float], text_encoder: Sequence[float]) -> list[Cell]:
+def part_cells(step: int, strengths: Sequence[float], text_encoder: Sequence[float]) -> list[Cell]:
     """A snapshot with every strength of the U-Net against every strength of the text encoder."""
     return [Cell(step, ours, theirs) for theirs in dict.fromkeys(text_encoder) for ours in dict.fromkeys(strengths)]

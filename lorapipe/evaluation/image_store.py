@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shot:
+class ImageSlot:
     """A picture's place in its cell: of which prompt, and which number of it; numbers from 0."""
 
     prompt: int
@@ -24,8 +24,8 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """The pictures of every cell. Each cell has `count` of each of `prompts`, in the order of `shots`."""
+class ImageStore:
+    """The pictures of every cell. Each cell has `count` of each of `prompts`, in the order of `slots`."""
 
     folder: Path
     prompts: tuple[str, ...]
@@ -33,50 +33,50 @@ class Gallery:
     seed: int
 
     @property
-    def shots(self) -> list[Shot]:
+    def slots(self) -> list[ImageSlot]:
         """The places of a cell: prompt by prompt."""
-        return [Shot(prompt, number) for prompt in range(len(self.prompts)) for number in range(self.count)]
+        return [ImageSlot(prompt, number) for prompt in range(len(self.prompts)) for number in range(self.count)]
 
     @property
-    def whose(self) -> list[int]:
+    def prompt_of(self) -> list[int]:
         """The prompt of each of a cell's pictures."""
-        return [shot.prompt for shot in self.shots]
+        return [slot.prompt for slot in self.slots]
 
-    def noise_seed(self, shot: Shot) -> int:
+    def noise_seed(self, slot: ImageSlot) -> int:
         """The same in every cell and for every prompt, so that what differs is the prompt's or the adapter's doing."""
-        return self.seed + shot.number
+        return self.seed + slot.number
 
     def drop_damaged(self, cell: Cell) -> list[Path]:
         """Delete what is there of a cell and is no whole picture; which these were."""
-        there = [path for shot in self.shots if (path := self.path(cell, shot)).is_file()]
+        there = [path for slot in self.slots if (path := self.path(cell, slot)).is_file()]
         damaged = [path for path in there if not is_whole_png(path)]
         for path in damaged:
             path.unlink()
         return damaged
 
-    def missing(self, cell: Cell, batch: int) -> list[list[Shot]]:
-        """What has yet to be sampled, in batches. A batch is made whole or again: its pictures belong together."""
-        batches = [self.shots[start : start + batch] for start in range(0, len(self.shots), batch)]
-        return [shots for shots in batches if not all(self.path(cell, shot).is_file() for shot in shots)]
+    def missing(self, cell: Cell, batch: int) -> list[list[ImageSlot]]:
+        """The slots still to be sampled, in batches; a batch lacking any picture is sampled whole again."""
+        batches = [self.slots[start : start + batch] for start in range(0, len(self.slots), batch)]
+        return [slots for slots in batches if not all(self.path(cell, slot).is_file() for slot in slots)]
 
-    def path(self, cell: Cell, shot: Shot) -> Path:
+    def path(self, cell: Cell, slot: ImageSlot) -> Path:
         """Where a picture lies."""
-        return self.folder / cell.slug / f"{shot.prompt + 1:02d}-{shot.number + 1}.png"
+        return self.folder / cell.slug / f"{slot.prompt + 1:02d}-{slot.number + 1}.png"
 
-    def keep(self, cell: Cell, shots: Sequence[Shot], pictures: Sequence[Image]) -> None:
+    def keep(self, cell: Cell, slots: Sequence[ImageSlot], pictures: Sequence[Image]) -> None:
         """Write pictures aside and rename them into place."""
-        for shot, picture in zip(shots, pictures, strict=True):
-            path = self.path(cell, shot)
+        for slot, picture in zip(slots, pictures, strict=True):
+            path = self.path(cell, slot)
             with replacing(path) as part:
                 picture.save(part, format="PNG")
 
     def pictures(self, cell: Cell) -> list[Image]:
-        """A cell's pictures, in the order of `shots`."""
+        """A cell's pictures, in the order of `slots`."""
         from PIL import Image
 
         found = []
-        for shot in self.shots:
-            with Image.open(self.path(cell, shot)) as picture:
+        for slot in self.slots:
+            with Image.open(self.path(cell, slot)) as picture:
                 found.append(picture.convert("RGB"))
         return found
 

@@ -35,14 +35,14 @@ def image_similarity(pictures: Vectors, training: Vectors) -> NDArray[np.float32
     return (pictures @ training.T).mean(axis=1)
 
 
-def text_similarity(pictures: Vectors, prompts: Vectors, whose: Sequence[int]) -> NDArray[np.float32]:
-    """CLIP-T of each picture, (N,): its cosine with its own prompt; `whose[n]` is the prompt of picture n."""
-    return (pictures @ prompts.T)[np.arange(len(pictures)), list(whose)]
+def text_similarity(pictures: Vectors, prompts: Vectors, prompt_of: Sequence[int]) -> NDArray[np.float32]:
+    """CLIP-T of each picture, (N,): its cosine with its own prompt; `prompt_of[n]` is the prompt of picture n."""
+    return (pictures @ prompts.T)[np.arange(len(pictures)), list(prompt_of)]
 
 
-def contrast_to_others(pictures: Vectors, prompts: Vectors, whose: Sequence[int]) -> NDArray[np.float32]:
+def contrast_to_others(pictures: Vectors, prompts: Vectors, prompt_of: Sequence[int]) -> NDArray[np.float32]:
     """How much nearer each picture is to its own prompt than to the others on average, (N,); two prompts at least."""
-    own = text_similarity(pictures, prompts, whose)
+    own = text_similarity(pictures, prompts, prompt_of)
     others = ((pictures @ prompts.T).sum(axis=1) - own) / (len(prompts) - 1)
     return own - others
 
@@ -63,11 +63,11 @@ def likeness_scale(base: Vectors, training: Vectors) -> tuple[float, float] | No
     return (low, high) if high - low > max(DISCERNIBLE * error, 0.01) else None
 
 
-def following_scale(base: Vectors, prompts: Vectors, whose: Sequence[int]) -> float | None:
+def following_scale(base: Vectors, prompts: Vectors, prompt_of: Sequence[int]) -> float | None:
     """The contrast to others that is following 1; None where CLIP cannot tell the base's pictures apart by prompt."""
     if len(prompts) < 2:
         return None
-    contrast = contrast_to_others(base, prompts, whose)
+    contrast = contrast_to_others(base, prompts, prompt_of)
     error = float(contrast.std(ddof=1)) / math.sqrt(len(contrast)) if len(contrast) > 1 else 0.0
     mean = float(contrast.mean())
     return mean if mean > max(DISCERNIBLE * error, 1e-3) else None
@@ -87,9 +87,11 @@ def nearest(pictures: Vectors, training: Vectors) -> list[int]:
     return [int(index) for index in (pictures @ training.T).argmax(axis=1)]
 
 
-def diversity(pictures: Vectors, whose: Sequence[int]) -> float | None:
+def diversity(pictures: Vectors, prompt_of: Sequence[int]) -> float | None:
     """How different pictures of one prompt are: the mean over prompts of 1 − their mean cosine; None without pairs."""
-    groups = [pictures[[n for n, prompt in enumerate(whose) if prompt == each]] for each in dict.fromkeys(whose)]
+    groups = [
+        pictures[[n for n, prompt in enumerate(prompt_of) if prompt == each]] for each in dict.fromkeys(prompt_of)
+    ]
     values = [1 - among(group) for group in groups if len(group) > 1]
     return float(np.mean(values)) if values else None
 

@@ -40,8 +40,7 @@ def losses(model: Model, subjects: Sequence[Subject], **reading: Any) -> torch.T
 
     Unweighted (Ho et al. 2020, eq. 14). The latents must be of one shape. NaN where the model has broken down.
     """
-    length = len(model.alphas_cumprod)
-    timesteps = torch.tensor([(2 * part + 1) * length // (2 * TIMESTEPS) for part in range(TIMESTEPS)])
+    timesteps = [model.diffusion.at((2 * part + 1) / (2 * TIMESTEPS)) for part in range(TIMESTEPS)]
     found = []
     with torch.inference_mode():
         for start in range(0, len(subjects), BATCH):
@@ -50,7 +49,7 @@ def losses(model: Model, subjects: Sequence[Subject], **reading: Any) -> torch.T
             framing = {name: torch.cat([each.framing[name] for each in batch]) for name in batch[0].framing}
             condition = {**condition, **framing}
             clean = torch.stack([each.latent for each in batch]).to(model.device)
-            columns = [_loss(model, batch, clean, int(timestep), condition) for timestep in timesteps]
+            columns = [_loss(model, batch, clean, timestep, condition) for timestep in timesteps]
             found.append(torch.stack(columns, dim=1))
     return torch.cat(found)
 
@@ -61,13 +60,12 @@ def relative(found: torch.Tensor, base: torch.Tensor) -> tuple[float, ...]:
 
 
 def _loss(
-    model: Model, batch: Sequence[Subject], clean: torch.Tensor, timestep: int, condition: Condition
+    model: Model, batch: Sequence[Subject], clean: torch.Tensor, timestep: torch.Tensor, condition: Condition
 ) -> torch.Tensor:
-    drawn = torch.stack([_noise(subject, timestep) for subject in batch]).to(model.device)
-    times = torch.full((len(batch),), timestep, device=model.device)
-    noisy = noise.diffuse(clean, drawn, times, model.alphas_cumprod)
-    target = noise.target(model.prediction, clean, drawn, times, model.alphas_cumprod)
-    error = model.predict(noisy, times, condition) - target
+    drawn = torch.stack([_noise(subject, int(timestep)) for subject in batch]).to(model.device)
+    times = timestep.to(model.device).expand(len(batch))
+    noisy = model.diffusion.mix(clean, drawn, times)
+    error = model.predict(noisy, times, condition) - model.diffusion.target(clean, drawn, times)
     return error.double().square().flatten(1).mean(1).cpu()
 
 

@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing else, and the same as data. The same evidence gives the same bytes."""
+"""The report: one page that needs nothing else, and the same as data. The same results give the same bytes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Story:
+class ReportModel:
     """What the page tells. Texts are plain; whatever is in them is shown, not obeyed."""
 
     verdict: Verdict
@@ -63,11 +63,11 @@ class Story:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def page(story: Story) -> str:
+def page(report: ReportModel) -> str:
     """The whole HTML page."""
     sections = (_header, _pairs, _taught, _reasons, _advice, _grid, _charts, _table, _made)
-    body = "\n".join(part for section in sections for part in section(story))
-    title = escape(story.verdict.headline)
+    body = "\n".join(part for section in sections for part in section(report))
+    title = escape(report.verdict.headline)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -96,20 +96,20 @@ def verdict_data(verdict: Verdict) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------------------- sections
 
 
-def _header(story: Story) -> Iterator[str]:
-    verdict = story.verdict
-    figures = "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in story.figures.items())
+def _header(report: ReportModel) -> Iterator[str]:
+    verdict = report.verdict
+    figures = "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in report.figures.items())
     kind = STATES.get(verdict.state, "warn")
     yield f'<header><span class="state {kind}-state">{escape(verdict.state)}</span>'
     yield f'<h1>{escape(verdict.headline)}</h1><dl class="figures">{figures}</dl></header>'
 
 
-def _pairs(story: Story) -> Iterator[str]:
-    if not story.pairs:
+def _pairs(report: ReportModel) -> Iterator[str]:
+    if not report.pairs:
         return
-    best = str(story.verdict.best)
+    best = str(report.verdict.best)
     yield '<section aria-label="Before and after"><div class="pairs">'
-    for pair in story.pairs:
+    for pair in report.pairs:
         before = _picture(pair.base, f"{pair.prompt}: without the LoRA")
         after = _picture(pair.best, f"{pair.prompt}: {best}")
         yield f'<div><p>{escape(pair.prompt)}</p><div class="pair">'
@@ -118,23 +118,23 @@ def _pairs(story: Story) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _taught(story: Story) -> Iterator[str]:
-    if story.training:
+def _taught(report: ReportModel) -> Iterator[str]:
+    if report.training:
         yield '<section><h2>What it was taught</h2><div class="taught" tabindex="0">'
-        yield "".join(_picture(picture, "a training picture") for picture in story.training)
+        yield "".join(_picture(picture, "a training picture") for picture in report.training)
         yield "</div></section>"
 
 
-def _reasons(story: Story) -> Iterator[str]:
-    items = "".join(f"<li>{escape(reason)}</li>" for reason in story.verdict.reasons)
+def _reasons(report: ReportModel) -> Iterator[str]:
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in report.verdict.reasons)
     yield f'<section><h2>Why</h2><ul class="reasons">{items}</ul></section>'
 
 
-def _advice(story: Story) -> Iterator[str]:
+def _advice(report: ReportModel) -> Iterator[str]:
     yield "<section><h2>What to change next</h2>"
-    if not story.verdict.advice:
+    if not report.verdict.advice:
         yield "<p>Nothing: the training was neither too long nor too short.</p>"
-    for advice in story.verdict.advice:
+    for advice in report.verdict.advice:
         yield f'<div class="advice"><p>{escape(advice.what)}</p>{_patch(advice)}</div>'
     yield "</section>"
 
@@ -165,14 +165,14 @@ def _number(value: float | int | str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _grid(story: Story) -> Iterator[str]:
+def _grid(report: ReportModel) -> Iterator[str]:
     text = "Every prompt, snapshot and strength side by side, labelled; the best is framed"
     yield '<section><h2>Every picture</h2><p class="detail">From left to right, the same noise under more training.</p>'
-    yield f'<div class="wide grid" tabindex="0">{_picture(story.grid, text, (WIDEST, story.grid.height))}</div></section>'
+    yield f'<div class="wide grid" tabindex="0">{_picture(report.grid, text, (WIDEST, report.grid.height))}</div></section>'
 
 
-def _charts(story: Story) -> Iterator[str]:
-    drawn = [(chart, svg(chart)) for chart in story.charts]
+def _charts(report: ReportModel) -> Iterator[str]:
+    drawn = [(chart, svg(chart)) for chart in report.charts]
     if not any(drawing for _, drawing in drawn):
         return
     yield '<section><h2>How it went</h2><div class="charts">'
@@ -182,22 +182,22 @@ def _charts(story: Story) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _table(story: Story) -> Iterator[str]:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in ("", *story.columns))
+def _table(report: ReportModel) -> Iterator[str]:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in ("", *report.columns))
     yield f'<section><h2>The figures</h2><div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>'
-    for row in story.rows:
+    for row in report.rows:
         cells = "".join(f"<td>{escape(figure)}</td>" for figure in row.figures)
         mark = ' class="chosen"' if row.chosen else ""
         yield f'<tr{mark}><th scope="row">{escape(row.title)}</th>{cells}</tr>'
     yield "</tbody></table></div>"
-    if story.notes:
-        notes = "".join(f"<p>{escape(note)}</p>" for note in story.notes)
+    if report.notes:
+        notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
         yield f"<details><summary>What the figures mean</summary>{notes}</details>"
     yield "</section>"
 
 
-def _made(story: Story) -> Iterator[str]:
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in story.settings.items())
+def _made(report: ReportModel) -> Iterator[str]:
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.settings.items())
     yield f'<section><h2>How it was made</h2><dl class="settings">{items}</dl></section>'
 
 

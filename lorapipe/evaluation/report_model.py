@@ -1,4 +1,4 @@
-"""What was found, told: the grid's tables, the charts, the page's story and the data beside it."""
+"""What the report shows: the grid's tables, the charts, the page's contents and the data beside it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, Cell
-from lorapipe.evaluation.image_store import Gallery
-from lorapipe.evaluation.report import Pair, Story, TableRow
-from lorapipe.evaluation.results import Evidence
-from lorapipe.evaluation.scorer import Measured
+from lorapipe.evaluation.image_store import ImageStore
+from lorapipe.evaluation.report import Pair, ReportModel, TableRow
+from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
@@ -36,16 +36,16 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """Everything that an evaluation has found.
+class EvaluationResult:
+    """Everything an evaluation found: metrics, verdict, pictures.
 
-    `measured` has the base (`BASE`) too. `log` is the training's loss by step, `about` how it was all made.
+    `scored` has the base (`BASE`) too. `log` is the training loss by step, `about` the settings.
     """
 
-    evidence: Evidence
+    results: Results
     verdict: Verdict
-    measured: Mapping[Cell, Measured]
-    gallery: Gallery
+    scored: Mapping[Cell, CellScores]
+    images: ImageStore
     training: Sequence[Image]
     log: Sequence[Point]
     about: Mapping[str, str]
@@ -58,77 +58,77 @@ class Found:
     @property
     def row(self) -> list[Cell]:
         """The snapshots at the best's strength, in order."""
-        return [Cell(step, self.best.strength, self.best.text_encoder) for step in self.evidence.steps]
+        return [Cell(step, self.best.strength, self.best.text_encoder) for step in self.results.steps]
 
     @property
     def strengths(self) -> list[Cell]:
         """The best snapshot at all strengths that were tried with both parts alike, in order."""
-        return sorted(cell for cell in self.measured if cell.step == self.best.step and cell.together)
+        return sorted(cell for cell in self.scored if cell.step == self.best.step and cell.uniform)
 
     @property
     def apart(self) -> list[Cell]:
         """The best snapshot with its parts at strengths of their own; empty where that was not asked for."""
-        cells = [cell for cell in self.measured if cell.step == self.best.step]
-        return sorted(cells) if any(not cell.together for cell in cells) else []
+        cells = [cell for cell in self.scored if cell.step == self.best.step]
+        return sorted(cells) if any(not cell.uniform for cell in cells) else []
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
 
 
-def tables(found: Found) -> list[Table]:
+def tables(result: EvaluationResult) -> list[Table]:
     """The grid: snapshots, then strengths, then the parts' strengths against each other."""
-    best, gallery = found.best, found.gallery
-    steps = [Column("base"), *(Column(f"step {cell.step}", marked=cell == best) for cell in found.row)]
-    made = [Table("Snapshots", f"at strength {best.strength:g}", tuple(steps), _rows(gallery, [BASE, *found.row]))]
-    if len(found.strengths) > 1:
-        titles = [Column("0", "the base"), *(Column(f"{c.strength:g}", marked=c == best) for c in found.strengths)]
-        rows = _rows(gallery, [BASE, *found.strengths])
+    best, images = result.best, result.images
+    steps = [Column("base"), *(Column(f"step {cell.step}", marked=cell == best) for cell in result.row)]
+    made = [Table("Snapshots", f"at strength {best.strength:g}", tuple(steps), _rows(images, [BASE, *result.row]))]
+    if len(result.strengths) > 1:
+        titles = [Column("0", "the base"), *(Column(f"{c.strength:g}", marked=c == best) for c in result.strengths)]
+        rows = _rows(images, [BASE, *result.strengths])
         made.append(Table("Strengths", f"of step {best.step}", tuple(titles), rows))
-    if found.apart:
-        made.append(_parts_table(found))
+    if result.apart:
+        made.append(_parts_table(result))
     return made
 
 
-def _rows(gallery: Gallery, cells: Sequence[Cell]) -> tuple[Row, ...]:
-    pictures = [gallery.pictures(cell) for cell in cells]
-    count = gallery.count
+def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:
+    pictures = [images.pictures(cell) for cell in cells]
+    count = images.count
     return tuple(
         Row(prompt, tuple(tuple(each[place * count : (place + 1) * count]) for each in pictures))
-        for place, prompt in enumerate(gallery.prompts)
+        for place, prompt in enumerate(images.prompts)
     )
 
 
-def _parts_table(found: Found) -> Table:
-    best, gallery = found.best, found.gallery
-    across = sorted({cell.strength for cell in found.apart if not cell.together})
-    down = sorted({cell.text_encoder for cell in found.apart if not cell.together})
+def _parts_table(result: EvaluationResult) -> Table:
+    best, images = result.best, result.images
+    across = sorted({cell.strength for cell in result.apart if not cell.uniform})
+    down = sorted({cell.text_encoder for cell in result.apart if not cell.uniform})
     rows = tuple(
         Row(
             f"text encoder {theirs:g}",
-            tuple(tuple(gallery.pictures(Cell(best.step, ours, theirs))[: gallery.count]) for ours in across),
+            tuple(tuple(images.pictures(Cell(best.step, ours, theirs))[: images.count]) for ours in across),
         )
         for theirs in down
     )
     columns = tuple(Column(f"U-Net {ours:g}") for ours in across)
-    return Table("Parts apart", f"of step {best.step}: {gallery.prompts[0]}", columns, rows)
+    return Table("Parts apart", f"of step {best.step}: {images.prompts[0]}", columns, rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- charts
 
 
-def charts(found: Found) -> list[Chart]:
+def charts(result: EvaluationResult) -> list[Chart]:
     """How likeness, following and losses went over the training; those without data are left empty."""
-    evidence, chosen = found.evidence, found.best.step
-    scored = [(cell.step, evidence.scores[cell]) for cell in found.row if cell in evidence.scores]
+    results, chosen = result.results, result.best.step
+    scored = [(cell.step, results.scores[cell]) for cell in result.row if cell in results.scores]
     likeness = tuple((step, fmean(scores.likeness)) for step, scores in scored)
     following = tuple((step, fmean(scores.following)) for step, scores in scored if scores.following is not None)
     lines = [Line("likeness", ((0, 0.0), *likeness))] if likeness else []
     lines += [Line("following", ((0, 1.0), *following), "second")] if following else []
-    probes = sorted({0: evidence.probe, **evidence.probes}.items())
+    probes = sorted({0: results.probe, **results.probes}.items())
     losses = [Line("training", tuple((step, fmean(probe.training)) for step, probe in probes))]
-    if evidence.probe.held_out:
+    if results.probe.held_out:
         losses.append(Line("held out", tuple((step, fmean(probe.held_out)) for step, probe in probes), "second"))
-    detail = f"At strength {found.best.strength:g}. Best is where the one has come and the other not yet gone."
+    detail = f"At strength {result.best.strength:g}. Best is where the one has come and the other not yet gone."
     return [
         Chart("Likeness and following", detail, tuple(lines), chosen, percent=True),
         Chart(
@@ -137,7 +137,7 @@ def charts(found: Found) -> list[Chart]:
         Chart(
             "Training loss",
             "As the training saw it, smoothed.",
-            (Line("loss", smooth(found.log), "third", False),),
+            (Line("loss", smooth(result.log), "third", False),),
             chosen,
         ),
     ]
@@ -146,54 +146,54 @@ def charts(found: Found) -> list[Chart]:
 # --------------------------------------------------------------------------------------------------------------- page
 
 
-def story(found: Found, grid: Image) -> Story:
+def report_model(result: EvaluationResult, grid: Image) -> ReportModel:
     """The page's contents."""
-    return Story(
-        verdict=found.verdict,
-        figures=_figures(found),
-        training=found.training,
-        pairs=_pairs(found),
+    return ReportModel(
+        verdict=result.verdict,
+        figures=_figures(result),
+        training=result.training,
+        pairs=_pairs(result),
         grid=grid,
-        charts=charts(found),
+        charts=charts(result),
         columns=("likeness", "following", "merit", "CLIP-I", "CLIP-T", "loss", "held-out loss"),
-        rows=[_table_row(found, cell, measured) for cell, measured in sorted(found.measured.items())],
-        settings=found.about,
+        rows=[_table_row(result, cell, scored) for cell, scored in sorted(result.scored.items())],
+        settings=result.about,
         notes=NOTES,
     )
 
 
-def _figures(found: Found) -> dict[str, str]:
-    scores = found.evidence.scores.get(found.best)
+def _figures(result: EvaluationResult) -> dict[str, str]:
+    scores = result.results.scores.get(result.best)
     figures = {}
     if scores is not None:
         figures["likeness"] = _percent(fmean(scores.likeness))
         if scores.following is not None:
             figures["following the prompt"] = _percent(fmean(scores.following))
-    return {**figures, "snapshot": f"step {found.best.step}", "strength": f"{found.best.strength:g}"}
+    return {**figures, "snapshot": f"step {result.best.step}", "strength": f"{result.best.strength:g}"}
 
 
-def _pairs(found: Found) -> list[Pair]:
-    gallery = found.gallery
-    before, after = gallery.pictures(BASE), gallery.pictures(found.best)
-    places = range(0, len(before), gallery.count)
-    pairs = zip(gallery.prompts, places, strict=True)
+def _pairs(result: EvaluationResult) -> list[Pair]:
+    images = result.images
+    before, after = images.pictures(BASE), images.pictures(result.best)
+    places = range(0, len(before), images.count)
+    pairs = zip(images.prompts, places, strict=True)
     return [Pair(prompt, before[place], after[place]) for prompt, place in list(pairs)[:PAIRS]]
 
 
-def _table_row(found: Found, cell: Cell, measured: Measured) -> TableRow:
-    scores = measured.scores
-    probes = {BASE: found.evidence.probe} | {Cell(step, 1, 1): probe for step, probe in found.evidence.probes.items()}
+def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> TableRow:
+    scores = scored.scores
+    probes = {BASE: result.results.probe} | {Cell(step, 1, 1): probe for step, probe in result.results.probes.items()}
     probe = probes.get(cell)
     figures = (
         _percent(fmean(scores.likeness)) if scores else "",
         _percent(fmean(scores.following)) if scores and scores.following else "",
         _percent(merit(scores)) if scores else "",
-        _bare(measured.image_similarity),
-        _bare(measured.text_similarity),
+        _bare(scored.image_similarity),
+        _bare(scored.text_similarity),
         _percent(fmean(probe.training)) if probe else "",
         _percent(fmean(probe.held_out)) if probe and probe.held_out else "",
     )
-    return TableRow(str(cell), figures, cell == found.best)
+    return TableRow(str(cell), figures, cell == result.best)
 
 
 def _percent(share: float) -> str:
@@ -207,34 +207,34 @@ def _bare(value: float | None) -> str:
 # --------------------------------------------------------------------------------------------------------------- data
 
 
-def data(found: Found) -> dict[str, Any]:
+def data(result: EvaluationResult) -> dict[str, Any]:
     """Everything as JSON types, for programs."""
-    evidence = found.evidence
+    results = result.results
     return {
         "version": 1,
-        "verdict": {**asdict(found.verdict), "best": asdict(found.best)},
-        "cells": [_cell_data(cell, measured) for cell, measured in sorted(found.measured.items())],
+        "verdict": {**asdict(result.verdict), "best": asdict(result.best)},
+        "cells": [_cell_data(cell, scored) for cell, scored in sorted(result.scored.items())],
         "probe": {
             str(step): {
                 "training": fmean(probe.training),
                 "held_out": fmean(probe.held_out) if probe.held_out else None,
             }
-            for step, probe in sorted({0: evidence.probe, **evidence.probes}.items())
+            for step, probe in sorted({0: results.probe, **results.probes}.items())
         },
-        "prompts": found.gallery.prompts,
-        "about": dict(found.about),
+        "prompts": result.images.prompts,
+        "about": dict(result.about),
     }
 
 
-def _cell_data(cell: Cell, measured: Measured) -> dict[str, Any]:
-    scores = measured.scores
+def _cell_data(cell: Cell, scored: CellScores) -> dict[str, Any]:
+    scores = scored.scores
     return {
         **asdict(cell),
         "likeness": fmean(scores.likeness) if scores else None,
         "following": fmean(scores.following) if scores and scores.following else None,
         "merit": merit(scores) if scores else None,
-        "clip_i": measured.image_similarity,
-        "clip_t": measured.text_similarity,
-        **asdict(measured.look),
-        "broken": measured.broken,
+        "clip_i": scored.image_similarity,
+        "clip_t": scored.text_similarity,
+        **asdict(scored.image_stats),
+        "broken": scored.broken,
     }

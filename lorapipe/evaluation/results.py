@@ -1,4 +1,4 @@
-"""What was measured of a grid: the input of the verdict, as plain numbers."""
+"""The metrics of every grid cell as plain numbers: the input of the verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, merit
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """What a cell's pictures are like, whatever they show: means over its pictures, 0 … 1.
 
     `saturation` and `contrast` see `metrics`; `diversity` is how different pictures of one prompt are (None with one
@@ -27,8 +27,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that was measured. Nothing in it of the base counts as a cell.
+class Results:
+    """Everything measured on the grid. The base is not one of `cells`.
 
     `scores` is empty where there is no CLIP; `probes` are by step; `broken` are cells with pictures of one colour or of
     no numbers; `knobs` are the train stage's, as it was run: `steps`, `unet_lr`, `text_encoder_lr` or, where the
@@ -40,16 +40,16 @@ class Evidence:
     scores: Mapping[Cell, Scores]
     probe: Probe
     probes: Mapping[int, Probe]
-    looks: Mapping[Cell, Look] = field(default_factory=dict)
-    base: Look | None = None
-    training: Look | None = None
+    image_stats: Mapping[Cell, ImageStats] = field(default_factory=dict)
+    base: ImageStats | None = None
+    training: ImageStats | None = None
     broken: frozenset[Cell] = frozenset()
     knobs: Mapping[str, float] = field(default_factory=dict)
     unscored: str = "There is no CLIP model to compare pictures with"
 
     @cached_property
-    def sound(self) -> dict[Cell, Scores]:
-        """The scored cells whose pictures are pictures."""
+    def valid(self) -> dict[Cell, Scores]:
+        """The scored cells whose pictures can be looked at."""
         return {
             cell: each
             for cell, each in self.scores.items()
@@ -57,13 +57,13 @@ class Evidence:
         }
 
     @cached_property
-    def chosen(self) -> Cell:
+    def best(self) -> Cell:
         """The cell to use: by its scores, else by the probe at the strength nearest 1."""
-        together = {cell: scores for cell, scores in self.sound.items() if cell.together}
-        if together:
-            return choose(together)
-        usable = [cell for cell in self.cells if cell.together and cell not in self.broken]
-        cells = usable or [cell for cell in self.cells if cell.together]
+        uniform = {cell: scores for cell, scores in self.valid.items() if cell.uniform}
+        if uniform:
+            return choose(uniform)
+        usable = [cell for cell in self.cells if cell.uniform and cell not in self.broken]
+        cells = usable or [cell for cell in self.cells if cell.uniform]
         probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
         step = lowest(probes, self.probe) if probes else cells[-1].step
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
@@ -73,7 +73,7 @@ class Evidence:
         """The snapshots' steps, in order."""
         return sorted({cell.step for cell in self.cells})
 
-    def at(self, step: int) -> Scores | None:
+    def scores_at(self, step: int) -> Scores | None:
         """The scores of a snapshot at the chosen strength."""
-        chosen = self.chosen
-        return self.sound.get(Cell(step, chosen.strength, chosen.text_encoder))
+        chosen = self.best
+        return self.valid.get(Cell(step, chosen.strength, chosen.text_encoder))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import OutOfMemory
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from lorapipe.training.diffusion import SolverName
     from lorapipe.training.families import Condition, Model
-
-Solver = Literal["dpm++", "ddim", "euler"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SamplingOptions:
     """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
 
     `clip_skip` and `weighted` are the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A
@@ -35,7 +34,7 @@ class Recipe:
     size: tuple[int, int]
     steps: int = 25
     cfg: float = 7.0
-    solver: Solver = "dpm++"
+    solver: SolverName = "dpm++"
     negative: str = ""
     max_tokens: int = 75
     clip_skip: int = 1
@@ -45,7 +44,7 @@ class Recipe:
 class Sampler:
     """Samples pictures of one recipe. Makes nothing that outlives it but the model's own parts."""
 
-    def __init__(self, model: Model, recipe: Recipe) -> None:
+    def __init__(self, model: Model, recipe: SamplingOptions) -> None:
         self.model = model
         self.recipe = recipe
         self._pipeline: Any = model.pipeline()
@@ -83,18 +82,18 @@ class Sampler:
         guided = recipe.cfg != 1
         texts = [recipe.negative] * len(prompts) + list(prompts) if guided else list(prompts)
         condition = self._condition(texts)
-        solver = solver_for(recipe.solver, self._pipeline.scheduler)
-        solver.set_timesteps(recipe.steps, device=model.device)
-        latents = self.noise(seeds).to(model.device) * solver.init_noise_sigma
+        noise = self.noise(seeds).to(model.device)
+        solver = model.diffusion.solver(recipe.solver, recipe.steps, model.device, noise.shape[1:])
+        latents = solver.start(noise)
         for timestep in solver.timesteps:
             check()
             both = torch_cat([latents, latents]) if guided else latents
-            both = solver.scale_model_input(both, timestep)
+            both = solver.scaled(both, timestep)
             output = model.predict(both, timestep.expand(len(both)), condition)
             if guided:
                 without, with_prompt = output.chunk(2)
                 output = without + recipe.cfg * (with_prompt - without)
-            latents = solver.step(output, timestep, latents).prev_sample
+            latents = solver.step(output, timestep, latents)
         return latents
 
     def _condition(self, texts: Sequence[str]) -> Condition:
@@ -136,22 +135,6 @@ class Sampler:
             pass
         torch.cuda.empty_cache()
         return None
-
-
-def solver_for(name: Solver, scheduler: Any) -> Any:
-    """A deterministic solver over a base's own schedule.
-
-    `dpm++` is DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095) on Karras' noise levels, the usual choice; `ddim`
-    (Song et al. 2021, arXiv:2010.02502) with η = 0; `euler` (Karras et al. 2022, arXiv:2206.00364, algorithm 1).
-    """
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
-
-    config = scheduler.config
-    if name == "ddim":
-        return DDIMScheduler.from_config(config)
-    if name == "euler":
-        return EulerDiscreteScheduler.from_config(config)
-    return DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", use_karras_sigmas=True)
 
 
 def torch_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

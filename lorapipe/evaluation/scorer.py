@@ -1,4 +1,4 @@
-"""From pictures to evidence: what a cell's pictures score beside the base's and the training pictures."""
+"""Scores a cell's pictures against the base's pictures and the training pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorapipe.evaluation import metrics
-from lorapipe.evaluation.results import Look
+from lorapipe.evaluation.results import ImageStats
 from lorapipe.evaluation.selection import Scores
 
 if TYPE_CHECKING:
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A cell's scores (None: no CLIP, or nothing to tell), its look, and the bare similarities, means of its pictures."""
+class CellScores:
+    """A cell's scores (None: no CLIP, or no scale), its image statistics, and its mean CLIP-I and CLIP-T."""
 
     scores: Scores | None
-    look: Look
+    image_stats: ImageStats
     broken: bool
     image_similarity: float | None = None
     text_similarity: float | None = None
 
 
-class Measure:
-    """Holds what every cell is compared with. `whose[n]` is the prompt of a cell's n-th picture."""
+class Scorer:
+    """Scores pictures against the base's and the training pictures. `prompt_of[n]` is the prompt of the n-th picture."""
 
     def __init__(
         self,
         clip: Clip | None,
         prompts: Sequence[str],
-        whose: Sequence[int],
+        prompt_of: Sequence[int],
         base: Sequence[Image],
         training: Sequence[Image],
     ) -> None:
         self.clip = clip
-        self.whose = whose
+        self.prompt_of = prompt_of
         self.likeness: tuple[float, float] | None = None
         self.following: float | None = None
         if clip is not None:
@@ -49,25 +49,25 @@ class Measure:
             self._prompts = clip.texts(prompts if len(prompts) > 1 else [*prompts, ""])
             vectors = clip.pictures(base)
             self.likeness = metrics.likeness_scale(vectors, self._training)
-            self.following = metrics.following_scale(vectors, self._prompts, whose)
+            self.following = metrics.following_scale(vectors, self._prompts, prompt_of)
         self.base = self(base)
-        self.training = Look(_mean(metrics.saturation, training), _mean(metrics.contrast, training))
+        self.training = ImageStats(_mean(metrics.saturation, training), _mean(metrics.contrast, training))
 
-    def __call__(self, pictures: Sequence[Image]) -> Measured:
+    def __call__(self, pictures: Sequence[Image]) -> CellScores:
         """The figures of a cell's pictures."""
         broken = any(metrics.blank(picture) for picture in pictures)
         saturation, contrast = _mean(metrics.saturation, pictures), _mean(metrics.contrast, pictures)
         if self.clip is None:
-            return Measured(None, Look(saturation, contrast), broken)
+            return CellScores(None, ImageStats(saturation, contrast), broken)
         vectors = self.clip.pictures(pictures)
         to_training = metrics.image_similarity(vectors, self._training)
-        diversity, copied = metrics.diversity(vectors, self.whose), metrics.copied(vectors, self._training)
-        return Measured(
+        diversity, copied = metrics.diversity(vectors, self.prompt_of), metrics.copied(vectors, self._training)
+        return CellScores(
             self._scores(vectors, to_training),
-            Look(saturation, contrast, diversity, copied),
+            ImageStats(saturation, contrast, diversity, copied),
             broken,
             float(to_training.mean()),
-            float(metrics.text_similarity(vectors, self._prompts, self.whose).mean()),
+            float(metrics.text_similarity(vectors, self._prompts, self.prompt_of).mean()),
         )
 
     def _scores(self, vectors: metrics.Vectors, to_training: metrics.Vectors) -> Scores | None:
@@ -77,7 +77,7 @@ class Measure:
         likeness = tuple(float(value) for value in (to_training - low) / (high - low))
         if self.following is None:
             return Scores(likeness)
-        contrast = metrics.contrast_to_others(vectors, self._prompts, self.whose) / self.following
+        contrast = metrics.contrast_to_others(vectors, self._prompts, self.prompt_of) / self.following
         return Scores(likeness, tuple(float(value) for value in contrast))
 
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.job import Done, Job, perform
 from lorapipe.pipeline.ledger import remove
@@ -195,7 +195,7 @@ def _remove(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------ on the other machine
 
 
-def perform_in(folder: str, warm: Warm | None = None) -> None:
+def perform_in(folder: str, warm: ModelCache | None = None) -> None:
     """Run the job of a folder; called on the machine that the launcher found."""
     place = Path(folder)
     events = _Events(place / "events.jsonl")
@@ -203,7 +203,7 @@ def perform_in(folder: str, warm: Warm | None = None) -> None:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.tell, _stopping(place), warm or Warm())
+            outcome = perform(job, events.tell, _stopping(place), warm or ModelCache())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
     events.tell_outcome(outcome)

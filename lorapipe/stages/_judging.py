@@ -1,4 +1,4 @@
-"""The course of an evaluation: pictures and probes of every cell, then the evidence, then the verdict."""
+"""The course of an evaluation: pictures and probes of every cell, then the results, then the verdict."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lorapipe.errors import InputError
-from lorapipe.evaluation.grid_plan import BASE, Cell, crossed, evenly, parted
-from lorapipe.evaluation.image_store import Gallery
-from lorapipe.evaluation.report_model import Found
-from lorapipe.evaluation.results import Evidence
-from lorapipe.evaluation.sampler import Recipe, Sampler
-from lorapipe.evaluation.scorer import Measure, Measured
+from lorapipe.evaluation.grid_plan import BASE, Cell, evenly_spaced, part_cells, uniform_cells
+from lorapipe.evaluation.image_store import ImageStore
+from lorapipe.evaluation.report_model import EvaluationResult
+from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log
-from lorapipe.stages._sitting import Counter, Prober, Sitting, learnt, trained, training_pictures
+from lorapipe.stages._sitting import Counter, GridSampler, Prober, learnt, trained, training_pictures
 from lorapipe.training import metrics_log
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 UNSCORED = "CLIP cannot tell the base's pictures from the training pictures"
 
 
-class Judging:
+class Evaluator:
     """One evaluation: a stage's knobs, a loaded base, and what is known of the training."""
 
     def __init__(
@@ -45,12 +45,12 @@ class Judging:
     ) -> None:
         self.stage, self.context, self.record = stage, context, record
         self.manifest, self.model, self.clip = manifest, model, clip
-        self.snapshots = {each.step: each for each in evenly(stage.weights.snapshots, stage.snapshots)}
-        self.cells = crossed(list(self.snapshots), stage.strengths)
-        self.gallery = Gallery(context.resume / "pictures", stage.prompts, stage.pictures, stage.seed)
+        self.snapshots = {each.step: each for each in evenly_spaced(stage.weights.snapshots, stage.snapshots)}
+        self.cells = uniform_cells(list(self.snapshots), stage.strengths)
+        self.images = ImageStore(context.resume / "pictures", stage.prompts, stage.pictures, stage.seed)
         self.sampler = Sampler(model, self._recipe())
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self) -> SamplingOptions:
         stage = self.stage
         base = cast("Family", stage.weights.dataset.base)
         native, step = base.native_size(), base.size_step()
@@ -59,39 +59,41 @@ class Judging:
             cure = f"Both sides must be multiples of {step}."
             raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
         cfg = base.usual_cfg() if stage.cfg is None else stage.cfg
-        return Recipe(size, stage.steps, cfg, stage.sampler, stage.negative_prompt, **self.record.reading)
+        return SamplingOptions(size, stage.steps, cfg, stage.sampler, stage.negative_prompt, **self.record.reading)
 
-    def found(self) -> Found:
+    def run(self) -> EvaluationResult:
         """Sample, probe, measure, judge."""
         stage, dataset = self.stage, self.stage.weights.dataset
         first = learnt(next(iter(self.snapshots.values())), self.model)
         apart = self._parts_apart(any(part.startswith("text_encoder") for part, _ in first.modules))
         cells = 1 + len(self.cells) + len(apart)
-        sitting = Sitting(
-            self.sampler, self.gallery, stage.batch, Counter(self.context, cells * len(self.gallery.shots))
+        sitting = GridSampler(
+            self.sampler, self.images, stage.batch, Counter(self.context, cells * len(self.images.slots))
         )
         training = training_pictures(dataset, self.manifest)
         prober = self._prober()
         sitting.base()
-        measure = Measure(self.clip, stage.prompts, self.gallery.whose, self.gallery.pictures(BASE), training)
+        measure = Scorer(self.clip, stage.prompts, self.images.prompt_of, self.images.pictures(BASE), training)
         with trained(self.record, first, self.model) as adapter:
             probes = {step: self._visit(step, sitting, prober, adapter) for step in self.snapshots}
-            measured = {cell: measure(self.gallery.pictures(cell)) for cell in self.cells}
-            evidence = self._evidence(measured, measure, prober.base, probes)
-            step = evidence.chosen.step
+            scored = {cell: measure(self.images.pictures(cell)) for cell in self.cells}
+            results = self._evidence(scored, measure, prober.base, probes)
+            step = results.best.step
             adapter.load(learnt(self.snapshots[step], self.model))
             for cell in self._apart(step, apart):
                 sitting.cell(cell, adapter)
-                measured[cell] = measure(self.gallery.pictures(cell))
-        evidence = self._evidence(measured, measure, prober.base, probes)
+                scored[cell] = measure(self.images.pictures(cell))
+        results = self._evidence(scored, measure, prober.base, probes)
         log = [(point.step, point.values["loss"]) for point in metrics_log.read(stage.weights.log)]
-        verdict = judge(evidence)
-        return Found(evidence, verdict, {BASE: measure.base, **measured}, self.gallery, training, log, self._about())
+        verdict = judge(results)
+        return EvaluationResult(
+            results, verdict, {BASE: measure.base, **scored}, self.images, training, log, self._about()
+        )
 
     def _prober(self) -> Prober:
         return Prober(self.stage.weights.dataset, self.manifest, Cache(self.context.cache), self.model, self.record)
 
-    def _visit(self, step: int, sitting: Sitting, prober: Prober, adapter: Attached) -> Probe:
+    def _visit(self, step: int, sitting: GridSampler, prober: Prober, adapter: Attached) -> Probe:
         """Everything of one snapshot that needs it in the model."""
         adapter.load(learnt(self.snapshots[step], self.model))
         adapter.set_strength(dict.fromkeys(self.model.trainable, 1.0))
@@ -109,24 +111,24 @@ class Judging:
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             self.context.emit(Log(text=text, level="warning"))
             return []
-        cells = parted(0, self.stage.strengths, wanted)
-        return [cell for cell in cells if not (cell.together and cell.strength in self.stage.strengths)]
+        cells = part_cells(0, self.stage.strengths, wanted)
+        return [cell for cell in cells if not (cell.uniform and cell.strength in self.stage.strengths)]
 
     def _apart(self, step: int, cells: Iterable[Cell]) -> list[Cell]:
         return [Cell(step, cell.strength, cell.text_encoder) for cell in cells]
 
     def _evidence(
-        self, measured: dict[Cell, Measured], measure: Measure, base: Probe, probes: dict[int, Probe]
-    ) -> Evidence:
-        return Evidence(
-            cells=sorted(measured),
-            scores={cell: each.scores for cell, each in measured.items() if each.scores is not None},
+        self, scored: dict[Cell, CellScores], measure: Scorer, base: Probe, probes: dict[int, Probe]
+    ) -> Results:
+        return Results(
+            cells=sorted(scored),
+            scores={cell: each.scores for cell, each in scored.items() if each.scores is not None},
             probe=base,
             probes=probes,
-            looks={cell: each.look for cell, each in measured.items()},
-            base=measure.base.look,
+            image_stats={cell: each.image_stats for cell, each in scored.items()},
+            base=measure.base.image_stats,
             training=measure.training,
-            broken=frozenset(cell for cell, each in measured.items() if each.broken),
+            broken=frozenset(cell for cell, each in scored.items() if each.broken),
             knobs=self._knobs(),
             **({"unscored": UNSCORED} if self.clip is not None else {}),
         )

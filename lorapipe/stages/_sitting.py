@@ -12,8 +12,8 @@ import torch
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.evaluation import probe
-from lorapipe.evaluation.grid_plan import BASE, Cell, evenly
-from lorapipe.evaluation.image_store import Gallery
+from lorapipe.evaluation.grid_plan import BASE, Cell, evenly_spaced
+from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.sampler import Sampler
 from lorapipe.evaluation.selection import Probe
 from lorapipe.formats import AdapterWeights
@@ -22,12 +22,12 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.events import Log, Preview, Progress
 from lorapipe.spec import from_dict
-from lorapipe.training.data.training_set import scene_of
 from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 from lorapipe.training.data.manifest import Manifest, Picture
+from lorapipe.training.data.training_set import scene_of
 from lorapipe.training.families import Model
 from lorapipe.training.model_contexts import attached
 
@@ -62,11 +62,11 @@ class Counter:
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Samples the cells of a gallery; `batch` pictures at once."""
+class GridSampler:
+    """Samples the pictures of each cell into an image store, `batch` at once."""
 
     sampler: Sampler
-    gallery: Gallery
+    images: ImageStore
     batch: int
     counter: Counter
 
@@ -81,8 +81,8 @@ class Sitting:
 
     def show(self, cell: Cell) -> None:
         """Tell of a cell's first picture."""
-        path = self.gallery.path(cell, self.gallery.shots[0])
-        self.counter.context.emit(Preview(path=str(path), caption=f"{cell}: {self.gallery.prompts[0]}"))
+        path = self.images.path(cell, self.images.slots[0])
+        self.counter.context.emit(Preview(path=str(path), caption=f"{cell}: {self.images.prompts[0]}"))
 
     def cell(self, cell: Cell, adapter: Attached) -> None:
         """The pictures of a cell, its snapshot being in the adapter."""
@@ -90,19 +90,19 @@ class Sitting:
         self._shoot(cell)
 
     def _shoot(self, cell: Cell) -> None:
-        gallery, context = self.gallery, self.counter.context
-        for path in gallery.drop_damaged(cell):
+        images, context = self.images, self.counter.context
+        for path in images.drop_damaged(cell):
             text = f"the picture {path.name} of an earlier attempt ({cell}) is damaged, and is made again"
             context.emit(Log(text=text, level="warning"))
-        missing = gallery.missing(cell, self.batch)
-        self.counter.tell(len(gallery.shots) - sum(map(len, missing)), fresh=False)
+        missing = images.missing(cell, self.batch)
+        self.counter.tell(len(images.slots) - sum(map(len, missing)), fresh=False)
         if missing:
-            self.sampler.read(gallery.prompts)
-        for shots in missing:
-            prompts = [gallery.prompts[shot.prompt] for shot in shots]
-            seeds = [gallery.noise_seed(shot) for shot in shots]
-            gallery.keep(cell, shots, self.sampler.pictures(prompts, seeds, context.check))
-            self.counter.tell(len(shots), fresh=True)
+            self.sampler.read(images.prompts)
+        for slots in missing:
+            prompts = [images.prompts[slot.prompt] for slot in slots]
+            seeds = [images.noise_seed(slot) for slot in slots]
+            images.keep(cell, slots, self.sampler.pictures(prompts, seeds, context.check))
+            self.counter.tell(len(slots), fresh=True)
 
 
 # ----------------------------------------------------------------------------------------------------------- adapters
@@ -135,8 +135,8 @@ class Prober:
         self.model = model
         self.reading = record.reading
         captioning = from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
-        self._training = evenly(manifest.training, PROBED)
-        self._held_out = evenly(manifest.held_out, PROBED)
+        self._training = evenly_spaced(manifest.training, PROBED)
+        self._held_out = evenly_spaced(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]
         for _ in encode_latents(missing_latents(chosen, cache), scene_of(dataset, manifest), model, cache):
             pass
@@ -182,4 +182,6 @@ def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captionin
 
 def training_pictures(dataset: Dataset, manifest: Manifest) -> list[Image]:
     """The training pictures as the trainer saw them, evenly chosen where there are many."""
-    return [picture_view(dataset.images, each, manifest.background) for each in evenly(manifest.training, COMPARED)]
+    return [
+        picture_view(dataset.images, each, manifest.background) for each in evenly_spaced(manifest.training, COMPARED)
+    ]

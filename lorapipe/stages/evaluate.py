@@ -20,7 +20,7 @@ from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.clip import Clip
-    from lorapipe.evaluation.report_model import Found
+    from lorapipe.evaluation.report_model import EvaluationResult
     from lorapipe.training.families import Family
 
 
@@ -99,20 +99,18 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> Report:
         """See `Stage.run`."""
-        from lorapipe.stages._judging import Judging
-        from lorapipe.training import device
+        from lorapipe.stages._judging import Evaluator
         from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training.device import Compute
         from lorapipe.training_record import TrainingRecord
 
         record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
         base = cast("Family", dataset.base)
-        where = device.resolve(context.device)
-        dtype = device.dtype(self.precision, where)
-        clip = self._clip(base, where, context)
-        key = device.warm_key(base, where, dtype)
-        model = context.warm.get(key, lambda: base.load(where, dtype))
-        found = Judging(self, context, record, Manifest.load(dataset.manifest), model, clip).found()
-        return self._published(found, context)
+        compute = Compute.of(context.device, self.precision)
+        clip = self._clip(base, compute.device, context)
+        model = compute.model(base, context.warm)
+        result = Evaluator(self, context, record, Manifest.load(dataset.manifest), model, clip).run()
+        return self._published(result, context)
 
     def _clip(self, base: Family, where: str, context: Context) -> Clip | None:
         from lorapipe.evaluation.clip import Clip
@@ -126,30 +124,32 @@ class Evaluate(Stage):
             return None
         return Clip(folder, where)
 
-    def _published(self, found: Found, context: Context) -> Report:
+    def _published(self, result: EvaluationResult, context: Context) -> Report:
         from lorapipe.evaluation import grid_image, report, report_model
-        from lorapipe.training.snapshots import publish
+        from lorapipe.training.publish import link_or_copy
 
-        verdict, out = found.verdict, context.out
-        _tell(found, context)
-        drawing = grid_image.draw(verdict.headline, found.about["sampling"], found.training, report_model.tables(found))
+        verdict, out = result.verdict, context.out
+        _tell(result, context)
+        drawing = grid_image.draw(
+            verdict.headline, result.about["sampling"], result.training, report_model.tables(result)
+        )
         grid_image.save(drawing, out / "grid.png")
-        write_text(report.page(report_model.story(found, drawing)), out / "report.html")
-        write_text(report.as_json(report_model.data(found)), out / "report.json")
-        publish(found.gallery.folder, out / "pictures")
-        best = tuple(each for each in self.weights.snapshots if each.step == found.best.step)
+        write_text(report.page(report_model.report_model(result, drawing)), out / "report.html")
+        write_text(report.as_json(report_model.data(result)), out / "report.json")
+        link_or_copy(result.images.folder, out / "pictures")
+        best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(
             page=out / "report.html",
             data=out / "report.json",
             grid=out / "grid.png",
-            best=replace(self.weights, snapshots=best, strength=found.best.strength),
+            best=replace(self.weights, snapshots=best, strength=result.best.strength),
         )
 
 
-def _tell(found: Found, context: Context) -> None:
+def _tell(result: EvaluationResult, context: Context) -> None:
     """The verdict for the log, and the figures of the snapshots for curves."""
-    for cell in found.row:
-        scores, probe = found.measured[cell].scores, found.evidence.probes[cell.step]
+    for cell in result.row:
+        scores, probe = result.scored[cell].scores, result.results.probes[cell.step]
         values = {"probe/training": fmean(probe.training)}
         if probe.held_out:
             values["probe/held_out"] = fmean(probe.held_out)
@@ -158,4 +158,4 @@ def _tell(found: Found, context: Context) -> None:
             if scores.following is not None:
                 values["following"] = fmean(scores.following)
         context.emit(Metric(step=cell.step, values=values))
-    context.emit(Log(text=" ".join([f"{found.verdict.state}:", found.verdict.headline, *found.verdict.reasons])))
+    context.emit(Log(text=" ".join([f"{result.verdict.state}:", result.verdict.headline, *result.verdict.reasons])))

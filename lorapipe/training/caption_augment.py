@@ -189,9 +189,7 @@ FROZEN_ENCODER = Problem(
 """Why there is no token warm-up without a text encoder that is trained."""
 
 
-def problems_with_own_captions(
-    captions: Captioning, own: Iterable[Captioning], trained: bool
-) -> Iterator[Problem]:
+def problems_with_own_captions(captions: Captioning, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:
     """Caption augmentations of single datasets that do not fit the training's; `trained`: a text encoder is."""
     for captioning in own:
         if captioning.weighted != captions.weighted:

@@ -97,14 +97,15 @@ class ChildProcess:
 
 
 @contextmanager
-def launched(work: Work, context: Context) -> Iterator[DataParallel]:
+def launched(work: Work, context: Context, joined: DataParallel | None = None) -> Iterator[DataParallel]:
     """The process group of a training on `cuda:0+cuda:1`, in which this process has rank 0; `SINGLE` on `cuda:0` alone.
 
-    The other processes run `work`, and are killed at the end. Where one of them dies before, waiting for it fails.
+    The other processes run `work`, and are killed at the end; where one of them dies before, waiting for it fails. A
+    process that was launched itself is `joined`: it is in the group already.
     """
     devices = context.device.split("+")
-    if len(devices) == 1:
-        yield SINGLE
+    if joined is not None or len(devices) == 1:
+        yield joined or SINGLE
         return
     context.emit(Log(text=f"Training on {len(devices)} devices, which share each batch: {', '.join(devices)}."))
     folder = Path(tempfile.mkdtemp(prefix="lorapipe-ddp-"))

@@ -14,6 +14,7 @@ import torch
 
 from lorapipe.training import noise
 from lorapipe.training.data_parallel import SINGLE, DataParallel
+from lorapipe.training.diffusion import Diffusion
 
 
 class Model(Protocol):
@@ -21,8 +22,7 @@ class Model(Protocol):
 
     device: torch.device
     dtype: torch.dtype
-    prediction: noise.Prediction
-    alphas_cumprod: torch.Tensor
+    diffusion: Diffusion
 
     def predict(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Mapping[str, torch.Tensor]
@@ -73,9 +73,9 @@ class Objective:
     """What is minimised: the weighted loss of predictions at random timesteps."""
 
     model: Model
-    loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-    weighting: Callable[[noise.Prediction, torch.Tensor], torch.Tensor]
-    draw: Callable[[int, int, range, torch.Tensor, int], noise.Drawn]
+    loss: Callable[[torch.Tensor, torch.Tensor, Diffusion, torch.Tensor], torch.Tensor]
+    weighting: Callable[[Diffusion, torch.Tensor], torch.Tensor]
+    draw: Callable[[int, int, range, torch.Tensor, Diffusion], noise.NoiseDraw]
     seed: int
 
     def __call__(self, step: int, samples: range, batch: MicroBatch) -> torch.Tensor:
@@ -84,15 +84,14 @@ class Objective:
         A mask multiplies the loss, which is not made up for what is masked; weights come last: as in kohya's.
         """
         clean, condition = batch.latents, batch.condition()
-        model, schedule = self.model, self.model.alphas_cumprod
-        drawn = self.draw(self.seed, step, samples, clean, len(schedule))
+        model, diffusion = self.model, self.model.diffusion
+        drawn = self.draw(self.seed, step, samples, clean, diffusion)
         clean, wanted, timesteps, added = (tensor.to(model.device) for tensor in (clean, *drawn))
         condition = {name: tensor.to(model.device) for name, tensor in condition.items()}
-        noisy = noise.diffuse(clean, added, timesteps, schedule)
-        prediction = model.predict(noisy, timesteps, condition)
-        target = noise.target(model.prediction, clean, wanted, timesteps, schedule)
-        weight = self.weighting(model.prediction, noise.snr(timesteps, schedule))
-        loss = self.loss(prediction.float(), target, timesteps, schedule)
+        prediction = model.predict(diffusion.mix(clean, added, timesteps), timesteps, condition)
+        target = diffusion.target(clean, wanted, timesteps)
+        weight = self.weighting(diffusion, timesteps)
+        loss = self.loss(prediction.float(), target, diffusion, timesteps)
         if batch.mask is not None:
             loss = loss * batch.mask.to(model.device)
         if batch.weights is not None:

@@ -7,7 +7,7 @@ the same file, bit for bit on the same machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Monitor:
         self._throughput = Throughput(milestones.total, found.step)
         self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
 
-    def follow(self, steps: Iterator[Step]) -> Iterator[tuple[Step, Due]]:
+    def follow(self, steps: Iterator[Step]) -> Generator[tuple[Step, Due], None, None]:
         """Log each step, and pass it on with what is due after it."""
         try:
             for step in steps:

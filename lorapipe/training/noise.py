@@ -1,41 +1,39 @@
-"""What is asked of the network: noise, timesteps, noisy latents and targets.
-
-Symbols are the papers': x₀ a clean latent, ε ~ N(0, I), ᾱ_t the share of x₀'s variance that is left at timestep t
-(Ho et al. 2020, arXiv:2006.11239), SNR(t) = ᾱ_t / (1 − ᾱ_t) (Kingma et al. 2021, arXiv:2107.00630).
-"""
+"""The noise of a training, drawn by (seed, step, sample), and the kinds of it that kohya's options name."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-Prediction = Literal["epsilon", "v_prediction"]
+from lorapipe.training.diffusion import Diffusion
 
 
-class Drawn(NamedTuple):
-    """Of each sample: the noise that is to be predicted, its timestep, and the noise that is really added."""
+class NoiseDraw(NamedTuple):
+    """Of each sample: the noise to predict, the timestep (see `Diffusion`), and the noise to add."""
 
     target: torch.Tensor
     timesteps: torch.Tensor
     added: torch.Tensor
 
 
-def draw(seed: int, step: int, samples: range, shape: Sequence[int], timesteps: range) -> Drawn:
-    """Noise (B, *shape) and timesteps (B,), uniform among those given, of the named samples of an update; on the CPU.
+def draw(
+    seed: int, step: int, samples: range, shape: Sequence[int], diffusion: Diffusion, low: int = 0, high: int = 1000
+) -> NoiseDraw:
+    """Noise (B, *shape) and timesteps (B,) between `low` and `high` of the named samples of an update; on the CPU.
 
     A function of (seed, step, sample) alone: a resumed training draws what an unbroken one would have drawn, and two
     batches of one draw what one batch of two does. Drawn on the CPU because every device has its own random numbers.
     """
     noise = torch.empty(len(samples), *shape)
-    drawn = torch.empty(len(samples), dtype=torch.long)
+    drawn = []
     for place, sample in enumerate(samples):
         chance = generator("noise", seed, step, sample)
-        drawn[place] = torch.randint(timesteps.start, timesteps.stop, (), generator=chance)
+        drawn.append(diffusion.draw(chance, low, high, shape))
         noise[place].normal_(generator=chance)
-    return Drawn(noise, drawn, noise)
+    return NoiseDraw(noise, torch.stack(drawn), noise)
 
 
 Generators = Sequence[torch.Generator]
@@ -98,36 +96,3 @@ def seed_of(*what: str | int) -> int:
     """A seed for a generator, unrelated to that of any other argument (neighbouring seeds are no kin here)."""
     digest = hashlib.blake2b(repr(what).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1  # non-negative in 64 bits
-
-
-def diffuse(
-    clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-) -> torch.Tensor:
-    """x_t = √ᾱ_t · x₀ + √(1 − ᾱ_t) · ε, all (B, C, h, w)  (Ho et al. 2020, eq. 4)."""
-    alpha_bar = _per_sample(alphas_cumprod, timesteps, clean)
-    return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
-
-
-def target(
-    prediction: Prediction,
-    clean: torch.Tensor,
-    noise: torch.Tensor,
-    timesteps: torch.Tensor,
-    alphas_cumprod: torch.Tensor,
-) -> torch.Tensor:
-    """What the network should say of x_t: ε, or v = √ᾱ_t · ε − √(1 − ᾱ_t) · x₀  (Salimans & Ho 2022, app. D)."""
-    if prediction == "epsilon":
-        return noise
-    alpha_bar = _per_sample(alphas_cumprod, timesteps, clean)
-    return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean
-
-
-def snr(timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """The signal-to-noise ratio ᾱ / (1 − ᾱ) of each sample, (B,)."""
-    alpha_bar = alphas_cumprod[timesteps]
-    return alpha_bar / (1 - alpha_bar)
-
-
-def _per_sample(values: torch.Tensor, timesteps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """values[t] for each sample, shaped to be multiplied with (B, …)."""
-    return values[timesteps].reshape(-1, *[1] * (like.ndim - 1))

@@ -12,7 +12,8 @@ from lorapipe.spec import Spec, param
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.training.noise import Drawn
+    from lorapipe.training.diffusion import Diffusion
+    from lorapipe.training.noise import NoiseDraw
 
 MULTIRES_DISCOUNT = 0.3
 """Of kohya's `multires_noise_discount`."""
@@ -92,15 +93,14 @@ class Corruption(Spec):
                 what = f"{name}_random draws strengths up to {name}, which is 0."
                 yield Problem(what, cure=f"Give {name}, or take {name}_random away.", path=(f"{name}_random",))
 
-    def draw(self, seed: int, step: int, samples: range, clean: torch.Tensor, length: int) -> Drawn:
+    def draw(self, seed: int, step: int, samples: range, clean: torch.Tensor, diffusion: Diffusion) -> NoiseDraw:
         """Noise and timesteps of the named samples of an update, whose clean latents these are: see `noise.draw`.
 
         Functions of (seed, step, sample), and of the latents where the offset is adaptive.
         """
         from lorapipe.training import noise
 
-        top = min(self.max_timestep, length)
-        drawn = noise.draw(seed, step, samples, clean.shape[1:], range(min(self.min_timestep, top - 1), top))
+        drawn = noise.draw(seed, step, samples, clean.shape[1:], diffusion, self.min_timestep, self.max_timestep)
         if not (self.offset or self.multires_iterations or self.perturbation):
             return drawn
         chances = [noise.generator("colour", seed, step, sample) for sample in samples]
@@ -116,4 +116,4 @@ class Corruption(Spec):
         if self.perturbation:
             strength = noise.strengths(self.perturbation, self.perturbation_random, chances)
             added = noise.perturbed(target, strength, chances)
-        return noise.Drawn(target, drawn.timesteps, added)
+        return noise.NoiseDraw(target, drawn.timesteps, added)

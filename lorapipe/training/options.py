@@ -183,7 +183,7 @@ class TrainingOptions(Spec):
         """The optimizer's usual rate for a part of the base."""
         return self.optimizer.usual_rates["unet" if part == "unet" else "text_encoder"]
 
-    def settings(self, dtype: str) -> dict[str, Any]:
+    def settings(self, dtype: str) -> dict[str, object]:
         """The options that decide the result, in document form, with the precision that `auto` came to."""
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
         settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.atomic import replacing
-from lorapipe.evaluation.sampler import Recipe, Sampler
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.pipeline.events import Log, Preview
 from lorapipe.training.families import Model
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Previews:
-    """Paints `prompts`, each from the same noise every time. `rates` are the learning rates of the parts that are trained."""
+    """Paints `prompts`, each from the same noise every time. `rates` are the learning rates of the trained parts."""
 
     model: Model
     prompts: tuple[str, ...]
-    options: Recipe
+    options: SamplingOptions
     rates: Mapping[str, float]
     context: Context
 

@@ -20,16 +20,16 @@ def record_of(
     length: TrainingLength,
     settings: Mapping[str, Any],
     rates: Mapping[str, float],
-    warmup_steps: float,
+    warmup_steps: int,
 ) -> TrainingRecord:
     """What is recorded of a training. `settings` are its options in document form, `rates` the learning rates by part."""
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
         family=base.name,
-        base_model_version=base.base_model_version(model.prediction),
-        architecture=base.architecture(model.prediction),
-        prediction=model.prediction,
-        zero_terminal_snr=bool(model.alphas_cumprod[-1] == 0),
+        base_model_version=base.base_model_version(model.diffusion.prediction),
+        architecture=base.architecture(model.diffusion.prediction),
+        prediction=model.diffusion.prediction,
+        zero_terminal_snr=model.diffusion.zero_terminal_snr,
         base_name=base.checkpoint.plain().rpartition("/")[2],
         settings=settings,
         rank=rank,

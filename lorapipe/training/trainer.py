@@ -8,14 +8,14 @@ are due. `Trainer.publish` moves the files to the stage's output folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
 from lorapipe.errors import InputError, Interrupted
-from lorapipe.evaluation.sampler import Recipe
+from lorapipe.evaluation.sampler import SamplingOptions
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditioning, loop, snapshots
@@ -30,7 +30,7 @@ from lorapipe.training.device import Compute, memory_explained
 from lorapipe.training.distributed_launch import launched
 from lorapipe.training.families import Family, Model
 from lorapipe.training.initial_weights import initialise_from
-from lorapipe.training.model_contexts import attached, checkpointed, compiled
+from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor
 from lorapipe.training.optimizers import Optimizer, settled
 from lorapipe.training.options import TrainingOptions
@@ -59,7 +59,7 @@ class Adaptation:
     def applied(self, model: Model) -> Iterator[Attached]:
         """The adapter in the model, which afterwards is what it was before, whatever happens."""
         with (
-            checkpointed(model, self.gradient_checkpointing),
+            gradient_checkpointing(model, self.gradient_checkpointing),
             attached(self.adapter, model, list(self.rates), self.seed) as adapter,
             compiled(model, self.compile),
         ):
@@ -109,7 +109,7 @@ class Trainer:
             options.prior_loss_weight, cache, compute.device, context,
         )  # fmt: skip
         model = compute.model(base, context.warm)
-        if problems := list(options.weighting.problems_with(model.prediction)):
+        if problems := list(options.weighting.problems_with(model.diffusion.prediction)):
             raise InputError(problems)
         rates = options.rates(model.trainable)
         if not rates:
@@ -131,6 +131,7 @@ class Trainer:
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
         record.save(context.out / "training.json")
+        launch = partial(launched, partial(_train_rank, options), context, parallel)
         previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
         return cls(
             context=context,
@@ -148,12 +149,10 @@ class Trainer:
             milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
             record=record,
             previews=Previews(
-                model, options.preview_prompts, Recipe(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
+                model, options.preview_prompts, SamplingOptions(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
                 rates, context,
             ),
-            launch=partial(launched, partial(_train_rank, options), context)
-            if parallel is None
-            else partial(nullcontext, parallel),
+            launch=launch,
         )  # fmt: skip
 
     @property
@@ -176,24 +175,24 @@ class Trainer:
         context, optimizer = self.context, self.optimization.optimizer
         writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
-        for step, due in monitor.follow(self._loop(adapter, trainable, parallel, monitor.done)):
-            if due.snapshot:
-                with settled(trainable.optimizer):
-                    monitor.check_weights(step.step)
-                    monitor.keep(writer.write(step.step))
-            if due.checkpoint:
-                monitor.save(step.step)
-            if due.stop:
-                at = f"step {step.step} of {self.milestones.total}"
-                raise Interrupted(f"Stopped after {at}; run the same command again to go on.")
-            if due.preview:
-                with settled(trainable.optimizer):
-                    self.previews.paint(step.step)
-            yield step
+        steps = self._loop(adapter, trainable, parallel, monitor.done)
+        with closing(monitor.follow(steps)) as followed:
+            for step, due in followed:
+                if due.snapshot:
+                    with settled(trainable.optimizer):
+                        monitor.check_weights(step.step)
+                        monitor.keep(writer.write(step.step))
+                if due.checkpoint:
+                    monitor.save(step.step)
+                if due.stop:
+                    at = f"step {step.step} of {self.milestones.total}"
+                    raise Interrupted(f"Stopped after {at}; run the same command again to go on.")
+                if due.preview:
+                    with settled(trainable.optimizer):
+                        self.previews.paint(step.step)
+                yield step
 
-    def _loop(
-        self, adapter: Attached, trainable: Trainable, parallel: DataParallel, done: int
-    ) -> Iterator[loop.Step]:
+    def _loop(self, adapter: Attached, trainable: Trainable, parallel: DataParallel, done: int) -> Iterator[loop.Step]:
         """The steps after the first `done`."""
         how, total, per_epoch = self.optimization, self.length.total, self.length.per_epoch
         return loop.train(

@@ -113,7 +113,7 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     """
     model, noise = trained.model, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tiny_bases.SEED))
     sampled = latent(server, checkpoint=trained.checkpoint, lora=trained.lora) * LATENT_SCALE[trained.family]
-    last = model.alphas_cumprod[-1]
+    last = model.diffusion.alphas_cumprod[-1]
     sigma = ((1 - last) / last).sqrt()
     theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
     attached = ADAPTER.attach(model, model.trainable)
@@ -121,7 +121,9 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     framing = model.framing((64, 64), (0, 0), (64, 64))
     with torch.no_grad():
         ours = model.predict(
-            noise, torch.tensor([len(model.alphas_cumprod) - 1]), {**model.encode_text([tiny_bases.PROMPT]), **framing}
+            noise,
+            torch.tensor([len(model.diffusion.alphas_cumprod) - 1]),
+            {**model.encode_text([tiny_bases.PROMPT]), **framing},
         )
     attached.detach()
     assert apart(ours, theirs) < 1e-4

@@ -78,10 +78,10 @@ def test_longer_captions_take_longer_conditions(loaded: Model) -> None:
     assert any(whole[name].shape[1] > short[name].shape[1] for name in short)
 
 
-def test_noise_schedule_falls(loaded: Model) -> None:
-    alphas = loaded.alphas_cumprod
-    assert alphas.ndim == 1 and alphas.dtype == torch.float32
-    assert (alphas[1:] < alphas[:-1]).all() and alphas[-1] >= 0 and alphas[0] < 1
+def test_signal_falls_with_time(loaded: Model) -> None:
+    ratios = loaded.diffusion.snr(torch.stack([loaded.diffusion.at(share / 10) for share in range(1, 10)]))
+    assert ratios.dtype == torch.float32
+    assert (ratios[1:] < ratios[:-1]).all() and ratios[-1] > 0 and torch.isfinite(ratios).all()
 
 
 def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:

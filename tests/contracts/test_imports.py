@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+"""Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -46,18 +48,30 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.registry": ("lorapipe.errors",),
     "lorapipe.spec": ("lorapipe.registry", "lorapipe.regular_files", *LIGHT),
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
+    "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": ("=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", *LIGHT),
+    "lorapipe.training.families": (
+        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    ),
     "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
-    "lorapipe.training.noise": (),
+    "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
-    "lorapipe.training.loop": ("lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.data.training_set": (
+        "lorapipe.training.data", "lorapipe.training.caption_augment", "lorapipe.pipeline.artifacts",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
+    **{f"lorapipe.training.{name}": (
+        "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
+        "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ) for name in JOB},
     "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
     "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.noise", "=lorapipe.training.families",
-        *SHARED, *LIGHT
+        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
+        "=lorapipe.training.families", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
-from lorapipe.training import noise
+from lorapipe.training.diffusion import PREDICTIONS, Diffusion, Discrete, Flow, discrete
 from lorapipe.training.weightings import Weighting
 
 NAMES = Weighting.registry.names()
@@ -29,26 +29,44 @@ FORMULAS: dict[tuple[str, str], Formula] = {
 }
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def process(prediction: str, snrs: Sequence[float]) -> tuple[Discrete, torch.Tensor]:
+    """A schedule whose timesteps have these signal-to-noise ratios, and all of them."""
+    snr = torch.tensor(snrs, dtype=torch.float64)
+    return discrete(prediction, (snr / (snr + 1)).float()), torch.arange(len(snrs))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "flow"])
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_are_finite_one_for_each_sample(name: str, prediction: str) -> None:
-    weights = Weighting.registry.get(name)()(prediction, torch.tensor(SNRS))
+    diffusion: Diffusion
+    diffusion, t = (Flow(), torch.linspace(1, 999, 6)) if prediction == "flow" else process(prediction, SNRS)
+    weights = Weighting.registry.get(name)()(diffusion, t)
     assert weights.shape == (len(SNRS),)
     assert torch.isfinite(weights).all() and (weights >= 0).all() and weights.max() > 0
 
 
 @pytest.mark.parametrize(("name", "prediction"), FORMULAS)
 def test_weights_are_the_papers(name: str, prediction: str) -> None:
-    weights = Weighting.registry.get(name)()(prediction, torch.tensor(SNRS[1:]))
+    weights = Weighting.registry.get(name)()(*process(prediction, SNRS[1:]))
     expected = [FORMULAS[name, prediction](snr) for snr in SNRS[1:]]
     assert weights.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_no_signal_weighs_1_for_epsilon_and_nothing_for_v() -> None:
     """The last timestep of a zero-terminal schedule."""
-    last = noise.snr(torch.tensor([1]), torch.tensor([0.5, 0.0]))
     weighting = Weighting.registry.get("min_snr")()
-    assert (weighting("epsilon", last).tolist(), weighting("v_prediction", last).tolist()) == ([1.0], [0.0])
+    epsilon, v = (weighting(discrete(name, torch.tensor([0.5, 0.0])), torch.tensor([1])) for name in PREDICTIONS)
+    assert (epsilon.tolist(), v.tolist()) == ([1.0], [0.0])
+
+
+def test_the_error_of_a_flow_counts_as_that_of_the_noise() -> None:
+    """From the definitions, x_t being the same: ε = x_t + (1 − σ)·v, so two v differ by more than the ε that they say."""
+    flow, t = Flow(), torch.linspace(1, 999, 10)
+    one, other = (torch.randn(10, 4, 2, 2) for _ in range(2))
+    difference = (1 - t / 1000).reshape(-1, 1, 1, 1) * (one - other)
+    weight = Weighting.registry.get("as_epsilon")()(flow, t)
+    of_v = (one - other).square().flatten(1).mean(1)
+    assert (of_v * weight).tolist() == pytest.approx(difference.square().flatten(1).mean(1).tolist(), rel=1e-4)
 
 
 def test_the_error_of_v_is_larger_than_that_of_the_noise_by_what_as_epsilon_takes_off() -> None:
@@ -62,5 +80,5 @@ def test_the_error_of_v_is_larger_than_that_of_the_noise_by_what_as_epsilon_take
 
     of_v = (velocity(one) - velocity(other)).square().flatten(1).mean(1)
     of_epsilon = (one - other).square().flatten(1).mean(1)
-    weight = Weighting.registry.get("as_epsilon")()("v_prediction", noise.snr(times, alphas))
+    weight = Weighting.registry.get("as_epsilon")()(discrete("v_prediction", alphas), times)
     assert (of_v * weight).tolist() == pytest.approx(of_epsilon.tolist(), rel=1e-4)

@@ -67,9 +67,8 @@ def load_training_set(
     own = [_own_captions(manifest) for manifest in manifests for _ in manifest.training]
     kept: tuple[Picture, ...] = ()
     if regularisation is not None:
-        manifest = _load(regularisation, cache, device, context)
-        everything = [replace(picture, held_out=False) for picture in manifest.pictures]
-        kept = matched(everything, per_epoch(pictures))
+        manifest = _load(regularisation, cache, device, context, held_out=False)
+        kept = matched(manifest.pictures, per_epoch(pictures))
         own += [_class_captions(_own_captions(manifest), captions, context)] * len(kept)
     return TrainingSet(
         resolution=manifests[0].resolution,
@@ -81,9 +80,15 @@ def load_training_set(
     )
 
 
-def _load(dataset: Dataset, cache: Cache, device: str, context: Context) -> Manifest:
-    """The manifest of a dataset. Latents that the cache has lost since `prepare` are encoded again."""
+def _load(dataset: Dataset, cache: Cache, device: str, context: Context, held_out: bool = True) -> Manifest:
+    """The manifest of a dataset. Latents that the cache does not have, or has lost since `prepare`, are encoded.
+
+    Without `held_out` nothing is held out: so it is with regularisation, from which evaluation takes no pictures.
+    """
     manifest = Manifest.load(dataset.manifest)
+    if not held_out:
+        pictures = tuple(replace(picture, held_out=False) for picture in manifest.pictures)
+        manifest = replace(manifest, pictures=pictures)
     if missing := missing_latents(manifest.pictures, cache):
         vae = cast("Family", dataset.base).load(device, "fp32")
         for _ in encode_latents(missing, scene_of(dataset, manifest), vae, cache):

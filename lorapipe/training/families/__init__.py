@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
@@ -24,6 +24,8 @@ from lorapipe.spec import Source, Spec, param
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
+
+    from lorapipe.training.diffusion import Diffusion
 
 Condition = Mapping[str, "torch.Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
@@ -133,9 +135,8 @@ class Model(ABC):
 
     device: torch.device
     dtype: torch.dtype
-    prediction: Literal["epsilon", "v_prediction"]
-    alphas_cumprod: torch.Tensor
-    """ᾱ_t of the training schedule, shape (T,), float32, on the device (Ho et al. 2020, eq. 4)."""
+    diffusion: Diffusion
+    """How pictures become noise, and what the network predicts of that."""
     trainable: tuple[str, ...]
     """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
     tokens: int
@@ -173,7 +174,7 @@ class Model(ABC):
 
     @abstractmethod
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Condition) -> torch.Tensor:
-        """The network's output (ε or v) for noisy latents (B, C, h, w) at integer timesteps (B,)."""
+        """The network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
 
     @abstractmethod
     def pipeline(self) -> DiffusionPipeline:
@@ -212,4 +213,4 @@ class Model(ABC):
 
     def settings(self) -> dict[str, Any]:
         """What a person may want to know of the base, for logs."""
-        return {"prediction": self.prediction, "dtype": str(self.dtype), "device": str(self.device)}
+        return {"prediction": self.diffusion.prediction, "dtype": str(self.dtype), "device": str(self.device)}

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
+    from lorapipe.training.diffusion import Discrete
+
 TRANSFORMER_BLOCKS = ("Transformer2DModel",)
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
 """Where a configuration does not say: those of SD1.x, diffusers' default."""
 MOST_TIMESTEPS = 100_000
+PREDICTS = "Say what its network predicts, beside its checkpoint: prediction: epsilon or v_prediction."
 CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 """The U-Net's modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
 
@@ -55,9 +58,7 @@ class LatentDiffusion(Model):
         self._schedule = parts.schedule
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
-        schedule = self._scheduler()
-        self.prediction = schedule.config.prediction_type
-        self.alphas_cumprod = schedule.alphas_cumprod.to(self.device, torch.float32)
+        self.diffusion = self._diffusion()
 
     def part(self, name: str) -> torch.nn.Module:
         """See `Model.part`."""
@@ -167,6 +168,18 @@ class LatentDiffusion(Model):
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+    def _diffusion(self) -> Discrete:
+        import torch
+
+        from lorapipe.training.diffusion import discrete
+
+        scheduler = self._scheduler()
+        try:
+            alphas_cumprod = scheduler.alphas_cumprod.to(self.device, torch.float32)
+            return discrete(scheduler.config.prediction_type, alphas_cumprod, scheduler.config)
+        except ValueError as error:
+            raise InputError(f"cannot be trained: {error}.", where=self._where(), cure=PREDICTS) from error
 
     def _scheduler(self) -> Any:
         from diffusers import DDPMScheduler

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,8 @@ class Loss(Spec, contract="type"):
     """The distance between prediction and target: 0 where they are equal, never negative."""
 
     @abstractmethod
-    def __call__(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
         """Elementwise loss of two (B, C, h, w) tensors of any floating type, in float32, not reduced.
 
-        `timesteps` (B,) and the schedule's ᾱ (T,) are for those that look at how noisy a sample is.
+        The base's `diffusion` and the samples' `t` (B,) are for losses that depend on how noisy a sample is.
         """

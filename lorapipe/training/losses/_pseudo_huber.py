@@ -12,7 +12,9 @@ from lorapipe.spec import param
 from lorapipe.training.losses import Loss
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,20 @@ class PseudoHuber(Loss):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.schedule == "snr" and self.scale != 1:
             what = "the snr schedule has no scale."
             yield Problem(what, cure="Take it away, or use the exponential or constant one.", path=("scale",))
 
-    def threshold(self, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
-        """c of each timestep (B,)."""
+    def threshold(self, diffusion: Diffusion, t: Tensor) -> Tensor:
+        """c at each t, (B,)."""
         import torch
 
         if self.schedule == "snr":
-            alpha_bar = alphas_cumprod[timesteps]
-            sigma = ((1 - alpha_bar) / alpha_bar).sqrt()
-            return (1 - self.c) / (1 + sigma).square() + self.c
-        share = timesteps / len(alphas_cumprod) if self.schedule == "exponential" else torch.ones_like(timesteps)
+            return (1 - self.c) / (1 + diffusion.sigma(t)).square() + self.c
+        share = diffusion.share(t) if self.schedule == "exponential" else torch.ones_like(t)
         return torch.exp(math.log(self.c) * share) * self.scale
 
-    def rounded(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def rounded(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> tuple[Tensor, Tensor]:
         """2 (√(error² + c²) − c), elementwise, and c shaped to go with it."""
-        c = self.threshold(timesteps, alphas_cumprod).float().reshape(-1, *[1] * (prediction.ndim - 1))
+        c = self.threshold(diffusion, t).float().reshape(-1, *[1] * (prediction.ndim - 1))
         return 2 * (((prediction.float() - target.float()).square() + c.square()).sqrt() - c), c

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from lorapipe.training.losses._pseudo_huber import PseudoHuber
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,6 @@ class Huber(PseudoHuber):
     For sets in which some pictures are bad or mislabelled: they pull less.
     """
 
-    def __call__(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-    ) -> torch.Tensor:
-        """See `Loss.__call__`."""
-        rounded, c = self.rounded(prediction, target, timesteps, alphas_cumprod)
+    def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
+        rounded, c = self.rounded(prediction, target, diffusion, t)
         return c * rounded

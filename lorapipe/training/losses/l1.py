@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from lorapipe.training.losses import Loss
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
 class L1(Loss):
     """|prediction − target|: large errors pull no harder than small ones; softer pictures than mse  (kohya's `l1`)."""
 
-    def __call__(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-    ) -> torch.Tensor:
-        """See `Loss.__call__`."""
+    def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
         return (prediction.float() - target.float()).abs()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from lorapipe.training.losses._pseudo_huber import PseudoHuber
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,5 @@ class SmoothL1(PseudoHuber):
     `smooth_l1`).
     """
 
-    def __call__(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, alphas_cumprod: torch.Tensor
-    ) -> torch.Tensor:
-        """See `Loss.__call__`."""
-        return self.rounded(prediction, target, timesteps, alphas_cumprod)[0]
+    def __call__(self, prediction: Tensor, target: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
+        return self.rounded(prediction, target, diffusion, t)[0]

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
-
-    from lorapipe.training.noise import Prediction
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class AsEpsilon(Weighting):
-    """Of a base that predicts v: each error counts as that of the noise would, so less the noisier the picture is
+    """Of a base that predicts v, or a flow: each error counts as that of the noise would, so less the noisier the picture is
     (kohya's `scale_v_pred_loss_like_noise_pred`; Salimans & Ho 2022, arXiv:2202.00512, §4).
     """
 
-    predictions: ClassVar[frozenset[str]] = frozenset({"v_prediction"})
+    predictions: ClassVar[frozenset[str]] = frozenset({"v_prediction", "flow"})
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: SNR/(SNR + 1), the factor by which ‖Δε‖² is smaller than ‖Δv‖²; 1 for ε."""
-        return snr / (snr + 1) if prediction == "v_prediction" else snr.new_ones(snr.shape)
+    def epsilon(self, snr: Tensor) -> Tensor:
+        """1; for v SNR/(SNR + 1), the factor by which ‖Δε‖² is smaller than ‖Δv‖²."""
+        return snr.new_ones(snr.shape)

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
-
-    from lorapipe.training.noise import Prediction
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,10 @@ class Debiased(Weighting):
     arXiv:2310.08442; kohya's `debiased_estimation_loss`).
     """
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: 1/√min(SNR, 1000) for ε, 1/(SNR + 1) for v."""
-        if prediction == "epsilon":
-            return snr.clamp(min=1e-8, max=1000).rsqrt()
+    def epsilon(self, snr: Tensor) -> Tensor:
+        """1/√min(SNR, 1000)."""
+        return snr.clamp(min=1e-8, max=1000).rsqrt()
+
+    def v(self, snr: Tensor) -> Tensor:
+        """1/(SNR + 1): kohya's, which is not the same weight of ε."""
         return 1 / (snr + 1)

@@ -9,9 +9,7 @@ from lorapipe.spec import param
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
-
-    from lorapipe.training.noise import Prediction
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,10 @@ class MinSnr(Weighting):
         kohya=("min_snr_gamma",),
     )
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR + 1) for v."""
-        if prediction == "epsilon":
-            return (self.gamma / snr).clamp(max=1)  # 1 is the limit where SNR is 0
+    def epsilon(self, snr: Tensor) -> Tensor:
+        """min(SNR, γ)/SNR."""
+        return (self.gamma / snr).clamp(max=1)  # 1 is the limit where SNR is 0
+
+    def v(self, snr: Tensor) -> Tensor:
+        """min(SNR, γ)/(SNR + 1), rounded as kohya's."""
         return snr.clamp(max=self.gamma) / (snr + 1)

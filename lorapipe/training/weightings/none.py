@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-    from lorapipe.training.noise import Prediction
+    from lorapipe.training.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
 class NoWeighting(Weighting):
     """Every timestep counts the same, as the base models were trained  (Ho et al. 2020, eq. 14)."""
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: 1."""
+    def __call__(self, diffusion: Diffusion, t: Tensor) -> Tensor:
+        """1, whatever the network predicts."""
+        return self.epsilon(diffusion.snr(t))
+
+    def epsilon(self, snr: Tensor) -> Tensor:
         return snr.new_ones(snr.shape)

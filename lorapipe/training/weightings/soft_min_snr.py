@@ -9,9 +9,7 @@ from lorapipe.spec import param
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
-
-    from lorapipe.training.noise import Prediction
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,10 @@ class SoftMinSnr(Weighting):
 
     gamma: float = param(5.0, "as min_snr's gamma: where the SNR is this, a picture counts for half", gt=0, le=100)
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: SNR·γ/(SNR + γ) in place of min(SNR, γ)."""
-        if prediction == "epsilon":
-            return self.gamma / (snr + self.gamma)
+    def epsilon(self, snr: Tensor) -> Tensor:
+        """SNR·γ/(SNR + γ), in place of min(SNR, γ), over SNR."""
+        return self.gamma / (snr + self.gamma)
+
+    def v(self, snr: Tensor) -> Tensor:
+        """SNR·γ/(SNR + γ), over SNR + 1."""
         return snr * self.gamma / ((snr + self.gamma) * (snr + 1))

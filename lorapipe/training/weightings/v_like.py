@@ -9,9 +9,7 @@ from lorapipe.spec import param
 from lorapipe.training.weightings import Weighting
 
 if TYPE_CHECKING:
-    import torch
-
-    from lorapipe.training.noise import Prediction
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,11 @@ class VLike(Weighting):
 
     share: float = param(1.0, "how much of the error of v is added", gt=0, le=10, kohya=("v_pred_like_loss",))
 
-    def __call__(self, prediction: Prediction, snr: torch.Tensor) -> torch.Tensor:
-        """See `Weighting.__call__`: 1 + share · (SNR + 1)/SNR; 1 for v."""
-        if prediction != "epsilon":
-            return snr.new_ones(snr.shape)
+    def v(self, snr: Tensor) -> Tensor:
+        """1: it is the error of v already."""
+        return snr.new_ones(snr.shape)
+
+    def epsilon(self, snr: Tensor) -> Tensor:
+        """1 + share · (SNR + 1)/SNR."""
         snr = snr.clamp(min=1e-8, max=1000)
         return 1 + self.share * (snr + 1) / snr

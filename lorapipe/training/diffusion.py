@@ -1,0 +1,261 @@
+"""The forward process of a base model: how pictures become noise, and what its network predicts of that.
+
+Everything here is a statement about x_t = α(t)·x₀ + σ(t)·ε, with x₀ a clean latent and ε ~ N(0, I), and about a network that
+predicts a linear combination of x₀ and ε. Training and sampling ask the same object, so that the two cannot drift apart
+(the idea of k-diffusion's `layers.Denoiser`). SNR(t) = α²/σ² (Kingma et al. 2021, arXiv:2107.00630).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+SolverName = Literal["dpm++", "ddim", "euler"]
+Weights = Callable[[Tensor], Tensor]
+"""Signal-to-noise ratios (B,) → weights (B,)."""
+FLOW_TIMESTEPS = 1000
+"""t of a flow model counts from 0, a clean picture, to this, pure noise; σ = t / 1000 (Esser et al. 2024)."""
+
+
+class Solver:
+    """A deterministic sampler of diffusers, over the process of a base."""
+
+    def __init__(self, scheduler: Any, steps: int, device: torch.device) -> None:
+        scheduler.set_timesteps(steps, device=device)
+        self.scheduler = scheduler
+        self.timesteps: Tensor = scheduler.timesteps
+        """t of each step, (steps,), falling."""
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Standard normal noise as the latents that sampling begins with."""
+        return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
+
+    def scaled(self, latents: Tensor, t: Tensor) -> Tensor:
+        """The latents as the network takes them at `t`."""
+        scale = getattr(self.scheduler, "scale_model_input", None)
+        return latents if scale is None else scale(latents, t)
+
+    def step(self, output: Tensor, t: Tensor, latents: Tensor) -> Tensor:
+        """The latents after the step from `t` to the next of `timesteps`."""
+        after: Tensor = self.scheduler.step(output, t, latents).prev_sample
+        return after
+
+
+class Diffusion(ABC):
+    """x_t = α(t)·x₀ + σ(t)·ε, and a network that predicts a linear combination of x₀ and ε.
+
+    Latents are (B, C, h, w), `t` is (B,): integers of a discrete schedule, real numbers of a flow.
+    """
+
+    prediction: ClassVar[str]
+    """What the network predicts, as metadata call it: `epsilon`, `v_prediction` or `flow`."""
+    zero_terminal_snr: bool = False
+    """Whether a discrete schedule was rescaled to end in pure noise  (Lin et al. 2023, arXiv:2305.08891)."""
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
+        """A random t for one sample, 0-dimensional, on the CPU.
+
+        `low` to `high`, 0 … 1000, is the range that is trained on; `shape` (C, h, w) is that of the latent, for
+        schedules that depend on its size.
+        """
+
+    @abstractmethod
+    def at(self, share: float) -> Tensor:
+        """t at this share, 0 … 1, of the way to pure noise; 0-dimensional."""
+
+    @abstractmethod
+    def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t."""
+
+    @abstractmethod
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network should predict of x_t."""
+
+    @abstractmethod
+    def snr(self, t: Tensor) -> Tensor:
+        """α²/σ² of each sample, (B,)."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """σ/α of each sample, (B,): the noise level of Karras et al. (2022, arXiv:2206.00364)."""
+
+    @abstractmethod
+    def share(self, t: Tensor) -> Tensor:
+        """How far t is on the way to pure noise, (B,), 0 … 1: the inverse of `at`."""
+
+    @abstractmethod
+    def epsilon_share(self, t: Tensor) -> Tensor:
+        """‖Δε‖² / ‖Δoutput‖², (B,): an error of the network's output, in units of the noise that it implies."""
+
+    def weight(self, t: Tensor, epsilon: Weights, v: Weights) -> Tensor:
+        """Weights (B,) of the squared error of the output, from those of the error of ε, or of v where it predicts v."""
+        return epsilon(self.snr(t)) * self.epsilon_share(t)
+
+    @abstractmethod
+    def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
+        """A sampler of so many steps for latents of `shape` (C, h, w).
+
+        `dpm++` is DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095) on Karras' noise levels, the usual choice; `ddim`
+        (Song et al. 2021, arXiv:2010.02502) with η = 0; `euler` (Karras et al. 2022, algorithm 1).
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Discrete(Diffusion):
+    """The variance-preserving process in T steps: α = √ᾱ_t, σ = √(1 − ᾱ_t)  (Ho et al. 2020, arXiv:2006.11239, eq. 4)."""
+
+    alphas_cumprod: Tensor
+    """ᾱ_t, shape (T,), float32, on the model's device."""
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration of a diffusers scheduler, for sampling."""
+
+    @property
+    def zero_terminal_snr(self) -> bool:  # type: ignore[override]
+        return bool(self.alphas_cumprod[-1] == 0)
+
+    def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
+        """Uniform among the timesteps of the range."""
+        stop = min(high, len(self.alphas_cumprod))
+        return torch.randint(min(low, stop - 1), stop, (), generator=generator)
+
+    def at(self, share: float) -> Tensor:
+        return torch.tensor(int(share * len(self.alphas_cumprod)))
+
+    def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        alpha_bar = _like(self.alphas_cumprod[t], clean)
+        return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+
+    def snr(self, t: Tensor) -> Tensor:
+        alpha_bar = self.alphas_cumprod[t]
+        return alpha_bar / (1 - alpha_bar)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        alpha_bar = self.alphas_cumprod[t]
+        return ((1 - alpha_bar) / alpha_bar).sqrt()
+
+    def share(self, t: Tensor) -> Tensor:
+        return t / len(self.alphas_cumprod)
+
+    def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+
+        if name == "ddim":
+            scheduler = DDIMScheduler.from_config(self.schedule)
+        elif name == "euler":
+            scheduler = EulerDiscreteScheduler.from_config(self.schedule)
+        else:
+            scheduler = DPMSolverMultistepScheduler.from_config(
+                self.schedule, algorithm_type="dpmsolver++", use_karras_sigmas=True
+            )
+        return Solver(scheduler, steps, device)
+
+
+class EpsilonPrediction(Discrete):
+    """The network predicts the noise."""
+
+    prediction = "epsilon"
+
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return noise
+
+    def epsilon_share(self, t: Tensor) -> Tensor:
+        return torch.ones_like(self.alphas_cumprod[t])
+
+    def weight(self, t: Tensor, epsilon: Weights, v: Weights) -> Tensor:
+        return epsilon(self.snr(t))
+
+
+class VPrediction(Discrete):
+    """The network predicts v = √ᾱ_t · ε − √(1 − ᾱ_t) · x₀  (Salimans & Ho 2022, arXiv:2202.00512, app. D)."""
+
+    prediction = "v_prediction"
+
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        alpha_bar = _like(self.alphas_cumprod[t], clean)
+        return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean
+
+    def epsilon_share(self, t: Tensor) -> Tensor:
+        snr = self.snr(t)
+        return snr / (snr + 1)
+
+    def weight(self, t: Tensor, epsilon: Weights, v: Weights) -> Tensor:
+        return v(self.snr(t))
+
+
+PREDICTIONS: Mapping[str, type[Discrete]] = {kind.prediction: kind for kind in (EpsilonPrediction, VPrediction)}
+"""What networks of a discrete schedule predict, by the name that diffusers' `prediction_type` has for it."""
+
+
+def discrete(prediction: str, alphas_cumprod: Tensor, schedule: Mapping[str, Any] | None = None) -> Discrete:
+    """The discrete process of a network that predicts `prediction`; ValueError where nothing is known of that."""
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"prediction_type is {prediction}; it must be {' or '.join(PREDICTIONS)}")
+    return PREDICTIONS[prediction](alphas_cumprod, schedule or {})
+
+
+@dataclass(frozen=True, eq=False)
+class Flow(Diffusion):
+    """Straight paths from pictures to noise: α = 1 − σ, σ = t / 1000; the network predicts ε − x₀.
+
+    Rectified flow (Liu et al. 2023, arXiv:2209.03003) as Esser et al. (2024, arXiv:2403.03206) train it: σ is drawn from a
+    logit-normal, and then shifted towards noise, the more the larger pictures are.
+    """
+
+    shift: float = 1.0
+    """s in σ' = s·σ / (1 + (s − 1)·σ): 1 shifts nothing, SD3 has 3."""
+    prediction = "flow"
+
+    def shift_for(self, shape: Sequence[int]) -> float:
+        """The shift for latents of `shape` (C, h, w); the same for all here."""
+        return self.shift
+
+    def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
+        """Logit-normal, shifted, and scaled into the range; never quite a clean picture or pure noise."""
+        sigma, shift = torch.sigmoid(torch.randn((), generator=generator)), self.shift_for(shape)
+        sigma = shift * sigma / (1 + (shift - 1) * sigma)
+        return (low + sigma * (high - low)).clamp(1, FLOW_TIMESTEPS - 1)
+
+    def at(self, share: float) -> Tensor:
+        return torch.tensor(share * FLOW_TIMESTEPS)
+
+    def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        sigma = _like(self.share(t), clean)
+        return (1 - sigma) * clean + sigma * noise
+
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return noise - clean
+
+    def snr(self, t: Tensor) -> Tensor:
+        sigma = self.share(t)
+        return ((1 - sigma) / sigma).square()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        sigma = self.share(t)
+        return sigma / (1 - sigma)
+
+    def share(self, t: Tensor) -> Tensor:
+        return t / FLOW_TIMESTEPS
+
+    def epsilon_share(self, t: Tensor) -> Tensor:
+        return (1 - self.share(t)).square()
+
+    def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
+        """`ddim` and `euler` are the same along straight paths: Euler's method."""
+        from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+
+        shift = self.shift_for(shape)
+        if name == "dpm++":
+            flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
+            return Solver(DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **flow), steps, device)
+        return Solver(FlowMatchEulerDiscreteScheduler(shift=shift), steps, device)
+
+
+def _like(values: Tensor, tensor: Tensor) -> Tensor:
+    """One value for each sample, shaped to be multiplied with (B, …)."""
+    return values.reshape(-1, *[1] * (tensor.ndim - 1))

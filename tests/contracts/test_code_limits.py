@@ -1,0 +1,37 @@
+"""How large, tangled and loosely typed the code may be; `python tools/code_measures.py` prints where it stands."""
+
+from __future__ import annotations
+
+import code_measures
+import pytest
+
+LONGEST_FUNCTION = 60
+"""Lines: a screen."""
+
+
+def test_functions_fit_a_screen() -> None:
+    assert not [each for each in code_measures.functions() if each.lines > LONGEST_FUNCTION]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(): pass", 1),
+        ("def f(a): return 1 if a else 2", 2),
+        ("def f(a):\n if a and a > 1 or a < 0: pass\n elif a: pass", 5),
+        ("def f(a): return [b for b in a if b]", 3),
+        ("def f(a):\n for b in a: pass\n else: pass", 3),
+        ("def f():\n try: pass\n except A: pass\n except B: pass\n else: pass", 4),
+        ("def f(a):\n match a:\n  case 1: pass\n  case 2: pass\n  case _: pass", 3),
+        ("def f(a):\n def g(b): return 1 if b else 2", 1),
+    ],
+)
+def test_complexity_is_counted_as_radon_does(code: str, expected: int) -> None:
+    assert code_measures.complexity(code_measures.ast.parse(code).body[0]) == expected
+
+
+def test_imports_count_wherever_they_stand() -> None:
+    """Inside a function, and for type checkers alone: what a reader has to know."""
+    graph = code_measures.import_graph()
+    assert "lorapipe.errors" in graph["lorapipe.cli"]
+    assert not [module for module, imported in graph.items() if module in imported]
