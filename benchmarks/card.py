@@ -26,11 +26,11 @@ import full_size
 import torch
 from step_time import context, prepared
 
+from lorapipe.models import Checkpoint, Family
 from lorapipe.spec import from_dict
 from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
 from lorapipe.training import device as devices
-from lorapipe.training.families import Checkpoint, Family
 from lorapipe.training.trainer import Trainer
 
 USUAL = (

@@ -23,11 +23,11 @@ import torch
 from step_time import context, prepared
 
 from lorapipe import pocket
+from lorapipe.models import Checkpoint
+from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 from lorapipe.training.monitor import CHECKPOINT_SECONDS
 from lorapipe.training.resume_state import Checkpoints, Trainable

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from lorapipe import pocket
-from lorapipe.training.families import Family
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families._stable_diffusion import StableDiffusion
+from lorapipe.models import Family
+from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._weight_files import SingleFile
 
 
 def empty(family: type[StableDiffusion]) -> LatentDiffusion:

@@ -46,8 +46,8 @@ def load(path: Path) -> None:
     import diffusers
     import transformers
 
-    from lorapipe.training.families import Checkpoint
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models import Checkpoint
+    from lorapipe.models.sd15 import SD15
 
     assert diffusers.UNet2DConditionModel and transformers.CLIPTextModel  # their import is not the loading
     start = time.perf_counter()
@@ -71,16 +71,16 @@ def train(work: Path, checkpoint: str) -> None:
     """Prepare, train three steps and export, in this process, and count the file's modules."""
     from safetensors import safe_open
 
+    from lorapipe.pipeline import loader
     from lorapipe.pipeline.events import Failed, Finished, Progress
-    from lorapipe.pipeline.language import Pipeline
-    from lorapipe.pipeline.run import run
+    from lorapipe.pipeline.execution.runner import Run
 
     photographs(work / "photos")
     name = f"{Path(checkpoint).stem}-lora"
     file = work / f"{name}.yaml"
     base = json.dumps({"family": "sd15", "checkpoint": checkpoint})
     file.write_text(PIPELINE.format(base=base, name=name), encoding="utf-8")
-    for event in run(Pipeline.load(file), on="inline", devices=["cpu"]):
+    for event in Run(loader.load(file), on="inline", devices=["cpu"]):
         if isinstance(event, (Failed, Finished, Progress)):
             print(event, flush=True)
     with safe_open(work / f"{name}.safetensors", framework="pt") as written:

@@ -15,11 +15,11 @@ from typing import Any
 import full_size
 import torch
 
+from lorapipe.models import Family
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Family
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._stable_diffusion import StableDiffusion
 from lorapipe.training.model_contexts import gradient_checkpointing
 
 RANK = 16

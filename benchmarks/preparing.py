@@ -197,7 +197,7 @@ def latents(folder: Path, to: int, count: int) -> None:
     """Compare encoding with the bare VAE."""
     from diffusers import AutoencoderKL
 
-    from lorapipe.training.families._stable_diffusion import VAE
+    from lorapipe.models._stable_diffusion import VAE
 
     vae = AutoencoderKL(**VAE).eval().requires_grad_(False)
 

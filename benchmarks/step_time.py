@@ -27,6 +27,8 @@ import torch
 from PIL import Image
 
 from lorapipe import pocket
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.spec import Duration, Source
@@ -38,8 +40,6 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families import Checkpoint, Family
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 from lorapipe.training.trainer import Trainer
 

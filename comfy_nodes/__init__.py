@@ -5,7 +5,7 @@
     workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
     validation  what is checked before a run           run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
-    bridge      the only file that knows ComfyUI
+    bridge, comfy_folders, node_display   the files that know ComfyUI: nodes, folders, what its page shows
 
 Importing this imports nothing of ComfyUI's: it asks for the nodes when it is ready.
 """

@@ -1,48 +1,36 @@
-"""The only file that knows ComfyUI: descriptions → nodes of its API, events → what its page shows.
+"""The bridge to ComfyUI: descriptions → nodes of its API, and what they do when they are executed.
 
-Of ComfyUI it uses `comfy_api.latest` (io, ComfyExtension), `folder_paths`, `comfy.model_management`, `comfy.utils` and
-`server.PromptServer`, each where it is needed, so that this can be imported without them. A stage runs in lorapipe's own
-worker processes; here a coroutine passes on what they tell, ten times a second.
+Of ComfyUI it uses `comfy_api.latest` (io, ComfyExtension) and `comfy.model_management`, each where it is needed, so that
+this can be imported without them; `comfy_folders` and `node_display` know the rest. A stage runs in lorapipe's own worker
+processes; here a coroutine passes on their events, ten times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lorapipe.atomic import replacing
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
-from lorapipe.pipeline.delivered import Delivered
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
-from lorapipe.terminal import duration, figures
 
 from . import describe, links
+from .comfy_folders import comfy_paths, publish
 from .describe import LORA_NAME, RUNNING, Input, Node
 from .graph_runner import GraphRun, Workers, read_pipeline, read_running
+from .node_display import NodeDisplay, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
 from .paths import PICTURES as SHELF
 from .validation import Made, check, fingerprint, more_follows, readable, with_old_names
 from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
-AS_TEXT = str.maketrans("<>&", "‹›＆")
-"""Letters that look alike and mean nothing: some releases of the page would show the escaped ones as they are written."""
-PREVIEW_SIZE = 512
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-CHECKPOINTS = "checkpoints"
-PICTURE_FOLDERS, PROJECT_FOLDER = "lorapipe_pictures", "lorapipe_project"
-"""What a user may name in ComfyUI's extra_model_paths.yaml: more folders to read, and the project's own."""
 
 
 def extension() -> Any:
@@ -158,52 +146,6 @@ def _named(made: Any, each: Input) -> Any:
     return made
 
 
-def comfy_paths() -> GraphPaths:
-    """ComfyUI's folders, and those that its user has named for lorapipe."""
-    import folder_paths
-
-    named = folder_paths.folder_names_and_paths
-    own = [Path(path) for path in named.get(PICTURE_FOLDERS, ((), ()))[0]]
-    output, given = Path(folder_paths.get_output_directory()), Path(folder_paths.get_input_directory())
-    project = Path(next(iter(named.get(PROJECT_FOLDER, ((), ()))[0]), output / "lorapipe"))
-    kinds = [kind for kind in named if kind not in ("custom_nodes", "configs", PICTURE_FOLDERS, PROJECT_FOLDER)]
-    models = [Path(path) for kind in kinds for path in named[kind][0]]
-    return GraphPaths(
-        project=project,
-        input=given,
-        pictures=tuple(own),
-        readable=(given, output, project, *own, *models),
-        writable=(project, output, *map(Path, named["loras"][0])),
-        models={kind: partial(_models, kind) for kind in kinds},
-        model=_model,
-    )
-
-
-def _models(kind: str) -> list[str]:
-    """ComfyUI's models of a kind; of checkpoints, those in diffusers folders too."""
-    import folder_paths
-
-    files = list(folder_paths.get_filename_list(kind))
-    return [*files, *_diffusers()] if kind == CHECKPOINTS else files
-
-
-def _model(kind: str, name: str) -> str | None:
-    """Where a model of that list lies."""
-    import folder_paths
-
-    found = folder_paths.get_full_path(kind, name)
-    return str(found) if found else _diffusers().get(name) if kind == CHECKPOINTS else None
-
-
-def _diffusers() -> dict[str, str]:
-    """Folders of the diffusers library below ComfyUI's folder for them, by their names."""
-    import folder_paths
-
-    roots = folder_paths.folder_names_and_paths.get("diffusers", ((), ()))[0]
-    walks = ((root, folder, below) for root in roots for folder, below, _ in os.walk(root, followlinks=True))
-    return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "unet" in below}
-
-
 # ------------------------------------------------------------------------------------------------------------- running it
 
 
@@ -233,7 +175,7 @@ async def _run_stage(
         files.append(lora)
     made.note(node, given, files)
     display.close(artifact, values.get(LORA_NAME), files)
-    return io.NodeOutput(*_in_order(node, values), ui=_shown(artifact, display, files))
+    return io.NodeOutput(*_in_order(node, values), ui=shown_when_done(artifact, display, files))
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
@@ -267,22 +209,6 @@ def _unload() -> None:
     model_management.soft_empty_cache()
 
 
-def publish(file: Path) -> tuple[str, Path]:
-    """Put a LoRA file among ComfyUI's, at once and whole; its name in their list.
-
-    The name has a digest of the file: loaders keep what they have read under a name, so none is used twice.
-    """
-    import folder_paths
-
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-    name = os.path.join("lorapipe", f"{file.stem}-{digest}{file.suffix or '.safetensors'}")  # noqa: PTH118 (spelled as in ComfyUI's list)
-    target = Path(folder_paths.get_folder_paths("loras")[0]) / name
-    if not target.exists():
-        with replacing(target) as part:
-            shutil.copyfile(file, part)
-    return name, target
-
-
 def _write_pipeline(given: Mapping[str, Any]) -> Any:
     from comfy_api.latest import io
 
@@ -302,91 +228,3 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
 
 def _in_order(node: Node, values: Mapping[str, Any]) -> list[Any]:
     return [values[each.name] for each in node.outputs]
-
-
-# ------------------------------------------------------------------------------------------------------------- the page
-
-
-def say(text: str, unique_id: str) -> None:
-    """Show a text below a node. The page takes it for HTML and for links of its own: names and captions must be neither."""
-    from server import PromptServer
-
-    PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
-
-
-class NodeDisplay:
-    """What a node shows while it is executed: a bar, a line of text, preview pictures."""
-
-    def __init__(self, unique_id: str, stage: str) -> None:
-        from comfy.utils import ProgressBar
-
-        self.stage = stage
-        self.told: list[str] = []
-        self._end = ""
-        self._has_previews = False
-        self._unique_id = unique_id
-        self._bar = ProgressBar(100, node_id=unique_id)
-
-    def say(self, text: str) -> None:
-        """A line below the node."""
-        say(text, self._unique_id)
-
-    def show(self, event: Event) -> None:
-        """Show one event; those of other stages with their name before them."""
-        head = "" if event.stage in (self.stage, "") else f"{event.stage}: "
-        match event:
-            case Planned(action="run"):
-                self.say(f"{head}{event.reason}")
-            case Started():
-                self.say(f"{head}started")
-            case Progress():
-                self._bar.update_absolute(event.step, event.total)
-                self.say(f"{head}{event.step}/{event.total} {event.unit}  {figures(event)}")
-            case Preview():
-                self._preview(Path(event.path), PREVIEW_SIZE)
-            case Log():
-                self.told += [f"{head}{event.text}"] if event.stage else []
-                if event.level == "warning":
-                    self.say(f"{head}{event.text}")
-            case Reused():
-                self._end = "reused: nothing has changed"
-            case Finished():
-                self._end = f"done in {duration(event.seconds)}"
-                self.say(f"{head}{self._end}")
-            case Failed():
-                self.say(f"{head}{event.message} {event.hint}".strip())
-
-    def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
-        """What stays below the node, the most telling first: two lines of it are in sight."""
-        self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
-        for picture in _pictures(artifact) if self._has_previews else []:
-            self._preview(picture, None)  # or the last preview would hide it
-
-    def _preview(self, file: Path, size: int | None) -> None:
-        from PIL import Image
-
-        with suppress(OSError), Image.open(file) as picture:
-            bar, self._has_previews = self._bar, True
-            bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), size))
-
-
-def _pictures(artifact: Artifact) -> list[Path]:
-    return [file for file in to_open(artifact) if file.suffix in PICTURES]
-
-
-def _shown(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
-    """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
-    return {"images": [_image(file) for file in _pictures(artifact)], "text": [*display.told, *map(str, files)]}
-
-
-def _image(file: Path) -> dict[str, str]:
-    """A picture as the page asks for it: where it lies if that is below the output folder, else a copy."""
-    import folder_paths
-
-    output, temp = Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())
-    if file.is_relative_to(output):
-        return {"filename": file.name, "subfolder": file.parent.relative_to(output).as_posix(), "type": "output"}
-    name = f"lorapipe-{hashlib.sha256(str(file).encode()).hexdigest()[:12]}{file.suffix}"
-    temp.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, temp / name)
-    return {"filename": name, "subfolder": "", "type": "temp"}

@@ -14,15 +14,15 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
-from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Knob, Source, Spec, knobs
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
+from lorapipe.spec import Knob, Shape, Spec, knobs, shape_of
 from lorapipe.stages import Stage
 
 from .run_options import Running
-from .widgets import Widget, is_list, item_of, widget, without_nothing
+from .widgets import Widget, widget
 
 STAGE_NAME, RUNNING = "stage_name", "running"
 """Inputs that every stage's node has beside its knobs."""
@@ -125,16 +125,15 @@ def _of_groups() -> Iterator[Node]:
             help=inspect.getdoc(group) or "",
             role="group",
             inputs=_inputs(group),
-            outputs=(Output(name, _socket_of(group)),),
+            outputs=(Output(name, _socket_of(shape_of(group))),),
             spec=group,
         )
 
 
 def _of_lists() -> Iterator[Node]:
-    lists = [item_of(knob.type) for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
-    kinds: dict[str, type[Spec | Artifact]] = {_socket_of(kind): kind for kind in lists}
-    for socket, kind in kinds.items():
-        name = kind.stored_name
+    lists = [knob.shape.item for _, knob in _knobs_everywhere() if socket_of(knob).endswith("_LIST")]
+    for socket, item_shape in {_socket_of(item): item for item in lists}.items():
+        name = list_name(item_shape)
         item = f"a {name.lower()}"
         inputs = [Input(f"item_{place}", item, place == 1, socket) for place in range(1, LIST_INPUTS + 1)]
         yield Node(
@@ -146,6 +145,11 @@ def _of_lists() -> Iterator[Node]:
             inputs=(*inputs, Input("more", "a list, to which these are added", False, f"{socket}_LIST")),
             outputs=(Output("list", f"{socket}_LIST"),),
         )
+
+
+def list_name(item: Shape) -> str:
+    """The name of the node for lists of this, after `LorapipeList`."""
+    return _artifact_in(item).stored_name if item.kind == "reference" else item.spec.stored_name
 
 
 def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
@@ -181,39 +185,43 @@ def _input(knob: Knob) -> Input:
         return Input(knob.name, help, knob.required, socket, aliases=aliases)
     shown = widget(knob)
     text = f"{help} {shown.syntax}".strip() if shown.syntax else help
-    kind, _ = without_nothing(knob.type)
-    reads = isinstance(kind, type) and issubclass(kind, Source)
+    reads = knob.shape.kind == "source"
     path: Literal["", "read", "write"] = "read" if reads else "write" if shown.coding == "path" else ""
     return Input(knob.name, text, knob.required, widget=shown, aliases=aliases, path=path)
 
 
 def socket_of(knob: Knob) -> str:
     """The type of a knob's socket; empty where it is a widget."""
-    kind, _ = without_nothing(knob.type)
-    if is_list(kind):
-        inner = _socket_of(item_of(kind))
+    if knob.shape.kind == "list":
+        inner = _socket_of(knob.shape.item)
         return f"{inner}_LIST" if inner else ""
-    return _socket_of(kind)
+    return _socket_of(knob.shape)
 
 
-def _socket_of(kind: Any) -> str:
-    if isinstance(kind, type) and issubclass(kind, Spec):
-        return f"LORAPIPE_{(kind.registry.kind if kind.registry else kind.stored_name).upper()}"
-    if isinstance(kind, type) and issubclass(kind, Artifact):
-        return f"LORAPIPE_{kind.stored_name.upper()}"
+def _socket_of(shape: Shape) -> str:
+    match shape.kind:
+        case "contract":
+            return f"LORAPIPE_{registry_of(shape.spec).kind.upper()}"
+        case "spec":
+            return f"LORAPIPE_{shape.spec.stored_name.upper()}"
+        case "reference":
+            return f"LORAPIPE_{_artifact_in(shape).stored_name.upper()}"
     return ""
+
+
+def _artifact_in(shape: Shape) -> type[Artifact]:
+    assert issubclass(shape.value, Artifact), "only artifacts are referred to"
+    return shape.value
 
 
 def _spec_in(knob: Knob) -> type[Spec] | None:
     """The spec that a knob holds, or holds a list of."""
-    kind, _ = without_nothing(knob.type)
-    kind = item_of(kind) if is_list(kind) else kind
-    return kind if isinstance(kind, type) and issubclass(kind, Spec) else None
+    return (knob.shape.item if knob.shape.kind == "list" else knob.shape).spec
 
 
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
     """What a stage makes, and the artifacts in it, so that `$grid.best` is an output."""
-    whole = Output(makes.stored_name.lower(), _socket_of(makes), f"What the stage makes: {makes.__name__}.")
+    whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"What the stage makes: {makes.__name__}.")
     files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
     return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
 
@@ -223,12 +231,14 @@ def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:
         inner = field_kind(kind, name)
         path = (*fields, name)
         if inner is not None:
-            yield Output(".".join(path), _socket_of(inner), f"A part of it: {inner.__name__}.", path)
+            yield Output(".".join(path), _socket_of(shape_of(inner)), f"A part of it: {inner.__name__}.", path)
             yield from _parts(inner, path)
 
 
 _OF_STAGES = (
-    Input(RUNNING, "Where and how the stage is run; without a link on this machine.", False, _socket_of(Running)),
+    Input(
+        RUNNING, "Where and how the stage is run; without a link on this machine.", False, _socket_of(shape_of(Running))
+    ),
     Input(
         STAGE_NAME,
         "The stage's name in the pipeline, in outputs/ and in the history. Empty: its kind and the node's number.",

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.devices import parse_devices
-from lorapipe.pipeline.document import Document
 from lorapipe.pipeline.events import Event, Failed, Log, Planned
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import open_pool, run
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.devices import parse_devices
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, open_pool
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.yaml_document import Document
 from lorapipe.spec import Address, canonical, from_dict, to_dict
 from lorapipe.supervised_thread import SupervisedThread
 
@@ -39,7 +40,7 @@ class GraphDocument(Document):
 def read_pipeline(stages: Mapping[str, Any], folder: Path) -> Pipeline:
     """The pipeline of a graph's documents; `InputError` holds every problem, as for a file."""
     document = GraphDocument(NAME, {"stages": dict(stages)}, {}, {NAME: ()})
-    return Pipeline.read(document, folder)
+    return loader.from_document(document, folder)
 
 
 class Workers:
@@ -153,10 +154,9 @@ class GraphRun:
         return not self._level
 
     def _run(self, pool: Pool) -> None:
-        events = run(self._pipeline, pool=pool, stopping=lambda: self._level)
-        try:
-            while True:
-                event = next(events)
+        with Run(self._pipeline, pool=pool, stopping=lambda: self._level) as run:
+            self._failed = run.failures
+            for event in run:
                 if (
                     isinstance(event, Planned)
                     and event.action == "run"
@@ -164,13 +164,8 @@ class GraphRun:
                 ):
                     with suppress(Exception):
                         self._make_room()
-                if isinstance(event, Failed) and event.cause != "cancelled":
-                    self._failed.append(event)
                 self.events.put(event)
-        except StopIteration as end:
-            self._artifacts = end.value
-        finally:
-            events.close()
+            self._artifacts = run.artifacts
 
 
 def read_running(document: Mapping[str, Any]) -> Running:

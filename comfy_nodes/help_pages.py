@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 
 from .describe import Input, Node, nodes
 from .widgets import NOTHING, Widget
@@ -49,7 +49,7 @@ def write(folder: Path) -> None:
     """Write them, and take away the pages of nodes that are no more."""
     made = files()
     for name, file in examples().items():
-        shown = page_format(graph(Pipeline.load(file)))
+        shown = page_format(graph(loader.load(file)))
         made[f"{EXAMPLES}/{name}.json"] = json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
     for name, text in made.items():
         file = folder / name

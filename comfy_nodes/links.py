@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.options import NAMES as OPTIONS
+from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.stages import Stage
 
 from .describe import LORA_NAME, RUNNING, STAGE_NAME, Input, Node
@@ -21,20 +21,18 @@ from .widgets import ABSENT
 LinkValue = dict[str, Any]
 
 
-def settings(node: Node, given: Mapping[str, Any], found: Callable[[Input, str], str]) -> dict[str, Any]:
+def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, Any]:
     """The document of a node's own knobs. `found` gives the path that a text in a path's widget stands for.
 
     `InputError` with all that cannot be read.
     """
-    document, problems = {}, []
+    document, problems = dict[str, Any](), list[Problem]()
     for each in node.inputs:
         value = next((given[name] for name in (each.name, *each.aliases) if given.get(name) is not None), None)
         if value is None or each.name in (STAGE_NAME, RUNNING):
             continue
         try:
-            read = _value(value) if each.widget is None else each.widget.read(value)
-            if read is not ABSENT and each.path and each.widget is not None and read not in each.widget.choices:
-                read = found(each, read)
+            read = _read(each, value, found)
         except InputError as error:
             problems += [Problem(problem.what, cure=problem.cure, path=(each.name,)) for problem in error.problems]
             continue
@@ -45,20 +43,23 @@ def settings(node: Node, given: Mapping[str, Any], found: Callable[[Input, str],
     return document
 
 
+def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any:
+    """What an input has been given, as a document has it; `ABSENT` where its widget is left at nothing."""
+    if each.widget is None:
+        return _value(value)
+    read = each.widget.read(value)
+    if read is ABSENT or not each.path or read in each.widget.choices:
+        return read
+    return found(each, read)
+
+
 def link_values(
-    node: Node, given: Mapping[str, Any], name: str, found: Callable[[Input, str], str]
+    node: Node, given: Mapping[str, object], name: str, found: Callable[[Input, str], str]
 ) -> dict[str, LinkValue]:
-    """What leaves the outputs of a node, by their names. `name` is the stage's."""
+    """The values of a node's outputs, by their names. `name` is the stage's."""
     stages = merged(value for value in given.values() if is_link_value(value))
     document = settings(node, given, found)
-    value: Any = document
-    if node.role == "list":
-        items = [document[each.name] for each in node.inputs if each.name in document and each.name != "more"]
-        value = [*items, *document.get("more", [])]
-    elif node.role == "union":
-        assert node.spec is not None
-        value = {node.spec.tag: node.name, **document}
-    elif node.role == "stage":
+    if node.role == "stage":
         running = _value(given[RUNNING]) if given.get(RUNNING) else {}
         options = {key: value for key, value in running.items() if key in OPTIONS}
         stages = merged([{"stages": stages}, {"stages": {name: {Stage.tag: node.name, **document, **options}}}])
@@ -67,7 +68,19 @@ def link_values(
             for output in node.outputs
             if output.name != LORA_NAME
         }
+    value = _own_value(node, document)
     return {output.name: {"stages": stages, "value": value} for output in node.outputs}
+
+
+def _own_value(node: Node, document: dict[str, Any]) -> object:
+    """The document that a small node stands for: of a list, its items; of a union, with the name of the choice."""
+    if node.role == "list":
+        items = [document[each.name] for each in node.inputs if each.name in document and each.name != "more"]
+        return [*items, *document.get("more", [])]
+    if node.role == "union":
+        assert node.spec is not None
+        return {node.spec.tag: node.name, **document}
+    return document
 
 
 def merged(given: Iterable[LinkValue]) -> dict[str, Any]:
@@ -82,12 +95,12 @@ def merged(given: Iterable[LinkValue]) -> dict[str, Any]:
     return stages
 
 
-def is_link_value(value: object) -> bool:
+def is_link_value(value: object) -> TypeGuard[LinkValue]:
     """Whether this is a value of a link between our nodes."""
     return isinstance(value, dict) and value.keys() == {"stages", "value"}
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> Any:
     if not is_link_value(value):
         raise InputError("is linked to something that is not of lorapipe's.")
     return value["value"]

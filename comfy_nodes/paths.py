@@ -57,13 +57,16 @@ class GraphPaths:
             return Path(model).as_posix()
         if text in EXAMPLES and not (self.input / text).exists():
             return (self.project / text).as_posix()
+        return self._on_shelf(text, shelf) if shelf else self._allowed(self.input, text, self.readable, CURE)
+
+    def _on_shelf(self, text: str, shelf: str) -> str:
+        """A path that is one of a shelf's choices; where it is none, the message names the nearest one."""
         try:
             path = self._allowed(self.input, text, self.readable, CURE)
         except InputError:
-            if shelf:
-                self._not_there(text, shelf)
+            self._not_there(text, shelf)
             raise
-        if shelf and not Path(path).exists():
+        if not Path(path).exists():
             self._not_there(text, shelf)
         return path
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.devices import parse_devices
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.execution.devices import parse_devices
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.stage_options import Options
 from lorapipe.spec import param
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.spec import canonical, parse_spec
+from lorapipe.spec import Spec, canonical, parse_spec
 
 from . import describe, links
 from .describe import RUNNING, STAGE_NAME, Node
@@ -30,29 +30,31 @@ def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id:
     return {**given, **old}
 
 
-def check(node: Node, given: Mapping[str, Any], where: GraphPaths) -> None:
-    """Look at a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
+def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
+    """Check a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
 
     What is wrong is raised: ComfyUI would show a message that is returned once for every input.
     """
-    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
     if node.spec is None:
         return
-    document: Any = links.settings(node, known, where.found)
-    if any(text in EXAMPLES for text in known.values()):
-        document = {key: value for key, value in document.items() if known.get(key) not in EXAMPLES}
+    known = {name: value for name, value in given.items() if value is not None and name not in (RUNNING, STAGE_NAME)}
+    document = {
+        key: value for key, value in links.settings(node, known, where.found).items() if known.get(key) not in EXAMPLES
+    }
     if node.spec.registry is not None:
         document = {node.spec.tag: node.name, **document}
-    contract: Any = node.spec if node.spec.registry is None else node.spec.registry.contract
-    linked = {f"{each.name} is missing." for each in node.inputs if each.name not in document}
-    missing = {
-        f"{each.name} is missing." for each in node.inputs if each.required and each.widget and not given.get(each.name)
-    }
-    problems = [
-        each for each in parse_spec(contract, document, where.project).problems if each.what not in linked - missing
-    ]
+    contract: type[Spec] = node.spec if node.spec.registry is None else node.spec.registry.contract
+    tolerated = _linked(node, document, given)
+    problems = [each for each in parse_spec(contract, document, where.project).problems if each.what not in tolerated]
     if problems:
         raise InputError(problems)
+
+
+def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:
+    """The messages about inputs that are missing only because their links have no values yet."""
+    absent = {each.name for each in node.inputs if each.name not in document}
+    empty = {each.name for each in node.inputs if each.required and each.widget and not given.get(each.name)}
+    return {f"{name} is missing." for name in absent - empty}
 
 
 def fingerprint(node: Node, given: Mapping[str, Any], where: GraphPaths, made: Made) -> Any:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.pipeline.yaml_values import scalar
-from lorapipe.spec import Destination, Knob, Source, Value, plain
+from lorapipe.spec import Knob, Param, Shape, Source, plain
 
 NOTHING = "default"
 """The choice that leaves a knob as it is where it may be nothing."""
@@ -30,6 +27,12 @@ SMALLEST_SHOWN = 1e-3
 """Numbers that are usually smaller are texts: `1e-8` is read more easily than 0.00000001."""
 
 Coding = Literal["switch", "whole", "number", "choice", "shelf", "text", "path", "word", "numbers", "lines", "yaml"]
+LISTS: dict[str, tuple[Coding, str]] = {
+    "integer": ("numbers", "Numbers, with commas between them."),
+    "number": ("numbers", "Numbers, with commas between them."),
+    "text": ("lines", "One a line."),
+}
+"""How lists of these kinds are written."""
 TEXTS: tuple[Coding, ...] = ("text", "path", "word", "numbers", "lines", "yaml")
 
 
@@ -68,22 +71,14 @@ class Widget:
         """The choices as texts; of a shelf, those that are no files."""
         return (*((NOTHING,) if self.optional else ()), *map(_word, self.choices))
 
-    def shown(self, value: Any) -> Any:
+    def shown(self, value: object) -> object:
         """A value of the document as the widget's."""
         if value is None:
             return NOTHING if self.coding in ("choice", "shelf") else "" if self.usual is None else "null"
-        match self.coding:
-            case "choice" | "word":
-                return _word(value)
-            case "numbers":
-                return ", ".join(map(_word, value))
-            case "lines":
-                return "\n".join(map(_line, value))
-            case "yaml":
-                return _yaml(value)
-        return value
+        written = SHOWN.get(self.coding)
+        return value if written is None else written(value)
 
-    def read(self, shown: Any) -> Any:
+    def read(self, shown: object) -> Any:
         """The widget's value as the document's, or ABSENT. `InputError` where it cannot be read."""
         try:
             value = self._read(shown)
@@ -92,67 +87,59 @@ class Widget:
         same = value is not ABSENT and type(value) is type(self.usual) and value == self.usual
         return ABSENT if same else value
 
-    def _read(self, shown: Any) -> Any:
+    def _read(self, shown: object) -> object:
         if shown is None or (self.optional and shown in ("", NOTHING)):
             return ABSENT
-        match self.coding:
-            case "whole":
-                return int(shown)
-            case "number":
-                return float(f"{float(shown):.12g}")  # the page counts in steps: 900 times 0.001 is not 0.9
-            case "choice":
-                return next((choice for choice in self.choices if _word(choice) == str(shown)), shown)
-            case "word":
-                return ABSENT if str(shown).strip() == "" else _literal(scalar(str(shown).strip()))
-            case "numbers":
-                return [scalar(part) for part in re.split(r"[,\s]+", str(shown).strip(" []\t\n")) if part]
-            case "lines":
-                return [_literal(_unquoted(line.strip())) for line in str(shown).split("\n") if line.strip()]
-            case "yaml":
-                return _mapping(str(shown)) if str(shown).strip() else ABSENT
-            case "path" | "shelf":
-                return str(shown).strip() or ABSENT
-        return _literal(shown)
+        if self.coding == "choice":
+            return next((choice for choice in self.choices if _word(choice) == str(shown)), shown)
+        read = READ.get(self.coding)
+        return _literal(shown) if read is None else read(shown)
 
 
 def widget(knob: Knob) -> Widget:
     """The widget of a knob that is no socket."""
-    kind, optional = without_nothing(knob.type)
-    usual = ABSENT if knob.required else plain(knob.default())
-    limits = knob.param
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal or (kind is bool and optional):
-        return Widget("choice", usual, optional, choices=inner or (True, False))
-    if kind is bool:
-        return Widget("switch", usual)
-    if kind in (int, float) and not optional and not _tiny(usual):
-        low, high = (_limit(limits.ge, limits.gt, kind, -1), _limit(limits.le, limits.lt, kind, 1))
-        return Widget("whole" if kind is int else "number", usual, low=low, high=high, step=_step(kind, usual, high))
-    if kind in (int, float):
-        words = "A number, such as 1e-4." if kind is float else "A whole number."
-        return Widget("word", usual, optional, syntax=words + _nothing(optional, usual))
-    if kind is str:
-        return Widget("text", usual, optional)
-    if isinstance(kind, type) and issubclass(kind, Source):
-        coding: Coding = "shelf" if limits.shelf else "path"
-        return Widget(coding, usual, optional, choices=kind.words, shelf=limits.shelf, syntax=_nothing(optional, usual))
-    if kind in (Path, Destination):
-        return Widget("path", usual, optional, syntax=_nothing(optional, usual))
-    if isinstance(kind, type) and issubclass(kind, Value):
-        syntax = (kind.__doc__ or "").partition("\n")[0]
-        return Widget("word", usual, optional, syntax=syntax + _nothing(optional, usual))
-    if origin in (tuple, list) and inner[0] in (int, float):
-        return Widget("numbers", usual, optional, syntax="Numbers, with commas between them.")
-    if origin in (tuple, list) and inner[0] is str:
-        return Widget("lines", usual, optional, syntax="One a line.")
+    shape, usual = knob.shape, ABSENT if knob.required else plain(knob.default())
+    optional = shape.optional
+    nothing = _nothing(optional, usual)
+    match shape.kind:
+        case "choice":
+            return Widget("choice", usual, optional, choices=shape.choices)
+        case "boolean":
+            return Widget("choice", usual, True, choices=(True, False)) if optional else Widget("switch", usual)
+        case "integer" | "number":
+            return _number(shape, usual, knob.param)
+        case "text":
+            return Widget("text", usual, optional)
+        case "source":
+            return _source(shape, usual, knob.param.shelf)
+        case "path" | "destination":
+            return Widget("path", usual, optional, syntax=nothing)
+        case "value":
+            syntax = (shape.value.__doc__ or "").partition("\n")[0]
+            return Widget("word", usual, optional, syntax=syntax + nothing)
+        case "list" if shape.item.kind in LISTS:
+            coding, syntax = LISTS[shape.item.kind]
+            return Widget(coding, usual, optional, syntax=syntax)
     return Widget("yaml", usual, optional, syntax="As in a pipeline file, one a line: name: value.")
 
 
-def without_nothing(kind: Any) -> tuple[Any, bool]:
-    """A type without its None, and whether it had one."""
-    if typing.get_origin(kind) in (Union, types.UnionType):
-        return next(k for k in typing.get_args(kind) if k is not type(None)), True
-    return kind, False
+def _number(shape: Shape, usual: Any, limits: Param) -> Widget:
+    """A field with arrows; a text where nothing may be said, or where the number is usually tiny."""
+    whole = shape.kind == "integer"
+    if shape.optional or _tiny(usual):
+        words = "A whole number." if whole else "A number, such as 1e-4."
+        return Widget("word", usual, shape.optional, syntax=words + _nothing(shape.optional, usual))
+    largest = LARGEST_WHOLE if whole else LARGEST_NUMBER
+    low, high = _limit(limits.ge, limits.gt, -largest), _limit(limits.le, limits.lt, largest)
+    return Widget("whole" if whole else "number", usual, low=low, high=high, step=1 if whole else _step(usual, high))
+
+
+def _source(shape: Shape, usual: Any, shelf: str) -> Widget:
+    """A path, or a choice of what is on one of ComfyUI's shelves, beside the words that the type takes."""
+    assert issubclass(shape.value, Source)
+    syntax = _nothing(shape.optional, usual)
+    coding: Coding = "shelf" if shelf else "path"
+    return Widget(coding, usual, shape.optional, choices=shape.value.words, shelf=shelf, syntax=syntax)
 
 
 def _nothing(optional: bool, usual: Any) -> str:
@@ -165,16 +152,14 @@ def _tiny(usual: Any) -> bool:
     return isinstance(usual, float) and 0 < abs(usual) < SMALLEST_SHOWN
 
 
-def _limit(inclusive: float | None, exclusive: float | None, kind: Any, sign: int) -> float:
+def _limit(inclusive: float | None, exclusive: float | None, largest: float) -> float:
     """A limit of a widget. One that is itself excluded is for the document's own reader to refuse."""
     found = inclusive if inclusive is not None else exclusive
-    return found if found is not None else sign * (LARGEST_WHOLE if kind is int else LARGEST_NUMBER)
+    return found if found is not None else largest
 
 
-def _step(kind: Any, usual: Any, high: float) -> float:
+def _step(usual: Any, high: float) -> float:
     """Of a click, and thereby how many decimals are shown: four where all of the range is below 1."""
-    if kind is int:
-        return 1
     decimals = len(f"{usual:f}".rstrip("0").partition(".")[2]) if isinstance(usual, float) else 0
     return float(f"1e-{max(decimals, 4 if high <= 1 else 2)}")
 
@@ -223,11 +208,46 @@ def _yaml(value: Any) -> str:
     )
 
 
-def is_list(kind: Any) -> bool:
-    """Whether a type is a list of something."""
-    return typing.get_origin(kind) in (tuple, list)
+def _read_number(shown: Any) -> float:
+    return float(f"{float(shown):.12g}")  # the page counts in steps: 900 times 0.001 is not 0.9
 
 
-def item_of(kind: Any) -> Any:
-    """What a list is of."""
-    return typing.get_args(kind)[0]
+def _read_word(shown: Any) -> object:
+    return ABSENT if str(shown).strip() == "" else _literal(scalar(str(shown).strip()))
+
+
+def _read_numbers(shown: Any) -> list[object]:
+    return [scalar(part) for part in re.split(r"[,\s]+", str(shown).strip(" []\t\n")) if part]
+
+
+def _read_lines(shown: Any) -> list[object]:
+    return [_literal(_unquoted(line.strip())) for line in str(shown).split("\n") if line.strip()]
+
+
+def _read_mapping(shown: Any) -> object:
+    return _mapping(str(shown)) if str(shown).strip() else ABSENT
+
+
+def _read_path(shown: Any) -> object:
+    return str(shown).strip() or ABSENT
+
+
+SHOWN: dict[Coding, Callable[[Any], str]] = {
+    "choice": _word,
+    "word": _word,
+    "numbers": lambda values: ", ".join(map(_word, values)),
+    "lines": lambda values: "\n".join(map(_line, values)),
+    "yaml": _yaml,
+}
+"""How a document's value becomes a widget's, where it does not stay as it is."""
+READ: dict[Coding, Callable[[Any], object]] = {
+    "whole": int,
+    "number": _read_number,
+    "word": _read_word,
+    "numbers": _read_numbers,
+    "lines": _read_lines,
+    "yaml": _read_mapping,
+    "path": _read_path,
+    "shelf": _read_path,
+}
+"""How a widget's value becomes a document's."""

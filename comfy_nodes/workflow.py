@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.options import NAMES as OPTIONS
-from lorapipe.pipeline.options import Options
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.stage_options import NAMES as OPTIONS
+from lorapipe.pipeline.stage_options import Options
 from lorapipe.spec import Knob, Spec, knobs, plain
 
-from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, nodes, socket_of
+from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
 from .run_options import Running
-from .widgets import item_of, without_nothing
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
 """The pictures that `places.EXAMPLES` draws, byte for byte."""
@@ -99,7 +98,7 @@ class _Drawing:
         if not socket or value is None or value == ():
             return None
         if socket.endswith("_LIST"):
-            return self._list(item_of(without_nothing(knob.type)[0]), value)
+            return self._list(list_name(knob.shape.item), value)
         if (
             isinstance(value, Spec)
             and not knob.required
@@ -119,13 +118,13 @@ class _Drawing:
             return made.id, next(place for place, each in enumerate(made.node.outputs) if each.fields == value.fields)
         return self._spec(value).id, 0
 
-    def _list(self, kind: Any, values: tuple[Any, ...]) -> tuple[int, int]:
+    def _list(self, name: str, values: tuple[Any, ...]) -> tuple[int, int]:
         """A list of any length: lists of a few, each linked to the next."""
         first, rest = values[:LIST_INPUTS], values[LIST_INPUTS:]
         links = {f"item_{place}": self._source(value) for place, value in enumerate(first, start=1)}
         if rest:
-            links["more"] = self._list(kind, rest)
-        drawn = self._new(self._known[f"LorapipeList{kind.stored_name}"])
+            links["more"] = self._list(name, rest)
+        drawn = self._new(self._known[f"LorapipeList{name}"])
         drawn.links.update(links)
         return drawn.id, 0
 

@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = _asking_for_help(sys.argv[1:] if arguments is None else list(arguments))
     if words[:1] == ["show"]:  # kohya's users ask for their flags as they write them
         words = [word if word in ("-h", "--help") else word.lstrip("-") or word for word in words]
-    options = _parser(words[:1]).parse_args(words)
+    return _run(_parser(words[:1]).parse_args(words))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command that was chosen; whatever goes wrong is said in words."""
     from lorapipe.errors import LorapipeError, problem_of
 
     try:

@@ -176,25 +176,34 @@ def _weights(text: str, language: str) -> Iterator[float]:
 
 
 def _of_east_asia(letter: str, language: str) -> float:
-    code = ord(letter)
-    if 0x3000 <= code <= 0x301F or 0xFF01 <= code <= 0xFF5E or letter in "·…「」『』":
+    if "\u3000" <= letter <= "\u301f" or "\uff01" <= letter <= "\uff5e" or letter in "·…「」『』":
         return 0.3
     if language == "Korean":
-        if 0xAC00 <= code <= 0xD7A3:
-            return 1.0 if letter in common_characters.HANGUL else 0.5 if _is_of(letter, "euc_kr") else -0.7
+        return _korean(letter)
+    return _japanese(letter) if language == "Japanese" else _chinese(letter, language)
+
+
+def _korean(letter: str) -> float:
+    if not "\uac00" <= letter <= "\ud7a3":
         return -0.5
-    if language == "Japanese":
-        if 0x3041 <= code <= 0x30FE:
-            return 1.0
-        if 0x4E00 <= code <= 0x9FFF:
-            return 1.0 if letter in common_characters.KANJI else 0.4 if letter.encode("cp932")[0] < 0x98 else -0.3
+    return 1.0 if letter in common_characters.HANGUL else 0.5 if _is_of(letter, "euc_kr") else -0.7
+
+
+def _japanese(letter: str) -> float:
+    if "\u3041" <= letter <= "\u30fe":
+        return 1.0
+    if not "\u4e00" <= letter <= "\u9fff":
         return 0.5 if letter == "々" else -0.7
-    if 0x4E00 <= code <= 0x9FFF:
-        if letter in HANZI:
-            return 1.0
-        page, last = ("gb2312", 0xD7) if language.startswith("simplified") else ("big5", 0xC6)
-        return 0.4 if _is_of(letter, page) and letter.encode(page)[0] <= last else -0.4
-    return -0.7
+    return 1.0 if letter in common_characters.KANJI else 0.4 if letter.encode("cp932")[0] < 0x98 else -0.3
+
+
+def _chinese(letter: str, language: str) -> float:
+    if not "\u4e00" <= letter <= "\u9fff":
+        return -0.7
+    if letter in HANZI:
+        return 1.0
+    page, last = ("gb2312", 0xD7) if language.startswith("simplified") else ("big5", 0xC6)
+    return 0.4 if _is_of(letter, page) and letter.encode(page)[0] <= last else -0.4
 
 
 def _is_of(letter: str, page: str) -> bool:
@@ -216,7 +225,11 @@ def _of_an_alphabet(before: str, letter: str, after: str, language: str) -> floa
             return (1.0 if letter.lower() in common else 0.5) - 1.5 * mixed - 1.5 * shouted - 0.08 * all_capitals
     if language in (name for name, _, _ in ALPHABETS) or not letter.isalpha():
         return -0.7
+    return _latin(before, letter, after, language) - 1.2 * shouted
+
+
+def _latin(before: str, letter: str, after: str, language: str) -> float:
     wanted = LETTERS.get(language, LATIN)
     neighbours = sum(each.isalpha() and not each.isascii() for each in (before, after))
     alone = not any(each.isalpha() for each in (before, after))
-    return (0.9 if letter in wanted else 0.1) - 0.35 * neighbours - 0.3 * alone - 1.2 * shouted
+    return (0.9 if letter in wanted else 0.1) - 0.35 * neighbours - 0.3 * alone

@@ -26,7 +26,10 @@ from lorapipe.errors import InputError, near_miss
 
 Contract = TypeVar("Contract")
 
-MOVED: dict[str, str] = {}
+MOVED = {
+    "lorapipe.models": "lorapipe.models",
+    "lorapipe.pipeline.launchers": "lorapipe.pipeline.execution.launchers",
+}
 """Packages that have moved: the id that stored results and entry points know → the package where the files are now."""
 
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-import types
-import typing
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.spec import Destination, Knob, Param, Source, Spec, knobs, plain
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
+from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain
 
 WIDTH = 100
+WORDS = {
+    "any": "any",
+    "boolean": "true or false",
+    "integer": "whole number",
+    "number": "number",
+    "text": "text",
+    "path": "path",
+    "mapping": "mapping",
+    "source": "path of something that exists",
+    "destination": "path",
+}
+"""What a user calls the kinds of values that have no name of their own."""
 
 
 def overview() -> str:
@@ -59,48 +67,38 @@ def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
 
 def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
     """One knob, under another name if it is given."""
-    group = group_in(knob.type)
+    group = knob.shape.group
     default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
-    own = "settings of its own:" if group is knob.type else "settings of its own, or null; default null:"
-    words = own if group else f"{kind_words(knob.type)}{limits_words(knob.param)}; {default}"
+    own = "settings of its own, or null; default null:" if knob.shape.optional else "settings of its own:"
+    words = own if group else f"{type_words(knob.shape)}{limits_words(knob.param)}; {default}"
     yield f"{indent}{name or knob.name}: {words}"
     yield from _wrapped(knob.param.told, f"{indent}    ")
     if group:
         yield from _settings(group, f"{indent}      ")
 
 
-def group_in(kind: Any) -> type[Spec] | None:
-    """The spec of a knob whose type is a mapping of settings without a name to choose, or nothing; None of others."""
-    kinds = [each for each in typing.get_args(kind) if each is not type(None)] if is_optional(kind) else [kind]
-    inner = kinds[0]
-    return inner if isinstance(inner, type) and issubclass(inner, Spec) and inner.registry is None else None
-
-
-def is_optional(kind: Any) -> bool:
-    """Whether a knob's type is another one, or nothing."""
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
-
-
-def kind_words(kind: Any) -> str:
+def type_words(shape: Shape) -> str:
     """What a user may write for a type."""
-    arguments = typing.get_args(kind)
-    origin = typing.get_origin(kind)
-    if is_optional(kind):
-        return f"{kind_words(next(k for k in arguments if k is not type(None)))}, or null"
-    if origin is Literal:
-        return " | ".join(map(str, arguments))
-    if origin in (tuple, list):
-        return f"list of {kind_words(arguments[0])}"
-    if isinstance(kind, type) and issubclass(kind, Spec) and kind.registry is not None:
-        return f"{kind.registry.kind} ({', '.join(kind.registry.names())})"
-    if isinstance(kind, type) and issubclass(kind, Artifact):
-        return f"${kind.__name__.lower()}, a reference to a stage that makes a {kind.__name__}"
-    if isinstance(kind, type) and issubclass(kind, Source):
-        return "path of something that exists"
-    if kind is Destination:
-        return "path"
-    names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
-    return names.get(kind, "mapping" if origin is dict else str(getattr(kind, "__name__", kind)).lower())
+    return f"{_kind_words(shape)}, or null" if shape.optional else _kind_words(shape)
+
+
+def _kind_words(shape: Shape) -> str:
+    match shape.kind:
+        case "choice":
+            return " | ".join(map(str, shape.choices))
+        case "list":
+            return f"list of {type_words(shape.item)}"
+        case "contract":
+            registry = registry_of(shape.spec)
+            return f"{registry.kind} ({', '.join(registry.names())})"
+        case "spec":
+            return shape.spec.__name__.lower()
+        case "reference":
+            name = shape.value.__name__
+            return f"${name.lower()}, a reference to a stage that makes a {name}"
+        case "value":
+            return shape.value.__name__.lower()
+    return WORDS[shape.kind]
 
 
 def limits_words(limits: Param) -> str:

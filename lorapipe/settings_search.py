@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorapipe import settings_reference
 from lorapipe.errors import InputError, near_miss
 from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
-from lorapipe.pipeline.catalogue import contracts, registry_of
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.spec import Knob, Spec, knobs
 
 MOST = 12
@@ -70,7 +70,7 @@ def _choices() -> Iterator[tuple[str, str]]:
 def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
     for knob in knobs(cls):
         yield knob.name, knob
-        if group := settings_reference.group_in(knob.type):
+        if group := knob.shape.group:
             yield from ((f"{knob.name}.{path}", inner) for path, inner in _within(group))
 
 

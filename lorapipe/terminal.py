@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -10,7 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Reused, Started, to_json
+from lorapipe.pipeline.event_text import duration, figures, words
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Preview, Progress, Reused, Started, to_json
+from lorapipe.pipeline.run_state import RunState
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -79,34 +80,29 @@ class Display:
         self._quiet = quiet
         self._width = max(map(len, names), default=0)
         self._bar = Bar(stream) if stream.isatty() and not quiet and os.environ.get("TERM") != "dumb" else None
-        self._reasons: dict[str, str] = {}
-        self._files: list[str] = []
-        self._told = time.monotonic()
+        self._state = RunState()
+        self._progress_at = time.monotonic()
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        self._state.apply(event)
+        if isinstance(event, (Reused, Finished, Failed)):
+            self._end_bar()
         match event:
-            case Planned():
-                self._reasons[event.stage] = event.reason
             case Started():
-                self._line("▸", event.stage, self._reasons[event.stage])
-                self._told = time.monotonic()
+                self._line("▸", event.stage, self._state.stages[event.stage].reason)
+                self._progress_at = time.monotonic()
             case Progress():
                 self._progress(event)
             case Preview():
                 self._line(" ", event.stage, f"preview: {shown_path(event.path)}")
             case Log(level="warning"):
-                self._line("!", event.stage, event.text)
+                self._line("!", event.stage, words(event))
             case Reused():
-                self._end_bar()
-                self._line("·", event.stage, "reused")
-                self._files += event.files
+                self._line("·", event.stage, words(event))
             case Finished():
-                self._end_bar()
                 self._line("✓", event.stage, duration(event.seconds))
-                self._files += event.files
             case Failed():
-                self._end_bar()
                 self._failed(event)
 
     def note(self, text: str) -> None:
@@ -116,9 +112,9 @@ class Display:
     def close(self) -> None:
         """Take the bar away and say what to open."""
         self._end_bar()
-        if self._files and not self._quiet:
+        if self._state.files and not self._quiet:
             self._print("")
-            for name in dict.fromkeys(self._files):
+            for name in dict.fromkeys(self._state.files):
                 self._print(f"  {shown_path(name)}")
 
     def _failed(self, event: Failed) -> None:
@@ -132,9 +128,9 @@ class Display:
     def _progress(self, event: Progress) -> None:
         if self._bar is not None:
             self._bar.update(f"  {event.stage:<{self._width}}", event)
-        elif time.monotonic() - self._told >= PLAIN_SECONDS:
-            self._told = time.monotonic()
-            self._line(" ", event.stage, f"{event.step}/{event.total} {event.unit}  {figures(event)}")
+        elif time.monotonic() - self._progress_at >= PLAIN_SECONDS:
+            self._progress_at = time.monotonic()
+            self._line(" ", event.stage, words(event))
 
     def _line(self, mark: str, stage: str, text: str) -> None:
         self._print(f"{mark} {stage:<{self._width}}  {text}".rstrip())
@@ -191,39 +187,6 @@ class Bar:
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def figures(event: Progress) -> str:
-    """`loss 0.0812  lr 1.00e-04  0.31 s/it  0:58 left`."""
-    parts = [f"{name} {number(value)}" for name, value in event.values.items()]
-    if event.seconds_left is not None:
-        parts.append(f"{clock(event.seconds_left)} left")
-    return "  ".join(parts)
-
-
-def number(value: float) -> str:
-    """Four significant digits, or three and an exponent where the number is small or large."""
-    if not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) or (value == int(value) and abs(value) < 1e6):
-        return str(int(value))
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
-
-
-def clock(seconds: float) -> str:
-    """`0:58`, `1:02:03`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `2 min 13 s`, `1 h 2 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def shown_path(path: str) -> str:

@@ -15,15 +15,17 @@ from lorapipe.job_queue.queue import Queue
 if TYPE_CHECKING:
     import tiny
 
+    from lorapipe.models import Model
+    from lorapipe.models.sd15 import SD15
     from lorapipe.pipeline.artifacts import Dataset
-    from lorapipe.training.families import Model
-    from lorapipe.training.families.sd15 import SD15
 
 TOYS = Path(__file__).parent / "toys"
+PLUGINS = Path(__file__).parent / "plugins"
 SLOW = (
-    "test_adapters", "test_captioning", "test_evaluate", "test_export", "test_families", "test_launchers", "test_optimizers",
-    "test_pocket", "test_reference", "test_resume", "test_sample", "test_sample_families", "test_sd15", "test_sd2",
-    "test_sdxl", "test_seeded_runs", "test_together", "test_train", "test_weightings", "test_whole",
+    "test_adapters", "test_additions", "test_caption_augment", "test_data_parallel", "test_evaluate", "test_export",
+    "test_families", "test_launchers", "test_optimizers", "test_pocket", "test_reference_runs", "test_resume",
+    "test_sampler", "test_sampler_families", "test_sd15", "test_sd2", "test_sdxl", "test_seeded_runs", "test_train",
+    "test_weightings", "test_whole_pipeline",
 )  # fmt: skip
 """Modules whose tests train, sample, or start clusters: the half of the time that says least about the rest."""
 MOST_WORKERS = 8
@@ -58,7 +60,7 @@ def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
     And a queue of their own: nothing of the user's is put out of order.
     """
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
     monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
@@ -85,6 +87,16 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""
     monkeypatch.syspath_prepend(str(TOYS))
     monkeypatch.setenv("PYTHONPATH", str(TOYS), prepend=os.pathsep)
+    registry._entry_points.cache_clear()
+    yield
+    registry._entry_points.cache_clear()
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The adapter of tests/plugins, installed in the same way: one file that nothing in lorapipe knows of."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
     registry._entry_points.cache_clear()
     yield
     registry._entry_points.cache_clear()
@@ -137,7 +149,7 @@ def bench(folder: Path) -> tiny.Bench:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
     """A random base of half a million parameters."""
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models.sd15 import SD15
 
     return SD15.tiny(tmp_path_factory.mktemp("base"))
 
@@ -148,3 +160,19 @@ def model(base: SD15) -> Model:
     import tiny
 
     return base.load(tiny.DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def model_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails with an adapter in `model` takes no other along: what was put in is taken out."""
+    if "model" not in request.fixturenames:
+        yield
+        return
+    model: Model = request.getfixturevalue("model")
+    before = [dict(model.part(part).named_modules()) for part in model.trainable]
+    yield
+    for modules in before:
+        for path, module in modules.items():
+            parent, _, child = path.rpartition(".")
+            if path:
+                setattr(modules[parent], child, module)

@@ -13,8 +13,8 @@ import skimage
 import torch
 from PIL import Image
 
+from lorapipe.models import Checkpoint, Family, Model
 from lorapipe.spec import Source, param
-from lorapipe.training.families import Checkpoint, Family, Model
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lorapipe.training.families import Checkpoint, Family
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._stable_diffusion import StableDiffusion
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._stable_diffusion import StableDiffusion
 
 
 def base(family: str, folder: Path) -> StableDiffusion:

@@ -35,10 +35,9 @@ class _Names:
 
 def keys(folder: Path) -> dict[str, str]:
     """The key of each stage of each example, by `file stage`; `folder` is empty."""
+    from lorapipe.models import Family
     from lorapipe.pipeline import keys as module
-    from lorapipe.pipeline import references
-    from lorapipe.pipeline.language import Pipeline
-    from lorapipe.training.families import Family
+    from lorapipe.pipeline import loader, references
 
     (folder / "photos").mkdir()
     found = {}
@@ -47,7 +46,7 @@ def keys(folder: Path) -> dict[str, str]:
         if family:
             Family.registry.get(family).tiny(folder / family)  # type: ignore[union-attr]
             sets = [f"vars.images={folder / 'photos'}", f"vars.checkpoint={folder / family}"]
-        pipeline = Pipeline.load(ROOT / "pipelines" / name, sets)
+        pipeline = loader.load(ROOT / "pipelines" / name, sets)
         made: dict[str, Any] = {}
         for stage_name, stage in pipeline.stages.items():
             stage = references.resolve(stage, made)

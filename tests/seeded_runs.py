@@ -29,9 +29,9 @@ def runs(folder: Path, families: Iterable[str] = FAMILIES) -> Iterator[tuple[str
     import tiny
     import torch
 
+    from lorapipe.models import Family
     from lorapipe.spec import Source
     from lorapipe.stages.prepare import Prepare
-    from lorapipe.training.families import Family
 
     torch.set_num_threads(1)
     for family in families:

@@ -12,6 +12,7 @@ import tiny
 import torch
 from PIL import Image
 
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Source
@@ -21,7 +22,6 @@ from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import View, views_of
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
-from lorapipe.training.families.sd15 import SD15
 
 
 def picture(size: tuple[int, int] = (100, 80), name: str = "a.png", bucket: tuple[int, int] = (64, 64)) -> Picture:

@@ -19,14 +19,14 @@ from comfy_nodes.paths import GraphPaths
 from lorapipe import pocket
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._tiny import save_tiny
+from lorapipe.models.sd15 import SD15
+from lorapipe.models.sdxl import SDXL
+from lorapipe.pipeline import loader
 from lorapipe.spec import Source
-from lorapipe.training.families import Checkpoint, Family
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families._stable_diffusion import StableDiffusion
-from lorapipe.training.families._tiny import save_tiny
-from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.families.sdxl import SDXL
 
 REGISTRY = Family.registry
 assert REGISTRY is not None
@@ -300,11 +300,11 @@ def test_a_training_misses_the_vocabulary_before_it_begins(bases: dict[str, Stab
     for text in (PIPELINE, other):
         (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(InputError) as error:
-            Pipeline.load(tmp_path / "a.yaml")
+            loader.load(tmp_path / "a.yaml")
         (problem,) = error.value.problems
         assert "a.yaml:5:26 dataset.base.checkpoint: base has no tokenizer" in str(problem)
     (tmp_path / "b.yaml").write_text(PIPELINE.partition("  penny")[0], encoding="utf-8")
-    assert Pipeline.load(tmp_path / "b.yaml").stages
+    assert loader.load(tmp_path / "b.yaml").stages
 
 
 def test_the_node_of_a_family_says_it(bases: dict[str, StableDiffusion], tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ stages:
 """
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as error:
-        Pipeline.load(tmp_path / "a.yaml")
+        loader.load(tmp_path / "a.yaml")
     said = [str(problem).partition("a.yaml:")[2] for problem in error.value.problems]
     assert [line.partition(":")[0] for line in said] == ["6", "7", "9", "10", "10", "11"]
     assert "is an SDXL folder" in said[3] and "base.vae: is a web page" in said[4]

@@ -11,16 +11,16 @@ import torch
 
 from lorapipe.errors import InputError
 from lorapipe.metadata import kohya_metadata
+from lorapipe.models import Model
+from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._weight_files import SingleFile
+from lorapipe.models.sd15 import CONFIGURATION
+from lorapipe.models.sdxl import CONFIGURATION as SDXL
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Model
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion, Parts
-from lorapipe.training.families._sdxl_model import SDXLModel
-from lorapipe.training.families.sd15 import CONFIGURATION
-from lorapipe.training.families.sdxl import CONFIGURATION as SDXL
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.trainer import Trainer
@@ -102,8 +102,8 @@ def test_alphas_are_held_against_the_ranks_of_their_blocks() -> None:
 def test_lora_plus_of_the_text_encoder_alone(model: Model) -> None:
     attached = LoRA(rank=2, lora_plus=4, lora_plus_text_encoder=2).attach(model, PARTS)
     factors = attached.rate_factors()
-    for (part, _), module in attached._sites.items():  # type: ignore[attr-defined]
-        assert factors[id(module.up.weight)] == (4 if part == "unet" else 2)
+    for (part, _), module in attached.layers.items():  # type: ignore[attr-defined]
+        assert factors[id(module.lora_up.weight)] == (4 if part == "unet" else 2)
     attached.detach()
     assert LoRA(lora_plus_text_encoder=2).has_rates_of_its_own and not LoRA().has_rates_of_its_own
 
@@ -112,10 +112,10 @@ def test_rates_by_block_multiply_those_of_lora_plus(model: Model) -> None:
     rates = tuple(0.5 * (number % 3) for number in range(model.blocks))
     attached = LoRA(rank=2, lora_plus=4, block_rates=rates).attach(model, PARTS)
     factors = attached.rate_factors()
-    for (part, path), module in attached._sites.items():  # type: ignore[attr-defined]
+    for (part, path), module in attached.layers.items():  # type: ignore[attr-defined]
         factor = 1.0 if part == "text_encoder" else rates[model.block(path)]
-        assert factors[id(module.down.weight)] == factor
-        assert factors[id(module.up.weight)] == 4 * factor
+        assert factors[id(module.lora_down.weight)] == factor
+        assert factors[id(module.lora_up.weight)] == 4 * factor
     attached.detach()
 
 

@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes import bridge, describe, links, validation
+from comfy_nodes import bridge, comfy_folders, describe, links, validation
 from comfy_nodes.describe import nodes
 from comfy_nodes.graph_runner import Workers
 from comfy_nodes.run_options import Running
+from lorapipe import api
 from lorapipe.errors import InputError, LorapipeError
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Reused
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers._process import Process
+from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, from_dict, knobs, param, spec_schema, to_dict
+from lorapipe.spec import Spec, from_dict, json_schema, knobs, param, to_dict
 
 FAKE = Path(__file__).parent / "fake_comfy"
 THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
@@ -123,7 +124,7 @@ def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
     assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]
     checkpoint = nodes()["LorapipeFamilySd15"].input("checkpoint")
-    assert bridge.comfy_paths().found(checkpoint, "tiny/sd15") == folder.as_posix()
+    assert comfy_folders.comfy_paths().found(checkpoint, "tiny/sd15") == folder.as_posix()
     assert made["vae"].options["options"] == ["default"]
     images = comfy.classes["LorapipeStagePrepare"].define_schema().inputs[1]
     assert images.options["options"] == ["texts", "examples/penny", "examples/neon"]
@@ -144,7 +145,7 @@ def test_a_graph_and_a_pipeline_file_reuse_one_anothers_results(comfy: Comfy) ->
         f"stages:\n  words: {{uses: words, folder: {folder}}}\n  n: {{uses: count, text: $words, steps: 2}}\n", "utf-8"
     )
     events: list[Any] = []
-    Pipeline.load(file).run(events.append)
+    api.run(loader.load(file), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words", "n"]
     comfy.modules["server"].TEXTS.clear()
     comfy.run(toy_graph(word="a", steps=2))
@@ -156,7 +157,7 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
     graph["3"] = {"class_type": "LorapipePipelineYaml", "inputs": {"last": ["2", 0], "file": "cat.yaml"}}
     comfy.run(graph)
     events: list[Any] = []
-    Pipeline.load(comfy.project / "cat.yaml").run(events.append)
+    api.run(loader.load(comfy.project / "cat.yaml"), events.append)
     assert [event.stage for event in events if isinstance(event, Reused)] == ["words-1", "tally"]
     graph["3"]["inputs"]["file"] = "picture.png"
     with pytest.raises(InputError, match=r"picture\.png does not end in \.yaml"):
@@ -170,7 +171,7 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
 
 def test_names_are_no_markup_on_the_page(comfy: Comfy) -> None:
     """ComfyUI's page puts such texts into itself as HTML."""
-    from comfy_nodes.bridge import say
+    from comfy_nodes.node_display import say
 
     say("left out: <img src=x onerror=alert(1)>.png & [[a|javascript:alert(1)]]", "1")
     assert not set("<>&") & set(comfy.texts[-1]) and "[[" not in comfy.texts[-1]
@@ -298,8 +299,11 @@ def test_folders_that_the_user_has_named_may_be_used(comfy: Comfy, tmp_path_fact
     elsewhere, project = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("project")
     (elsewhere / "cats").mkdir()
     named = comfy.modules["paths"].folder_names_and_paths
-    named[bridge.PICTURE_FOLDERS], named[bridge.PROJECT_FOLDER] = ([str(elsewhere)], set()), ([str(project)], set())
-    where = bridge.comfy_paths()
+    named[comfy_folders.PICTURE_FOLDERS], named[comfy_folders.PROJECT_FOLDER] = (
+        ([str(elsewhere)], set()),
+        ([str(project)], set()),
+    )
+    where = comfy_folders.comfy_paths()
     assert where.project == project
     assert where.options("pictures")[1:3] == [elsewhere.as_posix(), f"{elsewhere.as_posix()}/cats"]
     assert comfy.classes["LorapipeStageWords"].validate_inputs(folder=str(elsewhere / "cats")) is True
@@ -375,10 +379,10 @@ def test_two_stages_of_one_prompt_take_turns(comfy: Comfy) -> None:
 def test_a_lora_file_is_in_comfyuis_list_under_a_name_that_is_never_used_again(comfy: Comfy, tmp_path: Path) -> None:
     file, listed = tmp_path / "penny.safetensors", comfy.modules["paths"].get_filename_list
     file.write_bytes(b"one")
-    first, _ = bridge.publish(file)
-    assert bridge.publish(file)[0] == first and listed("loras") == [first]
+    first, _ = comfy_folders.publish(file)
+    assert comfy_folders.publish(file)[0] == first and listed("loras") == [first]
     file.write_bytes(b"two")
-    second, target = bridge.publish(file)
+    second, target = comfy_folders.publish(file)
     assert second != first and listed("loras") == sorted([first, second]) and target.read_bytes() == b"two"
 
 
@@ -399,11 +403,11 @@ def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None
             from_dict(Renamed, twice)
     with pytest.raises(InputError, match="below the minimum"):
         from_dict(Renamed, {"rank": 0})
-    assert spec_schema(Renamed)["properties"]["rank"]["deprecated"]
+    assert json_schema(Renamed)["properties"]["rank"]["deprecated"]
     node = replace(nodes()["LorapipeSettingsCorruption"], inputs=tuple(map(describe._input, knobs(Renamed))))
     old = validation.with_old_names(node, {}, {"7": {"inputs": {"rank": 8}}}, "7")
     assert links.settings(node, old, lambda each, text: text) == {"width": 8}
-    assert next(bridge._inputs(node.inputs[0], None, bridge.comfy_paths())).extra_dict == {
+    assert next(bridge._inputs(node.inputs[0], None, comfy_folders.comfy_paths())).extra_dict == {
         "lorapipe_aliases": ["rank", "dim"]
     }
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from lorapipe.cli import main
-from lorapipe.pipeline.artifacts import encode
-from lorapipe.pipeline.cleaning import clean, waste
+from lorapipe.pipeline.artifact_json import encode
+from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.history import runs
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 
 COMMANDS = (
     ["plan", "cat.yaml"],

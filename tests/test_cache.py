@@ -16,10 +16,10 @@ from corpus.disks import DAMAGES, flipped
 from photographs import AveragingBase, AveragingModel
 
 from lorapipe.errors import LorapipeError
+from lorapipe.models import Checkpoint
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, Remembered, key_of
 from lorapipe.training.data.latents import TextReading, encode_captions, encoder_digest, load_conditions, text_parts
-from lorapipe.training.families import Checkpoint
 
 KEY = key_of("a", 1)
 

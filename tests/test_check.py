@@ -9,8 +9,8 @@ import tiny
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.training.families.sdxl import SDXL
+from lorapipe.models.sdxl import SDXL
+from lorapipe.pipeline import loader
 
 TEXT = """\
 stages:
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def complaints(folder: Path, *sets: str) -> list[str]:
     try:
-        Pipeline.load(folder / "a.yaml", sets)
+        loader.load(folder / "a.yaml", sets)
     except InputError as error:
         return [str(problem) for problem in error.problems]
     return []

@@ -16,6 +16,7 @@ import pytest
 from lorapipe import commands, terminal
 from lorapipe.cli import main
 from lorapipe.job_queue.queue import Queue
+from lorapipe.pipeline import event_text
 from lorapipe.pipeline.events import Failed, Finished, Log, Planned, Progress, Started, from_json
 
 
@@ -223,12 +224,12 @@ def test_without_a_terminal_there_is_no_bar() -> None:
     ("seconds", "text"), [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (133, "2 min 13 s"), (3725, "1 h 2 min")]
 )
 def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
-    assert terminal.duration(seconds) == text
+    assert event_text.duration(seconds) == text
 
 
 def test_numbers_are_short() -> None:
     values = [0.08123456, 1e-4, 1.0, 1234.5, 3, float("nan"), 1e9]
-    assert list(map(terminal.number, values)) == ["0.08123", "1.00e-04", "1", "1234", "3", "nan", "1.00e+09"]
+    assert list(map(event_text.number, values)) == ["0.08123", "1.00e-04", "1", "1234", "3", "nan", "1.00e+09"]
 
 
 def test_a_misspelt_command_gets_the_near_miss(capsys: pytest.CaptureFixture[str]) -> None:

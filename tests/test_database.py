@@ -18,15 +18,15 @@ import pytest
 from corpus import databases
 from corpus.databases import DAMAGES, statement
 
-from lorapipe import registry
+from lorapipe import api, registry
 from lorapipe.cli import main
 from lorapipe.job_queue.database import SCHEMA
 from lorapipe.job_queue.queue import Queue
-from lorapipe.pipeline.cleaning import waste
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.garbage_collection import waste
 from lorapipe.pipeline.history import read_run, runs
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 
 TOYS = Path(__file__).parent / "toys"
 PIPELINE = """\
@@ -57,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         registry._entry_points.cache_clear()
         for sets in (["tally.steps=3"], ["tally.word=b"], []):
-            Pipeline.load("cat.yaml", sets).run(on="inline")
+            api.run(loader.load("cat.yaml", sets), on="inline")
         with closing(Records(folder / ".lorapipe" / "ledger.db")) as records:
             records.remember((f"/elsewhere/{index}", (index,) * 4, "sha256:" + "ab" * 32) for index in range(300))
             for index in range(300):

@@ -12,13 +12,12 @@ import pytest
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline import destinations
+from lorapipe.pipeline import destinations, loader
 from lorapipe.pipeline.artifacts import Report, Weights
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.events import Event, Failed, Finished, Reused, Started
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.run import run
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.watch.results import deliver
@@ -29,17 +28,17 @@ SOURCE = "is a source of this pipeline"
 
 
 def go(project: Path, *sets: str, name: str = "cat.yaml") -> list[Event]:
-    return [*run(Pipeline.load(project / name, sets), on="inline")]
+    return [*Run(loader.load(project / name, sets), on="inline")]
 
 
 def refused(project: Path, *sets: str) -> str:
     """What `check`, `plan` and `run` say alike; none of them writes a byte."""
-    pipeline, before = Pipeline.load(project / "cat.yaml", sets), state(project)
+    pipeline, before = loader.load(project / "cat.yaml", sets), state(project)
     with pytest.raises(InputError) as checked:
         destinations.check([pipeline])
     assert state(project) == before
     with pytest.raises(InputError) as ran:
-        [*run(pipeline, on="inline")]
+        [*Run(pipeline, on="inline")]
     assert str(ran.value) == str(checked.value)
     assert {name: data for name, data in state(project).items() if ".lorapipe" not in name} == before
     assert "kept.to" in str(checked.value)
@@ -127,7 +126,7 @@ def test_a_half_written_record_is_no_end(project: Path) -> None:
 
 def test_what_comes_to_be_there_while_it_runs_stays_and_the_result_is_kept(project: Path) -> None:
     events = list[Event]()
-    for event in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+    for event in Run(loader.load(project / "cat.yaml"), on="inline"):
         events.append(event)
         if isinstance(event, Started) and event.stage == "kept":
             (project / "result.html").write_text("mine")
@@ -252,7 +251,7 @@ def test_an_ending_is_added_and_a_folder_means_a_file_in_it(project: Path, to: s
 )
 def test_a_wrong_ending_is_refused_when_the_file_is_read(project: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"cat\.yaml:9:\d+ kept\.to|--set kept\.to") as error:
-        Pipeline.load(project / "cat.yaml", ["kept.ending=.safetensors", f"kept.to=out/{name}"])
+        loader.load(project / "cat.yaml", ["kept.ending=.safetensors", f"kept.to=out/{name}"])
     assert ".safetensors" in error.value.problems[0].cure
 
 
@@ -300,7 +299,7 @@ def test_names_that_windows_keeps_for_itself(monkeypatch: pytest.MonkeyPatch, na
 @pytest.mark.parametrize("name", ["x" * 300, "고" * 90], ids=["letters", "bytes"])
 def test_a_name_that_no_file_can_have_is_refused_when_the_file_is_read(project: Path, name: str) -> None:
     with pytest.raises(InputError, match="255"):
-        destinations.check([Pipeline.load(project / "cat.yaml", [f"kept.to=out/{name}.html"])])
+        destinations.check([loader.load(project / "cat.yaml", [f"kept.to=out/{name}.html"])])
 
 
 def test_the_ending_may_make_a_name_too_long(project: Path) -> None:
@@ -319,7 +318,7 @@ def test_a_pipe_and_a_ring_of_links_are_not_written_to(project: Path) -> None:
 def test_a_place_that_refuses_is_found_before_the_first_stage(project: Path) -> None:
     events = list[Event]()
     with pytest.raises(InputError, match=r"kept\.to.*cannot be written"):
-        events += run(Pipeline.load(project / "cat.yaml", ["kept.to=/proc/x.html"]), on="inline")
+        events += Run(loader.load(project / "cat.yaml", ["kept.to=/proc/x.html"]), on="inline")
     assert not events
 
 
@@ -359,11 +358,11 @@ def test_two_stages_at_one_place_are_refused(project: Path) -> None:
     text = (project / "cat.yaml").read_text()
     (project / "cat.yaml").write_text(f"{text}  twin: {{uses: keep, tally: $tally, to: ./x/../result.html}}\n")
     with pytest.raises(InputError, match=r"twin\.to.*kept writes there too"):
-        destinations.check([Pipeline.load(project / "cat.yaml")])
+        destinations.check([loader.load(project / "cat.yaml")])
     matrix = text.replace("word: a", "matrix: {word: [a, b]}").replace("{uses: keep,", "{uses: keep, matrix: $tally,")
     (project / "cat.yaml").write_text(matrix)
     with pytest.raises(InputError, match="cell"):
-        destinations.check([Pipeline.load(project / "cat.yaml")])
+        destinations.check([loader.load(project / "cat.yaml")])
     go(project, "kept.to=result-${cell}.html")
     assert (project / "result-b.html").read_text() == "<p>1</p>"
 

@@ -14,7 +14,7 @@ from corpus.documents import HEAVY
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.limits import MOST_BYTES, MOST_PROBLEMS, MOST_STAGES
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 
 SECONDS = 4.0
 """CPU time for each of `check` and `plan`; 2 s are promised, and a machine of tests is shared."""
@@ -82,7 +82,7 @@ def problems(folder: Path, text: str, *sets: str) -> list[str]:
     """What is wrong with a document."""
     (folder / "p.yaml").write_bytes(text.encode())
     with pytest.raises(InputError) as caught:
-        Pipeline.load(folder / "p.yaml", sets)
+        loader.load(folder / "p.yaml", sets)
     return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
 
 
@@ -99,7 +99,7 @@ def test_what_is_the_most_is_still_read(place: Path) -> None:
     text = "stages:\n" + "".join(f"  s{number}: {stage}\n" for number in range(500))
     filler = "# " + "x" * (MOST_BYTES - len(text) - 3) + "\n"
     (place / "full.yaml").write_text(filler + text, encoding="utf-8")
-    assert len(Pipeline.load(place / "full.yaml").stages) == 500
+    assert len(loader.load(place / "full.yaml").stages) == 500
     assert "is larger than 1000 kB" in problems(place, filler + text + "# one more\n")[0]
     assert (
         f"there are {MOST_STAGES + 1} stages"

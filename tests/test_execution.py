@@ -18,9 +18,10 @@ from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Progress
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.pipeline import Pipeline
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -230,11 +231,11 @@ def test_a_signal_ends_the_program_while_sources_are_read(
 
 def test_reading_is_given_up_at_once_and_nothing_is_left(endless: Path) -> None:
     asked = time.monotonic()
-    events = run(Pipeline.load(endless / "cat.yaml"), on="inline", stopping=lambda: int(time.monotonic() - asked > 1))
+    events = Run(loader.load(endless / "cat.yaml"), on="inline", stopping=lambda: int(time.monotonic() - asked > 1))
     assert list(events) == []
     assert not list((endless / ".lorapipe" / "work").iterdir())
     (endless / "texts" / "huge.txt").unlink()
-    assert [type(event).__name__ for event in run(Pipeline.load(endless / "cat.yaml"), on="inline")].count(
+    assert [type(event).__name__ for event in Run(loader.load(endless / "cat.yaml"), on="inline")].count(
         "Finished"
     ) == 3
 

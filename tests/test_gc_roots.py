@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from outcomes import ends
 
-from lorapipe.pipeline import gc_roots
-from lorapipe.pipeline.cleaning import clean, waste
+from lorapipe import api
+from lorapipe.pipeline import gc_roots, loader
 from lorapipe.pipeline.events import Event, Planned
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.gc_roots import Roots, removing, rooted
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.run import run
 
 
 def cleaned(folder: Path) -> set[str]:
@@ -65,32 +65,32 @@ def test_a_run_looks_again_where_something_was_removed_since_it_looked(tmp_path:
 def test_every_step_of_a_run_outlasts_a_cleaning_after_it(project: Path) -> None:
     """Nothing of it was used by an earlier run, so that the records know nothing of it."""
     events: list[Event] = []
-    for event in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+    for event in Run(loader.load(project / "cat.yaml"), on="inline"):
         cleaned(project)
         events.append(event)
     assert set(ends(events).values()) == {"finished"}
-    assert {step.action for step in Pipeline.load(project / "cat.yaml").plan().steps} == {"reuse"}
+    assert {step.action for step in api.plan(loader.load(project / "cat.yaml")).stages} == {"reuse"}
 
 
 def test_old_results_that_a_run_takes_up_again_stay(project: Path) -> None:
-    first, second = Pipeline.load(project / "cat.yaml", ["tally.steps=7"]), Pipeline.load(project / "cat.yaml")
-    first.run(on="inline")
-    second.run(on="inline")
+    first, second = loader.load(project / "cat.yaml", ["tally.steps=7"]), loader.load(project / "cat.yaml")
+    api.run(first, on="inline")
+    api.run(second, on="inline")
     with closing(Ledger(project)) as ledger:
         found = [each for each in waste(ledger, 0) if each.kind == "result"]
         assert found
         events: list[Event] = []
-        for event in run(first, on="inline"):
+        for event in Run(first, on="inline"):
             if not isinstance(event, Planned):
                 clean(ledger, found)
             events.append(event)
         assert set(ends(events).values()) == {"reused"}
         clean(ledger, found)  # over, and what it has used is what its pipeline used last
-    assert {step.action for step in first.plan().steps} == {"reuse"}
+    assert {step.action for step in api.plan(first).stages} == {"reuse"}
 
 
 def test_cache_entries_stay_while_a_run_is_at_work(project: Path) -> None:
-    Pipeline.load(project / "cat.yaml").run(on="inline")
+    api.run(loader.load(project / "cat.yaml"), on="inline")
     entry = project / ".lorapipe" / "cache" / "latents" / "ab" / "abc"
     entry.parent.mkdir(parents=True)
     entry.write_text("x")
@@ -111,9 +111,9 @@ def test_a_run_of_another_project_keeps_what_it_uses_of_a_shared_store(
     other = tmp_path / "other"
     shutil.copytree(project / "texts", other / "texts")
     shutil.copy(project / "cat.yaml", other)
-    Pipeline.load(other / "cat.yaml").run(on="inline")
+    api.run(loader.load(other / "cat.yaml"), on="inline")
     events: list[Event] = []
-    for event in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+    for event in Run(loader.load(project / "cat.yaml"), on="inline"):
         cleaned(other)
         events.append(event)
     assert set(ends(events).values()) == {"reused"}

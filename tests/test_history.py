@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from outcomes import ends
 
+from lorapipe import api
 from lorapipe.cli import main
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.pipeline.cleaning import clean, waste
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Finished
+from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.history import compare, read_run, runs
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.locks import take
 
@@ -33,7 +34,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(*sets: str) -> None:
-    Pipeline.load("cat.yaml", sets).run(on="inline")
+    api.run(loader.load("cat.yaml", sets), on="inline")
 
 
 def said(capsys: Capture, *words: str, status: int = 0) -> list[str]:
@@ -72,7 +73,7 @@ def test_the_log_of_a_stage(project: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(project)
     (project / "loud.yaml").write_text("stages: {loud: {uses: trouble, how: noise}, bad: {uses: trouble}}")
     with pytest.raises(LorapipeError, match="one over nothing"):
-        Pipeline.load("loud.yaml").run()
+        api.run(loader.load("loud.yaml"))
     assert said(capsys, "log", "loud") == ["noise from C", "a warning from C", "noise from Python"]
     assert said(capsys, "log", "bad")[-1] == "ZeroDivisionError: one over nothing"
 
@@ -119,7 +120,7 @@ def test_only_what_is_made_can_be_locked(here: Path, capsys: Capture) -> None:
     with pytest.raises(InputError, match="not a lock file"):
         from lorapipe.pipeline.lockfile import differing
 
-        differing(Pipeline.load("cat.yaml"), Ledger(here))
+        differing(loader.load("cat.yaml"), Ledger(here))
 
 
 # ------------------------------------------------------------------------------------------------------------- cleaning
@@ -130,9 +131,9 @@ def test_what_no_recent_run_used_can_go(here: Path, capsys: Capture) -> None:
     lines = said(capsys, "gc", "0")
     assert lines[0].split()[:2] == ["2", "results"] and lines[-1].startswith("Nothing is removed")
     assert said(capsys, "gc", "0", "--yes")[-1].endswith("MB are free.")
-    plan = Pipeline.load("cat.yaml", ["tally.steps=5", "tally.word=b"]).plan()
-    assert {step.action for step in plan.steps} == {"reuse"}
-    assert [step.action for step in Pipeline.load("cat.yaml", ["tally.steps=3"]).plan().steps] == [
+    plan = api.plan(loader.load("cat.yaml", ["tally.steps=5", "tally.word=b"]))
+    assert {step.action for step in plan.stages} == {"reuse"}
+    assert [step.action for step in api.plan(loader.load("cat.yaml", ["tally.steps=3"])).stages] == [
         "reuse",
         "run",
         "run",
@@ -181,9 +182,9 @@ def test_projects_can_share_a_store(project: Path, tmp_path: Path, monkeypatch: 
     other = tmp_path / "other"
     shutil.copytree(project / "texts", other / "texts")
     shutil.copy(project / "cat.yaml", other)
-    Pipeline.load(project / "cat.yaml").run(on="inline")
+    api.run(loader.load(project / "cat.yaml"), on="inline")
     events: list[Event] = []
-    Pipeline.load(other / "cat.yaml").run(events.append, on="inline")
+    api.run(loader.load(other / "cat.yaml"), events.append, on="inline")
     assert set(ends(events).values()) == {"reused"}
     assert (other / "outputs" / "tally" / "tally.html").read_text() == "<p>3</p>"
     assert len(list((tmp_path / "shared" / ".lorapipe" / "store").iterdir())) == 3
@@ -195,10 +196,10 @@ def test_projects_can_share_a_store(project: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_from_python(project: Path) -> None:
-    pipeline = Pipeline.load(project / "cat.yaml", ["tally.steps=2"])
-    assert [step.action for step in pipeline.plan().steps] == ["run"] * 3
+    pipeline = loader.load(project / "cat.yaml", ["tally.steps=2"])
+    assert [step.action for step in api.plan(pipeline).stages] == ["run"] * 3
     events = []
-    artifacts = pipeline.run(on_event=events.append, on="inline")
+    artifacts = api.run(pipeline, on_event=events.append, on="inline")
     assert sum(isinstance(event, Finished) for event in events) == 3
     assert artifacts["tally"].times == 3  # type: ignore[attr-defined]
     ledger = Ledger(project)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from outcomes import ends
 
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.events import Log
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
+from lorapipe.pipeline.execution.runner import Run
 
 STEPS = 3
 PIPELINE = """\
@@ -56,7 +56,7 @@ def test_a_run_that_is_ended_anywhere_costs_at_most_the_last_step(toys: None, en
         published, finished = manifests(project, "store"), manifests(project, "work")
         diary = project / "diary.txt"
         before = diary.read_text().split() if diary.exists() else []
-        events = list(run(Pipeline.load(project / "p.yaml"), on="inline"))
+        events = list(Run(loader.load(project / "p.yaml"), on="inline"))
         assert set(ends(events)) == {"walk", "after"} and "failed" not in ends(events).values(), what
         made = {event.key for event in events if type(event).__name__ == "Started"}
         assert not made & {*published, *finished}, what
@@ -106,9 +106,9 @@ def main(folder: Path) -> None:
         (project / "p.yaml").write_text(PIPELINE, encoding="utf-8")
         noted = folder / f"{point:03}.txt"
         if (child := os.fork()) == 0:
-            pipeline = Pipeline.load(project / "p.yaml")
+            pipeline = loader.load(project / "p.yaml")
             end_at(point, noted)
-            for _ in run(pipeline, on="inline"):
+            for _ in Run(pipeline, on="inline"):
                 pass
             os._exit(0)
         if os.waitpid(child, 0)[1] == 0:

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from lorapipe.errors import InputError
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.document import parse
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.yaml_document import parse
 
 
 def load(folder: Path, text: str, *sets: str) -> Pipeline:
     (folder / "p.yaml").write_text(text, encoding="utf-8")
-    return Pipeline.load(folder / "p.yaml", sets)
+    return loader.load(folder / "p.yaml", sets)
 
 
 def complaints(folder: Path, text: str, *sets: str) -> list[str]:
@@ -52,7 +53,7 @@ def test_what_is_not_a_document_is_refused(tmp_path: Path) -> None:
     def complaint(data: bytes) -> str:
         (tmp_path / "p.yaml").write_bytes(data)
         with pytest.raises(InputError) as caught:
-            Pipeline.load(tmp_path / "p.yaml")
+            loader.load(tmp_path / "p.yaml")
         return str(caught.value)
 
     assert "is empty. A pipeline needs `stages:`" in complaint(b"")
@@ -70,7 +71,7 @@ def test_what_is_not_a_document_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_names_the_near_miss(project: Path) -> None:
     with pytest.raises(InputError, match=r"cta\.yaml: there is no such file\. Did you mean .*cat\.yaml"):
-        Pipeline.load(project / "cta.yaml")
+        loader.load(project / "cta.yaml")
 
 
 def test_a_key_given_twice_is_an_error() -> None:
@@ -225,20 +226,20 @@ def test_stage_names_are_words(project: Path) -> None:
 
 
 def test_settings_from_the_command_line_win(project: Path) -> None:
-    stages = Pipeline.load(project / "cat.yaml", ["tally.least=1e1", "text.upper=true", "tally.word='5'"]).stages
+    stages = loader.load(project / "cat.yaml", ["tally.least=1e1", "text.upper=true", "tally.word='5'"]).stages
     assert stages["tally"].least == 10 and stages["text"].upper is True and stages["tally"].word == "5"
 
 
 def test_variables_can_be_set(project: Path) -> None:
     (project / "more").mkdir()
-    stages = Pipeline.load(project / "cat.yaml", ["vars.folder=more"]).stages
+    stages = loader.load(project / "cat.yaml", ["vars.folder=more"]).stages
     assert stages["text"].folder.path == project / "more"
 
 
 def test_mistakes_in_settings_are_named_by_the_setting(project: Path) -> None:
     sets = ["tally.least=101", "tally.wrod=x", "nobody.x=1", "vars.x=1", "nonsense", "text.folder.deep=1"]
     with pytest.raises(InputError) as caught:
-        Pipeline.load(project / "cat.yaml", sets)
+        loader.load(project / "cat.yaml", sets)
     assert set(map(str, caught.value.problems)) == {
         "--set nonsense: is not a setting. Write stage.knob=value or vars.name=value.",
         "--set vars.x: there is no variable 'x'. Known: folder.",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lorapipe.pipeline import lock_files
-from lorapipe.pipeline.lock_files import LOST_SECONDS, Owner
+from lorapipe.pipeline import lease_locks
+from lorapipe.pipeline.lease_locks import LOST_SECONDS, Owner
 from lorapipe.pipeline.locks import Busy, holding, take
 
 fcntl = pytest.importorskip("fcntl")
@@ -57,7 +57,7 @@ def lacking(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(WITHOUT)
     monkeypatch.setenv("NO_FLOCK", str(number))
-    root = Path(lock_files.__file__).parents[2]
+    root = Path(lease_locks.__file__).parents[2]
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(folder / "site"), str(root), os.environ.get("PYTHONPATH", "")])
     )
@@ -131,7 +131,7 @@ def test_a_mix_of_processes_with_and_without_locks_takes_turns(tmp_path: Path, m
 
 def owned(lock: Path, owner: Owner, age: float = 0.0, number: int = 7) -> Path:
     """A lock as another process has left or holds it."""
-    file = lock_files.folder_of(lock) / str(number)
+    file = lease_locks.folder_of(lock) / str(number)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(asdict(owner)))
     os.utime(file, (time.time() - age, time.time() - age))
@@ -144,7 +144,7 @@ def owned(lock: Path, owner: Owner, age: float = 0.0, number: int = 7) -> Path:
     [
         ({"started": "1"}, 0.0, False),  # the same id came again
         ({"pid": 2**22 + 5}, 0.0, False),
-        ({"pid": 1, "started": lock_files._start_of(1)}, 0.0, True),
+        ({"pid": 1, "started": lease_locks._start_of(1)}, 0.0, True),
         ({"host": "node7", "place": "node7 elsewhere"}, 0.0, True),
         ({"host": "node7", "place": "node7 elsewhere"}, LOST_SECONDS - 60, True),
         ({"host": "node7", "place": "node7 elsewhere"}, LOST_SECONDS + 60, False),

@@ -8,6 +8,7 @@ import functools
 import pytest
 import torch
 
+from lorapipe.training.adapters._block_widths import Width
 from lorapipe.training.adapters._lora_layer import LoraLayer
 
 BASES = {
@@ -21,7 +22,7 @@ BASES = {
 def made(kind: str, dtype: torch.dtype) -> tuple[LoraLayer, torch.Tensor]:
     torch.manual_seed(0)
     base, shape = BASES[kind]()
-    layer = LoraLayer(base.requires_grad_(False).to(dtype), 4, 0.5)
+    layer = LoraLayer(base.requires_grad_(False).to(dtype), Width(4, 2.0))
     torch.nn.init.normal_(layer.lora_up.weight)  # type: ignore[arg-type]
     return layer, torch.randn(shape, dtype=dtype, requires_grad=True)
 
@@ -65,7 +66,7 @@ def test_it_is_the_sum_of_the_base_and_the_update_and_so_are_its_gradients(
 @pytest.mark.parametrize("base", [torch.nn.Linear(1, 8), torch.nn.Conv2d(1, 8, 1)])
 def test_rank_dropout_leaves_out_whole_ranks_and_keeps_the_expected_size(base: torch.nn.Module) -> None:
     """As kohya's: what is left is scaled by 1 / (1 − p)."""
-    layer = LoraLayer(base.requires_grad_(False), 8, 1.0)
+    layer = LoraLayer(base.requires_grad_(False), Width(8, 8.0))
     layer.rank_dropout = 0.25
     with torch.no_grad():
         for parameter in base.parameters():
@@ -96,3 +97,61 @@ def test_over_half_precision_it_keeps_the_input_once_and_no_copy_of_the_weights(
     halves = [tensor for tensor in kept.values() if tensor.dtype == torch.bfloat16]
     assert sum(tensor.data_ptr() == x.data_ptr() for tensor in halves) == 1
     assert len(kept) == len(halves) == 3, "the input, and the output of down of each of two passes"
+
+
+class PackedLinear(torch.nn.Module):
+    """A quantised Linear: 8-bit whole numbers with a scale for each row, as bitsandbytes and torchao have it."""
+
+    def __init__(self, plain: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = plain.in_features, plain.out_features
+        scale = plain.weight.detach().abs().amax(1, keepdim=True) / 127
+        self.register_buffer("weight", (plain.weight.detach() / scale).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.bias = plain.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight.to(x.dtype) * self.scale.to(x.dtype)
+        return torch.nn.functional.linear(x, weight, self.bias)
+
+
+@pytest.mark.parametrize("knob", ["", "dropout", "rank_dropout", "module_dropout"])
+def test_over_a_quantised_base_it_learns_what_it_learns_over_the_plain_one(knob: str) -> None:
+    """The same LoRA over the float weights that the packed ones stand for: losses and factors after some steps."""
+    torch.manual_seed(0)
+    packed = PackedLinear(torch.nn.Linear(16, 12)).requires_grad_(False)
+    plain = torch.nn.Linear(16, 12).requires_grad_(False)
+    plain.weight.copy_(packed.weight * packed.scale)
+    plain.bias.copy_(packed.bias)
+    x, wanted = torch.randn(8, 16), torch.randn(8, 12)
+    found = []
+    for base in (packed, plain):
+        layer = LoraLayer(base, Width(4, 2.0))
+        layer.reset(torch.Generator().manual_seed(1))
+        if knob:
+            setattr(layer, knob, 0.3)
+        optimizer = torch.optim.AdamW(layer.tensors().values(), lr=1e-2)
+        torch.manual_seed(2)
+        losses = []
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = (layer(x) - wanted).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        found.append((losses, layer.delta()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-4)
+    assert found[0][0][-1] < found[0][0][0]
+
+
+def test_a_module_that_does_more_than_multiply_is_called() -> None:
+    class Louder(torch.nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(input)
+
+    base = Louder(6, 8).requires_grad_(False)
+    layer = LoraLayer(base, Width(2, 2.0))
+    layer.reset(torch.Generator())
+    x = torch.randn(3, 6)
+    assert torch.equal(layer(x), base(x))

@@ -8,19 +8,20 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.conditions import holds
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Failed, Started
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import plan
-from lorapipe.pipeline.run import run
+from lorapipe.pipeline.when import holds
 
 TEXT = "  text: {uses: words, folder: texts}\n"
 
 
 def load(project: Path, stages: str, *sets: str, head: str = "", name: str = "p.yaml") -> Pipeline:
     (project / name).write_text(f"{head}stages:\n{stages}", encoding="utf-8")
-    return Pipeline.load(project / name, sets)
+    return loader.load(project / name, sets)
 
 
 def problems(project: Path, stages: str, head: str = "") -> list[str]:
@@ -69,14 +70,14 @@ def test_a_list_takes_all_cells_and_a_stage_follows_each(project: Path) -> None:
     assert pipeline.needs["kept-True"] == ("tally-True", "text-True", "text-False")
     assert pipeline.needs["tally-False"] == ("text-False",)
     assert pipeline.stages["kept-True"].to.path == project / "out/True.html"  # type: ignore[attr-defined]
-    assert set(ends(run(pipeline, on="inline")).values()) == {"finished"}
+    assert set(ends(Run(pipeline, on="inline")).values()) == {"finished"}
     assert (project / "out" / "False.html").exists()
 
 
 def test_cells_share_what_they_have_in_common_with_a_plain_stage(project: Path) -> None:
-    list(run(load(project, TEXT + "  tally: {uses: count, text: $text, word: b}\n"), on="inline"))
+    list(Run(load(project, TEXT + "  tally: {uses: count, text: $text, word: b}\n"), on="inline"))
     pipeline = load(project, TEXT + MATRIX)
-    steps = {step.name: step.action for step in plan(pipeline, Ledger(project)).steps}
+    steps = {step.name: step.action for step in plan(pipeline, Ledger(project)).stages}
     assert steps == {"text": "reuse", "tally-a-1": "run", "tally-a-2": "run", "tally-b-1": "reuse", "tally-b-2": "run"}
 
 
@@ -155,21 +156,21 @@ def test_a_stage_whose_condition_does_not_hold_is_not_there(project: Path) -> No
 
 
 def test_a_stage_may_be_given_no_second_try(project: Path) -> None:
-    events = list(run(load(project, "  bad: {uses: trouble, how: die, retries: 0}\n")))
+    events = list(Run(load(project, "  bad: {uses: trouble, how: die, retries: 0}\n")))
     assert sum(isinstance(event, Started) for event in events) == 1
 
 
 def test_a_stage_that_takes_too_long_saves_and_is_ended(project: Path) -> None:
     slow = TEXT + "  tally: {uses: count, text: $text, steps: 4000, pause: 0.01, timeout: 1 s}\n"
-    [failed] = [event for event in run(load(project, slow)) if isinstance(event, Failed)]
+    [failed] = [event for event in Run(load(project, slow)) if isinstance(event, Failed)]
     assert (failed.cause, failed.message) == ("timeout", "not finished within its timeout of 1 s")
-    assert "goes on where it stopped" in plan(load(project, slow), Ledger(project)).steps[1].reason
+    assert "goes on where it stopped" in plan(load(project, slow), Ledger(project)).stages[1].reason
 
 
 def test_options_do_not_enter_the_result(project: Path) -> None:
-    list(run(load(project, TEXT), on="inline"))
+    list(Run(load(project, TEXT), on="inline"))
     again = load(project, TEXT.replace("}", ", retries: 3, timeout: 2 h}"))
-    assert [step.action for step in plan(again, Ledger(project)).steps] == ["reuse"]
+    assert [step.action for step in plan(again, Ledger(project)).stages] == ["reuse"]
 
 
 # -------------------------------------------------------------------------------------------------------------- extends
@@ -198,7 +199,7 @@ def test_a_path_belongs_to_the_file_that_wrote_it(project: Path) -> None:
     (project / "deep" / "base.yaml").write_text(base, encoding="utf-8")
     head = "extends: deep/base.yaml\nvars: {from: texts}\n"
     (project / "p.yaml").write_text(head, encoding="utf-8")
-    assert Pipeline.load(project / "p.yaml").stages["text"].folder.path == project / "texts"  # type: ignore[attr-defined]
+    assert loader.load(project / "p.yaml").stages["text"].folder.path == project / "texts"  # type: ignore[attr-defined]
 
 
 def test_a_mistake_is_found_in_the_file_that_has_it(project: Path) -> None:

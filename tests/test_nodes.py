@@ -15,15 +15,15 @@ import pytest
 from comfy_nodes import describe, help_pages, links
 from comfy_nodes.describe import STAGE_NAME, nodes
 from comfy_nodes.graph_runner import read_pipeline
-from comfy_nodes.widgets import ABSENT, NOTHING, Widget, without_nothing
+from comfy_nodes.widgets import ABSENT, NOTHING, Widget
 from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
-from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.catalogue import contracts, registry_of
-from lorapipe.pipeline.document import parse
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.spec import Duration, Knob, Param, Spec, knobs, param, plain
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.pipeline_schema import contracts, registry_of
+from lorapipe.pipeline.yaml_document import parse
+from lorapipe.spec import Duration, Knob, Param, knobs, param, plain
 
 ROOT = Path(__file__).parents[1]
 NODES = nodes()
@@ -223,7 +223,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 def test_a_pipeline_becomes_a_graph_and_the_same_pipeline_again(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        pipeline = Pipeline.load(file)
+        pipeline = loader.load(file)
         for stages in _ways_there_and_back(pipeline):
             again = read_pipeline(stages, file.parent)
             assert again.options == pipeline.options
@@ -246,7 +246,7 @@ def _ways_there_and_back(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        placed = graph(Pipeline.load(file))
+        placed = graph(loader.load(file))
         prompt, page = api_format(placed), page_format(placed)
         by_link = {link[0]: link for link in page["links"]}
         for shown in page["nodes"]:
@@ -263,7 +263,7 @@ def test_both_forms_of_a_graph_say_the_same(tmp_path: Path) -> None:
 
 def test_nodes_do_not_lie_on_one_another(tmp_path: Path) -> None:
     for file in pipeline_files(tmp_path):
-        boxes = [(*each.at, *each.size) for each in graph(Pipeline.load(file))]
+        boxes = [(*each.at, *each.size) for each in graph(loader.load(file))]
         for place, (x, y, width, height) in enumerate(boxes):
             for left, top, other_width, other_height in boxes[:place]:
                 apart = x >= left + other_width or left >= x + width or y >= top + other_height or top >= y + height
@@ -313,7 +313,7 @@ def test_example_graphs_are_those_of_their_pipelines() -> None:
     folder = ROOT / "comfy_nodes/example_workflows"
     written = {file.stem: json.loads(file.read_text("utf-8")) for file in folder.glob("*.json")}
     assert not [name for name, graph in written.items() if str(ROOT) in json.dumps(graph)], "paths of this machine"
-    assert written == {name: page_format(graph(Pipeline.load(file))) for name, file in help_pages.examples().items()}
+    assert written == {name: page_format(graph(loader.load(file))) for name, file in help_pages.examples().items()}
 
 
 def test_the_packs_version_is_ours() -> None:
@@ -331,8 +331,7 @@ def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
     for node in OF_SPECS.values():
         assert node.spec is not None
         for knob in knobs(node.spec):
-            kind, optional = without_nothing(knob.type)
-            if optional and isinstance(kind, type) and issubclass(kind, (Spec, Artifact)):
+            if knob.shape.optional and knob.shape.kind in ("spec", "contract", "reference"):
                 assert knob.default() is None, f"{node.id}.{knob.name}"
 
 

@@ -11,20 +11,21 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.graph import dot, mermaid
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.diff import why
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.graph_export import dot, mermaid
 from lorapipe.pipeline.keys import Identity
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import expected_seconds, plan
-from lorapipe.pipeline.reasons import why
-from lorapipe.pipeline.run import run
 
 
 def planned(project: Path, *sets: str) -> dict[str, str]:
     """Each stage's action and reason, as words."""
-    pipeline = Pipeline.load(project / "cat.yaml", sets)
+    pipeline = loader.load(project / "cat.yaml", sets)
     ledger = Ledger(pipeline.folder)
-    steps = plan(pipeline, ledger).steps
+    steps = plan(pipeline, ledger).stages
     ledger.close()
     return {step.name: f"{step.action} {step.reason}" for step in steps}
 
@@ -32,7 +33,7 @@ def planned(project: Path, *sets: str) -> dict[str, str]:
 @pytest.fixture
 def built(project: Path) -> Path:
     """The project, with everything made."""
-    for _ in run(Pipeline.load(project / "cat.yaml"), on="inline"):
+    for _ in Run(loader.load(project / "cat.yaml"), on="inline"):
         pass
     return project
 
@@ -110,7 +111,7 @@ def test_another_implementation_is_said_by_its_name() -> None:
 
 
 def test_only_what_was_chosen_and_what_it_needs(built: Path) -> None:
-    pipeline = Pipeline.load(built / "cat.yaml")
+    pipeline = loader.load(built / "cat.yaml")
     assert list(pipeline.with_needs(["tally"]).stages) == ["text", "tally"]
     assert pipeline.and_after(["tally"]) == {"tally", "kept"}
     with pytest.raises(InputError, match="Did you mean 'tally'"):
@@ -118,9 +119,9 @@ def test_only_what_was_chosen_and_what_it_needs(built: Path) -> None:
 
 
 def test_what_is_asked_for_is_made_anew_and_stays_itself(built: Path) -> None:
-    pipeline = Pipeline.load(built / "cat.yaml")
+    pipeline = loader.load(built / "cat.yaml")
     before = {manifest["key"]: manifest["finished"] for manifest in Ledger(built).manifests()}
-    events = list(run(pipeline, on="inline", anew=pipeline.and_after(["tally"])))
+    events = list(Run(pipeline, on="inline", anew=pipeline.and_after(["tally"])))
     assert ends(events) == {"text": "reused", "tally": "finished", "kept": "finished"}
     after = {manifest["key"]: manifest["finished"] for manifest in Ledger(built).manifests()}
     assert before.keys() == after.keys()
@@ -128,7 +129,7 @@ def test_what_is_asked_for_is_made_anew_and_stays_itself(built: Path) -> None:
 
 
 def test_the_graph_can_be_drawn(built: Path) -> None:
-    pipeline = Pipeline.load(built / "cat.yaml", ["tally.word=b"])
+    pipeline = loader.load(built / "cat.yaml", ["tally.word=b"])
     planned = plan(pipeline, Ledger(built))
     drawn = mermaid(pipeline, planned)
     assert 's0["text<br/><small>words: reuse</small>"]:::reuse' in drawn and "  s0 --> s1" in drawn
@@ -137,10 +138,10 @@ def test_the_graph_can_be_drawn(built: Path) -> None:
 
 def test_how_long_it_took_is_how_long_it_may_take(built: Path) -> None:
     ledger = Ledger(built)
-    pipeline = Pipeline.load(built / "cat.yaml", ["tally.word=b"])
+    pipeline = loader.load(built / "cat.yaml", ["tally.word=b"])
     expected = expected_seconds(plan(pipeline, ledger).last_seconds(pipeline, ledger))
     assert expected is not None and 0 < expected < 30
-    more = Pipeline.load(built / "cat.yaml", ["tally.word=b", "kept.to=other.html"])
+    more = loader.load(built / "cat.yaml", ["tally.word=b", "kept.to=other.html"])
     renamed = Pipeline.build("new.yaml", built, more.stages)
     assert expected_seconds(plan(renamed, ledger).last_seconds(renamed, ledger)) is None
 
@@ -152,7 +153,7 @@ def test_planning_changes_no_byte(project: Path, state: str) -> None:
         return {str(file): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
 
     if state != "fresh":
-        list(run(Pipeline.load(project / "cat.yaml"), on="inline"))
+        list(Run(loader.load(project / "cat.yaml"), on="inline"))
     if state == "changed":
         (project / "texts" / "one.txt").write_text("other")
     if state == "damaged":

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from random import Random
 
@@ -72,9 +74,9 @@ def test_the_committed_examples_are_what_the_code_draws() -> None:
 
 
 def test_the_trigger_words_mean_nothing_to_the_base() -> None:
-    from lorapipe.pocket import character, style
+    from lorapipe.pocket import style_neon, subject_penny
 
-    assert not {character.TRIGGER, style.TRIGGER} & {word for tag in TAGS for word in tag.split()}
+    assert not {subject_penny.TRIGGER, style_neon.TRIGGER} & {word for tag in TAGS for word in tag.split()}
 
 
 # ------------------------------------------------------------------ the tokenizer
@@ -102,7 +104,7 @@ def test_any_other_text_is_spelled_without_loss(tokenizer, text: str) -> None:
 
 
 def test_the_committed_tokenizer_is_what_the_code_builds(tmp_path: Path) -> None:
-    from lorapipe.pocket.tokenizer import write_tokenizer
+    from tools.pocket.tokenizer import write_tokenizer
 
     write_tokenizer(tmp_path)
     for name in ("vocab.json", "merges.txt"):
@@ -133,8 +135,8 @@ def test_weights_are_fp16_under_their_published_names() -> None:
 
 
 def test_samples_show_what_was_asked() -> None:
-    from lorapipe.pocket.clip import attribute_accuracy
-    from lorapipe.pocket.score import load_base, load_clip, pictures
+    from tools.pocket.clip import attribute_accuracy
+    from tools.pocket.clip_score import load_base, load_clip, pictures
 
     rng = Random(12345)
     asked = [sample(rng) for _ in range(4)]
@@ -145,7 +147,7 @@ def test_samples_show_what_was_asked() -> None:
 
 
 def test_unknown_words_do_no_harm() -> None:
-    from lorapipe.pocket.score import load_base, pictures
+    from tools.pocket.clip_score import load_base, pictures
 
     plain, odd, other = pictures(
         load_base(BASE), ["red, round body, meadow", "zqx penny, red, round body, meadow", "blue, tall body, night sky"]
@@ -160,26 +162,26 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkey
     import torch
     from torch import nn
 
-    from lorapipe.pocket import fit
+    from tools.pocket import train
 
-    monkeypatch.setattr(fit, "CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
 
-    def train(checkpoint: Path, stop: int) -> fit.Fit:
+    def run(checkpoint: Path, stop: int) -> train.TrainingRun:
         torch.manual_seed(0)
         model = nn.Linear(4, 4)
-        training = fit.Fit(model, (4, 6), 1e-2, checkpoint)
+        training = train.TrainingRun(model, (4, 6), 1e-2, checkpoint)
 
         def loss_at(step: int) -> torch.Tensor:
-            return model(torch.randn(8, 4, generator=fit.generator(0, step))).square().mean()
+            return model(torch.randn(8, 4, generator=train.generator(0, step))).square().mean()
 
         for step, _ in training.run(loss_at):
             if step == stop:
                 break
         return training
 
-    whole = train(tmp_path / "whole.pt", 10)
-    train(tmp_path / "cut.pt", 5)
-    resumed = train(tmp_path / "cut.pt", 10)
+    whole = run(tmp_path / "whole.pt", 10)
+    run(tmp_path / "cut.pt", 5)
+    resumed = run(tmp_path / "cut.pt", 10)
     for name, tensor in whole.average.state_dict().items():
         assert torch.equal(tensor, resumed.average.state_dict()[name])
     assert not list(tmp_path.glob("*.part"))
@@ -189,13 +191,23 @@ def test_a_foreign_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
     from torch import nn
 
     from lorapipe.errors import LorapipeError
-    from lorapipe.pocket.fit import Fit
+    from tools.pocket.train import TrainingRun
 
     (tmp_path / "other.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(LorapipeError, match="Delete it"):
-        Fit(nn.Linear(2, 2), [1], 1e-3, tmp_path / "other.pt").resume()
+        TrainingRun(nn.Linear(2, 2), [1], 1e-3, tmp_path / "other.pt").resume()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = "import sys, lorapipe.pocket.__main__; assert not {'torch', 'PIL', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, tools.pocket.__main__; assert not {'torch', 'PIL', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_the_factory_is_no_part_of_what_is_installed() -> None:
+    root = Path(__file__).parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = settings["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert not any(fnmatch("tools.pocket", pattern) for pattern in installed)
+    assert not {file.stem for file in (root / "tools" / "pocket").glob("[a-z]*.py")} & {
+        file.stem for file in (root / "lorapipe" / "pocket").glob("*.py")
+    }

@@ -222,7 +222,7 @@ INLINE = ("--on", "inline")
 @pytest.fixture
 def materials(tmp_path: Path) -> Path:
     """Pictures, a tiny base, the pipeline."""
-    from lorapipe.training.families.sd15 import SD15
+    from lorapipe.models.sd15 import SD15
 
     folder = tmp_path / "materials"
     folder.mkdir()

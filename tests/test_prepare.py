@@ -17,11 +17,12 @@ from photographs import AveragingBase, encoded, photograph, real_folder
 from PIL import Image
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.events import Event, Log, Progress
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.spec import Source, from_dict, parse_spec, to_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.prepare import Prepare
@@ -31,7 +32,6 @@ from lorapipe.training.data.contact_sheet import SHOWN
 from lorapipe.training.data.images import Colour, to_pixels
 from lorapipe.training.data.latents import load_latents, picture_view
 from lorapipe.training.data.manifest import Manifest
-from lorapipe.training.families.sd15 import SD15
 
 KEPT = {
     "10_penny cat/utf16.png": ("a page of a book, ｐenny", (704, 320), 10),

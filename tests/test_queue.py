@@ -20,7 +20,7 @@ from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import JobEvent, QueueRunner
 from lorapipe.job_queue.views import board, details
 from lorapipe.pipeline.events import Finished, Progress
-from lorapipe.pipeline.run import open_pool
+from lorapipe.pipeline.execution.runner import open_pool
 
 
 def titles(queue: Queue, *states: str) -> list[str]:

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from lorapipe.pipeline import remote
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.remote import Remote
-from lorapipe.pipeline.run import run
-from lorapipe.pipeline.workers import Pool, Slot
+from lorapipe.pipeline.execution import shared_folder
+from lorapipe.pipeline.execution.pool import Pool, Slot
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.execution.shared_folder import Remote
 
 pytestmark = pytest.mark.timeout(120)
 
-PERFORM = "import sys; from lorapipe.pipeline.remote import perform_in; perform_in(sys.argv[1])"
+PERFORM = "import sys; from lorapipe.pipeline.execution.shared_folder import perform_in; perform_in(sys.argv[1])"
 TELL = """
 import sys, time
 from pathlib import Path
@@ -74,10 +74,10 @@ class Elsewhere(Remote):
 
 def run_on(worker: Remote, project: Path, text: str = STAGES) -> list[Event]:
     (project / "p.yaml").write_text(TEXT, encoding="utf-8")
-    list(run(Pipeline.load(project / "p.yaml"), on="inline"))
+    list(Run(loader.load(project / "p.yaml"), on="inline"))
     (project / "p.yaml").write_text(text, encoding="utf-8")
     with closing(Pool([Slot(worker, "cpu")])) as pool:
-        return list(run(Pipeline.load(project / "p.yaml"), pool=pool))
+        return list(Run(loader.load(project / "p.yaml"), pool=pool))
 
 
 def failure(events: list[Event]) -> Failed:
@@ -100,7 +100,7 @@ def failure(events: list[Event]) -> Failed:
 def test_a_job_that_can_tell_nothing_any_more_is_lost(
     project: Path, told: bytes, then: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr(shared_folder, "SETTLE_SECONDS", 0.5)
     program = TELL.format(told=told, times=(17 << 20) if told == b"x" else 1, then=then)
     events = run_on(Elsewhere(program), project)
     assert failure(events).cause == "lost" and said in failure(events).message
@@ -153,7 +153,7 @@ def test_a_folder_that_somebody_removes_is_told_at_once(project: Path) -> None:
     def remove(folder: Path) -> None:
         while not (folder / "events.jsonl").exists():
             time.sleep(0.01)
-        remote._remove(folder)
+        shared_folder._remove(folder)
 
     failed = failure(run_on(Elsewhere(launched=remove), project, COUNT))
     assert failed.cause == "lost" and failed.message.startswith("its folder was removed: ")
@@ -193,7 +193,7 @@ def test_a_client_that_fails_or_hangs_ends_the_attempt(
     project: Path, befalls: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("AWAY_SECONDS", 1.0), ("SILENT_SECONDS", 2.0), ("KILL_SECONDS", 1.0)):
-        monkeypatch.setattr(remote, name, seconds)
+        monkeypatch.setattr(shared_folder, name, seconds)
     silent = "import time; time.sleep(600)"
     failed = failure(run_on(Elsewhere(silent, **befalls), project))
     assert failed.cause == "lost" and said in failed.message
@@ -215,8 +215,8 @@ def test_a_job_that_nobody_wants_any_more_ends(project: Path, monkeypatch: pytes
     folder = project / "some.job"
     folder.mkdir()
     (folder / "driver").write_text("1")
-    stopping = remote._stopping(folder)
+    stopping = shared_folder._stopping(folder)
     assert not stopping()
-    remote._remove(folder)
-    time.sleep(2 * remote.POLL_SECONDS)
+    shared_folder._remove(folder)
+    time.sleep(2 * shared_folder.POLL_SECONDS)
     assert stopping()

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from outcomes import ends
 
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Progress, from_json, to_json
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.ledger import Ledger, Result
-from lorapipe.pipeline.run import run
 
 
 def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: object):
     """All events of a run."""
-    return list(run(Pipeline.load(folder / name, sets), stopping=stopping, **options))
+    return list(Run(loader.load(folder / name, sets), stopping=stopping, **options))
 
 
 def write(folder: Path, stages: str, name: str = "trouble.yaml") -> str:
@@ -150,8 +150,8 @@ class StopAfter:
 def test_a_stopped_stage_goes_on_where_it_was(project: Path, on: str) -> None:
     stop = StopAfter(3)
     seen = []
-    slow = Pipeline.load(project / "cat.yaml", ["tally.steps=400", "tally.pause=0.01"])
-    for event in run(slow, on=on, stopping=stop):
+    slow = loader.load(project / "cat.yaml", ["tally.steps=400", "tally.pause=0.01"])
+    for event in Run(slow, on=on, stopping=stop):
         seen.append(event)
         stop.left -= isinstance(event, Metric)
     assert [(event.stage, event.cause) for event in seen if isinstance(event, Failed)] == [("tally", "cancelled")]
@@ -167,7 +167,7 @@ def test_a_stage_that_does_not_listen_is_ended(project: Path) -> None:
     stop, began = StopAfter(1, level=2), time.monotonic()
     name = write(project, "  deaf: {uses: trouble, how: hang}\n")
     events = []
-    for event in run(Pipeline.load(project / name), stopping=stop):
+    for event in Run(loader.load(project / name), stopping=stop):
         events.append(event)
         stop.left -= isinstance(event, Progress)
     assert [event.cause for event in events if isinstance(event, Failed)] == ["cancelled"]
@@ -176,7 +176,7 @@ def test_a_stage_that_does_not_listen_is_ended(project: Path) -> None:
 
 def test_leaving_the_loop_ends_the_worker(project: Path) -> None:
     name = write(project, "  deaf: {uses: trouble, how: hang}\n")
-    events = run(Pipeline.load(project / name))
+    events = Run(loader.load(project / name))
     while not isinstance(next(events), Progress):
         pass
     events.close()

@@ -10,16 +10,17 @@ import pytest
 from outcomes import ends
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.devices import parse_devices, real_name, turns_on
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Failed, Finished, Log, Started
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import open_pool, run
+from lorapipe.pipeline.execution.devices import parse_devices, real_name, turns_on
+from lorapipe.pipeline.execution.runner import Run, open_pool
+from lorapipe.pipeline.pipeline import Pipeline
 
 
 def pipeline(folder: Path, stages: str) -> Pipeline:
     folder.mkdir(exist_ok=True)
     (folder / "p.yaml").write_text(f"stages:\n{stages}", encoding="utf-8")
-    return Pipeline.load(folder / "p.yaml")
+    return loader.load(folder / "p.yaml")
 
 
 def made(folder: Path, stage: str) -> list[str]:
@@ -33,13 +34,13 @@ MEET = "  {name}: {{uses: meet, place: here, sign: {name}, others: {others}}}\n"
 
 def test_stages_that_do_not_need_each_other_run_side_by_side(toys: None, tmp_path: Path) -> None:
     together = pipeline(tmp_path, MEET.format(name="one", others=1) + MEET.format(name="two", others=1))
-    assert ends(run(together)) == {"one": "finished", "two": "finished"}
+    assert ends(Run(together)) == {"one": "finished", "two": "finished"}
     assert made(tmp_path, "one")[0] != made(tmp_path, "two")[0]  # two processes
 
 
 def test_no_more_run_than_there_is_room_for(toys: None, tmp_path: Path) -> None:
     three = "".join(MEET.format(name=name, others=2).replace("}\n", ", patience: 0.5}\n") for name in ("a", "b", "c"))
-    events = list(run(pipeline(tmp_path, three), on={"type": "local", "side_jobs": 2}))
+    events = list(Run(pipeline(tmp_path, three), on={"type": "local", "side_jobs": 2}))
     assert any(isinstance(event, Failed) for event in events)  # two waited for the third until one gave up
 
 
@@ -53,7 +54,7 @@ def test_one_device_is_used_by_one_stage_at_a_time_and_two_by_two(toys: None, tm
 
 
 def run_all(what: Pipeline, **where: object) -> None:
-    assert set(ends(run(what, **where)).values()) == {"finished"}
+    assert set(ends(Run(what, **where)).values()) == {"finished"}
 
 
 def apart(first: Path, second: Path) -> bool:
@@ -63,10 +64,10 @@ def apart(first: Path, second: Path) -> bool:
 
 
 def test_two_projects_take_turns_on_a_device(toys: None, tmp_path: Path) -> None:
-    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 4}\n"), devices=("cuda:0",))
+    first = Run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 4}\n"), devices=("cuda:0",))
     while not isinstance(next(first), Started):
         pass
-    second = run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cuda:0",))
+    second = Run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cuda:0",))
     events = [next(second)]
     while not isinstance(events[-1], Log):
         events.append(next(second))
@@ -83,15 +84,15 @@ def test_what_does_not_train_shares_the_cpu_with_a_training_and_with_its_like(
 ) -> None:
     """The second pipeline ends while the training of the first one holds the CPU: it would wait for it otherwise."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("cpu",))
+    first = Run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("cpu",))
     while not isinstance(next(first), Started):
         pass
     meet = MEET.format(name="one", others=1).replace("meet,", "meet_on_device,")
     again = meet.replace("one", "two").replace("here", (tmp_path / "second" / "here").as_posix())
-    second = run(pipeline(tmp_path / "second", meet), devices=(device,))
+    second = Run(pipeline(tmp_path / "second", meet), devices=(device,))
     while not isinstance(next(second), Started):
         pass
-    assert ends(run(pipeline(tmp_path / "third", again), devices=(device,))) == {"two": "finished"}
+    assert ends(Run(pipeline(tmp_path / "third", again), devices=(device,))) == {"two": "finished"}
     assert ends(second) == {"one": "finished"}
     first.close()
 
@@ -100,10 +101,10 @@ def test_two_trainings_on_the_cpu_take_turns_whatever_it_is_called(
     toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    first = run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("auto",))
+    first = Run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("auto",))
     while not isinstance(next(first), Started):
         pass
-    second = run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cpu",))
+    second = Run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cpu",))
     told = next(event for event in second if isinstance(event, (Log, Started)))
     assert isinstance(told, Log) and "which is at work on the same device, cpu." in told.text
     first.close()
@@ -132,7 +133,7 @@ def test_a_warm_worker_is_handed_on_and_left_as_it_was_found(toys: None, tmp_pat
     with closing(open_pool()) as pool:
         for name in ("a", "b"):  # two pipelines of one command
             stages = f"  {name}: {{uses: train_alone, sign: {name}, disturb: true}}\n"
-            assert set(ends(run(pipeline(tmp_path / name, stages), pool=pool)).values()) == {"finished"}
+            assert set(ends(Run(pipeline(tmp_path / name, stages), pool=pool)).values()) == {"finished"}
     a, b = made(tmp_path / "a", "a")[2:], made(tmp_path / "b", "b")[2:]
     assert a == b and a[2:] == ["True", "torch.float32", "False"]
 
@@ -148,21 +149,21 @@ def test_what_needs_no_device_takes_the_warm_worker_when_no_training_waits(toys:
 
 
 def test_a_lost_worker_costs_one_more_try(toys: None, tmp_path: Path) -> None:
-    events = list(run(pipeline(tmp_path, "  a: {uses: trouble, how: die once}\n")))
+    events = list(Run(pipeline(tmp_path, "  a: {uses: trouble, how: die once}\n")))
     assert ends(events) == {"a": "finished"}
     [warning] = [event.text for event in events if isinstance(event, Log)]
     assert warning == "the worker process ended unexpectedly (status 3); it is started once more"
 
 
 def test_a_stage_that_always_loses_its_worker_fails(toys: None, tmp_path: Path) -> None:
-    events = list(run(pipeline(tmp_path, "  a: {uses: trouble, how: die}\n  b: {uses: trouble, how: noise}\n")))
+    events = list(Run(pipeline(tmp_path, "  a: {uses: trouble, how: die}\n  b: {uses: trouble, how: noise}\n")))
     assert ends(events) == {"a": "failed", "b": "finished"}
     assert sum(isinstance(event, Started) for event in events if event.stage == "a") == 2
 
 
 def test_two_names_of_one_thing_make_it_once(toys: None, tmp_path: Path) -> None:
     twice = "".join(f"  {name}: {{uses: trouble, how: noise}}\n" for name in ("a", "b"))
-    events = list(run(pipeline(tmp_path, twice)))
+    events = list(Run(pipeline(tmp_path, twice)))
     assert sum(isinstance(event, Finished) for event in events) == 1
     assert sorted(ends(events).values()) == ["finished", "reused"]
 
@@ -173,6 +174,6 @@ def test_a_long_chain_is_worked_off(toys: None, tmp_path: Path) -> None:
     stages += "".join(f"  s{n}: {{uses: trouble, how: noise, text: $s{n - 1}}}\n" for n in range(1, 60))
     chain = pipeline(tmp_path, stages)
     began = time.monotonic()
-    assert len(ends(run(chain, on="inline"))) == 60
-    assert set(ends(run(chain, on="inline")).values()) == {"reused"}
+    assert len(ends(Run(chain, on="inline"))) == 60
+    assert set(ends(Run(chain, on="inline")).values()) == {"reused"}
     assert time.monotonic() - began < 60

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lorapipe.errors import InputError
+from lorapipe.models import Checkpoint, Model
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._weight_files import SingleFile
+from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
-from lorapipe.training.families import Checkpoint, Model
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families.sd15 import SD15
 
 
 def test_sizes_come_from_the_configuration(base: SD15, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: P
 
 
 def test_long_captions_are_chunked_and_special_tokens_are_spelled(model: LatentDiffusion) -> None:
-    from lorapipe.training.families._clip_text import tokenize
+    from lorapipe.models._clip_text import tokenize
 
     ids = tokenize(model.tokenizer(model.texts[0]), ["hat, " * 60, "<|endoftext|> hat <|startoftext|>"], 150)
     tokenizer = model.tokenizer(model.texts[0])

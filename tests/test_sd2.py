@@ -12,12 +12,12 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
+from lorapipe.models import Checkpoint
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models.sd2 import SD2, TELLING
+from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families._latent_diffusion import LatentDiffusion
-from lorapipe.training.families.sd2 import SD2, TELLING
-from lorapipe.training.families.sd15 import SD15
 
 
 @pytest.fixture(scope="module")

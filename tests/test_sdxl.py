@@ -14,15 +14,15 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import kohya_metadata
+from lorapipe.models import Checkpoint
+from lorapipe.models._latent_diffusion import Parts
+from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._weight_files import SingleFile
+from lorapipe.models.sdxl import CONFIGURATION, SDXL
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families._checkpoint import SingleFile
-from lorapipe.training.families._latent_diffusion import Parts
-from lorapipe.training.families._sdxl_model import SDXLModel
-from lorapipe.training.families.sdxl import CONFIGURATION, SDXL
 from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
 

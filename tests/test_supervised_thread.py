@@ -13,7 +13,7 @@ from lorapipe.cli import main
 from lorapipe.job_queue.queue import Queue
 from lorapipe.page import server
 from lorapipe.page.routes import Routes
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 from lorapipe.supervised_thread import SupervisedThread, within
 from lorapipe.watch.inbox import Inbox
 
@@ -82,7 +82,7 @@ def test_a_graphs_run_ends_with_what_has_ended_its_thread(project: Path) -> None
     workers = Workers()
     for name, pipeline, expected in (
         ("no pipeline", None, AttributeError),
-        ("as it should be", Pipeline.load(project / "cat.yaml"), None),
+        ("as it should be", loader.load(project / "cat.yaml"), None),
     ):
         run = GraphRun(pipeline, running, workers, keep=False, make_room=lambda: None)  # type: ignore[arg-type]
         deadline = time.monotonic() + 30

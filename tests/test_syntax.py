@@ -12,8 +12,8 @@ import pytest
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.document import open_document, parse
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.yaml_document import open_document, parse
 
 HEAD = "stages:\n  d:\n    uses: train\n"
 
@@ -238,7 +238,7 @@ def test_a_zip_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_how_a_pipeline_is_written_does_not_matter(project: Path, text: str) -> None:
     (project / "p.yaml").write_text(text, encoding="utf-8")
     try:
-        assert Pipeline.load(project / "p.yaml").stages
+        assert loader.load(project / "p.yaml").stages
     except InputError as error:
         assert [problem.what for problem in error.problems] == ['unknown key "BM".']
 
@@ -248,14 +248,14 @@ def test_a_file_of_variables_may_use_another_programs_words(project: Path) -> No
         "vars: {network_dim: 8, network_alpha: 4, unet_lr: 1, clip_skip: 2}\n", encoding="utf-8"
     )
     (project / "p.yaml").write_text("extends: [common.yaml, cat.yaml]\n", encoding="utf-8")
-    assert list(Pipeline.load(project / "p.yaml").stages) == ["text", "tally", "kept"]
+    assert list(loader.load(project / "p.yaml").stages) == ["text", "tally", "kept"]
 
 
 def test_a_pipeline_is_never_taken_for_another_programs_file(project: Path) -> None:
     text = (project / "cat.yaml").read_text("utf-8")
     remarks = f"# accelerate launch train_network.py --network_dim 8\n{text}# nodes: 1\n# links: 2\n# groups: 3\n"
     (project / "cat.yaml").write_text(remarks, encoding="utf-8")
-    assert list(Pipeline.load(project / "cat.yaml").stages) == ["text", "tally", "kept"]
+    assert list(loader.load(project / "cat.yaml").stages) == ["text", "tally", "kept"]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +288,6 @@ def test_what_an_escape_has_made_of_a_path_is_named(path: str, what: str) -> Non
 def test_a_document_of_something_else_is_told_once(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as error:
-        Pipeline.load(tmp_path / "p.yaml")
+        loader.load(tmp_path / "p.yaml")
     (problem,) = error.value.problems
     assert words in str(problem)

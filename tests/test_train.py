@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError
+from lorapipe.models import Checkpoint, Model
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, Source, from_dict
@@ -26,8 +28,6 @@ from lorapipe.training import device, metrics_log
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.caption_augment import Captioning
-from lorapipe.training.families import Checkpoint, Model
-from lorapipe.training.families.sd15 import SD15
 from lorapipe.training.interval import Interval
 from lorapipe.training.model_contexts import compiled
 from lorapipe.training.optimizers import Optimizer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorapipe.cli import main
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.scan import look_through

@@ -11,7 +11,7 @@ import tiny
 
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 from lorapipe.spec.paths import tidy
 
 TEXT = """\
@@ -39,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def complaint(folder: Path, *sets: str) -> str:
     with pytest.raises(InputError) as caught:
-        Pipeline.load(folder / "a.yaml", sets)
+        loader.load(folder / "a.yaml", sets)
     [problem] = caught.value.problems
     return str(problem).replace(f"{folder}{os.sep}", "")
 
@@ -168,7 +168,7 @@ def test_what_comes_from_a_variable_is_told_where_it_is_written(place: Path) -> 
     assert said.startswith("--set vars.images, for dataset.images: pohtos does not exist.")
     (folder / "over.yaml").write_text("extends: a.yaml\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.yaml:2:3 vars\.images, for dataset\.images"):
-        Pipeline.load(folder / "over.yaml")
+        loader.load(folder / "over.yaml")
     (folder / "a.yaml").write_text(
         'vars: {a: "${b}", b: {family: sd51}}\n'
         + TEXT.partition("\n")[2]
@@ -190,7 +190,7 @@ def test_a_number_in_quotes_says_so(place: Path) -> None:
 
 def test_a_resolution_may_be_a_list(place: Path) -> None:
     stages = [
-        Pipeline.load(place / "a.yaml", [f"dataset.resolution={text}"]).stages
+        loader.load(place / "a.yaml", [f"dataset.resolution={text}"]).stages
         for text in ("[64, 96]", "64x96", "'64,96'")
     ]
     assert {each["dataset"].resolution.size for each in stages} == {(64, 96)}

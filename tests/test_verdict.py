@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorapipe.evaluation.grid_plan import Cell, evenly_spaced, part_cells
+from lorapipe.evaluation.grid_plan import Cell, GridPlan, evenly_spaced
 from lorapipe.evaluation.results import ImageStats, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
 from lorapipe.evaluation.verdict import judge
@@ -199,7 +199,8 @@ def test_prodigy_is_slowed_by_its_own_knob() -> None:
 
 
 def test_the_part_that_is_off_is_named() -> None:
-    apart = {each: scores(0.8, 0.6) for each in part_cells(240, (0.5, 1.0), (0.5, 1.0)) if not each.uniform}
+    plan = GridPlan((240,), (0.5, 1.0), (0.5, 1.0))
+    apart = {each: scores(0.8, 0.6) for each in plan.part_cells(240)}
     apart[Cell(240, 0.5, 1.0)] = scores(0.95, 0.98)
     verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart))
     assert verdict.best == cell(240), "a recommended strength is one number"

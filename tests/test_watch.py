@@ -26,8 +26,8 @@ from lorapipe.errors import InputError
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
-from lorapipe.pipeline import digests
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import digests, loader
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.watch import job_hooks
 from lorapipe.watch.folder_names import title_of, trigger_of
@@ -365,7 +365,7 @@ def test_the_built_in_pipeline_knows_the_folder(tmp_path: Path) -> None:
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == "pny,"
     (captioned / "0.txt").write_text("a photo of PNY, smiling", encoding="utf-8")
     assert made(captioned, tmp_path / "out").stages["lora"].captions.prefix == ""
-    assert Pipeline.load(tmp_path / "out" / "pny" / "pipeline.yaml").stages  # which a user can run by hand
+    assert loader.load(tmp_path / "out" / "pny" / "pipeline.yaml").stages  # which a user can run by hand
 
 
 def test_regularisation_pictures_are_prepared_apart(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 from corpus import workers
 from outcomes import ends
 
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Log, Started, readable
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers._process import Process
-from lorapipe.pipeline.run import run
-from lorapipe.pipeline.workers import Lines, Pool, Slot, Unreadable
+from lorapipe.pipeline.execution.launchers._subprocess import Process
+from lorapipe.pipeline.execution.pool import Lines, Pool, Slot, Unreadable
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.pipeline import Pipeline
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -27,12 +28,12 @@ STAGES = "stages:\n  bad: {uses: trouble, how: noise}\n  on_it: {uses: count, te
 
 def load(project: Path, text: str = STAGES) -> Pipeline:
     (project / "p.yaml").write_text(text, encoding="utf-8")
-    return Pipeline.load(project / "p.yaml")
+    return loader.load(project / "p.yaml")
 
 
 def run_with(command: Sequence[str], pipeline: Pipeline, **how: object) -> list[Event]:
     with closing(Pool([Slot(Process(command), "cpu")])) as pool:
-        return list(run(pipeline, pool=pool, **how))
+        return list(Run(pipeline, pool=pool, **how))
 
 
 def failure(events: list[Event], stage: str = "bad") -> Failed:
@@ -77,7 +78,7 @@ def test_other_stages_go_on(project: Path) -> None:
     text = "stages:\n  bad: {uses: trouble_on_device, how: noise}\n  good: {uses: trouble, how: noise}\n"
     bad = Slot(Process(workers.command(workers.LOST["not JSON"][0])), "cpu")
     with closing(Pool([bad, Slot(Process())])) as pool:
-        assert ends(run(load(project, text), pool=pool)) == {"bad": "failed", "good": "finished"}
+        assert ends(Run(load(project, text), pool=pool)) == {"bad": "failed", "good": "finished"}
 
 
 def test_a_worker_that_goes_wrong_once_costs_one_more_try(project: Path, tmp_path: Path) -> None:
@@ -105,18 +106,19 @@ def test_where_no_more_files_can_be_opened_for_a_worker_its_stage_fails(project:
     script = f"""
 import json, os, resource, sys
 from lorapipe.pipeline.events import Started, Failed
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import run
-from lorapipe.pipeline.launchers import _process
-spawn = _process._spawn
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.execution.launchers import _subprocess
+spawn = _subprocess._spawn
 def spawn_at_the_limit(command):
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
     try:
         return spawn(command)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
-_process._spawn = spawn_at_the_limit
-print([each.message for each in run(Pipeline.load({str(project / "p.yaml")!r})) if isinstance(each, Failed)])
+_subprocess._spawn = spawn_at_the_limit
+print([each.message for each in Run(loader.load({str(project / "p.yaml")!r})) if isinstance(each, Failed)])
 """
     import subprocess
 

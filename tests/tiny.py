@@ -9,13 +9,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from lorapipe.models import Checkpoint
+from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event
 from lorapipe.spec import Source
 from lorapipe.stages.prepare import Prepare
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families.sd15 import SD15
 
 DEVICE = os.environ.get("LORAPIPE_TEST_DEVICE", "cpu")
 """Where trainings and models of the tests compute: on a GPU, `LORAPIPE_TEST_DEVICE=cuda:0`."""

@@ -19,7 +19,7 @@ from statistics import median
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lorapipe", "comfy_nodes")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-DENOISER_FILES = ("lorapipe/models/", "lorapipe/training/families/", "lorapipe/pocket/", "lorapipe/metadata.py")
+DENOISER_FILES = ("lorapipe/models/", "lorapipe/pocket/", "lorapipe/metadata.py")
 """Where a U-Net may be called one: models, and kohya's metadata."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lorapipe import lookup
+    from lorapipe.settings_search import SettingMatch
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -122,21 +122,22 @@ def _module(name: str) -> str:
 
 def flag_table() -> str:
     """kohya's flags and the settings here, from the specs; and the flags that need no setting."""
-    from lorapipe import lookup
+    from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
+    from lorapipe.settings_search import all_settings
 
     settings: dict[str, set[str]] = {}
-    for place in lookup.places():
+    for place in all_settings():
         for flag in place.knob.param.kohya:
             settings.setdefault(flag, set()).add(_written(place))
     lines = ["| kohya | here |", "|---|---|"]
     lines += [f"| `{flag}` | {', '.join(sorted(found))} |" for flag, found in sorted(settings.items())]
-    known = {**lookup.NO_KNOB, **{name: lookup.NO_KNOB[same] for name, same in lookup.SAME.items()}}
+    known = {**WITHOUT_SETTING, **{name: WITHOUT_SETTING[same] for name, same in SYNONYMS.items()}}
     lines += ["", "Flags that are no setting here:", "", "| kohya | instead |", "|---|---|"]
     lines += [f"| `{flag}` | {words} |" for flag, words in sorted(known.items())]
     return "\n".join([*lines, ""])
 
 
-def _written(place: lookup.Place) -> str:
+def _written(place: SettingMatch) -> str:
     """Where a setting is written: in a stage, or in something that is chosen there."""
     return f"`{place.path}` of {place.owner}" if place.kind == "stage" else f"`{place.kind}.{place.path}`"
 

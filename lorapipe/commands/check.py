@@ -21,7 +21,7 @@ def main(options: argparse.Namespace) -> int:
     """Read the pipelines; what is wrong is raised."""
     from lorapipe.errors import listed
     from lorapipe.pipeline import destinations
-    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.loader import load_all
     from lorapipe.terminal import Printer
 
     printer = Printer(sys.stdout)

@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Say what can go, ask, and remove it."""
     from lorapipe.errors import counted
-    from lorapipe.pipeline.cleaning import clean, waste
+    from lorapipe.pipeline.garbage_collection import clean, waste
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.terminal import Printer
 

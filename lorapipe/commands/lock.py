@@ -18,12 +18,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the lock file beside the pipeline."""
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline import loader
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.lockfile import locked, write
     from lorapipe.terminal import Printer, shown_path
 
-    pipeline = Pipeline.load(options.file, options.set)
+    pipeline = loader.load(options.file, options.set)
     with closing(Ledger(pipeline.folder)) as ledger:
         path = write(pipeline, locked(pipeline, ledger))
     Printer(sys.stdout).line(shown_path(str(path)))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from lorapipe.commands import DONE, chosen, notices, takes_choice, takes_json, takes_pipeline
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.destinations import Destinations
+    from lorapipe.pipeline.pipeline import Pipeline
+    from lorapipe.pipeline.plan import Plan, PlannedStage
 
 HELP = "say what would run, and why"
 MOST_OUTLOOKS = 200
@@ -23,15 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the plan; nothing is written."""
-    from lorapipe.pipeline import destinations
+    from lorapipe.pipeline import destinations, loader
     from lorapipe.pipeline.events import Planned, to_json
-    from lorapipe.pipeline.graph import FORMS
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.graph_export import FORMS
     from lorapipe.pipeline.ledger import Ledger
-    from lorapipe.pipeline.plan import expected_seconds, plan
-    from lorapipe.terminal import Printer, duration
+    from lorapipe.pipeline.plan import plan
+    from lorapipe.terminal import Printer
 
-    pipeline, anew = chosen(Pipeline.load(options.file, options.set), options)
+    pipeline, anew = chosen(loader.load(options.file, options.set), options)
     destinations.check([pipeline])
     printer = Printer(sys.stdout)
     with closing(Ledger(pipeline.folder)) as ledger:
@@ -40,27 +46,41 @@ def main(options: argparse.Namespace) -> int:
             printer.line(FORMS[options.graph](pipeline, planned))
             return DONE
         last = planned.last_seconds(pipeline, ledger)
-    expected = expected_seconds(last)
-    places = destinations.Destinations(pipeline, ledger)
-    width = max(len(step.name) for step in planned.steps)
-    told = 0
-    for step in planned.steps:
-        if options.json:
+    if options.json:
+        for step in planned.stages:
             print(to_json(Planned(step.name, step.action, step.reason)))
-            continue
-        seconds = last.get(step.name)
-        took = f"  (took {duration(seconds)})" if seconds is not None and seconds >= 1 else ""
-        printer.line(f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}")
-        if step.action == "run" and (told := told + 1 + len(pipeline.needs[step.name])) <= MOST_OUTLOOKS:
-            stage = step.stage or pipeline.stages[step.name]
-            for line in (*stage.outlook(pipeline.stages), *stage.cautions(pipeline.stages)):
-                printer.line(f"{'':<{width}}         {line}")
-        for line in places.outlook(step.name):
-            printer.line(f"{'':<{width}}         {line}")
-    for line in () if options.json else notices(pipeline):
+        return DONE
+    for line in _lines(pipeline, planned, last, destinations.Destinations(pipeline, ledger)):
         printer.line(line)
-    if told > MOST_OUTLOOKS and not options.json:
-        printer.line("\nHow much work a stage is, is said of the first ones; --only STAGE says it of another.")
-    if expected and expected >= 60 and not options.json:
-        printer.line(f"\nAbout {duration(expected)}, if nothing takes longer than it did last time.")
     return DONE
+
+
+def _lines(
+    pipeline: Pipeline, planned: Plan, last: Mapping[str, float | None], destinations: Destinations
+) -> Iterator[str]:
+    """The plan for people: each stage with what there is to say of it, then of all together."""
+    from lorapipe.pipeline.event_text import duration
+    from lorapipe.pipeline.plan import expected_seconds
+
+    width = max(len(step.name) for step in planned.stages)
+    asked = 0
+    for step in planned.stages:
+        seconds = last.get(step.name) or 0.0
+        took = f"  (took {duration(seconds)})" if seconds >= 1 else ""
+        yield f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}"
+        asked += 1 + len(pipeline.needs[step.name]) if step.action == "run" else 0
+        said = [*_work(pipeline, step)] if step.action == "run" and asked <= MOST_OUTLOOKS else []
+        yield from (f"{'':<{width}}         {line}" for line in (*said, *destinations.outlook(step.name)))
+    yield from notices(pipeline)
+    if asked > MOST_OUTLOOKS:
+        yield "\nHow much work a stage is, is said of the first ones; --only STAGE says it of another."
+    expected = expected_seconds(last) or 0.0
+    if expected >= 60:
+        yield f"\nAbout {duration(expected)}, if nothing takes longer than it did last time."
+
+
+def _work(pipeline: Pipeline, step: PlannedStage) -> Iterator[str]:
+    """How much work a stage will be, and what its user should know before it begins."""
+    stage = step.stage or pipeline.stages[step.name]
+    yield from stage.outlook(pipeline.stages)
+    yield from stage.cautions(pipeline.stages)

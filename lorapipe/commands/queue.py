@@ -80,7 +80,8 @@ def _list(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
-    from lorapipe.terminal import duration, shown_path
+    from lorapipe.pipeline.event_text import duration
+    from lorapipe.terminal import shown_path
 
     version = f" v{card['version']}" if card["version"] > 1 else ""
     told = card["progress"]
@@ -96,8 +97,8 @@ def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
 
 def _add(queue: Queue, options: argparse.Namespace) -> None:
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.devices import parse_devices
-    from lorapipe.pipeline.language import load_all
+    from lorapipe.pipeline.execution.devices import parse_devices
+    from lorapipe.pipeline.loader import load_all
 
     [*devices] = parse_devices(options.device)
     if len(devices) > 1:
@@ -166,7 +167,7 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 def _work(queue: Queue, options: argparse.Namespace) -> int:
     from lorapipe.commands.run import Stop
     from lorapipe.job_queue.runner import QueueRunner
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.watch.job_hooks import InboxHooks
 
     with Stop() as stop:
@@ -256,8 +257,8 @@ class Teller:
     def show(self, told: JobEvent) -> None:
         """One thing."""
         from lorapipe.job_queue.views import as_json
+        from lorapipe.pipeline.event_text import duration
         from lorapipe.pipeline.events import Failed, Finished, to_json
-        from lorapipe.terminal import duration
 
         job, event = told.job, told.event
         if self._as_json:

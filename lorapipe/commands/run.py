@@ -25,8 +25,8 @@ from lorapipe.commands import (
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.events import Failed
-    from lorapipe.pipeline.language import Pipeline
-    from lorapipe.pipeline.workers import Pool
+    from lorapipe.pipeline.execution.pool import Pool
+    from lorapipe.pipeline.pipeline import Pipeline
 
 HELP = "make what is not there yet"
 MOST_ASKED = 200
@@ -48,10 +48,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the pipelines one after the other, with the same workers; all are read before the first one runs."""
     from lorapipe.pipeline import destinations
-    from lorapipe.pipeline.devices import parse_devices
-    from lorapipe.pipeline.document import parse
-    from lorapipe.pipeline.language import load_all
-    from lorapipe.pipeline.run import open_pool
+    from lorapipe.pipeline.execution.devices import parse_devices
+    from lorapipe.pipeline.execution.runner import open_pool
+    from lorapipe.pipeline.loader import load_all
+    from lorapipe.pipeline.yaml_document import parse
 
     pipelines = [chosen(pipeline, options) for pipeline in load_all(options.files, options.set)]
     destinations.check([pipeline for pipeline, _ in pipelines])
@@ -65,10 +65,15 @@ def main(options: argparse.Namespace) -> int:
         view = stop.view
         if any(failures.values()) or stop.level():
             view.note(f"\n{_summary(failures, options)}")
-    if stop.level():
-        return INTERRUPTED
+    return INTERRUPTED if stop.level() else _status(failures)
+
+
+def _status(failures: Mapping[str, Sequence[Failed]]) -> int:
+    """The exit status after these failures, by pipeline."""
+    if not any(failures.values()):
+        return DONE
     causes = {each.cause for of_one in failures.values() for each in of_one} - {"cancelled"}
-    return DONE if not any(failures.values()) else MISTAKE if causes == {"input"} else FAILED
+    return MISTAKE if causes == {"input"} else FAILED
 
 
 def _run(
@@ -77,7 +82,7 @@ def _run(
     """Run one pipeline and show it; what failed."""
     from lorapipe import terminal
     from lorapipe.pipeline.events import Failed, Log, Planned
-    from lorapipe.pipeline.run import run
+    from lorapipe.pipeline.execution.runner import Run
 
     failures, asked, told = [], set[str](), set[str]()
     stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
@@ -85,7 +90,7 @@ def _run(
         view.note(f"{heading}:")
     for line in notices(pipeline):
         view.note(line)
-    events = run(pipeline, pool=pool, anew=anew, stopping=stop.level)
+    events = Run(pipeline, pool=pool, anew=anew, stopping=stop.level)
     with closing(view), closing(events):
         for event in events:
             view.show(event)
@@ -106,14 +111,18 @@ def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespa
         for heading, of_one in failures.items()
     }
     failed = [f"{heading}: {names}" if heading else names for heading, names in stages.items() if names]
+    head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
+    return f"{head} What is done is kept. To go on:\n  {' '.join(_command(options))}"
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """The words of this command, as one types them."""
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
     for flag in ("only", "from", "force"):
         words += [f"--{flag} {name}" for name in getattr(options, f"{flag}_")]
     words += [f"--device {options.device}"] if options.device != "auto" else []
-    words += [f"--on {shlex.quote(options.on)}"] if options.on != "local" else []
-    head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
-    return f"{head} What is done is kept. To go on:\n  {' '.join(words)}"
+    return words + ([f"--on {shlex.quote(options.on)}"] if options.on != "local" else [])
 
 
 class Stop:

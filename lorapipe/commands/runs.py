@@ -59,7 +59,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _print_all(found: list[RunRecord], printer: Printer, as_json: bool) -> None:
-    from lorapipe.terminal import duration
+    from lorapipe.pipeline.event_text import duration
 
     for run in found:
         if as_json:
@@ -72,7 +72,8 @@ def _print_all(found: list[RunRecord], printer: Printer, as_json: bool) -> None:
 
 
 def _print_one(run: RunRecord, printer: Printer) -> None:
-    from lorapipe.terminal import duration, number, shown_path
+    from lorapipe.pipeline.event_text import duration, number
+    from lorapipe.terminal import shown_path
 
     printer.line(f"{run.pipeline}, {_when(run.started)}: {run.status}")
     width = max(map(len, run.stages), default=0)

@@ -20,12 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Compare, and print the differences."""
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline import loader
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.pipeline.lockfile import differing
     from lorapipe.terminal import Printer
 
-    pipeline = Pipeline.load(options.file, options.set)
+    pipeline = loader.load(options.file, options.set)
     with closing(Ledger(pipeline.folder)) as ledger:
         lines = differing(pipeline, ledger)
     printer = Printer(sys.stdout)

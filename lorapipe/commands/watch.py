@@ -40,7 +40,7 @@ def main(options: argparse.Namespace) -> int:
     from lorapipe.errors import LorapipeError
     from lorapipe.job_queue.queue import Queue
     from lorapipe.job_queue.runner import QueueRunner
-    from lorapipe.pipeline.devices import parse_devices
+    from lorapipe.pipeline.execution.devices import parse_devices
     from lorapipe.supervised_thread import SupervisedThread
     from lorapipe.watch.inbox import Inbox
     from lorapipe.watch.job_hooks import InboxHooks, Terms

@@ -21,9 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print the last reason and the settings of a stage in the project in the current folder."""
+    from lorapipe.pipeline.diff import described
     from lorapipe.pipeline.history import runs_of
     from lorapipe.pipeline.ledger import Ledger
-    from lorapipe.pipeline.reasons import described
     from lorapipe.terminal import Printer
 
     with closing(Ledger(Path.cwd())) as ledger:

@@ -24,13 +24,13 @@ def main(options: argparse.Namespace) -> int:
     """Write the file."""
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.delivered import Delivered
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline import loader
+    from lorapipe.pipeline.delivery_log import Delivered
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.spec import Destination
     from lorapipe.terminal import Printer, shown_path
 
-    pipeline = Pipeline.load(options.file, options.set)
+    pipeline = loader.load(options.file, options.set)
     placed = graph(pipeline)
     wanted = Destination(options.to or options.file.with_suffix(".json"))
     if wanted.path.exists() and not wanted.path.is_file():

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.atomic import replacing
-from lorapipe.drawing.text import width, wrap, write
+from lorapipe.drawing.sheet import ACCENT, FAINT, INK, Sheet, scaled_size
+from lorapipe.drawing.text import width, wrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PAPER, INK, FAINT, RULE, ACCENT = "#fbfaf8", "#22201d", "#86807a", "#ddd8d2", "#b4512a"
 SMALL = 128
 """Pictures whose shorter side is less are enlarged, by a whole factor and pixel by pixel, so as to be seen."""
 WIDEST, MOST_PIXELS = 4800, 24_000_000
@@ -50,26 +50,15 @@ class Table:
 
 def draw(title: str, detail: str, training: Sequence[Image], tables: Sequence[Table]) -> Image:
     """The grid: a title, a strip of training pictures to compare with, and the tables one below the other."""
-    import PIL.Image
-    from PIL import ImageDraw
-
     for scale in _scales(tables):
-        page = _Page(scale, _zoom(tables, scale))
+        page = _Layout(scale, _zoom(tables, scale))
         page.head(title, detail)
         page.strip(training, max(map(page.table_width, tables)))
         for table in tables:
             page.table(table)
         if page.right <= WIDEST and page.right * page.bottom <= MOST_PIXELS:
             break
-    sheet = PIL.Image.new("RGB", (page.right + page.margin, page.bottom + page.margin - page.gap), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for box, ink in page.boxes:
-        pen.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=ink)
-    for x, y, picture, by in page.pictures:
-        sheet.paste(_scaled(picture, by), (x, y))
-    for x, y, text, size, ink in page.texts:
-        write(pen, x, y, text, size, ink)
-    return sheet
+    return page.sheet.drawn((page.right + page.margin, page.bottom + page.margin - page.gap))
 
 
 def save(grid: Image, path: Path) -> None:
@@ -90,23 +79,8 @@ def _zoom(tables: Sequence[Table], scale: float) -> float:
     return min(max(1.0, scale * tables[0].rows[0].cells[0][0].height / 160), 3.0)
 
 
-def _scaled(picture: Image, scale: float) -> Image:
-    from PIL.Image import Resampling
-
-    whole = scale >= 1 and scale == round(scale)
-    kind = Resampling.NEAREST if whole else Resampling.LANCZOS
-    return picture.convert("RGB").resize(_size(picture, scale), kind)
-
-
-def _size(picture: Image, scale: float) -> tuple[int, int]:
-    return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-
-
-class _Page:
-    """Lays everything out from top to bottom as lists of things to draw, so that the size is known before drawing.
-
-    `scale` multiplies the pictures, `zoom` the lettering and the space around them.
-    """
+class _Layout:
+    """Places everything on a sheet, from top to bottom. `scale` multiplies the pictures, `zoom` lettering and space."""
 
     def __init__(self, scale: float, zoom: float) -> None:
         self.scale = scale
@@ -114,17 +88,20 @@ class _Page:
         self.title, self.heading, self.size, self.small, self.line = (
             round(zoom * each) for each in (27, 18, 15, 13, 20)
         )
-        self.right = 0
         self.bottom = self.margin
-        self.boxes: list[tuple[tuple[int, int, int, int], str]] = []
-        self.pictures: list[tuple[int, int, Image, float]] = []
-        self.texts: list[tuple[int, int, str, int, str]] = []
+        self.sheet = Sheet()
+        self._tables_end = 0
+
+    @property
+    def right(self) -> int:
+        """Where the widest thing ends."""
+        return max(self.sheet.right, self._tables_end)
 
     def head(self, title: str, detail: str) -> None:
         """What the grid says, and how it was made."""
-        self._text(self.margin, self.bottom, title, self.title)
+        self.sheet.text(self.margin, self.bottom, title, self.title)
         self.bottom += 2 * self.line
-        self._text(self.margin, self.bottom, detail, self.size, FAINT)
+        self.sheet.text(self.margin, self.bottom, detail, self.size, FAINT)
         self.bottom += self.line + self.gap
 
     def strip(self, training: Sequence[Image], room: int) -> None:
@@ -136,30 +113,27 @@ class _Page:
         x = self.margin + self.label
         side = round(0.75 * self.scale * min(min(picture.size) for picture in training))
         for picture in training:
-            wide, _ = _size(picture, side / picture.height)
+            wide, _ = scaled_size(picture, side / picture.height)
             if x + wide > self.margin + room:
                 break
-            self.pictures.append((x, self.bottom, picture, side / picture.height))
+            self.sheet.picture(x, self.bottom, picture, side / picture.height)
             x += wide + self.gap
         self.bottom += side + 2 * self.gap
 
     def table(self, table: Table) -> None:
         """A heading, the columns' titles, and the rows."""
-        wide = self.table_width(table)
+        wide, lefts = self.table_width(table), self._lefts(table)
         self._rule(wide)
-        self._text(self.margin, self.bottom, table.title, self.heading)
-        x = self.margin + width(table.title, self.heading) + self.gap
-        self._text(x, self.bottom + self.heading - self.size, table.detail, self.size, FAINT)
+        self.sheet.noted(self.margin, self.bottom, table.title, self.heading, table.detail, self.size, self.gap)
         self.bottom += 2 * self.line
-        lefts = self._lefts(table)
         for column, left in zip(table.columns, lefts, strict=True):
-            self._text(left, self.bottom, column.title, self.heading, ACCENT if column.marked else INK)
-            x = left + width(column.title, self.heading) + self.gap // 2
-            self._text(x, self.bottom + self.heading - self.small, _note(column), self.small, FAINT)
+            ink = ACCENT if column.marked else INK
+            note = _note(column)
+            self.sheet.noted(left, self.bottom, column.title, self.heading, note, self.small, self.gap // 2, ink)
         self.bottom += self.line + 2 * self.frame
         for row in table.rows:
             self._row(row, table.columns, lefts)
-        self.right = max(self.right, self.margin + wide)
+        self._tables_end = max(self._tables_end, self.margin + wide)
 
     def _row(self, row: Row, columns: tuple[Column, ...], lefts: list[int]) -> None:
         tall = max(self._cell_size(cell)[1] for cell in row.cells)
@@ -167,17 +141,25 @@ class _Page:
         for cell, column, left in zip(row.cells, columns, lefts, strict=True):
             wide, high = self._cell_size(cell)
             if column.marked:
-                box = (left - self.frame, self.bottom - self.frame)
-                self.boxes.append(((*box, left + wide + self.frame, self.bottom + high + self.frame), ACCENT))
+                top, around = self.bottom, self.frame
+                self.sheet.box(left - around, top - around, left + wide + around, top + high + around, ACCENT)
             self._cell(cell, left)
         self.bottom += tall + self.gap + self.frame
 
     def _cell(self, cell: Sequence[Image], left: int) -> None:
         across = _across(len(cell))
         for place, picture in enumerate(cell):
-            wide, high = _size(picture, self.scale)
+            wide, high = scaled_size(picture, self.scale)
             x = left + (place % across) * (wide + 1)
-            self.pictures.append((x, self.bottom + (place // across) * (high + 1), picture, self.scale))
+            self.sheet.picture(x, self.bottom + (place // across) * (high + 1), picture, self.scale)
+
+    def _rule(self, length: int) -> None:
+        self.sheet.rule(self.margin, self.bottom, length)
+        self.bottom += self.gap + self.frame
+
+    def _label(self, text: str, lines: int, ink: str) -> None:
+        wrapped = wrap(text, self.label - 2 * self.gap, lines, self.size)
+        self.sheet.lines(self.margin, self.bottom, wrapped, self.size, self.line, ink)
 
     # ------------------------------------------------------------------------------------------------------- measures
 
@@ -198,20 +180,8 @@ class _Page:
     def _cell_size(self, cell: Sequence[Image]) -> tuple[int, int]:
         across = _across(len(cell))
         down = math.ceil(len(cell) / across)
-        wide, high = _size(cell[0], self.scale)
+        wide, high = scaled_size(cell[0], self.scale)
         return across * (wide + 1) - 1, down * (high + 1) - 1
-
-    def _rule(self, room: int) -> None:
-        self.boxes.append(((self.margin, self.bottom, self.margin + room, self.bottom + 1), RULE))
-        self.bottom += self.gap + self.frame
-
-    def _label(self, text: str, lines: int, ink: str) -> None:
-        for number, line in enumerate(wrap(text, self.label - 2 * self.gap, lines, self.size)):
-            self._text(self.margin, self.bottom + number * self.line, line, self.size, ink)
-
-    def _text(self, x: int, y: int, text: str, size: int, ink: str = INK) -> None:
-        self.texts.append((x, y, text, size, ink))
-        self.right = max(self.right, x + width(text, size))
 
 
 def _note(column: Column) -> str:

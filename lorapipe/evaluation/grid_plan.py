@@ -1,4 +1,4 @@
-"""The grid's coordinates: which snapshots, at which strengths."""
+"""The plan of the grid: which snapshots are sampled, at which strengths (an XY plot of steps by strengths)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A snapshot (by its step) at a strength of the U-Net and one of the text encoder; step 0 is the base itself."""
+    """A snapshot (by its step) at a strength of the denoiser and one of the text encoder; step 0 is the base itself."""
 
     step: int
     strength: float
@@ -19,7 +19,7 @@ class Cell:
 
     @property
     def uniform(self) -> bool:
-        """Whether both parts are at one strength, as most people use a LoRA."""
+        """Whether both parts have the same strength, as most people use a LoRA."""
         return self.strength == self.text_encoder
 
     def strengths(self, parts: Sequence[str]) -> dict[str, float]:
@@ -28,7 +28,7 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """A file name."""
+        """The name of the cell's folder: `000400-1-0.5`."""
         return f"{self.step:06d}-{self.strength:g}-{self.text_encoder:g}"
 
     def __str__(self) -> str:
@@ -41,18 +41,36 @@ class Cell:
 BASE = Cell(0, 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class GridPlan:
+    """Every snapshot of `steps` at every strength, then the best with every strength of the text encoder against each.
+
+    `text_encoder_strengths` is empty where the parts are not tried at strengths of their own.
+    """
+
+    steps: tuple[int, ...]
+    strengths: tuple[float, ...]
+    text_encoder_strengths: tuple[float, ...] = ()
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every snapshot at every strength, the same for all parts."""
+        return [Cell(step, strength, strength) for step in self.steps for strength in dict.fromkeys(self.strengths)]
+
+    def part_cells(self, step: int) -> list[Cell]:
+        """A snapshot with its parts at strengths of their own, without the cells that are in `cells` already."""
+        pairs = [(ours, theirs) for theirs in self.text_encoder_strengths for ours in self.strengths]
+        cells = [Cell(step, ours, theirs) for ours, theirs in dict.fromkeys(pairs)]
+        return [cell for cell in cells if not (cell.uniform and cell.strength in self.strengths)]
+
+    @property
+    def size(self) -> int:
+        """The number of all cells, the base among them."""
+        return 1 + len(self.cells) + len(self.part_cells(0))
+
+
 def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
     """At most `most` items at even distances; the last is always among them."""
     if len(items) <= most:
         return list(items)
     return [items[round((place + 1) * len(items) / most) - 1] for place in range(most)]
-
-
-def uniform_cells(steps: Sequence[int], strengths: Sequence[float]) -> list[Cell]:
-    """Every snapshot at every strength, the text encoder at the same."""
-    return [Cell(step, strength, strength) for step in steps for strength in dict.fromkeys(strengths)]
-
-
-def part_cells(step: int, strengths: Sequence[float], text_encoder: Sequence[float]) -> list[Cell]:
-    """A snapshot with every strength of the U-Net against every strength of the text encoder."""
-    return [Cell(step, ours, theirs) for theirs in dict.fromkeys(text_encoder) for ours in dict.fromkeys(strengths)]

@@ -6,15 +6,31 @@ Here the pictures, the noise and the timesteps are the same for every snapshot, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lorapipe.evaluation.grid_plan import evenly_spaced
+from lorapipe.evaluation.selection import Probe
+from lorapipe.models import Condition, Model
 from lorapipe.training import noise
-from lorapipe.training.families import Condition, Model
+from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lorapipe.training.caption_augment import Captioning
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.latents import Scene
+    from lorapipe.training.data.manifest import Manifest, Picture
+
+PROBED = 8
+"""Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""
+COMPARED = 64
+"""Training pictures that samples are compared with, at most."""
 TIMESTEPS = 5
 """At the middles of so many equal parts of the schedule: 100, 300 … 900 of 1000."""
 BATCH = 8
@@ -72,3 +88,78 @@ def _loss(
 def _noise(subject: Subject, timestep: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(noise.seed_of("probe", subject.seed, timestep))
     return torch.randn(subject.latent.shape, generator=generator)
+
+
+# ------------------------------------------------------------------------------------------------- of a whole dataset
+
+
+class Prober:
+    """Probes a model, with whatever adapter is in it, on some pictures of a dataset. Ask for `base` before one is attached.
+
+    Latents that the cache lacks are encoded at once. `captioning` says how captions are augmented; the probe takes their
+    canonical form. `reading` is as for `Model.encode_text`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        manifest: Manifest,
+        scene: Scene,
+        cache: Cache,
+        captioning: Captioning,
+        reading: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self.reading = reading
+        self._training = evenly_spaced(manifest.training, PROBED)
+        self._held_out = evenly_spaced(manifest.held_out, PROBED)
+        chosen = [*self._training, *self._held_out]
+        for _ in encode_latents(missing_latents(chosen, cache), scene, model, cache):
+            pass
+        self._subjects = {picture.path: _subject(picture, cache, model, captioning) for picture in chosen}
+
+    @property
+    def base(self) -> Probe:
+        """The probe of the base: 1 everywhere."""
+        return self._relative(self._base)
+
+    def __call__(self) -> Probe:
+        """The probe of the model as it is now."""
+        return self._relative(self._losses())
+
+    @cached_property
+    def _base(self) -> dict[str, torch.Tensor]:
+        return self._losses()
+
+    def _relative(self, found: Mapping[str, torch.Tensor]) -> Probe:
+        def shares(pictures: Iterable[Picture]) -> tuple[float, ...]:
+            paths = [picture.path for picture in pictures]
+            return relative(_stacked(found, paths), _stacked(self._base, paths)) if paths else ()
+
+        return Probe(shares(self._training), shares(self._held_out))
+
+    def _losses(self) -> dict[str, torch.Tensor]:
+        """The losses of each picture by its path; pictures of one shape go through the network together."""
+        by_shape: dict[tuple[int, ...], list[str]] = {}
+        for path, subject in self._subjects.items():
+            by_shape.setdefault(tuple(subject.latent.shape), []).append(path)
+        found: dict[str, torch.Tensor] = {}
+        for paths in by_shape.values():
+            rows = losses(self.model, [self._subjects[path] for path in paths], **self.reading)
+            found |= dict(zip(paths, rows, strict=True))
+        return found
+
+
+def _stacked(found: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:
+    return torch.stack([found[path] for path in paths])
+
+
+def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> Subject:
+    latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
+    return Subject(latent, captioning.canonical(picture.caption), int(picture.digest[:12], 16), framing)
+
+
+def training_pictures(manifest: Manifest, scene: Scene) -> list[Image]:
+    """The training pictures as the trainer saw them, evenly chosen where there are many."""
+    chosen = evenly_spaced(manifest.training, COMPARED)
+    return [picture_view(scene.images, each, scene.background) for each in chosen]

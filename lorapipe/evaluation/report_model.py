@@ -39,7 +39,7 @@ NOTES = (
 class EvaluationResult:
     """Everything an evaluation found: metrics, verdict, pictures.
 
-    `scored` has the base (`BASE`) too. `log` is the training loss by step, `about` the settings.
+    `scored` has the base (`BASE`) too; `training` are the training pictures.
     """
 
     results: Results
@@ -47,8 +47,6 @@ class EvaluationResult:
     scored: Mapping[Cell, CellScores]
     images: ImageStore
     training: Sequence[Image]
-    log: Sequence[Point]
-    about: Mapping[str, str]
 
     @property
     def best(self) -> Cell:
@@ -116,7 +114,7 @@ def _parts_table(result: EvaluationResult) -> Table:
 # ------------------------------------------------------------------------------------------------------------- charts
 
 
-def charts(result: EvaluationResult) -> list[Chart]:
+def charts(result: EvaluationResult, log: Sequence[Point]) -> list[Chart]:
     """How likeness, following and losses went over the training; those without data are left empty."""
     results, chosen = result.results, result.best.step
     scored = [(cell.step, results.scores[cell]) for cell in result.row if cell in results.scores]
@@ -137,7 +135,7 @@ def charts(result: EvaluationResult) -> list[Chart]:
         Chart(
             "Training loss",
             "As the training saw it, smoothed.",
-            (Line("loss", smooth(result.log), "third", False),),
+            (Line("loss", smooth(log), "third", False),),
             chosen,
         ),
     ]
@@ -146,18 +144,18 @@ def charts(result: EvaluationResult) -> list[Chart]:
 # --------------------------------------------------------------------------------------------------------------- page
 
 
-def report_model(result: EvaluationResult, grid: Image) -> ReportModel:
-    """The page's contents."""
+def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str], log: Sequence[Point]) -> ReportModel:
+    """The page's contents. `about` are the settings by name, `log` is the training loss by step."""
     return ReportModel(
         verdict=result.verdict,
         figures=_figures(result),
         training=result.training,
         pairs=_pairs(result),
         grid=grid,
-        charts=charts(result),
+        charts=charts(result, log),
         columns=("likeness", "following", "merit", "CLIP-I", "CLIP-T", "loss", "held-out loss"),
         rows=[_table_row(result, cell, scored) for cell, scored in sorted(result.scored.items())],
-        settings=result.about,
+        settings=about,
         notes=NOTES,
     )
 
@@ -207,7 +205,7 @@ def _bare(value: float | None) -> str:
 # --------------------------------------------------------------------------------------------------------------- data
 
 
-def data(result: EvaluationResult) -> dict[str, Any]:
+def data(result: EvaluationResult, about: Mapping[str, str]) -> dict[str, Any]:
     """Everything as JSON types, for programs."""
     results = result.results
     return {
@@ -222,7 +220,7 @@ def data(result: EvaluationResult) -> dict[str, Any]:
             for step, probe in sorted({0: results.probe, **results.probes}.items())
         },
         "prompts": result.images.prompts,
-        "about": dict(result.about),
+        "about": dict(about),
     }
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from lorapipe.models import Condition, Model
     from lorapipe.training.diffusion import SolverName
-    from lorapipe.training.families import Condition, Model
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The queue: pipelines that wait for a device, in a database of this user and this machine.
 
-    queue    the durable list: add, claim, finish, cancel, retry, move, pause; each row is a `job`, in a `database`
+    queue    the durable list: add, cancel, retry, move, pause; `job_claims` is for those that run them, `job_table` is read
     runner   takes jobs one at a time for each device and runs them, with `hooks` around each
     views    what a page or a program shows of the queue
     journal  a second record of every change, should the database be damaged

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lorapipe.job_queue.journal import KEPT, MOST, Journal, Row, is_sound
 from lorapipe.pipeline.database import Database
-from lorapipe.pipeline.database_tables import Tables
-from lorapipe.pipeline.salvage import Salvage, salvage
+from lorapipe.pipeline.database_recovery import Salvage, salvage
+from lorapipe.pipeline.database_schema import Tables
 
 SCHEMA = """
 CREATE TABLE job (

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lorapipe.errors import LorapipeError
 from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob, State
-from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.attempts import GRACE_SECONDS
 from lorapipe.pipeline.events import Event, Failed
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.run import Run, Stopping, run
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.attempt import GRACE_SECONDS
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, StopLevel
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 LOOK_SECONDS = 0.1
@@ -49,7 +48,7 @@ class Execution:
         hooks: JobHooks,
         pool: Callable[[], Pool],
         asked: Callable[[], int],
-        stopping: Stopping,
+        stopping: StopLevel,
         heard: Callable[[Event], None],
         numbered: Callable[[int], None],
     ) -> None:
@@ -99,31 +98,25 @@ class Execution:
     def _run(self, pipeline: Pipeline) -> Outcome:
         if self._level:
             return Outcome("waiting")
-        running = run(pipeline, pool=self._pool(), stopping=self._stop_level, numbered=self._numbered)
-        with closing(running):
-            artifacts, failures = self._follow(running)
-        if failures:
-            return _of(failures)
+        with Run(pipeline, pool=self._pool(), stopping=self._stop_level) as run:
+            self._follow(run)
+        if run.failures:
+            return _of(run.failures)
         if not self._level:
-            self._hooks.deliver(self._job, artifacts)
+            self._hooks.deliver(self._job, run.artifacts)
         return Outcome("done")
 
     def _stop_level(self) -> int:
         return 2 if self.is_left_behind else self._level
 
-    def _follow(self, running: Run) -> tuple[dict[str, Artifact], list[Failed]]:
-        """Pass on what a run tells; its artifacts, and what failed."""
-        failures = list[Failed]()
-        while True:
-            try:
-                event = next(running)
-            except StopIteration as end:
-                return end.value, failures
+    def _follow(self, run: Run) -> None:
+        """Pass on what a run tells."""
+        for event in run:
+            if not self._runs and run.number is not None:
+                self._numbered(run.number)
             self._runs = True
             if self.is_left_behind:
-                return {}, failures
-            if isinstance(event, Failed) and event.cause != "cancelled":
-                failures.append(event)
+                return
             with suppress(OSError):
                 self._hooks.note(self._job, event)
             self._heard(event)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.spec.paths import named_path
+from lorapipe.user_folders import state_folder
 
 HOME = "LORAPIPE_HOME"
 """The environment variable that names another folder."""
@@ -22,7 +22,7 @@ def home() -> Path:
     `InputError` where it cannot be made.
     """
     named = os.environ.get(HOME)
-    folder = named_path(named, HOME) if named else _usual()
+    folder = named_path(named, HOME) if named else state_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)
@@ -40,13 +40,3 @@ def _make_private(folder: Path) -> None:
                 found = file.lstat()
                 if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
                     file.chmod(0o600)
-
-
-def _usual() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return (Path(base) if base else Path.home() / "AppData" / "Local") / "lorapipe"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "lorapipe" / os.uname().nodename
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "lorapipe" / os.uname().nodename

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lorapipe.job_queue.job import QueueJob
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.events import Event
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 
 
 class JobHooks:
@@ -20,7 +21,7 @@ class JobHooks:
 
     def open(self, job: QueueJob) -> Pipeline:
         """The pipeline to run. Raises `LorapipeError` or `OSError` with why there is none."""
-        return Pipeline.load(Path(job.pipeline), job.sets)
+        return loader.load(Path(job.pipeline), job.sets)
 
     def note(self, job: QueueJob, event: Event) -> None:
         """The job's run has told something."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -76,10 +76,8 @@ class Journal:
         changed = db.execute("SELECT name, id FROM changed ORDER BY name, id").fetchall()
         if not changed and not self._is_behind:
             return
-        rows = [(table, number, _row(db, table, number)) for table, number in changed if table in KEPT]
-        lines = [_line(table, number, row) for table, number, row in rows if table != "job" or not row or is_sound(row)]
         try:
-            size = self._append("".join(lines))
+            size = self._append("".join(_changed_lines(db, changed)))
         except OSError:
             self._is_behind = True
             return
@@ -143,6 +141,14 @@ def _is_watched(db: sqlite3.Connection) -> bool:
 def _line(table: str, number: int, row: Row | None) -> str:
     told = {"table": table, "id": number, **({} if row is None else {"row": row})}
     return json.dumps(told, ensure_ascii=False, default=str) + "\n"
+
+
+def _changed_lines(db: sqlite3.Connection, changed: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """The lines for rows that have changed, without those that we have not written."""
+    for table, number in changed:
+        row = _row(db, table, number) if table in KEPT else None
+        if table in KEPT and (table != "job" or not row or is_sound(row)):
+            yield _line(table, number, row)
 
 
 def _row(db: sqlite3.Connection, table: str, number: int) -> Row | None:

@@ -27,8 +27,8 @@ from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import Claim, QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Progress
-from lorapipe.pipeline.run import Stopping, go_on, open_pool
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import StopLevel, never_stop, open_pool
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class QueueRunner:
         devices: Sequence[str],
         *,
         hooks: JobHooks | None = None,
-        stopping: Stopping = go_on,
+        stopping: StopLevel = never_stop,
         forever: bool = False,
         on: object = "local",
     ) -> None:
@@ -126,7 +126,7 @@ class DeviceThread(SupervisedThread):
         queue: Queue,
         device: str,
         hooks: JobHooks,
-        stopping: Stopping,
+        stopping: StopLevel,
         tell: Callable[[JobEvent], None],
         forever: bool,
         new_pool: Callable[[], Pool],

@@ -17,8 +17,9 @@ from typing import Any
 
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Planned, Preview, Reused, Started, readable
+from lorapipe.pipeline.events import Event, Metric, Preview, readable
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.run_state import RunState, StageState
 
 MOST_POINTS = 300
 """Points of a curve: what a page can draw."""
@@ -68,17 +69,17 @@ def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> d
     """
     job = queue.job(number)
     told = list(_events(job)) if told is None else told
-    stages = _stages(told)
-    files = [name for stage in reversed(stages.values()) for name in stage["files"]]
+    run = RunState.of(told)
+    files = [name for stage in reversed(run.stages.values()) for name in stage.files]
     versions = [_card(each, None) for each in (queue.versions(job.source) if job.source else [])]
     return {
         **_card(job, queue.progress().get(number)),
-        "stages": list(stages.values()),
+        "stages": list(map(_stage, run.stages.values())),
         "curves": _curves(told),
         "previews": _previews(told, Ledger(job.folder)),
         "files": files,
         "report": next((name for name in files if name.endswith(".html")), None),
-        "log": [f"{event.stage}: {event.text}" for event in told if isinstance(event, Log)][-MOST_LINES:],
+        "log": [f"{log.stage}: {log.text}" for log in run.logs][-MOST_LINES:],
         "versions": versions,
     }
 
@@ -92,27 +93,15 @@ def _events(job: QueueJob) -> Iterator[Event]:
         yield from readable(file)
 
 
-def _stages(told: Sequence[Event]) -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = {}
-    for event in told:
-        stage = stages.setdefault(event.stage, _stage(event.stage))
-        match event:
-            case Planned():
-                stage["reason"] = event.reason
-            case Started():
-                stage["state"] = "running"
-            case Finished():
-                stage |= {"state": "finished", "seconds": event.seconds, "files": list(event.files)}
-            case Reused():
-                stage |= {"state": "reused", "files": list(event.files)}
-            case Failed():
-                state = "cancelled" if event.cause == "cancelled" else "failed"
-                stage |= {"state": state, "message": f"{event.message} {event.hint}".strip()}
-    return stages
-
-
-def _stage(name: str) -> dict[str, Any]:
-    return {"name": name, "state": "waiting", "reason": "", "seconds": None, "message": "", "files": []}
+def _stage(stage: StageState) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "state": stage.state,
+        "reason": stage.reason,
+        "seconds": stage.seconds,
+        "message": f"{stage.message} {stage.hint}".strip(),
+        "files": list(stage.files),
+    }
 
 
 def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:

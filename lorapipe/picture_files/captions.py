@@ -23,6 +23,7 @@ from lorapipe.regular_files import open_regular, read_regular
 Lines = Literal["joined", "first", "each"]
 """What is made of a caption file's lines: one caption of all, the first alone, or as many captions as there are lines."""
 NO_TEXT = "is no text"
+_ALL_MARKS = tuple(mark for mark, _ in MARKS)
 MOST = 1_000_000
 """Bytes of a caption file; a text encoder reads a few hundred tokens."""
 
@@ -81,6 +82,7 @@ def caption_of(root: Path, picture: str, extensions: Sequence[str] = USUAL) -> C
 
 
 def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, CaptionText]:
+    """The captions of all files. Those that do not say how they are encoded are read together."""
     found: dict[str, CaptionText] = {}
     unknown: dict[str, bytes] = {}
     unmarked: dict[str, bytes] = {}
@@ -90,21 +92,18 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
         except OSError as error:
             found[file] = CaptionText(file=file, complaint=f"cannot be read ({error.strerror or error})")
             continue
-        known = decode_known(data)
-        if known is None and b"\0" in data and (alone := decode(data))[1] == NO_TEXT:
-            found[file] = CaptionText("", file, alone[1])  # it tells nothing of the others' encoding
-        elif known is None:
-            unknown[file] = data
-        else:
+        if (known := decode_known(data)) is not None:
             found[file] = CaptionText(_arranged(known[0], lines), file, known[1])
-            if not data.startswith(tuple(mark for mark, _ in MARKS)):
+            if not data.startswith(_ALL_MARKS):
                 unmarked[file] = data
-    together = encoding_of(list(unknown.values())) if unknown else ""
-    for file, data in unknown.items():
-        text, complaint = decode_as(data, together)
-        found[file] = CaptionText(_arranged(text, lines), file, complaint)
-    for file, data in unmarked.items() if unknown else ():
-        if fits_better(data, together):  # a short word may be UTF-8 by chance
+        elif b"\0" in data and decode(data)[1] == NO_TEXT:
+            found[file] = CaptionText("", file, NO_TEXT)  # it tells nothing of the others' encoding
+        else:
+            unknown[file] = data
+    if unknown:
+        together = encoding_of(list(unknown.values()))
+        by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
+        for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
             text, complaint = decode_as(data, together)
             found[file] = CaptionText(_arranged(text, lines), file, complaint)
     return found
@@ -123,16 +122,21 @@ def decode_known(data: bytes) -> tuple[str, str] | None:
             return text, "is damaged UTF-16 or UTF-8" if "\ufffd" in text else ""
     try:
         text = data.decode("utf-8")
-        if data.isascii() and CONTROL.search(text) and "\0" not in text and not _is_junk(text):
-            return CONTROL.sub("", text), ""
-        return None if CONTROL.search(text) or not _are_letters(text) else (text, "")
     except UnicodeDecodeError:
-        if b"\0" in data:
-            return None
-        text = data.decode("utf-8", errors="replace")
-        damaged = text.count("\ufffd")
-        foreign = sum(not letter.isascii() for letter in text) - damaged
-        return (text, "is UTF-8 with a few damaged characters; save it anew") if foreign > 4 * damaged else None
+        return _damaged_utf8(data)
+    if data.isascii() and CONTROL.search(text) and "\0" not in text and not _is_junk(text):
+        return CONTROL.sub("", text), ""
+    return None if CONTROL.search(text) or not _are_letters(text) else (text, "")
+
+
+def _damaged_utf8(data: bytes) -> tuple[str, str] | None:
+    """UTF-8 with few enough damaged characters that it can be nothing else."""
+    if b"\0" in data:
+        return None
+    text = data.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd")
+    foreign = sum(not letter.isascii() for letter in text) - damaged
+    return (text, "is UTF-8 with a few damaged characters; save it anew") if foreign > 4 * damaged else None
 
 
 def _is_junk(text: str) -> bool:

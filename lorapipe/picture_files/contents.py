@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lorapipe.picture_files import suffixes
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
 from lorapipe.picture_files.ignored_names import ignore_reason
-from lorapipe.picture_files.layouts import folder_of, found_in, stem_of
+from lorapipe.picture_files.layouts import Found, folder_of, found_in, stem_of
 
 NOT_READ, ORPHAN, UNUSED, OTHER_ENDING, SECOND = (
     "not read",
@@ -50,10 +50,30 @@ def sort_out(
     A name that ends with `/` stands for a folder that was not entered. `is_picture` is asked of names that do not tell what
     the file is; as it may read the file's first bytes, it is asked of no others.
     """
-    left_out: dict[str, tuple[str, str]] = {}
-    kept: list[str] = []
-    folders: dict[str, tuple[str, str]] = {}
-    for name in sorted(files):
+    kept, left_out = _without_ignored(sorted(set(files)))
+    called = [name for name in kept if _calls_itself_a_picture(name, is_picture)]
+    left_out |= found_in(called, kept)
+    left_out |= _unread(name for name in called if name not in left_out)
+    pictures = [name for name in called if name not in left_out]
+    captions = CaptionNames(kept, pictures, extensions)
+    beside = {picture: found for picture in pictures if (found := captions.of(picture))}
+    rest = set(kept).difference(called, *beside.values())
+    left_out |= _captions_of_unused([name for name in called if name in left_out], rest, extensions)
+    left_out |= _rest(sorted(rest), pictures, left_out, extensions)
+    ordered = (LeftOut(path, *found) for path, found in sorted(left_out.items()))
+    return Contents(tuple(pictures), beside, tuple(ordered))
+
+
+def _unread(names: Iterable[str]) -> dict[str, Found]:
+    """Pictures of kinds that are not read, with what their owner can do."""
+    reasons = ((name, suffixes.NOT_READ.get(suffixes.suffix_of(name), "")) for name in names)
+    return {name: (NOT_READ, reason) for name, reason in reasons if reason}
+
+
+def _without_ignored(names: Iterable[str]) -> tuple[list[str], dict[str, Found]]:
+    """The names that are looked at, and what is not: a folder as one, however much lies in it."""
+    kept, left_out, folders = list[str](), dict[str, Found](), dict[str, Found]()
+    for name in names:
         folder = name[: name.rfind("/") + 1]
         if folder not in folders:
             folders[folder] = _entered(folder)
@@ -64,35 +84,21 @@ def sort_out(
             left_out[place] = (HIDDEN if reason == "hidden" else LEFT_BEHIND, reason)
         else:
             kept.append(name)
-    kinds = {name: suffixes.suffix_of(name) for name in kept}
-    known = suffixes.READ | suffixes.NOT_READ.keys()
-    called = [
-        name
-        for name, ending in kinds.items()
-        if ending in known or (ending not in suffixes.NO_PICTURES and is_picture(name))
-    ]
-    left_out |= found_in(called, kept)
-    pictures = []
-    for name in called:
-        if name in left_out:
-            continue
-        if reason := suffixes.NOT_READ.get(kinds[name], ""):
-            left_out[name] = (NOT_READ, reason)
-        else:
-            pictures.append(name)
-    captions = CaptionNames(kept, pictures, extensions)
-    beside = {picture: found for picture in pictures if (found := captions.of(picture))}
-    rest = set(kept).difference(called, *beside.values())
-    of_others = CaptionNames(rest, [name for name in called if name in left_out], extensions)
-    left_out |= {
-        caption: (UNUSED, f"{name} is left out")
-        for name in called
-        if name in left_out
-        for caption in of_others.of(name)
-    }
-    left_out |= _rest(sorted(rest), pictures, left_out, extensions)
-    ordered = (LeftOut(path, *found) for path, found in sorted(left_out.items()))
-    return Contents(tuple(pictures), beside, tuple(ordered))
+    return kept, left_out
+
+
+def _calls_itself_a_picture(name: str, is_picture: Callable[[str], bool]) -> bool:
+    """Whether a file is a picture by its name, or, where that does not tell, by `is_picture`."""
+    suffix = suffixes.suffix_of(name)
+    if suffix in suffixes.READ or suffix in suffixes.NOT_READ:
+        return True
+    return suffix not in suffixes.NO_PICTURES and is_picture(name)
+
+
+def _captions_of_unused(unused: Sequence[str], rest: Collection[str], extensions: Sequence[str]) -> dict[str, Found]:
+    """Captions beside pictures that are left out."""
+    names = CaptionNames(rest, unused, extensions)
+    return {caption: (UNUSED, f"{name} is left out") for name in unused for caption in names.of(name)}
 
 
 def _entered(folder: str) -> tuple[str, str]:
@@ -106,11 +112,11 @@ def _entered(folder: str) -> tuple[str, str]:
 
 def _rest(
     names: Sequence[str], pictures: Sequence[str], left_out: Mapping[str, object], extensions: Sequence[str]
-) -> dict[str, tuple[str, str]]:
+) -> dict[str, Found]:
     """What the files are that are neither pictures nor captions of pictures."""
     lower = tuple(extension.lower() for extension in extensions)
     stems = {(folder_of(picture), stem_of(picture)) for picture in pictures}
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, Found] = {}
     for name in names:
         if name in left_out:
             continue

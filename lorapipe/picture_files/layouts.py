@@ -145,28 +145,35 @@ def _is_reg(folder: str, folders: _Folders) -> bool:
 def _samples(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Found]]:
     """By names that only trainers give, or in folders of a trainer's with its weights."""
     places = {folder for folder in folders.pictures if folder and _is_trainers(folder, folders)}
-    found = {picture for picture in pictures if folder_of(picture) in places or _SAMPLE.fullmatch(stem_of(picture))}
-    found |= {picture for picture in pictures if _is_preview(picture, folders)}
+    found = [
+        picture
+        for picture in sorted(set(pictures))
+        if folder_of(picture) in places or _SAMPLE.fullmatch(stem_of(picture)) or _is_preview(picture, folders)
+    ]
     at_root = all("/" not in picture for picture in pictures)
     if len(found) == len(pictures) and at_root:  # the folder of samples itself was named
         return
-    yield from ((picture, (SAMPLES, "a trainer's own sample")) for picture in sorted(found))
+    yield from ((picture, (SAMPLES, "a trainer's own sample")) for picture in found)
 
 
 def _is_trainers(folder: str, folders: _Folders) -> bool:
     for each in _upward(folder):
-        name, above = _base(each).casefold(), folder_of(each)
         if not each:
             return False
+        name = _base(each).casefold()
         if name in _WORK_FOLDERS and folders.holds_weights(each):
             return True
-        if name in _SAMPLE_FOLDERS:
-            inside = [picture for place, those in folders.pictures.items() if _within(place, each) for picture in those]
-            if above in folders.weights or each in folders.weights:
-                return True
-            if 2 * sum(bool(_STEP.fullmatch(stem_of(picture))) for picture in inside) > len(inside):
-                return True
+        if name in _SAMPLE_FOLDERS and _holds_samples(each, folders):
+            return True
     return False
+
+
+def _holds_samples(folder: str, folders: _Folders) -> bool:
+    """Whether weights lie in it or beside it, or most of its pictures have the number of a step in their names."""
+    if folder_of(folder) in folders.weights or folder in folders.weights:
+        return True
+    inside = [picture for place, those in folders.pictures.items() if _within(place, folder) for picture in those]
+    return 2 * sum(bool(_STEP.fullmatch(stem_of(picture))) for picture in inside) > len(inside)
 
 
 def _is_preview(picture: str, folders: _Folders) -> bool:
@@ -183,19 +190,24 @@ def _masks(pictures: Sequence[str], folders: _Folders) -> Iterator[tuple[str, Fo
     for picture in pictures:
         stems.setdefault(folder_of(picture), set()).add(stem_of(picture))
     for folder, inside in stems.items():
-        named_so = {stem: found[1] for stem in inside if (found := _MASK.fullmatch(stem)) and found[1] in inside}
-        usual = len(named_so) >= 2 and 2 * len(named_so) >= len(inside) - len(named_so)
-        for picture in folders.pictures[folder]:
-            stem = stem_of(picture)
-            if found := _ONETRAINERS.fullmatch(stem):
-                kind = MASK if found[2] == "mask" else CONDITION
-                yield picture, (kind, f"OneTrainer's {kind} of {found[1]}")
-            elif usual and stem in named_so:
-                yield picture, (MASK, f"the mask of {named_so[stem]}")
+        yield from _masks_by_name(folders.pictures[folder], inside)
         kind = _COMPANION_FOLDERS.get(_base(folder).casefold(), "")
         if kind and 2 * len(inside & _around(folder, stems)) >= len(inside):
             found_so = kind, f"a {kind}, in a folder {_base(folder)}"
             yield from ((picture, found_so) for picture in folders.pictures[folder])
+
+
+def _masks_by_name(pictures: Sequence[str], stems: Set[str]) -> Iterator[tuple[str, Found]]:
+    """Masks that lie beside their pictures in one folder, whose names without suffix are `stems`."""
+    named_so = {stem: found[1] for stem in stems if (found := _MASK.fullmatch(stem)) and found[1] in stems}
+    usual = len(named_so) >= 2 and 2 * len(named_so) >= len(stems) - len(named_so)
+    for picture in pictures:
+        stem = stem_of(picture)
+        if found := _ONETRAINERS.fullmatch(stem):
+            kind = MASK if found[2] == "mask" else CONDITION
+            yield picture, (kind, f"OneTrainer's {kind} of {found[1]}")
+        elif usual and stem in named_so:
+            yield picture, (MASK, f"the mask of {named_so[stem]}")
 
 
 def _around(folder: str, stems: Mapping[str, Set[str]]) -> set[str]:

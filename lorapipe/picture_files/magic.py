@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from pathlib import Path
 
 from lorapipe.file_signatures import kind_of
@@ -54,6 +55,12 @@ _OTHERS = {
 }
 _HEIF = re.compile(rb"hei[cmsx]|hev[cmsx]|mif[12]|msf1|heif")
 
+_PATTERNS = (
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP"),
+    (re.compile(rb"P[1-6]\s"), "PPM"),
+    (re.compile(rb"\x0a[\x00\x02\x03\x04\x05]\x01[\x01\x02\x04\x08]"), "PCX"),
+)
+
 
 def format_of(head: bytes, size: int | None = None) -> str:
     """Pillow's name of the format whose picture begins with `head`; empty where it is none of those that are read.
@@ -63,16 +70,13 @@ def format_of(head: bytes, size: int | None = None) -> str:
     for start, name in _STARTS:
         if head.startswith(start):
             return name if name != "BMP" or len(head) < 14 or head[6:10] == b"\0\0\0\0" else ""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
     if head[4:8] == b"ftyp":
         return _of_brands(head)
     if head[:4] in _ICONS and head[4:6] != b"\0\0":  # else it is a Targa's beginning
         return _ICONS[head[:4]]
-    if re.match(rb"P[1-6]\s", head):
-        return "PPM"
-    if head[:1] == b"\x0a" and head[1:2] in b"\0\2\3\4\5" and head[2:3] == b"\1" and head[3:4] in b"\1\2\4\x08":
-        return "PCX"
+    for pattern, name in _PATTERNS:
+        if pattern.match(head):
+            return name
     return "TGA" if _is_targa(head, size) else ""
 
 
@@ -103,24 +107,28 @@ def _of_brands(head: bytes) -> str:
     return "HEIF" if any(map(_HEIF.fullmatch, brands)) else ""
 
 
+_TARGA = struct.Struct("<BBBHHBHHHHBB")
+"""Length of a text, is there a colour map, kind; the map's first entry, length, bits; x, y, width, height, bits, flags."""
+
+
 def _is_targa(head: bytes, size: int | None) -> bool:
     """A Targa file has no mark of its own: its header must make sense in all its parts."""
-    if len(head) < 18:
+    if len(head) < _TARGA.size:
         return False
-    mapped, kind, map_length, map_bits, bits, flags = (
-        head[1],
-        head[2],
-        head[5] | head[6] << 8,
-        head[7],
-        head[16],
-        head[17],
+    id_length, mapped, kind, map_start, map_length, map_bits, _, _, width, height, bits, flags = _TARGA.unpack_from(
+        head
     )
-    width, height = head[12] | head[13] << 8, head[14] | head[15] << 8
-    fits = kind in (1, 9) if mapped == 1 else kind in (2, 3, 10, 11) and not any(head[3:8])
-    depth = bits == 8 if kind in (1, 9, 3, 11) else bits in (16, 24, 32)
-    if not (mapped in (0, 1) and fits and depth and width and height and not flags & 0xC0):
+    depths = (8,) if kind in (1, 9, 3, 11) else (16, 24, 32)
+    if bits not in depths or not width * height or flags & 0xC0:
         return False
-    if mapped and (map_bits not in (15, 16, 24, 32) or not 0 < map_length <= 256):
+    if not _is_targa_map(mapped, kind, map_start, map_length, map_bits):
         return False
-    whole = 18 + head[0] + map_length * ((map_bits + 7) // 8) + width * height * bits // 8
+    whole = _TARGA.size + id_length + map_length * ((map_bits + 7) // 8) + width * height * bits // 8
     return size is None or kind >= 9 or size >= whole // 2
+
+
+def _is_targa_map(mapped: int, kind: int, start: int, length: int, bits: int) -> bool:
+    """Whether a colour map and a kind of picture go together: those with palettes have one, all others have none."""
+    if mapped == 1:
+        return kind in (1, 9) and bits in (15, 16, 24, 32) and 0 < length <= 256
+    return mapped == 0 and kind in (2, 3, 10, 11) and not (start or length or bits)

@@ -42,7 +42,7 @@ from lorapipe.pipeline.database_errors import (
     is_damaged,
 )
 from lorapipe.pipeline.database_files import connect, copied, identity, make_private, may_be_written, set_aside
-from lorapipe.pipeline.database_tables import Tables
+from lorapipe.pipeline.database_schema import Tables
 from lorapipe.pipeline.locks import Busy, holding
 
 P = ParamSpec("P")

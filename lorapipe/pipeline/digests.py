@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lorapipe.errors import InputError, Interrupted
-from lorapipe.pipeline.records import Records, Stat, stat_of
+from lorapipe.pipeline.ledger_database import Records, Stat, stat_of
 from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 

@@ -6,29 +6,17 @@ All of it is read from `runs/<n>/events.jsonl`, which holds what the run told; t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import run_files
-from lorapipe.pipeline.events import Event, Failed, Finished, Metric, Planned, Reused, Started
+from lorapipe.pipeline.diff import differences
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.reasons import differences
+from lorapipe.pipeline.run_state import RunState, StageState
 
-
-@dataclass
-class StageRecord:
-    """One stage of a run. `end` is finished, reused, failed, cancelled, or empty where the run ended before it did."""
-
-    name: str
-    reason: str = ""
-    end: str = ""
-    key: str = ""
-    seconds: float | None = None
-    message: str = ""
-    files: tuple[str, ...] = ()
-    metrics: dict[str, float] = field(default_factory=dict)
-    """The last value of each."""
+STAGE_FIELDS = ("name", "reason", "end", "key", "seconds", "message", "files", "metrics")
+"""What programs are told of a stage."""
 
 
 @dataclass
@@ -40,11 +28,12 @@ class RunRecord:
     started: float
     finished: float | None
     status: str
-    stages: dict[str, StageRecord] = field(default_factory=dict)
+    stages: dict[str, StageState] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types."""
-        return asdict(self)
+        stages = {name: {each: getattr(stage, each) for each in STAGE_FIELDS} for name, stage in self.stages.items()}
+        return {**vars(self), "stages": stages}
 
 
 def runs(ledger: Ledger) -> list[RunRecord]:
@@ -64,7 +53,7 @@ def read_run(ledger: Ledger, number: int) -> RunRecord:
     return found
 
 
-def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageRecord]]:
+def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageState]]:
     """The runs that had a stage, the last one first, and what became of it. `InputError` where none had."""
     had, others = False, dict[str, None]()
     for each in runs(ledger):
@@ -77,30 +66,9 @@ def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageRecord]]:
         raise InputError(f"no run has a stage {stage!r}.", cure=near_miss(stage, list(others)))
 
 
-def _stages(ledger: Ledger, number: int) -> dict[str, StageRecord]:
-    """What a run's events say of each stage."""
-    stages: dict[str, StageRecord] = {}
-    for event in run_files.events(ledger.runs / str(number)):
-        if event.stage:
-            _note(stages.setdefault(event.stage, StageRecord(event.stage)), event)
-    return stages
-
-
-def _note(stage: StageRecord, event: Event) -> None:
-    match event:
-        case Planned():
-            stage.reason = event.reason
-        case Started():
-            stage.key = event.key
-        case Metric():
-            stage.metrics.update(event.values)
-        case Reused():
-            stage.end, stage.key, stage.files = "reused", event.key, event.files
-        case Finished():
-            stage.end, stage.key, stage.files, stage.seconds = "finished", event.key, event.files, event.seconds
-        case Failed():
-            stage.end = "cancelled" if event.cause == "cancelled" else "failed"
-            stage.message = event.message
+def _stages(ledger: Ledger, number: int) -> dict[str, StageState]:
+    """The state of each stage after a run's events."""
+    return RunState.of(run_files.events(ledger.runs / str(number))).stages
 
 
 def compare(ledger: Ledger, first: RunRecord, second: RunRecord) -> dict[str, list[str]]:

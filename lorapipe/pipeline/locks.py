@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from lorapipe.pipeline import lock_files
+from lorapipe.pipeline import lease_locks
 
 TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, getattr(errno, "EDEADLOCK", errno.EDEADLK)})
 """What a kernel answers where another holds the lock; any other answer says that there are no locks here."""
@@ -51,7 +51,7 @@ class Busy(Exception):
             return "another process"
         if not self.host:
             return f"process {self.holder}"
-        held = lock_files.folder_of(self.path)
+        held = lease_locks.folder_of(self.path)
         return f"process {self.holder} on {self.host} (if that has ended: it is noticed in minutes, or delete {held})"
 
 
@@ -85,9 +85,9 @@ def take(path: Path) -> Lock:
     try:
         has_kernel_lock = _has_taken(file, path)
         releases = [file.close]
-        if not has_kernel_lock or lock_files.folder_of(path).exists():  # or another could not get a kernel lock here
-            releases.insert(0, lock_files.take(path))
-    except lock_files.Held as held:
+        if not has_kernel_lock or lease_locks.folder_of(path).exists():  # or another could not get a kernel lock here
+            releases.insert(0, lease_locks.take(path))
+    except lease_locks.Held as held:
         file.close()
         raise Busy(path, held.pid, held.host) from None
     except BaseException:

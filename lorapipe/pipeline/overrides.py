@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import re
 import typing
 from dataclasses import dataclass
 from typing import Any
 
 from lorapipe.errors import InputError, Problem, near_miss, shortened
 from lorapipe.limits import MOST_LEVELS
-from lorapipe.pipeline.document import parse
+from lorapipe.pipeline.addresses import address_in
+from lorapipe.pipeline.yaml_document import parse
 from lorapipe.spec import Address, Spec, knobs
 from lorapipe.stages import Stage
-
-PLACE = re.compile("[0-9]{1,6}")
-"""An entry of a list, from 0."""
 
 
 def split(text: str) -> tuple[Address, Any]:
@@ -27,12 +24,6 @@ def split(text: str) -> tuple[Address, Any]:
         raise InputError("is not a setting.", where=f"--set {shortened(text, 100)}", cure=cure)
     address = address_in(parts[0], ".".join(parts[1:]))
     return address, parse(value, f"--set {shortened(text, 100)}").value if value.strip() else None
-
-
-def address_in(stage: str, knob: str) -> Address:
-    """`penny`, `adapter.rank` → where that stands in a document."""
-    head: Address = ("vars",) if stage == "vars" else ("stages", stage)
-    return (*head, *(int(part) if PLACE.fullmatch(part) else part for part in knob.split(".")))
 
 
 def put(document: dict[str, Any], address: Address, value: Any) -> Problem | None:

@@ -13,15 +13,16 @@ from typing import Any
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss, shortened
 from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import references
+from lorapipe.pipeline.addresses import dotted
 from lorapipe.pipeline.artifacts import Artifact, Ref
-from lorapipe.pipeline.conditions import holds
-from lorapipe.pipeline.document import Document
-from lorapipe.pipeline.layers import EXTENDS
+from lorapipe.pipeline.extends import EXTENDS
 from lorapipe.pipeline.matrix import CELL, Expansion, expand
-from lorapipe.pipeline.options import Options
-from lorapipe.pipeline.options import split as split_options
 from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import split as split_options
 from lorapipe.pipeline.variables import Variables
+from lorapipe.pipeline.when import holds
+from lorapipe.pipeline.yaml_document import Document
 from lorapipe.pipeline.yaml_values import Position
 from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, parse_spec, show
 from lorapipe.stages import Stage
@@ -30,10 +31,6 @@ KEYS = ("vars", "stages", EXTENDS)
 NO_PIPELINE = f"is no pipeline: of {', '.join(KEYS)} it has none."
 NO_STAGES = "Write `stages:` and below it `name: {uses: …}`."
 MOST_NOTICES = 10
-LONGEST_NAME = 80
-"""Letters of a name in a message."""
-FEW = 12
-"""Stages of a circle that are named."""
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
@@ -88,7 +85,7 @@ class PipelineReader:
         graph = {name: dict.fromkeys(ref.stage for _, _, ref in _refs(found)) for name, found in readings.items()}
         order, cycle = references.in_order(graph)
         if cycle:
-            self._note(cycle_problem(cycle))
+            self._note(references.cycle_problem(cycle))
         self._raise()
         stages: dict[str, Stage] = {name: stage for name in order if (stage := readings[name].spec) is not None}
         for name, stage in stages.items():
@@ -280,17 +277,3 @@ def _makes(plain: Any) -> type[Artifact] | None:
         return None
     makes: type[Artifact] = registry.get(name).makes
     return makes
-
-
-def cycle_problem(cycle: Sequence[str]) -> Problem:
-    """What is said of stages that need one another."""
-    shown = cycle if len(cycle) <= FEW else [*cycle[: FEW - 1], "…", cycle[-1]]
-    what = f"stages go round in a circle: {' -> '.join(shown)}."
-    return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))
-
-
-def dotted(path: Address) -> str:
-    """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
-    path = path[1:] if path[:1] == ("stages",) else path
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
-    return words.removeprefix(".")

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.diff import why
 from lorapipe.pipeline.keys import CachedDigests, Identity, PathDigests, identify
-from lorapipe.pipeline.language import Pipeline
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
-from lorapipe.pipeline.reasons import why
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.stages import Stage
 
 MOST_NAMES = 12
@@ -23,7 +23,7 @@ MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedStage:
     """What happens to one stage.
 
     `identity` and `stage` (its references resolved) are None while an input has yet to be made; `result` is reused.
@@ -39,14 +39,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a pipeline in the order of their running."""
+    """What happens to each stage of a pipeline, in the order of their running."""
 
-    steps: tuple[Step, ...]
+    stages: tuple[PlannedStage, ...]
 
     def last_seconds(self, pipeline: Pipeline, ledger: Ledger) -> dict[str, float | None]:
         """How long each stage that runs took when it was last made; None where that cannot be known."""
         found: dict[str, float | None] = {}
-        for step in self.steps:
+        for step in self.stages:
             if step.action == "run":
                 _, last = _last(pipeline, step.name, ledger)
                 found[step.name] = None if last is None else float(last["finished"]) - float(last["started"])
@@ -55,7 +55,7 @@ class Plan:
     @property
     def to_run(self) -> int:
         """How many stages have to run."""
-        return sum(step.action == "run" for step in self.steps)
+        return sum(step.action == "run" for step in self.stages)
 
 
 def expected_seconds(last: Mapping[str, float | None]) -> float | None:
@@ -72,7 +72,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
     for name, stage in pipeline.stages.items():
         waits_for = [need for need in pipeline.needs[name] if need not in artifacts]
         if waits_for:
-            steps.append(Step(name, "run", f"after {_few(waits_for)}"))
+            steps.append(PlannedStage(name, "run", f"after {_few(waits_for)}"))
             continue
         step = decide(pipeline, name, references.resolve(stage, artifacts), ledger, anew, look)
         if step.result is not None:
@@ -95,18 +95,18 @@ def decide(
     ledger: Ledger,
     anew: Set[str] = frozenset(),
     look: PathDigests | None = None,
-) -> Step:
+) -> PlannedStage:
     """What to do with a stage whose references are resolved; its sources are looked at now, or have been by `look`."""
     identity = identify(stage, look or ledger.digests)
     if name in anew:
-        return Step(name, "run", "asked for", stage, identity)
+        return PlannedStage(name, "run", "asked for", stage, identity)
     found = ledger.result(identity.key, references.inputs(stage))
     if isinstance(found, Result):
-        return Step(name, "reuse", "unchanged", stage, identity, found)
+        return PlannedStage(name, "reuse", "unchanged", stage, identity, found)
     reason = _reason(pipeline, name, ledger, identity, found)
     if ledger.has_checkpoint(identity.key):
         reason = f"{reason}; goes on where it stopped"
-    return Step(name, "run", reason, stage, identity)
+    return PlannedStage(name, "run", reason, stage, identity)
 
 
 def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Mapping[str, Any] | None]:
@@ -119,7 +119,7 @@ def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, d
     if damage is not None and damage.moved:
         return f"{damage.what} was moved or deleted; all is looked at again"
     if damage is not None:
-        return f"its result is damaged: {damage.what}"
+        return f"its result is damaged: {damage.what}{f' ({damage.why})' if damage.why else ''}"
     key, last = _last(pipeline, name, ledger)
     if key is None:
         return "first run"

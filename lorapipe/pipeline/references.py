@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,8 @@ from lorapipe.spec import PLAIN, Spec, knobs
 S = TypeVar("S", bound=Spec)
 FEW = 5
 """Stages that are proposed."""
+MOST_IN_CYCLE = 12
+"""Stages of a circle that are named."""
 
 
 def needs(spec: Spec) -> tuple[str, ...]:
@@ -122,3 +124,10 @@ def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
             else:
                 trail[need] = iter(graph[need])
     return list(order), []
+
+
+def cycle_problem(cycle: Sequence[str]) -> Problem:
+    """What is said of stages that need one another."""
+    shown = cycle if len(cycle) <= MOST_IN_CYCLE else [*cycle[: MOST_IN_CYCLE - 1], "…", cycle[-1]]
+    what = f"stages go round in a circle: {' -> '.join(shown)}."
+    return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.spec import Source, Spec, knobs
 
 if TYPE_CHECKING:
-    from lorapipe.pipeline.language import Pipeline
+    from lorapipe.pipeline.pipeline import Pipeline
 
 
 class Sources:

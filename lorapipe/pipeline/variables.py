@@ -9,7 +9,7 @@ from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, near_miss, shortened
 from lorapipe.limits import MOST_LEVELS, MOST_USES
-from lorapipe.pipeline.allowance import Allowance
+from lorapipe.pipeline.expansion_limits import Allowance
 from lorapipe.spec import Address
 
 VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")

@@ -11,9 +11,9 @@ from random import Random
 
 from PIL import Image
 
-from lorapipe.pocket.ink import DARK, Colour, Ink, Point, arc, box, mix, oval
+from lorapipe.pocket.hats_and_items import HATS, HELD
+from lorapipe.pocket.pen import DARK, Colour, Pen, Point, arc, box, mix, oval
 from lorapipe.pocket.scenes import WHITE, draw_scene
-from lorapipe.pocket.wardrobe import HATS, HELD
 from lorapipe.pocket.world import Creature
 
 GROUND = 21.0
@@ -77,37 +77,37 @@ BODIES = {
 }
 
 
-def draw(creature: Creature, ink: Ink | None = None) -> Image.Image:
-    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `ink` has."""
-    ink = ink or Ink()
-    draw_scene(ink, creature.background, Random(creature.chance))
-    ink.move(ink.width / 2 + creature.x, ink.height / 2 + creature.y, creature.scale, creature.mirrored)
+def draw(creature: Creature, pen: Pen | None = None) -> Image.Image:
+    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `pen` has."""
+    pen = pen or Pen()
+    draw_scene(pen, creature.background, Random(creature.chance))
+    pen.move(pen.width / 2 + creature.x, pen.height / 2 + creature.y, creature.scale, creature.mirrored)
     body, colour = BODIES[creature.body], COLOURS[creature.colour]
-    _ears(ink, creature.ears, body, colour)
-    _arms(ink, creature, body, colour)
-    _torso(ink, creature, body, colour)
+    _ears(pen, creature.ears, body, colour)
+    _arms(pen, creature, body, colour)
+    _torso(pen, creature, body, colour)
     face = body.middle + body.face
-    EYES[creature.eyes](ink, face)
-    MOUTHS[creature.mouth](ink, face + 7.5)
+    EYES[creature.eyes](pen, face)
+    MOUTHS[creature.mouth](pen, face + 7.5)
     if creature.hat in HATS:
-        HATS[creature.hat](ink, body.y(-1) + 1.5)
-    return ink.picture()
+        HATS[creature.hat](pen, body.y(-1) + 1.5)
+    return pen.picture()
 
 
 # ------------------------------------------------------------------ body
 
 
-def _torso(ink: Ink, creature: Creature, body: Body, colour: Colour) -> None:
+def _torso(pen: Pen, creature: Creature, body: Body, colour: Colour) -> None:
     if creature.body == "ghost body":
         sides = body.band(-1, 0.86)
         outline = sides[:25] + _hem(body) + sides[25:]
     else:
         outline = body.band(-1, 1)
         for side in (-1, 1):
-            ink.shape(oval(side * body.width(0.5) * 0.5, GROUND, 4.6, 3), mix(colour, DARK, 0.25))
-    ink.shape(outline, colour, 1.6)
+            pen.shape(oval(side * body.width(0.5) * 0.5, GROUND, 4.6, 3), mix(colour, DARK, 0.25))
+    pen.shape(outline, colour, 1.6)
     if creature.pattern in PATTERNS:
-        PATTERNS[creature.pattern](ink, body, colour)
+        PATTERNS[creature.pattern](pen, body, colour)
 
 
 def _hem(body: Body) -> list[Point]:
@@ -120,20 +120,20 @@ def _shade(colour: Colour) -> Colour:
     return mix(colour, DARK, 0.42)
 
 
-def _spots(ink: Ink, body: Body, colour: Colour) -> None:
+def _spots(pen: Pen, body: Body, colour: Colour) -> None:
     places = ((-0.72, -0.5, 2.2), (0.74, -0.42, 2.6), (-0.7, 0.3, 3), (0.66, 0.42, 3), (-0.1, 0.78, 2.6))
     for across, t, radius in places:
         width = body.width(t)
-        ink.fill(oval(across * (width - radius * 0.4), body.y(t), radius), _shade(colour))
+        pen.fill(oval(across * (width - radius * 0.4), body.y(t), radius), _shade(colour))
 
 
-def _stripes(ink: Ink, body: Body, colour: Colour) -> None:
+def _stripes(pen: Pen, body: Body, colour: Colour) -> None:
     for t in (-0.85, -0.3, 0.25, 0.8):
-        ink.fill(body.band(t - 0.11, t + 0.11, inset=0.8), _shade(colour))
+        pen.fill(body.band(t - 0.11, t + 0.11, inset=0.8), _shade(colour))
 
 
-def _belly(ink: Ink, body: Body, colour: Colour) -> None:
-    ink.fill(oval(0, body.y(0.48), body.width(0.45) * 0.68, body.half * 0.5), mix(colour, WHITE, 0.72))
+def _belly(pen: Pen, body: Body, colour: Colour) -> None:
+    pen.fill(oval(0, body.y(0.48), body.width(0.45) * 0.68, body.half * 0.5), mix(colour, WHITE, 0.72))
 
 
 PATTERNS = {"spots": _spots, "stripes": _stripes, "pale belly": _belly}
@@ -142,55 +142,55 @@ PATTERNS = {"spots": _spots, "stripes": _stripes, "pale belly": _belly}
 # ------------------------------------------------------------------ face
 
 
-def _eyeballs(ink: Ink, y: float, apart: float, radius: float, pupil: float) -> None:
+def _eyeballs(pen: Pen, y: float, apart: float, radius: float, pupil: float) -> None:
     for side in (-1, 1) if apart else (0,):
-        ink.shape(oval(side * apart, y, radius), WHITE, 1.3)
-        ink.fill(oval(side * apart, y + 0.4, pupil), DARK)
+        pen.shape(oval(side * apart, y, radius), WHITE, 1.3)
+        pen.fill(oval(side * apart, y + 0.4, pupil), DARK)
 
 
-def _small_eyes(ink: Ink, y: float) -> None:
+def _small_eyes(pen: Pen, y: float) -> None:
     for side in (-1, 1):
-        ink.fill(oval(5 * side, y, 1.9, 2.2), DARK)
+        pen.fill(oval(5 * side, y, 1.9, 2.2), DARK)
 
 
-def _closed_eyes(ink: Ink, y: float) -> None:
+def _closed_eyes(pen: Pen, y: float) -> None:
     for side in (-1, 1):
-        ink.line(arc(5 * side, y - 1, 3.2, 2.6, 10, 170), 1.6)
+        pen.line(arc(5 * side, y - 1, 3.2, 2.6, 10, 170), 1.6)
 
 
-def _angry_eyes(ink: Ink, y: float) -> None:
-    _eyeballs(ink, y + 0.5, 4.6, 3.3, 1.7)
+def _angry_eyes(pen: Pen, y: float) -> None:
+    _eyeballs(pen, y + 0.5, 4.6, 3.3, 1.7)
     for side in (-1, 1):
-        ink.line([(8.6 * side, y - 5.4), (1.6 * side, y - 1.6)], 2.4)
+        pen.line([(8.6 * side, y - 5.4), (1.6 * side, y - 1.6)], 2.4)
 
 
-EYES: dict[str, Callable[[Ink, float], None]] = {
-    "big eyes": lambda ink, y: _eyeballs(ink, y, 5, 4.6, 2.5),
+EYES: dict[str, Callable[[Pen, float], None]] = {
+    "big eyes": lambda pen, y: _eyeballs(pen, y, 5, 4.6, 2.5),
     "small eyes": _small_eyes,
     "closed eyes": _closed_eyes,
-    "one eye": lambda ink, y: _eyeballs(ink, y - 0.5, 0, 6, 3.2),
+    "one eye": lambda pen, y: _eyeballs(pen, y - 0.5, 0, 6, 3.2),
     "angry eyes": _angry_eyes,
 }
 
 
-def _open_mouth(ink: Ink, y: float) -> None:
-    ink.shape(oval(0, y + 1, 4, 3.6), (150, 36, 52), 1.3)
+def _open_mouth(pen: Pen, y: float) -> None:
+    pen.shape(oval(0, y + 1, 4, 3.6), (150, 36, 52), 1.3)
 
 
-def _tongue(ink: Ink, y: float) -> None:
-    ink.shape(oval(1, y + 1.8, 2.7, 3.4), (255, 110, 130), 1.1)
-    ink.line([(-4.6, y - 0.4), (4.6, y - 0.4)], 1.6)
+def _tongue(pen: Pen, y: float) -> None:
+    pen.shape(oval(1, y + 1.8, 2.7, 3.4), (255, 110, 130), 1.1)
+    pen.line([(-4.6, y - 0.4), (4.6, y - 0.4)], 1.6)
 
 
-def _buck_teeth(ink: Ink, y: float) -> None:
-    ink.shape(box(-2.8, y, 2.8, y + 4.2), WHITE, 1.1)
-    ink.line([(0, y), (0, y + 4)], 0.9)
-    ink.line([(-5, y - 0.4), (5, y - 0.4)], 1.6)
+def _buck_teeth(pen: Pen, y: float) -> None:
+    pen.shape(box(-2.8, y, 2.8, y + 4.2), WHITE, 1.1)
+    pen.line([(0, y), (0, y + 4)], 0.9)
+    pen.line([(-5, y - 0.4), (5, y - 0.4)], 1.6)
 
 
-MOUTHS: dict[str, Callable[[Ink, float], None]] = {
-    "smile": lambda ink, y: ink.line(arc(0, y - 1.5, 5.2, 4.2, 10, 170), 1.8),
-    "frown": lambda ink, y: ink.line(arc(0, y + 3, 4.8, 4, 190, 350), 1.8),
+MOUTHS: dict[str, Callable[[Pen, float], None]] = {
+    "smile": lambda pen, y: pen.line(arc(0, y - 1.5, 5.2, 4.2, 10, 170), 1.8),
+    "frown": lambda pen, y: pen.line(arc(0, y + 3, 4.8, 4, 190, 350), 1.8),
     "open mouth": _open_mouth,
     "tongue out": _tongue,
     "buck teeth": _buck_teeth,
@@ -200,38 +200,38 @@ MOUTHS: dict[str, Callable[[Ink, float], None]] = {
 # ------------------------------------------------------------------ ears
 
 
-def _ears(ink: Ink, name: str, body: Body, colour: Colour) -> None:
+def _ears(pen: Pen, name: str, body: Body, colour: Colour) -> None:
     if name in EARS:
         root = max(5.5, body.width(-0.75) * 0.82)
         for side in (-1, 1):
-            EARS[name](ink, side, side * root, body.y(-0.75), colour)
+            EARS[name](pen, side, side * root, body.y(-0.75), colour)
 
 
-def _cat_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
-    ink.shape([(x - 4 * side, y), (x + 2.5 * side, y - 9), (x + 4.5 * side, y + 4)], colour)
+def _cat_ear(pen: Pen, side: int, x: float, y: float, colour: Colour) -> None:
+    pen.shape([(x - 4 * side, y), (x + 2.5 * side, y - 9), (x + 4.5 * side, y + 4)], colour)
 
 
-def _rabbit_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
-    ink.shape(oval(x + 0.5 * side, y - 6, 3.2, 9.5), colour)
-    ink.fill(oval(x + 0.5 * side, y - 6, 1.3, 6.5), (255, 190, 200))
+def _rabbit_ear(pen: Pen, side: int, x: float, y: float, colour: Colour) -> None:
+    pen.shape(oval(x + 0.5 * side, y - 6, 3.2, 9.5), colour)
+    pen.fill(oval(x + 0.5 * side, y - 6, 1.3, 6.5), (255, 190, 200))
 
 
-def _bear_ear(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
-    ink.shape(oval(x + 2 * side, y - 1.5, 5), colour)
-    ink.fill(oval(x + 2 * side, y - 1.5, 2.4), _shade(colour))
+def _bear_ear(pen: Pen, side: int, x: float, y: float, colour: Colour) -> None:
+    pen.shape(oval(x + 2 * side, y - 1.5, 5), colour)
+    pen.fill(oval(x + 2 * side, y - 1.5, 2.4), _shade(colour))
 
 
-def _horn(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
+def _horn(pen: Pen, side: int, x: float, y: float, colour: Colour) -> None:
     points = ((-3, 0), (3, -4), (3.5, -10), (7.5, -4), (4, 3))
-    ink.shape([(x + across * side, y + down) for across, down in points], (250, 232, 190))
+    pen.shape([(x + across * side, y + down) for across, down in points], (250, 232, 190))
 
 
-def _antenna(ink: Ink, side: int, x: float, y: float, colour: Colour) -> None:
-    ink.line([(x, y + 2), (x + 1.5 * side, y - 4), (x + 4 * side, y - 8)], 1.7)
-    ink.shape(oval(x + 4 * side, y - 9, 2.7), (255, 214, 70), 1.2)
+def _antenna(pen: Pen, side: int, x: float, y: float, colour: Colour) -> None:
+    pen.line([(x, y + 2), (x + 1.5 * side, y - 4), (x + 4 * side, y - 8)], 1.7)
+    pen.shape(oval(x + 4 * side, y - 9, 2.7), (255, 214, 70), 1.2)
 
 
-EARS: dict[str, Callable[[Ink, int, float, float, Colour], None]] = {
+EARS: dict[str, Callable[[Pen, int, float, float, Colour], None]] = {
     "cat ears": _cat_ear,
     "rabbit ears": _rabbit_ear,
     "bear ears": _bear_ear,
@@ -245,13 +245,13 @@ EARS: dict[str, Callable[[Ink, int, float, float, Colour], None]] = {
 REACH = {"arms up": (4.5, -7.5), "arms out": (6.0, 0.5), "arms down": (4.0, 8.5)}
 
 
-def _arms(ink: Ink, creature: Creature, body: Body, colour: Colour) -> None:
+def _arms(pen: Pen, creature: Creature, body: Body, colour: Colour) -> None:
     across, down = REACH[creature.arms]
     shoulder, height = body.width(0.15) - 1.5, body.y(0.15)
     hand = (shoulder + 1.5 + across, height + down)
     if creature.held in HELD:
-        HELD[creature.held](ink, *hand)
+        HELD[creature.held](pen, *hand)
     for side in (-1, 1):
         limb = [(side * shoulder, height), (side * hand[0], hand[1])]
-        ink.line(limb, 6)
-        ink.line(limb, 3.2, colour)
+        pen.line(limb, 6)
+        pen.line(limb, 3.2, colour)

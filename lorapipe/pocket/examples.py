@@ -5,9 +5,9 @@ from random import Random
 
 from PIL import Image
 
-from lorapipe.pocket import character, style
+from lorapipe.pocket import style_neon, subject_penny
 from lorapipe.pocket.draw import draw
-from lorapipe.pocket.ink import Ink
+from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.world import ATTRIBUTES, sample, tags
 
 COUNT = 20
@@ -28,8 +28,8 @@ def penny(seed: int) -> list[tuple[Image.Image, str]]:
     """Pictures and captions of the character, going round the world's backgrounds."""
     rng, backgrounds, pictures = Random(seed), ATTRIBUTES["background"], []
     for number in range(COUNT):
-        subject = character.pose(rng, backgrounds[number % len(backgrounds)])
-        pictures.append((character.draw(subject, Ink(*SIZES[number % len(SIZES)])), character.caption(subject)))
+        subject = subject_penny.pose(rng, backgrounds[number % len(backgrounds)])
+        pictures.append((subject_penny.draw(subject, Pen(*SIZES[number % len(SIZES)])), subject_penny.caption(subject)))
     return pictures
 
 
@@ -38,6 +38,6 @@ def neon(seed: int) -> list[tuple[Image.Image, str]]:
     rng, pictures = Random(seed), []
     for number in range(COUNT + 4):
         creature = sample(rng)
-        picture = draw(creature, style.Neon(*SIZES[number % len(SIZES)]))
-        pictures.append((picture, ", ".join([style.TRIGGER, *tags(creature)])))
+        picture = draw(creature, style_neon.Neon(*SIZES[number % len(SIZES)]))
+        pictures.append((picture, ", ".join([style_neon.TRIGGER, *tags(creature)])))
     return pictures

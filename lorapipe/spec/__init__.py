@@ -15,13 +15,14 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
     types          values that any stage may use
 """
 
-from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, sentence
+from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
 from lorapipe.spec.destination import Destination
+from lorapipe.spec.documents import JsonDocument
 from lorapipe.spec.fields import Knob, knobs
 from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
 from lorapipe.spec.problem_cache import ProblemCache
-from lorapipe.spec.schema import json_schema, spec_schema
+from lorapipe.spec.schema import SchemaWriter, json_schema
 from lorapipe.spec.serialization import PLAIN, canonical, content, plain, show, to_dict
 from lorapipe.spec.shapes import Shape, shape_of
 from lorapipe.spec.types import Duration, Source, Span, Warmup
@@ -32,12 +33,14 @@ __all__ = [
     "Address",
     "Destination",
     "Duration",
+    "JsonDocument",
     "JsonObject",
     "Knob",
     "Param",
     "Parsed",
     "PathPolicy",
     "ProblemCache",
+    "SchemaWriter",
     "Shape",
     "Source",
     "Span",
@@ -53,9 +56,9 @@ __all__ = [
     "param",
     "parse_spec",
     "plain",
+    "registry_of",
     "sentence",
     "shape_of",
     "show",
-    "spec_schema",
     "to_dict",
 ]

@@ -163,6 +163,12 @@ class Spec:
         return ()
 
 
+def registry_of(contract: type[Spec]) -> Registry[Any]:
+    """Return the registry of a contract."""
+    assert contract.registry is not None, f"{contract.__name__} is not a contract"
+    return contract.registry
+
+
 def sentence(help: str) -> str:
     """A knob's help as a sentence: capital letter, full stop."""
     return f"{help[:1].upper()}{help[1:]}." if help and not help.endswith(".") else help

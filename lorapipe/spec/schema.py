@@ -2,30 +2,162 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+
 from lorapipe.limits import LARGEST_NUMBER
-from lorapipe.spec.base import JsonObject, Param, Spec
+from lorapipe.spec.base import JsonObject, Param, Spec, registry_of
 from lorapipe.spec.fields import knobs
 from lorapipe.spec.serialization import plain
 from lorapipe.spec.shapes import Shape, shape_of
 
+DEFINITIONS = "definitions"
+"""Where a draft-07 schema keeps what several places refer to."""
 
-def json_schema(kind: type, limits: Param | None = None) -> JsonObject:
-    """Return the draft-07 schema of a type.
 
-    A contract becomes `if/then` branches over its tag, which editors explain well.
+def json_schema(kind: type) -> JsonObject:
+    """Return the draft-07 schema of a type; what it refers to is among its own definitions."""
+    writer, shape = SchemaWriter(), shape_of(kind)
+    forms = writer.settings(shape.spec) if shape.kind == "spec" else writer.forms(shape)
+    schema = joined(forms, writer.requirements(shape))
+    return {**schema, DEFINITIONS: writer.definitions} if writer.definitions else schema
+
+
+def reference(name: str, keyword: str = DEFINITIONS) -> JsonObject:
+    """Return the schema that refers to a definition."""
+    return {"$ref": f"#/{keyword}/{name}"}
+
+
+def joined(*schemas: JsonObject) -> JsonObject:
+    """Return the schema of what fits all of these; an empty one asks for nothing."""
+    [first, *rest] = [each for each in schemas if each] or [{}]
+    if "$ref" in first:  # beside which draft-07 sees nothing
+        return {"allOf": [first, *rest]}
+    return {**first, "allOf": rest} if rest else first
+
+
+def any_of(schema: JsonObject, other: JsonObject) -> JsonObject:
+    """Return the schema of what fits one of two."""
+    return {"anyOf": [*(schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]), other]}
+
+
+def schema_text(schema: JsonObject) -> str:
+    """Return the text of a schema's file."""
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
+
+
+class SchemaWriter:
+    """Writes schemas that share definitions: each contract, implementation, group of settings and value type once.
+
+    The schema of what may be written (`forms`) is apart from that of what must be (`requirements`): a document that
+    changes another one has the same forms, and needs nothing. A contract becomes `if/then` branches over its tag, which
+    editors explain well. `instead` is the schema of what may stand in place of any setting.
     """
-    return _shape_schema(shape_of(kind), limits or Param(""))
+
+    keyword = DEFINITIONS
+
+    def __init__(self, instead: JsonObject | None = None) -> None:
+        self.definitions: dict[str, JsonObject] = {}
+        self._instead = instead
+
+    def forms(self, shape: Shape, limits: Param | None = None) -> JsonObject:
+        """Return the schema of all that may be written for a type, whole or in part."""
+        schema = self._of_kind(shape, limits or Param(""))
+        return any_of(schema, {"type": "null"}) if shape.optional else schema
+
+    def _of_kind(self, shape: Shape, limits: Param) -> JsonObject:
+        match shape.kind:
+            case "list":
+                floor = {} if limits.min_items is None else {"minItems": limits.min_items}
+                return {"type": "array", "items": self.or_instead(self.forms(shape.item, limits)), **floor}
+            case "mapping":
+                return {"type": "object", "additionalProperties": self.forms(shape.item, limits)}
+            case "spec":
+                return self.defined(shape.spec.__name__, lambda: self.settings(shape.spec))
+            case "contract":
+                return self.defined(registry_of(shape.spec).kind, lambda: self._implementations(shape.spec))
+            case "value":
+                return self.defined(shape.value.__name__, shape.value.schema)
+            case "source" | "destination" | "reference":
+                return shape.value.schema()
+        return scalar_schema(shape, limits)
+
+    def defined(self, name: str, write: Callable[[], JsonObject]) -> JsonObject:
+        """Return a reference to the definition of that name, which is written if there is none yet."""
+        if name not in self.definitions:
+            self.definitions[name] = {}  # its place; what it refers to comes after it
+            self.definitions[name] = write()
+        return reference(name, self.keyword)
+
+    def or_instead(self, schema: JsonObject) -> JsonObject:
+        """Return the schema of a setting, or of what may stand in its place; any text fits one that has no pattern."""
+        if self._instead is None or not schema or (schema.get("type") == "string" and "pattern" not in schema):
+            return joined(schema)
+        return any_of(schema, self._instead)
+
+    def settings(self, cls: type[Spec], **others: JsonObject) -> JsonObject:
+        """Return the schema of a spec's settings, `others` among them."""
+        properties = {**others, **dict(self._properties(cls))}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    def _properties(self, cls: type[Spec]) -> Iterator[tuple[str, JsonObject]]:
+        for knob in knobs(cls):
+            schema = self.or_instead(self.forms(knob.shape, knob.param))
+            default = {} if knob.required else {"default": plain(knob.default())}
+            yield knob.name, {"description": knob.param.told, **schema, **default}
+            for alias in knob.param.aliases:
+                old = {"description": f"The old name of {knob.name}.", "deprecated": True}
+                yield alias, {**old, **schema, **default}
+
+    def _implementations(self, contract: type[Spec]) -> JsonObject:
+        registry = registry_of(contract)
+        names = registry.names()
+        tag = {"description": (contract.__doc__ or "").partition("\n")[0], **self.or_instead({"enum": names})}
+        branches = [{"if": _chosen(contract, name), "then": self._implementation(contract, name)} for name in names]
+        tagged = {"type": "object", "properties": {contract.tag: tag}, "allOf": branches}
+        return {"anyOf": [{"enum": names}, tagged]}
+
+    def _implementation(self, contract: type[Spec], name: str) -> JsonObject:
+        cls = registry_of(contract).get(name)
+        return self.defined(f"{registry_of(contract).kind}.{name}", lambda: self.settings(cls, **{contract.tag: {}}))
+
+    # ----------------------------------------------------------------------------------------------- what is required
+
+    def requirements(self, shape: Shape) -> JsonObject:
+        """Return the schema of what must be written of a type; an empty one where nothing must."""
+        match shape.kind:
+            case "list":
+                return _within("items", self.requirements(shape.item))
+            case "mapping":
+                return _within("additionalProperties", self.requirements(shape.item))
+            case "spec":
+                return self.required_settings(shape.spec)
+            case "contract":
+                return self._required_of(shape.spec)
+        return {}
+
+    def required_settings(self, cls: type[Spec]) -> JsonObject:
+        """Return the schema of the settings that a spec must have, and of those that these must have."""
+        required = [knob.name for knob in knobs(cls) if knob.required and not knob.param.aliases]
+        inner = {
+            name: schema
+            for knob in knobs(cls)
+            if (schema := self.requirements(knob.shape))
+            for name in (knob.name, *knob.param.aliases)
+        }
+        return {**_within("required", required), **_within("properties", inner)}
+
+    def _required_of(self, contract: type[Spec]) -> JsonObject:
+        registry = registry_of(contract)
+        schemas = {name: self.required_settings(registry.get(name)) for name in registry.names()}
+        branches = [{"if": _chosen(contract, name), "then": schema} for name, schema in schemas.items() if schema]
+        schema = {"required": [contract.tag], **_within("allOf", branches)}
+        return self.defined(f"{registry.kind}.required", lambda: schema) if branches else schema
 
 
-def _shape_schema(shape: Shape, limits: Param) -> JsonObject:
-    schema = _schema_of_kind(shape, limits)
-    return {"anyOf": [schema, {"type": "null"}]} if shape.optional else schema
-
-
-def _schema_of_kind(shape: Shape, limits: Param) -> JsonObject:
+def scalar_schema(shape: Shape, limits: Param) -> JsonObject:
+    """Return the schema of a number, text, truth value or choice within a knob's limits."""
     match shape.kind:
-        case "any":
-            return {}
         case "boolean":
             return {"type": "boolean"}
         case "integer" | "number":
@@ -36,51 +168,21 @@ def _schema_of_kind(shape: Shape, limits: Param) -> JsonObject:
             return {"type": "string", "minLength": 1}
         case "choice":
             return {"enum": list(shape.choices)}
-        case "list":
-            floor = {} if limits.min_items is None else {"minItems": limits.min_items}
-            return {"type": "array", "items": _shape_schema(shape.item, limits), **floor}
-        case "mapping":
-            return {"type": "object", "additionalProperties": _shape_schema(shape.item, limits)}
-        case "spec":
-            return spec_schema(shape.spec)
-        case "contract":
-            return _contract_schema(shape.spec)
-    return shape.value.schema()
+    return {}
 
 
 def _bounds(kind: str, limits: Param) -> JsonObject:
-    """Return a knob's limits; whole numbers without any have those of all numbers."""
+    """Return a knob's limits; whole numbers have those of all numbers where they have none."""
     bounds = limits.bounds()
     if kind == "number" or "exclusiveMinimum" in bounds or "exclusiveMaximum" in bounds:
         return dict(bounds)
     return {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER, **bounds}
 
 
-def spec_schema(cls: type[Spec], tag: str | None = None) -> JsonObject:
-    """Return the schema of one spec class; with `tag`, of one branch of a union, where the tag key is known too."""
-    properties: JsonObject = {} if tag is None else {tag: {}}
-    for knob in knobs(cls):
-        described = {"description": knob.param.told, **_shape_schema(knob.shape, knob.param)}
-        if not knob.required:
-            described["default"] = plain(knob.default())
-        properties[knob.name] = described
-        for alias in knob.param.aliases:
-            properties[alias] = {**described, "description": f"The old name of {knob.name}.", "deprecated": True}
-    required = [knob.name for knob in knobs(cls) if knob.required and not knob.param.aliases]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+def _chosen(contract: type[Spec], name: str) -> JsonObject:
+    """Return the schema of a document that names this implementation."""
+    return {"properties": {contract.tag: {"const": name}}, "required": [contract.tag]}
 
 
-def _contract_schema(contract: type[Spec]) -> JsonObject:
-    registry = contract.registry
-    assert registry is not None
-    names = registry.names()
-    branches = [
-        {
-            "if": {"properties": {contract.tag: {"const": name}}, "required": [contract.tag]},
-            "then": spec_schema(registry.get(name), contract.tag),
-        }
-        for name in names
-    ]
-    described = {"enum": names, "description": (contract.__doc__ or "").partition("\n")[0]}
-    tagged = {"type": "object", "properties": {contract.tag: described}, "required": [contract.tag], "allOf": branches}
-    return {"anyOf": [{"enum": names}, tagged]}
+def _within(keyword: str, inner: object) -> JsonObject:
+    return {keyword: inner} if inner else {}

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from lorapipe.models import Model
     from lorapipe.picture_files import Contents
     from lorapipe.stages.prepare import Prepare
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.manifest import Manifest, Picture
-    from lorapipe.training.families import Model
 
 
 def no_folder(path: Path) -> Problem | None:

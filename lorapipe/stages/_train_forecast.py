@@ -17,8 +17,8 @@ from lorapipe.training.data.forecast import Forecast, of_manifest
 from lorapipe.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.training.data.buckets import Pair
-    from lorapipe.training.families import Family
     from lorapipe.training.memory_estimate import Need
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")

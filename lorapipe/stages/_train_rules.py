@@ -16,8 +16,8 @@ from lorapipe.training.caption_augment import FROZEN_ENCODER
 from lorapipe.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.stages import Stage
-    from lorapipe.training.families import Family
 
 STEEP = 0.02
 """No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
@@ -103,7 +103,7 @@ def _several_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterat
 
 def _initial_weights(train: TrainingOptions) -> Iterator[Problem]:
     if train.start_from is not None:
-        from lorapipe.formats._files import complaints
+        from lorapipe.formats import complaints
 
         file = train.start_from.path
         yield from (replace(each, what=f"{file.name} {each.what}", path=("start_from",)) for each in complaints(file))

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
-from lorapipe.errors import Problem, shortened
+from lorapipe.errors import InputError, Problem, shortened
 from lorapipe.pipeline.artifacts import Artifact, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
-from lorapipe.spec import Source, param
+from lorapipe.spec import Source, from_dict, param
 from lorapipe.stages import Stage, _prompt_marks
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
-    from lorapipe.evaluation.clip import Clip
+    from lorapipe.evaluation.grid_plan import GridPlan
     from lorapipe.evaluation.report_model import EvaluationResult
-    from lorapipe.training.families import Family
+    from lorapipe.evaluation.sampler import SamplingOptions
+    from lorapipe.models import Family
+    from lorapipe.training.adapters import Adapter
+    from lorapipe.training.caption_augment import Captioning
+    from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -99,43 +105,101 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> Report:
         """See `Stage.run`."""
-        from lorapipe.stages._judging import Evaluator
+        from lorapipe.evaluation.clip import Clip
+        from lorapipe.evaluation.evaluator import Evaluator
+        from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
+        from lorapipe.evaluation.image_store import ImageStore
+        from lorapipe.evaluation.probe import Prober, training_pictures
+        from lorapipe.evaluation.sampler import Sampler
+        from lorapipe.training.data.cache import Cache
+        from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
         from lorapipe.training.device import Compute
         from lorapipe.training_record import TrainingRecord
 
-        record, dataset = TrainingRecord.load(self.weights.training), self.weights.dataset
-        base = cast("Family", dataset.base)
+        dataset, record = self.weights.dataset, TrainingRecord.load(self.weights.training)
+        manifest, base = Manifest.load(dataset.manifest), cast("Family", dataset.base)
         compute = Compute.of(context.device, self.precision)
-        clip = self._clip(base, compute.device, context)
+        folder = self._clip_folder(base, context)
+        clip = None if folder is None else Clip(folder, compute.device)
         model = compute.model(base, context.warm)
-        result = Evaluator(self, context, record, Manifest.load(dataset.manifest), model, clip).run()
-        return self._published(result, context)
+        options, plan = self._sampling_options(base, record), self._plan(record, context)
+        images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
+        counter = PictureCounter(plan.size * len(images.slots), context.emit)
+        scene = Scene(dataset.images, manifest.background, dataset.masks)
+        result = Evaluator(
+            model=model,
+            adapter=_adapter(record),
+            snapshots={each.step: each.path for each in self.weights.snapshots},
+            plan=plan,
+            grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
+            prober=Prober(model, manifest, scene, Cache(context.cache), _captioning(record, manifest), record.reading),
+            clip=clip,
+            training=training_pictures(manifest, scene),
+            knobs=_knobs(record),
+        ).run()
+        _emit_metrics(result, context)
+        return self._published(result, self._about(record, manifest, options, folder), context)
 
-    def _clip(self, base: Family, where: str, context: Context) -> Clip | None:
-        from lorapipe.evaluation.clip import Clip
-
+    def _clip_folder(self, base: Family, context: Context) -> Path | None:
         folder = self.clip.path if self.clip else base.clip()
         if folder is None:
             text = (
                 "There is no CLIP model, so likeness and prompt-following are not measured and the loss alone decides"
             )
             context.emit(Log(text=f"{text}. Name the folder of one as clip.", level="warning"))
-            return None
-        return Clip(folder, where)
+        return folder
 
-    def _published(self, result: EvaluationResult, context: Context) -> Report:
+    def _sampling_options(self, base: Family, record: TrainingRecord) -> SamplingOptions:
+        from lorapipe.evaluation.sampler import SamplingOptions
+
+        native, step = base.native_size(), base.size_step()
+        size = self.size.size if self.size else (native, native)
+        if any(side % step for side in size):
+            cure = f"Both sides must be multiples of {step}."
+            raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
+        cfg = base.usual_cfg() if self.cfg is None else self.cfg
+        return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
+
+    def _plan(self, record: TrainingRecord, context: Context) -> GridPlan:
+        from lorapipe.evaluation.grid_plan import GridPlan, evenly_spaced
+
+        steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
+        apart = self.text_encoder_strengths
+        if apart and not any(part.startswith("text_encoder") for part in record.rates):
+            text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
+            context.emit(Log(text=text, level="warning"))
+            apart = ()
+        return GridPlan(tuple(steps), self.strengths, apart)
+
+    def _about(
+        self, record: TrainingRecord, manifest: Manifest, options: SamplingOptions, clip: Path | None
+    ) -> dict[str, str]:
+        """The settings that the report shows; nothing in them depends on the machine or the day."""
+        rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
+        return {
+            "base": record.base_name,
+            "trained on": f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out",
+            "training": f"{record.steps} steps, rank {record.rank}, rates {rates}",
+            "prompts": " · ".join(self.prompts),
+            **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
+            "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
+            "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
+            "strengths": ", ".join(f"{strength:g}" for strength in self.strengths),
+            "CLIP": "none" if clip is None else "the base's own" if self.clip is None else clip.name,
+        }
+
+    def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
         from lorapipe.evaluation import grid_image, report, report_model
+        from lorapipe.training import metrics_log
         from lorapipe.training.publish import link_or_copy
 
-        verdict, out = result.verdict, context.out
-        _tell(result, context)
-        drawing = grid_image.draw(
-            verdict.headline, result.about["sampling"], result.training, report_model.tables(result)
-        )
-        grid_image.save(drawing, out / "grid.png")
-        write_text(report.page(report_model.report_model(result, drawing)), out / "report.html")
-        write_text(report.as_json(report_model.data(result)), out / "report.json")
+        out = context.out
+        log = [(row.step, row.values["loss"]) for row in metrics_log.read(self.weights.log)]
+        grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, report_model.tables(result))
+        grid_image.save(grid, out / "grid.png")
+        write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
+        write_text(report.as_json(report_model.data(result, about)), out / "report.json")
         link_or_copy(result.images.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(
@@ -146,8 +210,33 @@ class Evaluate(Stage):
         )
 
 
-def _tell(result: EvaluationResult, context: Context) -> None:
-    """The verdict for the log, and the figures of the snapshots for curves."""
+def _adapter(record: TrainingRecord) -> Adapter:
+    from lorapipe.training.adapters import Adapter
+
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the file
+    return from_dict(contract, record.settings["adapter"])
+
+
+def _captioning(record: TrainingRecord, manifest: Manifest) -> Captioning:
+    from lorapipe.training.caption_augment import Captioning
+
+    return from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
+
+
+def _knobs(record: TrainingRecord) -> dict[str, float]:
+    """The knobs of the training that advice may change, and their values."""
+    knobs = {"steps": float(record.steps)}
+    optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
+    if "d_coef" in optimizer:
+        knobs["optimizer.d_coef"] = optimizer["d_coef"]
+    else:
+        for part, rate in record.rates.items():
+            knobs["text_encoder_lr" if part.startswith("text_encoder") else "unet_lr"] = rate
+    return knobs | ({"adapter.rank": float(record.rank)} if record.rank else {})
+
+
+def _emit_metrics(result: EvaluationResult, context: Context) -> None:
+    """The scores of the snapshots as metrics, and the verdict for the log."""
     for cell in result.row:
         scores, probe = result.scored[cell].scores, result.results.probes[cell.step]
         values = {"probe/training": fmean(probe.training)}

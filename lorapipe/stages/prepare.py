@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
+from lorapipe.models import Family
 from lorapipe.picture_files.captions import Lines
 from lorapipe.pipeline.artifacts import Artifact, Dataset
 from lorapipe.pipeline.context import Context
@@ -17,7 +18,6 @@ from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.buckets import Buckets, Resolution
 from lorapipe.training.data.images import WHITE, Colour
-from lorapipe.training.families import Family
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents

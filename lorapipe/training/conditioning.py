@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lorapipe.errors import InputError
+from lorapipe.models import Model
 from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Spec, Warmup
 from lorapipe.training.caption_augment import Captioning, CaptionSampler, problems_with_own_captions
@@ -24,7 +25,6 @@ from lorapipe.training.data.latents import (
 )
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
-from lorapipe.training.families import Model
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context

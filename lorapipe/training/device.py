@@ -11,8 +11,8 @@ from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.spec import canonical, to_dict
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family, Model
     from lorapipe.pipeline.context import ModelCache
-    from lorapipe.training.families import Family, Model
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import ModuleWeights
+    from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
-    from lorapipe.training.families import Model
 
 ALIKE = (
     "It must be of the same base, the same parts (text_encoder_lr: 0 leaves the text encoder out) and kind of adapter."
@@ -21,9 +21,9 @@ ALIKE = (
 
 def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
     """Load a LoRA file into the adapter. `InputError` where its modules or ranks are not the adapter's."""
-    from lorapipe.formats._files import load
+    from lorapipe import formats
 
-    learnt = load(file, model.kohya_names())
+    learnt = formats.open(file, model.kohya_names())
     ours = adapter.learned().modules
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())

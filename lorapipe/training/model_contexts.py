@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from lorapipe.models import Model
 from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.families import Model
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
+from lorapipe.models import Model
 from lorapipe.training.adapters import Attached
-from lorapipe.training.families import Model
 from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Trainable

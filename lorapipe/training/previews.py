@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lorapipe.atomic import replacing
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.models import Model
 from lorapipe.pipeline.events import Log, Preview
-from lorapipe.training.families import Model
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context

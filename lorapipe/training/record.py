@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lorapipe.models import Family, Model
 from lorapipe.training import dataset_statistics
 from lorapipe.training.data.manifest import per_epoch
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import TrainingLength
-from lorapipe.training.families import Family, Model
 from lorapipe.training_record import TrainingRecord
 
 

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from lorapipe.atomic import write_bytes
+from lorapipe import formats
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import kohya_metadata
+from lorapipe.models import Model
 from lorapipe.training.adapters import Attached
 from lorapipe.training.data_loader import TrainingLength
-from lorapipe.training.families import Model
 from lorapipe.training_record import TrainingRecord
-
-
-def write(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path) -> None:
-    """Write a safetensors file aside and rename it. The same tensors and metadata are the same bytes.
-
-    A folder in its place makes way.
-    """
-    if path.is_dir():
-        shutil.rmtree(path)
-    write_bytes(serialize(tensors, metadata), path)
-
-
-def serialize(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file. The library orders metadata by chance, anew in each process; here it is sorted."""
-    from safetensors.torch import save
-
-    plain = save(dict(tensors))
-    end = 8 + int.from_bytes(plain[:8], "little")
-    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(plain[8:end])}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the data begins at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + plain[end:]
 
 
 def file_name(step: int) -> str:
@@ -58,8 +31,8 @@ class SnapshotWriter:
 
     def write(self, step: int) -> Path:
         """The snapshot after `step`."""
-        tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.length.epoch(step), "none")
+        learned, epoch = self.adapter.learned(), self.length.epoch(step)
+        metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.folder / file_name(step)
-        write(tensors, metadata, path)
+        formats.save(learned, self.model.kohya_names(), path, Kohya(), metadata=lambda tensors: metadata)
         return path

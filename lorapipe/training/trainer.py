@@ -16,6 +16,7 @@ from typing import Self, cast
 
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation.sampler import SamplingOptions
+from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditioning, loop, snapshots
@@ -28,7 +29,6 @@ from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
 from lorapipe.training.device import Compute, memory_explained
 from lorapipe.training.distributed_launch import launched
-from lorapipe.training.families import Family, Model
 from lorapipe.training.initial_weights import initialise_from
 from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor

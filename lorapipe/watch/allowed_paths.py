@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.regular_files import is_inside
 from lorapipe.spec import Destination, Source, Spec, knobs
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lorapipe.pipeline.digests import Digests
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.ledger_database import Records
 from lorapipe.watch.settling import Dropped
 
 MOST_THREADS = 4

@@ -9,7 +9,7 @@ from lorapipe import kohya_folders
 from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import CaptionTexts
 from lorapipe.picture_files.magic import begins_like_a_picture
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.watch.folder_state import is_reg
 from lorapipe.whole_words import has_words
 

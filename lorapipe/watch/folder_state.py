@@ -132,10 +132,10 @@ def _file_state(path: Path, sizes: SizeLimits) -> FolderState:
 
 
 def _folder_state(root: Path, sizes: SizeLimits) -> FolderState:
-    lines, pictures, total, trouble, passing = list[str](), 0, 0, "", False
+    lines, pictures, total, troubles, passing = list[str](), 0, 0, list[str](), False
     for relative, found in _walk(root):
         if isinstance(found, str):
-            trouble = trouble or f"{relative} {found}"
+            troubles.append(f"{relative} {found}")
             passing = passing or found.startswith("cannot")
             lines.append(f"{relative} {found}")
             continue
@@ -145,14 +145,13 @@ def _folder_state(root: Path, sizes: SizeLimits) -> FolderState:
         size = 0 if any(part.startswith(".") for part in parts) else found.st_size
         total += size
         if size > sizes.file:
-            trouble = trouble or f"{relative} is larger than {size_in_words(sizes.file)} (watch.largest_file)"
+            troubles.append(f"{relative} is larger than {size_in_words(sizes.file)} (watch.largest_file)")
         if len(lines) > MOST_FILES:
-            return FolderState(
-                _mark(lines), pictures, f"holds more than {MOST_FILES:,} files; is it a folder of pictures?"
-            )
+            many = f"holds more than {MOST_FILES:,} files; is it a folder of pictures?"
+            return FolderState(_mark(lines), pictures, many)
     if total > sizes.folder:
-        trouble = trouble or f"holds more than {size_in_words(sizes.folder)} (watch.largest_folder)"
-    return FolderState(_mark(lines), pictures, trouble, passing)
+        troubles.append(f"holds more than {size_in_words(sizes.folder)} (watch.largest_folder)")
+    return FolderState(_mark(lines), pictures, next(iter(troubles), ""), passing)
 
 
 def is_zip(path: Path) -> bool:
@@ -166,27 +165,34 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
     while waiting:
         prefix, folder = waiting.pop()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = f"{prefix}{entry.name}"
-                    try:
-                        if shown(name) != name:
-                            yield shown(name), BAD_NAME
-                        elif _is_link(entry) and not is_inside(entry.path, root):
-                            yield name, "is a link that leads out of the folder"
-                        elif entry.is_dir(follow_symlinks=False):
-                            waiting.append((f"{name}/", entry.path))
-                        else:
-                            found = entry.stat()
-                            if not stat.S_ISDIR(found.st_mode):  # a link to a folder that is looked at anyway
-                                kind = kind_of(found.st_mode)
-                                yield name, f"is {kind}, not a file" if kind else found
-                    except FileNotFoundError:  # a link to what is gone, which is no picture; or a file that is, by now
-                        continue
-                    except OSError as error:
-                        yield name, f"cannot be read: {error.strerror}"
+            entries = list(os.scandir(folder))
         except OSError as error:
             yield prefix or ".", f"cannot be read: {error.strerror}"
+            continue
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            try:
+                if shown(name) != name:
+                    yield shown(name), BAD_NAME
+                elif _is_link(entry) and not is_inside(entry.path, root):
+                    yield name, "is a link that leads out of the folder"
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((f"{name}/", entry.path))
+                elif (found := _file(entry)) is not None:
+                    yield name, found
+            except FileNotFoundError:  # a link to what is gone, which is no picture; or a file that is, by now
+                continue
+            except OSError as error:
+                yield name, f"cannot be read: {error.strerror}"
+
+
+def _file(entry: os.DirEntry[str]) -> os.stat_result | str | None:
+    """What the system says of a file, or what is wrong with it; None for a link to a folder, which is entered anyway."""
+    found = entry.stat()
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    kind = kind_of(found.st_mode)
+    return f"is {kind}, not a file" if kind else found
 
 
 def _counts(parts: list[str]) -> bool:

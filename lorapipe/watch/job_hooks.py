@@ -21,9 +21,10 @@ from lorapipe.job_queue.hooks import JobHooks
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.digests import UNREADABLE, Digests
-from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.records import Records
+from lorapipe.pipeline.event_text import words
+from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progress
+from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
 from lorapipe.watch.isolated_check import check_apart
@@ -163,19 +164,14 @@ def _note(job: QueueJob, text: str) -> None:
 
 
 def _line(event: Event) -> str:
+    """A line of the log; empty for events that come by the hundred."""
     match event:
-        case Planned():
-            text = f"{event.action}: {event.reason}"
-        case Started():
-            text = "started"
-        case Log():
-            text = f"{'! ' if event.level == 'warning' else ''}{event.text}"
-        case Reused():
-            text = "reused"
-        case Finished():
-            text = f"finished in {event.seconds:.0f} s"
-        case Failed():
-            text = " ".join(filter(None, [event.cause, event.message, event.hint]))
-        case _:
+        case Progress() | Metric() | Preview():
             return ""
+        case Failed():
+            text = " ".join([event.cause, words(event)])
+        case Log(level="warning"):
+            text = f"! {words(event)}"
+        case _:
+            text = words(event)
     return f"{event.stage}  {text}"

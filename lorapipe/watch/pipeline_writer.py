@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import errno
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 from lorapipe import kohya_folders
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.document import open_document
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.layers import EXTENDS, open_layers
+from lorapipe.pipeline import loader
+from lorapipe.pipeline.extends import EXTENDS, open_layers
 from lorapipe.pipeline.overrides import put, split
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.regular_files import open_inside, read_regular
 from lorapipe.spec import Address
 from lorapipe.watch.allowed_paths import AllowedPaths, places_of, targets_of
@@ -73,46 +74,63 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
 
     Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
-    `places` and `bounds`.
+    `allowed_paths` and `resource_limits`.
     """
     own = dropped.images / OVERRIDES
     changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
     sets = [text for text in template.sets if not _is_in(split(text)[0], changes or {})]
-    given = {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
+    given = _variables_in(sets)
     wanted = {**given, **_mapping((changes or {}).get("vars"))}
     base = template.pipeline or built_in(wanted)
-    layers = [base]
     captions = captions_in(dropped.images, _endings(changes or {}, sets))
     variables = {**given, **_variables(template, dropped, base, wanted, captions)}
+    layers = [base]
     if (reg := _regularisation(dropped.images)) is not None:
-        if template.pipeline is None:
-            layers.append(BUILT_IN.parent / "layers" / "reg.yaml")
-        elif "reg" not in _mapping(open_layers(base).value.get("vars")):
-            what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
-            raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
+        layers += _layers_for_regularisation(template, dropped, base)
         variables["reg"] = str(reg)
     path = dropped.folder / FILE
     write_text(_text(dropped, layers, variables, _stages(base, sets)), path)
-    pipeline = owners = Pipeline.load(path)
+    pipeline = owners = loader.load(path)
     if changes is not None:
         write_text(_text(dropped, [*layers, own], variables, _stages(base, sets)), path)
         owners = _tried(template, dropped.images, "name")
         pipeline = _with_own(path, own, places_of((pipeline, owners), dropped.images, dropped.folder))
     if said := lacking(str({**wanted, **variables}.get("trigger", "")), captions, pipeline):
         tell(said)
-    named_so, repeats = _shown(dropped.images)
-    pictures = max(named_so, len(captions))
-    asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
-    if problems := [replace(each, where=dropped.name) for each in too_much(asked_for, usual, template.watching)]:
-        raise InputError(problems)
+    _require_affordable(pipeline, owners, dropped, len(captions), template.watching)
     return pipeline
+
+
+def _variables_in(sets: Iterable[str]) -> dict[str, Any]:
+    """The variables that `--set vars.NAME=VALUE` gives."""
+    return {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
+
+
+def _layers_for_regularisation(template: InboxPipeline, dropped: DroppedFolder, base: Path) -> list[Path]:
+    """What is laid over the base where the folder has pictures of its class; `InputError` where that has no place."""
+    if template.pipeline is None:
+        return [BUILT_IN.parent / "layers" / "reg.yaml"]
+    if "reg" not in _mapping(open_layers(base).value.get("vars")):
+        what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
+        raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
+    return []
+
+
+def _require_affordable(
+    pipeline: Pipeline, owners: Pipeline, dropped: DroppedFolder, captions: int, watching: WatchSettings
+) -> None:
+    """`InputError` where a folder asks for more than it may, and more than the pipeline of the inbox's owner."""
+    named_so, repeats = _shown(dropped.images)
+    pictures = max(named_so, captions)
+    asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
+    if problems := [replace(each, where=dropped.name) for each in too_much(asked_for, usual, watching)]:
+        raise InputError(problems)
 
 
 def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
     """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
-    variables = {str(address[1]): value for address, value in map(split, template.sets) if address[0] == "vars"}
-    base = template.pipeline or built_in(variables)
-    return Pipeline.load(
+    base = template.pipeline or built_in(_variables_in(template.sets))
+    return loader.load(
         base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
     )
 
@@ -120,7 +138,7 @@ def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
 def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
     """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
     try:
-        return Pipeline.load(path, places=places)
+        return loader.load(path, places=places)
     except InputError as error:
         elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
         named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
@@ -205,7 +223,7 @@ def _shown(images: Path) -> tuple[int, int]:
 
 
 def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
-    """A folder's own settings, as far as they have the shape of some; `Pipeline.load` says what else is wrong."""
+    """A folder's own settings, as far as they have the shape of some; `loader.load` says what else is wrong."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
     except OSError as error:

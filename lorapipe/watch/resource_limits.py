@@ -12,7 +12,7 @@ from typing import Any
 
 from lorapipe.errors import Problem
 from lorapipe.pipeline.demand import Demand
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import Spec, knobs
 from lorapipe.watch.settings import WatchSettings
 

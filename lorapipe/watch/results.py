@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, Dataset, File, Report, Weights
-from lorapipe.pipeline.delivered import Delivered
+from lorapipe.pipeline.delivery_log import Delivered
 from lorapipe.pipeline.ledger import Ledger
 
 

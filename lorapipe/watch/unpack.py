@@ -77,36 +77,41 @@ def _extract(path: Path, folder: Path, limits: Limits, tell: Callable[[str], Non
 
 def _wanted(path: Path, archive: Archive, limits: Limits) -> Iterator[Entry]:
     """The files to unpack, all of them checked before the first is written."""
-
-    def refuse(what: str, cure: str = "Pack the pictures anew.") -> InputError:
-        return InputError(what, where=path.name, cure=cure)
-
     count, total, places = 0, 0, set[tuple[str, ...]]()
     for each in archive.entries:
-        name, parts, info = each.name, each.parts, each.info
-        if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts or not parts or "\0" in name:
-            raise refuse(f"holds {shown(name)!r}, which would be written outside of its folder.")
-        mode = info.external_attr >> 16
-        if stat.S_IFMT(mode) and (kind := kind_of(mode)):
-            raise refuse(f"holds {shown(name)!r}, which is {kind}.")
-        if not all(map(is_ours, parts)):
+        _require_inside(path, each)
+        if not all(map(is_ours, each.parts)):
             continue
-        if unfit := _unfit(parts):
-            raise refuse(f"holds {shown(name)[:100]!r}, {unfit}.", "Rename it, and pack it anew.")
-        if parts in places:
-            raise refuse(f"holds {shown(name)!r} twice.")
-        places.add(parts)
+        if unfit := _unfit(each.parts):
+            raise _refusal(path, f"holds {shown(each.name)[:100]!r}, {unfit}.", "Rename it, and pack it anew.")
+        if each.parts in places:
+            raise _refusal(path, f"holds {shown(each.name)!r} twice.")
+        places.add(each.parts)
         archive.require_readable(each)
-        count, total = count + 1, total + info.file_size
+        count, total = count + 1, total + each.info.file_size
         yield each
         if count > limits.files:
-            raise refuse(f"holds more than {limits.files} files.", "Raise watch.most_files, if that is meant.")
+            raise _refusal(path, f"holds more than {limits.files} files.", "Raise watch.most_files, if that is meant.")
         if total > limits.size:
             gigabytes = f"{limits.size / GIGABYTE:g} GB"
-            raise refuse(f"unpacks to more than {gigabytes}.", "Raise watch.largest_zip, if that is meant.")
+            raise _refusal(path, f"unpacks to more than {gigabytes}.", "Raise watch.largest_zip, if that is meant.")
     packed = path.stat().st_size
     if total > SMALL and total > MOST_RATIO * packed:
-        raise refuse(f"of {packed / 1e6:.1f} MB unpacks to {total / 1e6:.0f} MB: no pictures do that.")
+        raise _refusal(path, f"of {packed / 1e6:.1f} MB unpacks to {total / 1e6:.0f} MB: no pictures do that.")
+
+
+def _require_inside(path: Path, entry: Entry) -> None:
+    """`InputError` where an entry would be written outside of its folder, or is a link or a device."""
+    name, parts = entry.name, entry.parts
+    if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts or not parts or "\0" in name:
+        raise _refusal(path, f"holds {shown(name)!r}, which would be written outside of its folder.")
+    mode = entry.info.external_attr >> 16
+    if stat.S_IFMT(mode) and (kind := kind_of(mode)):
+        raise _refusal(path, f"holds {shown(name)!r}, which is {kind}.")
+
+
+def _refusal(path: Path, what: str, cure: str = "Pack the pictures anew.") -> InputError:
+    return InputError(what, where=path.name, cure=cure)
 
 
 def _unfit(parts: tuple[str, ...], system: str = sys.platform) -> str:

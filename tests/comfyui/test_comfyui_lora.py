@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
+from lorapipe.models import Model
 from lorapipe.spec import Destination, Duration, Source
 from lorapipe.stages.export import Export
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.locon import LoCon
-from lorapipe.training.families import Model
 from lorapipe.training.interval import Interval
 
 ADAPTER = LoCon(rank=4, alpha=2.0, conv_rank=2)

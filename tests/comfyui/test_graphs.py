@@ -24,7 +24,7 @@ from tiny_bases import graph as picture_graph
 from watching import Watched, watch
 
 from comfy_nodes.workflow import api_format, graph
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 OURS = {"lorapipe": ROOT / "comfy_nodes", "pack_tiny": PACKS / "pack_tiny"}
@@ -82,7 +82,7 @@ stages:
 
 def small(place: Place, images: str = "penny", **how: int) -> dict[str, Any]:
     """That pipeline as a graph, its nodes under their stages' names."""
-    placed = graph(Pipeline.load(pipeline(place.folder, place.folder / "input" / images, **how)))
+    placed = graph(loader.load(pipeline(place.folder, place.folder / "input" / images, **how)))
     sent = json.loads(json.dumps(api_format(placed)).replace((place.folder / "input").as_posix() + "/", ""))
     names = {id: node["inputs"].get("stage_name", id) for id, node in sent.items()}
     for node in sent.values():
@@ -102,7 +102,7 @@ def workers(server: Server) -> list[int]:
             parent = (entry / "stat").read_text().rpartition(")")[2].split()[1] if words else ""
         except OSError:
             continue
-        if b"lorapipe.pipeline.worker" in words and parent == str(server.process.pid):
+        if b"lorapipe.pipeline.execution.worker_main" in words and parent == str(server.process.pid):
             found.append(int(entry.name))
     return found
 

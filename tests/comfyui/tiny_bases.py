@@ -18,10 +18,10 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DCondi
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lorapipe.training.families import Checkpoint, Family, Model
-from lorapipe.training.families._tiny import SCHEDULE, VAE
-from lorapipe.training.families.sd15 import SD15
-from lorapipe.training.families.sdxl import SDXL
+from lorapipe.models import Checkpoint, Family, Model
+from lorapipe.models._tiny import SCHEDULE, VAE
+from lorapipe.models.sd15 import SD15
+from lorapipe.models.sdxl import SDXL
 
 WIDTH, LAYERS = 64, 3
 PROMPT, SEED = "penny, red", 5

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lorapipe.formats.kohya import Kohya
+from lorapipe.models import Family, Model
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.families import Family, Model
 
 REGISTRY = Family.registry
 assert REGISTRY is not None

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REGISTRIES = ("families", "adapters", "optimizers", "schedulers", "losses")
-CONTRACTS = tuple(f"=lorapipe.training.{name}" for name in REGISTRIES)
+REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
+CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
 """Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
@@ -30,7 +30,7 @@ SHARED = (
 )
 ENGINE = (
     "lorapipe.pipeline", "lorapipe.registry", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.fsync",
-    "lorapipe.regular_files", "lorapipe.supervised_thread", *LIGHT
+    "lorapipe.regular_files", "lorapipe.supervised_thread", "lorapipe.user_folders", *LIGHT
 )  # fmt: skip
 JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
@@ -50,10 +50,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pipeline": ("=lorapipe.stages", *ENGINE),
     "lorapipe.training.diffusion": (),
     **{f"lorapipe.training.{name}": (f"=lorapipe.training.{name}", *LIGHT) for name in REGISTRIES},
-    "lorapipe.training.families": (
-        "=lorapipe.training.families", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
+    "lorapipe.models": (
+        "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
-    "lorapipe.training.adapters": ("=lorapipe.training.adapters", "=lorapipe.formats", *LIGHT),
+    "lorapipe.training.adapters": (
+        "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
+    ),
     "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
@@ -63,15 +65,21 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     **{f"lorapipe.training.{name}": (
-        "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
+        "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ) for name in JOB},
-    "lorapipe.training": ("lorapipe.training", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT),
-    "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.training": (
+        "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
+    "lorapipe.formats": (
+        "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
+    ),
+    "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "=lorapipe.formats", "lorapipe.training.diffusion", "lorapipe.training.noise",
-        "=lorapipe.training.families", *SHARED, *LIGHT
+        "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
+        "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
+        "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),
@@ -79,21 +87,24 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.whole_words": (),
     "lorapipe.file_signatures": (),
     "lorapipe.fsync": (),
+    "lorapipe.user_folders": (),
     "lorapipe.atomic": ("lorapipe.fsync",),
     "lorapipe.checksum": ("lorapipe.atomic", "lorapipe.regular_files"),
     "lorapipe.supervised_thread": ("lorapipe.errors",),
     "lorapipe.kohya_folders": (),
-    "lorapipe.pipeline.reasons": ("lorapipe.picture_files", *ENGINE),
+    "lorapipe.pipeline.diff": ("lorapipe.picture_files", *ENGINE),
     "lorapipe.picture_files": (
         "lorapipe.picture_files", "lorapipe.file_signatures", "lorapipe.kohya_folders", "lorapipe.common_characters",
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
-    "lorapipe.metadata": ("lorapipe.training_record",),
+    "lorapipe.metadata": (
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+    ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
-    "lorapipe.pocket": ("lorapipe.pocket", "lorapipe.checksum", "lorapipe.errors"),
+    "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
-        "=lorapipe.stages", "lorapipe.training", "lorapipe.formats", "lorapipe.evaluation",
+        "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -105,38 +116,42 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
-    "lorapipe": (),
+    "lorapipe": ("lorapipe.api",),
+    "lorapipe.api": ENGINE,
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
-    "comfy_nodes.bridge": ("comfy_nodes", "lorapipe.terminal", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
 """Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal", "settings_reference",
-    "settings_search", "kohya_flags", "__main__",
+    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
-"""What ComfyUI has loaded when it asks for our nodes; only the bridge knows it."""
+"""What ComfyUI has loaded when it asks for our nodes."""
+KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
-    "lorapipe.pipeline.launchers.slurm": {"submitit"},
-    "lorapipe.pipeline.launchers.ray": {"ray"},
+    "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
+    "lorapipe.pipeline.execution.launchers.ray": {"ray"},
+    "lorapipe.spec.validation": {"jsonschema"},
     "lorapipe.watch.fs_events": {"watchdog"},
+    "lorapipe.user_folders": {"platformdirs"},
 }
 """A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
-    "lorapipe.pipeline.launchers",
+    "lorapipe.formats.algorithms",
+    "lorapipe.pipeline.execution.launchers",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
 """Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
@@ -198,7 +213,7 @@ def test_the_describing_half_needs_only_small_packages(module: str) -> None:
     if module == "lorapipe.stages" or module.removeprefix("lorapipe.").partition(".")[0] in TORCH_FREE:
         assert outside <= SMALL_PACKAGES | CLIENTS.get(module, set())
     if module.startswith("comfy_nodes"):
-        assert outside <= (COMFYUI if module == "comfy_nodes.bridge" else frozenset())
+        assert outside <= (COMFYUI if module in KNOW_COMFYUI else frozenset())
         at_top = {name.partition(".")[0] for name in imports(tree, top=True)}
         assert not at_top & COMFYUI
     if any(module == package or re.match(rf"{package}\.[a-z]", module) for package in SPEC_BEARING):
@@ -223,15 +238,15 @@ def test_every_row_is_about_something() -> None:
     [
         ("lorapipe.cli", "from lorapipe.training.loop import train", True),
         ("lorapipe.cli", "import lorapipe.formats", True),
-        ("lorapipe.pipeline.run", "def f():\n    from lorapipe.stages.train import Train", True),
-        ("lorapipe.pipeline.run", "from lorapipe.stages import Stage", False),
+        ("lorapipe.pipeline.execution.runner", "def f():\n    from lorapipe.stages.train import Train", True),
+        ("lorapipe.pipeline.execution.runner", "from lorapipe.stages import Stage", False),
         ("comfy_nodes.describe", "from lorapipe.stages.train import Train", True),
         ("comfy_nodes.bridge", "from lorapipe.training.loop import train", True),
         ("comfy_nodes.graph_runner", "from .run_options import Running", False),
         ("lorapipe.commands.run", "from comfy_nodes.describe import nodes", True),
         ("lorapipe.training.adapters.locon", "from lorapipe.training.adapters.lora import Lora", True),
-        ("lorapipe.training.loop", "from lorapipe.training.families import Model", True),
-        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.training.families import Model", False),
+        ("lorapipe.training.loop", "from lorapipe.models import Model", True),
+        ("lorapipe.training.loop", "if TYPE_CHECKING:\n    from lorapipe.models import Model", False),
     ],
 )
 def test_the_table_is_enforced(module: str, line: str, refused: bool) -> None:

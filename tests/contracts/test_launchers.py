@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from outcomes import ends
 
+from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Event, Failed, Log, Metric
-from lorapipe.pipeline.language import Pipeline
-from lorapipe.pipeline.launchers import Launcher
-from lorapipe.pipeline.run import open_pool, run
-from lorapipe.pipeline.workers import Pool
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, open_pool
+from lorapipe.pipeline.pipeline import Pipeline
 
 NAMES = Launcher.registry.names() if Launcher.registry else []
 HERE: dict[str, dict[str, Any]] = {
@@ -61,11 +62,11 @@ def pool(launcher: str) -> Iterator[Pool]:
 
 def load(project: Path, text: str = STAGES, *sets: str) -> Pipeline:
     (project / "p.yaml").write_text(text, encoding="utf-8")
-    return Pipeline.load(project / "p.yaml", sets)
+    return loader.load(project / "p.yaml", sets)
 
 
 def test_it_runs_stages_tells_all_of_it_and_keeps_the_log(project: Path, pool: Pool, launcher: str) -> None:
-    events = list(run(load(project, STAGES, "tally.steps=3"), pool=pool))
+    events = list(Run(load(project, STAGES, "tally.steps=3"), pool=pool))
     assert ends(events) == {"text": "finished", "tally": "finished", "loud": "finished"}
     assert [event.step for event in events if isinstance(event, Metric)] == [0, 1, 2]
     assert (project / "outputs" / "tally" / "tally.html").read_text() == "<p>3</p>"
@@ -80,17 +81,17 @@ def test_a_stopped_stage_saves_and_goes_on(project: Path, pool: Pool) -> None:
     def stopping() -> int:
         return int(sum(isinstance(event, Metric) for event in events) > 2)
 
-    for event in run(load(project), pool=pool, stopping=stopping):
+    for event in Run(load(project), pool=pool, stopping=stopping):
         events.append(event)
     assert ("tally", "cancelled") in [(event.stage, event.cause) for event in events if isinstance(event, Failed)]
-    again = list(run(load(project, STAGES, "tally.pause=0"), pool=pool))
+    again = list(Run(load(project, STAGES, "tally.pause=0"), pool=pool))
     assert ends(again)["tally"] == "finished"
     assert min(event.step for event in again if isinstance(event, Metric)) >= 3
 
 
 def test_a_failure_is_told_as_it_is(project: Path, pool: Pool, launcher: str) -> None:
     text = "stages:\n  bad: {uses: trouble_on_device, how: memory}\n"
-    [failed] = [event for event in run(load(project, text), pool=pool) if isinstance(event, Failed)]
+    [failed] = [event for event in Run(load(project, text), pool=pool) if isinstance(event, Failed)]
     assert (failed.cause, failed.message) == ("oom", "CUDA out of memory. Tried to allocate 2 GiB")
     if launcher not in IN_THIS_PROCESS:
         assert "RuntimeError" in Path(failed.hint.partition("Its log: ")[2]).read_text("utf-8")
@@ -99,6 +100,6 @@ def test_a_failure_is_told_as_it_is(project: Path, pool: Pool, launcher: str) ->
 def test_a_killed_worker_costs_one_more_try(project: Path, pool: Pool, launcher: str) -> None:
     if launcher in IN_THIS_PROCESS:
         pytest.skip("it has no process of its own to lose")
-    events = list(run(load(project, "stages:\n  a: {uses: trouble_on_device, how: die once}\n"), pool=pool))
+    events = list(Run(load(project, "stages:\n  a: {uses: trouble_on_device, how: die once}\n"), pool=pool))
     assert ends(events) == {"a": "finished"}
     assert [event for event in events if isinstance(event, Log) and "started once more" in event.text]

@@ -1,7 +1,7 @@
 """Worker processes that do what none should: each is a program, started in the place of ours.
 
 They are told a job in a line of their standard input and tell lines on their standard output, as
-`lorapipe.pipeline.worker` does, until they go wrong.
+`lorapipe.pipeline.execution.worker_main` does, until they go wrong.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lorapipe import registry
+from lorapipe import api, registry
 from lorapipe.cli import main
 from lorapipe.errors import InputError
-from lorapipe.pipeline.language import Pipeline
+from lorapipe.pipeline import loader
 
 CASES = 30
 TOYS = Path(__file__).parents[1] / "toys"
@@ -39,7 +39,7 @@ def case(seed: int, folder: Path) -> str:
         for words in [*chance.sample(COMMANDS, 3), None, *chance.sample(COMMANDS, 3)]:
             try:
                 if words is None:
-                    Pipeline.load("cat.yaml").run(on="inline")
+                    api.run(loader.load("cat.yaml"), on="inline")
                 elif main(list(words)) not in (0, 1, 2):
                     return f"{words} after {damaged}: an odd exit status"
             except InputError as error:
@@ -83,7 +83,7 @@ def _project(folder: Path) -> None:
     (folder / "texts" / "one.txt").write_text("a b a c a")
     (folder / "cat.yaml").write_text(PIPELINE)
     for sets in (["tally.word=b"], []):
-        Pipeline.load("cat.yaml", sets).run(on="inline")
+        api.run(loader.load("cat.yaml", sets), on="inline")
 
 
 def _damage(root: Path, chance: random.Random) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 from lorapipe import pocket
 from lorapipe.errors import InputError
+from lorapipe.models import Checkpoint
+from lorapipe.models._tensor_index import keys_of
+from lorapipe.models._weight_files import read_tensors, vae_tensors
+from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
-from lorapipe.training.families import Checkpoint
-from lorapipe.training.families._checkpoint import read_tensors, vae_tensors
-from lorapipe.training.families._weights_file import keys_of
-from lorapipe.training.families.sd15 import SD15
 
 CASES = 120
 KEY = "first_stage_model.encoder.conv_in.weight"

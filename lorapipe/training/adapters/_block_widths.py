@@ -11,8 +11,6 @@ from lorapipe.errors import InputError, Problem
 if TYPE_CHECKING:
     import torch
 
-    from lorapipe.training.adapters._lora_knobs import LoraKnobs
-    from lorapipe.training.families import Model
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
 """Knobs that have a number for each block."""
@@ -24,6 +22,11 @@ class Width:
 
     rank: int
     alpha: float
+
+    @classmethod
+    def of(cls, rank: int, alpha: float) -> Width:
+        """A rank with an alpha as it is given, where 0 means the rank."""
+        return cls(rank, alpha or float(rank))
 
 
 def pointwise(module: torch.nn.Module) -> bool:
@@ -42,7 +45,7 @@ class Widths:
     def at(self, block: int) -> Width:
         """Those of a block."""
         rank = self.ranks[block]
-        return Width(rank, (self.alphas[block] if self.alphas else self.alpha) or float(rank))
+        return Width.of(rank, self.alphas[block] if self.alphas else self.alpha)
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,17 @@ class Blocks:
     rates: Sequence[float]
 
     @classmethod
-    def of(cls, spec: LoraKnobs, model: Model) -> Blocks:
-        """What a spec says of this model's blocks; `InputError` where it counts them otherwise."""
+    def of(cls, spec: object, blocks: int) -> Blocks:
+        """What a spec's knobs say of a model with so many blocks; `InputError` where it counts them otherwise."""
         lists = {name: getattr(spec, name, ()) for name in BY_BLOCK}
         problems = [
             Problem(
-                f"{len(given)} numbers, but this base's U-Net has {model.blocks} blocks.",
+                f"{len(given)} numbers, but this base's U-Net has {blocks} blocks.",
                 where=f"adapter.{name}",
                 cure="Give a number for each.",
             )
             for name, given in lists.items()
-            if given and len(given) != model.blocks
+            if given and len(given) != blocks
         ]
         if problems:
             raise InputError(problems)

@@ -1,10 +1,9 @@
-"""Layers of up · down: put in, scaled, read, taken out again."""
+"""Adapter layers in a model: put in, scaled, read, taken out again. The same for every algorithm."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,38 +13,57 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Attached
 from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
-from lorapipe.training.adapters._lora_layer import LoraLayer
+from lorapipe.training.adapters._layer import AdapterLayer
 
 if TYPE_CHECKING:
-    from lorapipe.training.adapters._lora_knobs import LoraKnobs
-    from lorapipe.training.families import Model
+    from lorapipe.models import Model
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an adapter's knobs say of all its layers.
+
+    `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
+    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`.
+    """
+
+    convolutions: bool
+    width: Callable[[bool], Width]
+    blocks: Blocks
+    dropouts: Mapping[str, float]
+    lora_plus: Mapping[str, float]
 
 
 def attach(
     model: Model,
     parts: Sequence[str],
-    convolutions: bool,
-    width: Callable[[torch.nn.Module], Width],
-    spec: LoraKnobs,
+    layer: Callable[[torch.nn.Module, Width], AdapterLayer],
+    options: Options,
     seed: int,
 ) -> Attached:
-    """LoRA on the targets of the parts, `width` wide; up is zero and down kaiming-uniform(a=√5), as kohya's."""
-    modules: dict[tuple[str, str], _Site] = {}
-    blocks = Blocks.of(spec, model)
-    for part in parts:
-        root = model.part(part)
-        for path in model.targets(part, convolutions):
-            block = model.block(path) if part == "unet" else None
-            module = root.get_submodule(path)
-            size = blocks.width(width(module), block, pointwise(module))
-            if size.rank and (rate := blocks.rate(block)):
-                modules[part, path] = _Site.make(root, path, size, rate)
-    for (part, path), site in modules.items():
-        site.put_in(_generator(seed, model.kohya_name(part, path)))
-        site.leave_out(spec)
-    text = spec.lora_plus if spec.lora_plus_text_encoder is None else spec.lora_plus_text_encoder
-    ratios = {part: spec.lora_plus if part == "unet" else text for part in parts}
-    return LoraAttached(modules, ratios)
+    """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
+    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
+    for (part, path), site in sites.items():
+        site.layer.reset(_generator(seed, model.kohya_name(part, path)))
+        for name, share in options.dropouts.items():
+            setattr(site.layer, name, share)
+        site.put_in()
+    return LayersAttached(sites, options.lora_plus)
+
+
+def _sites(
+    model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
+) -> Iterator[_Site]:
+    root = model.part(part)
+    for path in model.targets(part, options.convolutions):
+        block = model.block(path) if part == "unet" else None
+        parent_path, _, child = path.rpartition(".")
+        parent = root.get_submodule(parent_path)
+        base = parent.get_submodule(child)
+        is_pointwise = pointwise(base)
+        width = options.blocks.width(options.width(is_pointwise), block, is_pointwise)
+        if width.rank and (rate := options.blocks.rate(block)):
+            yield _Site(part, path, parent, child, base, layer(base, width), rate)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
@@ -56,119 +74,89 @@ def _generator(seed: int, name: str) -> torch.Generator:
 
 @dataclass
 class _Site:
-    """One module of the base with its LoRA layer around it."""
+    """One module of the base, and the layer that takes its place; `rate` is the factor on its learning rate."""
 
+    part: str
+    path: str
     parent: torch.nn.Module
     child: str
     base: torch.nn.Module
-    layer: LoraLayer
-    width: Width
+    layer: AdapterLayer
     rate: float
 
-    @classmethod
-    def make(cls, root: torch.nn.Module, path: str, size: Width, rate: float) -> _Site:
-        parent_path, _, child = path.rpartition(".")
-        parent = root.get_submodule(parent_path)
-        base = parent.get_submodule(child)
-        layer = LoraLayer(base, size.rank, size.alpha / size.rank)
-        return cls(parent, child, base, layer, size, rate)
-
-    def put_in(self, generator: torch.Generator) -> None:
-        initial = torch.empty(self.down.weight.shape)
-        torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
-        with torch.no_grad():
-            self.down.weight.copy_(initial)
-            self.up.weight.zero_()
+    def put_in(self) -> None:
         self.layer.train(self.base.training)
         setattr(self.parent, self.child, self.layer)
-
-    def leave_out(self, dropouts: LoraKnobs) -> None:
-        """Dropout between down and up, of ranks, and of the module as a whole."""
-        for name in ("dropout", "rank_dropout", "module_dropout"):
-            setattr(self.layer, name, getattr(dropouts, name))
-
-    def limit_norm(self, maximum: float) -> None:
-        """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
-        up, down = self.up.weight.flatten(1), self.down.weight.flatten(1)
-        scale = self.width.alpha / self.width.rank
-        norm = ((up.T @ up) * (down @ down.T)).sum().clamp(min=1e-24).sqrt() * scale
-        shrink = (maximum / norm).clamp(max=1).sqrt()
-        self.up.weight.mul_(shrink)
-        self.down.weight.mul_(shrink)
 
     def take_out(self) -> None:
         setattr(self.parent, self.child, self.base)
 
-    @property
-    def down(self) -> torch.nn.Module:
-        return self.layer.lora_down
 
-    @property
-    def up(self) -> torch.nn.Module:
-        return self.layer.lora_up
-
-
-class LoraAttached(Attached):
-    """See `Attached`."""
+class LayersAttached(Attached):
+    """Adapter layers inside a model."""
 
     def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
-        """`lora_plus` says for each part how many times faster up learns than down."""
         self._sites = dict(sites)
         self._lora_plus = lora_plus
 
+    @property
+    def layers(self) -> dict[tuple[str, str], AdapterLayer]:
+        """(part, path) → its layer."""
+        return {place: site.layer for place, site in self._sites.items()}
+
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
-        """See `Attached.parameters`."""
         found: dict[str, list[torch.nn.Parameter]] = {}
         for (part, _), site in self._sites.items():
-            found.setdefault(part, []).extend((site.down.weight, site.up.weight))
+            found.setdefault(part, []).extend(site.layer.tensors().values())
         return found
 
     def rate_factors(self) -> dict[int, float]:
-        """See `Attached.rate_factors`."""
-        sites = self._sites.items()
-        downs = {id(site.down.weight): site.rate for _, site in sites}
-        return downs | {id(site.up.weight): site.rate * self._lora_plus[part] for (part, _), site in sites}
+        return {
+            id(tensor): site.rate * (self._lora_plus[part] if name in site.layer.fast else 1)
+            for (part, _), site in self._sites.items()
+            for name, tensor in site.layer.tensors().items()
+        }
 
     def learned(self) -> AdapterWeights:
-        """See `Attached.learned`."""
-
-        def module(site: _Site) -> ModuleWeights:
+        def module(layer: AdapterLayer) -> ModuleWeights:
             tensors = {
-                "down": site.down.weight.detach().to("cpu", torch.float32, copy=True).contiguous(),
-                "up": site.up.weight.detach().to("cpu", torch.float32, copy=True).contiguous(),
+                name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+                for name, tensor in layer.tensors().items()
             }
-            return ModuleWeights("lora", tensors, site.width.alpha)
+            return ModuleWeights(layer.algorithm, tensors, layer.width.alpha)
 
-        return AdapterWeights({key: module(site) for key, site in self._sites.items()})
+        return AdapterWeights({place: module(layer) for place, layer in self.layers.items()})
 
     def load(self, weights: AdapterWeights) -> None:
-        """See `Attached.load`."""
         ours, theirs = self._sites.keys(), weights.modules.keys()
         if ours != theirs:
             odd = sorted(ours ^ theirs)[0]
             raise InputError(f"the weights are of other modules than the adapter: {odd[0]} {odd[1]} is only in one.")
         with torch.no_grad():
-            for key, site in self._sites.items():
-                module = weights.modules[key]
-                # Another alpha than ours is the same update at another scale.
-                factor = module.alpha / site.width.alpha
-                for mine, name in ((site.down, "down"), (site.up, "up")):
-                    tensor = module.tensors[name].reshape(mine.weight.shape)
-                    mine.weight.copy_(tensor * factor if name == "up" and factor != 1 else tensor)
+            for place, layer in self.layers.items():
+                _load(layer, weights.modules[place], " ".join(place))
 
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """See `Attached.set_strength`."""
         for (part, _), site in self._sites.items():
             if part in strengths:
-                site.layer.scaling = strengths[part] * site.width.alpha / site.width.rank
+                site.layer.strength = strengths[part]
 
     @torch.no_grad()
     def limit_norms(self, maximum: float) -> None:
-        """See `Attached.limit_norms`."""
         for site in self._sites.values():
-            site.limit_norm(maximum)
+            site.layer.shrink((maximum / site.layer.norm()).clamp(max=1))
 
     def detach(self) -> None:
-        """See `Attached.detach`."""
         for site in self._sites.values():
             site.take_out()
+
+
+def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
+    """Another alpha than ours is the same update at another scale."""
+    ours = layer.tensors()
+    if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
+        what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
+        raise InputError(what, cure="Use the adapter that the weights were trained with.")
+    factor = module.alpha / layer.width.alpha
+    for short, tensor in (module if factor == 1 else module.scaled(factor)).tensors.items():
+        ours[short].copy_(tensor.reshape(ours[short].shape))

@@ -1,18 +1,35 @@
-"""What adapters of two matrices, up · down, have in common."""
+"""The knobs of adapters that put a layer of some rank around each target: dropouts, LoRA+, ranks by block."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
-from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapters._block_widths import Blocks, Width
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Model
+    from lorapipe.training.adapters._layer import AdapterLayer
+
+DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
 
 @dataclass(frozen=True)
 class LoraKnobs(Adapter):
-    """Three dropouts, against over-fitting, and LoRA+, as in kohya's `networks/lora.py`."""
+    """Three dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`.
+
+    A subclass has `rank` and `alpha` as knobs, and gives the layer.
+    """
+
+    convolutions: ClassVar[bool] = False
+    """Whether the convolutions of the resnet, downsample and upsample blocks are targets too."""
 
     dropout: float = param(
         0.0,
@@ -26,9 +43,14 @@ class LoraKnobs(Adapter):
         "share of each module's ranks that training leaves out at random; 0.1 to 0.3 where it over-fits",
         ge=0,
         lt=1,
+        kohya=("rank_dropout",),
     )
     module_dropout: float = param(
-        0.0, "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits", ge=0, lt=1
+        0.0,
+        "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits",
+        ge=0,
+        lt=1,
+        kohya=("module_dropout",),
     )
     lora_plus: float = param(
         1.0,
@@ -50,16 +72,48 @@ class LoraKnobs(Adapter):
         kohya=("block_dims",),
     )
     block_alphas: tuple[float, ...] = param(
-        (), "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank", ge=0
+        (),
+        "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank",
+        ge=0,
+        kohya=("block_alphas",),
     )
     block_rates: tuple[float, ...] = param(
         (),
         "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
         ge=0,
         le=100,
-        kohya=("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr"),
+        kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
     )
     force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
+
+    @abstractmethod
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        """The layer that takes the place of a Linear or Conv2d."""
+
+    def width(self, pointwise: bool) -> Width:
+        """How wide the update of a Linear or 1×1 convolution is, or that of a larger convolution."""
+        return Width.of(getattr(self, "rank"), getattr(self, "alpha"))  # noqa: B009 (a subclass's knobs)
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        from lorapipe.training.adapters import _host
+
+        options = _host.Options(
+            convolutions=self.convolutions,
+            width=self.width,
+            blocks=Blocks.of(self, model.blocks),
+            dropouts={name: getattr(self, name) for name in DROPOUTS},
+            lora_plus={part: self._lora_plus(part) for part in parts},
+        )
+        return _host.attach(model, parts, self.layer, options, seed)
+
+    def _lora_plus(self, part: str) -> float:
+        text = self.lora_plus_text_encoder
+        return self.lora_plus if part == "unet" or text is None else text
+
+    @classmethod
+    def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
+        args = super().network_args(settings)
+        return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
     def widest(self, part: str, usual: int) -> int:
         """The largest rank in a part; only the U-Net's blocks may differ."""
@@ -67,8 +121,7 @@ class LoraKnobs(Adapter):
 
     @property
     def has_rates_of_its_own(self) -> bool:
-        """See `Adapter.has_rates_of_its_own`."""
-        ratios = {1.0, self.lora_plus, self.lora_plus if (text := self.lora_plus_text_encoder) is None else text}
+        ratios = {1.0, self.lora_plus, self.lora_plus_text_encoder} - {None}
         return len(ratios) > 1 or len(set(self.block_rates)) > 1
 
     def problems(self) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""A frozen module with the update up · down beside it.
+"""LoRA's layer: a frozen module with the update up · down beside it.
 
 Our own rather than PEFT's. PEFT computes the update in the parameters' float32 and keeps a float32 copy of every input for
 it: over a half-precision base half as much memory again. Here the parameters are float32, and cast to the base's precision
@@ -9,9 +9,16 @@ and a training step, which on a fast GPU waits for Python, has a fifth of the no
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import math
+from typing import Any, ClassVar, TypeAlias
 
 import torch
+
+from lorapipe.training.adapters._block_widths import Width
+from lorapipe.training.adapters._layer import AdapterLayer, device_of, kept, shape_of
+
+MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Numbers that matrix products take as they are; of the 8-bit ones none is."""
 
 Factor: TypeAlias = float | torch.Tensor
 """What the narrow side is multiplied by: the scale, or one for each sample and rank."""
@@ -123,70 +130,103 @@ def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> N
     to.view(-1, to.shape[-1]).addmm_(_rows(left), right)
 
 
-class LoraLayer(torch.nn.Module):
-    """base(x) + scaling · up(dropout(down(x))), of a Linear or a Conv2d; down has the base's kernel, up is 1×1.
+class LoraLayer(AdapterLayer):
+    """base(x) + strength · alpha / rank · up(dropout(down(x))); down has the base's kernel, up is 1×1.
 
-    Dropouts are on where gradients are, so that the frozen base can stay in eval mode and samples are exact.
+    Over a plain Linear or Conv2d of floating-point weights base and update are one operation; over any other, such as a
+    quantised one, the base is called, and the update added.
     """
 
-    dropout = rank_dropout = module_dropout = 0.0
-    """Shares of what goes from down to up, of the ranks of each sample, and of whole updates, that are left out."""
+    algorithm: ClassVar = "lora"
+    fast: ClassVar = ("up",)
 
-    def __init__(self, base: torch.nn.Module, rank: int, scaling: float) -> None:
-        super().__init__()
-        self.base_layer = base
-        self.scaling = scaling
-        self.lora_down, self.lora_up = _pair(base, rank)
+    def __init__(self, base: torch.nn.Module, width: Width) -> None:
+        super().__init__(base, width)
+        self.lora_down, self.lora_up = _pair(base, width.rank)
+        self._is_fused = _is_plain(base)
 
-    @property
-    def weight(self) -> torch.nn.Parameter:
-        """The base's, for those who ask a module of its precision."""
-        weight = self.base_layer.weight
-        assert isinstance(weight, torch.nn.Parameter)
-        return weight
+    def tensors(self) -> dict[str, torch.nn.Parameter]:
+        return {"down": self.lora_down.weight, "up": self.lora_up.weight}
 
-    @property
-    def bias(self) -> Any:
-        """The base's."""
-        return self.base_layer.bias
+    def reset(self, generator: torch.Generator) -> None:
+        """Up is zero and down kaiming-uniform(a=√5), as kohya's."""
+        ours = self.tensors()
+        initial = torch.empty(ours["down"].shape)
+        torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
+        with torch.no_grad():
+            ours["down"].copy_(initial)
+            ours["up"].zero_()
+
+    def update(self, x: torch.Tensor) -> torch.Tensor:
+        """Up · down applied to the input; the dropout is between them."""
+        base: Any = self.base_layer
+        down, up = (tensor.to(x.dtype) for tensor in self.tensors().values())
+        if down.dim() == 2:
+            low = torch.nn.functional.linear(x, down)
+        else:
+            low = torch.nn.functional.conv2d(x, down, None, base.stride, base.padding, base.dilation)
+        factor = _dropped(self._factor(x), self._dropout_now, low)
+        low = low * (factor.to(low.dtype) if isinstance(factor, torch.Tensor) else factor)
+        return torch.nn.functional.linear(low, up) if up.dim() == 2 else torch.nn.functional.conv2d(low, up)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """See the class; the output is in the base's precision."""
-        dropout = self.dropout if torch.is_grad_enabled() else 0.0
-        matrices = self.weight, self.bias, self.lora_down.weight, self.lora_up.weight
-        left = self._factor(input), dropout
         base: Any = self.base_layer
+        if not self._is_fused:
+            output: torch.Tensor = base(input)
+            return output + self.update(input).to(output.dtype)
+        matrices = base.weight, base.bias, self.lora_down.weight, self.lora_up.weight
+        left = self._factor(input), self._dropout_now
         if isinstance(base, torch.nn.Linear):
-            output: torch.Tensor = _Linear.apply(input, *matrices, *left)
+            fused: torch.Tensor = _Linear.apply(input, *matrices, *left)
         else:
-            output = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
-        return output
+            fused = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
+        return fused
+
+    def norm(self) -> torch.Tensor:
+        """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
+        down, up = (tensor.flatten(1) for tensor in self.tensors().values())
+        scale = self.width.alpha / self.width.rank
+        return ((up.T @ up) * (down @ down.T)).sum().clamp(min=1e-24).sqrt() * scale
+
+    def shrink(self, factor: torch.Tensor) -> None:
+        """√factor on each side, as kohya does."""
+        root = factor.sqrt()
+        for tensor in self.tensors().values():
+            tensor.mul_(root)
+
+    @property
+    def _dropout_now(self) -> float:
+        return self.dropout if torch.is_grad_enabled() else 0.0
 
     def _factor(self, input: torch.Tensor) -> Factor:
         """The scale; where ranks or the module are left out, 0. Ranks that are kept make up for those that are not."""
-        factor: Factor = self.scaling
+        factor: Factor = self.strength * self.width.alpha / self.width.rank
         if not torch.is_grad_enabled():
             return factor
         if self.rank_dropout:
-            samples, rank, others = input.shape[0], self.lora_down.weight.shape[0], [1] * (input.ndim - 2)
+            samples, rank, others = input.shape[0], self.width.rank, [1] * (input.ndim - 2)
             shape = [samples, rank, *others] if input.ndim == 4 else [samples, *others, rank]
-            factor = factor * _kept(shape, self.rank_dropout, input.device) / (1 - self.rank_dropout)
+            factor = factor * kept(shape, self.rank_dropout, input.device) / (1 - self.rank_dropout)
         if self.module_dropout:
-            factor = factor * _kept([1] * input.ndim, self.module_dropout, input.device)
+            factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
         return factor
 
 
-def _kept(shape: list[int], dropout: float, device: torch.device) -> torch.Tensor:
-    return (torch.rand(shape, device=device) >= dropout).float()
+def _is_plain(base: torch.nn.Module) -> bool:
+    """Whether a module multiplies by a matrix of floating-point numbers, and does nothing else."""
+    if type(base).forward not in (torch.nn.Linear.forward, torch.nn.Conv2d.forward) or "forward" in vars(base):
+        return False
+    weight: Any = base.weight
+    return type(weight) is torch.nn.Parameter and type(weight.data) is torch.Tensor and weight.dtype in MULTIPLIED
 
 
 def _pair(base: torch.nn.Module, rank: int) -> tuple[torch.nn.Module, torch.nn.Module]:
-    device = base.weight.device
-    assert isinstance(device, torch.device)
-    if isinstance(base, torch.nn.Linear):
-        down = torch.nn.Linear(base.in_features, rank, bias=False, device=device)
-        return down, torch.nn.Linear(rank, base.out_features, bias=False, device=device)
-    assert isinstance(base, torch.nn.Conv2d) and base.groups == 1, "targets are Linear and whole convolutions"
-    kernel: Any = (base.kernel_size, base.stride, base.padding, base.dilation)
-    convolution = torch.nn.Conv2d(base.in_channels, rank, *kernel, bias=False, device=device)
-    return convolution, torch.nn.Conv2d(rank, base.out_channels, 1, bias=False, device=device)
+    layer: Any = base
+    (out, inside, *kernel), device = shape_of(base), device_of(base)
+    if not kernel:
+        down = torch.nn.Linear(inside, rank, bias=False, device=device)
+        return down, torch.nn.Linear(rank, out, bias=False, device=device)
+    assert layer.groups == 1, "targets are Linear and whole convolutions"
+    how: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    convolution = torch.nn.Conv2d(inside, rank, *how, bias=False, device=device)
+    return convolution, torch.nn.Conv2d(rank, out, 1, bias=False, device=device)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
-from lorapipe.training.adapters import Attached
+from lorapipe.training.adapters._block_widths import Width
 from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
-    import torch
+    from torch.nn import Module
 
-    from lorapipe.training.adapters._block_widths import Width
-    from lorapipe.training.families import Footprint, Model
+    from lorapipe.models import Footprint
+    from lorapipe.training.adapters._layer import AdapterLayer
 
 
 @dataclass(frozen=True)
 class LoCon(LoraKnobs):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
+
+    convolutions: ClassVar[bool] = True
 
     rank: int = param(
         16, "width of the update of Linear layers and 1×1 convolutions", ge=1, le=768, kohya=("network_dim",)
@@ -28,7 +30,9 @@ class LoCon(LoraKnobs):
     conv_rank: int = param(
         8, "width of the update of 3×3 convolutions; smaller than rank is usual", ge=1, le=768, kohya=("conv_dim",)
     )
-    conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
+    conv_alpha: float = param(
+        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+    )
     conv_block_ranks: tuple[int, ...] = param(
         (),
         "a rank for the 3×3 convolutions of each block of the U-Net in place of conv_rank, as many "
@@ -38,11 +42,13 @@ class LoCon(LoraKnobs):
         kohya=("conv_block_dims",),
     )
     conv_block_alphas: tuple[float, ...] = param(
-        (), "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank", ge=0
+        (),
+        "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank",
+        ge=0,
+        kohya=("conv_block_alphas",),
     )
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """See `Adapter.size`."""
         found = sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
         if "unet" not in parts:
             return found
@@ -50,15 +56,10 @@ class LoCon(LoraKnobs):
         wide = max(self.conv_block_ranks, default=self.conv_rank)
         return found + self.widest("unet", self.rank) * pointwise + wide * larger
 
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """See `Adapter.attach`."""
-        from lorapipe.training.adapters._host import attach
+    def width(self, pointwise: bool) -> Width:
+        return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)
 
-        return attach(model, parts, convolutions=True, width=self._width, spec=self, seed=seed)
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapters._lora_layer import LoraLayer
 
-    def _width(self, module: torch.nn.Module) -> Width:
-        from lorapipe.training.adapters._block_widths import Width, pointwise
-
-        if pointwise(module):
-            return Width(self.rank, self.alpha or float(self.rank))
-        return Width(self.conv_rank, self.conv_alpha or float(self.conv_rank))
+        return LoraLayer(base, width)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.spec import param
-from lorapipe.training.adapters import Attached
 from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
-    from lorapipe.training.families import Footprint, Model
+    from torch.nn import Module
+
+    from lorapipe.models import Footprint
+    from lorapipe.training.adapters._block_widths import Width
+    from lorapipe.training.adapters._layer import AdapterLayer
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,10 @@ class LoRA(LoraKnobs):
         kohya=("network_alpha",),
     )
 
-    @property
-    def scale_alpha(self) -> float:
-        """The alpha that is meant: rank where 0 was given."""
-        return self.alpha or float(self.rank)
-
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """See `Adapter.size`."""
         return sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
 
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """See `Adapter.attach`."""
-        from lorapipe.training.adapters._block_widths import Width
-        from lorapipe.training.adapters._host import attach
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapters._lora_layer import LoraLayer
 
-        width = Width(self.rank, self.scale_alpha)
-        return attach(model, parts, convolutions=False, width=lambda module: width, spec=self, seed=seed)
+        return LoraLayer(base, width)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.atomic import replacing
-from lorapipe.drawing.text import width, wrap, write
+from lorapipe.drawing.sheet import ACCENT, FAINT, INK, MAT, Sheet
+from lorapipe.drawing.text import width, wrap
 from lorapipe.picture_files import LeftOut
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.images import Colour, glance
@@ -23,7 +24,6 @@ LISTED = 60
 COLUMNS, CELL, GAP, MARGIN, LINE = 8, 176, 14, 36, 17
 WIDTH = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
 CAPTION_LINES, SMALL = 3, 13
-PAPER, INK, FAINT, RULE, ACCENT, MAT = "#fbfaf8", "#22201d", "#86807a", "#ddd8d2", "#b4512a", "#efece7"
 
 
 def shown(manifest: Manifest) -> list[Picture]:
@@ -54,30 +54,28 @@ def thumbnail(data: bytes, picture: Picture, background: Colour) -> Image:
 
 def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> None:
     """Draw the sheet as a JPEG, written aside and renamed; `thumbnails` by path of all that `shown(manifest)` names."""
-    pen = _Pen()
-    pen.title(manifest)
+    layout = _Layout()
+    layout.title(manifest)
     pictures = shown(manifest)
     for start in range(0, len(pictures), COLUMNS):
-        pen.row(pictures[start : start + COLUMNS], thumbnails)
+        layout.row(pictures[start : start + COLUMNS], thumbnails)
     if len(manifest.pictures) > SHOWN:
-        pen.note(f"… and {len(manifest.pictures) - SHOWN} more pictures; manifest.json lists them all.")
-    pen.left_out(manifest.left_out)
+        layout.note(f"… and {len(manifest.pictures) - SHOWN} more pictures; manifest.json lists them all.")
+    layout.left_out(manifest.left_out)
     with replacing(path) as part:
-        pen.sheet().save(part, format="JPEG", quality=88, subsampling=0)
+        layout.sheet.drawn((WIDTH, layout.bottom + MARGIN)).save(part, format="JPEG", quality=88, subsampling=0)
 
 
 def _size(bucket: Pair) -> str:
     return f"{bucket[0]} × {bucket[1]}"
 
 
-class _Pen:
-    """Lays the sheet out from top to bottom as a list of things to draw, then draws it, its height being known."""
+class _Layout:
+    """Places everything on a sheet, from top to bottom."""
 
     def __init__(self) -> None:
-        self.y = MARGIN
-        self._texts: list[tuple[int, int, str, int, str]] = []
-        self._pictures: list[tuple[int, int, Image]] = []
-        self._boxes: list[tuple[tuple[int, int, int, int], str]] = []
+        self.bottom = MARGIN
+        self.sheet = Sheet()
 
     def title(self, manifest: Manifest) -> None:
         facts = [
@@ -88,20 +86,11 @@ class _Pen:
         ]
         fullest = sorted(manifest.buckets().items(), key=lambda item: -item[1])
         buckets = [f"{count} of {_size(bucket)}" for bucket, count in fullest]
-        self._text(MARGIN, "What the trainer sees", 26, INK)
-        self.y += 36
-        for line in ("   ·   ".join(facts), "buckets:  " + "   ·   ".join(buckets)):
-            self._text(MARGIN, next(iter(wrap(line, WIDTH - 2 * MARGIN, 1, 15))), 15, FAINT)
-            self.y += 22
-        self.y += 14
-
-    def heading(self, text: str, detail: str) -> None:
-        self.y += 10
-        self._boxes.append(((MARGIN, self.y, WIDTH - MARGIN, self.y + 1), RULE))
-        self.y += 12
-        self._text(MARGIN, text, 17, INK)
-        self._text(MARGIN + width(text, 17) + 12, detail, 15, FAINT, down=2)
-        self.y += 32
+        lines = ("   ·   ".join(facts), "buckets:  " + "   ·   ".join(buckets))
+        self.sheet.text(MARGIN, self.bottom, "What the trainer sees", 26)
+        cut = [next(iter(wrap(line, WIDTH - 2 * MARGIN, 1, 15))) for line in lines]
+        self.sheet.lines(MARGIN, self.bottom + 36, cut, 15, 22, FAINT)
+        self.bottom += 94
 
     def row(self, pictures: Sequence[Picture], thumbnails: Mapping[str, Image]) -> None:
         """Pictures side by side on mats of one height, under each its caption and what is special about it."""
@@ -109,10 +98,11 @@ class _Pen:
         lines = 0
         for column, picture in enumerate(pictures):
             left, image = MARGIN + column * (CELL + GAP), thumbnails[picture.path]
-            self._boxes.append(((left, self.y, left + CELL, self.y + height), MAT))
-            self._pictures.append((left + (CELL - image.width) // 2, self.y + (height - image.height) // 2, image))
-            lines = max(lines, self._under(picture, left, self.y + height + 5))
-        self.y += height + 5 + lines * LINE + 12
+            self.sheet.box(left, self.bottom, left + CELL, self.bottom + height, MAT)
+            x, y = left + (CELL - image.width) // 2, self.bottom + (height - image.height) // 2
+            self.sheet.picture(x, y, image)
+            lines = max(lines, self._under(picture, left, self.bottom + height + 5))
+        self.bottom += height + 5 + lines * LINE + 12
 
     def _under(self, picture: Picture, left: int, top: int) -> int:
         special = (
@@ -121,43 +111,28 @@ class _Pen:
             + ([f"× {picture.repeats}"] if picture.repeats != 1 else [])
             + ([] if picture.caption else ["no caption"])
         )
-        lines = ["  ·  ".join(special), *wrap(picture.caption, CELL, CAPTION_LINES, SMALL)]
-        for number, line in enumerate(lines):
-            ink = FAINT if number else ACCENT if len(special) > 1 else INK
-            self._texts.append((left, top + number * LINE, line, SMALL, ink))
-        return len(lines)
+        caption = wrap(picture.caption, CELL, CAPTION_LINES, SMALL)
+        self.sheet.text(left, top, "  ·  ".join(special), SMALL, ACCENT if len(special) > 1 else INK)
+        self.sheet.lines(left, top + LINE, caption, SMALL, LINE, FAINT)
+        return 1 + len(caption)
 
     def left_out(self, files: Sequence[LeftOut]) -> None:
         if not files:
             return
-        self.heading("Left out", f"{len(files)}; nothing in your folder was touched")
+        self.sheet.rule(MARGIN, self.bottom + 10, WIDTH - 2 * MARGIN)
+        detail = f"{len(files)}; nothing in your folder was touched"
+        self.sheet.noted(MARGIN, self.bottom + 22, "Left out", 17, detail, 15, 12)
+        self.bottom += 54
         for file in files[:LISTED]:
             name = next(iter(wrap(file.path, 5 * CELL, 1, 14)), "")
-            self._text(MARGIN, name, 14, INK)
-            room = WIDTH - 2 * MARGIN - width(name, 14) - 16
-            self._text(MARGIN + width(name, 14) + 16, next(iter(wrap(file.reason, room, 1, 14)), ""), 14, ACCENT)
-            self.y += 21
+            left = MARGIN + width(name, 14) + 16
+            self.sheet.text(MARGIN, self.bottom, name, 14)
+            reason = next(iter(wrap(file.reason, WIDTH - MARGIN - left, 1, 14)), "")
+            self.sheet.text(left, self.bottom, reason, 14, ACCENT)
+            self.bottom += 21
         if len(files) > LISTED:
             self.note(f"… and {len(files) - LISTED} more; left_out.json lists them all.")
 
     def note(self, text: str) -> None:
-        self._text(MARGIN, text, 14, FAINT)
-        self.y += 24
-
-    def _text(self, left: int, text: str, size: int, ink: str, down: int = 0) -> None:
-        self._texts.append((left, self.y + down, text, size, ink))
-
-    def sheet(self) -> Image:
-        """The drawing."""
-        import PIL.Image
-        from PIL import ImageDraw
-
-        sheet = PIL.Image.new("RGB", (WIDTH, self.y + MARGIN), PAPER)
-        draw = ImageDraw.Draw(sheet)
-        for box, colour in self._boxes:
-            draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=colour)
-        for x, y, image in self._pictures:
-            sheet.paste(image, (x, y))
-        for x, y, text, size, ink in self._texts:
-            write(draw, x, y, text, size, ink)
-        return sheet
+        self.sheet.text(MARGIN, self.bottom, text, 14, FAINT)
+        self.bottom += 24

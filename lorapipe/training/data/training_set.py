@@ -16,8 +16,8 @@ from lorapipe.training.data.latents import Scene, encode_latents, missing_latent
 from lorapipe.training.data.manifest import Manifest, Picture, by_bucket, per_epoch
 
 if TYPE_CHECKING:
+    from lorapipe.models import Family
     from lorapipe.pipeline.context import Context
-    from lorapipe.training.families import Family
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,110 @@
+"""What ComfyUI's page shows of a node while a run goes on, and when it is done. It knows ComfyUI.
+
+Of ComfyUI it uses `comfy.utils`, `folder_paths` and `server.PromptServer`, each where it is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lorapipe.pipeline.artifacts import Artifact, to_open
+from lorapipe.pipeline.event_text import duration, words
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Preview, Progress, Started
+from lorapipe.pipeline.run_state import RunState
+
+AS_TEXT = str.maketrans("<>&", "‹›＆")
+"""Letters that look alike and mean nothing: some releases of the page would show the escaped ones as they are written."""
+PREVIEW_SIZE = 512
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def say(text: str, unique_id: str) -> None:
+    """Show a text below a node. The page takes it for HTML and for links of its own: names and captions must be neither."""
+    from server import PromptServer
+
+    PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
+
+
+class NodeDisplay:
+    """What a node shows while it is executed: a bar, a line of text, preview pictures."""
+
+    def __init__(self, unique_id: str, stage: str) -> None:
+        from comfy.utils import ProgressBar
+
+        self.stage = stage
+        self.told: list[str] = []
+        self._run = RunState()
+        self._has_previews = False
+        self._unique_id = unique_id
+        self._bar = ProgressBar(100, node_id=unique_id)
+
+    def say(self, text: str) -> None:
+        """A line below the node."""
+        say(text, self._unique_id)
+
+    def show(self, event: Event) -> None:
+        """Show one event; those of other stages with their name before them."""
+        self._run.apply(event)
+        head = "" if event.stage in (self.stage, "") else f"{event.stage}: "
+        match event:
+            case Planned(action="run"):
+                self.say(f"{head}{event.reason}")
+            case Progress():
+                self._bar.update_absolute(event.step, event.total)
+                self.say(f"{head}{words(event)}")
+            case Preview():
+                self._preview(Path(event.path), PREVIEW_SIZE)
+            case Log():
+                self.told += [f"{head}{event.text}"] if event.stage else []
+                if event.level == "warning":
+                    self.say(f"{head}{event.text}")
+            case Started() | Finished() | Failed():
+                self.say(f"{head}{words(event)}")
+
+    def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
+        """What stays below the node, the most telling first: two lines of it are in sight."""
+        self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
+        for picture in pictures_of(artifact) if self._has_previews else []:
+            self._preview(picture, None)  # or the last preview would hide it
+
+    @property
+    def _end(self) -> str:
+        own = self._run.stages.get(self.stage)
+        if own is None:
+            return ""
+        if own.state == "reused":
+            return "reused: nothing has changed"
+        return own.end if own.seconds is None else f"finished in {duration(own.seconds)}"
+
+    def _preview(self, file: Path, size: int | None) -> None:
+        from PIL import Image
+
+        with suppress(OSError), Image.open(file) as picture:
+            bar, self._has_previews = self._bar, True
+            bar.update_absolute(bar.current, bar.total, ("JPEG", picture.convert("RGB"), size))
+
+
+def pictures_of(artifact: Artifact) -> list[Path]:
+    return [file for file in to_open(artifact) if file.suffix in PICTURES]
+
+
+def shown_when_done(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
+    """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
+    return {"images": [_image(file) for file in pictures_of(artifact)], "text": [*display.told, *map(str, files)]}
+
+
+def _image(file: Path) -> dict[str, str]:
+    """A picture as the page asks for it: where it lies if that is below the output folder, else a copy."""
+    import folder_paths
+
+    output, temp = Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())
+    if file.is_relative_to(output):
+        return {"filename": file.name, "subfolder": file.parent.relative_to(output).as_posix(), "type": "output"}
+    name = f"lorapipe-{hashlib.sha256(str(file).encode()).hexdigest()[:12]}{file.suffix}"
+    temp.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, temp / name)
+    return {"filename": name, "subfolder": "", "type": "temp"}

@@ -1,0 +1,58 @@
+"""The Python surface: read a pipeline, see what it would do, run it.
+
+    import lorapipe
+
+    pipeline = lorapipe.load("cat.yaml", ["penny.steps=2000"])
+    for stage in lorapipe.plan(pipeline).stages:
+        print(stage.name, stage.action, stage.reason)
+    artifacts = lorapipe.run(pipeline)
+
+`Run` is for those who want the events: `for event in lorapipe.Run(pipeline): …`. Nothing here loads torch: stages do, in
+processes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from contextlib import closing
+
+from lorapipe.pipeline.artifacts import Artifact
+from lorapipe.pipeline.events import Event
+from lorapipe.pipeline.execution.pool import Pool
+from lorapipe.pipeline.execution.runner import Run, StopLevel, never_stop
+from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.loader import load
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.plan import Plan
+from lorapipe.pipeline.plan import plan as make_plan
+
+__all__ = ["Pipeline", "Plan", "Run", "load", "plan", "run"]
+
+
+def plan(pipeline: Pipeline, anew: Set[str] = frozenset()) -> Plan:
+    """What running the pipeline would do now, and why; writes nothing. Stages in `anew` run in any case.
+
+    `InputError` where a source cannot be read.
+    """
+    with closing(Ledger(pipeline.folder)) as ledger:
+        return make_plan(pipeline, ledger, anew)
+
+
+def run(
+    pipeline: Pipeline,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    on: object = "local",
+    devices: Sequence[str] = ("auto",),
+    pool: Pool | None = None,
+    anew: Set[str] = frozenset(),
+    stopping: StopLevel = never_stop,
+) -> dict[str, Artifact]:
+    """Run the pipeline to its end and tell `on_event` of everything; the artifacts by stage name.
+
+    The keywords are those of `Run`: which launcher (`on`) and devices, or a `pool` of warm workers; stages to make `anew`;
+    `stopping()` says how urgently to stop. Raises `LorapipeError` with what failed, when all that does not depend on it is
+    done, and `InputError` where the user has to mend something first.
+    """
+    running = Run(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
+    return running.finish(on_event)

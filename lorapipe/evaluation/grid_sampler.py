@@ -1,0 +1,75 @@
+"""Samples the pictures of each grid cell into an image store, and reports progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lorapipe.evaluation.grid_plan import BASE, Cell
+from lorapipe.evaluation.image_store import ImageStore
+from lorapipe.evaluation.sampler import Sampler
+from lorapipe.pipeline.events import Event, Log, Preview, Progress
+from lorapipe.training.adapters import Attached
+
+
+@dataclass
+class PictureCounter:
+    """Counts the pictures of an evaluation. Pictures of an earlier attempt count as done, but not for the speed."""
+
+    total: int
+    emit: Callable[[Event], None]
+    done: int = 0
+    sampled: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def add(self, pictures: int, sampled: bool) -> None:
+        """Count pictures that are there now and emit the progress; `sampled` says whether they were sampled just now."""
+        self.done += pictures
+        self.sampled += pictures if sampled else 0
+        rate = self.sampled / max(time.monotonic() - self.start, 1e-9)
+        left = (self.total - self.done) / rate if self.sampled else None
+        self.emit(Progress(step=self.done, total=self.total, unit="pictures", seconds_left=left))
+
+
+@dataclass(frozen=True)
+class GridSampler:
+    """Samples cells into `images`, `batch` pictures at once; pictures that are there already are kept.
+
+    `check` is called before each sampling step and may raise, to stop.
+    """
+
+    sampler: Sampler
+    images: ImageStore
+    batch: int
+    counter: PictureCounter
+    check: Callable[[], None]
+
+    def sample_base(self) -> None:
+        """Sample the base; no adapter may be in the model."""
+        self._sample(BASE)
+
+    def sample(self, cell: Cell, adapter: Attached) -> None:
+        """Sample a cell; its snapshot must be loaded in the adapter."""
+        adapter.set_strength(cell.strengths(self.sampler.model.trainable))
+        self._sample(cell)
+
+    def preview(self, cell: Cell) -> None:
+        """Emit a cell's first picture as a preview."""
+        path = self.images.path(cell, self.images.slots[0])
+        self.counter.emit(Preview(path=str(path), caption=f"{cell}: {self.images.prompts[0]}"))
+
+    def _sample(self, cell: Cell) -> None:
+        images = self.images
+        for path in images.drop_damaged(cell):
+            text = f"the picture {path.name} of an earlier attempt ({cell}) is damaged, and is made again"
+            self.counter.emit(Log(text=text, level="warning"))
+        missing = images.missing(cell, self.batch)
+        self.counter.add(len(images.slots) - sum(map(len, missing)), sampled=False)
+        if missing:
+            self.sampler.read(images.prompts)
+        for slots in missing:
+            prompts = [images.prompts[slot.prompt] for slot in slots]
+            seeds = [images.noise_seed(slot) for slot in slots]
+            images.keep(cell, slots, self.sampler.pictures(prompts, seeds, self.check))
+            self.counter.add(len(slots), sampled=True)

@@ -1,0 +1,112 @@
+"""A safetensors file: what is in it, or why it cannot be read; and how one is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.file_signatures import PACKED, PICTURES, kind_of
+from lorapipe.formats._weights import Stored
+from lorapipe.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_HEADER = 100_000_000
+"""Bytes of a header: the format allows no more."""
+MOST_LOOKED_AT = 4_000_000
+"""Bytes of one that is looked at before anything runs: a LoRA's has some hundred thousand."""
+BEGINNINGS = (
+    (b"<", "is a web page, not a LoRA", "Download the file itself."),
+    (b"version https://git-lfs", "is a pointer to a file that was not downloaded (git LFS)", "Fetch the file itself."),
+    (b"PK\x03\x04", "is a zip or a PyTorch file, not safetensors", "Save it as safetensors."),
+    (b"\x80", "is a pickle, not safetensors", "Save it as safetensors."),
+    (b"\0\0\0\0\0\0\0\0", "holds nothing but zeros", "Copy it again."),
+)
+"""How a file begins that is no safetensors file, what it is, and what to do."""
+OTHERS = {
+    **dict.fromkeys(PICTURES, ("is a picture, not a LoRA", "Name a LoRA's file.")),
+    **dict.fromkeys(PACKED, ("is a packed archive", "Unpack it, and name the file in it.")),
+    "GGUF": ("is a GGUF file, not a LoRA", "Name a LoRA's .safetensors file."),
+}
+"""The same of kinds that are known by their first bytes."""
+
+
+def read(path: Path) -> Stored:
+    """The tensors and the metadata of a file; `InputError` where it is no whole safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with open_regular(path) as start:
+            first = start.read(64)
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return Stored(tensors, dict(file.metadata() or {}))
+    except OSError as error:
+        raise InputError(unreadable(error)) from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(_no_safetensors(first, str(error).partition("\n")[0][:200])) from None
+
+
+def keys(path: Path) -> list[str] | None:
+    """The keys of a file, as its header tells: light and quick, and without torch.
+
+    `InputError` where it is no whole safetensors file; None where the header is so long that only reading it all tells.
+    """
+    header = None
+    try:
+        with open_regular(path) as file:
+            first = file.read(64)
+            length, size = int.from_bytes(first[:8], "little"), file.seek(0, 2)
+            if MOST_LOOKED_AT < length <= MOST_HEADER and first[8:9] == b"{":
+                return None
+            file.seek(8)
+            header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_LOOKED_AT else None
+    except OSError as error:
+        raise InputError(unreadable(error)) from None
+    except (ValueError, RecursionError):
+        pass  # said below
+    if not isinstance(header, dict):
+        raise InputError(_no_safetensors(first, "it has no header"))
+    if missing := 8 + length + _end(header) - size:
+        why = f"{missing:,} bytes are missing" if missing > 0 else f"{-missing:,} bytes are too many"
+        raise InputError(_no_safetensors(first, why))
+    return [key for key in header if key != "__metadata__"]
+
+
+def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A file's bytes. The library orders metadata by chance, anew in each process; here it is sorted."""
+    from safetensors.torch import save
+
+    plain = save(dict(tensors))
+    end = 8 + int.from_bytes(plain[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(plain[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begins at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + plain[end:]
+
+
+def _end(header: Mapping[str, Any]) -> int:
+    """Where the numbers end, counted from the header's end; 0 where a header says nothing that can be right."""
+    try:
+        return max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+    except (TypeError, KeyError, IndexError):
+        return 0
+
+
+def unreadable(error: OSError) -> Problem:
+    """Why a file could not be opened."""
+    return Problem(f"cannot be read: {error.strerror or error}.", cure="Is it the right file?")
+
+
+def _no_safetensors(first: bytes, why: str) -> Problem:
+    for beginning, what, cure in BEGINNINGS:
+        if first.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(beginning):
+            return Problem(f"{what}.", cure=cure)
+    if (other := OTHERS.get(kind_of(first))) is not None:
+        return Problem(f"{other[0]}.", cure=other[1])
+    what = f"is not a whole safetensors file ({why})" if first else "is empty"
+    return Problem(f"{what}.", cure="Copy or download it again.")

@@ -1,0 +1,85 @@
+"""The tensors that a part of a base has by its configuration, their names in a file, and which of them it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.errors import Problem
+from lorapipe.models import _tensor_shapes
+from lorapipe.models._ldm_names import older_vae_name, open_clip_name, unet_name, vae_name
+from lorapipe.models._tensor_index import Shape, flat
+
+if TYPE_CHECKING:
+    from lorapipe.models._stable_diffusion import StableDiffusion
+    from lorapipe.models._weight_files import TextPart
+
+Keys = Mapping[str, Shape]
+Wanted = tuple[tuple[str, ...], Shape]
+"""The names under which a tensor may be in a file, and its shape."""
+CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
+OTHER = "The file is incomplete or of another kind of model."
+SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
+
+
+def shapes_of(base: StableDiffusion, part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
+    """A part's tensors and their shapes by its configuration; None where that has what we do not know."""
+    if part == "unet":
+        return _tensor_shapes.unet(config)
+    if part == "vae":
+        return _tensor_shapes.vae(config)
+    return _tensor_shapes.text(config, next(text.projected for text in base.model.texts if text.name == part))
+
+
+def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
+    """As they are called in a part's folder, today and by earlier versions."""
+    for key, shape in shapes.items():
+        other = older_vae_name(key) if part == "vae" else f"text_model.{key}"
+        yield ((key,) if part == "unet" else (key, other)), shape
+
+
+def in_ldm_file(part: str, config: Mapping[str, Any], shapes: Mapping[str, Shape], start: str) -> Iterator[Wanted]:
+    """As a U-Net's or VAE's are called in a single file, below what its names start with."""
+    whole = {**(_tensor_shapes.UNET if part == "unet" else _tensor_shapes.VAE), **config}
+    attentions = ["CrossAttn" in kind for kind in whole["up_block_types"]]
+    for key, shape in shapes.items():
+        if part == "unet":
+            yield (start + unet_name(key, whole["layers_per_block"], attentions),), shape
+        else:
+            yield (start + vae_name(key, len(whole["block_out_channels"])),), shape
+
+
+def text_in_ldm_file(text: TextPart, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
+    """As a text encoder's are called in a single file: transformers' names, or OpenCLIP's."""
+    for key, shape in shapes.items():
+        if not text.open_clip:
+            yield (f"{text.prefix}text_model.{key}", f"{text.prefix}{key}"), shape
+        elif ".q_proj." in key:
+            yield (text.prefix + open_clip_name(key),), (3 * shape[0], *shape[1:])
+        elif ".k_proj." not in key and ".v_proj." not in key:
+            turned = shape[::-1] if key == "text_projection.weight" else shape
+            yield (text.prefix + open_clip_name(key),), turned
+
+
+def misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) -> Iterator[Problem]:
+    """What of a part is missing or of another shape: one problem at most."""
+    missing, other, count = list[str](), list[str](), 0
+    for names, shape in wanted:
+        count += 1
+        found = next((name for name in names if name in keys), None)
+        if found is None:
+            missing.append(names[0])
+        elif flat(keys[found]) != flat(shape):
+            other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
+    whose = f"its {CALLED[part]}" if part else "it"
+    if part and missing and len(missing) == count:
+        yield Problem(f"{whose} is missing.", cure=cure)
+    elif missing:
+        yield Problem(f"{whose} lacks {len(missing)} of {count} tensors, such as {missing[0]}.", cure=cure)
+    elif other:
+        more = f" (and {len(other) - 1} more)" if other[1:] else ""
+        yield Problem(f"{whose} does not fit its configuration: {other[0]}{more}.", cure=cure)
+
+
+def _sized(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a number"

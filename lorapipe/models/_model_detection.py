@@ -1,0 +1,244 @@
+"""What kind of model a file or folder is, told from the names and shapes of its tensors, or from its configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError
+from lorapipe.models._diffusers_folder import keys_in, read_json, weights_in
+from lorapipe.models._tensor_index import Shape
+
+SD1, SD2, SDXL = "an SD1.x", "an SD2", "an SDXL"
+"""What each family's `kind` begins with."""
+REFINER = "an SDXL refiner"
+BASE = "Take the SDXL base model: the refiner has one text encoder, and no LoRAs are made for it."
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+TEXTS = ("cond_stage_model.", "conditioner.embedders.")
+CHANNELS = {
+    9: "inpainting model", 8: "model for editing by instruction (InstructPix2Pix)", 5: "depth model", 7: "upscaler",
+}  # fmt: skip
+"""Channels that a U-Net reads → what such a model is for; plain ones read 4."""
+PLAIN = "Take the plain model of this family: a LoRA of it works with such ones too, in most cases."
+NOT_YET = "Families that can be trained: sd15, sd2 and sdxl."
+AS_VAE = "Write it as vae, beside a checkpoint."
+
+BESIDE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    ((".lora_", ".hada_", ".lokr_", ".oft_", ".lora_A", "lora_unet_", "lora_te"), "a LoRA file, not a base model",
+     "Name the base that it was made for; start_from of a training goes on from a LoRA."),
+    ((".absmax", ".quant_state."), "a model in 4 bits (bitsandbytes), whose weights cannot be trained on",
+     "Take the model in fp16 or fp32."),
+    (("control_model.", "controlnet_cond_embedding.", "controlnet_down_blocks.", "input_hint_block."),
+     "a ControlNet, not a base model", "Name the base that it was made for."),
+    (("ip_adapter.", "image_proj."), "an IP-Adapter, not a base model", "Name the base that it was made for."),
+    (("motion_modules.",), "an AnimateDiff motion module, not a base model", "Name a base model."),
+    (("adapter.body.", "body.0.resnets."), "a T2I-Adapter, not a base model", "Name the base that it was made for."),
+    (("double_blocks.", "single_transformer_blocks."), "a FLUX model; it is not trained yet", NOT_YET),
+    (("joint_blocks.", ".add_q_proj."), "an SD3 model; it is not trained yet", NOT_YET),
+    (("y_embedder.", "caption_projection."), "a PixArt model; it is not trained yet", NOT_YET),
+    (("clip_txt_mapper.", "clip_txt_pooled_mapper."), "a Stable Cascade model; it is not trained yet", NOT_YET),
+    (("double_layers.", "joint_transformer_blocks."), "an AuraFlow model; it is not trained yet", NOT_YET),
+    ((".img_mod.",), "a Qwen-Image model; it is not trained yet", NOT_YET),
+    (("cap_embedder.",), "a Lumina or Z-Image model; it is not trained yet", NOT_YET),
+    (("head.modulation",), "a Wan model; it is not trained yet", NOT_YET),
+    (("mlp_t5.",), "a Hunyuan-DiT model; it is not trained yet", NOT_YET),
+    (("edm_mean", "edm_vpred."), "a model of another noise schedule (EDM); it is not trained yet", NOT_YET),
+    (("noise_augmentor.",), "an SD2 unCLIP model; it is not trained yet", NOT_YET),
+)  # fmt: skip
+"""Parts of keys → what a file with such is, and what to do."""
+ALONE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (("input_blocks.", "diffusion_model.input_blocks."), "a bare U-Net", "Name the whole checkpoint."),
+    (("down_blocks.", "unet.down_blocks."), "a bare diffusers U-Net",
+     "Name the folder that holds unet, vae and text_encoder."),
+    (("encoder.down", "decoder.up", VAE), "a VAE, not a base model", AS_VAE),
+    (("taesd_", "encoder.layers.1.conv", "decoder.layers.1.conv"), "a TAESD, not a base model", "Name a base model."),
+    (("encoder.block.", "shared.weight"), "a T5 text encoder, not a base model", "Name a base model."),
+    (("text_model.", "text_projection", "transformer.resblocks.", "encoder.layers.", "vision_model."),
+     "a CLIP model, not a base model", "Name a base model."),
+    (("emb_params", "string_to_param", "clip_l", "clip_g"), "an embedding (textual inversion), not a base model",
+     "Name the base that it was made for."),
+    (("model.1.sub.", "conv_first.", "body.0.rdb1."), "an upscaler, not a base model", "Name a base model."),
+)  # fmt: skip
+"""What the keys of a file begin with that holds one part alone, or something smaller."""
+PIPELINES = {
+    "Flux": "a FLUX", "StableDiffusion3": "an SD3", "PixArt": "a PixArt", "StableCascade": "a Stable Cascade",
+    "Wuerstchen": "a Würstchen", "Kandinsky": "a Kandinsky", "HunyuanDiT": "a Hunyuan-DiT", "AuraFlow": "an AuraFlow",
+    "Kolors": "a Kolors", "Sana": "a Sana", "Lumina": "a Lumina", "QwenImage": "a Qwen-Image", "ZImage": "a Z-Image",
+    "Wan": "a Wan", "AltDiffusion": "an AltDiffusion", "StableUnCLIP": "an SD2 unCLIP", "UnCLIP": "an unCLIP",
+    "IF": "a DeepFloyd IF", "CogVideo": "a CogVideoX", "LTX": "an LTX-Video", "Chroma": "a Chroma",
+    "SD3": "an SD3", "LDMTextToImage": "a Latent Diffusion", "AudioLDM": "an AudioLDM", "OmniGen": "an OmniGen",
+}  # fmt: skip
+"""What the class of a folder's pipeline or network begins with → which model it is."""
+NETWORKS = {
+    "ControlNet": ("a ControlNet, not a base model", "Name the base that it was made for."),
+    "AutoencoderKL": ("a VAE, not a base model", AS_VAE),
+    "UNet2DConditionModel": ("a bare U-Net", "Name the folder that holds it, with vae and text_encoder in it."),
+    "CLIPTextModel": ("a CLIP text encoder, not a base model", "Name the folder that holds it."),
+    "MotionAdapter": ("an AnimateDiff motion module, not a base model", "Name a base model."),
+}
+"""What the class of a single network begins with, where a folder holds nothing else."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model is, to follow "is"; and what to do where it is of no use here."""
+
+    what: str
+    cure: str = ""
+
+
+def of_keys(keys: Mapping[str, Shape]) -> Kind:
+    """The kind of a single file."""
+    if not keys:
+        return Kind("a file without weights: settings, or an embedding", "Name a base model.")
+    for telling, what, cure in BESIDE:
+        if any(part in key for key in keys for part in telling):
+            return Kind(what, cure)
+    bare = not any(key.startswith(UNET) for key in keys)
+    if bare and any(key.startswith("model_ema.") for key in keys):
+        return Kind("a checkpoint whose U-Net is there as an EMA copy alone", "Take the pruned file of this model.")
+    if (family := _family(keys)) is None:
+        if bare and any(key.startswith(TEXTS) for key in keys):
+            return Kind("a checkpoint without U-Net", "Name the whole checkpoint.")
+        for telling, what, cure in ALONE:
+            if any(key.startswith(telling) for key in keys):
+                return Kind(what, cure)
+        if len(keys) <= 3 and all(shape[-1:] in ((768,), (1024,)) for shape in keys.values()):
+            return Kind("an embedding (textual inversion), not a base model", "Name the base that it was made for.")
+        return Kind("no Stable Diffusion checkpoint")
+    reads = next((shape[1] for key, shape in keys.items() if key == f"{UNET}input_blocks.0.0.weight" and shape[1:]), 4)
+    if reads != 4:
+        return _odd(family, reads)
+    return Kind(f"{family} checkpoint", BASE if family == REFINER else "")
+
+
+def lacking(keys: Mapping[str, Shape]) -> list[str]:
+    """Which of a single file's parts are not there at all."""
+    parts = {"VAE": (VAE,), "text encoder": TEXTS}
+    return [name for name, starts in parts.items() if not any(key.startswith(starts) for key in keys)]
+
+
+def _family(keys: Mapping[str, Shape]) -> str | None:
+    def any_under(start: str) -> bool:
+        return any(key.startswith(start) for key in keys)
+
+    if any_under("conditioner.embedders.1.model."):
+        return SDXL
+    if any_under("conditioner.embedders.0.model."):
+        return REFINER
+    if any_under("cond_stage_model.model."):
+        return SD2
+    if not any_under(UNET):
+        return None
+    seen = next((shape[1] for key, shape in keys.items() if key.endswith("attn2.to_k.weight") and shape[1:]), 0)
+    return {1024: SD2, 2048: SDXL, 1280: REFINER}.get(seen, SD1)
+
+
+def _odd(family: str, channels: int) -> Kind:
+    purpose = CHANNELS.get(channels, f"model whose U-Net reads {channels} channels in place of 4")
+    return Kind(f"{family} {purpose}" if family else purpose, PLAIN)
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
+def of_folder(folder: Path) -> Kind:
+    """The kind of a diffusers folder by its configurations; of any other, what it seems to be."""
+    try:
+        return _of_folder(folder)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}.", where=str(folder)) from None
+
+
+def _of_folder(folder: Path) -> Kind:
+    index = folder / "model_index.json"
+    pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
+    named = _pipeline(pipeline)
+    if named is None and (folder / "transformer" / "config.json").is_file():
+        network = str(read_json(folder / "transformer" / "config.json").get("_class_name", ""))
+        named = _pipeline(network) or "a diffusion-transformer"
+    if named:
+        return Kind(f"{named} folder; it is not trained yet", NOT_YET)
+    if not (folder / "unet" / "config.json").is_file():
+        return _no_base(folder)
+    unet = read_json(folder / "unet" / "config.json")
+    family, reads = _folder_family(folder, unet), unet.get("in_channels", 4)
+    if reads != 4:
+        return _odd(family, reads)
+    if "controlnet" in pipeline.lower() and not (folder / "vae").is_dir():
+        return Kind("a ControlNet, not a base model", "Name the base that it was made for.")
+    return Kind(f"{family} folder", BASE if family == REFINER else "")
+
+
+def _folder_family(folder: Path, unet: Mapping[str, Any]) -> str:
+    seen = unet.get("cross_attention_dim", 1280)
+    if unet.get("addition_embed_type") == "text_time":
+        alone = not (folder / "text_encoder").exists() and (folder / "text_encoder_2").exists()
+        return REFINER if seen == 1280 or alone else SDXL
+    if seen in (768, 1024):
+        return SD1 if seen == 768 else SD2
+    return SD2 if unet.get("use_linear_projection") else SD1
+
+
+def _pipeline(name: str) -> str | None:
+    return next((what for start, what in PIPELINES.items() if name.startswith(start)), None)
+
+
+def _no_base(folder: Path) -> Kind:
+    """What a folder is that holds no U-Net's configuration."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    models = [name for name in names if name.lower().endswith((".safetensors", ".ckpt")) and (folder / name).is_file()]
+    parts = [name for name in ("vae", "text_encoder", "scheduler", "unet", "tokenizer") if (folder / name).is_dir()]
+    if len(parts) >= 2:
+        return Kind(
+            "a diffusers folder of which unet/config.json is missing", "Copy the model again, with all its files."
+        )
+    if (folder / "config.json").is_file():
+        network = str(read_json(folder / "config.json").get("_class_name", ""))
+        for start, (what, cure) in NETWORKS.items():
+            if network.startswith(start):
+                return Kind(what, cure)
+        if named := _pipeline(network):
+            return Kind(f"{named} folder; it is not trained yet", NOT_YET)
+    if any("lora" in name.lower() for name in models) and len(models) == 1:
+        return Kind("a folder with a LoRA file, not a base model", "Name the base that it was made for.")
+    if models:
+        named = f"Name it: {models[0]}." if len(models) == 1 else f"Name one of them: {_some(models)}."
+        return Kind(
+            f"no diffusers folder, but one that holds {'single files' if models[1:] else 'a single file'}", named
+        )
+    inner = _inner(folder)
+    cure = (
+        f"Name the folder in it: {inner}."
+        if inner
+        else "Give the folder that holds unet, vae and text_encoder, or a file."
+    )
+    return Kind("no diffusers folder: unet/config.json is missing", cure)
+
+
+def _inner(folder: Path) -> str | None:
+    """A diffusers folder inside this one, as Hugging Face's cache and unpacked archives have it."""
+    for pattern in ("*", "snapshots/*", "*/snapshots/*", "*/*"):
+        for number, place in enumerate(folder.glob(f"{pattern}/unet/config.json")):
+            if number < 100:
+                return place.parent.parent.relative_to(folder).as_posix()
+    return None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def of_vae(folder: Path) -> Mapping[str, Any]:
+    """The configuration of a VAE's folder, {} where it has none; `InputError` where it is none."""
+    where = folder / "vae" if (folder / "vae").is_dir() else folder
+    if not (where / "config.json").is_file():
+        keys_in(weights_in(where))
+        return {}
+    config = read_json(where / "config.json")
+    network = str(config.get("_class_name", "AutoencoderKL"))
+    if network != "AutoencoderKL":
+        raise InputError(f"is a folder of {network}, not a VAE.", cure="Name a VAE (AutoencoderKL).")
+    return config

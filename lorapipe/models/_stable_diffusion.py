@@ -1,0 +1,181 @@
+"""What the Stable Diffusion families have in common: knobs, sizes, and how a checkpoint is found to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.models import Family, Footprint, _checkpoint_problems
+from lorapipe.models._diffusers_folder import COPY, read_json
+from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.spec import Source, param
+
+if TYPE_CHECKING:
+    from lorapipe.models._weight_files import Folder, SingleFile
+
+SCHEDULE: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "clip_sample": False,
+    "prediction_type": "epsilon",
+}
+"""The noise schedule of all of them (Rombach et al. 2022)."""
+VAE: Mapping[str, Any] = {
+    "sample_size": 512,
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "latent_channels": 4,
+    "scaling_factor": 0.18215,
+}
+"""The VAE of all of them but for its scale."""
+CLIP_L: Mapping[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+}
+"""The text encoder of SD1.x, and SDXL's first: CLIP ViT-L (Radford et al. 2021)."""
+SINGULAR = (
+    "at the last timestep nothing of the picture is left, and its noise tells nothing: only v can be learned there."
+)
+
+
+@dataclass(frozen=True)
+class StableDiffusion(Family):
+    """A U-Net, a VAE and CLIP text encoders, as a diffusers folder or as a single file."""
+
+    vae: Source | None = param(
+        None,
+        "another VAE to encode and decode with: a file, as published or in diffusers' layout, or a diffusers folder",
+        shelf="vae",
+    )
+    config: Source | None = param(
+        None,
+        "a diffusers folder whose configuration and tokenizer describe a single-file checkpoint; usually not needed",
+    )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = param(
+        "auto",
+        "what the base's network says: the noise (epsilon) or the velocity (v_prediction). auto "
+        "looks into the checkpoint; give it where a v-prediction merge does not say so. Pictures of pure noise or of flat "
+        "colour mean that it is the other",
+        kohya=("v_parameterization",),
+    )
+    zero_terminal_snr: bool | None = param(
+        None,
+        "the base was trained with a schedule that ends in pure noise, so that very dark and very bright pictures are "
+        "possible; for v-prediction only. Empty: as the checkpoint says  (Lin et al. 2023, arXiv:2305.08891)",
+    )
+
+    known: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """The configuration of the parts by the published numbers, for single files, which carry none."""
+    model: ClassVar[type[LatentDiffusion]] = LatentDiffusion
+    """The class of the loaded base."""
+    counted: ClassVar[Footprint]
+    """The footprint of a base of the published shape."""
+    kind: ClassVar[str]
+    """What a single file of the family is; see `_model_detection`."""
+
+    def problems(self) -> Iterator[Problem]:
+        """See `Spec.problems`."""
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            cure = "Take it away, or write prediction: v_prediction if the base is one."
+            yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
+        yield from _checkpoint_problems.problems(self)
+
+    def problems_of_captions(self) -> Iterator[Problem]:
+        """See `Family.problems_of_captions`."""
+        if problem := _checkpoint_problems.no_vocabulary(self):
+            yield problem
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """See `Family.trainable`."""
+        return self.model.trainable
+
+    def native_size(self) -> int:
+        """See `Family.native_size`."""
+        told = self._part("unet").get("sample_size") or self.known["unet"]["sample_size"]
+        size = max(told) if isinstance(told, list) else told
+        if not isinstance(size, int) or not 0 < size <= 4096:
+            raise self._odd("unet", "sample_size", told)
+        return size * self._vae_factor()
+
+    def size_step(self) -> int:
+        """See `Family.size_step`: each level of the VAE and of the U-Net but the last halves the picture."""
+        return self._vae_factor() * self._halvings("unet")
+
+    def footprint(self) -> Footprint | None:
+        """See `Family.footprint`."""
+        shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
+        ours, published = self._part("unet"), self.known["unet"]
+        return self.counted if all(ours.get(name) == published[name] for name in shape) else None
+
+    def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
+        """See `Family.load`."""
+        source = self._source()
+        parts = Parts(source, self.vae.path if self.vae else None, self._schedule(source))
+        return self.model(parts, device, dtype)
+
+    def said_by(self, source: SingleFile) -> dict[str, Any]:
+        """What a single file says of its schedule, in the words of a scheduler's configuration."""
+        return {}
+
+    # ------------------------------------------------------------------------------------------------------ the source
+
+    def _vae_factor(self) -> int:
+        return self._halvings("vae")
+
+    def _halvings(self, part: str) -> int:
+        """What a part divides a picture's sides by."""
+        levels = self._part(part).get("block_out_channels")
+        if not isinstance(levels, (list, tuple)) or not 0 < len(levels) <= 8:
+            raise self._odd(part, "block_out_channels", levels)
+        factor: int = 2 ** (len(levels) - 1)
+        return factor
+
+    def _odd(self, part: str, name: str, value: object) -> InputError:
+        what = f"has a configuration that cannot be right: {name} of {part} is {str(value)[:40]}."
+        return InputError(what, where=str(self.checkpoint.path), cure=COPY)
+
+    def _part(self, part: str) -> Mapping[str, Any]:
+        """A part's configuration, without importing anything heavy (plans read it)."""
+        described = self.config.path if self.config else self.checkpoint.path
+        if not described.is_dir():
+            return self.known[part]
+        return read_json(described / part / "config.json")
+
+    def _source(self) -> Folder | SingleFile:
+        from lorapipe.models._weight_files import Folder, SingleFile
+
+        path = self.checkpoint.path
+        if problem := _checkpoint_problems.mismatch(self):
+            raise InputError(replace(problem, where=str(path)))
+        if path.is_dir():
+            return Folder(path)
+        return SingleFile(path, self.known, self.model.texts, Folder(self.config.path) if self.config else None)
+
+    def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
+        """What is known of the schedule: by the knobs, else by the file, over what its configuration says."""
+        from lorapipe.models._weight_files import Folder
+
+        described = source.config("scheduler", "scheduler_config.json")
+        found = {} if isinstance(source, Folder) or source.described else self.said_by(source)
+        if self.prediction != "auto":
+            found["prediction_type"] = self.prediction
+        if self.zero_terminal_snr is not None:
+            found["rescale_betas_zero_snr"] = self.zero_terminal_snr
+        whole = {**described, **found}
+        if whole.get("rescale_betas_zero_snr"):
+            if whole.get("prediction_type") != "v_prediction":
+                raise InputError(SINGULAR, where="zero_terminal_snr", cure="Write prediction: v_prediction, if it is.")
+            found["timestep_spacing"] = "trailing"  # sampling has to begin at the last timestep
+        return found

@@ -1,0 +1,275 @@
+"""Where the parts of a base model lie, and how they get into memory: a diffusers folder or one LDM-layout file.
+
+Nothing here goes to the network. Modules are built without weights and take the file's memory-mapped tensors as they
+are, so that loading costs one pass over the file and no second copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.errors import InputError
+from lorapipe.models._diffusers_folder import read_json, vae_files, vocabulary_in, weights_in
+from lorapipe.models._ldm_names import OLDER_ATTENTION
+from lorapipe.models._tensor_index import AGAIN, SAFETENSORS, flat, format_of, keys_of, numbers_of
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = dict[str, "torch.Tensor"]
+
+UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+"""Key prefixes of the parts in an LDM-layout file; of the text encoder in one of SD1.x."""
+HALVES = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+"""What a VAE's keys begin with; beside them are those of its training."""
+LDM_VAE = ("encoder.down.", "encoder.mid.", "decoder.up.", "decoder.mid.")
+"""What of them only LDM's layout has."""
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A text encoder of a base: where a folder has it, and where and how a single file does.
+
+    `pad` is the token that fills a caption up where the tokenizer does not say, None for the one that ends it.
+    """
+
+    name: str = "text_encoder"
+    tokenizer: str = "tokenizer"
+    prefix: str = TEXT
+    open_clip: bool = False
+    projected: bool = False
+    pad: int | None = None
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a file, memory-mapped, whatever it is called; of a pickle only what `_pickle_reader` knows."""
+    if format_of(path) != SAFETENSORS:
+        return _mapped(path)
+    from safetensors.torch import load_file
+
+    keys_of(path)  # says in words what is wrong with the file, where something is
+    try:
+        return load_file(path)
+    except Exception as error:
+        first = str(error).partition("\n")[0][:200]
+        raise InputError(f"is no readable checkpoint: {first}.", where=str(path), cure=AGAIN) from error
+
+
+def _mapped(path: Path) -> Tensors:
+    """The tensors of a file of torch.save."""
+    import mmap
+
+    import torch
+
+    found = numbers_of(path)
+    with path.open("rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    storages: dict[tuple[int, int, str], torch.Tensor] = {}
+    tensors = {}
+    for key, at in found.items():
+        if not at.count or 0 in at.shape:
+            tensors[key] = torch.empty(at.shape, dtype=getattr(torch, at.dtype))
+            continue
+        if (place := (at.start, at.count, at.dtype)) not in storages:
+            dtype = getattr(torch, at.dtype)
+            storage = torch.frombuffer(whole, dtype=dtype, count=at.count, offset=at.start)
+            storages[place] = storage.clone() if at.start % dtype.itemsize else storage  # the older form aligns nothing
+        tensors[key] = storages[place].as_strided(at.shape, at.stride, at.offset)
+    return tensors
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A base as a diffusers folder: a sub-folder with configuration and weights for each part."""
+
+    root: Path
+
+    def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
+        """The part's configuration."""
+        return read_json(self.root / part / name)
+
+    def tensors(self, part: str) -> Tensors:
+        """The part's weights."""
+        tensors = {key: tensor for file in weights_in(self.root / part) for key, tensor in read_tensors(file).items()}
+        return _with_names_of_today(tensors) if part == "vae" else tensors
+
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer's vocabulary: the base's own, else CLIP's, which all published bases have."""
+        if self.has_tokenizer(name):
+            return self.root / name
+        from lorapipe.models._clip_vocabulary import clip_vocabulary
+
+        return clip_vocabulary(self.root)
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether the folder has a vocabulary of its own."""
+        return vocabulary_in(self.root / name)
+
+
+def vae_tensors(path: Path, config: dict[str, Any]) -> Tensors:
+    """The weights of a VAE that was published alone, or is in another base: a file or a folder, of either layout."""
+    tensors = {key: tensor for file in vae_files(path) for key, tensor in read_tensors(file).items()}
+    start = VAE if any(key.startswith(VAE) for key in tensors) else ""
+    own = {
+        key.removeprefix(start): t
+        for key, t in tensors.items()
+        if key.startswith(tuple(f"{start}{half}" for half in HALVES))
+    }
+    if any(key.startswith(LDM_VAE) for key in own):
+        return _rename_vae({f"{VAE}{key}": tensor for key, tensor in own.items()}, config)
+    return _with_names_of_today(own)
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """A base as one file in the layout of the original LDM code; its configuration is known or lies in `described`."""
+
+    path: Path
+    known: Mapping[str, Mapping[str, Any]]
+    texts: tuple[TextPart, ...] = (TextPart(),)
+    described: Folder | None = None
+
+    def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
+        """The part's configuration."""
+        return self.described.config(part, name) if self.described else dict(self.known[part])
+
+    def tensors(self, part: str) -> Tensors:
+        """The part's weights under the names of its module; renaming copies nothing."""
+        if part in _RENAMINGS:
+            return _RENAMINGS[part](self._all, self.config(part))
+        text = next(text for text in self.texts if text.name == part)
+        return _rename_text(_under(self._all, text.prefix), text, self.config(part))
+
+    def tensor(self, key: str) -> torch.Tensor | None:
+        """One tensor under its name in the file; None where it has none such."""
+        return self._all.get(key)
+
+    @cached_property
+    def _all(self) -> Tensors:
+        return read_tensors(self.path)
+
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer's vocabulary; all published bases have the same."""
+        if self.has_tokenizer(name) and self.described:
+            return self.described.tokenizer(name)
+        from lorapipe.models._clip_vocabulary import clip_vocabulary
+
+        return clip_vocabulary(self.path)
+
+    def has_tokenizer(self, name: str) -> bool:
+        """Whether the folder that describes it has a vocabulary."""
+        return self.described is not None and self.described.has_tokenizer(name)
+
+
+def _rename_unet(tensors: Tensors, config: dict[str, Any]) -> Tensors:
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+    return convert_ldm_unet_checkpoint(_under(tensors, UNET), config)
+
+
+def _rename_vae(tensors: Tensors, config: dict[str, Any]) -> Tensors:
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    return convert_ldm_vae_checkpoint(_under(tensors, VAE), config)
+
+
+def _rename_text(tensors: Tensors, text: TextPart, config: dict[str, Any]) -> Tensors:
+    if not text.open_clip:
+        return {key.removeprefix(text.prefix): tensor for key, tensor in tensors.items()}
+    from diffusers.loaders.single_file_utils import convert_open_clip_checkpoint
+
+    whose = SimpleNamespace(config=SimpleNamespace(hidden_size=config["hidden_size"]))
+    return convert_open_clip_checkpoint(whose, tensors, text.prefix)
+
+
+_RENAMINGS: dict[str, Callable[[Tensors, dict[str, Any]], Tensors]] = {"unet": _rename_unet, "vae": _rename_vae}
+
+
+def _with_names_of_today(tensors: Tensors) -> Tensors:
+    """A VAE's tensors under the names that diffusers now has for its attention, which was made of 1×1 convolutions once."""
+    today = {f".attentions.0.{older}.": f".attentions.0.{name}." for name, older in OLDER_ATTENTION.items()}
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = next((key.replace(older, now) for older, now in today.items() if older in key), key)
+        renamed[name] = tensor
+    return renamed
+
+
+def _under(tensors: Tensors, prefix: str) -> Tensors:
+    # A copy of the names only: the conversion empties the mapping it is given.
+    return {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def fill(module: torch.nn.Module, tensors: Tensors, dtype: torch.dtype, where: str) -> None:
+    """Give a module built without weights its tensors, whichever way the text encoder's keys are spelled.
+
+    transformers 5 has no `text_model.` in a text encoder's names; transformers 4 and the published files have.
+    """
+    import torch
+
+    wanted = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    spelled = _spelling(wanted, tensors)
+    own = {key: _shaped(tensor, wanted[key]) for key, tensor in spelled.items() if key in wanted}
+    if missing := sorted(wanted.keys() - own.keys()):
+        raise InputError(f"{len(missing)} tensors are missing, such as {missing[0]}.", where=where, cure=INCOMPLETE)
+    try:
+        module.load_state_dict(own, assign=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise InputError(f"does not fit its configuration: {first}", where=where, cure=INCOMPLETE) from error
+    # torch's own `to`: diffusers' warns of a case that is not ours.
+    torch.nn.Module.to(module, dtype).requires_grad_(False).eval()
+    _finite(module, own, dtype, where)
+
+
+def _finite(module: torch.nn.Module, own: Tensors, dtype: torch.dtype, where: str) -> None:
+    """InputError where a weight is NaN or infinite: the base would answer NaN, whatever is trained on it.
+
+    A pass over what was read: 0.2 s of SD1.5. Rows of vocabularies may never be asked for, and are let be.
+    """
+    import torch
+
+    asked = {key: tensor for key, tensor in module.state_dict().items() if "token_embedding" not in key}
+    bad = [key for key, tensor in asked.items() if tensor.is_floating_point() and not _is_finite(tensor)]
+    if not bad:
+        return
+    which = f"{len(bad)} of its tensors, such as {bad[0]}," if len(bad) > 1 else f"its tensor {bad[0]}"
+    have = "have" if len(bad) > 1 else "has"
+    if dtype == torch.float16 and all(_is_finite(own[key].float()) for key in bad):
+        cure = "Write precision: bf16 or fp32."
+        raise InputError(f"{which} {have} numbers too large for fp16.", where=where, cure=cure)
+    cure = f"{AGAIN} If they are the model's own, take another model."
+    raise InputError(f"{which} {have} NaN or infinite numbers: it would answer NaN.", where=where, cure=cure)
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    least, most = tensor.aminmax()  # of which either is NaN where any number is
+    return bool(least.isfinite() & most.isfinite())
+
+
+def _shaped(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A 1×1 convolution as a Linear layer, or the other way round, where the file has the one and the model the other."""
+    alike = flat(tuple(tensor.shape)) == flat(tuple(shape))
+    return tensor.reshape(shape) if alike and tensor.shape != shape else tensor
+
+
+INCOMPLETE = "The file is incomplete or of another kind of model."
+
+
+def _spelling(wanted: Iterable[str], tensors: Tensors) -> Tensors:
+    prefix = "text_model."
+    ours = any(key.startswith(prefix) for key in wanted)
+    theirs = any(key.startswith(prefix) for key in tensors)
+    if ours == theirs:
+        return tensors
+    if theirs:
+        return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    beside = ("text_projection.",)  # never inside
+    return {key if key.startswith(beside) else f"{prefix}{key}": tensor for key, tensor in tensors.items()}

@@ -1,0 +1,56 @@
+"""Stable Diffusion 1.x, and the pocket base, which has its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+
+CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
+    "unet": {
+        "sample_size": 64,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+        "block_out_channels": [320, 640, 1280, 1280],
+        "layers_per_block": 2,
+    },
+    "vae": VAE,
+    "text_encoder": CLIP_L,
+    "scheduler": SCHEDULE,
+}
+"""SD1.x by its published numbers (Rombach et al. 2022)."""
+
+
+@dataclass(frozen=True)
+class SD15(StableDiffusion):
+    """Stable Diffusion 1.x: U-Net of 860 M parameters, CLIP ViT-L text encoder, 512 px."""
+
+    known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
+    kind: ClassVar[str] = "an SD1.x checkpoint"
+    counted: ClassVar[Footprint] = Footprint(
+        parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
+        widths={"unet": 423_936, "text_encoder": 165_888},
+        convolutions=(82_880, 544_000),
+        kept=3540,
+        recomputed=588,
+    )
+
+    def base_model_version(self, prediction: str) -> str:
+        """See `Family.base_model_version`."""
+        return "sd_v1"
+
+    def architecture(self, prediction: str) -> str:
+        """See `Family.architecture`."""
+        return "stable-diffusion-v1"
+
+    @classmethod
+    def tiny(cls, folder: Path, seed: int = 0) -> Self:
+        """See `Family.tiny`: two levels, 32 channels, the pocket base's tokenizer; pictures of 64 px."""
+        from lorapipe.models._tiny import save_tiny
+
+        save_tiny(folder, seed)
+        return cls(checkpoint=Checkpoint(folder))

@@ -1,0 +1,88 @@
+"""Stable Diffusion XL and its kin: Pony, Illustrious, NoobAI, Animagine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+
+if TYPE_CHECKING:
+    from lorapipe.models._weight_files import SingleFile
+
+ENDS = {"bos_token_id": 49406, "eos_token_id": 49407}
+CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
+    "unet": {
+        "sample_size": 128,
+        "cross_attention_dim": 2048,
+        "attention_head_dim": [5, 10, 20],
+        "block_out_channels": [320, 640, 1280],
+        "layers_per_block": 2,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "transformer_layers_per_block": [1, 2, 10],
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+    "vae": {**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
+    "text_encoder": {**CLIP_L, **ENDS},
+    "text_encoder_2": {
+        "vocab_size": 49408,
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+        "max_position_embeddings": 77,
+        "hidden_act": "gelu",
+        "projection_dim": 1280,
+        **ENDS,
+    },
+    "scheduler": SCHEDULE,
+}
+"""SDXL by its published numbers (Podell et al. 2023, arXiv:2307.01952)."""
+
+
+@dataclass(frozen=True)
+class SDXL(StableDiffusion):
+    """Stable Diffusion XL: U-Net of 2.6 G parameters, CLIP ViT-L and OpenCLIP ViT-bigG text encoders, 1024 px."""
+
+    reads_any_layer: ClassVar[bool] = False
+    known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
+    model: ClassVar[type[LatentDiffusion]] = SDXLModel
+    kind: ClassVar[str] = "an SDXL checkpoint"
+    counted: ClassVar[Footprint] = Footprint(
+        parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
+        widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
+        convolutions=(58_560, 355_840),
+        kept=6510,
+        recomputed=548,
+    )
+
+    def base_model_version(self, prediction: str) -> str:
+        """See `Family.base_model_version`."""
+        return "sdxl_base_v1-0"
+
+    def architecture(self, prediction: str) -> str:
+        """See `Family.architecture`."""
+        return "stable-diffusion-xl-v1-base"
+
+    def said_by(self, source: SingleFile) -> dict[str, Any]:
+        """See `StableDiffusion.said_by`: v-prediction models have empty tensors of these names, as a sign."""
+        if source.tensor("v_pred") is None:
+            return {}
+        return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}
+
+    @classmethod
+    def tiny(cls, folder: Path, seed: int = 0) -> Self:
+        """See `Family.tiny`: two levels, two text encoders, pictures of 64 px."""
+        from lorapipe.models._tiny import save_tiny_sdxl
+
+        save_tiny_sdxl(folder, seed)
+        return cls(checkpoint=Checkpoint(folder))

@@ -1,0 +1,103 @@
+"""An attempt: one stage at work on a slot, with the lock of its result, its clock and its right to another try."""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import replace
+
+from lorapipe.pipeline.events import Failed
+from lorapipe.pipeline.execution.job import Job
+from lorapipe.pipeline.execution.pool import Message, Slot
+from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.locks import Lock
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.stages import Stage
+from lorapipe.supervised_thread import in_words
+
+GRACE_SECONDS = 120.0
+"""How long a stage may take to save what it needs after it was asked to stop."""
+Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
+
+
+class Attempt:
+    """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
+
+    def __init__(self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: Options) -> None:
+        self.stage = stage
+        self.identity = identity
+        self.job = job
+        self.slot = slot
+        self.retries = options.retries
+        self._timeout = options.timeout
+        self.began = time.time()
+        self._lock = lock
+        self._since: float | None = None
+        self._asked: float | None = None
+        self._late = False
+        slot.busy = True
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the pipeline."""
+        return self.job.name
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked is not None
+
+    def start(self, inbox: Inbox) -> None:
+        """Give the job to the worker. One that cannot be started is as one that was lost."""
+        self._since = None
+        try:
+            self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
+        except Exception as error:  # no memory for a process, no thread, no disk, or whatever a cluster's client raises
+            inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
+
+    def has_begun(self) -> None:
+        """It has got all its locks: its time counts from here."""
+        self.began, self._since = time.time(), time.monotonic()
+
+    def ask_to_stop(self) -> None:
+        """Let it save what it needs and end."""
+        if self._asked is None:
+            self._asked = time.monotonic()
+            self.slot.worker.ask_to_stop()
+
+    def look_at_the_clock(self, stopping: int) -> Failed | None:
+        """Ask it to stop when the user wants that (see `run.Stopping`) or its time is over; how it ends, if it must now."""
+        now = time.monotonic()
+        limit = self._timeout
+        if stopping:
+            self.ask_to_stop()
+        if limit is not None and self._since is not None and now - self._since > limit.seconds:
+            self._late = self._late or not self.is_ending
+            self.ask_to_stop()
+        if stopping > 1 or (self._asked is not None and now - self._asked > GRACE_SECONDS):
+            return Failed(self.name, "cancelled", "stopped")
+        return None
+
+    def look_at_the_worker(self, inbox: Inbox) -> Failed | None:
+        """How it ends where its worker is gone without a word: nothing is waited for that cannot come."""
+        lost = self.slot.worker.lost()
+        return lost if inbox.empty() else None  # in this order: what it told before is heard first
+
+    def explain(self, failed: Failed) -> Failed:
+        """The failure with what only the driver knows: that its time was over, where its log is."""
+        if self._late and failed.cause == "cancelled" and self._timeout is not None:
+            hint = "What it has saved is kept: run again to go on, or give it more time."
+            return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)
+        has_log = failed.cause in ("error", "oom", "lost") and self.job.log.exists()
+        log = f"Its log: {self.job.log}" if has_log else ""
+        return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())
+
+    def release(self) -> None:
+        """Let go of the slot and of the lock."""
+        self._lock.close()
+        self.slot.busy = False
+
+    def abandon(self) -> None:
+        """End it and its worker at once."""
+        self.slot.worker.close()
+        self.release()

@@ -1,0 +1,185 @@
+"""A job: one stage to run, as data, and the running of it: in a worker process, inline, later on another machine."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
+from lorapipe.pipeline.artifact_json import decode, encode
+from lorapipe.pipeline.context import Context, ModelCache
+from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
+from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for
+from lorapipe.pipeline.execution.process_state import restored
+from lorapipe.pipeline.ledger import LOG, begin
+from lorapipe.pipeline.locks import Busy, holding
+from lorapipe.pipeline.references import resolve
+from lorapipe.spec import from_dict
+from lorapipe.stages import Stage
+
+PROGRESS_SECONDS = 0.1
+"""Progress is told no more often than this: nobody reads faster, and a training may take a thousand steps a second."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
+
+    Paths are absolute. `lock` is held while the stage runs, so that a worker whose driver has died still holds it; so are
+    the device's locks, where the stage `takes_turns` with those of other projects (see `devices`).
+    """
+
+    name: str
+    key: str
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, Any]]
+    attempt: str
+    store: str
+    cache: str
+    lock: str
+    device: str
+    takes_turns: bool = False
+
+    @property
+    def log(self) -> Path:
+        """What the stage prints goes here."""
+        return Path(self.attempt) / LOG
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's good end: its artifact in JSON form."""
+
+    artifact: dict[str, Any]
+
+
+def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> Done | Failed:
+    """Run the job's stage: what it made, or how it failed. Never raises."""
+    try:
+        return Done(_perform(job, emit, stopping, warm))
+    except BaseException as error:
+        import traceback
+
+        with suppress(OSError):  # on a full disk it has no place in the log
+            if isinstance(error, InputError):  # a mistake of the user's, not of the code that found it
+                print(error, file=sys.stderr)
+            else:
+                traceback.print_exc()
+            sys.stderr.flush()
+        return failure(job.name, error)
+
+
+def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> dict[str, Any]:
+    attempt, store = Path(job.attempt), Path(job.store)
+    contract: Any = Stage
+    spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of
+    stage = resolve(spec, {name: decode(dict(data), store) for name, data in job.inputs.items()})
+
+    def wait(busy: Busy) -> None:
+        if stopping():
+            raise Interrupted("Stopped while waiting.")
+        here = f"waits for {busy.who}, which is still at work here"
+        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
+
+    tell = _once(emit)
+    with ExitStack() as held:
+        held.enter_context(holding(Path(job.lock), wait))
+        for lock in turns_on(job.device, stage.trains) if job.takes_turns else ():
+            held.enter_context(holding(lock, wait))
+            say_who(lock, f"{job.name} in {store.parent.parent}")
+        begin(attempt)  # only now: an orphan of an earlier run may have been writing there
+        emit(Started(job.name, job.key))
+        held.enter_context(_undisturbed(stage))
+        context = Context(
+            out=attempt / "out",
+            resume=attempt / "resume",
+            cache=Path(job.cache),
+            emit=_calmly(emit),
+            stopping=stopping,
+            device=job.device,
+            warm=warm,
+        )
+        artifact = stage.run(context)
+    if not isinstance(artifact, stage.makes):
+        raise TypeError(f"stage {stage.name} returned {type(artifact).__name__}, not {stage.makes.__name__}")
+    return encode(artifact, store, attempt)
+
+
+def _undisturbed(stage: Stage) -> AbstractContextManager[None]:
+    """The process as it was before, once the stage is over.
+
+    Torch is loaded first where it is going to be: what is not loaded cannot be put back.
+    """
+    if stage.needs_device:
+        with suppress(ImportError):
+            importlib.import_module("torch")
+    return restored()
+
+
+def _once(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Tell the same thing once."""
+    told: set[str] = set()
+
+    def tell(event: Event) -> None:
+        if repr(event) not in told:
+            told.add(repr(event))
+            emit(event)
+
+    return tell
+
+
+def _calmly(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Pass on what a stage tells, but of its progress no more than can be read."""
+    last = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress) and event.step < event.total:
+            now = time.monotonic()
+            if now - last < PROGRESS_SECONDS:
+                return
+            last = now
+        emit(event)
+
+    return tell
+
+
+def failure(name: str, error: BaseException) -> Failed:
+    """The class of a failure, what to say of it, and what to do."""
+    cause, message, hint = _classify(error)
+    return Failed(name, cause, message, hint)
+
+
+Cause = Literal["oom", "error", "timeout", "lost", "cancelled", "input"]
+
+
+def _classify(error: BaseException) -> tuple[Cause, str, str]:
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        return "cancelled", "stopped", ""
+    if isinstance(error, InputError):
+        return "input", str(error), ""
+    if isinstance(error, LorapipeError):
+        return "oom" if isinstance(error, OutOfMemory) else "error", str(error), ""
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "out of memory" in str(error).lower():
+        return "oom", _first_line(error), "There was not enough memory: use a smaller batch or smaller pictures."
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno == errno.ENOSPC
+        hint = "Make room and run the same command again." if full else ""
+        return "error", f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint
+    return "error", f"{type(error).__name__}: {_first_line(error)}", "This is a bug in the stage, or a broken file."
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,0 +1,65 @@
+"""Stages in this very process, one at a time, on a thread: for debuggers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lorapipe.pipeline.context import ModelCache
+from lorapipe.pipeline.events import Failed
+from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.job import Job, perform
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
+from lorapipe.supervised_thread import SupervisedThread
+
+
+@dataclass(frozen=True)
+class Inline(Launcher):
+    """In this process, for debuggers: a stage that does not stop when asked cannot be ended."""
+
+    in_this_process: ClassVar[bool] = True
+
+    def slots(self, devices: Sequence[str]) -> list[Slot]:
+        """See `Launcher.slots`."""
+        return [Slot(Thread(), devices[0], locks_of(devices[0]))]
+
+
+class Thread(Worker):
+    """Runs jobs on a thread."""
+
+    def __init__(self) -> None:
+        self._warm = ModelCache()
+        self._stop = threading.Event()
+        self._thread: SupervisedThread | None = None
+
+    def start(self, job: Job, tell: Tell) -> None:
+        """See `Worker.start`."""
+        self._stop = stop = threading.Event()
+
+        def work() -> None:
+            tell(perform(job, tell, stop.is_set, self._warm))
+
+        self._thread = SupervisedThread(job.name, work, job.log)
+        self._thread.start()
+
+    def lost(self) -> Failed | None:
+        """See `Worker.lost`."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        return Failed(cause="lost", message=self._thread.reason or "the stage's thread has ended")
+
+    def ask_to_stop(self) -> None:
+        """See `Worker.ask_to_stop`."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Ask; more cannot be done."""
+        self._stop.set()
+
+    @property
+    def is_warm(self) -> bool:
+        """Always: there is nothing to start."""
+        return True

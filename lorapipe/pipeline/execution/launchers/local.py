@@ -1,0 +1,19 @@
+"""Processes on this machine: one for each device, and a few for stages that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.launchers._subprocess import Beside, Process
+from lorapipe.pipeline.execution.pool import Slot
+
+
+@dataclass(frozen=True)
+class Local(Beside):
+    """Processes on this machine, one for each device."""
+
+    def slots(self, devices: Sequence[str]) -> list[Slot]:
+        """See `Launcher.slots`."""
+        return [*self.side_slots(), *(Slot(Process(), device, locks_of(device)) for device in devices)]

@@ -1,0 +1,321 @@
+"""Which stage next, and where: the graph of a run worked off on the slots of a pool.
+
+    settled ─→ ready ─┬─ its result is there: reuse ──────────────────────────────────────────→ settled
+                      └─ queued ─ slot and lock ─→ an attempt runs ─┬─ done: publish ─────────→ settled
+                                                                    ├─ lost: once more
+                                                                    └─ failed ────────────────→ settled
+
+A stage is ready when all it needs is settled. One thread does all of this; workers only put messages into its inbox, so
+nothing here needs a lock but what other processes share: the key of a result.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from dataclasses import replace
+
+from lorapipe.errors import LorapipeError
+from lorapipe.pipeline import references
+from lorapipe.pipeline.artifact_json import encode
+from lorapipe.pipeline.artifacts import Artifact, to_open
+from lorapipe.pipeline.destinations import Destinations
+from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
+from lorapipe.pipeline.execution.attempt import Attempt, Inbox
+from lorapipe.pipeline.execution.job import Done, Job, failure
+from lorapipe.pipeline.execution.pool import Message, Pool, Slot
+from lorapipe.pipeline.gc_roots import Roots
+from lorapipe.pipeline.keys import Identity
+from lorapipe.pipeline.ledger import Ledger, Result
+from lorapipe.pipeline.locks import Busy, take
+from lorapipe.pipeline.pipeline import Pipeline
+from lorapipe.pipeline.plan import PlannedStage, decide
+from lorapipe.spec import to_dict
+from lorapipe.stages import Stage
+
+POLL_SECONDS = 0.1
+"""How often the clock, the user's wish to stop and other processes' locks are looked at."""
+
+
+class Scheduler:
+    """The running of one pipeline. `artifacts` holds what has been made or reused so far."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        roots: Roots,
+        pool: Pool,
+        number: int,
+        anew: Set[str],
+        stopping: Callable[[], int],
+        destinations: Destinations,
+    ) -> None:
+        self.artifacts: dict[str, Artifact] = {}
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._roots = roots
+        self._pool = pool
+        self._number = number
+        self._anew = anew
+        self._stopping = stopping
+        self._destinations = destinations
+        self._graph = _Graph(pipeline.needs)
+        self._on_devices = [name for name, stage in pipeline.stages.items() if stage.needs_device]
+        self._steps: dict[str, PlannedStage] = {}
+        self._queue: list[tuple[Stage, PlannedStage]] = []
+        self._running: list[Attempt] = []
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._said: deque[Event] = deque()
+        self._told_to_wait: set[str] = set()
+
+    def events(self, steps: Iterable[PlannedStage]) -> Generator[Event, None, None]:
+        """Work off the graph as planned, or as is decided anew where inputs had yet to be made."""
+        self._steps = {step.name: step for step in steps}
+        while True:
+            while self._graph.ready and not self._stopping():
+                self._take_up(self._graph.ready.popleft())
+                yield from self._drain()
+            self._start_queued()
+            yield from self._drain()
+            if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
+                return
+            self._listen()
+            self._look_at_the_running()
+            yield from self._drain()
+
+    def close(self) -> None:
+        """End what is still running, and its workers."""
+        for attempt in self._running:
+            attempt.abandon()
+        self._running.clear()
+
+    def _drain(self) -> Generator[Event, None, None]:
+        while self._said:
+            yield self._said.popleft()
+
+    def _settle(self, name: str) -> None:
+        """A stage has its result, or never will: what waited for it alone is ready, or out of reach."""
+        if self._stopping():
+            return
+        for each, missing in self._graph.settle(name, self.artifacts):
+            what = f"not run, because it needs {' and '.join(missing)}"
+            self._said.append(Failed(each, "cancelled", what))
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        self._said.append(failure(name, error))
+        self._settle(name)
+
+    # ------------------------------------------------------------------------------------------------ before it runs
+
+    def _take_up(self, name: str) -> None:
+        """It has all it needs: reuse what is there, queue what is not."""
+        try:
+            step = self._steps[name]
+            stage = step.stage
+            if stage is None:
+                stage = references.resolve(self._pipeline.stages[name], self.artifacts)
+                step = self._decide(name, stage)
+                self._said.append(Planned(name, step.action, step.reason))
+            if step.result is None:
+                self._queue.append((stage, step))
+            else:
+                self._reuse(name, stage, step.result)
+        except (LorapipeError, OSError) as error:
+            self._give_up(name, error)
+
+    def _decide(self, name: str, stage: Stage) -> PlannedStage:
+        """What to do with a stage; a result that is reused is among the roots of this run."""
+        while True:
+            step = decide(self._pipeline, name, stage, self._ledger, self._anew)
+            if step.result is None or step.identity is None or self._roots.add([step.identity.id]):
+                return step
+
+    def _start_queued(self) -> None:
+        """Start queued stages, in order, while there is room."""
+        if not self._queue or self._stopping():
+            return
+        at_work = {attempt.name for attempt in self._running}
+        spare = not any(name in self._graph.unsettled and name not in at_work for name in self._on_devices)
+        left = []
+        for stage, step in self._queue:
+            slot = self._pool.free(stage.needs_device, spare)
+            try:
+                if slot is None or not self._start(stage, step, slot):
+                    left.append((stage, step))
+            except (LorapipeError, OSError) as error:
+                self._give_up(step.name, error)
+        self._queue = left
+
+    def _start(self, stage: Stage, step: PlannedStage, slot: Slot) -> bool:
+        """Take the lock of a key and begin; False while a second run of the same thing has it, which we then reuse."""
+        name, identity = step.name, step.identity
+        assert identity is not None
+        try:
+            lock = take(self._ledger.locks / f"{identity.id}.lock")
+        except Busy as busy:
+            if name not in self._told_to_wait:
+                what = f"waits for {busy.who}, which makes the same result"
+                self._said.append(Log(name, what, "warning"))
+                self._told_to_wait.add(name)
+            return False
+        try:
+            self._roots.add([identity.id])  # whatever is found or made from here on, `gc` leaves alone
+            found = None if name in self._anew else self._found(name, stage, identity)
+            if found is not None:
+                lock.close()
+                self._reuse(name, stage, found)
+                return True
+            options = self._pipeline.options_of(name)
+            attempt = Attempt(stage, identity, self._job(name, identity, slot), slot, lock, options)
+        except BaseException:
+            lock.close()
+            raise
+        self._running.append(attempt)
+        attempt.start(self._inbox)
+        return True
+
+    def _found(self, name: str, stage: Stage, identity: Identity) -> Result | None:
+        """What another run has made meanwhile, or has finished before it was ended."""
+        inputs = references.inputs(stage)
+        found = self._ledger.result(identity.key, inputs)
+        if isinstance(found, Result):
+            return found
+        found = self._ledger.adopt(identity.key, inputs)
+        if not isinstance(found, Result):
+            return None
+        what = "an earlier run had finished it and ended before it was published; it is published now"
+        self._said.append(Log(name, what, "warning"))
+        return found
+
+    def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
+        spec, store = self._pipeline.stages[name], self._ledger.store
+        return Job(
+            name=name,
+            key=identity.key,
+            spec=to_dict(spec),
+            inputs={need: encode(self.artifacts[need], store) for need in self._pipeline.needs[name]},
+            attempt=str(self._ledger.attempt(identity.key)),
+            store=str(store),
+            cache=str(self._ledger.cache),
+            lock=str(self._ledger.locks / f"{identity.id}.attempt"),
+            device=slot.device or "cpu",
+            takes_turns=spec.needs_device and bool(slot.device_locks),
+        )
+
+    # --------------------------------------------------------------------------------------------------- while it runs
+
+    def _listen(self) -> None:
+        """Wait a moment for a message, and do what follows from it."""
+        try:
+            attempt, message = self._inbox.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            return
+        if attempt in self._running:  # not one that was ended meanwhile
+            self._hear(attempt, message)
+
+    def _hear(self, attempt: Attempt, message: Message) -> None:
+        match message:
+            case Done():
+                self._finish(attempt, message)
+            case Failed():
+                self._fail(attempt, message)
+            case _:
+                if isinstance(message, Started):
+                    attempt.has_begun()
+                self._said.append(replace(message, stage=attempt.name))
+
+    def _look_at_the_running(self) -> None:
+        """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
+        stopping = self._stopping()
+        for attempt in list(self._running):
+            ended = attempt.look_at_the_clock(stopping) or attempt.look_at_the_worker(self._inbox)
+            if ended is not None:
+                self._fail(attempt, ended)
+
+    def _fail(self, attempt: Attempt, failed: Failed) -> None:
+        if failed.cause == "lost" and attempt.retries and not attempt.is_ending:
+            attempt.retries -= 1
+            self._said.append(Log(attempt.name, f"{failed.message}; it is started once more", "warning"))
+            attempt.slot.worker.close()
+            attempt.start(self._inbox)
+            return
+        if failed.cause != "input":
+            attempt.slot.worker.close()  # what a failure has left in memory is not to be trusted
+        self._end(attempt)
+        self._said.append(attempt.explain(failed))
+        self._settle(attempt.name)
+
+    def _finish(self, attempt: Attempt, done: Done) -> None:
+        name, identity = attempt.name, attempt.identity
+        about = {
+            "pipeline": self._pipeline.name, "stage": name, "type": attempt.stage.key_name, "started": attempt.began,
+        }  # fmt: skip
+        try:
+            result = self._ledger.publish(identity, done.artifact, about)
+            files = self._use(name, attempt.stage, result)
+        except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
+            self._end(attempt)
+            self._give_up(name, error)
+            return
+        self._end(attempt)
+        self._said.append(Finished(name, identity.key, time.time() - attempt.began, files))
+        self._settle(name)
+
+    def _end(self, attempt: Attempt) -> None:
+        self._running.remove(attempt)
+        attempt.release()
+
+    # ---------------------------------------------------------------------------------------------- when it is there
+
+    def _reuse(self, name: str, stage: Stage, result: Result) -> None:
+        self._said.append(Reused(name, result.key, self._use(name, stage, result)))
+        self._settle(name)
+
+    def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
+        """Hand a result to those who need it, deliver it, and say what a person may open."""
+        self._ledger.records.use(self._number, self._pipeline.name, name, stage.key_name, result.key, time.time())
+        self._ledger.mark_used(result)
+        shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
+        delivered = self._destinations.deliver(name, stage, result.artifact)
+        self.artifacts[name] = result.artifact
+        if delivered:
+            return tuple(map(str, delivered))
+        files = (str(path) for path in to_open(result.artifact))
+        return tuple(os.path.join(shown, file.removeprefix(out)) for file in files if file.startswith(out))  # noqa: PTH118
+
+
+class _Graph:
+    """Who waits for whom. `ready`: stages whose needs are all settled; `unsettled`: those without an end so far."""
+
+    def __init__(self, needs: Mapping[str, tuple[str, ...]]) -> None:
+        self._needs = needs
+        self._open = {name: len(each) for name, each in needs.items()}
+        self._dependents: dict[str, list[str]] = {name: [] for name in needs}
+        for name, each in needs.items():
+            for need in each:
+                self._dependents[need].append(name)
+        self.ready = deque(name for name, count in self._open.items() if not count)
+        self.unsettled = set(needs)
+
+    def settle(self, name: str, artifacts: dict[str, Artifact]) -> list[tuple[str, list[str]]]:
+        """Count a stage as settled. Returns those that can never run now, each with the needs that have no artifact."""
+        out_of_reach = []
+        waiting = deque([name])
+        while waiting:
+            settled = waiting.popleft()
+            self.unsettled.remove(settled)
+            for each in self._dependents[settled]:
+                self._open[each] -= 1
+                if self._open[each]:
+                    continue
+                missing = [need for need in self._needs[each] if need not in artifacts]
+                if missing:
+                    out_of_reach.append((each, missing))
+                    waiting.append(each)
+                else:
+                    self.ready.append(each)
+        return out_of_reach

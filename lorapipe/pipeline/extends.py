@@ -1,0 +1,101 @@
+"""`extends: other.yaml`: a document over another one, or over several, the last of which wins.
+
+Mappings are merged, ours over theirs; everything else is replaced as a whole, and so is a mapping that names another kind
+(`uses`, `type`, `family`), whose settings would mean nothing here. `null` takes a stage away. Every part keeps the place
+where it is written, so that a message points there, and a relative path means what it means there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.limits import MOST_BYTES, MOST_FILES
+from lorapipe.pipeline.yaml_document import Document, parse_file, read_text
+from lorapipe.spec.paths import path_of, tidy, trouble
+
+EXTENDS = "extends"
+TAGS = ("uses", "type", "family")
+"""The keys that say of which kind a mapping is."""
+
+
+def open_layers(path: Path) -> Document:
+    """Read a file and all that it extends; `InputError` where one of them cannot be."""
+    return _open(path, (), [])
+
+
+def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
+    """Read a file and those below it; `opened` are the sizes of those that were read so far."""
+    text = read_text(path, MOST_BYTES - sum(opened))
+    opened.append(len(text))
+    document = parse_file(text, str(path))
+    if not isinstance(document.value, dict) or EXTENDS not in document.value:
+        return document
+    below: Document | None = None
+    place = Problem("", document.where((EXTENDS,)), path=(EXTENDS,), excerpt=document.excerpt((EXTENDS,)))
+    for name in _names(document.value[EXTENDS], place):
+        base = _base(path, name, place)
+        if any(_same(base, each) for each in (path, *above)):
+            ring = " -> ".join(str(each) for each in (*above, path, base))
+            raise InputError(replace(place, what=f"files extend one another in a circle: {ring}."))
+        if len(opened) >= MOST_FILES:
+            raise InputError(replace(place, what=f"more than {MOST_FILES} files are involved."))
+        layer = _open(base, (*above, path), opened)
+        below = layer if below is None else _over(layer, below)
+    own = replace(document, value={key: value for key, value in document.value.items() if key != EXTENDS})
+    return own if below is None else _over(own, below)
+
+
+def _base(path: Path, name: str, place: Problem) -> Path:
+    """The file of a name, which must be there."""
+    try:
+        base = path_of(name, path.parent)
+        there = base.is_file()
+    except (OSError, ValueError) as error:
+        raise InputError(replace(place, what=f"{trouble(error)}.")) from None
+    if not there:
+        raise InputError(replace(place, what=f"there is no file {tidy(base)!r}."))
+    return base
+
+
+def _same(file: Path, other: Path) -> bool:
+    try:
+        return file.samefile(other)
+    except OSError:
+        return False
+
+
+def _names(given: Any, place: Problem) -> list[str]:
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InputError(replace(place, what="is not a file name, or a list of them."))
+    return names
+
+
+def _over(upper: Document, lower: Document) -> Document:
+    if not (isinstance(upper.value, dict) and isinstance(lower.value, dict)):
+        return upper
+    value = _merged(upper.value, lower.value)
+    for names in ("vars", "stages"):  # what is called `type` in these is a name of the user's
+        if isinstance(upper.value.get(names), dict) and isinstance(lower.value.get(names), dict):
+            value[names] = _merged(upper.value[names], lower.value[names])
+    stages = value.get("stages")
+    if isinstance(stages, dict):
+        value["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
+    return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
+
+
+def _merged(upper: dict[Any, Any], lower: dict[Any, Any]) -> dict[Any, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        old = lower.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and not _other_kind(value, old):
+            value = _merged(value, old)
+        merged[key] = value
+    return merged
+
+
+def _other_kind(upper: dict[Any, Any], lower: dict[Any, Any]) -> bool:
+    return any(tag in upper and tag in lower and upper[tag] != lower[tag] for tag in TAGS)

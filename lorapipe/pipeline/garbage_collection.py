@@ -1,0 +1,217 @@
+"""What of a store nobody needs any more, and its removal.
+
+Kept are the results that the last run of each pipeline has used, those used in the last days (by any project, where the
+store is shared), those that a run at work uses (see `gc_roots`), and those that a kept one refers to; attempts and cache
+entries younger than that, while a run is at work all cache entries; and whatever another process holds the lock of.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorapipe.pipeline.artifact_json import STORE
+from lorapipe.pipeline.gc_roots import removing, rooted
+from lorapipe.pipeline.keys import short
+from lorapipe.pipeline.ledger import Ledger, remove
+from lorapipe.pipeline.locks import Busy, take
+from lorapipe.pipeline.manifest import read_manifest
+from lorapipe.pipeline.publication import MANIFEST
+
+DAY = 86400.0
+GONE = ".gone"
+"""How the name of a folder ends that is being removed."""
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that can go: a result, an attempt or a cache entry, its size in bytes, and when it was last changed."""
+
+    kind: str
+    path: Path
+    size: int
+    changed: float
+
+    @property
+    def is_as_found(self) -> bool:
+        """Whether nobody has read it (cache entries) or used it (results, where projects share a store) since."""
+        return self.path.lstat().st_mtime == self.changed
+
+
+def waste(ledger: Ledger, days: float, now: float | None = None) -> list[Waste]:
+    """What can go. Nothing outside the store is ever in it. Runs may go on meanwhile, and others may clean up too."""
+    before = (time.time() if now is None else now) - days * DAY
+    locks = {name for name, _ in _entries(ledger.locks)}
+    used = rooted(ledger.locks)
+    found = [
+        _waste("result", ledger.store / name)
+        for name in sorted(_folders(ledger.store) - _kept(ledger, before) - _with_referred(ledger, used or ()))
+        if _is_free(ledger, name, locks)
+    ]
+    for name in sorted(_folders(ledger.work)):
+        if _newest(ledger.work / name) < before and _is_free(ledger, name.partition(".")[0], locks):
+            found.append(_waste("attempt", ledger.work / name))
+    for path, stat in _files(ledger.cache) if used is None else ():
+        if stat.st_mtime < before:
+            found.append(Waste("cache entry", Path(path), stat.st_size, stat.st_mtime))
+    return found
+
+
+def _waste(kind: str, folder: Path) -> Waste:
+    try:
+        changed = folder.lstat().st_mtime
+    except FileNotFoundError:
+        changed = math.nan
+    return Waste(kind, folder, _size(folder), changed)
+
+
+def clean(ledger: Ledger, found: list[Waste]) -> int:
+    """Remove it, unless it has come into use or somebody else has removed it; the bytes that are free now."""
+    with removing(ledger.locks) as used:
+        current = [short(key) for key in ledger.records.current()]  # a run may have come and gone since
+        kept = _with_referred(ledger, [*current, *(used or ())])
+        taken = [
+            each
+            for each in found
+            if not (each.kind == "result" and each.path.name in kept)
+            and not (each.kind == "cache entry" and used is not None)
+            and _take_away(ledger, each)
+        ]
+    return sum(each.size for each in taken if each.kind == "cache entry" or _remove(ledger, each))
+
+
+def _take_away(ledger: Ledger, each: Waste) -> bool:
+    """Take it out of use, at once and whole; whether that was done, by us."""
+    try:
+        if not each.is_as_found:
+            return False
+        if each.kind == "cache entry":
+            each.path.unlink()
+            return True
+        gone = _gone(each.path)
+        with take(_lock(ledger, each)):
+            if gone != each.path:
+                remove(gone)  # what another has left
+                each.path.rename(gone)
+        return True
+    except (Busy, FileNotFoundError):
+        return False
+
+
+def _remove(ledger: Ledger, each: Waste) -> bool:
+    """Remove what is out of use; whether that was done, by us."""
+    gone = _gone(each.path)
+    try:
+        with take(_lock(ledger, each)):
+            was_there = gone.exists()
+            remove(gone)
+        return was_there
+    except (Busy, FileNotFoundError):
+        return False
+
+
+def _gone(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix(GONE)}{GONE}")
+
+
+def _lock(ledger: Ledger, each: Waste) -> Path:
+    return ledger.locks / f"{each.path.name.partition('.')[0]}.lock"
+
+
+def _with_referred(ledger: Ledger, names: Iterable[str]) -> set[str]:
+    """These results, and those that they refer to."""
+    waiting, kept = [*names], set[str]()
+    while waiting:
+        name = waiting.pop()
+        manifest = None if name in kept else read_manifest(str(ledger.store / name / MANIFEST))
+        kept.add(name)
+        if manifest is not None:
+            waiting += _referred(manifest["artifact"])
+    return kept
+
+
+def _kept(ledger: Ledger, before: float) -> set[str]:
+    """The names of the folders in the store that are needed."""
+    ledger.records.catch_up()
+    keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
+    manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
+    waiting, kept = [short(key) for key in keys], set[str]()
+    waiting += [
+        name for name, manifest in manifests.items() if manifest["finished"] >= before
+    ]  # a power cut took its row
+    if ledger.is_shared:
+        waiting += [
+            name
+            for name, entry in _entries(ledger.store)
+            if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime >= before
+        ]
+    while waiting:
+        name = waiting.pop()
+        if name not in kept and name in manifests:
+            kept.add(name)
+            waiting += _referred(manifests[name]["artifact"])
+    return kept
+
+
+def _referred(artifact: Any) -> Iterator[str]:
+    """The folders of the store that an artifact's paths lead to."""
+    waiting = [artifact]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and value.startswith(STORE):
+            yield value.removeprefix(STORE).partition("/")[0]
+
+
+def _is_free(ledger: Ledger, name: str, locks: Container[str]) -> bool:
+    for lock in (f"{name}.lock", f"{name}.attempt"):
+        if lock in locks:
+            try:
+                take(ledger.locks / lock).close()
+            except Busy:
+                return False
+    return True
+
+
+def _entries(folder: Path | str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What is in a folder, by name; nothing where it is gone."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _folders(folder: Path) -> set[str]:
+    return {name for name, entry in _entries(folder) if entry.is_dir(follow_symlinks=False)}
+
+
+def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """All files below a folder, links left out."""
+    for _, entry in _entries(folder):
+        with suppress(FileNotFoundError):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def _newest(folder: Path) -> float:
+    """When something was last changed in a folder, or in those in it; now where it is gone."""
+    try:
+        own = folder.lstat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+    below = (_newest(Path(entry.path)) for _, entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
+    return max([own, *below, *(stat.st_mtime for _, stat in _files(folder))])
+
+
+def _size(folder: Path) -> int:
+    return sum(stat.st_size for _, stat in _files(folder))

@@ -1,0 +1,275 @@
+"""ledger.db: what can be looked up fast and, all of it, be made anew from the manifests in the store and the runs' files.
+
+Digests of files by their stat, results, and which run used which result. SQLite in WAL mode, so that several runs and
+readers go side by side; see `database` for how it is kept in order. `synchronous=NORMAL`, so that a commit waits for no
+disk: a power cut may take back the last commits, which are made again. The end of a run is synced, and with it all that
+was before.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lorapipe.pipeline.database import Database, mended
+from lorapipe.pipeline.database_errors import Locked, Unavailable
+from lorapipe.pipeline.database_schema import Tables
+from lorapipe.pipeline.run_files import MOST, RunFiles
+
+Stat = tuple[int, int, int, int]
+"""Size, mtime_ns, ctime_ns, inode: while they are the same, so are the bytes."""
+
+DIGEST = """
+CREATE TABLE digest (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, digest TEXT) WITHOUT ROWID
+"""
+USED = """
+CREATE TABLE used (
+    pipeline TEXT, stage TEXT, type TEXT, key TEXT, run INT, at REAL, PRIMARY KEY (pipeline, stage, type, key)
+) WITHOUT ROWID
+"""
+"""Each result that a stage has had, and the last run that used it. It grows with results, not with runs."""
+RUN = "CREATE TABLE run (id INTEGER PRIMARY KEY, pipeline TEXT, started REAL, finished REAL, status TEXT)"
+FROM_1 = f"""
+ALTER TABLE used RENAME TO used_1;
+{USED};
+INSERT INTO used (pipeline, stage, type, key, run, at)
+SELECT pipeline, stage, type, key, max(run), max(at) FROM used_1 GROUP BY pipeline, stage, type, key;
+DROP TABLE used_1
+"""
+"""Version 1 kept a row for every use."""
+TABLES = Tables(2, ";".join((DIGEST, RUN, USED)), {1: FROM_1})
+
+
+OVER = "finished IS NOT NULL"
+ADD = "INSERT INTO run (id, pipeline, started, finished, status) VALUES (?, ?, ?, ?, ?)"
+END = "ON CONFLICT DO UPDATE SET finished = excluded.finished, status = excluded.status WHERE run.finished IS NULL"
+USE = "INSERT INTO used (pipeline, stage, type, key, run, at) VALUES (?, ?, ?, ?, ?, ?)"
+LATER = "ON CONFLICT DO UPDATE SET run = excluded.run, at = excluded.at WHERE excluded.at >= used.at"
+
+
+class RunHistory(Protocol):
+    """Where what has been can be read, besides the database."""
+
+    def manifests(self) -> Iterable[Mapping[str, Any]]:
+        """The manifests of all results in the store."""
+        ...
+
+    def run_numbers(self) -> list[int]:
+        """The runs whose files are kept."""
+        ...
+
+    def run_files(self, numbers: Iterable[int], manifests: Mapping[str, Mapping[str, Any]]) -> Iterable[RunFiles]:
+        """What the files of these runs say."""
+        ...
+
+
+class Records:
+    """The database of one store; without a file (`None`), one that lives in memory and is forgotten.
+
+    `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
+    """
+
+    def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
+        self._past = past
+        self._uses: list[tuple[Any, ...]] = []
+        self.database = Database(path, TABLES, self._refill, private=private)
+
+    def close(self) -> None:
+        """Write what is left to write and let go of the file."""
+        try:
+            self.flush()
+        finally:
+            self.database.close()
+
+    def complete(self) -> None:
+        """Where nothing is recorded, note what the manifests and the runs' files say; in memory, if it must be."""
+        try:
+            self._complete()
+        except Locked:
+            raise
+        except Unavailable as trouble:
+            self.database.only_look(trouble)
+            self._complete()
+
+    @mended
+    def _complete(self) -> None:
+        if self.database.connection.execute("SELECT 1 FROM used LIMIT 1").fetchone() is None:
+            with self.database.writing() as db:
+                self._refill(db, None)
+
+    @mended
+    def catch_up(self) -> None:
+        """Note the runs whose files are there though the database knows nothing of them: another version's, or a copy's.
+
+        And what they have used, so that it is not thought to be out of use.
+        """
+        if self._past is None:
+            return
+        known = {number for (number,) in self.database.connection.execute(f"SELECT id FROM run WHERE {OVER}")}
+        missing = [number for number in self._past.run_numbers() if number not in known]
+        if missing:
+            manifests = {str(each["key"]): each for each in self._past.manifests()}
+            files = [*self._past.run_files(missing, manifests)]
+            with self.database.writing() as db:
+                db.executemany(f"{ADD} {END}", [each.row for each in files])
+                db.executemany(f"{USE} {LATER}", [use for each in files for use in _used(each, manifests)])
+
+    @mended
+    def digests(self, folder: str) -> dict[str, tuple[Stat, str]]:
+        """What is remembered of the files below a folder: the stat that each had, and its digest."""
+        query = "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM digest WHERE path >= ? AND path < ?"
+        below = folder.rstrip(os.sep) + os.sep
+        if not _can_be_kept(below):
+            return {}
+        rows = self.database.connection.execute(query, (below, below[:-1] + chr(ord(os.sep) + 1)))
+        return {path: ((size, mtime, ctime, inode), digest) for path, size, mtime, ctime, inode, digest in rows}
+
+    @mended
+    def remember(self, digests: Iterable[tuple[str, Stat, str]]) -> None:
+        """Keep digests of files."""
+        rows = [(path, *stat, digest) for path, stat, digest in digests if _can_be_kept(path, *stat)]
+        with self.database.writing() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO digest (path, size, mtime_ns, ctime_ns, inode, digest) VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    @mended
+    def begin(self, pipeline: str, least: int = 1) -> int:
+        """A new run's number, `least` or more: folders of earlier runs may be there though the database is new."""
+        with self.database.writing() as db:
+            (last,) = db.execute("SELECT max(id) FROM run WHERE id < ?", (MOST,)).fetchone()
+            number = max(least, (last or 0) + 1)
+            while db.execute("SELECT 1 FROM run WHERE id = ?", (number,)).fetchone():
+                number += 1
+            db.execute("INSERT INTO run (id, pipeline, started) VALUES (?, ?, ?)", (number, pipeline, time.time()))
+        return number
+
+    @mended
+    def runs(self) -> list[tuple[int, str, float, float | None, str]]:
+        """All runs, the last first: number, pipeline, start, end and status (`running` while there is none)."""
+        query = """
+            SELECT id, CAST(ifnull(pipeline, '?') AS TEXT), CAST(ifnull(started, 0) AS REAL), CAST(finished AS REAL),
+                   CAST(ifnull(status, 'running') AS TEXT) FROM run ORDER BY id DESC"""
+        return self.database.connection.execute(query).fetchall()
+
+    @mended
+    def last_used(self) -> dict[str, float]:
+        """When each result was last made or reused, by its key."""
+        self.flush()
+        query = "SELECT key, max(CAST(ifnull(at, 0) AS REAL)) FROM used GROUP BY key"
+        return dict(self.database.connection.execute(query))
+
+    @mended
+    def current(self) -> set[str]:
+        """The keys that the last run of each pipeline has used: for each of its stages, the last one."""
+        self.flush()
+        last = "SELECT pipeline, max(run) AS run FROM used GROUP BY pipeline"
+        query = (
+            f"SELECT key FROM used JOIN ({last}) AS last ON used.pipeline IS last.pipeline WHERE used.run IS last.run"
+        )
+        return {key for (key,) in self.database.connection.execute(query)}
+
+    @mended
+    def end(self, run: int, status: str) -> None:
+        """A run is over: `done`, `failed` or `interrupted`."""
+        self.flush()
+        db = self.database.connection
+        db.execute("PRAGMA synchronous=FULL")
+        with self.database.writing() as db:
+            db.execute("UPDATE run SET finished=?, status=? WHERE id=?", (time.time(), status, run))
+        db.execute("PRAGMA synchronous=NORMAL")
+
+    def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, at: float) -> None:
+        """A stage has this result, made or reused. `flush` writes it."""
+        self._uses.append((pipeline, stage, type_, key, run, at))
+
+    @mended
+    def flush(self) -> None:
+        """Write what `use` was told, all at once: a run may reuse a thousand results in a tenth of a second."""
+        if self._uses:
+            with self.database.writing() as db:
+                _use(db, self._uses)
+            self._uses.clear()
+
+    @mended
+    def last_key(self, pipeline: str, stage: str, type_: str) -> str | None:
+        """The key of the result that a stage had last."""
+        self.flush()
+        query = "SELECT key FROM used WHERE pipeline=? AND stage=? AND type=? ORDER BY at DESC LIMIT 1"
+        row = self.database.connection.execute(query, (pipeline, stage, type_)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _refill(self, db: sqlite3.Connection, aside: Path | None) -> str:
+        """Fill tables that have nothing yet; from what, in words. Digests are forgotten: files are read again."""
+        if self._past is None:
+            return ""
+        manifests = {str(each["key"]): each for each in self._past.manifests()}
+        numbers = self._past.run_numbers()
+        runs = {each.number: each for each in self._past.run_files(numbers, manifests)}
+        _use(db, [_made(each) for each in sorted(manifests.values(), key=lambda each: float(each["finished"]))])
+        _use(db, [use for run in runs.values() for use in _used(run, manifests)])
+        rows = {number: each.row for number, each in runs.items()}
+        if aside is not None:
+            from lorapipe.pipeline.database_recovery import salvage  # seldom needed
+
+            kept = salvage(aside, ["run"]).tables["run"]
+            rows |= {number: row for number, each in kept.items() if (row := _sound(each)) and number not in rows}
+        _add(db, rows.values())
+        told = [_count(len(manifests), "result")] if aside is not None else []
+        return " and ".join([*told, _count(len(rows), "run")]) if told or rows else ""
+
+
+def stat_of(path: Path | str) -> Stat:
+    """The stat by which a file's digest is remembered."""
+    found = os.stat(path)  # noqa: PTH116 (half the time of Path.stat, for every picture of every plan)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _use(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    db.executemany("INSERT OR REPLACE INTO used (pipeline, stage, type, key, run, at) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _add(db: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:
+    db.executemany("INSERT OR IGNORE INTO run (id, pipeline, started, finished, status) VALUES (?, ?, ?, ?, ?)", runs)
+
+
+def _made(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    names = ("pipeline", "stage", "type", "key")
+    return (*(manifest[name] for name in names), None, float(manifest["finished"]))
+
+
+def _used(run: RunFiles, manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    at = run.started if run.finished is None else run.finished
+    return [
+        (run.pipeline, stage, manifests[key]["type"], key, run.number, at)
+        for stage, key in run.used.items()
+        if key in manifests
+    ]
+
+
+def _sound(row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """A run's row as it was read from a damaged file, where it can be right."""
+    pipeline, started, finished, status = (row.get(name) for name in ("pipeline", "started", "finished", "status"))
+    number = row.get("id")
+    times = isinstance(started, float) and isinstance(finished, float | None)
+    if isinstance(number, int) and 0 < number < MOST and isinstance(pipeline, str) and times:
+        return number, pipeline, started, finished, status if isinstance(status, str) else None
+    return None
+
+
+def _can_be_kept(path: str, *numbers: int) -> bool:
+    """SQLite keeps names of UTF-8 and numbers of 64 bits: other files are read each time."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return all(-(2**63) <= number < 2**63 for number in numbers)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else noun + 's'}"

@@ -1,0 +1,84 @@
+"""A pipeline as a value: stages by name, in an order in which each stands after those it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from lorapipe.errors import InputError, Problem, near_miss
+from lorapipe.pipeline import references
+from lorapipe.pipeline.addresses import dotted
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.stages import Stage
+
+
+def _named(problem: Problem) -> Problem:
+    """A problem of a pipeline that was not read: its place is the knob's name."""
+    return replace(problem, where=problem.where or dotted(problem.path[1:]))
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies.
+
+    `files` are those that it was read from; `located` gives a problem that is found later its place in them.
+    """
+
+    name: str
+    folder: Path
+    stages: Mapping[str, Stage]
+    options: Mapping[str, Options] = field(default_factory=dict)
+    notices: tuple[Problem, ...] = ()
+    """What works and is seldom meant, with its place."""
+    files: tuple[Path, ...] = ()
+    located: Callable[[Problem], Problem] = field(default=_named, repr=False, compare=False)
+
+    @classmethod
+    def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:
+        """A pipeline made in Python; the stages come in any order. `InputError` where they need one another in a circle."""
+        order, cycle = references.in_order({each: references.needs(stage) for each, stage in stages.items()})
+        if cycle:
+            raise InputError(references.cycle_problem(cycle))
+        return cls(name, folder.resolve(), {each: stages[each] for each in order})
+
+    def options_of(self, stage: str) -> Options:
+        """How a stage is run."""
+        return self.options.get(stage) or Options()
+
+    @cached_property
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        """The stages that each stage refers to."""
+        return {name: references.needs(stage) for name, stage in self.stages.items()}
+
+    def with_needs(self, names: Iterable[str]) -> Self:
+        """The pipeline of these stages and all that they need."""
+        waiting, wanted = self.known(names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in wanted:
+                wanted.add(name)
+                waiting += self.needs[name]
+        return replace(self, stages={name: stage for name, stage in self.stages.items() if name in wanted})
+
+    def and_after(self, names: Iterable[str]) -> frozenset[str]:
+        """The names of these stages and of all that depend on them."""
+        found = set(self.known(names))
+        for name, needs in self.needs.items():  # in order: what a stage needs stands before it
+            if found.intersection(needs):
+                found.add(name)
+        return frozenset(found)
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        """These names, if there are such stages; else an `InputError` with the near misses."""
+        names = list(names)
+        problems = [
+            Problem(f"there is no stage {name!r}.", self.name, near_miss(name, [*self.stages]))
+            for name in names
+            if name not in self.stages
+        ]
+        if problems:
+            raise InputError(problems)
+        return names

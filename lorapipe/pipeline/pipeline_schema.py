@@ -1,0 +1,111 @@
+"""All that can be written in a pipeline, found by walking the knobs of the stages; and the schema of it for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lorapipe.pipeline.artifacts import Ref
+from lorapipe.pipeline.execution.launchers import Launcher
+from lorapipe.pipeline.stage_options import Options
+from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
+from lorapipe.spec import registry_of as registry_of
+from lorapipe.spec.schema import DEFINITIONS, reference
+from lorapipe.stages import Stage
+
+
+def contracts() -> dict[str, type[Spec]]:
+    """Every contract that a user can name, by what one of its kind is called: stage, adapter, optimizer, launcher …"""
+    found: dict[str, type[Spec]] = {}
+    waiting: list[type[Spec]] = [Stage, Launcher]
+    while waiting:
+        contract = waiting.pop(0)
+        registry = registry_of(contract)
+        if registry.kind in found:
+            continue
+        found[registry.kind] = contract
+        for name in registry.names():
+            for knob in knobs(registry.get(name)):
+                waiting += _contracts_in(knob.shape)
+    return found
+
+
+def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
+    """Yield the contracts that a knob of this shape names, also in groups of settings."""
+    for spec in shape.specs():
+        if spec.registry is not None:
+            yield spec
+        else:
+            for knob in knobs(spec):
+                yield from _contracts_in(knob.shape)
+
+
+def pipeline_schema() -> dict[str, Any]:
+    """Return the draft-07 JSON Schema of a pipeline document, for editors."""
+    stages = {
+        "type": "object",
+        "description": "The steps, by name; `$name` in a field stands for what another stage makes.",
+        "propertyNames": {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"},
+        "additionalProperties": {"anyOf": [reference("stage"), {"type": "null"}]},
+    }
+    whole = {"minProperties": 1, "additionalProperties": reference("stage.required")}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "lorapipe pipeline",
+        "type": "object",
+        "properties": {
+            "extends": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+                "description": "A file (or several) that this one changes: mappings are merged, `null` takes a stage away.",
+            },
+            "vars": {"type": ["object", "null"], "description": "Values to use as ${name} in the stages."},
+            "stages": stages,
+        },
+        "if": {"required": ["extends"]},
+        "else": {"properties": {"stages": whole}, "required": ["stages"]},
+        "additionalProperties": False,
+        DEFINITIONS: _definitions(),
+    }
+
+
+def _definitions() -> dict[str, JsonObject]:
+    """Return the schemas that a pipeline's refers to: of each stage, and of all that stands in stages."""
+    writer = SchemaWriter(instead=reference("variable"))
+    stage = writer.forms(shape_of(Stage))
+    required = writer.requirements(shape_of(Stage))
+    found = writer.definitions
+    assert stage == reference("stage") and required == reference("stage.required")
+    options = {**_of_every_stage(), **writer.settings(Options)["properties"]}
+    for definition in (found["stage"]["anyOf"][1], *(found[f"stage.{name}"] for name in registry_of(Stage).names())):
+        definition["properties"] |= {name: reference(f"stage.options/{name}") for name in options}
+    for branch in found["stage.required"]["allOf"]:
+        branch["then"] = _unless_in_matrix(branch["then"])
+    found["stage.required"]["type"] = ["object", "string"]
+    variable = {"type": "string", "pattern": r"\$\{[^{}]*\}"}
+    return {"variable": variable, "stage.options": options, **found}
+
+
+def _of_every_stage() -> JsonObject:
+    """Return the schemas of what every stage takes beside its options."""
+    variable = reference("variable")
+    values = {"anyOf": [{"type": "array", "minItems": 1}, variable]}
+    cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
+    table = {"type": "object", "properties": {"include": cells, "exclude": cells}, "additionalProperties": values}
+    return {
+        "when": {
+            "type": ["string", "boolean"],
+            "description": "A condition on variables: ${quality} == best.",
+        },
+        "matrix": {
+            "description": "Several stages of one: settings (dotted, as adapter.rank) with lists of values; or $stage.",
+            "anyOf": [Ref.schema(), table, variable],
+        },
+    }
+
+
+def _unless_in_matrix(required: JsonObject) -> JsonObject:
+    """Return what a stage requires, where a matrix need not set it."""
+    if "required" not in required:
+        return required
+    rest = {key: value for key, value in required.items() if key != "required"}
+    return {**rest, "anyOf": [{"required": required["required"]}, {"required": ["matrix"]}]}

@@ -1,0 +1,159 @@
+"""A YAML file or text → its plain value, with a position for everything; whatever is wrong with it in words."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lorapipe.errors import InputError, Problem, listed, near_miss
+from lorapipe.limits import MOST_BYTES
+from lorapipe.pipeline import foreign_files, yaml_errors
+from lorapipe.pipeline.yaml_errors import marked
+from lorapipe.pipeline.yaml_values import TOO_DEEP, Builder, Position, parser_events
+from lorapipe.spec import Address
+from lorapipe.spec.paths import trouble
+
+MOST_BESIDE = 50
+"""YAML files of a folder that a message may name."""
+NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no YAML text may hold."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The plain value of a YAML file, and of those it extends, and where each part of it stands.
+
+    `name` is the file as the user named it; `lines` are those of every file.
+    """
+
+    name: str
+    value: Any
+    positions: Mapping[Address, Position]
+    lines: Mapping[str, Sequence[str]]
+
+    def position(self, address: Address) -> Position:
+        """Where the address, or the nearest thing around it that is in the file, stands."""
+        while address and address not in self.positions:
+            address = address[:-1]
+        return self.positions.get(address, Position(1, 1, self.name))
+
+    def where(self, address: Address) -> str:
+        """`cat.yaml:4:54`."""
+        return str(self.position(address))
+
+    def excerpt(self, address: Address) -> str:
+        """The line of an address, with a mark under its beginning."""
+        line, column, file = self.position(address)
+        return marked(self.lines[file][line - 1], column) if line <= len(self.lines[file]) else ""
+
+
+def open_document(path: Path) -> Document:
+    """Read a YAML file; whatever is wrong with it is an `InputError`."""
+    return parse_file(read_text(path), str(path))
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file of at most so many bytes. Its kind is known before it is opened: a pipe would never end."""
+    name = str(path)
+    try:
+        kind = path.stat()
+        if stat.S_ISDIR(kind.st_mode):
+            raise InputError("is a folder, not a pipeline.", where=name, cure=_within(path))
+        if not stat.S_ISREG(kind.st_mode):
+            raise InputError("is no ordinary file.", where=name, cure="Name a YAML file.")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise InputError("there is no such file.", where=name, cure=_beside(path)) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot be read: {trouble(error)}.", where=name) from None
+    if foreign := foreign_files.of_bytes(data, name):
+        raise InputError(foreign)
+    if len(data) > most:
+        what = f"is larger than {MOST_BYTES // 1000} kB" + ("." if most == MOST_BYTES else ", with what extends it.")
+        raise InputError(what, where=name, cure="Is it a pipeline?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=name, cure="Save it as UTF-8.") from None
+
+
+def parse_file(text: str, name: str) -> Document:
+    """The document in a file's text; where it is another program's, that is said instead of what is wrong with it."""
+    try:
+        document = parse(text, name)
+    except InputError:
+        if foreign := foreign_files.of_text(text, name):
+            raise InputError(foreign) from None
+        raise
+    ours = isinstance(document.value, dict) and {"stages", "vars", "extends"} & document.value.keys()
+    if not ours and (foreign := foreign_files.of_text(text, name)):
+        raise InputError(foreign)
+    return document
+
+
+def parse(text: str, name: str) -> Document:
+    """The document in a YAML text; `InputError` lists what is wrong with it."""
+    if found := NOT_YAML.search(text):
+        raise InputError(_forbidden(text, found.start(), name))
+    lines = text.splitlines()
+    try:
+        events = parser_events(text, name)
+    except yaml.MarkedYAMLError as error:
+        raise InputError(_syntax_problem(error, text, name)) from None
+    if not events:
+        raise InputError("is empty.", where=name, cure="A pipeline needs `stages:`; see pipelines/quickstart.yaml.")
+    builder = Builder(name, lines, events)
+    value = builder.build(())
+    if builder.problems:
+        raise InputError(builder.problems)
+    return Document(name, value, builder.positions, {name: lines})
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
+    mark: Any = error.problem_mark or error.context_mark
+    said = error.problem or "unknown"
+    end = yaml_errors.Mark(mark.line, mark.column) if mark else yaml_errors.Mark(0, 0)
+    if "nesting depth" in said:  # libyaml has a bound of its own since 0.2.6, and meets it first
+        return Problem(TOO_DEEP, f"{name}:{end.line + 1}:{end.column + 1}")
+    began: Any = error.context_mark
+    begin = yaml_errors.Mark(began.line, began.column) if began else None
+    return yaml_errors.problem(text, name, error.context or "", begin, said, end)
+
+
+def _forbidden(text: str, at: int, name: str) -> Problem:
+    """What is said of a character that YAML does not allow."""
+    above = text[:at].splitlines() if at else []
+    line, column = (len(above), len(above[-1])) if above and text[at - 1] not in "\r\n" else (len(above) + 1, 0)
+    what = f"holds a character that YAML does not allow: U+{ord(text[at]):04X}."
+    cure = "Take it away." if not 0xD800 <= ord(text[at]) <= 0xDFFF else "It is no letter: the text was not UTF-8."
+    return Problem(what, f"{name}:{line}:{column + 1}", cure)
+
+
+def _beside(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"The folder {folder} does not exist either."
+    return near_miss(str(path), _pipelines(folder))
+
+
+def _within(folder: Path) -> str:
+    found = _pipelines(folder)
+    return f"Name the file in it: {listed(found, 5)}." if found else "Name a YAML file."
+
+
+def _pipelines(folder: Path) -> list[str]:
+    """The YAML files of a folder, in order; of very many, some."""
+    try:
+        names = (entry.name for entry in os.scandir(folder) if entry.name.endswith((".yaml", ".yml")))
+        return sorted(str(folder / name) for name in itertools.islice(names, MOST_BESIDE))
+    except OSError:
+        return []

@@ -1,0 +1,84 @@
+"""No module knows of one that knows of it: no cycle of imports, those for type checkers and in functions counted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+
+import pytest
+from test_imports import MODULES
+
+LEFT: tuple[frozenset[str], ...] = (
+    frozenset({"lorapipe.stages._preparing", "lorapipe.stages.prepare"}),
+    frozenset(
+        {
+            "lorapipe.stages._feeding", "lorapipe.stages._together", "lorapipe.stages._train_checks",
+            "lorapipe.stages._train_outlook", "lorapipe.stages._train_warnings", "lorapipe.stages._training",
+            "lorapipe.stages.train",
+        }
+    ),
+    frozenset(
+        {"lorapipe.models._checkpoint_problems", "lorapipe.models._missing_tensors", "lorapipe.models._stable_diffusion"}
+    ),
+)  # fmt: skip
+"""Cycles that are still there. None is ever added."""
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Modules of ours that a module imports, wherever and for whomever."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{'comfy_nodes.' * node.level}{node.module or ''}".rstrip(".")
+            inner = [f"{module}.{alias.name}" for alias in node.names]
+            found |= {name if name in MODULES else module for name in inner}
+    return found & MODULES.keys()
+
+
+def cycles(graph: Mapping[str, Iterable[str]]) -> list[frozenset[str]]:
+    """The strongly connected components of more than one module (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            place = stack.index(module)
+            component = frozenset(stack[place:])
+            del stack[place:]
+            if len(component) > 1:
+                found.append(component)
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def test_the_imports_form_no_cycle() -> None:
+    graph = {name: imported(ast.parse(file.read_text("utf-8"))) - {name} for name, file in MODULES.items()}
+    for cycle in cycles(graph):
+        assert any(cycle <= left for left in LEFT), sorted(cycle)
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        ({"a": "b", "b": "c", "c": ""}, []),
+        ({"a": "b", "b": "a", "c": "a"}, [frozenset("ab")]),
+        ({"a": "bd", "b": "c", "c": "a", "d": "e", "e": "d"}, [frozenset("abc"), frozenset("de")]),
+    ],
+)
+def test_a_cycle_is_noticed(graph: dict[str, str], found: list[frozenset[str]]) -> None:
+    assert sorted(cycles(graph), key=sorted) == found

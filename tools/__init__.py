@@ -1,0 +1,1 @@
+"""What makes and measures the repository; no part of the installed package."""

@@ -1,0 +1,104 @@
+"""What does an addition cost elsewhere? Samples are put into a copy of the code and held to their contract tests.
+
+    python tools/additions.py [KIND ...]
+
+Each folder in tests/additions is a sample of a kind: files to be laid over a checkout. Files that are new to it are what one
+writes to add such a thing; lines that differ in files that it has are what had to be touched besides, and should be none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "tests" / "additions"
+COPIED = ("lorapipe", "comfy_nodes", "tests", "tools", "pyproject.toml", "schemas", "pipelines", "__init__.py")
+TESTS = {
+    "adapter": ("tests/contracts/test_adapters.py", "tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
+    "family": ("tests/contracts/test_families.py", "tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
+    "format": ("tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
+    "optimizer": (
+        "tests/contracts/test_optimizers.py",
+        "tests/contracts/test_specs.py",
+        "tests/contracts/test_imports.py",
+    ),
+    "stage": ("tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
+}
+"""The contract tests that a kind is held to, those with the sample's name in theirs."""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A sample: `name` as it is registered, lines that are new, lines touched in files that were there."""
+
+    kind: str
+    name: str
+    new: int
+    touched: int
+    passed: int
+    failures: str = ""
+
+
+def kinds() -> list[str]:
+    """Kinds of which there is a sample."""
+    return sorted(folder.name for folder in SAMPLES.iterdir() if folder.is_dir())
+
+
+def add(kind: str, copy: Path) -> Addition:
+    """Put a kind's sample into a new copy of the code at `copy`, and run its contract tests there."""
+    for name in COPIED:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("__pycache__", "additions")
+        shutil.copytree(source, copy / name, ignore=ignored) if source.is_dir() else shutil.copy(source, copy / name)
+    files = [file.relative_to(SAMPLES / kind) for file in sorted((SAMPLES / kind).rglob("*.py"))]
+    new = [file for file in files if not (ROOT / file).exists()]
+    touched = sum(_changed(ROOT / file, SAMPLES / kind / file) for file in files if file not in new)
+    for file in files:
+        (copy / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLES / kind / file, copy / file)
+    name = next(file.stem for file in new if file.parts[0] == "lorapipe" and not file.stem.startswith("_"))
+    passed, failures = _contract_tests(kind, name, copy)
+    lines = sum(len((copy / file).read_text(encoding="utf-8").splitlines()) for file in new)
+    return Addition(kind, name, lines, touched, passed, failures)
+
+
+def _changed(before: Path, after: Path) -> int:
+    """Lines that two versions of a file do not share."""
+    texts = (file.read_text(encoding="utf-8").splitlines() for file in (before, after))
+    return sum(1 for line in difflib.ndiff(*texts) if line[:1] in "+-")
+
+
+def _contract_tests(kind: str, name: str, copy: Path) -> tuple[int, str]:
+    """How many tests with its name passed, and what pytest says where one did not."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", *TESTS[kind], "-k", name]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, encoding="utf-8")
+    passed = re.search(r"(\d+) passed", done.stdout)
+    return int(passed[1]) if passed else 0, "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def main() -> int:
+    """Print a line a sample; 1 where one needs lines elsewhere, or fails its contract."""
+    print(f"{'kind':10} {'sample':14} {'new lines':>9} {'touched elsewhere':>18} {'contract tests passed':>22}")
+    bad = 0
+    for kind in sys.argv[1:] or kinds():
+        with tempfile.TemporaryDirectory() as place:
+            done = add(kind, Path(place))
+        print(f"{kind:10} {done.name:14} {done.new:9} {done.touched:18} {done.passed:22}", flush=True)
+        if done.failures or done.touched:
+            bad += 1
+            print(done.failures[-3000:])
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,126 @@
+"""Rebuild what ships: `python -m tools.pocket vae|decoder|clip|base|score|examples`.
+
+`vae`, `decoder`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
+gives the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
+the way. `score` measures the published models. `examples` draws the picture folders.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from lorapipe.errors import LorapipeError
+from lorapipe.pocket import BASE, CLIP
+
+EXAMPLES = Path(__file__).parents[2] / "pipelines" / "examples"
+PUBLISH_EVERY = 500
+
+
+def main() -> int:
+    """Parse the command line and run one command."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pocket", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="where checkpoints are kept")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
+    parser.add_argument("--count", type=int, default=500, help="how many unseen captions `score` uses")
+    options = parser.parse_args()
+    try:
+        COMMANDS[options.command](options)
+    except LorapipeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def train_vae(options: argparse.Namespace) -> None:
+    """Train the autoencoder."""
+    from tools.pocket import vae
+
+    _report((step, loss, psnr) for step, loss, psnr in vae.train_vae(options.work, options.seed))
+
+
+def train_decoder(options: argparse.Namespace) -> None:
+    """Train the autoencoder's decoder further, on what is not in the world."""
+    from tools.pocket import decoder
+
+    _report(decoder.train_decoder(options.work, options.seed))
+
+
+def train_clip(options: argparse.Namespace) -> None:
+    """Train and publish the tiny CLIP."""
+    from tools.pocket import clip, publish, tokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = tokenizer.write_tokenizer(Path(folder))
+    drawn = clip.unseen(500)
+
+    def progress() -> Iterable[tuple[int, float, float | None]]:
+        for step, loss, run in clip.train_clip(options.work, words, options.seed):
+            yield step, loss, clip.mean_accuracy(run.average, *drawn) if step % 250 == 0 else None
+            if step == run.steps:
+                publish.publish_clip(CLIP, run.average.clip)
+
+    _report(progress())
+
+
+def train_base(options: argparse.Namespace) -> None:
+    """Train U-Net and text encoder on the finished autoencoder's latents and publish the whole base."""
+    from tools.pocket import decoder, publish, tokenizer, unet, vae
+
+    autoencoder, shipped = vae.finished_vae(options.work), decoder.finished_decoder(options.work)
+    with tempfile.TemporaryDirectory() as folder:
+        words = tokenizer.write_tokenizer(Path(folder))
+
+    def progress() -> Iterable[tuple[int, float, None]]:
+        for step, loss, run in unet.train_unet(options.work, autoencoder, words, options.seed):
+            yield step, loss, None
+            if step % PUBLISH_EVERY == 0:
+                publish.publish_base(BASE, shipped, run.average)
+
+    _report(progress())
+    publish.publish_base(BASE, shipped, unet.finished_unet(options.work, words))
+
+
+def print_score(options: argparse.Namespace) -> None:
+    """Print the table of attribute accuracies."""
+    from tools.pocket.clip_score import score
+
+    print(f"{'attribute':12}{'drawings':>10}{'samples':>10}")
+    for name, drawn, sampled in score(BASE, CLIP, options.count):
+        print(f"{name:12}{drawn:10.1%}{sampled:10.1%}", flush=True)
+
+
+def write_examples(options: argparse.Namespace) -> None:
+    """Draw the example folders."""
+    from lorapipe.pocket.examples import write_examples
+
+    write_examples(EXAMPLES, options.seed)
+
+
+COMMANDS = {
+    "vae": train_vae,
+    "decoder": train_decoder,
+    "clip": train_clip,
+    "base": train_base,
+    "score": print_score,
+    "examples": write_examples,
+}
+
+
+def _report(progress: Iterable[tuple[int, float, float | None]], every: int = 50) -> None:
+    """Print the mean loss of every `every` steps and, where there is one, the measure on unseen drawings."""
+    start, losses = time.monotonic(), []
+    for step, loss, measure in progress:
+        losses.append(loss)
+        if step % every == 0:
+            shown = "" if measure is None else f"  unseen {measure:.4g}"
+            seconds, loss = time.monotonic() - start, sum(losses) / len(losses)
+            print(f"step {step}  loss {loss:.4f}  {seconds:.0f} s{shown}", flush=True)
+            losses = []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

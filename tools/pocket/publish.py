@@ -1,0 +1,89 @@
+"""Turns trained parts into the folders that ship: `base/`, a Stable Diffusion pipeline, and `clip/`; both in fp16."""
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPModel
+
+from tools.pocket.clip import new_image_processor
+from tools.pocket.tokenizer import write_tokenizer
+from tools.pocket.unet import Denoiser, new_scheduler
+
+
+def publish_base(folder: Path, vae: AutoencoderKL, denoiser: Denoiser) -> None:
+    """Replace `folder` with a diffusers folder of these parts."""
+    with replacing(folder) as fresh:
+        tokenizer = write_tokenizer(fresh / "tokenizer")
+        pipeline = StableDiffusionPipeline(
+            vae=copy.deepcopy(vae),
+            text_encoder=copy.deepcopy(denoiser.text),
+            tokenizer=tokenizer,
+            unet=copy.deepcopy(denoiser.unet),
+            scheduler=new_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        halved(pipeline).save_pretrained(fresh)
+        (fresh / "tokenizer" / "tokenizer.json").unlink()  # says what vocab.json and merges.txt say
+        prefix_text_model(fresh / "text_encoder" / "model.safetensors")
+        _tidy(fresh)
+
+
+def publish_clip(folder: Path, model: CLIPModel) -> None:
+    """Replace `folder` with a transformers CLIP folder."""
+    with replacing(folder) as fresh:
+        copy.deepcopy(model).to(torch.float16).save_pretrained(fresh)
+        new_image_processor().save_pretrained(fresh)
+        write_tokenizer(fresh)
+        _tidy(fresh)
+
+
+def halved(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
+    """The pipeline in fp16, with every tensor contiguous as safetensors requires."""
+    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        part.to(dtype=torch.float16, memory_format=torch.contiguous_format)
+    return pipeline
+
+
+def prefix_text_model(file: Path) -> None:
+    """Give the text encoder's tensors the `text_model.` prefix of every published Stable Diffusion.
+
+    transformers 5 writes CLIPTextModel without it and reads either; transformers 4 and single-file converters read only
+    the published names.
+    """
+    tensors: dict[str, Tensor] = load_file(file)
+    named = {name if name.startswith("text_model.") else f"text_model.{name}": t for name, t in tensors.items()}
+    save_file(named, file, metadata={"format": "pt"})
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A fresh folder that takes `folder`'s place when all of it is written; until then the old one stays."""
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for left_over in (fresh, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    yield fresh
+    if folder.exists():
+        folder.replace(old)
+    fresh.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Say fp32 in the configurations of transformers, as diffusers assumes, or a plain load mixes fp16 and fp32."""
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        if config.pop("dtype", None):
+            config["torch_dtype"] = "float32"
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
