@@ -30,18 +30,15 @@ class Ref(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         if not isinstance(value, str) or not (match := REFERENCE.fullmatch(value)):
             raise ValueError(f"{value!r} is not a reference to a stage; write $stage or $stage.field.")
         return cls(match[1], tuple(match[2].split(".")[1:]))
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return ".".join([f"${self.stage}", *self.fields])
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         return {"type": "string", "pattern": r"^\$[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)*$"}
 
 
@@ -68,7 +65,6 @@ class Artifact(Value):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         return Ref.schema()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lorapipe.errors import InputError
-from lorapipe.models import Model
+from lorapipe.models import Model, TextReading
 from lorapipe.pipeline.events import Log, Progress
 from lorapipe.spec import Spec, Warmup
 from lorapipe.training.caption_augment import Captioning, CaptionSampler, problems_with_own_captions
@@ -17,11 +17,9 @@ from lorapipe.training.data.batches import Batch
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import (
     Encoders,
-    TextReading,
     encode_captions,
     encoder_digest,
     load_conditions,
-    text_parts,
 )
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
@@ -73,18 +71,18 @@ def text_condition(
     for done, _ in enumerate(encode_captions(variants, model, encoder, cache, reading), start=1):
         context.check()
         context.emit(Progress(step=done, total=len(variants), unit="captions encoded"))
-    model.release("vae", *text_parts(model))
+    model.release("vae", *model.text_encoders)
     return encoded_once(encoder, cache, sampler.sample, reading)
 
 
 def text_encoder_digest(base: Spec, model: Model, dtype: str, cache: Cache) -> str:
     """The `encoder_digest` of a loaded base's text encoders."""
-    return encoder_digest(base, text_parts(model), dtype, cache, lambda: model)
+    return encoder_digest(base, model.text_encoders, dtype, cache, lambda: model)
 
 
 def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
     """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
-    return lambda batch: partial(model.encode_text, captions(batch), **vars(reading))
+    return lambda batch: partial(model.encode_text, captions(batch), reading)
 
 
 def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:

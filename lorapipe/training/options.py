@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lorapipe.models import TextReading
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.spec import Duration, Source, Spec, knobs, param, plain
 from lorapipe.training.adapters import Adapter
@@ -178,6 +179,11 @@ class TrainingOptions(Spec):
         found = ((part, given[part]) for part in parts)
         rates = {part: self.usual_rate(part) if rate is None else rate for part, rate in found}
         return {part: rate for part, rate in rates.items() if rate > 0}
+
+    @property
+    def reading(self) -> TextReading:
+        """How captions are read."""
+        return TextReading(self.max_tokens, self.clip_skip, self.captions.weighted)
 
     def usual_rate(self, part: str) -> float:
         """The optimizer's usual rate for a part of the base."""

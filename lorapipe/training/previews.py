@@ -40,5 +40,4 @@ class Previews:
             reason = str(error).partition("\n")[0]
             self.context.emit(Log(text=f"no preview at step {step}: {reason}", level="warning"))
         finally:
-            parts = (part for part in self.model.trainable if part.startswith("text_encoder"))
-            self.model.release("vae", *(part for part in parts if part not in self.rates))
+            self.model.release("vae", *(part for part in self.model.text_encoders if part not in self.rates))

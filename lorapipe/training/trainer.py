@@ -23,7 +23,6 @@ from lorapipe.training import conditioning, loop, snapshots
 from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
-from lorapipe.training.data.latents import TextReading, text_parts
 from lorapipe.training.data.training_set import load_training_set
 from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
@@ -122,10 +121,10 @@ class Trainer:
         conditioning.warn_of_truncation(options.captions, captions, options.max_tokens, context)
         condition = conditioning.text_condition(
             conditioning.caption_sampler(
-                options.captions, pictures, length, options.seed, any(part in rates for part in text_parts(model))
+                options.captions, pictures, length, options.seed, any(part in rates for part in model.text_encoders)
             ),
             captions, model,
-            TextReading(options.max_tokens, options.clip_skip, options.captions.weighted),
+            options.reading,
             lambda: conditioning.text_encoder_digest(base, model, compute.dtype, cache), cache, context,
         )  # fmt: skip
         warmup = options.scheduler.warmup.steps(total, per_epoch)

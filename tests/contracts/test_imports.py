@@ -56,7 +56,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
     ),
-    "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
+    "lorapipe.training.data": ("lorapipe.training.data", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
