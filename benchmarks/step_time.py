@@ -30,7 +30,7 @@ from lorapipe import pocket
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
-from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -51,7 +51,7 @@ def context(folder: Path, name: str, device: str) -> Context:
     out, resume = folder / name / "out", folder / name / "resume"
     out.mkdir(parents=True)
     resume.mkdir()
-    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, Warm())
+    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, ModelCache())
 
 
 def prepared(folder: Path, base: Family, resolution: int | None, batch: int, device: str) -> Dataset:
