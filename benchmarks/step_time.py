@@ -41,6 +41,7 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.interval import Interval
+from lorapipe.training.trainer import Trainer
 
 RANK = 16
 WARM_UP = 3
@@ -108,7 +109,7 @@ def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace,
         gradient_checkpointing=options.checkpointing,
         text_encoder_lr=0.0,
     )
-    return train.steps_of(context(folder, name, where))
+    return Trainer.build(train, context(folder, name, where)).steps()
 
 
 def seconds(loop: Iterator[Any], where: str) -> float:
