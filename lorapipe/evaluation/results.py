@@ -72,23 +72,12 @@ class Results:
     @cached_property
     def best(self) -> Cell:
         """The cell to use: by its scores, else by the probe at the strength nearest 1."""
-<<<<<<< HEAD
         scores = {cell: each for cell, each in self.valid.items() if cell.uniform}
         return choose(scores) if scores else self._best_by_probe()
 
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]
         cells = [cell for cell in uniform if cell not in self.broken] or uniform
-=======
-        uniform = {cell: scores for cell, scores in self.valid.items() if cell.uniform}
-        if uniform:
-            return choose(uniform)
-        cells = [cell for cell in self.cells if cell.uniform]
-        cells = [cell for cell in cells if cell not in self.broken] or cells
-        return self._best_by_probe(cells)
-
-    def _best_by_probe(self, cells: Sequence[Cell]) -> Cell:
->>>>>>> main
         probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
         step = lowest(probes, self.probe) if probes else cells[-1].step
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
