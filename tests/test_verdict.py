@@ -222,9 +222,9 @@ def test_every_text_encoder_with_a_rate_of_its_own_is_advised() -> None:
     nan = float("nan")
     broken = results([(nan, nan)] * 2, losses=[nan] * 2, held_out=[nan] * 2, knobs=knobs)
     assert judge(broken).advice[0].patch == {
-        "unet_lr": 1.2e-05,
-        "text_encoder_lr": 6.2e-06,
-        "text_encoder_2_lr": 1.2e-06,
+        "unet_lr": 1.3e-05,
+        "text_encoder_lr": 6.3e-06,
+        "text_encoder_2_lr": 1.3e-06,
     }
 
 
