@@ -5,9 +5,9 @@
                           stop           there when it is to stop
                           driver         a count that rises while the run that wants the result is alive
 
-Only files are shared, so any way of starting `perform_in` elsewhere is a launcher: see `Remote`. It is given a stage; the
-run that was started here publishes the result. Each job has a folder of its own, so that one that was given up and lives
-on somewhere tells nobody anything.
+Only files are shared, so any way of starting `perform_in` elsewhere is a launcher: see `SharedFolderWorker`. It is given a
+stage; the run that was started here publishes the result. Each job has a folder of its own, so that one that was given up
+and lives on somewhere tells nobody anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.job import Done, Job, perform
 from lorapipe.pipeline.execution.pool import LONGEST_LINE, Lines, Message, Tell, Worker, from_line, logged_to, to_line
@@ -45,7 +45,7 @@ REMOVE_SECONDS = 2.0
 """How long what still writes into a job's folder is waited for, when that is removed."""
 
 
-class Remote(Worker):
+class SharedFolderWorker(Worker):
     """A worker whose jobs run elsewhere. Subclasses say how to launch one, whether it is alive, and how to kill it."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ def _remove(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------ on the other machine
 
 
-def perform_in(folder: str, warm: Warm | None = None) -> None:
+def perform_in(folder: str, warm: ModelCache | None = None) -> None:
     """Run the job of a folder; called on the machine that the launcher found."""
     place = Path(folder)
     events = _Events(place / "events.jsonl")
@@ -199,7 +199,7 @@ def perform_in(folder: str, warm: Warm | None = None) -> None:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.tell, _stopping(place), warm or Warm())
+            outcome = perform(job, events.tell, _stopping(place), warm or ModelCache())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
     events.tell_outcome(outcome)
