@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision."""
+"""Devices and dtypes: where to compute, and in which precision (mixed precision: a half-precision base, float32 adapters)."""
 
 from __future__ import annotations
 
