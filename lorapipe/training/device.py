@@ -1,4 +1,4 @@
-"""Devices and dtypes: where to compute, and in which precision (mixed precision: a half-precision base, float32 adapters)."""
+"""Where to compute, and in which precision (mixed precision: the base in half precision, adapters in float32)."""
 
 from __future__ import annotations
 
