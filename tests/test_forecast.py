@@ -152,7 +152,7 @@ def footprint_of(model: LatentDiffusion) -> Footprint:
     layers = [modules["unet"].get_submodule(path) for path in further]
     larger = [layer for layer in layers if getattr(layer, "kernel_size", (1, 1)) != (1, 1)]
     wide = sum(map(width, larger))
-    return Footprint(parameters, widths, (sum(map(width, layers)) - wide, wide), 0, 0)
+    return Footprint("unet", parameters, widths, (sum(map(width, layers)) - wide, wide), 0, 0)
 
 
 def width(layer: torch.nn.Module) -> int:

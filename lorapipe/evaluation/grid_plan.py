@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,9 +22,9 @@ class Cell:
         """Whether both parts have the same strength, as most people use a LoRA."""
         return self.strength == self.text_encoder
 
-    def strengths(self, parts: Sequence[str]) -> dict[str, float]:
-        """The strength of each part of a model."""
-        return {part: self.text_encoder if part.startswith("text_encoder") else self.strength for part in parts}
+    def strengths(self, roles: Mapping[str, str]) -> dict[str, float]:
+        """The strength of each part of a model, by its role (`Model.roles`)."""
+        return {part: self.strength if role == "denoiser" else self.text_encoder for part, role in roles.items()}
 
     @property
     def slug(self) -> str:

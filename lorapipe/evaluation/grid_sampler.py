@@ -51,7 +51,7 @@ class GridSampler:
 
     def sample(self, cell: Cell, adapter: Attached) -> None:
         """Sample a cell; its snapshot must be loaded in the adapter."""
-        adapter.set_strength(cell.strengths(self.sampler.model.trainable))
+        adapter.set_strength(cell.strengths(self.sampler.model.roles))
         self._sample(cell)
 
     def preview(self, cell: Cell) -> None:

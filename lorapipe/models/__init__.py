@@ -82,10 +82,11 @@ class Footprint:
 
     `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
     `convolutions` are those widths of what LoCon has besides: of its 1×1 and Linear modules, and of its larger ones (in · k²
-    + out). `kept` are the bytes that the U-Net's forward pass over half-precision weights keeps for the backward one, for
+    + out). `kept` are the bytes that the denoiser's forward pass over half-precision weights keeps for the backward one, for
     each pixel of a picture; `recomputed` those with gradient checkpointing.
     """
 
+    denoiser: str
     parameters: Mapping[str, int]
     widths: Mapping[str, int]
     convolutions: tuple[int, int]
@@ -130,9 +131,10 @@ class Family(Spec, contract="family"):
     def trainable(self) -> tuple[str, ...]:
         """Parts that an adapter can train."""
 
-    def role(self, part: str) -> Role:
-        """What a part does."""
-        return "denoiser" if part == self.denoiser else "text_encoder"
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Each part that can be trained → what it does."""
+        return {part: "denoiser" if part == self.denoiser else "text_encoder" for part in self.trainable}
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:
@@ -213,9 +215,10 @@ class Model(ABC):
     def release(self, *names: str) -> None:
         """Let parts go from memory; `part` loads them again."""
 
-    def role(self, part: str) -> Role:
-        """What a part does."""
-        return "denoiser" if part == self.denoiser else "text_encoder"
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Each part that can be trained → what it does."""
+        return {part: "denoiser" if part == self.denoiser else "text_encoder" for part in self.trainable}
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:

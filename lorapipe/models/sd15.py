@@ -32,6 +32,7 @@ class SD15(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
     counted: ClassVar[Footprint] = Footprint(
+        denoiser="unet",
         parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
         widths={"unet": 423_936, "text_encoder": 165_888},
         convolutions=(82_880, 544_000),

@@ -58,6 +58,7 @@ class SD2(StableDiffusion):
     model: ClassVar[type[LatentDiffusion]] = SD2Model
     kind: ClassVar[str] = "an SD2 checkpoint"
     counted: ClassVar[Footprint] = Footprint(
+        denoiser="unet",
         parameters={"unet": 865_910_724, "text_encoder": 340_387_840},
         widths={"unet": 432_128, "text_encoder": 423_936},
         convolutions=(82_880, 544_000),

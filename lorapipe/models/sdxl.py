@@ -58,6 +58,7 @@ class SDXL(StableDiffusion):
     model: ClassVar[type[LatentDiffusion]] = SDXLModel
     kind: ClassVar[str] = "an SDXL checkpoint"
     counted: ClassVar[Footprint] = Footprint(
+        denoiser="unet",
         parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
         widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
         convolutions=(58_560, 355_840),

@@ -124,7 +124,7 @@ class Evaluate(Stage):
         folder = self._clip_folder(base, context)
         clip = None if folder is None else Clip(folder, where)
         model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
-        options, plan = self._sampling_options(base, record), self._plan(record, context)
+        options, plan = self._sampling_options(base, record), self._plan(base, record, context)
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
@@ -137,7 +137,7 @@ class Evaluate(Stage):
             prober=Prober(model, manifest, scene, Cache(context.cache), _captioning(record, manifest), record.reading),
             clip=clip,
             training=training_pictures(manifest, scene),
-            knobs=_knobs(record),
+            knobs=_knobs(record, base.roles),
         ).run()
         _emit_metrics(result, context)
         return self._published(result, self._about(record, manifest, options, folder), context)
@@ -162,12 +162,12 @@ class Evaluate(Stage):
         cfg = base.usual_cfg() if self.cfg is None else self.cfg
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
 
-    def _plan(self, record: TrainingRecord, context: Context) -> GridPlan:
+    def _plan(self, base: Family, record: TrainingRecord, context: Context) -> GridPlan:
         from lorapipe.evaluation.grid_plan import GridPlan, evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
-        if apart and not any(part.startswith("text_encoder") for part in record.rates):
+        if apart and not any(base.roles.get(part) == "text_encoder" for part in record.rates):
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             context.emit(Log(text=text, level="warning"))
             apart = ()
@@ -224,7 +224,7 @@ def _captioning(record: TrainingRecord, manifest: Manifest) -> Captioning:
     return from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
 
 
-def _knobs(record: TrainingRecord) -> dict[str, float]:
+def _knobs(record: TrainingRecord, roles: Mapping[str, str]) -> dict[str, float]:
     """The knobs of the training that advice may change, and their values."""
     knobs = {"steps": float(record.steps)}
     optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
@@ -232,7 +232,7 @@ def _knobs(record: TrainingRecord) -> dict[str, float]:
         knobs["optimizer.d_coef"] = optimizer["d_coef"]
     else:
         for part, rate in record.rates.items():
-            knobs["text_encoder_lr" if part.startswith("text_encoder") else "unet_lr"] = rate
+            knobs["unet_lr" if roles[part] == "denoiser" else "text_encoder_lr"] = rate
     return knobs | ({"adapter.rank": float(record.rank)} if record.rank else {})
 
 
