@@ -204,6 +204,8 @@ class Model(ABC):
     """Every part that reads captions, trainable or not."""
     trainable: tuple[str, ...]
     """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
+    settings_folders: tuple[str, ...]
+    """Folders of a checkpoint whose configurations and vocabularies decide, beside the weights, what its encoders answer."""
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
 

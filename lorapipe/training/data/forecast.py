@@ -63,7 +63,10 @@ def of_folder(
     augment: Augmentation,
     numbers: float = 4 / 64,
 ) -> Forecast:
-    """What a folder will come to; `numbers` are those of a latent for each pixel, 4 for 8×8 pixels of SD's. Duplicates and damage behind the heads are not seen: about right, never too few."""
+    """What a folder will come to; `numbers` are those of the latents for each pixel: 4 for 8×8 pixels of SD.
+
+    Duplicates and damage behind the heads are not seen: about right, never too few.
+    """
     found: list[tuple[Pair, int]] = []
     left_out: list[LeftOut] = []
     with quiet():
