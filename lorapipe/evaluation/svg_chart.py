@@ -1,4 +1,4 @@
-"""Curves as inline SVG: no script, colours from the page's style, a description for those who cannot see it."""
+"""Line charts as inline SVG: no script, colours from the page's style sheet, a description for screen readers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over training steps, with the chosen step marked. `percent` says how figures are written."""
+    """Lines over training steps, with the best step marked. `percent` says how figures are written."""
 
     title: str
     detail: str
     lines: tuple[Line, ...]
-    chosen: float | None = None
+    best: float | None = None
     percent: bool = False
 
 
@@ -47,7 +47,7 @@ def svg(chart: Chart) -> str:
     if not lines:
         return ""
     frame = _Frame.around([point for line in lines for point in line.finite])
-    parts = [_axes(frame, chart), _chosen(frame, chart), *(_line(frame, line) for line in lines), _names(frame, lines)]
+    parts = [_axes(frame, chart), _best(frame, chart), *(_line(frame, line) for line in lines), _names(frame, lines)]
     label = f"{chart.title}: {'; '.join(_spoken(line, chart) for line in lines)}"
     head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
     return f"{head}{''.join(parts)}</svg>"
@@ -101,11 +101,11 @@ def _axes(frame: _Frame, chart: Chart) -> str:
     return "".join(parts)
 
 
-def _chosen(frame: _Frame, chart: Chart) -> str:
-    if chart.chosen is None or not frame.low[0] <= chart.chosen <= frame.high[0]:
+def _best(frame: _Frame, chart: Chart) -> str:
+    if chart.best is None or not frame.low[0] <= chart.best <= frame.high[0]:
         return ""
-    x = frame.x(chart.chosen)
-    return f'<line class="chosen" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>'
+    x = frame.x(chart.best)
+    return f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>'
 
 
 def _line(frame: _Frame, line: Line) -> str:
