@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lorapipe.evaluation.grid_plan import evenly_spaced
 from lorapipe.evaluation.selection import Probe
 from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
+from lorapipe.series import evenly_spaced
 from lorapipe.training import noise
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 

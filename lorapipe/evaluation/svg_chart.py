@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lorapipe.series import evenly_spaced, moving_average
+
 WIDTH, HEIGHT = 460, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 92, 14, 30
 APART = 15
@@ -132,17 +134,5 @@ def _spoken(line: Line, chart: Chart) -> str:
 
 
 def smooth(points: Sequence[Point], most: int = 160) -> tuple[Point, ...]:
-    """A noisy curve as its exponential moving average over a twentieth of it, without start-up bias, at `most` points.
-
-    The mean of what there is so far is what Adam calls bias correction (Kingma & Ba 2015, §3).
-    """
-    finite = [(x, y) for x, y in points if math.isfinite(y)]
-    keep = 1 - 1 / max(1.0, len(finite) / 20)
-    average, weight, found = 0.0, 0.0, []
-    for x, y in finite:
-        average = keep * average + (1 - keep) * y
-        weight = keep * weight + (1 - keep)
-        found.append((x, average / weight))
-    if len(found) <= most:
-        return tuple(found)
-    return tuple(found[round(place * (len(found) - 1) / (most - 1))] for place in range(most))
+    """A noisy curve as its moving average over a twentieth of it, at `most` points."""
+    return tuple(evenly_spaced(moving_average(points), most, with_first=True))

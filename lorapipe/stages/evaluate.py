@@ -162,7 +162,8 @@ class Evaluate(Stage):
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
 
     def _plan(self, base: Family, record: TrainingRecord, context: Context) -> GridPlan:
-        from lorapipe.evaluation.grid_plan import GridPlan, evenly_spaced
+        from lorapipe.evaluation.grid_plan import GridPlan
+        from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths

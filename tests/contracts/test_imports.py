@@ -26,6 +26,7 @@ SHARED = (
     "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
+    "lorapipe.series",
     "lorapipe.whole_words",
 )
 ENGINE = (
@@ -111,7 +112,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", *ENGINE),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
@@ -132,7 +134,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
     "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
