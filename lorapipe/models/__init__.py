@@ -118,8 +118,15 @@ class Family(Spec, contract="family"):
         kohya=("pretrained_model_name_or_path",),
     )
 
+    kind: ClassVar[str] = ""
+    """How messages call a single file of the family, with its article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
-    """See `Model.denoiser`; so are the next two, which need no weights."""
+    """The part that predicts: `unet`, `transformer`."""
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether a single file that holds tensors of these names and shapes is of this family."""
+        return False
 
     @property
     @abstractmethod

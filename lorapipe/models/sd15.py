@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
@@ -39,6 +40,14 @@ class SD15(StableDiffusion):
         kept=3540,
         recomputed=588,
     )
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        return (
+            has_unet(keys)
+            and not text_layout(keys)
+            and context_width(keys) not in (SD2_WIDTH, SDXL_WIDTH, REFINER_WIDTH)
+        )
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v1"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._model_detection import SD2_TEXT, SD2_WIDTH, context_width, text_layout
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import TextPart
@@ -65,6 +66,10 @@ class SD2(StableDiffusion):
         kept=3540,
         recomputed=588,
     )
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        return text_layout(keys) == SD2_TEXT or context_width(keys) == SD2_WIDTH
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v2_v" if prediction == "v_prediction" else "sd_v2"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._model_detection import SDXL_TEXT, SDXL_WIDTH, context_width, text_layout
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
@@ -65,6 +66,10 @@ class SDXL(StableDiffusion):
         kept=6510,
         recomputed=548,
     )
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        return text_layout(keys) == SDXL_TEXT or context_width(keys) == SDXL_WIDTH
 
     def base_model_version(self, prediction: str) -> str:
         return "sdxl_base_v1-0"
