@@ -15,7 +15,7 @@ from typing import Any
 from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import Knob, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
@@ -83,7 +83,7 @@ class _Drawing:
         drawn.links.update(links)
         for each in node.inputs:
             if each.widget is not None and each.name != STAGE_NAME:
-                drawn.widgets[each.name] = each.widget.shown(
+                drawn.widgets[each.name] = each.widget.to_widget(
                     _as_seen_from_a_graph(each, plain(getattr(spec, each.name)))
                 )
         return drawn
@@ -128,8 +128,8 @@ class _Drawing:
         drawn.links.update(links)
         return drawn.id, 0
 
-    def _options(self, drawn: Placed, options: Options) -> None:
-        if options != Options():
+    def _options(self, drawn: Placed, options: StageOptions) -> None:
+        if options != StageOptions():
             running = self._spec(Running(**{name: getattr(options, name) for name in OPTIONS}))
             drawn.links[RUNNING] = (running.id, 0)
 
@@ -193,7 +193,7 @@ def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, An
     sockets = [one for one in each.node.inputs if one.widget is None]
     into = {link[4]: link[0] for link in links if link[3] == each.id}
     shown = {
-        one.name: each.widgets.get(one.name, one.widget.default) for one in each.node.inputs if one.widget is not None
+        one.name: each.widgets.get(one.name, one.widget.initial) for one in each.node.inputs if one.widget is not None
     }
     return {
         "id": each.id,

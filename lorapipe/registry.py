@@ -27,7 +27,7 @@ from lorapipe.errors import InputError, near_miss
 Contract = TypeVar("Contract")
 
 MOVED = {
-    "lorapipe.models": "lorapipe.models",
+    "lorapipe.training.families": "lorapipe.models",
     "lorapipe.pipeline.launchers": "lorapipe.pipeline.execution.launchers",
 }
 """Packages that have moved: the id that stored results and entry points know → the package where the files are now."""

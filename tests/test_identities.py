@@ -181,7 +181,7 @@ def test_what_has_moved_is_where_it_is_said_to_be(id: str) -> None:
 
 
 KNOWN = (
-    "lorapipe.stages", "lorapipe.training.adapters", "lorapipe.models", "lorapipe.training.losses",
+    "lorapipe.stages", "lorapipe.training.adapters", "lorapipe.training.families", "lorapipe.training.losses",
     "lorapipe.training.optimizers", "lorapipe.training.schedulers", "lorapipe.training.weightings",
     "lorapipe.pipeline.launchers",
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,9 +21,9 @@ class Cell:
         """Whether both parts have the same strength, as most people use a LoRA."""
         return self.strength == self.text_encoder
 
-    def strengths(self, roles: Mapping[str, str]) -> dict[str, float]:
-        """The strength of each part of a model, by its role (`Model.roles`)."""
-        return {part: self.strength if role == "denoiser" else self.text_encoder for part, role in roles.items()}
+    def strengths(self, denoiser: str, parts: Sequence[str]) -> dict[str, float]:
+        """The strength of each of `parts`; all but the denoiser are text encoders."""
+        return {part: self.strength if part == denoiser else self.text_encoder for part in parts}
 
     @property
     def slug(self) -> str:

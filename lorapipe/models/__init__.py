@@ -138,10 +138,14 @@ class Family(Spec, contract="family"):
     def trainable(self) -> tuple[str, ...]:
         """Parts that an adapter can train."""
 
+    def role(self, part: str) -> Role:
+        """What a part that can be trained does."""
+        return "denoiser" if part == self.denoiser else "text_encoder"
+
     @property
     def roles(self) -> dict[str, Role]:
         """Each part that can be trained → what it does."""
-        return {part: "denoiser" if part == self.denoiser else "text_encoder" for part in self.trainable}
+        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:
@@ -207,6 +211,8 @@ class Model(ABC):
     """How pictures become noise, and what the network predicts of that."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
+    denoiser_title: ClassVar[str]
+    """What people call it, in messages and reports: `U-Net`, `transformer`."""
     text_encoders: tuple[str, ...]
     """Every part that reads captions, trainable or not."""
     trainable: tuple[str, ...]
@@ -224,10 +230,14 @@ class Model(ABC):
     def release(self, *names: str) -> None:
         """Let parts go from memory; `part` loads them again."""
 
+    def role(self, part: str) -> Role:
+        """What a part that can be trained does."""
+        return "denoiser" if part == self.denoiser else "text_encoder"
+
     @property
     def roles(self) -> dict[str, Role]:
         """Each part that can be trained → what it does."""
-        return {part: "denoiser" if part == self.denoiser else "text_encoder" for part in self.trainable}
+        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:
