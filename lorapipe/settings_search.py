@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lorapipe import settings_reference
 from lorapipe.errors import InputError, near_miss
 from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
-from lorapipe.pipeline.pipeline_schema import contracts, registry_of
-from lorapipe.spec import Knob, Spec, knobs
+from lorapipe.pipeline.contracts import contracts
+from lorapipe.spec import Knob, Spec, knobs, registry_of
 
 MOST = 12
 """Hits of a search for words that are listed."""
