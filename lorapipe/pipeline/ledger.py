@@ -29,7 +29,8 @@ from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline import run_files
-from lorapipe.pipeline.artifacts import Artifact, decode, paths
+from lorapipe.pipeline.artifact_json import decode
+from lorapipe.pipeline.artifacts import Artifact, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.ledger_database import Records
