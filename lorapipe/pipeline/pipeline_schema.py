@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.stage_options import Options
-from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
+from lorapipe.spec import JsonObject, Ref, SchemaWriter, Shape, Spec, knobs, shape_of
 from lorapipe.spec import registry_of as registry_of
 from lorapipe.spec.schema import DEFINITIONS, reference
 from lorapipe.stages import Stage

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from lorapipe.errors import Problem, near_miss, shortened
-from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind, inside
-from lorapipe.spec import PLAIN, Spec, knobs
+from lorapipe.pipeline.artifacts import Artifact, Base, field_kind, fields_of_kind, inside
+from lorapipe.spec import PLAIN, Ref, Source, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
 FEW = 5
@@ -57,7 +57,11 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
         return put(value)
     if isinstance(value, Spec):
         fields = {name: getattr(value, name) for name in _may_refer(cast(Any, type(value)))}
+        sources = _sources(cast(Any, type(value)))
         changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
+        changed |= {
+            name: sources[name](new.path) for name, new in changed.items() if isinstance(new, Base) and name in sources
+        }
         return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
     if isinstance(value, tuple):
         new = tuple(_replace(item, put) for item in value)
@@ -65,6 +69,17 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _replace(item, put) for key, item in value.items()}
     return value
+
+
+@cache
+def _sources(kind: Any) -> dict[str, type[Source]]:
+    """The knobs that are files of a kind for which an artifact may stand."""
+    shapes = {knob.name: knob.shape for knob in knobs(kind)}
+    return {
+        name: shape.value
+        for name, shape in shapes.items()
+        if shape.kind == "source" and issubclass(shape.value, Source)
+    }
 
 
 @cache

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
-from lorapipe.pipeline.artifacts import Dataset, Ref
+from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.spec import Ref
 
 if TYPE_CHECKING:
     from lorapipe.models import Family
