@@ -25,6 +25,7 @@ from lorapipe.stages.train import Train
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.interval import Interval
+from pipelines import pipeline_of
 
 PARTS = ("unet", "text_encoder")
 assert Format.registry is not None
@@ -126,7 +127,7 @@ def test_diffusers_itself_loads_the_file_as_the_same_update(model: Model, tmp_pa
     formats.save(learned, model.kohya_names(), tmp_path / "pytorch_lora_weights.safetensors", Diffusers())
     modules = {place: model.part(place[0]).get_submodule(place[1]) for place in learned.modules}
     before = {place: module.weight.detach().clone() for place, module in modules.items()}
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.load_lora_weights(tmp_path)
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

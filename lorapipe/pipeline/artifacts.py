@@ -40,7 +40,6 @@ class Artifact(Value):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         return Ref.schema()
 
 

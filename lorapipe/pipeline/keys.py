@@ -63,11 +63,9 @@ class CachedDigests:
 
     @property
     def listings(self) -> Mapping[str, Mapping[str, str]]:
-        """See `PathDigests.listings`."""
         return self._digests.listings
 
     def path(self, path: Path) -> str:
-        """See `PathDigests.path`."""
         if path not in self._seen:
             self._seen[path] = self._digests.path(path)
         return self._seen[path]

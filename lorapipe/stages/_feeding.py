@@ -85,10 +85,10 @@ def condition(
     context: Context,
 ) -> Callable[[Batch], Fetch]:
     """What fetches a batch's encoded captions. Encoders that are not needed any more leave the memory."""
-    from lorapipe.training.data.latents import TextReading, encode_captions, encoder_digest, text_parts
+    from lorapipe.training.data.latents import encode_captions, encoder_digest
     from lorapipe.training.data_loader import encoded_live, encoded_once
 
-    reading, encoders = TextReading(train.max_tokens, train.clip_skip, train.captions.weighted), text_parts(model)
+    reading, encoders = train.reading, model.text_encoders
     trained = any(part in rates for part in encoders)
     own = {place: from_dict(Captioning, captions) for place, captions in material.captions.items()}
     if problems := list(_train_checks.problems_with_captions(train, {*own.values()}, trained)):

@@ -72,9 +72,7 @@ def problems_with(train: Train, bases: Sequence[Family | None]) -> Iterator[Prob
             yield Problem("was prepared for another base than the dataset.", cure=cure, path=(knob,))
     if base is None:
         return
-    if train.clip_skip != 1 and not base.reads_any_layer:
-        what = f"{base.name} always reads the last layer but one of its text encoder."
-        yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+    yield from base.objections(train.reading)
     if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
         what = f"{base.name} has no second text encoder."
         yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))

@@ -20,8 +20,8 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
+    from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.grid_plan import GridPlan
-    from lorapipe.evaluation.report_model import EvaluationResult
     from lorapipe.evaluation.sampler import SamplingOptions
     from lorapipe.models import Family
     from lorapipe.training.adapters import Adapter
@@ -189,7 +189,8 @@ class Evaluate(Stage):
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **reading)
 
     def _plan(self, parts: Sequence[str], context: Context) -> GridPlan:
-        from lorapipe.evaluation.grid_plan import GridPlan, evenly_spaced
+        from lorapipe.evaluation.grid_plan import GridPlan
+        from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
@@ -221,7 +222,7 @@ class Evaluate(Stage):
         }
 
     def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
-        from lorapipe.evaluation import grid_image, report, report_model
+        from lorapipe.evaluation import grid_image, report, report_json, report_model
         from lorapipe.training import metrics_log
         from lorapipe.training.snapshots import publish
 
@@ -231,7 +232,7 @@ class Evaluate(Stage):
         grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, report_model.tables(result))
         grid_image.save(grid, out / "grid.png")
         write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
-        write_text(report.as_json(report_model.data(result, about)), out / "report.json")
+        write_text(report_json.as_json(report_json.report_data(result, about)), out / "report.json")
         publish(result.images.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(

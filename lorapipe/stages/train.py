@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import Problem
+from lorapipe.models import TextReading
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
@@ -220,6 +221,11 @@ class Train(Stage):
         found = ((part, given[part]) for part in parts)
         rates = {part: self.usual_rate(part) if rate is None else rate for part, rate in found}
         return {part: rate for part, rate in rates.items() if rate > 0}
+
+    @property
+    def reading(self) -> TextReading:
+        """How captions are read."""
+        return TextReading(self.max_tokens, self.clip_skip, self.captions.weighted)
 
     def usual_rate(self, part: str) -> float:
         """The optimizer's usual rate for a part of the base."""

@@ -10,11 +10,11 @@ from itertools import islice
 
 import torch
 
-from lorapipe.models import Model
+from lorapipe.models import Model, TextReading
 from lorapipe.spec import Duration
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import Encoders, TextReading, load_conditions
+from lorapipe.training.data.latents import Encoders, load_conditions
 from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data_parallel import SINGLE, DataParallel
 from lorapipe.training.loop import MicroBatch, Update
@@ -29,7 +29,7 @@ Captions = Callable[[Batch], Sequence[str]]
 
 def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
     """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
-    return lambda batch: partial(model.encode_text, captions(batch), **vars(reading))
+    return lambda batch: partial(model.encode_text, captions(batch), reading)
 
 
 def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:

@@ -17,9 +17,6 @@ LEFT: tuple[frozenset[str], ...] = (
             "lorapipe.stages.train",
         }
     ),
-    frozenset(
-        {"lorapipe.models._checkpoint_problems", "lorapipe.models._missing_tensors", "lorapipe.models._stable_diffusion"}
-    ),
 )  # fmt: skip
 """Cycles that are still there. None is ever added."""
 

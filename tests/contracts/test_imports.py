@@ -24,6 +24,7 @@ SHARED = (
     "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
+    "lorapipe.series",
     "lorapipe.whole_words",
 )
 ENGINE = (
@@ -54,7 +55,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
     ),
-    "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
+    "lorapipe.training.data": ("lorapipe.training.data", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
@@ -99,13 +100,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", *ENGINE),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
@@ -120,7 +122,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
     "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
@@ -131,6 +133,7 @@ KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "co
 CLIENTS = {
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},
+    "lorapipe.spec.validation": {"jsonschema"},
     "lorapipe.watch.fs_events": {"watchdog"},
     "lorapipe.user_folders": {"platformdirs"},
 }

@@ -12,7 +12,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Attached
-from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
+from lorapipe.training.adapters._block_widths import Blocks, Width
 from lorapipe.training.adapters._layer import AdapterLayer
 
 if TYPE_CHECKING:
@@ -82,13 +82,11 @@ def _sites(
     model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
 ) -> Iterator[_Site]:
     root = model.part(part)
-    for path in model.targets(part, options.convolutions):
-        block = model.block(path) if part == "unet" else None
-        parent, child, base = _located(root, path)
-        is_pointwise = pointwise(base)
-        width = options.blocks.width(options.width(is_pointwise), block, is_pointwise)
-        if width.rank and (rate := options.blocks.rate(block)):
-            yield _Site(part, path, parent, child, base, layer(base, width), rate)
+    for ref in model.targets(part, options.convolutions):
+        parent, child, base = _located(root, ref.path)
+        width = options.blocks.width(options.width(ref.pointwise), ref.block, ref.pointwise)
+        if width.rank and (rate := options.blocks.rate(ref.block)):
+            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
