@@ -20,7 +20,7 @@ from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.model_contexts import recomputed
+from lorapipe.training.model_contexts import gradient_checkpointing
 
 RANK = 16
 
@@ -77,7 +77,10 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     pooled = torch.zeros(1, 1280, device="meta")
     framing = torch.zeros(1, 6, device="meta")
     condition = {"hidden": torch.zeros(1, 77, width, device="meta"), "pooled": pooled, "framing": framing}
-    with recomputed(model, checkpointed), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with (
+        gradient_checkpointing(model, checkpointed),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
         model.predict(latents, torch.zeros(1, dtype=torch.long, device="meta"), condition)
     return sum(sizes.values())
 

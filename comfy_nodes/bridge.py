@@ -119,7 +119,7 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         for alias in each.aliases:  # a link of an older graph still finds its end
             yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
         return
-    common["default"] = widget.default
+    common["default"] = widget.initial
     match widget.coding:
         case "switch":
             yield _named(io.Boolean.Input(each.name, **common), each)

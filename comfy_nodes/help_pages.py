@@ -105,7 +105,7 @@ def _kind(widget: Widget) -> str:
 
 
 def _default(widget: Widget) -> str:
-    shown = widget.default
+    shown = widget.initial
     return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
 
 

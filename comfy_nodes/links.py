@@ -47,10 +47,10 @@ def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any
     """What an input has been given, as a document has it; `ABSENT` where its widget is left at nothing."""
     if each.widget is None:
         return value_of(value)
-    read = each.widget.read(value)
+    read = each.widget.from_widget(value)
     if read is ABSENT or not each.path or read in each.widget.choices:
         return read
-    return found(each, read)
+    return found(each, str(read))
 
 
 def link_values(

@@ -24,6 +24,7 @@ from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.trainer import Trainer
 from lorapipe.training_record import TrainingRecord
 
 PARTS = ("unet", "text_encoder")
@@ -130,7 +131,7 @@ def test_a_training_with_both(tmp_path: Path, model: Model) -> None:
     dataset, bench = tiny.dataset(tmp_path), tiny.Bench(tmp_path)
     adapter = LoRA(rank=2, block_ranks=ranks, block_rates=rates)
     train = Train(dataset=dataset, adapter=adapter, steps=Duration(3), snapshots=Interval(1), unet_lr=1e-3)
-    steps = train.steps_of(bench.context("train"))
+    steps = Trainer.build(train, bench.context("train")).steps()
     step = next(steps)
     assert step.rates["unet"] == 1e-3 and step.rates["unet ×0.25"] == 2.5e-4
     steps.close()

@@ -22,7 +22,7 @@ from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, Ref, Source, from_dict
 from lorapipe.stages import Stage
-from lorapipe.stages._train_warnings import warnings
+from lorapipe.stages._train_rules import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import device, metrics_log
 from lorapipe.training.adapters.locon import LoCon

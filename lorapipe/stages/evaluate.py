@@ -121,20 +121,19 @@ class Evaluate(Stage):
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
-        from lorapipe.training import device
         from lorapipe.training.adapters._weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training.device import Compute
         from lorapipe.training_record import TrainingRecord
 
         dataset, record = self._dataset, TrainingRecord.load(self.weights.training) if self.weights.training else None
         manifest, base = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
-        where = device.resolve(context.device)
-        dtype = device.dtype(self.precision, where)
+        compute = Compute.of(context.device, self.precision)
         folder = self._clip_folder(base, context)
-        clip = None if folder is None else Clip(folder, where)
-        model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
+        clip = None if folder is None else Clip(folder, compute.device)
+        model = compute.model(base, context.warm)
         adapter: Attachable
         if record:
             adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading
@@ -224,7 +223,7 @@ class Evaluate(Stage):
     def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
         from lorapipe.evaluation import grid_image, report, report_json, report_model
         from lorapipe.training import metrics_log
-        from lorapipe.training.snapshots import publish
+        from lorapipe.training.publish import link_or_copy
 
         out = context.out
         rows = metrics_log.read(self.weights.log) if self.weights.log else []
@@ -233,7 +232,7 @@ class Evaluate(Stage):
         grid_image.save(grid, out / "grid.png")
         write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
         write_text(report_json.as_json(report_json.report_data(result, about)), out / "report.json")
-        publish(result.images.folder, out / "pictures")
+        link_or_copy(result.images.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(
             page=out / "report.html",

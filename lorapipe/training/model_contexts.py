@@ -48,7 +48,7 @@ def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> It
 
 
 @contextmanager
-def recomputed(model: Model, wanted: bool = True) -> Iterator[None]:
+def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
     """Gradient checkpointing, if `wanted`: blocks keep their input and compute the rest again on the way back.
 
     Of the denoiser, which holds nearly all of a training's memory (Chen et al. 2016, arXiv:1604.06174).

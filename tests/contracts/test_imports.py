@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
+JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+"""Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -59,6 +61,15 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.data.training_set": (
+        "lorapipe.training.data", "lorapipe.training.caption_augment", "lorapipe.pipeline.artifacts",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
+    **{f"lorapipe.training.{name}": (
+        "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
+        "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ) for name in JOB},
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
