@@ -16,7 +16,7 @@ from typing import Any
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, File, to_open
-from lorapipe.pipeline.delivery_log import Delivered
+from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import canonical
 
@@ -223,7 +223,7 @@ def _write_pipeline(given: Mapping[str, object]) -> Any:
     path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"file: {path.name} does not end in .yaml.", cure="Name a pipeline file, such as cat.yaml.")
-    Delivered(Ledger(where.project)).put_text(text, path, "a graph")
+    DeliveryLog(Ledger(where.project)).put_text(text, path, "a graph")
     return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
 
 

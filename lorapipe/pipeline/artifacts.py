@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from lorapipe.spec import Ref, Spec, Value, ValueKind
 
@@ -30,16 +30,16 @@ class Artifact(Value):
         super().__init_subclass__(**keywords)
 
     @classmethod
-    def parse(cls, value: object, folder: Path) -> Any:
+    def parse(cls, value: object, folder: Path) -> object:
         """A reference; `Ref` stands in the field until the run puts the artifact there."""
         return Ref.parse(value, folder)
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         """Only references are written in documents."""
         raise TypeError(f"a {type(self).__name__} has no place in a document")
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
+    def schema(cls) -> dict[str, object]:
         return Ref.schema()
 
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+Row = dict[str, object]
 LAST = 2**63 - 1
 MOST_GAPS = 200
 """Unreadable places after which the rest of a table is given up."""

@@ -39,7 +39,7 @@ CHANGED = "the file there has been changed since lorapipe wrote it."
 LET_GO = "Give another name, or move that file away."
 
 
-class Delivered:
+class DeliveryLog:
     """The record of one project. `digest` gives the digest of a file; that of a ledger remembers."""
 
     def __init__(self, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
@@ -177,7 +177,7 @@ class Delivered:
         same_size = {kept["digest"] for kept in self._stored() if kept["size"] == size}
         return bool(same_size) and self._digest(str(place)) in same_size
 
-    def _stored(self) -> Iterator[Mapping[str, Any]]:
+    def _stored(self) -> Iterator[Mapping[str, object]]:
         for manifest in self._ledger.manifests():
             with suppress(KeyError, TypeError, AttributeError):
                 yield from manifest["files"].values()

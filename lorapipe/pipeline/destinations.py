@@ -25,7 +25,7 @@ from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.delivery import Delivery
-from lorapipe.pipeline.delivery_log import Delivered
+from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.digests import read_digest
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.sources import Sources
@@ -73,7 +73,7 @@ class Destinations:
 
     def __init__(self, pipeline: Pipeline, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
         self._pipeline = pipeline
-        self._delivered = Delivered(ledger, digest)
+        self._delivered = DeliveryLog(ledger, digest)
         self._sources = Sources(pipeline)
 
     def problems(self) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lorapipe.errors import InputError, Interrupted
-from lorapipe.pipeline.ledger_database import Records, Stat, stat_of
+from lorapipe.pipeline.ledger_database import LedgerDatabase, Stat, stat_of
 from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
@@ -34,7 +34,7 @@ class Digests:
     a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
     """
 
-    def __init__(self, records: Records, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
+    def __init__(self, records: LedgerDatabase, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
         self._records = records
         self._stopping = stopping
         self._strict = strict

@@ -20,7 +20,7 @@ from lorapipe.pipeline.gc_roots import removing, rooted
 from lorapipe.pipeline.keys import short
 from lorapipe.pipeline.ledger import Ledger, remove
 from lorapipe.pipeline.locks import Busy, take
-from lorapipe.pipeline.manifest import read_manifest
+from lorapipe.pipeline.manifest import Manifest, read_manifest
 from lorapipe.pipeline.publication import MANIFEST
 
 DAY = 86400.0
@@ -153,7 +153,7 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
     return _closure(waiting, manifests)
 
 
-def _closure(names: Iterable[str], manifests: Mapping[str, Mapping[str, object]]) -> set[str]:
+def _closure(names: Iterable[str], manifests: Mapping[str, Manifest]) -> set[str]:
     """These results, and those that they refer to, as far as there are manifests."""
     waiting, kept = [*names], set[str]()
     while waiting:

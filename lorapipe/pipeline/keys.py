@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lorapipe.pipeline.artifact_json import content as artifact_content
 from lorapipe.pipeline.artifacts import Artifact
@@ -24,11 +24,11 @@ class Identity:
     """
 
     key: str
-    sources: Mapping[str, Mapping[str, str]]
-    describe: Callable[[], Mapping[str, Any]]
+    sources: dict[str, dict[str, str]]
+    describe: Callable[[], dict[str, object]]
 
     @cached_property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Every knob, also those left at their default: what a person compares. Made only where a stage has to run."""
         return self.describe()
 
@@ -47,7 +47,7 @@ class PathDigests(Protocol):
     """What knows the digests of paths; `Digests` does."""
 
     @property
-    def listings(self) -> Mapping[str, Mapping[str, str]]:
+    def listings(self) -> Mapping[str, dict[str, str]]:
         """Of every folder's digest: its files (relative path → digest)."""
 
     def path(self, path: Path) -> str:
@@ -62,7 +62,7 @@ class CachedDigests:
         self._seen: dict[Path, str] = {}
 
     @property
-    def listings(self) -> Mapping[str, Mapping[str, str]]:
+    def listings(self) -> Mapping[str, dict[str, str]]:
         return self._digests.listings
 
     def path(self, path: Path) -> str:
@@ -77,7 +77,7 @@ def identify(stage: Stage, digests: PathDigests) -> Identity:
     Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its
     siblings, the device or any path. `InputError` where a source cannot be read.
     """
-    used: dict[str, Mapping[str, str]] = {}
+    used: dict[str, dict[str, str]] = {}
 
     def digest(value: Value) -> object:
         if isinstance(value, Artifact):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from lorapipe.pipeline.execution.launchers import Launcher
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import JsonObject, Ref, SchemaWriter, Shape, Spec, knobs, shape_of
 from lorapipe.spec import registry_of as registry_of
 from lorapipe.spec.schema import DEFINITIONS, reference
@@ -39,7 +38,7 @@ def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
                 yield from _contracts_in(knob.shape)
 
 
-def pipeline_schema() -> dict[str, Any]:
+def pipeline_schema() -> dict[str, object]:
     """Return the draft-07 JSON Schema of a pipeline document, for editors."""
     stages = {
         "type": "object",
@@ -74,7 +73,7 @@ def _definitions() -> dict[str, JsonObject]:
     required = writer.requirements(shape_of(Stage))
     found = writer.definitions
     assert stage == reference("stage") and required == reference("stage.required")
-    options = {**_of_every_stage(), **writer.settings(Options)["properties"]}
+    options = {**_of_every_stage(), **writer.settings(StageOptions)["properties"]}
     for definition in (found["stage"]["anyOf"][1], *(found[f"stage.{name}"] for name in registry_of(Stage).names())):
         definition["properties"] |= {name: reference(f"stage.options/{name}") for name in options}
     for branch in found["stage.required"]["allOf"]:

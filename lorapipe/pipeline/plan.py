@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.diff import why
 from lorapipe.pipeline.keys import CachedDigests, Identity, PathDigests, identify
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.stages import Stage
 
@@ -109,7 +110,7 @@ def decide(
     return PlannedStage(name, "run", reason, stage, identity)
 
 
-def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Mapping[str, Any] | None]:
+def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Manifest | None]:
     """The key and the manifest of the result that a stage had last; None where there was none, or it is gone."""
     key = ledger.records.last_key(pipeline.name, name, pipeline.stages[name].key_name)
     return key, None if key is None else ledger.manifest(key)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lorapipe.fsync import sync_file, sync_folder, sync_tree
 from lorapipe.pipeline.digests import read_digest
+from lorapipe.pipeline.manifest import ResultFile
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
@@ -44,7 +45,7 @@ def folder_at(path: Path) -> Path:
     return path
 
 
-def inventory(attempt: Path) -> dict[str, dict[str, Any]]:
+def inventory(attempt: Path) -> dict[str, ResultFile]:
     """Every file that was made, with its size and digest."""
     files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
     return {
@@ -95,7 +96,7 @@ def link(aside: Path, target: str, place: Path) -> None:
 def remove(path: Path | str) -> None:
     """Delete a folder of ours, also what is read-only in it, or a file; of a link, the link alone."""
 
-    def writable(function: Any, name: str, _: Any) -> None:
+    def writable(function: Callable[[str], object], name: str, _: object) -> None:
         if Path(name).exists():
             Path(name).chmod(stat.S_IRWXU)
             function(name)

@@ -41,15 +41,15 @@ def inputs(spec: Spec) -> list[Artifact]:
     return [each for name in _may_refer(cast(Any, type(spec))) for each in inside(getattr(spec, name))]
 
 
-def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> Any:
+def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> object:
     """The artifact that `$stage.field` stands for."""
-    value: Any = artifacts[ref.stage]
+    value: object = artifacts[ref.stage]
     for field in ref.fields:
         value = getattr(value, field)
     return value
 
 
-def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
+def _replace(value: Any, put: Callable[[Ref], object]) -> Any:
     """A copy of a knob's value with `put(ref)` for every reference in it."""
     if type(value) in PLAIN:
         return value

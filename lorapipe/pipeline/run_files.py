@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.regular_files import lines_of
 from lorapipe.spec import JsonDocument, Param
 
@@ -26,7 +27,7 @@ VERSION = 1
 MOST = 10**9
 """A greater number is no run's: nobody has run so often, and the database cannot count on from any number."""
 METRIC = '"event": "metric"'
-Manifests = Mapping[str, Mapping[str, Any]]
+Manifests = Mapping[str, Manifest]
 """The manifests of the results that are there, by key."""
 
 
@@ -100,11 +101,11 @@ def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
     return RunFiles(number, pipeline, started, last, _status(told), used)
 
 
-def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Mapping[str, Any]]:
+def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Manifest]:
     return [manifests[key] for key in keys if key in manifests]
 
 
-def _most_frequent_pipeline(made: Iterable[Mapping[str, Any]]) -> str:
+def _most_frequent_pipeline(made: Iterable[Manifest]) -> str:
     """The pipeline that most of these results were made by; `?` where there are none."""
     pipelines = Counter(str(each["pipeline"]) for each in made).most_common(1)
     return pipelines[0][0] if pipelines else "?"

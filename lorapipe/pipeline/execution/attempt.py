@@ -11,7 +11,7 @@ from lorapipe.pipeline.execution.job import Job
 from lorapipe.pipeline.execution.pool import Message, Slot
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.locks import Lock
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.stages import Stage
 from lorapipe.supervised_thread import in_words
 
@@ -23,7 +23,9 @@ Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 class Attempt:
     """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
 
-    def __init__(self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: Options) -> None:
+    def __init__(
+        self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: StageOptions
+    ) -> None:
         self.stage = stage
         self.identity = identity
         self.job = job
@@ -55,7 +57,7 @@ class Attempt:
         except Exception as error:  # no memory for a process, no thread, no disk, or whatever a cluster's client raises
             inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
 
-    def has_begun(self) -> None:
+    def mark_started(self) -> None:
         """It has got all its locks: its time counts from here."""
         self.began, self._since = time.time(), time.monotonic()
 
@@ -65,7 +67,7 @@ class Attempt:
             self._asked = time.monotonic()
             self.slot.worker.ask_to_stop()
 
-    def look_at_the_clock(self, stopping: int) -> Failed | None:
+    def check_clock(self, stopping: int) -> Failed | None:
         """Ask it to stop when the user wants that (see `run.Stopping`) or its time is over; how it ends, if it must now."""
         now = time.monotonic()
         limit = self._timeout
@@ -78,7 +80,7 @@ class Attempt:
             return Failed(self.name, "cancelled", "stopped")
         return None
 
-    def look_at_the_worker(self, inbox: Inbox) -> Failed | None:
+    def check_worker(self, inbox: Inbox) -> Failed | None:
         """How it ends where its worker is gone without a word: nothing is waited for that cannot come."""
         lost = self.slot.worker.lost()
         return lost if inbox.empty() else None  # in this order: what it told before is heard first

@@ -31,6 +31,7 @@ from lorapipe.pipeline.gc_roots import Roots
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.ledger import Ledger, Result
 from lorapipe.pipeline.locks import Busy, take
+from lorapipe.pipeline.manifest import Origin
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import PlannedStage, decide
 from lorapipe.spec import to_dict
@@ -84,7 +85,7 @@ class Scheduler:
             if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
                 return
             self._listen()
-            self._look_at_the_running()
+            self._check_running()
             yield from self._drain()
 
     def close(self) -> None:
@@ -225,14 +226,14 @@ class Scheduler:
                 self._fail(attempt, message)
             case _:
                 if isinstance(message, Started):
-                    attempt.has_begun()
+                    attempt.mark_started()
                 self._said.append(replace(message, stage=attempt.name))
 
-    def _look_at_the_running(self) -> None:
+    def _check_running(self) -> None:
         """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
         stopping = self._stopping()
         for attempt in list(self._running):
-            ended = attempt.look_at_the_clock(stopping) or attempt.look_at_the_worker(self._inbox)
+            ended = attempt.check_clock(stopping) or attempt.check_worker(self._inbox)
             if ended is not None:
                 self._fail(attempt, ended)
 
@@ -251,11 +252,11 @@ class Scheduler:
 
     def _finish(self, attempt: Attempt, done: Done) -> None:
         name, identity = attempt.name, attempt.identity
-        about = {
+        origin: Origin = {
             "pipeline": self._pipeline.name, "stage": name, "type": attempt.stage.key_name, "started": attempt.began,
         }  # fmt: skip
         try:
-            result = self._ledger.publish(identity, done.artifact, about)
+            result = self._ledger.publish(identity, done.artifact, origin)
             files = self._use(name, attempt.stage, result)
         except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
             self._end(attempt)
