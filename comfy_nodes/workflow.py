@@ -14,13 +14,8 @@ from typing import Any
 
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
-<<<<<<< HEAD
-from lorapipe.pipeline.stage_options import Options
-from lorapipe.spec import Knob, Ref, Spec, knobs, plain
-=======
 from lorapipe.pipeline.stage_options import StageOptions
-from lorapipe.spec import Knob, Spec, knobs, plain
->>>>>>> main
+from lorapipe.spec import Knob, Ref, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
 from .run_options import Running

@@ -15,7 +15,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, from_dict, param
-from lorapipe.stages import Stage, _prompt_marks
+from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
@@ -107,7 +107,7 @@ class Evaluate(Stage):
         return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
-        return _prompt_marks.notices(self.prompts, "prompts")
+        return _prompt_syntax.notices(self.prompts, "prompts")
 
     def run(self, context: Context) -> Report:
         from lorapipe import formats
@@ -117,6 +117,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
+        from lorapipe.models import TextReading
         from lorapipe.training.adapters._weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
@@ -140,13 +141,15 @@ class Evaluate(Stage):
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
+        cache, captioning = Cache(context.cache), _captioning(record, manifest)
+        prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         result = Evaluator(
             model=model,
             adapter=adapter,
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
             grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
-            prober=Prober(model, manifest, scene, Cache(context.cache), _captioning(record, manifest), reading),
+            prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
             knobs=_knobs(base, record) if record else {},
