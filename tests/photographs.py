@@ -154,6 +154,7 @@ class AveragingBase(Family):
     base_model_version = "none"
     architecture = "none"
     denoiser = "unet"
+    denoiser_title = "U-Net"
     text_encoders = ("text_encoder",)
     trainable = ("unet", "text_encoder")
 

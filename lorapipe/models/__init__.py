@@ -198,6 +198,8 @@ class Model(ABC):
     """How pictures become noise, and what the network predicts of that."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
+    denoiser_title: ClassVar[str]
+    """What people call it, in messages and reports: `U-Net`, `transformer`."""
     text_encoders: tuple[str, ...]
     """Every part that reads captions, trainable or not."""
     trainable: tuple[str, ...]
