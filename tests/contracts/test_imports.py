@@ -121,7 +121,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": (
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+    ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
