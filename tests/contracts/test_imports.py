@@ -103,7 +103,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": (
-        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters",
+        "=lorapipe.models"
     ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
