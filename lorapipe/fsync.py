@@ -36,12 +36,12 @@ else:
 
 
 def sync_file(path: Path | str) -> None:
-    """See that the bytes of a file are on the disk. Windows must be able to write to it for that."""
+    """Flush the bytes of a file to the disk. On Windows the file must be writable for that."""
     _sync(path, TO_SYNC, _flush)
 
 
 def sync_folder(path: Path | str) -> None:
-    """See that the names in a folder are on the disk. Windows has no call for that: its file system writes them in order."""
+    """Flush the names in a folder to the disk. Windows has no call for that: its file system writes them in order."""
     if sys.platform != "win32":
         _sync(path, os.O_RDONLY, _flush)
 

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from lorapipe import __version__
+from lorapipe.formats.algorithms import Algorithm
+from lorapipe.training.adapters import Adapter
 from lorapipe.training_record import TrainingRecord
 
+if TYPE_CHECKING:
+    from lorapipe.formats import AdapterWeights
+
+Pair = tuple[int, int]
 Privacy = Literal["full", "private", "none"]
 """How much metadata says: `private` leaves out names, captions, tags and folders; `none` only what loaders need."""
 
 
-def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy) -> dict[str, str]:
-    """`ss_*` metadata of a LoRA file, as sd-scripts writes it; what means nothing here is None."""
-    loader = {
-        "ss_v2": record.base_model_version.startswith("sd_v2"),
-        "ss_base_model_version": record.base_model_version,
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": record.rank,
-        "ss_network_alpha": record.alpha,
-        "ss_network_args": json.dumps(_network_args(record.settings)),
-    }
+def kohya_metadata(
+    record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy, algorithms: Sequence[str] = ("lora",)
+) -> dict[str, str]:
+    """`ss_*` metadata of a trained adapter's file, as sd-scripts writes it; what means nothing here is None.
+
+    `algorithms` are those of the weights in the file (`AdapterWeights.algorithms`).
+    """
+    args = _network_args(record.settings.get("adapter") or {})
+    loader = _loader(record.base_model_version, algorithms, record.rank, record.alpha, args)
     if privacy == "none":
         return _as_text(loader)
     chosen = {**loader, **_run(record, step, epoch), **_knobs(record), **_data(record)}
@@ -42,30 +47,50 @@ def kohya_metadata(record: TrainingRecord, title: str, step: int, epoch: int, pr
     return _as_text({**chosen, "lorapipe_version": __version__})
 
 
-def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+def untrained_metadata(base_model_version: str, learned: AdapterWeights, privacy: Privacy) -> dict[str, str]:
+    """The same of weights that no training here has made: what loaders need, from the weights themselves."""
+    widest = max(learned.modules.values(), key=lambda module: module.rank)
+    loader = _loader(base_model_version, learned.algorithms, widest.rank, widest.alpha, {})
+    return _as_text(loader if privacy == "none" else {**loader, "lorapipe_version": __version__})
+
+
+def _loader(
+    base_model_version: str, algorithms: Sequence[str], rank: int, alpha: float, args: Mapping[str, str]
+) -> dict[str, object]:
+    """What programs need to load a file."""
+    found = [Algorithm.of(name) for name in algorithms]
+    modules = {algorithm.network_module for algorithm in found}
+    module = modules.pop() if len(modules) == 1 else Algorithm.network_module
+    kind = {"algo": found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
+    return {
+        "ss_v2": base_model_version.startswith("sd_v2"),
+        "ss_base_model_version": base_model_version,
+        "ss_network_module": module,
+        "ss_network_dim": rank,
+        "ss_network_alpha": alpha,
+        "ss_network_args": json.dumps({**kind, **args}),
+    }
+
+
+def _as_text(values: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-OTHER_NAME = {
-    "conv_rank": "conv_dim",
-    "lora_plus": "loraplus_lr_ratio",
-    "lora_plus_text_encoder": "loraplus_text_encoder_lr_ratio",
-    "block_ranks": "block_dims",
-    "conv_block_ranks": "conv_block_dims",
-    "block_rates": "block_lr",
-}
-"""Knobs of adapters → what kohya's network_args call them."""
-SAME_NAME = ("block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout")
-"""Knobs of adapters that kohya's network_args call the same."""
+ORDER = (
+    "conv_dim", "loraplus_lr_ratio", "loraplus_text_encoder_lr_ratio", "block_dims", "conv_block_dims", "block_lr",
+    "block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout",
+)  # fmt: skip
+"""The order of arguments in the files that there are, so that their bytes stay; any others follow."""
 
 
-def _network_args(settings: Mapping[str, Any]) -> dict[str, str]:
-    adapter = settings.get("adapter", {})
-    known = OTHER_NAME | {name: name for name in SAME_NAME}
-    found = {theirs: adapter[ours] for ours, theirs in known.items() if adapter.get(ours)}
-    if found.get("loraplus_lr_ratio") == 1:
-        del found["loraplus_lr_ratio"]
-    return {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in found.items()}
+def _network_args(adapter: Mapping[str, Any]) -> dict[str, str]:
+    """An adapter's settings as kohya's `network_args`."""
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]
+    assert contract.registry is not None
+    kind = adapter.get("type", "lora")
+    found = contract.registry.get(kind).network_args(adapter) if kind in contract.registry else {}
+    known = {name: found[name] for name in ORDER if name in found}
+    return {**known, **found}
 
 
 def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
@@ -169,18 +194,19 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
 
 
 def modelspec(
-    record: TrainingRecord, title: str, date: str, trigger: str = "", hint: str = "", thumbnail: str = ""
-) -> dict[str, str]:
+    architecture: str, prediction: str, title: str, date: str, resolution: Pair | None = None, clip_skip: int = 1,
+    trigger: str = "", hint: str = "", thumbnail: str = "",
+) -> dict[str, str]:  # fmt: skip
     """`modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL."""
     values = {
         "sai_model_spec": "1.0.1",
-        "architecture": f"{record.architecture}/lora",
+        "architecture": f"{architecture}/lora",
         "implementation": "https://github.com/Stability-AI/generative-models",
         "title": title,
-        "resolution": f"{record.resolution[0]}x{record.resolution[1]}",
+        "resolution": f"{resolution[0]}x{resolution[1]}" if resolution else "",
         "date": date,
-        "prediction_type": {"v_prediction": "v"}.get(record.prediction, record.prediction),
-        "encoder_layer": str(record.settings.get("clip_skip", 1)),
+        "prediction_type": {"v_prediction": "v"}.get(prediction, prediction),
+        "encoder_layer": str(clip_skip),
         "trigger_phrase": trigger,
         "usage_hint": hint,
         "thumbnail": thumbnail,

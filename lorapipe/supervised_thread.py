@@ -35,7 +35,7 @@ class SupervisedThread(threading.Thread):
         self._follow = follow
 
     def run(self) -> None:
-        """See `Thread.run`. Raises nothing: nobody would hear of it."""
+        """Raises nothing: nobody would hear of it."""
         try:
             self.reason = self._follow() or ""
         except BaseException as error:

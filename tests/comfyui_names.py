@@ -7,6 +7,7 @@ shows. The tests in `comfyui/` hold it against ComfyUI itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out_0")
 INSIDE = (*(f"{kind}_{leaf}" for kind in ("attn1", "attn2") for leaf in ATTENTION), "ff_net_0_proj", "ff_net_2")
@@ -35,22 +36,20 @@ def stable_diffusion(convolutions: bool) -> Iterator[str]:
             yield f"{block}_conv_shortcut"
 
     for level in range(4):
-        for layer in range(2):
-            if level < 3:
-                yield from transformer(f"down_blocks_{level}_attentions_{layer}")
-            if convolutions:
-                yield from resnet(f"down_blocks_{level}_resnets_{layer}", shortcut=layer == 0 and level in (1, 2))
-        for layer in range(3):
-            if level > 0:
-                yield from transformer(f"up_blocks_{level}_attentions_{layer}")
-            if convolutions:
-                yield from resnet(f"up_blocks_{level}_resnets_{layer}", shortcut=True)
-        if convolutions and level < 3:
-            yield from (f"down_blocks_{level}_downsamplers_0_conv", f"up_blocks_{level}_upsamplers_0_conv")
+        if level < 3:
+            yield from chain(*(transformer(f"down_blocks_{level}_attentions_{layer}") for layer in range(2)))
+        if level > 0:
+            yield from chain(*(transformer(f"up_blocks_{level}_attentions_{layer}") for layer in range(3)))
     yield from transformer("mid_block_attentions_0")
-    if convolutions:
-        for place in range(2):
-            yield from resnet(f"mid_block_resnets_{place}", shortcut=False)
+    if not convolutions:
+        return
+    for level in range(4):
+        for layer in range(2):
+            yield from resnet(f"down_blocks_{level}_resnets_{layer}", shortcut=layer == 0 and level in (1, 2))
+        yield from chain(*(resnet(f"up_blocks_{level}_resnets_{layer}", shortcut=True) for layer in range(3)))
+        if level < 3:
+            yield from (f"down_blocks_{level}_downsamplers_0_conv", f"up_blocks_{level}_upsamplers_0_conv")
+    yield from chain(*(resnet(f"mid_block_resnets_{place}", shortcut=False) for place in range(2)))
 
 
 def sdxl(convolutions: bool) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lorapipe.cli import main
-from lorapipe.pipeline.artifacts import encode
+from lorapipe.pipeline.artifact_json import encode
 from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.history import runs
 from lorapipe.pipeline.ledger import Damage, Ledger, Result

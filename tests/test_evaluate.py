@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lorapipe.errors import InputError, Interrupted
+from lorapipe.evaluation import report_data
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
@@ -69,6 +70,7 @@ def test_it_hands_on_one_snapshot_and_a_strength(report: Report, weights: Weight
     assert best in weights.snapshots
     assert report.best.strength in (0.5, 1.0)
     data = json.loads(report.data.read_text("utf-8"))
+    report_data.DOCUMENT.require(data, "report.json")
     assert data["verdict"]["state"]
 
 

@@ -13,8 +13,9 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from lorapipe import formats
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.formats import AdapterWeights, ModuleWeights, serialize
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import hashes
 from lorapipe.models import Model
@@ -26,7 +27,6 @@ from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
-from lorapipe.training.snapshots import serialize, write
 from lorapipe.training_record import TrainingRecord
 
 RECORD = TrainingRecord(
@@ -56,7 +56,7 @@ Exporter = Callable[..., tuple[Path, Export]]
 
 @pytest.fixture
 def export(base: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> Exporter:
-    write(Kohya().save(learnt, model.kohya_names()), {}, tmp_path / "step-000030.safetensors")
+    formats.save(learnt, model.kohya_names(), tmp_path / "step-000030.safetensors", Kohya())
     RECORD.save(tmp_path / "training.json")
     dataset = Dataset(manifest=tmp_path / "m.json", base=base, images=tmp_path, contact_sheet=tmp_path / "c.png")
     snapshot = Snapshot(30, 10, tmp_path / "step-000030.safetensors")
@@ -135,7 +135,7 @@ def test_an_update_too_small_for_fp16_is_saved_all_the_same(
         return ModuleWeights(module.algorithm, {**module.tensors, "up": module.tensors["up"] * size}, module.alpha)
 
     small = AdapterWeights({place: faint(module) for place, module in learnt.modules.items()})
-    write(Kohya().save(small, model.kohya_names()), {}, tmp_path / "step-000030.safetensors")
+    formats.save(small, model.kohya_names(), tmp_path / "step-000030.safetensors", Kohya())
     path, _ = export(dtype="fp16")
     found, names = deltas(path), model.kohya_names()
     for name, delta in found.items():

@@ -11,7 +11,7 @@ from typing import Annotated
 import pytest
 
 from lorapipe import registry as registries
-from lorapipe.pipeline import artifacts, events
+from lorapipe.pipeline import artifact_json, events
 from lorapipe.pipeline.artifacts import Artifact, StoredName
 from lorapipe.registry import Registry, _modules_of
 from lorapipe.spec import Spec, content, from_dict, json_schema, param, to_dict
@@ -96,23 +96,23 @@ def _forget() -> None:
 def test_a_package_that_moves_keeps_its_id_keys_and_stored_results(pets, tmp_path, monkeypatch) -> None:
     dog = pets("pets", "dog", DOG).registry.get("dog")(legs=3)
     kennel = Kennel(tmp_path / "store" / "x", dog)
-    stored, key = artifacts.encode(kennel, tmp_path / "store"), artifacts.content(kennel, str)
+    stored, key = artifact_json.encode(kennel, tmp_path / "store"), artifact_json.content(kennel, str)
     monkeypatch.setitem(registries.MOVED, "pets", "animals")
     moved = pets("animals", "dog", DOG)
     assert moved.registry.package == "animals" and moved.registry.id == "pets"
-    again = artifacts.decode(stored, tmp_path / "store")
+    again = artifact_json.decode(stored, tmp_path / "store")
     assert isinstance(again, Kennel) and type(again.dog) is moved.registry.get("dog") and again.dog.legs == 3
-    assert artifacts.encode(again, tmp_path / "store") == stored
-    assert artifacts.content(again, str) == key
+    assert artifact_json.encode(again, tmp_path / "store") == stored
+    assert artifact_json.content(again, str) == key
 
 
 def test_a_moved_package_is_found_though_nothing_has_imported_it(pets, tmp_path, monkeypatch) -> None:
     dog = pets("pets", "dog", DOG).registry.get("dog")()
-    stored = artifacts.encode(Kennel(tmp_path / "x", dog), tmp_path)
+    stored = artifact_json.encode(Kennel(tmp_path / "x", dog), tmp_path)
     monkeypatch.setitem(registries.MOVED, "pets", "animals")
     pets("animals", "dog", DOG)
     _forget()
-    again = artifacts.decode(stored, tmp_path)
+    again = artifact_json.decode(stored, tmp_path)
     assert isinstance(again, Kennel) and type(again.dog).__module__ == "animals.dog"
 
 
@@ -142,15 +142,15 @@ def test_a_renamed_file_and_a_renamed_knob_keep_their_keys(pets) -> None:
 def test_a_renamed_artifact_with_renamed_fields_keeps_its_key_and_reads_what_was_stored(pets, tmp_path, monkeypatch):
     dog = pets("pets", "dog", DOG).registry.get("dog")(legs=3)
     kennel = Kennel(tmp_path / "x", dog, 2)
-    stored, key = artifacts.encode(kennel, tmp_path), artifacts.content(kennel, str)
+    stored, key = artifact_json.encode(kennel, tmp_path), artifact_json.content(kennel, str)
     monkeypatch.setattr(Kennel, "stored_name", "(gone)")
     monkeypatch.setattr(House, "stored_name", "Kennel")
-    artifacts._kind.cache_clear()
+    artifact_json._class_of.cache_clear()
     house = House(tmp_path / "x", dog, 2)
-    assert artifacts.decode(stored, tmp_path) == house
-    assert artifacts.decode(stored, tmp_path, [house]) is house
-    assert artifacts.content(house, str) == key
-    artifacts._kind.cache_clear()
+    assert artifact_json.decode(stored, tmp_path) == house
+    assert artifact_json.decode(stored, tmp_path, [house]) is house
+    assert artifact_json.content(house, str) == key
+    artifact_json._class_of.cache_clear()
 
 
 def test_a_renamed_group_of_settings_keeps_its_node() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 import lorapipe.pipeline.ledger as ledger_module
 from lorapipe.errors import InputError, LorapipeError
-from lorapipe.pipeline.artifacts import content, decode, encode, paths, to_open
+from lorapipe.pipeline.artifact_json import content, decode, encode
+from lorapipe.pipeline.artifacts import paths, to_open
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, identify, short
 from lorapipe.pipeline.ledger import Damage, Ledger, Result, begin

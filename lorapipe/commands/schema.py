@@ -1,4 +1,4 @@
-"""`lorapipe schema`: the JSON Schema of pipelines, for editors; and all else that is written from the specs."""
+"""`lorapipe schema`: the JSON Schemas of pipelines and of files that lorapipe writes; and all else made from the specs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,53 @@ from pathlib import Path
 
 from lorapipe.commands import DONE
 
-HELP = "print the JSON Schema of pipelines, for editors"
-FILE = Path("schemas/pipeline.schema.json")
-TITLE = '"title": "lorapipe pipeline"'
-"""By this the file is known to be ours to replace."""
+HELP = "print the JSON Schema of pipelines, for editors, or of a file that lorapipe writes"
+PIPELINE = "pipeline"
+NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report")
+FOLDER = Path("schemas")
+OURS = '"title": "lorapipe'
+"""By this a file is known to be ours to replace."""
 NODES = Path("comfy_nodes")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--write", action="store_true", help=f"write it to {FILE}, and the help pages of {NODES}")
+    parser.add_argument("name", nargs="?", choices=NAMES, default=PIPELINE, help=f"what of: {', '.join(NAMES)}")
+    parser.add_argument("--write", action="store_true", help=f"write all of them to {FOLDER}, and the pages of {NODES}")
+
+
+def schemas() -> dict[str, str]:
+    """Return the text of every schema, by its name."""
+    from lorapipe.evaluation import report_data
+    from lorapipe.pipeline import events, lockfile, manifest, run_files
+    from lorapipe.pipeline.pipeline_schema import pipeline_schema
+    from lorapipe.spec.schema import schema_text
+
+    documents = [module.DOCUMENT for module in (lockfile, manifest, events, run_files, report_data)]
+    return {PIPELINE: schema_text(pipeline_schema()), **{each.name: each.text() for each in documents}}
+
+
+def file_of(name: str) -> Path:
+    """Return where a schema is written."""
+    return FOLDER / f"{name}.schema.json"
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print or write it."""
+    """Print one, or write all."""
     from lorapipe.errors import InputError
-    from lorapipe.pipeline.pipeline_schema import schema_text
 
-    if options.write:
-        if FILE.exists() and TITLE not in FILE.read_text("utf-8", "replace"):
-            raise InputError("is not the schema of lorapipe's pipelines.", where=str(FILE), cure="Move it away.")
-        FILE.parent.mkdir(exist_ok=True)
-        FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
-        if NODES.is_dir():
-            from comfy_nodes import help_pages
+    texts = schemas()
+    if not options.write:
+        sys.stdout.write(texts[options.name])
+        return DONE
+    for file in map(file_of, texts):
+        if file.exists() and OURS not in file.read_text("utf-8", "replace"):
+            raise InputError("is no schema of lorapipe's.", where=str(file), cure="Move it away.")
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        file_of(name).write_text(text, encoding="utf-8", newline="\n")
+    if NODES.is_dir():
+        from comfy_nodes import help_pages
 
-            help_pages.write(NODES)
-    else:
-        sys.stdout.write(schema_text())
+        help_pages.write(NODES)
     return DONE

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorapipe import formats
 from lorapipe.errors import InputError
 from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
@@ -17,7 +18,6 @@ from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
-from lorapipe.formats._files import load
 from lorapipe.models import Model
 from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.model_contexts import attached
@@ -71,7 +71,7 @@ class Evaluator:
 
     def _weights(self, step: int) -> AdapterWeights:
         try:
-            return load(self.snapshots[step], self.model.kohya_names())
+            return formats.open(self.snapshots[step], self.model.kohya_names())
         except InputError as error:
             raise InputError(replace(each, cure="Train again.") for each in error.problems) from None
 

@@ -1,72 +1,86 @@
-"""File formats: dialects of keys and metadata around one in-memory type.
+"""File formats: what modules and tensors are called in adapter files, around one in-memory type.
 
-`AdapterWeights` is what an adapter has learnt, by part and module path. A dialect recognises a file by its keys, loads
-it and saves it; module names come from a table that the model gives (`Model.kohya_names`), so no format knows a family.
+A file is a format (names) times an algorithm (formulas, `lorapipe.formats.algorithms`). `AdapterWeights` is what both are
+read into: an update for each module. Module names come from a table that the model gives (`Model.kohya_names`), so no format
+knows a family. `open` finds a file's formats by its keys, and `save` writes one.
 
-To add one, create a file here.
+To add a format, create a file here: a `Format` with `split`, `place` and `key`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.formats.algorithms import Algorithm
+from lorapipe.errors import Problem
+from lorapipe.formats._key_scheme import KeyScheme
+from lorapipe.formats._weights import AdapterWeights, Learned, ModuleWeights, Names, NameTable, Place, Stored
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-Names = Mapping[str, tuple[str, str]]
-"""A file's module name → (part, path): `Model.kohya_names()`. Of several names of a module the first is written."""
-
-
-@dataclass(frozen=True)
-class ModuleWeights:
-    """The update of one module: the tensors of an algorithm (`lorapipe.formats.algorithms`) by its short names."""
-
-    algorithm: str
-    tensors: Mapping[str, torch.Tensor]
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        """The update's rank, as its algorithm counts it."""
-        return Algorithm.of(self.algorithm).rank(self.tensors)
-
-    def delta(self, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
-        import torch
-
-        tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
-        return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
-
-    def scaled(self, factor: float) -> ModuleWeights:
-        """factor · ΔW, with the same alpha."""
-        return replace(self, tensors=Algorithm.of(self.algorithm).scaled(self.tensors, factor))
+__all__ = [
+    "AdapterWeights", "Format", "Learned", "ModuleWeights", "NameTable", "Names", "Place", "Stored", "all_formats",
+    "complaints", "open", "save", "serialize",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class AdapterWeights:
-    """Everything an adapter has learnt: (part, module path) → its update."""
+class Format(KeyScheme, Spec, contract="type"):
+    """What an adapter's file calls modules and their tensors; see `KeyScheme`, which says what a format must give."""
 
-    modules: Mapping[tuple[str, str], ModuleWeights] = field(default_factory=dict)
+    def load(self, tensors: Mapping[str, Tensor], names: Names) -> AdapterWeights:
+        """The adapter in tensors of this format alone; a key that fits no module is an `InputError` that names it."""
+        from lorapipe.formats import _reader
+
+        return _reader.learned(Stored(tensors), names, [self])
 
 
-@dataclass(frozen=True)
-class Format(Spec, contract="type"):
-    """A dialect of adapter files."""
+def all_formats() -> list[Format]:
+    """One of each registered format, kohya's first."""
+    registry = Format.registry
+    assert registry is not None
+    return [registry.get(name)() for name in sorted(registry.names(), key=lambda name: (name != "kohya", name))]
 
-    @abstractmethod
-    def matches(self, keys: Collection[str]) -> bool:
-        """Is a file with these keys of this dialect?"""
 
-    @abstractmethod
-    def load(self, tensors: Mapping[str, torch.Tensor], names: Names) -> AdapterWeights:
-        """The adapter in a file's tensors; a key that fits no module is an `InputError` that names it."""
+def open(path: Path, names: Names) -> Learned:
+    """What a file or folder has learnt, whatever its format. `InputError`, with the path, for all that is wrong."""
+    from lorapipe.formats import _reader
 
-    @abstractmethod
-    def save(self, weights: AdapterWeights, names: Names) -> dict[str, torch.Tensor]:
-        """The file's tensors for an adapter."""
+    return _reader.load(path, names, all_formats())
+
+
+def complaints(path: Path) -> Iterator[Problem]:
+    """What is wrong with an adapter's file, as far as its header tells: light and quick, and without torch."""
+    from lorapipe.formats import _reader
+
+    return _reader.complaints(path, all_formats())
+
+
+def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file: the same for the same tensors and metadata."""
+    from lorapipe.formats import _safetensors_file
+
+    return _safetensors_file.serialize(tensors, metadata)
+
+
+def save(
+    weights: Learned,
+    names: Names,
+    path: Path,
+    format: Format,
+    *,
+    dtype: str = "fp32",
+    metadata: Callable[[Mapping[str, Tensor]], Mapping[str, str]] | None = None,
+) -> None:
+    """Write a file, or a folder, in a format and a precision; `metadata` is asked for each safetensors file's header.
+
+    The same weights and metadata are the same bytes. What fp16 could not hold is brought into its range; ΔW is the same.
+    """
+    from lorapipe.formats import _writer
+
+    ready = weights.folded() if format.alphas == "folded" else weights
+    _writer.write(format.files(ready.balanced() if dtype == "fp16" else ready, names), path, dtype, metadata)

@@ -134,27 +134,10 @@ def vae(config: Mapping[str, Any]) -> Shapes | None:
 def _vae(c: Mapping[str, Any], widths: list[int], layers: int, latent: int) -> Iterator[tuple[str, Shape]]:
     yield from _conv("encoder.conv_in", widths[0], c["in_channels"])
     yield from _conv("decoder.conv_in", widths[-1], latent)
-    before = widths[0]
-    for level, width in enumerate(widths):
-        for layer in range(layers):
-            yield from _resnet(f"encoder.down_blocks.{level}.resnets.{layer}", width, before)
-            before = width
-        if level < len(widths) - 1:
-            yield from _conv(f"encoder.down_blocks.{level}.downsamplers.0.conv", width, width)
-    before = widths[-1]
-    for level, width in enumerate(widths[::-1]):
-        for layer in range(layers + 1):
-            yield from _resnet(f"decoder.up_blocks.{level}.resnets.{layer}", width, before)
-            before = width
-        if level < len(widths) - 1:
-            yield from _conv(f"decoder.up_blocks.{level}.upsamplers.0.conv", width, width)
-    for half, width in (("encoder", widths[-1]), ("decoder", widths[-1])):
-        for number in range(2):
-            yield from _resnet(f"{half}.mid_block.resnets.{number}", width, width)
-        if c["mid_block_add_attention"]:
-            yield from _norm(f"{half}.mid_block.attentions.0.group_norm", width)
-            for name in ("to_q", "to_k", "to_v", "to_out.0"):
-                yield from _linear(f"{half}.mid_block.attentions.0.{name}", width, width)
+    yield from _vae_levels("encoder.down_blocks", "downsamplers", widths, layers)
+    yield from _vae_levels("decoder.up_blocks", "upsamplers", widths[::-1], layers + 1)
+    for half in ("encoder", "decoder"):
+        yield from _vae_middle(f"{half}.mid_block", widths[-1], c["mid_block_add_attention"])
     yield from _norm("encoder.conv_norm_out", widths[-1])
     yield from _norm("decoder.conv_norm_out", widths[0])
     yield from _conv("encoder.conv_out", 2 * latent, widths[-1])
@@ -163,6 +146,26 @@ def _vae(c: Mapping[str, Any], widths: list[int], layers: int, latent: int) -> I
         yield from _conv("quant_conv", 2 * latent, 2 * latent, 1)
     if c["use_post_quant_conv"]:
         yield from _conv("post_quant_conv", latent, latent, 1)
+
+
+def _vae_levels(blocks: str, sampler: str, widths: list[int], layers: int) -> Iterator[tuple[str, Shape]]:
+    """The levels of one half, in the order in which data goes through them."""
+    before = widths[0]
+    for level, width in enumerate(widths):
+        for layer in range(layers):
+            yield from _resnet(f"{blocks}.{level}.resnets.{layer}", width, before)
+            before = width
+        if level < len(widths) - 1:
+            yield from _conv(f"{blocks}.{level}.{sampler}.0.conv", width, width)
+
+
+def _vae_middle(block: str, width: int, attention: bool) -> Iterator[tuple[str, Shape]]:
+    for number in range(2):
+        yield from _resnet(f"{block}.resnets.{number}", width, width)
+    if attention:
+        yield from _norm(f"{block}.attentions.0.group_norm", width)
+        for name in ("to_q", "to_k", "to_v", "to_out.0"):
+            yield from _linear(f"{block}.attentions.0.{name}", width, width)
 
 
 def text(config: Mapping[str, Any], projected: bool) -> Shapes:

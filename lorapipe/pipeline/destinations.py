@@ -17,7 +17,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,8 +121,7 @@ class Destinations:
     def deliver(self, stage: str, spec: Stage, artifact: Artifact) -> list[Path]:
         """Put a result's files where its user wants them; what is there now. `InputError` where that may not be."""
         made = list[Path]()
-        for goal in self._goals(stage, spec):
-            file = goal.delivery.file(artifact)
+        for goal, file in self._files(stage, spec, artifact):
             try:
                 if not self._delivered.holds(goal.place, file) and (found := self._trouble(goal)) is not None:
                     raise InputError(found[0])
@@ -139,13 +138,24 @@ class Destinations:
             made.append(goal.place)
         return made
 
+    def _files(self, stage: str, spec: Stage, artifact: Artifact) -> Iterator[tuple[Goal, Path]]:
+        """Each file of a result, with its place; those of a folder lie in the place as they lie in it."""
+        for goal in self._goals(stage, spec):
+            made = goal.delivery.file(artifact)
+            if not goal.delivery.is_folder:
+                yield goal, made
+                continue
+            for file in sorted(each for each in made.rglob("*") if each.is_file()):
+                delivery = replace(goal.delivery, is_folder=False)
+                yield Goal(stage, delivery, goal.place / file.relative_to(made)), file
+
     def _goals(self, only: str | None = None, spec: Stage | None = None) -> Iterator[Goal]:
         """All that is put outside the store. A file in a folder that is named is called as the pipeline is."""
         name = Path(self._pipeline.name).stem or "lora"
         stages = self._pipeline.stages if only is None else {only: spec or self._pipeline.stages[only]}
         for stage, each in stages.items():
             for delivery in each.deliveries():
-                yield Goal(stage, delivery, delivery.to.file(name, delivery.ending))
+                yield Goal(stage, delivery, delivery.place(name))
 
     def _maker(self, stage: str) -> str:
         return f"{stage} of {self._pipeline.name}"
@@ -167,6 +177,8 @@ class Destinations:
             return f"{_file_above(place)} is a file, not a folder.", cure
         except OSError as error:
             return f"{place} cannot be written: {_reason(error)}.", cure
+        if real.is_dir() and goal.delivery.is_folder:
+            return _no_way(real, self._pipeline.folder)
         if real.is_dir():
             return f"{place} is a folder.", f"Write {place.name}/ for a file in it."
         if self._sources.has(place, self._delivered):

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from lorapipe.errors import shortened
+from lorapipe.spec import JsonDocument, Param
 
 VERSION = 1
 """The version of the event format; it rises when a reader must change."""
@@ -114,6 +117,16 @@ KINDS: dict[str, type[Event]] = {
 """Every kind of event by its name on the wire and in stored runs."""
 NAMES = {cls: name for name, cls in KINDS.items()}
 
+
+class EventLine(TypedDict):
+    """A line of a run's `events.jsonl`, and of `lorapipe run --json`: what `event` says has happened."""
+
+    v: NotRequired[Annotated[int, Param("the version of the format")]]
+    event: Annotated[str, Param("what has happened")]
+
+
+DOCUMENT = JsonDocument("event", EventLine, "The line is passed over.", tag="event", variants=KINDS)
+
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -123,40 +136,19 @@ def to_json(event: Event) -> str:
 
 
 def from_json(line: str) -> Event:
-    """The event of one line; unknown fields of a later version are ignored.
-
-    `ValueError`, `KeyError` or `TypeError` where it is none, or a field is of another kind than it should be.
-    """
-    data: dict[str, Any] = json.loads(line)
-    kind, known = data["event"], dict[str, Any]()
-    for name, fits in _fields(kind).items():
-        if name in data:
-            known[name] = value = tuple(data[name]) if isinstance(data[name], list) else data[name]
-            if not fits(value):
-                raise TypeError(f"{name} is {value!r}")
-    return KINDS[kind](**known)
+    """The event of one line; unknown fields of a later version are ignored. `ValueError` where it is none."""
+    data = json.loads(line)
+    if not DOCUMENT.fits(data):
+        raise ValueError(f"{shortened(line, 200)!r} is no event")
+    kind: str = data["event"]
+    known = ((name, data[name]) for name in _names(kind) if name in data)
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known}
+    return KINDS[kind](**fields)
 
 
 @cache
-def _fields(kind: str) -> Mapping[str, Callable[[Any], bool]]:
-    """The fields of a kind of event, each with what its values must fulfil."""
-    return {name: _fits(hint) for name, hint in get_type_hints(KINDS[kind]).items()}
-
-
-def _fits(hint: Any) -> Callable[[Any], bool]:
-    numbers = (int, float)
-    match get_origin(hint):
-        case origin if origin is Literal:
-            return lambda value: value in get_args(hint)
-        case origin if origin is dict:
-            return lambda value: isinstance(value, dict) and all(isinstance(each, numbers) for each in value.values())
-        case origin if origin is tuple:
-            return lambda value: isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-        case None:
-            return lambda value: isinstance(value, numbers if hint is float else hint)
-    kinds = tuple(numbers if each is float else (each,) for each in get_args(hint))
-    either = tuple(kind for each in kinds for kind in each)
-    return lambda value: isinstance(value, either)
+def _names(kind: str) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(KINDS[kind]))
 
 
 def readable(lines: Iterable[str]) -> Iterator[Event]:
@@ -164,5 +156,5 @@ def readable(lines: Iterable[str]) -> Iterator[Event]:
     for line in lines:
         try:
             yield from_json(line)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, RecursionError):
             continue

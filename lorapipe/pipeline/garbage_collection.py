@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.artifacts import STORE
+from lorapipe.pipeline.artifact_json import STORE
 from lorapipe.pipeline.gc_roots import removing, rooted
 from lorapipe.pipeline.keys import short
 from lorapipe.pipeline.ledger import Ledger, remove

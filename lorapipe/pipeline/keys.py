@@ -9,8 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from lorapipe.pipeline.artifact_json import content as artifact_content
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.artifacts import content as artifact_content
 from lorapipe.pipeline.digests import Digests
 from lorapipe.spec import Source, Value, canonical, content
 from lorapipe.stages import Stage
@@ -63,11 +63,9 @@ class CachedDigests:
 
     @property
     def listings(self) -> Mapping[str, Mapping[str, str]]:
-        """See `PathDigests.listings`."""
         return self._digests.listings
 
     def path(self, path: Path) -> str:
-        """See `PathDigests.path`."""
         if path not in self._seen:
             self._seen[path] = self._digests.path(path)
         return self._seen[path]

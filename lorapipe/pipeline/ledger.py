@@ -20,7 +20,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline import run_files
-from lorapipe.pipeline.artifacts import Artifact, decode, paths
+from lorapipe.pipeline.artifact_json import decode
+from lorapipe.pipeline.artifacts import Artifact, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
 from lorapipe.pipeline.ledger_database import Records
-from lorapipe.pipeline.manifest import MANIFEST_VERSION, manifest_text, read_manifest
+from lorapipe.pipeline.manifest import MANIFEST_VERSION, manifest_damage, manifest_text, read_manifest
 from lorapipe.pipeline.publication import LOG as LOG
 from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
 from lorapipe.pipeline.publication import begin as begin
@@ -58,10 +59,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed. `moved`: it is a file or folder of the user's."""
+    """There is a result, but not whole: `what` is missing or changed; `why` says more, where more can be said.
+
+    `moved`: it is a file or folder of the user's.
+    """
 
     what: str
     moved: bool = False
+    why: str = field(default="", compare=False)
 
 
 class Ledger:
@@ -161,7 +166,7 @@ class Ledger:
         if manifest is None and folder.is_dir():  # another run may have published it between two looks
             manifest = read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
-            return Damage(MANIFEST) if os.path.lexists(folder) else None
+            return Damage(MANIFEST, why=manifest_damage(own + MANIFEST)) if os.path.lexists(folder) else None
         self.digests.recall(self.store)
         for name, kept in manifest["files"].items():
             if not self._is_whole(own + name, kept["digest"]):

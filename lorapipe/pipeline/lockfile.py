@@ -14,7 +14,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import lorapipe
 from lorapipe.atomic import write_text
@@ -24,14 +24,46 @@ from lorapipe.pipeline.keys import installed
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import PlannedStage, plan
+from lorapipe.spec import JsonDocument, Param
+from lorapipe.spec.paths import trouble
 
 NAME = "lorapipe.lock"
 VERSION = 1
+CURE = "Take the file away, and lock again."
 COMPUTING = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow", "prodigyopt")
 """The packages whose version may change what comes out."""
 
 
-def locked(pipeline: Pipeline, ledger: Ledger) -> dict[str, Any]:
+class LockedStage(TypedDict):
+    """A stage as it was when it was locked."""
+
+    type: Annotated[str, Param("what the stage does: prepare, train, evaluate, export")]
+    key: Annotated[str, Param("the content key of its result")]
+    settings: Annotated[dict[str, Any], Param("every setting, inputs by their digests")]
+    sources: Annotated[
+        dict[str, dict[str, str]], Param("folders that are inputs, by digest: path → digest of each file")
+    ]
+    made: Annotated[dict[str, str], Param("the files that it made: path → digest")]
+
+
+class LockedPipeline(TypedDict):
+    """A pipeline of which everything was made."""
+
+    versions: Annotated[dict[str, str], Param("of lorapipe, Python and the packages that compute")]
+    stages: dict[str, LockedStage]
+
+
+class LockFile(TypedDict):
+    """All that is needed to make the same again elsewhere, and to see what differs where it was not the same."""
+
+    version: Annotated[Literal[1], Param("of the file's form")]
+    pipelines: Annotated[dict[str, LockedPipeline], Param("what is locked, by the name of its file")]
+
+
+DOCUMENT = JsonDocument("lorapipe.lock", LockFile, CURE)
+
+
+def locked(pipeline: Pipeline, ledger: Ledger) -> LockedPipeline:
     """The entry of a pipeline of which everything is made. `InputError` where something is not."""
     steps = plan(pipeline, ledger).stages
     missing = [step.name for step in steps if step.result is None]
@@ -44,7 +76,7 @@ def locked(pipeline: Pipeline, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def write(pipeline: Pipeline, entry: Mapping[str, Any]) -> Path:
+def write(pipeline: Pipeline, entry: LockedPipeline) -> Path:
     """Put a pipeline's entry into the lock file beside it; those of other pipelines stay."""
     path = pipeline.folder / NAME
     others = _read(path)["pipelines"] if path.exists() else {}
@@ -76,13 +108,17 @@ def versions() -> dict[str, str]:
     return {**ours, **{name: installed(name) for name in COMPUTING}}
 
 
-def _stage(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    made = {name: kept["digest"] for name, kept in manifest["files"].items()}
-    kept = {key: manifest[key] for key in ("type", "key", "settings", "sources")}
-    return {**kept, "made": made}
+def _stage(manifest: Mapping[str, Any]) -> LockedStage:
+    return {
+        "type": manifest["type"],
+        "key": manifest["key"],
+        "settings": manifest["settings"],
+        "sources": manifest["sources"],
+        "made": {name: kept["digest"] for name, kept in manifest["files"].items()},
+    }
 
 
-def _since(stage: Mapping[str, Any], step: PlannedStage) -> list[str]:
+def _since(stage: LockedStage, step: PlannedStage) -> list[str]:
     """What differs between a locked stage and what it would be or is now."""
     if step.result is not None:
         return _compared(stage, _stage(step.result.manifest))
@@ -92,18 +128,21 @@ def _since(stage: Mapping[str, Any], step: PlannedStage) -> list[str]:
     return differences(stage, here) or ["is not made yet"]
 
 
-def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _compared(old: LockedStage, new: LockedStage) -> list[str]:
     lines = differences(old, new)
     if not lines and old["made"] != new["made"]:
         lines.append(f"made other bytes: {files_changed(old['made'], new['made'])}")
     return lines
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> LockFile:
+    """Return a lock file; `InputError`, with each field that is wrong, where it is none."""
     try:
         found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"cannot be read: {error}.", where=str(path), cure="Take it away, and lock again.") from None
-    if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("pipelines"), dict):
-        raise InputError("is not a lock file of this version.", where=str(path), cure="Take it away, and lock again.")
-    return found
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read: {trouble(error)}.", where=str(path), cure=CURE) from None
+    if isinstance(found, dict) and found.get("version") != VERSION:
+        raise InputError("is not a lock file of this version.", where=str(path), cure=CURE)
+    DOCUMENT.require(found, str(path))
+    lock: LockFile = found
+    return lock

@@ -12,18 +12,46 @@ import os
 import stat
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from lorapipe.spec import JsonDocument, Param
+from lorapipe.spec.paths import trouble
 
 MANIFEST_VERSION = 1
-MANIFEST_KINDS: tuple[tuple[str, Any], ...] = (
-    ("key", str), ("pipeline", str), ("stage", str), ("type", str), ("started", (int, float)), ("finished", (int, float)),
-    ("settings", dict), ("sources", dict), ("artifact", dict), ("files", dict),
-)  # fmt: skip
+FAR = 1e15
+"""Seconds: no clock, however wrong, is set so far away."""
+
+
+class ResultFile(TypedDict):
+    """A file of a result."""
+
+    digest: Annotated[str, Param("SHA-256 of its bytes")]
+    size: NotRequired[Annotated[int, Param("bytes")]]
+
+
+class Manifest(TypedDict):
+    """A result in the store: how it came about, and the files that it has."""
+
+    version: Annotated[Literal[1], Param("of the manifest's form")]
+    key: Annotated[str, Param("the content key: a digest of the stage's settings and of all that it was made from")]
+    pipeline: Annotated[str, Param("the pipeline that was run")]
+    stage: Annotated[str, Param("the stage's name there")]
+    type: Annotated[str, Param("what the stage does: prepare, train, evaluate, export")]
+    started: Annotated[float, Param("when it began, in seconds since 1970", gt=-FAR, lt=FAR)]
+    finished: Annotated[float, Param("when it ended, in seconds since 1970", gt=-FAR, lt=FAR)]
+    settings: Annotated[dict[str, Any], Param("every setting, inputs by their digests")]
+    sources: Annotated[
+        dict[str, dict[str, str]], Param("folders that are inputs, by digest: path → digest of each file")
+    ]
+    artifact: Annotated[dict[str, Any], Param("what the stage made, for the stages that come after it")]
+    files: Annotated[dict[str, ResultFile], Param("every file of the result, by its path beside the manifest")]
+    crc32: NotRequired[Annotated[str, Param("of all that follows it in the file")]]
+
+
+DOCUMENT = JsonDocument("manifest", Manifest, cure="The stage is run again.")
 CHECKED = b'{"crc32": "'
 """How a manifest with a checksum begins; eight digits and `",` follow."""
 BODY = len(CHECKED) + 10
-FAR = 1e15
-"""Seconds: no clock, however wrong, is set so far away."""
 MOST_DEPTH = 100
 
 
@@ -40,23 +68,23 @@ def read_manifest(name: str) -> Mapping[str, Any] | None:
         if text.startswith(CHECKED) and int(text[len(CHECKED) : BODY - 2], 16) != zlib.crc32(text[BODY:]):
             return None
         manifest = json.loads(text)
-        return manifest if _is_manifest(manifest) and _is_flat(text, manifest) else None
+        return manifest if DOCUMENT.fits(manifest) and _is_flat(text, manifest) else None
     except (OSError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def _is_manifest(value: Any) -> bool:
-    """Whether it has all that is asked of a manifest, in the kinds that it is asked for."""
-    if not (isinstance(value, dict) and value.get("version") == MANIFEST_VERSION):
-        return False
-    if not all(isinstance(value.get(name), kind) for name, kind in MANIFEST_KINDS):
-        return False
-    if not all(-FAR < value[name] < FAR for name in ("started", "finished")):
-        return False
-    listings = all(isinstance(each, dict) for each in value["sources"].values())
-    return listings and all(
-        isinstance(each, dict) and isinstance(each.get("digest"), str) for each in value["files"].values()
-    )
+def manifest_damage(name: str) -> str:
+    """Say what is wrong with a file that should be a manifest: the field, where it is one; "" where it is right."""
+    try:
+        value = json.loads(_read(name))
+        problems = [] if DOCUMENT.fits(value) else DOCUMENT.problems(value, "")
+    except FileNotFoundError:
+        return "it is missing"
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        return f"it cannot be read: {trouble(error)}"
+    if problems:
+        return f"{problems[0].where}: {problems[0].what}".removeprefix(": ").rstrip(".")
+    return "" if read_manifest(name) else "its bytes are not those that were written"
 
 
 def _is_flat(text: bytes, value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,8 +109,3 @@ def _unless_in_matrix(required: JsonObject) -> JsonObject:
         return required
     rest = {key: value for key, value in required.items() if key != "required"}
     return {**rest, "anyOf": [{"required": required["required"]}, {"required": ["matrix"]}]}
-
-
-def schema_text() -> str:
-    """Return the schema as it is committed."""
-    return json.dumps(pipeline_schema(), ensure_ascii=False, indent=1) + "\n"

@@ -119,7 +119,7 @@ def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, d
     if damage is not None and damage.moved:
         return f"{damage.what} was moved or deleted; all is looked at again"
     if damage is not None:
-        return f"its result is damaged: {damage.what}"
+        return f"its result is damaged: {damage.what}{f' ({damage.why})' if damage.why else ''}"
     key, last = _last(pipeline, name, ledger)
     if key is None:
         return "first run"

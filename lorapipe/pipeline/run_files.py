@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
 from lorapipe.regular_files import lines_of
+from lorapipe.spec import JsonDocument, Param
 
 EVENTS = "events.jsonl"
 RUN = "run.json"
@@ -27,6 +28,19 @@ MOST = 10**9
 METRIC = '"event": "metric"'
 Manifests = Mapping[str, Mapping[str, Any]]
 """The manifests of the results that are there, by key."""
+
+
+class RunNote(TypedDict):
+    """A run's `run.json`: which pipeline it ran, and when."""
+
+    v: NotRequired[Annotated[int, Param("the version of the format")]]
+    pipeline: Annotated[str, Param("the pipeline's name")]
+    started: Annotated[float, Param("when it began, in seconds since 1970")]
+    finished: Annotated[float | None, Param("when it ended; null while it goes on, and where it was killed")]
+    status: Annotated[str | None, Param("how it ended: done, failed, interrupted")]
+
+
+DOCUMENT = JsonDocument("run", RunNote, "It is made out from what the run told.")
 
 
 @dataclass(frozen=True)
@@ -92,10 +106,9 @@ def _noted(file: Path) -> tuple[str, float, float | None, str | None] | None:
         if not stat.S_ISREG(file.stat().st_mode):
             return None
         told = json.loads(file.read_bytes())
-        pipeline, started, finished, status = (told[name] for name in ("pipeline", "started", "finished", "status"))
-        return str(pipeline), float(started), finished and float(finished), status and str(status)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return (told["pipeline"], told["started"], told["finished"], told["status"]) if DOCUMENT.fits(told) else None
 
 
 def _time_of(file: Path) -> float:

@@ -17,6 +17,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
 
 from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
 from lorapipe.spec.destination import Destination
+from lorapipe.spec.documents import JsonDocument
 from lorapipe.spec.fields import Knob, knobs
 from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
@@ -32,6 +33,7 @@ __all__ = [
     "Address",
     "Destination",
     "Duration",
+    "JsonDocument",
     "JsonObject",
     "Knob",
     "Param",

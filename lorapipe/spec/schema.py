@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 from lorapipe.limits import LARGEST_NUMBER
@@ -22,9 +23,9 @@ def json_schema(kind: type) -> JsonObject:
     return {**schema, DEFINITIONS: writer.definitions} if writer.definitions else schema
 
 
-def reference(name: str) -> JsonObject:
+def reference(name: str, keyword: str = DEFINITIONS) -> JsonObject:
     """Return the schema that refers to a definition."""
-    return {"$ref": f"#/{DEFINITIONS}/{name}"}
+    return {"$ref": f"#/{keyword}/{name}"}
 
 
 def joined(*schemas: JsonObject) -> JsonObject:
@@ -40,6 +41,11 @@ def any_of(schema: JsonObject, other: JsonObject) -> JsonObject:
     return {"anyOf": [*(schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]), other]}
 
 
+def schema_text(schema: JsonObject) -> str:
+    """Return the text of a schema's file."""
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
+
+
 class SchemaWriter:
     """Writes schemas that share definitions: each contract, implementation, group of settings and value type once.
 
@@ -48,16 +54,18 @@ class SchemaWriter:
     editors explain well. `instead` is the schema of what may stand in place of any setting.
     """
 
+    keyword = DEFINITIONS
+
     def __init__(self, instead: JsonObject | None = None) -> None:
         self.definitions: dict[str, JsonObject] = {}
         self._instead = instead
 
     def forms(self, shape: Shape, limits: Param | None = None) -> JsonObject:
         """Return the schema of all that may be written for a type, whole or in part."""
-        schema = self._forms(shape, limits or Param(""))
+        schema = self._of_kind(shape, limits or Param(""))
         return any_of(schema, {"type": "null"}) if shape.optional else schema
 
-    def _forms(self, shape: Shape, limits: Param) -> JsonObject:
+    def _of_kind(self, shape: Shape, limits: Param) -> JsonObject:
         match shape.kind:
             case "list":
                 floor = {} if limits.min_items is None else {"minItems": limits.min_items}
@@ -65,20 +73,21 @@ class SchemaWriter:
             case "mapping":
                 return {"type": "object", "additionalProperties": self.forms(shape.item, limits)}
             case "spec":
-                return self._defined(shape.spec.__name__, lambda: self.settings(shape.spec))
+                return self.defined(shape.spec.__name__, lambda: self.settings(shape.spec))
             case "contract":
-                return self._defined(registry_of(shape.spec).kind, lambda: self._implementations(shape.spec))
+                return self.defined(registry_of(shape.spec).kind, lambda: self._implementations(shape.spec))
             case "value":
-                return self._defined(shape.value.__name__, shape.value.schema)
+                return self.defined(shape.value.__name__, shape.value.schema)
             case "source" | "destination" | "reference":
                 return shape.value.schema()
         return scalar_schema(shape, limits)
 
-    def _defined(self, name: str, write: Callable[[], JsonObject]) -> JsonObject:
+    def defined(self, name: str, write: Callable[[], JsonObject]) -> JsonObject:
+        """Return a reference to the definition of that name, which is written if there is none yet."""
         if name not in self.definitions:
             self.definitions[name] = {}  # its place; what it refers to comes after it
             self.definitions[name] = write()
-        return reference(name)
+        return reference(name, self.keyword)
 
     def or_instead(self, schema: JsonObject) -> JsonObject:
         """Return the schema of a setting, or of what may stand in its place; any text fits one that has no pattern."""
@@ -110,7 +119,7 @@ class SchemaWriter:
 
     def _implementation(self, contract: type[Spec], name: str) -> JsonObject:
         cls = registry_of(contract).get(name)
-        return self._defined(f"{registry_of(contract).kind}.{name}", lambda: self.settings(cls, **{contract.tag: {}}))
+        return self.defined(f"{registry_of(contract).kind}.{name}", lambda: self.settings(cls, **{contract.tag: {}}))
 
     # ----------------------------------------------------------------------------------------------- what is required
 
@@ -143,7 +152,7 @@ class SchemaWriter:
         schemas = {name: self.required_settings(registry.get(name)) for name in registry.names()}
         branches = [{"if": _chosen(contract, name), "then": schema} for name, schema in schemas.items() if schema]
         schema = {"required": [contract.tag], **_within("allOf", branches)}
-        return self._defined(f"{registry.kind}.required", lambda: schema) if branches else schema
+        return self.defined(f"{registry.kind}.required", lambda: schema) if branches else schema
 
 
 def scalar_schema(shape: Shape, limits: Param) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from typing import Any, Literal, Union
 from lorapipe.spec.base import Spec, Value, ValueKind
 
 Scalar = str | int | float | bool
-Kind = Literal["any", "boolean", "integer", "number", "text", "path", "choice", "list", "mapping", "spec", "contract"]
-"""`spec` is a group of settings; `contract` one of several implementations, chosen by name."""
+Kind = Literal[
+    "any", "boolean", "integer", "number", "text", "path", "choice", "list", "mapping", "spec", "contract", "record"
+]
+"""`spec`: a group of settings. `contract`: one of several implementations, chosen by name. `record`: a JSON object."""
 ABSENT: Any = None
 """In a field that the shape's kind does not have."""
 
@@ -32,7 +35,8 @@ class Shape:
     """A type, resolved.
 
     `optional` says that None is allowed too. `item` is the shape of a list's entries or a mapping's values, `choices`
-    the literals of a choice, `spec` the class of a spec or contract, `value` that of a `Value`.
+    the literals of a choice, `spec` the class of a spec or contract, `value` that of a `Value`, `record` a `TypedDict` or
+    other dataclass, which only JSON files have (see `documents`).
     """
 
     kind: Kind | ValueKind
@@ -41,6 +45,7 @@ class Shape:
     choices: tuple[Scalar, ...] = ()
     spec: type[Spec] = ABSENT
     value: type[Value] = ABSENT
+    record: type = ABSENT
 
     @property
     def group(self) -> type[Spec] | None:
@@ -73,4 +78,6 @@ def shape_of(kind: object) -> Shape:
         return Shape("list", item=shape_of(arguments[0]))
     if origin is dict or kind is dict:
         return Shape("mapping", item=shape_of(arguments[1]) if arguments else Shape("any"))
+    if isinstance(kind, type) and (typing.is_typeddict(kind) or dataclasses.is_dataclass(kind)):
+        return Shape("record", record=kind)
     raise TypeError(f"{kind} is no type that a document can hold")

@@ -21,9 +21,9 @@ ALIKE = (
 
 def put_in(file: Path, adapter: Attached, model: Model) -> None:
     """Begin with what a file has learnt; `InputError` where it is not of this adapter's modules and ranks."""
-    from lorapipe.formats._files import load
+    from lorapipe import formats
 
-    learnt = load(file, model.kohya_names())
+    learnt = formats.open(file, model.kohya_names())
     ours = adapter.learned().modules
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())

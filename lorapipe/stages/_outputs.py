@@ -73,14 +73,14 @@ class Outputs:
 
     def snapshot(self, step: int) -> Path:
         """The adapter as a file that other programs load: kohya's keys, fp32, and the metadata that loaders need."""
+        from lorapipe import formats
         from lorapipe.formats.kohya import Kohya
         from lorapipe.metadata import kohya_metadata
-        from lorapipe.training.snapshots import write
 
-        tensors = Kohya().save(self.adapter.learned(), self.model.kohya_names())
-        metadata = kohya_metadata(self.record, "", step, self.feed.length.epoch(step), "none")
+        learned, epoch = self.adapter.learned(), self.feed.length.epoch(step)
+        metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.context.resume / _file(step)
-        write(tensors, metadata, path)
+        formats.save(learned, self.model.kohya_names(), path, Kohya(), metadata=lambda tensors: metadata)
         return path
 
     def preview(self, step: int, prompts: tuple[str, ...]) -> None:

@@ -41,7 +41,7 @@ def problems(train: Train) -> Iterator[Problem]:
         what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
         yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
     if train.start_from is not None:
-        from lorapipe.formats._files import complaints
+        from lorapipe.formats import complaints
 
         file = train.start_from.path
         yield from (replace(each, what=f"{file.name} {each.what}", path=("start_from",)) for each in complaints(file))

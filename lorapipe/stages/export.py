@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.atomic import write_bytes
 from lorapipe.errors import LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
@@ -22,15 +21,12 @@ from lorapipe.spec import Destination, param
 from lorapipe.stages import Stage
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-    from lorapipe.formats import AdapterWeights, ModuleWeights, Names
+    from lorapipe.formats import AdapterWeights, Names
     from lorapipe.models import Family
-    from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
-SMALL = 2**-10
-"""Factors whose largest number is below this are brought up for fp16, whose precision fades below 2⁻¹⁴."""
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
 """Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
 
@@ -50,7 +46,9 @@ class Export(Stage):
         kohya=("output_dir", "output_name"),
     )
     format: Format = param(
-        Format.default("kohya"), "the dialect of its keys; kohya's is loaded everywhere", kohya=("save_model_as",)
+        Format.default("kohya"),
+        "kohya is loaded everywhere; diffusers is for load_lora_weights; peft is a folder for PeftModel.from_pretrained",
+        kohya=("save_model_as",),
     )
     dtype: Literal["fp16", "bf16", "fp32"] = param(
         "fp16", "numbers of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
@@ -76,63 +74,77 @@ class Export(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
-        if (found := self.to.complaint(ENDING)) is not None:
+        if (found := self.to.complaint(self.format.ending)) is not None:
             yield Problem(found[0], cure=found[1], path=("to",))
+        elif self._is_folder and self.to.path.suffix == ENDING:
+            what = f"{self.format.name} is a folder of files, not one file."
+            yield Problem(what, cure=f"Write {self.to.path.stem}/.", path=("to",))
 
     def deliveries(self) -> Iterator[Delivery]:
-        """See `Stage.deliveries`."""
-        yield Delivery("to", self.to, attrgetter("path"), ENDING, self.overwrite)
+        place = attrgetter("path")
+        yield Delivery("to", self.to, place, self.format.ending, self.overwrite, is_folder=self._is_folder)
+
+    @property
+    def _is_folder(self) -> bool:
+        return not self.format.ending
 
     def run(self, context: Context) -> File:
-        """See `Stage.run`."""
-        from lorapipe.formats._files import load
-        from lorapipe.training.snapshots import serialize
+        from lorapipe import formats
 
         snapshot = self.weights.snapshots[-1]
         names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
-        learnt = load(snapshot.path, names)
-        tensors = _cast(self.format.save(_in_range(learnt) if self.dtype == "fp16" else learnt, names), self.dtype)
-        path = context.out / self.to.file("lora", ENDING).name
-        write_bytes(serialize(tensors, self._metadata(snapshot, tensors)), path)
-        worst = self._verify(path, learnt, names)
-        megabytes = path.stat().st_size / 1e6
-        context.emit(Log(text=f"{len(learnt.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
+        learned = formats.open(snapshot.path, names)
+        (delivery,) = self.deliveries()
+        path = context.out / delivery.place("lora").name
+        metadata = partial(self._metadata, snapshot, learned)
+        formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
+        worst = self._verify(path, learned, names)
+        megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
+        context.emit(Log(text=f"{len(learned.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
         return File(path)
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """See `Stage.cautions`."""
         from lorapipe.stages._trigger import lacking
 
         return lacking(self.trigger, self, stages)
 
-    def _metadata(self, snapshot: Snapshot, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    def _metadata(
+        self, snapshot: Snapshot, learned: AdapterWeights, tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, str]:
+        from lorapipe.formats import serialize
         from lorapipe.metadata import hashes, kohya_metadata, modelspec
-        from lorapipe.training.snapshots import serialize
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training)
-        chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, self.metadata)
-        if self.metadata != "none":
+        privacy, algorithms = self.metadata, learned.algorithms
+        chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, privacy, algorithms)
+        if privacy != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
-            date = made.isoformat(timespec="seconds").replace("+00:00", "Z")
             chosen["ss_training_finished_at"] = str(made.timestamp())
-            chosen |= modelspec(record, self.title, date, self.trigger, self._hint(record))
+            chosen |= modelspec(
+                record.architecture,
+                record.prediction,
+                self.title,
+                made.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                record.resolution,
+                record.settings.get("clip_skip", 1),
+                self.trigger,
+                f"Strength {self.weights.strength:g}, at {record.resolution[0]}x{record.resolution[1]}.",
+            )
         chosen |= hashes(serialize(tensors, {}))
-        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+        return chosen if privacy == "none" else {**chosen, SEAL: seal(chosen)}
 
-    def _hint(self, record: TrainingRecord) -> str:
-        return f"Strength {self.weights.strength:g}, at {record.resolution[0]}x{record.resolution[1]}."
-
-    def _verify(self, path: Path, learnt: AdapterWeights, names: Names) -> float:
+    def _verify(self, path: Path, learned: AdapterWeights, names: Names) -> float:
         """The largest relative error of a module's ΔW in the file; an error where it is more than rounding."""
-        read = self.format.load(_tensors(path), names)
-        if read.modules.keys() != learnt.modules.keys():
+        from lorapipe import formats
+
+        read = formats.open(path, names)
+        if read.modules.keys() != learned.modules.keys():
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
-        for place, module in learnt.modules.items():
+        for place, module in learned.modules.items():
             wanted, found = module.delta(), read.modules[place].delta()
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
@@ -140,35 +152,3 @@ class Export(Stage):
                 raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
             worst = max(worst, error)
         return worst
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-def _in_range(learnt: AdapterWeights) -> AdapterWeights:
-    """The same updates with factors that half precision can hold.
-
-    After few steps `up` may be so small that fp16 has but a bit or two left for it. It is multiplied by a power of two, and
-    `down` divided by it: ΔW does not change, not even in its last bit.
-    """
-    return replace(learnt, modules={place: _evened(module) for place, module in learnt.modules.items()})
-
-
-def _evened(module: ModuleWeights) -> ModuleWeights:
-    up, down = (float(module.tensors[name].abs().max()) for name in ("up", "down"))
-    if not 0 < up < SMALL or down == 0:
-        return module
-    power = 2.0 ** round(math.log2(down / up) / 2)
-    tensors = {"up": module.tensors["up"] * power, "down": module.tensors["down"] / power}
-    return replace(module, tensors={**module.tensors, **tensors})
-
-
-def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256."""
-    import torch
-
-    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
-    return {key: tensor if key.endswith(".alpha") else tensor.to(kind) for key, tensor in tensors.items()}

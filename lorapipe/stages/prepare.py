@@ -131,7 +131,6 @@ class Prepare(Stage):
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         from lorapipe.stages._preparing import no_folder
 
         for name, source in (("images", self.images), ("masks", self.masks)):
@@ -157,7 +156,7 @@ class Prepare(Stage):
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-        """See `Stage.problems_among`: what trains on the pictures reads their captions, and needs a vocabulary for that."""
+        """What trains on the pictures reads their captions, and needs a vocabulary for that."""
         missing = [*self.base.problems_of_captions()]
         if missing and any(stages.get(name) is self for stage in stages.values() for name in needs(stage)):
             yield from (replace(problem, where="", path=("base", "checkpoint")) for problem in missing)
@@ -177,7 +176,6 @@ class Prepare(Stage):
                 yield Problem(what, cure="Take one of the two away.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
-        """See `Stage.run`."""
         from lorapipe.stages import _preparing
         from lorapipe.training.data import contact_sheet
         from lorapipe.training.data.cache import Cache
@@ -217,7 +215,6 @@ class Prepare(Stage):
         return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """See `Stage.outlook`."""
         from lorapipe.stages import _preparing, _telling
 
         contents = _preparing.contents(self)

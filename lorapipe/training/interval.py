@@ -20,7 +20,7 @@ class Interval(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`: a bare number is how many times; with a unit it is a distance."""
+        """A bare number is how many times; with a unit it is a distance."""
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError(f"{value} times is never; the least is 1.")
@@ -35,12 +35,10 @@ class Interval(Value):
         return cls(every.count, every.unit)
 
     def plain(self) -> int | str:
-        """See `Value.plain`."""
         return self.count if self.unit == "times" else f"every {self.count} {self.unit}"
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         text = {"type": "string", "pattern": r"^\s*(every )?\s*[0-9]+\s*(step|epoch)s?\s*$"}
         return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
 

@@ -75,7 +75,6 @@ class Corruption(Spec):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.min_timestep >= self.max_timestep:
             what = f"no timestep is left between {self.min_timestep} and {self.max_timestep}."
             yield Problem(what, cure="Make min_timestep the smaller one.", path=("min_timestep",))

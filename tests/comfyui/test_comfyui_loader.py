@@ -18,6 +18,7 @@ import torch
 from real_comfyui import ComfyUI
 from safetensors.torch import load_file
 
+from lorapipe import formats
 from lorapipe.formats import Format, Names
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Family
@@ -27,7 +28,6 @@ from lorapipe.pipeline.context import Context
 from lorapipe.spec import Destination, knobs
 from lorapipe.stages.export import ROUNDING, Export
 from lorapipe.training.adapters import Adapter
-from lorapipe.training.snapshots import write
 from lorapipe.training_record import TrainingRecord
 
 assert Adapter.registry is not None and Format.registry is not None and Family.registry is not None
@@ -101,7 +101,7 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
             attached.detach()
             made = folder / f"{name}-{dtype}"
             made.mkdir()
-            write(Kohya().save(learnt, model.kohya_names()), {}, made / "learnt.safetensors")
+            formats.save(learnt, model.kohya_names(), made / "learnt.safetensors", Kohya())
             weights, context = weights_of(base, made), Context(made, made, made, lambda event: None, lambda: False)
             for form in Format.registry.names():
                 stage = Export(

@@ -18,10 +18,7 @@ LEFT: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset(
-        {
-            "lorapipe.training.families._inspection", "lorapipe.training.families._part_tensors",
-            "lorapipe.training.families._stable_diffusion",
-        }
+        {"lorapipe.models._checkpoint_problems", "lorapipe.models._missing_tensors", "lorapipe.models._stable_diffusion"}
     ),
 )  # fmt: skip
 """Cycles that are still there. None is ever added."""

@@ -61,7 +61,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
-    "lorapipe.formats": ("lorapipe.formats", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT),
+    "lorapipe.formats": (
+        "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
+    ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
@@ -85,7 +87,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.regular_files"
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
-    "lorapipe.metadata": ("lorapipe.training_record",),
+    "lorapipe.metadata": (
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+    ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
@@ -101,7 +105,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
@@ -127,6 +131,7 @@ KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "co
 CLIENTS = {
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
     "lorapipe.pipeline.execution.launchers.ray": {"ray"},
+    "lorapipe.spec.validation": {"jsonschema"},
     "lorapipe.watch.fs_events": {"watchdog"},
     "lorapipe.user_folders": {"platformdirs"},
 }

@@ -11,10 +11,9 @@ from typing import Any, cast
 import jsonschema
 import pytest
 
-from lorapipe.commands.schema import FILE
 from lorapipe.models import Checkpoint, Family
 from lorapipe.pipeline.extends import TAGS
-from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of, schema_text
+from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of
 from lorapipe.pipeline.stage_options import RESERVED
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.spec import (
@@ -157,11 +156,6 @@ def test_a_knobs_default_is_one_that_documents_can_hold(label: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------- the schema for editors
-
-
-def test_the_committed_schema_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    assert FILE.read_text("utf-8") == schema_text(), "run `lorapipe schema --write`"
 
 
 def test_the_schema_says_everything_once() -> None:

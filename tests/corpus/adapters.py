@@ -87,7 +87,7 @@ STRANGE: dict[str, tuple[Tensors, str]] = {
     "embeddings": ({"bundle_emb.penny.string_to_param.*": ONE}, "holds embeddings"),
     "an embedding": ({"clip_l": ONE, "clip_g": ONE}, "holds embeddings"),
     "a base": ({"model.diffusion_model.input_blocks.0.0.weight": ONE}, "is a base model"),
-    "Flux": ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": ONE}, "is in PEFT's keys"),
+    "Flux": ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": ONE}, "not in this base model"),
     "something": ({"something": ONE}, "is not known"),
     "a part": ({f"{NAME}.lora_middle.weight": ONE}, "is not known"),
     "no weight": ({f"{NAME}.lora_down": ONE}, "is not known"),

@@ -12,7 +12,8 @@ import torch
 from corpus.adapters import PATHS, SPELLINGS, STRANGE, Tensors, lora, renamed, write
 
 from lorapipe.errors import InputError
-from lorapipe.formats._files import complaints, load
+from lorapipe.formats import complaints
+from lorapipe.formats import open as load
 from lorapipe.pipeline.delivery_log import is_as_exported
 
 CASES = 150

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
-from lorapipe.pipeline.artifacts import decode, encode
+from lorapipe.pipeline.artifact_json import decode, encode
 from lorapipe.pipeline.context import Context, Warm
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
 from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for

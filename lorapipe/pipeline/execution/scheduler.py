@@ -20,7 +20,8 @@ from dataclasses import replace
 
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline import references
-from lorapipe.pipeline.artifacts import Artifact, encode, to_open
+from lorapipe.pipeline.artifact_json import encode
+from lorapipe.pipeline.artifacts import Artifact, to_open
 from lorapipe.pipeline.destinations import Destinations
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Reused, Started
 from lorapipe.pipeline.execution.attempt import Attempt, Inbox

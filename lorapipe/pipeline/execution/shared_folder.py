@@ -56,7 +56,7 @@ class Remote(Worker):
 
     @abstractmethod
     def launch(self, folder: Path) -> None:
-        """See to it that `perform_in(folder)` is called on some machine; return at once."""
+        """Have `perform_in(folder)` called on some machine; return at once."""
 
     @abstractmethod
     def is_alive(self) -> bool:
@@ -67,7 +67,6 @@ class Remote(Worker):
         """End what was launched, at once; nothing where it has ended."""
 
     def start(self, job: Job, tell: Tell) -> None:
-        """See `Worker.start`."""
         attempt = Path(job.attempt)
         for old in attempt.parent.glob(f"{attempt.name}.*.job"):
             _remove(old)
@@ -80,7 +79,6 @@ class Remote(Worker):
         self._follower.start()
 
     def lost(self) -> Failed | None:
-        """See `Worker.lost`."""
         if self._follower is None:
             return None
         if not self._follower.is_alive():
@@ -91,13 +89,11 @@ class Remote(Worker):
         return None
 
     def ask_to_stop(self) -> None:
-        """See `Worker.ask_to_stop`."""
         if self._folder is not None:
             with suppress(OSError):
                 (self._folder / "stop").touch()
 
     def close(self) -> None:
-        """See `Worker.close`."""
         folder, self._folder, self._follower = self._folder, None, None
         within(KILL_SECONDS, self.kill, "kill")
         if folder is not None:

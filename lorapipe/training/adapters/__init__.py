@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.spec import Spec
+from lorapipe.spec import Spec, knobs
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,21 @@ class Adapter(Spec, contract="type"):
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         """How many numbers it trains in these parts of a base of this footprint, at most; 0 if that cannot be told."""
         return 0
+
+    @classmethod
+    def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
+        """Its settings in document form as kohya's `network_args`, by the names that `param(kohya=…)` gives.
+
+        Without rank and alpha, which have metadata of their own, and what is empty or 0.
+        """
+        found: dict[str, str] = {}
+        for knob in knobs(cls):
+            value = settings.get(knob.name)
+            name = next(iter(knob.param.kohya), "")
+            if value and name and name not in ("network_dim", "network_alpha"):
+                text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+                found[name.removeprefix("network_")] = text
+        return found
 
     @abstractmethod
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:

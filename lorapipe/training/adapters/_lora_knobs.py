@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -43,9 +43,14 @@ class LoraKnobs(Adapter):
         "share of each module's ranks that training leaves out at random; 0.1 to 0.3 where it over-fits",
         ge=0,
         lt=1,
+        kohya=("rank_dropout",),
     )
     module_dropout: float = param(
-        0.0, "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits", ge=0, lt=1
+        0.0,
+        "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits",
+        ge=0,
+        lt=1,
+        kohya=("module_dropout",),
     )
     lora_plus: float = param(
         1.0,
@@ -67,14 +72,17 @@ class LoraKnobs(Adapter):
         kohya=("block_dims",),
     )
     block_alphas: tuple[float, ...] = param(
-        (), "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank", ge=0
+        (),
+        "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank",
+        ge=0,
+        kohya=("block_alphas",),
     )
     block_rates: tuple[float, ...] = param(
         (),
         "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
         ge=0,
         le=100,
-        kohya=("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr"),
+        kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
     )
     force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
 
@@ -101,6 +109,11 @@ class LoraKnobs(Adapter):
     def _lora_plus(self, part: str) -> float:
         text = self.lora_plus_text_encoder
         return self.lora_plus if part == "unet" or text is None else text
+
+    @classmethod
+    def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
+        args = super().network_args(settings)
+        return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
     def widest(self, part: str, usual: int) -> int:
         """The largest rank in a part; only the U-Net's blocks may differ."""

@@ -30,7 +30,9 @@ class LoCon(LoraKnobs):
     conv_rank: int = param(
         8, "width of the update of 3×3 convolutions; smaller than rank is usual", ge=1, le=768, kohya=("conv_dim",)
     )
-    conv_alpha: float = param(0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0)
+    conv_alpha: float = param(
+        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+    )
     conv_block_ranks: tuple[int, ...] = param(
         (),
         "a rank for the 3×3 convolutions of each block of the U-Net in place of conv_rank, as many "
@@ -40,7 +42,10 @@ class LoCon(LoraKnobs):
         kohya=("conv_block_dims",),
     )
     conv_block_alphas: tuple[float, ...] = param(
-        (), "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank", ge=0
+        (),
+        "with conv_block_ranks: an alpha for each block in place of conv_alpha; 0 means the block's rank",
+        ge=0,
+        kohya=("conv_block_alphas",),
     )
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:

@@ -60,7 +60,6 @@ class Augmentation(Spec):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.face_crop and (len(self.face_crop) != 2 or self.face_crop[0] > self.face_crop[1]):
             yield Problem("not a range.", cure="Write the smaller number first: [2.0, 4.0].", path=("face_crop",))
         if self.variants != VARIANTS and not (self.colour or self.random_crop or self.face_crop):

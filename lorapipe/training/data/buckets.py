@@ -30,7 +30,6 @@ class Resolution(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         if isinstance(value, int) and not isinstance(value, bool):
             width = height = value
         elif isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value):
@@ -46,12 +45,10 @@ class Resolution(Value):
         return cls(width, height)
 
     def plain(self) -> int | str:
-        """See `Value.plain`."""
         return self.width if self.width == self.height else f"{self.width}x{self.height}"
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         text = {"type": "string", "pattern": r"^\s*[0-9]+(\s*[x×,]\s*[0-9]+)?\s*$"}
         side = {"type": "integer", "minimum": 16, "maximum": 8192}
         return {"anyOf": [side, text, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]}

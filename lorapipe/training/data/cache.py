@@ -103,7 +103,7 @@ class Remembered(Cache):
         self._read: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
 
     def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
-        """See `Cache.tensors`; they are shared, so nobody may change them."""
+        """They are shared, so nobody may change them."""
         if known := self._read.get((kind, key)):
             return known
         found = super().tensors(kind, key)

@@ -39,7 +39,6 @@ class Colour(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         named = {"white": "#ffffff", "grey": "#808080", "gray": "#808080", "black": "#000000"}
         text = named.get(value.strip().lower(), value.strip()) if isinstance(value, str) else ""
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
@@ -48,12 +47,10 @@ class Colour(Value):
         return cls((red, green, blue))
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return f"#{bytes(self.rgb).hex()}"
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """See `Value.schema`."""
         return {"type": "string", "pattern": "^\\s*(#[0-9a-fA-F]{6}|[Ww]hite|[Gg]r[ae]y|[Bb]lack)\\s*$"}
 
 

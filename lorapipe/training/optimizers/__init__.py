@@ -76,7 +76,7 @@ class Optimizer(Spec, contract="type"):
         return {"betas": betas, **own} if betas else own
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`: a library that is not there, arguments that it does not know."""
+        """A library that is not there, arguments that it does not know."""
         package = self.implementation.partition(".")[0]
         if importlib.util.find_spec(package) is None:
             yield Problem(f"{self.name} needs {package}, which is not installed.", cure=self.install)

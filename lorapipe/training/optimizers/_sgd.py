@@ -26,5 +26,4 @@ class Nesterov(Optimizer):
         return {"unet": 1e-2, "text_encoder": 5e-3}
 
     def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`."""
         return {"nesterov": True, **super().keywords()}

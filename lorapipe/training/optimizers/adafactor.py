@@ -38,14 +38,13 @@ class Adafactor(Optimizer):
     follows_rate = property(lambda self: not self.relative_step)
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         yield from super().problems()
         if self.warmup_init and not self.relative_step:
             cure = "Write warmup_init: false, and a scheduler with a warm-up if you want one."
             yield Problem("warmup_init is a part of relative_step, which is off.", cure=cure, path=("warmup_init",))
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """See `Optimizer.build`. The library takes no rate where it makes its own; the loop's is put back for the log."""
+        """The library takes no rate where it makes its own; the loop's is put back for the log."""
         if not self.relative_step:
             return super().build(groups)
         optimizer = super().build([{**group, "lr": None} for group in groups])
@@ -61,5 +60,4 @@ class Adafactor(Optimizer):
         return {"lr/own": min(1e-6 * steps[0] if self.warmup_init else 1e-2, steps[0] ** -0.5)}
 
     def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`."""
         return {"lr": None, **super().keywords()} if self.relative_step else super().keywords()

@@ -19,5 +19,5 @@ class AdamW(Adam):
     states: ClassVar[float] = 2
 
     def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`; fused: one pass over the memory instead of one for each operation."""
+        """Fused: one pass over the memory instead of one for each operation."""
         return {"fused": True, **super().keywords()}

@@ -29,7 +29,6 @@ class Library(Optimizer):
 
     @property
     def implementation(self) -> str:  # type: ignore[override]
-        """See `Optimizer.implementation`."""
         return known().get(self.use, "pytorch_optimizer:")
 
     @property
@@ -41,7 +40,6 @@ class Library(Optimizer):
     adaptive = property(lambda self: self.usual_rates["unet"] >= 0.1)
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.use not in known():
             cure = near_miss(self.use, sorted(known()))
             yield Problem(f"pytorch-optimizer has no optimizer {self.use!r} for this.", cure=cure, path=("use",))
@@ -49,7 +47,6 @@ class Library(Optimizer):
         yield from super().problems()
 
     def keywords(self) -> dict[str, Any]:
-        """See `Optimizer.keywords`."""
         return {}
 
 

@@ -25,7 +25,6 @@ class Falling(Scheduler):
     )
 
     def after(self, done: float) -> float:
-        """See `Scheduler.after`."""
         return self.end + (1 - self.end) * self.shape(done)
 
     @abstractmethod

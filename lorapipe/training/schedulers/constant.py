@@ -12,5 +12,4 @@ class Constant(Scheduler):
     """The rate as given, from first to last. What adaptive optimizers expect: they find their own step size."""
 
     def after(self, done: float) -> float:
-        """See `Scheduler.after`."""
         return 1.0

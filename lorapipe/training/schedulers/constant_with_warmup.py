@@ -20,5 +20,4 @@ class ConstantWithWarmup(Scheduler):
     )
 
     def after(self, done: float) -> float:
-        """See `Scheduler.after`."""
         return 1.0

@@ -16,5 +16,5 @@ class Cosine(Falling):
     """
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: ½ (1 + cos(π · done))."""
+        """½ (1 + cos(π · done))."""
         return 0.5 * (1 + math.cos(math.pi * done))

@@ -19,5 +19,5 @@ class CosineWithRestarts(Falling):
     cycles: int = param(3, "how often it falls; 1 is plain cosine", ge=1, le=1000, kohya=("lr_scheduler_num_cycles",))
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: ½ (1 + cos(π · (cycles · done mod 1)))."""
+        """½ (1 + cos(π · (cycles · done mod 1)))."""
         return 0.5 * (1 + math.cos(math.pi * (self.cycles * done % 1)))

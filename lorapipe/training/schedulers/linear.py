@@ -12,5 +12,5 @@ class Linear(Falling):
     """Falls evenly from the full rate to nothing."""
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: 1 − done."""
+        """1 − done."""
         return 1 - done

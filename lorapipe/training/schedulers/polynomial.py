@@ -21,5 +21,5 @@ class Polynomial(Falling):
     )
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: (1 − done)ᵖ."""
+        """(1 − done)ᵖ."""
         return float((1 - done) ** self.power)

@@ -15,5 +15,5 @@ class Rex(Falling):
     """
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: (1 − done) / (½ + ½ (1 − done))."""
+        """(1 − done) / (½ + ½ (1 − done))."""
         return (1 - done) / (0.5 + 0.5 * (1 - done))

@@ -24,6 +24,6 @@ class WarmupStableDecay(Falling):
     )
 
     def shape(self, done: float) -> float:
-        """See `Falling.shape`: 1, and in the last part of it 1 − √(share of the fall that has passed)."""
+        """1, and in the last part of it 1 − √(share of the fall that has passed)."""
         falling = (done - (1 - self.decay)) / self.decay
         return 1 - math.sqrt(falling) if falling > 0 else 1.0

@@ -64,7 +64,6 @@ class Process(Worker):
         self._lock = threading.Lock()
 
     def start(self, job: Job, tell: Tell) -> None:
-        """See `Worker.start`."""
         if not self.is_warm:
             self.close()
         with self._lock:
@@ -74,11 +73,9 @@ class Process(Worker):
             self._child.take(job)
 
     def lost(self) -> Failed | None:
-        """See `Worker.lost`."""
         return None if self._child is None else self._child.lost()
 
     def ask_to_stop(self) -> None:
-        """See `Worker.ask_to_stop`."""
         if self._child is not None:
             self._child.say({"stop": True})
 
@@ -88,7 +85,7 @@ class Process(Worker):
         return self._child is not None and self._child.is_alive
 
     def close(self) -> None:
-        """See `Worker.close`: first politely, then not."""
+        """Ask the process to end, then kill it."""
         with self._lock:
             child, self._child, self._tell = self._child, None, None
         if child is not None:
@@ -144,7 +141,7 @@ class Child:
         self._to_say.put(json.dumps(message).encode() + b"\n")
 
     def lost(self) -> Failed | None:
-        """See `Worker.lost`. It looks at the process, at what listens to it, and at what writes to it."""
+        """It looks at the process, at what listens to it, and at what writes to it."""
         status = self._process.poll()  # which buries a dead one: no zombie is taken for a living process
         ends = status is not None or not self._listener.is_alive()
         if not ends and self._writer.is_alive():

@@ -23,7 +23,6 @@ class Inline(Launcher):
     in_this_process: ClassVar[bool] = True
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        """See `Launcher.slots`."""
         return [Slot(Thread(), devices[0], locks_of(devices[0]))]
 
 
@@ -36,7 +35,6 @@ class Thread(Worker):
         self._thread: SupervisedThread | None = None
 
     def start(self, job: Job, tell: Tell) -> None:
-        """See `Worker.start`."""
         self._stop = stop = threading.Event()
 
         def work() -> None:
@@ -46,13 +44,11 @@ class Thread(Worker):
         self._thread.start()
 
     def lost(self) -> Failed | None:
-        """See `Worker.lost`."""
         if self._thread is None or self._thread.is_alive():
             return None
         return Failed(cause="lost", message=self._thread.reason or "the stage's thread has ended")
 
     def ask_to_stop(self) -> None:
-        """See `Worker.ask_to_stop`."""
         self._stop.set()
 
     def close(self) -> None:

@@ -15,5 +15,4 @@ class Local(Beside):
     """Processes on this machine, one for each device."""
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        """See `Launcher.slots`."""
         return [*self.side_slots(), *(Slot(Process(), device, locks_of(device)) for device in devices)]

@@ -24,7 +24,6 @@ class Ray(Beside):
     cpus: float = param(1.0, "CPU cores of a worker", ge=0, le=256)
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        """See `Launcher.slots`."""
         try:
             import ray
         except ImportError:
@@ -64,7 +63,6 @@ class RayWorker(Remote):
         self._call: Any = None
 
     def launch(self, folder: Path) -> None:
-        """See `Remote.launch`."""
         import ray
 
         if self._actor is None:
@@ -73,14 +71,12 @@ class RayWorker(Remote):
         self._call = self._actor.perform.remote(str(folder))
 
     def is_alive(self) -> bool:
-        """See `Remote.is_alive`."""
         import ray
 
         finished, _ = ray.wait([self._call], timeout=0)
         return not finished
 
     def kill(self) -> None:
-        """See `Remote.kill`."""
         import ray
 
         actor, self._actor = self._actor, None

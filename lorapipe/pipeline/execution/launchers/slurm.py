@@ -27,7 +27,6 @@ class Slurm(Beside):
     cluster: Literal["slurm", "local"] = param("slurm", "local tries the same without a cluster, on this machine")
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        """See `Launcher.slots`."""
         try:
             import submitit  # noqa: F401
         except ImportError:
@@ -45,7 +44,6 @@ class SlurmJob(Remote):
         self._job: Any = None
 
     def launch(self, folder: Path) -> None:
-        """See `Remote.launch`."""
         import submitit
 
         wanted = self._launcher
@@ -61,11 +59,9 @@ class SlurmJob(Remote):
         self._job = executor.submit(perform_in, str(folder))
 
     def is_alive(self) -> bool:
-        """See `Remote.is_alive`."""
         return self._job is not None and not self._job.done()
 
     def kill(self) -> None:
-        """See `Remote.kill`."""
         job, self._job = self._job, None
         if job is not None:
             job.cancel()

@@ -1,19 +1,19 @@
-"""An adapter's file → what is in it, or what is wrong with it."""
+"""A safetensors file: what is in it, or why it cannot be read; and how one is written."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.file_signatures import PACKED, PICTURES, kind_of
-from lorapipe.formats import AdapterWeights, Names
+from lorapipe.formats._weights import Stored
 from lorapipe.regular_files import open_regular
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 MOST_HEADER = 100_000_000
 """Bytes of a header: the format allows no more."""
@@ -35,45 +35,58 @@ OTHERS = {
 """The same of kinds that are known by their first bytes."""
 
 
-def load(path: Path, names: Names) -> AdapterWeights:
-    """The adapter in a file with kohya's keys, or diffusers'. `InputError`, with the file, for all that is wrong."""
-    from lorapipe.formats._dialects import in_kohyas_keys
-    from lorapipe.formats.kohya import Kohya
+def read(path: Path) -> Stored:
+    """The tensors and the metadata of a file; `InputError` where it is no whole safetensors file."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return Kohya().load(in_kohyas_keys(*_opened(path), names), names)
-    except InputError as error:
-        raise InputError(Problem(each.what, str(path), each.cure) for each in error.problems) from None
+        with open_regular(path) as start:
+            first = start.read(64)
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return Stored(tensors, dict(file.metadata() or {}))
+    except OSError as error:
+        raise InputError(unreadable(error)) from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(_no_safetensors(first, str(error).partition("\n")[0][:200])) from None
 
 
-def complaints(path: Path) -> Iterator[Problem]:
-    """What is wrong with a file, as far as its header tells: light and quick, and without torch."""
-    from lorapipe.formats._dialects import DIFFUSERS, described
-    from lorapipe.formats.kohya import sorted_out
+def keys(path: Path) -> list[str] | None:
+    """The keys of a file, as its header tells: light and quick, and without torch.
 
+    `InputError` where it is no whole safetensors file; None where the header is so long that only reading it all tells.
+    """
     header = None
     try:
         with open_regular(path) as file:
             first = file.read(64)
             length, size = int.from_bytes(first[:8], "little"), file.seek(0, 2)
             if MOST_LOOKED_AT < length <= MOST_HEADER and first[8:9] == b"{":
-                return  # it is told when the file is read, where that may take its time
+                return None
             file.seek(8)
             header = json.loads(file.read(length)) if len(first) > 8 and length <= MOST_LOOKED_AT else None
     except OSError as error:
-        yield _unreadable(error)
-        return
+        raise InputError(unreadable(error)) from None
     except (ValueError, RecursionError):
         pass  # said below
     if not isinstance(header, dict):
-        yield _no_safetensors(first, "it has no header")
-        return
+        raise InputError(_no_safetensors(first, "it has no header"))
     if missing := 8 + length + _end(header) - size:
         why = f"{missing:,} bytes are missing" if missing > 0 else f"{-missing:,} bytes are too many"
-        yield _no_safetensors(first, why)
-        return
-    _, others = sorted_out(dict.fromkeys(key for key in header if key != "__metadata__"))
-    yield from described(key for key in others if not DIFFUSERS.fullmatch(key))
+        raise InputError(_no_safetensors(first, why))
+    return [key for key in header if key != "__metadata__"]
+
+
+def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A file's bytes. The library orders metadata by chance, anew in each process; here it is sorted."""
+    from safetensors.torch import save
+
+    plain = save(dict(tensors))
+    end = 8 + int.from_bytes(plain[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(plain[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begins at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + plain[end:]
 
 
 def _end(header: Mapping[str, Any]) -> int:
@@ -84,22 +97,8 @@ def _end(header: Mapping[str, Any]) -> int:
         return 0
 
 
-def _opened(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and the metadata."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with open_regular(path) as start:
-            first = start.read(64)
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except OSError as error:
-        raise InputError(_unreadable(error)) from None
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(_no_safetensors(first, str(error).partition("\n")[0][:200])) from None
-
-
-def _unreadable(error: OSError) -> Problem:
+def unreadable(error: OSError) -> Problem:
+    """Why a file could not be opened."""
     return Problem(f"cannot be read: {error.strerror or error}.", cure="Is it the right file?")
 
 

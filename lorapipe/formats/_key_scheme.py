@@ -1,0 +1,97 @@
+"""How a format names modules and tensors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorapipe.errors import InputError
+from lorapipe.formats._weights import AdapterWeights, Names, NameTable, Place, Stored
+from lorapipe.formats.algorithms import Algorithm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALPHA = "alpha"
+"""The suffix of a module's scale."""
+
+
+class KeyScheme(ABC):
+    """What an adapter's file calls modules and their tensors: a key is a module's name and a suffix.
+
+    Suffixes inside the program are kohya's and LyCORIS' (`Algorithm.keys`, and `alpha`), in whatever format they were.
+    """
+
+    ending: ClassVar[str] = ".safetensors"
+    """Of a file's name; empty where a folder is written."""
+    alphas: ClassVar[Literal["tensors", "settings", "folded"]] = "tensors"
+    """Where a module's alpha is: in a tensor, in a text beside the tensors, or multiplied into them."""
+
+    @abstractmethod
+    def split(self, key: str) -> tuple[str, str] | None:
+        """A key of this format as (module's name, kohya's suffix); None for any other key."""
+
+    @abstractmethod
+    def place(self, module: str, table: NameTable) -> Place | None:
+        """The model's module that one of its names means; None where there is none."""
+
+    @abstractmethod
+    def key(self, place: Place, suffix: str, table: NameTable) -> str:
+        """The key of a module's tensor, whose suffix is one of `suffixes`."""
+
+    def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
+        """An algorithm's short names → this format's suffixes; empty where it has no such adapter."""
+        return algorithm.keys
+
+    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+        """The alpha of a module whose file has no such tensor; `InputError` where its scale cannot be told."""
+        return float(rank)
+
+    def read(self, path: Path) -> Stored | None:
+        """What a folder of this format holds, or a file that belongs to one; None for any other path."""
+        return None
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is a folder of this format; `InputError` where its settings are wrong. Without torch."""
+        return False
+
+    def matches(self, keys: Collection[str]) -> bool:
+        """Whether a file with these keys has some of this format."""
+        return any(self.split(key) is not None for key in keys)
+
+    def save(self, weights: AdapterWeights, names: Names) -> dict[str, Tensor]:
+        """An adapter's tensors by their keys. `InputError` where the format has no place for its algorithm."""
+        import torch
+
+        table, tensors = NameTable(names), dict[str, torch.Tensor]()
+        for place, module in (weights.folded() if self.alphas == "folded" else weights).modules.items():
+            suffixes = self.suffixes(Algorithm.of(module.algorithm))
+            if missing := [short for short in module.tensors if short not in suffixes]:
+                what = f"{' '.join(place)} has {', '.join(missing)} ({module.algorithm}), which this format has not."
+                raise InputError(what, cure="Export it in kohya's format.")
+            for short, tensor in module.tensors.items():
+                tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
+            if self.alphas == "tensors":
+                tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
+        return tensors
+
+    def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
+        """The files of an adapter by their paths in a folder; `""` is the one file."""
+        return {"": Stored(self.save(weights, names))}
+
+
+def suffix_table(to: Literal["keys", "peft_keys"] = "keys") -> Mapping[str, str]:
+    """Of every algorithm: the suffixes of its `keys` or `peft_keys` → kohya's."""
+    return _suffix_table(to, tuple(Algorithm.registry.names()))
+
+
+@cache
+def _suffix_table(to: str, algorithms: tuple[str, ...]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for algorithm in map(Algorithm.of, algorithms):
+        theirs: Mapping[str, str] = getattr(algorithm, to)
+        found |= {suffix: algorithm.keys[short] for short, suffix in theirs.items()}
+    return found

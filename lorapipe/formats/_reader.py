@@ -1,0 +1,174 @@
+"""A file's tensors → what was learnt, or everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.formats import _safetensors_file, _unread_keys
+from lorapipe.formats._key_scheme import ALPHA, KeyScheme
+from lorapipe.formats._unread_keys import first_few
+from lorapipe.formats._weights import AdapterWeights, ModuleWeights, NameTable, Place, Stored
+from lorapipe.formats.algorithms import Algorithm, shape_in_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ONCE = "Save it with one name for each module."
+FAMILY = "Is it of another family?"
+
+
+def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
+    """What a file or folder has learnt; `InputError` with its path for all that is wrong."""
+    try:
+        for format in formats:
+            if (folder := format.read(path)) is not None:
+                return learned(folder, names, [format])
+        return learned(_safetensors_file.read(path), names, formats)
+    except OSError as error:
+        raise InputError(_safetensors_file.unreadable(error)) from None
+    except InputError as error:
+        raise InputError(Problem(each.what, str(path), each.cure) for each in error.problems) from None
+
+
+def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
+    """What is wrong with a file, as far as its header tells: light and quick, and without torch."""
+    try:
+        keys = None if _is_folder(path, formats) else _safetensors_file.keys(path)
+    except InputError as error:
+        yield from error.problems
+        return
+    if keys is not None:
+        yield from _unread_keys.problems(key for key in keys if all(each.split(key) is None for each in formats))
+
+
+def _is_folder(path: Path, formats: Sequence[KeyScheme]) -> bool:
+    """Whether a path is a folder of a format; `InputError` where that format finds its settings wrong."""
+    return any(each.holds(path) for each in formats)
+
+
+@dataclass
+class _Module:
+    """What a file has of one module."""
+
+    name: str
+    format: KeyScheme
+    place: Place | None
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    """By kohya's suffix."""
+
+
+def learned(stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
+    """What tensors hold. Every key is used, or the file refused."""
+    if not stored.tensors:
+        raise InputError("holds no LoRA: there is no tensor in it.", cure="Is it the right file?")
+    present = [each for each in formats if each.matches(stored.tensors)]
+    modules, others = _sorted(stored, NameTable(names), present)
+    if problems := [*_problems(stored, modules, others)]:
+        raise InputError(problems)
+    return AdapterWeights({each.place: _weights(each, stored) for each in modules if each.place is not None})
+
+
+def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> tuple[list[_Module], list[str]]:
+    """The tensors by module, and the keys of those that are no part of an adapter."""
+    modules: dict[str, _Module] = {}
+    keys: dict[tuple[str, str], str] = {}
+    others: list[str] = []
+    for key, tensor in stored.tensors.items():
+        found = next(((each, parts) for each in formats if (parts := each.split(key)) is not None), None)
+        if found is None:
+            others.append(key)
+            continue
+        format, (name, suffix) = found
+        if (other := keys.setdefault((name, suffix), key)) != key:
+            raise InputError(f"holds one thing twice: {key} and {other} are the same.", cure=ONCE)
+        if name not in modules:
+            modules[name] = _Module(name, format, format.place(name, table))
+        modules[name].tensors[suffix] = tensor
+    return [*modules.values()], others
+
+
+def _algorithm(module: _Module) -> Algorithm:
+    """The algorithm whose tensors a module has: of those that may have them all the smallest, else the likeliest."""
+    suffixes = module.tensors.keys() - {ALPHA}
+
+    def unlikeliness(algorithm: Algorithm) -> tuple[int, int, int]:
+        known = set(algorithm.keys.values())
+        return len(suffixes - known), len(_missing(algorithm, module)), len(known)
+
+    return min(map(Algorithm.of, Algorithm.registry.names()), key=unlikeliness)
+
+
+def _missing(algorithm: Algorithm, module: _Module) -> list[str]:
+    """The short names of tensors without which there is no ΔW."""
+    needed = [short for short in algorithm.keys if short not in algorithm.optional]
+    return [short for short in needed if algorithm.keys[short] not in module.tensors]
+
+
+def _by_short_name(algorithm: Algorithm, module: _Module) -> dict[str, Tensor]:
+    return {short: module.tensors[suffix] for short, suffix in algorithm.keys.items() if suffix in module.tensors}
+
+
+def _weights(module: _Module, stored: Stored) -> ModuleWeights:
+    algorithm = _algorithm(module)
+    tensors = _by_short_name(algorithm, module)
+    if (told := module.tensors.get(ALPHA)) is not None:
+        alpha = float(told)
+    else:
+        alpha = module.format.alpha(module.name, algorithm.rank(tensors), stored)
+    return ModuleWeights(algorithm.name, tensors, alpha)
+
+
+# ---------------------------------------------------------------------------------------------------------- what is wrong
+
+
+def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str]) -> Iterator[Problem]:
+    foreign = [module.name for module in modules if module.place is None]
+    if not others and len(foreign) == 1:
+        yield Problem(f"the file's module {foreign[0].lstrip('/')} is not in this base model.", cure=FAMILY)
+    elif foreign and (len(foreign) < len(modules) or not others):
+        yield Problem(
+            f"{len(foreign)} of the file's modules are not in this base model: {first_few(foreign)}.", cure=FAMILY
+        )
+    if others:
+        yield from _unread_keys.problems(others)
+        return
+    by_place: dict[Place, str] = {}
+    for module in modules:
+        place = module.place or (module.name, "")
+        if (twin := by_place.setdefault(place, module.name)) != module.name:
+            yield Problem(f"holds one module twice: {module.name} and {twin} are the same.", cure=ONCE)
+        if what := _flaw(module):
+            yield Problem(f"the file's module {module.name} is not a LoRA: {what}.", cure="The file is incomplete.")
+    yield from _no_numbers(stored.tensors)
+
+
+def _flaw(module: _Module) -> str:
+    """Why the tensors of a module make no ΔW; empty where they do."""
+    algorithm = _algorithm(module)
+    tensors = _by_short_name(algorithm, module)
+    if missing := _missing(algorithm, module):
+        there = [*tensors, *([ALPHA] if ALPHA in module.tensors else [])]
+        return f"it has {', '.join(there)} and no {' and no '.join(missing)}"
+    if len(tensors) + (ALPHA in module.tensors) < len(module.tensors):
+        return f"it has tensors of several kinds: {', '.join(module.tensors)}"
+    if what := algorithm.flaw(tensors):
+        return what
+    alpha = module.tensors.get(ALPHA)
+    return "" if alpha is None or alpha.numel() == 1 else f"its alpha is not a number, but {shape_in_words(alpha)}"
+
+
+def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
+    """Tensors of whole numbers (a quantised file's), and those in which something is infinite or NaN."""
+    is_alpha = f".{ALPHA}"
+    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(is_alpha)]
+    if whole:
+        what = f"holds whole numbers ({tensors[whole[0]].dtype}) where weights should be: {first_few(whole)}."
+        yield Problem(what, cure="Give the file as it was before it was quantised.")
+    odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
+    if odd:
+        what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
+        yield Problem(what, cure="Its training has blown up, or the file is damaged: it cannot be used.")

@@ -1,0 +1,59 @@
+"""Says what a file is, by keys in it that no format here reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from lorapipe.errors import Problem
+
+KINDS: tuple[tuple[str, str], ...] = (
+    (r"dora_scale$|lora_magnitude_vector", "is a DoRA, whose magnitudes are not read"),
+    (r"\.hada_", "is a LoHa"),
+    (r"\.lokr_", "is a LoKr"),
+    (r"\.oft_|\.boft_|\.vera_lambda", "is an OFT or its kin"),
+    (r"\.on_input$|\.ia3_|(?<=[a-z]_[kv])\.weight$", "is an IA3"),
+    (r"\.[ab][12]\.weight$", "is a GLoRA"),
+    (r"\.(w_norm|b_norm|diff|diff_b)$", "holds trained norms, biases or whole layers"),
+    (r"\.bias$", "holds trained biases"),
+    (r"^bundle_emb\.|^emb_params$|^string_to_param|^clip_[gl]$|^\*$", "holds embeddings (textual inversion)"),
+    (r"\.(lora_A|lora_B)\.|\.lora\.(down|up)\.|lora_linear_layer|_lora\.(down|up)\.|^base_model\.", "is in PEFT's keys"),
+    (r"^(transformer|diffusion_model|lycoris|lora_transformer|lora_prior)|(double|single)_blocks", "is for another base"),
+)  # fmt: skip
+"""How a key looks that is not read, and what a file is that has it; the first that fits counts."""
+
+BASES: tuple[tuple[str, str], ...] = (
+    (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner|model_ema)\.", "is a base model"),
+    (r"^(?:unet\.)?(?:down_blocks|up_blocks|mid_block|time_embedding|input_blocks|output_blocks)\.", "is a base's U-Net"),
+    (r"^(?:encoder|decoder)\.(?:conv_in|down|up|mid)", "is a VAE"),
+    (r"^(?:text_model\.)?(?:encoder\.layers|embeddings|final_layer_norm)\.", "is a text encoder"),
+)  # fmt: skip
+"""The same of keys of a base or its parts. Most look like an adapter's too: the file is called this alone."""
+OF_AN_ADAPTER = re.compile(r"lora|hada_|lokr_|oft|dora|ia3|diff|magnitude")
+
+SHOWN = 3
+
+
+def problems(keys: Iterable[str]) -> Iterator[Problem]:
+    """What a file is, by the keys in it that are not read: a problem for each kind, with some of its keys."""
+    keys = list(keys)
+    plain = [key for key in keys if not OF_AN_ADAPTER.search(key.removeprefix("model.diffusion_model"))]
+    for pattern, words in BASES:
+        if found := [key for key in plain if re.search(pattern, key)]:
+            what = f"{words}, not a LoRA: it holds {first_few(found)}."
+            yield Problem(what, cure="Name a LoRA's file; a base is named as checkpoint, a VAE as vae.")
+            return
+    by_kind: dict[str, list[str]] = {}
+    for key in keys:
+        kind = next((words for pattern, words in KINDS if re.search(pattern, key)), "holds what is not known here")
+        by_kind.setdefault(kind, []).append(key)
+    for kind, found in by_kind.items():
+        yield Problem(
+            f"{kind}: {first_few(found)}.", cure="Only LoRA and LoCon are read, in kohya's keys, diffusers' or PEFT's."
+        )
+
+
+def first_few(names: Sequence[str]) -> str:
+    """A few of many names."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

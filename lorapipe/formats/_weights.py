@@ -1,0 +1,125 @@
+"""What a training has learnt, apart from any file and any model; and what files hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from lorapipe.formats.algorithms import Algorithm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Place = tuple[str, str]
+"""A module of a model: (part, dotted path)."""
+Names = Mapping[str, Place]
+"""A file's module name → its place: `Model.kohya_names()`. Of several names of a module the first is written."""
+
+
+@dataclass(frozen=True)
+class ModuleWeights:
+    """The update of one module: the tensors of an algorithm (`lorapipe.formats.algorithms`) by its short names."""
+
+    algorithm: str
+    tensors: Mapping[str, Tensor]
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        """The update's rank, as its algorithm counts it."""
+        return Algorithm.of(self.algorithm).rank(self.tensors)
+
+    def delta(self, weight: Tensor | None = None) -> Tensor:
+        """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
+        import torch
+
+        tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
+        return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
+
+    def scaled(self, factor: float) -> ModuleWeights:
+        """factor · ΔW, with the same alpha."""
+        return replace(self, tensors=Algorithm.of(self.algorithm).scaled(self.tensors, factor))
+
+    def balanced(self) -> ModuleWeights:
+        """The same ΔW in tensors that half precision can hold."""
+        return replace(self, tensors=Algorithm.of(self.algorithm).balanced(self.tensors))
+
+    def folded(self) -> ModuleWeights:
+        """The same ΔW with the rank as alpha: the scale is in the tensors."""
+        rank = float(self.rank)
+        return self if self.alpha == rank else replace(self.scaled(self.alpha / rank), alpha=rank)
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """Everything an adapter has learnt: (part, module path) → its update."""
+
+    modules: Mapping[Place, ModuleWeights] = field(default_factory=dict)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The registered names of the algorithms in it, sorted."""
+        return tuple(sorted({module.algorithm for module in self.modules.values()}))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the model that it changes, in the order of its modules."""
+        return tuple(dict.fromkeys(part for part, _ in self.modules))
+
+    def balanced(self) -> AdapterWeights:
+        """The same updates in tensors that half precision can hold."""
+        return AdapterWeights({place: module.balanced() for place, module in self.modules.items()})
+
+    def folded(self) -> AdapterWeights:
+        """The same updates with each module's rank as its alpha."""
+        return AdapterWeights({place: module.folded() for place, module in self.modules.items()})
+
+
+Learned: TypeAlias = AdapterWeights
+"""What files hold that can be put into a model."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The contents of a file, or of a folder that counts as one.
+
+    `tensors` by their keys; `metadata` of a safetensors header; `texts` are further files by their names.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+TOP = "text_model."
+"""Transformers has it in front of a CLIP text model's paths in some versions, and not in others."""
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """A model's modules by the names that formats have for them."""
+
+    names: Names
+
+    @cached_property
+    def written(self) -> dict[Place, str]:
+        """Place → kohya's name, the first of several."""
+        found: dict[Place, str] = {}
+        for name, place in self.names.items():
+            found.setdefault(place, name)
+        return found
+
+    def find(self, part: str, path: str) -> Place | None:
+        """The module of a part with a dotted path, with or without `text_model.` before it."""
+        return self._by_path.get((part, path.removeprefix(TOP)))
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that have modules."""
+        return tuple(dict.fromkeys(part for part, _ in self.written))
+
+    @cached_property
+    def _by_path(self) -> dict[Place, Place]:
+        return {(part, path.removeprefix(TOP)): (part, path) for part, path in self.written}

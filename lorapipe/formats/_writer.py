@@ -1,0 +1,37 @@
+"""The tensors of an adapter → its file, or its folder of files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from lorapipe.atomic import write_bytes, write_text
+from lorapipe.formats._safetensors_file import serialize
+from lorapipe.formats._weights import Stored
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
+
+
+def write(files: Mapping[str, Stored], path: Path, dtype: str, metadata: Metadata | None) -> None:
+    """Write one file (whose name is `""`) to a path, or several into a folder there.
+
+    A folder in a file's place makes way.
+    """
+    for name, stored in files.items():
+        file = path / name if name else path
+        tensors = _cast(stored.tensors, dtype)
+        if file.is_dir():
+            shutil.rmtree(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(serialize(tensors, {**stored.metadata, **(metadata(tensors) if metadata else {})}), file)
+        for other, text in stored.texts.items():
+            write_text(text, file.with_name(other))
+
+
+def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
+    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256."""
+    return {key: tensor if key.endswith(".alpha") else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}

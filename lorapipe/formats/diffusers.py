@@ -1,0 +1,59 @@
+"""diffusers' keys: `pytorch_lora_weights.safetensors`, which `load_lora_weights` reads of one adapter for all parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from lorapipe.formats import Format, NameTable, Place, Stored
+from lorapipe.formats._key_scheme import suffix_table
+from lorapipe.formats._peft_config import alpha_of, of_header
+from lorapipe.formats.algorithms import Algorithm
+
+WRAPPER = "base_model.model."
+"""What PEFT puts before the paths of a model that it has wrapped."""
+ADAPTER_NAME = re.compile(r"\.default(?=\.weight$|$)")
+OLDER = (
+    (re.compile(r"\.processor\.(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora.\2.weight"),
+    (re.compile(r"\.processor\.to_out_lora\.(down|up)\.weight$"), r".to_out.0.lora.\1.weight"),
+    (re.compile(r"\.lora_linear_layer\.(down|up)\.weight$"), r".lora.\1.weight"),
+    (re.compile(r"\.lora\.down\.weight$"), ".lora_A.weight"),
+    (re.compile(r"\.lora\.up\.weight$"), ".lora_B.weight"),
+)
+"""How earlier releases of diffusers spelled keys, in the order in which they are brought up to date."""
+
+
+@dataclass(frozen=True)
+class Diffusers(Format):
+    """`unet.….lora_A.weight`, `unet.….lora_B.weight`; older spellings and PEFT's `base_model.model.` are read too.
+
+    There is no alpha among the tensors: files are written with the scale in them. One in the header
+    (`lora_adapter_metadata`, diffusers 0.34) is read.
+    """
+
+    alphas: ClassVar[Literal["tensors", "settings", "folded"]] = "folded"
+
+    def split(self, key: str) -> tuple[str, str] | None:
+        key = ADAPTER_NAME.sub("", key.removeprefix(WRAPPER))
+        for pattern, newer in OLDER:
+            key = pattern.sub(newer, key)
+        for theirs, suffix in suffix_table("peft_keys").items():
+            if key.endswith(f".{theirs}") and "." in (module := key.removesuffix(f".{theirs}")):
+                return module, suffix
+        return None
+
+    def place(self, module: str, table: NameTable) -> Place | None:
+        part, _, path = module.partition(".")
+        return table.find(part, path)
+
+    def key(self, place: Place, suffix: str, table: NameTable) -> str:
+        return f"{'.'.join(place)}.{suffix}"
+
+    def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
+        return algorithm.peft_keys
+
+    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+        part, _, path = module.partition(".")
+        return alpha_of(of_header(stored.metadata, part), path, rank)

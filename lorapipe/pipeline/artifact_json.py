@@ -1,0 +1,167 @@
+"""Artifacts as JSON, and as what a content key is made of.
+
+A path inside the store is written relative to the store, so that a store can be moved; a path elsewhere is a user's file.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+
+from lorapipe.pipeline.artifacts import LOCATION, Artifact, StoredName, marks_of
+from lorapipe.registry import Registry
+from lorapipe.spec import PLAIN, Shape, Source, Spec, Value, from_dict, shape_of, to_dict
+from lorapipe.spec import content as spec_content
+
+STORE = "store:"
+"""Marks a path that is relative to the store."""
+Json = dict[str, object]
+
+
+def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> Json:
+    """The JSON form of an artifact; paths below `store` become relative to it.
+
+    `attempt` is a folder that will be renamed into the store under its own name: paths below it are written as they
+    will be then.
+    """
+
+    def portable(path: Path) -> str:
+        for folder in filter(None, (store, attempt and attempt.parent)):
+            if path.is_relative_to(folder):
+                return f"{STORE}{path.relative_to(folder).as_posix()}"
+        return path.absolute().as_posix()
+
+    return {"kind": artifact.stored_name, **_encode_fields(artifact, portable)}
+
+
+def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] = ()) -> Artifact:
+    """The artifact of `encode`'s JSON, its paths below the given store.
+
+    An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
+    """
+    return _decode_artifact(_class_of(data["kind"]), data, store, tuple(inputs))
+
+
+def content(artifact: Artifact, digest: Callable[[Path], str]) -> Json:
+    """What an artifact is, for a content key: every path by `digest`, and no `LOCATION`.
+
+    A field that is None stays outside, so that one which a later release adds voids no key.
+    """
+    return {"kind": artifact.stored_name, **_encode_fields(artifact, digest, content_only=True)}
+
+
+def _encode_fields(artifact: Artifact, path_form: Callable[[Path], str], content_only: bool = False) -> Json:
+    stored, fields = _stored_names(type(artifact)), Json()
+    for name, marks in marks_of(type(artifact)).items():
+        value = getattr(artifact, name)
+        if not (content_only and (LOCATION in marks or value is None)):
+            fields[stored[name]] = _encode_value(value, path_form, content_only)
+    return fields
+
+
+def _encode_value(value: object, path_form: Callable[[Path], str], content_only: bool) -> object:
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, Path):
+        return path_form(value)
+    if isinstance(value, Artifact):
+        return _encode_fields(value, path_form, content_only)
+    if isinstance(value, Spec):
+        assert value.registry is not None, "only registered specs travel in artifacts"
+        plain = _spec_content(value, path_form) if content_only else to_dict(value)
+        return {"registry": value.registry.id, **plain}
+    if isinstance(value, tuple):
+        return [_encode_value(item, path_form, content_only) for item in value]
+    return value
+
+
+def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> Json:
+    return spec_content(spec, lambda value: path_form(value.path) if isinstance(value, Source) else value.plain())
+
+
+def _decode_value(shape: Shape, data: object, store: Path, inputs: tuple[Artifact, ...]) -> object:
+    """The value of an artifact's field; `TypeError` where the JSON is of another kind than the field."""
+    if data is None and shape.optional:
+        return None
+    match shape.kind, data:
+        case "path", str():
+            return _path(data, store)
+        case "list", list():
+            return tuple(_decode_value(shape.item, item, store, inputs) for item in data)
+        case "spec" | "contract", dict():
+            return _decode_spec(data)
+        case "reference", dict():
+            return _decode_artifact(shape.value, data, store, inputs)
+        case "path" | "list" | "spec" | "contract" | "reference", _:
+            raise TypeError(f"{data!r} is no {shape.kind}")
+    return data
+
+
+def _decode_spec(data: Mapping[str, object]) -> Spec:
+    contract = Registry.of_id(str(data["registry"])).contract
+    if not issubclass(contract, Spec):
+        raise KeyError(data["registry"])
+    return from_dict(contract, {key: value for key, value in data.items() if key != "registry"})
+
+
+def _decode_artifact(
+    kind: type[Value], data: Mapping[str, object], store: Path, inputs: tuple[Artifact, ...]
+) -> Artifact:
+    assert issubclass(kind, Artifact)
+    for artifact in inputs:
+        if type(artifact) is kind and _is_encoded_as(artifact, data, store):
+            return artifact
+    shapes, stored = _shapes(kind), _stored_names(kind)
+    given = [(name, data[key]) for name, key in stored.items() if key in data]
+    return kind(**{name: _decode_value(shapes[name], value, store, inputs) for name, value in given})
+
+
+def _is_encoded_as(value: object, data: object, store: Path) -> bool:
+    """Whether a value is what that JSON was made from: its files in the store are, wherever the user's own files lie.
+
+    Specs are not compared: they hold paths of the user's too (the base model's), and the files were made from them.
+    """
+    if isinstance(value, Path):
+        return isinstance(data, str) and str(_path(data, store)) == str(value)
+    if isinstance(value, tuple):
+        if not isinstance(data, list) or len(data) != len(value):
+            return False
+        return all(_is_encoded_as(item, other, store) for item, other in zip(value, data, strict=True))
+    if isinstance(value, Artifact):
+        stored = _stored_names(type(value))
+        fields = [name for name, marks in marks_of(type(value)).items() if LOCATION not in marks]
+        return isinstance(data, dict) and all(
+            _is_encoded_as(getattr(value, name), data.get(stored[name]), store) for name in fields
+        )
+    return isinstance(value, Spec) or value == data
+
+
+@lru_cache(maxsize=4096)
+def _path(text: str, store: Path) -> Path:
+    """A path from its JSON form. A thousand results may hold the same dataset's: making a path takes its time."""
+    return Path(f"{store}/{text.removeprefix(STORE)}" if text.startswith(STORE) else text)
+
+
+@cache
+def _stored_names(kind: type[Artifact]) -> dict[str, str]:
+    """The fields of an artifact with the names that they have in its JSON."""
+    return {
+        name: next((mark.name for mark in marks if isinstance(mark, StoredName)), name)
+        for name, marks in marks_of(kind).items()
+    }
+
+
+@cache
+def _shapes(kind: type[Artifact]) -> dict[str, Shape]:
+    return {name: shape_of(hint) for name, hint in typing.get_type_hints(kind).items() if name in marks_of(kind)}
+
+
+@cache
+def _class_of(stored_name: object) -> type[Artifact]:
+    """The artifact class that is stored under a name, whichever package declares it, once that is imported."""
+    classes = [Artifact]
+    for cls in classes:  # grows as it goes: all subclasses, at any depth
+        classes += cls.__subclasses__()
+    return next(cls for cls in classes if cls.stored_name == stored_name)

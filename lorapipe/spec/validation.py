@@ -1,0 +1,89 @@
+"""What a JSON Schema says is wrong with a value, as problems for a person; loads jsonschema when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from lorapipe.errors import Problem, listed
+from lorapipe.limits import MOST_PROBLEMS
+from lorapipe.spec.base import JsonObject, sentence
+from lorapipe.spec.serialization import show
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+WORDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+"""What a user calls the types of JSON."""
+BOUNDS = {
+    "minimum": "is below the minimum",
+    "exclusiveMinimum": "must be above",
+    "maximum": "is above the maximum",
+    "exclusiveMaximum": "must be below",
+}
+
+
+def schema_problems(value: object, schema: JsonObject, where: str, cure: str = "") -> list[Problem]:
+    """Return what a draft 2020-12 schema says is wrong with a value that was read from the file `where`.
+
+    Each problem names its field; `cure` follows what the schema says that the field should hold.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = islice(Draft202012Validator(schema).iter_errors(value), MOST_PROBLEMS)
+    found = [_problem(each, where, cure) for error in errors for each in _innermost(error)]
+    return list(dict.fromkeys(found))
+
+
+def _innermost(error: ValidationError) -> Iterator[ValidationError]:
+    """Yield the errors within one that says only that nothing fits: those of the form that comes nearest."""
+    if error.validator != "anyOf" or not error.context:
+        yield error
+        return
+    branches: dict[object, list[ValidationError]] = {}
+    for each in error.context:
+        branches.setdefault(each.relative_schema_path[0], []).append(each)
+    deepest = max(branches.values(), key=lambda errors: max(len(each.absolute_path) for each in errors))
+    for each in deepest:
+        yield from _innermost(each)
+
+
+def _problem(error: ValidationError, where: str, cure: str) -> Problem:
+    path = tuple(error.absolute_path)
+    place = " ".join(filter(None, [where, ".".join(map(str, path))]))
+    help = error.schema.get("description", "") if isinstance(error.schema, dict) and path else ""
+    cures = " ".join(filter(None, [sentence(help), cure]))
+    return Problem(_message(error), place, cures, path)
+
+
+def _message(error: ValidationError) -> str:
+    given, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
+    shown = show(given)
+    match error.validator:
+        case "required":
+            missing = [name for name in wanted if name not in given]
+            return f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} missing."
+        case "type":
+            kinds = wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]
+            return f"{shown} is not {' or '.join(WORDS[each] for each in kinds)}."
+        case "const":
+            return f"{shown} is not {show(wanted)}."
+        case "enum":
+            return (
+                f"{shown} is not {show(wanted[0])}." if len(wanted) == 1 else f"{shown} is not one of {_any(wanted)}."
+            )
+    bound = BOUNDS.get(str(error.validator))
+    return f"{shown} {bound} {wanted}." if bound else f"{error.message}."
+
+
+def _any(choices: Sequence[object]) -> str:
+    return listed([str(choice) for choice in choices])
