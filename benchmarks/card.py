@@ -28,9 +28,10 @@ from step_time import context, prepared
 
 from lorapipe.models import Checkpoint, Family
 from lorapipe.spec import from_dict
-from lorapipe.stages._train_outlook import memory
+from lorapipe.stages._train_forecast import memory
 from lorapipe.stages.train import Train
 from lorapipe.training import device as devices
+from lorapipe.training.trainer import Trainer
 
 USUAL = (
     "sd15:512:1",
@@ -100,7 +101,7 @@ def measure(case: str, work: Path, device: str) -> dict[str, Any]:
         forget()
         times, losses = [], []
         start = time.perf_counter()
-        for step in train.steps_of(context(folder, "train", device)):
+        for step in Trainer.build(train, context(folder, "train", device)).steps():
             losses.append(step.loss.item())
             times.append(time.perf_counter() - start)
             start = time.perf_counter()

@@ -17,8 +17,9 @@ import torch
 
 from lorapipe import pocket
 from lorapipe.models import Family
-from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._parts import Parts
 from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import SingleFile
 
 

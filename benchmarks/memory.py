@@ -16,11 +16,11 @@ import full_size
 import torch
 
 from lorapipe.models import Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA
-from lorapipe.training.model_contexts import recomputed
+from lorapipe.training.model_contexts import gradient_checkpointing
 
 RANK = 16
 
@@ -77,7 +77,10 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     pooled = torch.zeros(1, 1280, device="meta")
     framing = torch.zeros(1, 6, device="meta")
     condition = {"hidden": torch.zeros(1, 77, width, device="meta"), "pooled": pooled, "framing": framing}
-    with recomputed(model, checkpointed), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with (
+        gradient_checkpointing(model, checkpointed),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
         model.predict(latents, torch.zeros(1, dtype=torch.long, device="meta"), condition)
     return sum(sizes.values())
 
@@ -100,9 +103,9 @@ def main() -> None:
         print(name)
         for part in (*model.trainable, "vae"):
             count = sum(parameter.numel() for parameter in model.part(part).parameters())
-            usual = [] if part == "vae" else model.targets(part)
+            usual = [] if part == "vae" else [ref.path for ref in model.targets(part)]
             print(f"  {part:16} {count:>13,} parameters  width {width(model, part, usual):>9,}")
-        further = sorted({*model.targets("unet", convolutions=True)} - {*model.targets("unet")})
+        further = [ref.path for ref in model.modules("unet") if ref not in model.targets("unet")]
         larger = [path for path in further if not pointwise(model.part("unet").get_submodule(path))]
         wide = width(model, "unet", larger)
         print(f"  convolutions     width {width(model, 'unet', further) - wide:,} (1x1 and Linear) and {wide:,}")

@@ -30,7 +30,7 @@ from lorapipe import pocket
 from lorapipe.models import Checkpoint, Family
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
-from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.spec import Duration, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
@@ -41,6 +41,7 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import load_latents
 from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.interval import Interval
+from lorapipe.training.trainer import Trainer
 
 RANK = 16
 WARM_UP = 3
@@ -51,7 +52,7 @@ def context(folder: Path, name: str, device: str) -> Context:
     out, resume = folder / name / "out", folder / name / "resume"
     out.mkdir(parents=True)
     resume.mkdir()
-    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, Warm())
+    return Context(out, resume, folder / "cache", lambda event: None, lambda: False, device, ModelCache())
 
 
 def prepared(folder: Path, base: Family, resolution: int | None, batch: int, device: str) -> Dataset:
@@ -108,7 +109,7 @@ def ours(dataset: Dataset, folder: Path, name: str, options: argparse.Namespace,
         gradient_checkpointing=options.checkpointing,
         text_encoder_lr=0.0,
     )
-    return train.steps_of(context(folder, name, where))
+    return Trainer.build(train, context(folder, name, where)).steps()
 
 
 def seconds(loop: Iterator[Any], where: str) -> float:

@@ -27,7 +27,7 @@ from .graph_runner import GraphRun, Workers, read_pipeline, read_running
 from .node_display import NodeDisplay, say, shown_when_done
 from .paths import EXAMPLES, GraphPaths
 from .paths import PICTURES as SHELF
-from .validation import Made, check, fingerprint, more_follows, readable, with_old_names
+from .validation import Made, Prompt, check, fingerprint, more_follows, readable, with_old_names
 from .yaml_writer import yaml_text
 
 POLL_SECONDS = 0.1
@@ -119,7 +119,7 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
         for alias in each.aliases:  # a link of an older graph still finds its end
             yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
         return
-    common["default"] = widget.default
+    common["default"] = widget.initial
     match widget.coding:
         case "switch":
             yield _named(io.Boolean.Input(each.name, **common), each)
@@ -150,7 +150,7 @@ def _named(made: Any, each: Input) -> Any:
 
 
 async def _run_stage(
-    node: Node, given: Mapping[str, Any], unique_id: str, prompt: Mapping[str, Any], workers: Workers, made: Made
+    node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers, made: Made
 ) -> Any:
     """Make what a stage's node stands for, with all that it needs; what has a result is reused."""
     from comfy_api.latest import io
@@ -162,7 +162,7 @@ async def _run_stage(
         await asyncio.to_thread(where.draw_examples)
     where.project.mkdir(parents=True, exist_ok=True)
     pipeline = read_pipeline(stages, where.project)
-    running = read_running(given[RUNNING]["value"] if given.get(RUNNING) else {})
+    running = read_running(links.value_of(given[RUNNING]) if given.get(RUNNING) else {})
     display = NodeDisplay(unique_id, name)
     make_room = _unload if running.unload_models else lambda: None
     run = GraphRun(pipeline, running, workers, keep=more_follows(prompt, unique_id), make_room=make_room)
@@ -209,14 +209,15 @@ def _unload() -> None:
     model_management.soft_empty_cache()
 
 
-def _write_pipeline(given: Mapping[str, Any]) -> Any:
+def _write_pipeline(given: Mapping[str, object]) -> Any:
     from comfy_api.latest import io
 
     where = comfy_paths()
     ends = [value for name, value in given.items() if name != "file" and value is not None]
-    if not all(map(links.is_link_value, ends)):
+    linked = [value for value in ends if links.is_link_value(value)]
+    if len(linked) < len(ends):
         raise InputError("last: link it to what a stage of lorapipe makes.")
-    stages = links.merged(ends)
+    stages = links.merged(linked)
     read_pipeline(stages, where.project)
     text = yaml_text(stages)
     path = Path(where.found(describe.PIPELINE.input("file"), str(given.get("file") or "") or "pipeline.yaml"))
@@ -226,5 +227,5 @@ def _write_pipeline(given: Mapping[str, Any]) -> Any:
     return io.NodeOutput(text, ui={"text": [text, f"written to {path}"]})
 
 
-def _in_order(node: Node, values: Mapping[str, Any]) -> list[Any]:
+def _in_order(node: Node, values: Mapping[str, object]) -> list[Any]:
     return [values[each.name] for each in node.outputs]

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.pipeline import loader
@@ -37,7 +36,7 @@ class GraphDocument(Document):
         return ""
 
 
-def read_pipeline(stages: Mapping[str, Any], folder: Path) -> Pipeline:
+def read_pipeline(stages: Mapping[str, object], folder: Path) -> Pipeline:
     """The pipeline of a graph's documents; `InputError` holds every problem, as for a file."""
     document = GraphDocument(NAME, {"stages": dict(stages)}, {}, {NAME: ()})
     return loader.from_document(document, folder)
@@ -168,6 +167,6 @@ class GraphRun:
             self._artifacts = run.artifacts
 
 
-def read_running(document: Mapping[str, Any]) -> Running:
+def read_running(document: Mapping[str, object]) -> Running:
     """How stages are run, from its document."""
     return from_dict(Running, dict(document))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lorapipe.pipeline import loader
 
@@ -60,7 +59,7 @@ def write(folder: Path) -> None:
             file.unlink()
 
 
-def texts(node: Node) -> dict[str, Any]:
+def texts(node: Node) -> dict[str, object]:
     """A node's texts as ComfyUI's translations have them."""
     return {
         "display_name": node.title,
@@ -106,7 +105,7 @@ def _kind(widget: Widget) -> str:
 
 
 def _default(widget: Widget) -> str:
-    shown = widget.default
+    shown = widget.initial
     return str(shown).lower() if isinstance(shown, bool) else str(shown).replace("\n", ", ")
 
 

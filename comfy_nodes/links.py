@@ -21,7 +21,7 @@ from .widgets import ABSENT
 LinkValue = dict[str, Any]
 
 
-def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, Any]:
+def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, object]:
     """The document of a node's own knobs. `found` gives the path that a text in a path's widget stands for.
 
     `InputError` with all that cannot be read.
@@ -46,11 +46,11 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
 def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any:
     """What an input has been given, as a document has it; `ABSENT` where its widget is left at nothing."""
     if each.widget is None:
-        return _value(value)
-    read = each.widget.read(value)
+        return value_of(value)
+    read = each.widget.from_widget(value)
     if read is ABSENT or not each.path or read in each.widget.choices:
         return read
-    return found(each, read)
+    return found(each, str(read))
 
 
 def link_values(
@@ -60,7 +60,7 @@ def link_values(
     stages = merged(value for value in given.values() if is_link_value(value))
     document = settings(node, given, found)
     if node.role == "stage":
-        running = _value(given[RUNNING]) if given.get(RUNNING) else {}
+        running = value_of(given[RUNNING]) if given.get(RUNNING) else {}
         options = {key: value for key, value in running.items() if key in OPTIONS}
         stages = merged([{"stages": stages}, {"stages": {name: {Stage.tag: node.name, **document, **options}}}])
         return {
@@ -83,9 +83,9 @@ def _own_value(node: Node, document: dict[str, Any]) -> object:
     return document
 
 
-def merged(given: Iterable[LinkValue]) -> dict[str, Any]:
+def merged(given: Iterable[LinkValue]) -> dict[str, dict[str, Any]]:
     """The stages that come in along several links."""
-    stages: dict[str, Any] = {}
+    stages: dict[str, dict[str, Any]] = {}
     for value in given:
         for name, document in value["stages"].items():
             if stages.setdefault(name, document) != document:
@@ -100,13 +100,14 @@ def is_link_value(value: object) -> TypeGuard[LinkValue]:
     return isinstance(value, dict) and value.keys() == {"stages", "value"}
 
 
-def _value(value: object) -> Any:
+def value_of(value: object) -> Any:
+    """The document in a link's value. Raises `InputError` if it comes from somebody else's node."""
     if not is_link_value(value):
         raise InputError("is linked to something that is not of lorapipe's.")
     return value["value"]
 
 
-def stage_name(node: Node, given: Mapping[str, Any], unique_id: str) -> str:
+def stage_name(node: Node, given: Mapping[str, object], unique_id: str) -> str:
     """The name of a node's stage: as the user says, else its kind and the node's number."""
     chosen = str(given.get(STAGE_NAME) or "").strip()
     return chosen or f"{node.name}-{re.sub(r'[^0-9A-Za-z_-]', '-', unique_id)}"

@@ -23,7 +23,6 @@ class Running(Options):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         try:
             parse_devices(self.device)
         except InputError as error:

@@ -17,8 +17,11 @@ from . import describe, links
 from .describe import RUNNING, STAGE_NAME, Node
 from .paths import EXAMPLES, GraphPaths, state
 
+Prompt = Mapping[str, Mapping[str, Any]]
+"""A graph as ComfyUI has it: node → its class and inputs."""
 
-def with_old_names(node: Node, given: Mapping[str, Any], prompt: Any, unique_id: Any) -> dict[str, Any]:
+
+def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | None, unique_id: str) -> dict[str, object]:
     """What a node was given, with values that an older graph has under a knob's old name: ComfyUI passes on no others."""
     sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
     old = {
@@ -57,7 +60,7 @@ def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, obje
     return {f"{name} is missing." for name in absent - empty}
 
 
-def fingerprint(node: Node, given: Mapping[str, Any], where: GraphPaths, made: Made) -> Any:
+def fingerprint(node: Node, given: Mapping[str, object], where: GraphPaths, made: Made) -> Any:
     """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
     seen = []
     for each in node.inputs:
@@ -79,11 +82,11 @@ class Made:
         self._files: dict[bytes, list[Path]] = {}
         self._generations: dict[bytes, int] = {}
 
-    def note(self, node: Node, given: Mapping[str, Any], files: list[Path]) -> None:
+    def note(self, node: Node, given: Mapping[str, object], files: list[Path]) -> None:
         """These were made from such settings."""
         self._files[self._key(node, given)] = files
 
-    def generation(self, node: Node, given: Mapping[str, Any]) -> int:
+    def generation(self, node: Node, given: Mapping[str, object]) -> int:
         """A number that rises each time when something of what was made is gone."""
         key = self._key(node, given)
         if not all(file.exists() for file in self._files.get(key, ())):
@@ -91,12 +94,12 @@ class Made:
             self._generations[key] = self._generations.get(key, 0) + 1
         return self._generations.get(key, 0)
 
-    def _key(self, node: Node, given: Mapping[str, Any]) -> bytes:
+    def _key(self, node: Node, given: Mapping[str, object]) -> bytes:
         widgets = {each.name: given[each.name] for each in node.inputs if each.widget and each.name in given}
         return canonical([node.id, widgets])
 
 
-def more_follows(prompt: Mapping[str, Any], unique_id: str) -> bool:
+def more_follows(prompt: Prompt, unique_id: str) -> bool:
     """Whether another stage depends on this node, so that the worker had better stay warm for it."""
     known, waiting, seen = describe.nodes(), [unique_id], set[str]()
     while waiting:

@@ -16,6 +16,7 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline.yaml_document import parse
 from lorapipe.pipeline.yaml_values import scalar
 from lorapipe.spec import Knob, Param, Shape, Source, plain
+from lorapipe.spec.shapes import Scalar
 
 NOTHING = "default"
 """The choice that leaves a knob as it is where it may be nothing."""
@@ -38,23 +39,23 @@ TEXTS: tuple[Coding, ...] = ("text", "path", "word", "numbers", "lines", "yaml")
 
 @dataclass(frozen=True)
 class Widget:
-    """How a knob is shown. `usual` is its default in the document's form, ABSENT where it has none."""
+    """How a knob is shown. `default` is the knob's in the document's form, ABSENT where it has none."""
 
     coding: Coding
-    usual: Any
+    default: object
     optional: bool = False
     low: float = 0
     high: float = 0
     step: float = 1
-    choices: tuple[Any, ...] = ()
+    choices: tuple[Scalar, ...] = ()
     shelf: str = ""
     syntax: str = ""
 
     @property
-    def default(self) -> Any:
+    def initial(self) -> object:
         """The widget's value before anyone has touched it."""
-        if self.usual is not ABSENT:
-            return self.shown(self.usual)
+        if self.default is not ABSENT:
+            return self.to_widget(self.default)
         if self.coding in TEXTS:
             return ""
         return {"switch": False, "whole": int(self.low), "number": self.low}.get(
@@ -71,85 +72,87 @@ class Widget:
         """The choices as texts; of a shelf, those that are no files."""
         return (*((NOTHING,) if self.optional else ()), *map(_word, self.choices))
 
-    def shown(self, value: object) -> object:
+    def to_widget(self, value: object) -> object:
         """A value of the document as the widget's."""
         if value is None:
-            return NOTHING if self.coding in ("choice", "shelf") else "" if self.usual is None else "null"
-        written = SHOWN.get(self.coding)
+            return NOTHING if self.coding in ("choice", "shelf") else "" if self.default is None else "null"
+        written = TO_WIDGET.get(self.coding)
         return value if written is None else written(value)
 
-    def read(self, shown: object) -> Any:
+    def from_widget(self, shown: object) -> object:
         """The widget's value as the document's, or ABSENT. `InputError` where it cannot be read."""
         try:
-            value = self._read(shown)
+            value = self._from_widget(shown)
         except (TypeError, ValueError):
             raise InputError(f"{shown!r} is not a number.") from None
-        same = value is not ABSENT and type(value) is type(self.usual) and value == self.usual
+        same = value is not ABSENT and type(value) is type(self.default) and value == self.default
         return ABSENT if same else value
 
-    def _read(self, shown: object) -> object:
+    def _from_widget(self, shown: object) -> object:
         if shown is None or (self.optional and shown in ("", NOTHING)):
             return ABSENT
         if self.coding == "choice":
             return next((choice for choice in self.choices if _word(choice) == str(shown)), shown)
-        read = READ.get(self.coding)
+        read = FROM_WIDGET.get(self.coding)
         return _literal(shown) if read is None else read(shown)
 
 
 def widget(knob: Knob) -> Widget:
     """The widget of a knob that is no socket."""
-    shape, usual = knob.shape, ABSENT if knob.required else plain(knob.default())
+    shape, default = knob.shape, ABSENT if knob.required else plain(knob.default())
     optional = shape.optional
-    nothing = _nothing(optional, usual)
+    nothing = _nothing(optional, default)
     match shape.kind:
         case "choice":
-            return Widget("choice", usual, optional, choices=shape.choices)
+            return Widget("choice", default, optional, choices=shape.choices)
         case "boolean":
-            return Widget("choice", usual, True, choices=(True, False)) if optional else Widget("switch", usual)
+            return Widget("choice", default, True, choices=(True, False)) if optional else Widget("switch", default)
         case "integer" | "number":
-            return _number(shape, usual, knob.param)
+            return _number(shape, default, knob.param)
         case "text":
-            return Widget("text", usual, optional)
+            return Widget("text", default, optional)
         case "source":
-            return _source(shape, usual, knob.param.shelf)
+            return _source(shape, default, knob.param.shelf)
         case "path" | "destination":
-            return Widget("path", usual, optional, syntax=nothing)
+            return Widget("path", default, optional, syntax=nothing)
         case "value":
             syntax = (shape.value.__doc__ or "").partition("\n")[0]
-            return Widget("word", usual, optional, syntax=syntax + nothing)
+            return Widget("word", default, optional, syntax=syntax + nothing)
         case "list" if shape.item.kind in LISTS:
             coding, syntax = LISTS[shape.item.kind]
-            return Widget(coding, usual, optional, syntax=syntax)
-    return Widget("yaml", usual, optional, syntax="As in a pipeline file, one a line: name: value.")
+            return Widget(coding, default, optional, syntax=syntax)
+    return Widget("yaml", default, optional, syntax="As in a pipeline file, one a line: name: value.")
 
 
-def _number(shape: Shape, usual: Any, limits: Param) -> Widget:
+def _number(shape: Shape, default: object, limits: Param) -> Widget:
     """A field with arrows; a text where nothing may be said, or where the number is usually tiny."""
     whole = shape.kind == "integer"
-    if shape.optional or _tiny(usual):
+    if shape.optional or _tiny(default):
         words = "A whole number." if whole else "A number, such as 1e-4."
-        return Widget("word", usual, shape.optional, syntax=words + _nothing(shape.optional, usual))
+        return Widget("word", default, shape.optional, syntax=words + _nothing(shape.optional, default))
     largest = LARGEST_WHOLE if whole else LARGEST_NUMBER
     low, high = _limit(limits.ge, limits.gt, -largest), _limit(limits.le, limits.lt, largest)
-    return Widget("whole" if whole else "number", usual, low=low, high=high, step=1 if whole else _step(usual, high))
+    return Widget(
+        "whole" if whole else "number", default, low=low, high=high, step=1 if whole else _step(default, high)
+    )
 
 
-def _source(shape: Shape, usual: Any, shelf: str) -> Widget:
+def _source(shape: Shape, default: object, shelf: str) -> Widget:
     """A path, or a choice of what is on one of ComfyUI's shelves, beside the words that the type takes."""
     assert issubclass(shape.value, Source)
-    syntax = _nothing(shape.optional, usual)
+    syntax = _nothing(shape.optional, default)
     coding: Coding = "shelf" if shelf else "path"
-    return Widget(coding, usual, shape.optional, choices=shape.value.words, shelf=shelf, syntax=syntax)
+    return Widget(coding, default, shape.optional, choices=shape.value.words, shelf=shelf, syntax=syntax)
 
 
-def _nothing(optional: bool, usual: Any) -> str:
+def _nothing(optional: bool, default: object) -> str:
     if not optional:
         return ""
-    return " Empty: as the default." if usual is None else " Empty: as the default; null: none."
+    return " Empty: as the default." if default is None else " Empty: as the default; null: none."
 
 
-def _tiny(usual: Any) -> bool:
-    return isinstance(usual, float) and 0 < abs(usual) < SMALLEST_SHOWN
+def _tiny(default: object) -> bool:
+    return isinstance(default, float) and 0 < abs(default) < SMALLEST_SHOWN
 
 
 def _limit(inclusive: float | None, exclusive: float | None, largest: float) -> float:
@@ -158,13 +161,13 @@ def _limit(inclusive: float | None, exclusive: float | None, largest: float) -> 
     return found if found is not None else largest
 
 
-def _step(usual: Any, high: float) -> float:
+def _step(default: object, high: float) -> float:
     """Of a click, and thereby how many decimals are shown: four where all of the range is below 1."""
-    decimals = len(f"{usual:f}".rstrip("0").partition(".")[2]) if isinstance(usual, float) else 0
+    decimals = len(f"{default:f}".rstrip("0").partition(".")[2]) if isinstance(default, float) else 0
     return float(f"1e-{max(decimals, 4 if high <= 1 else 2)}")
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -182,7 +185,7 @@ def _unquoted(line: str) -> str:
     return line
 
 
-def _literal(value: Any) -> Any:
+def _literal(value: object) -> object:
     """Text of a widget as text of a document, in which `${name}` would be a variable."""
     if isinstance(value, str):
         return value.replace("${", "$${")
@@ -191,14 +194,14 @@ def _literal(value: Any) -> Any:
     return [_literal(item) for item in value] if isinstance(value, list) else value
 
 
-def _mapping(text: str) -> Any:
+def _mapping(text: str) -> object:
     try:
         return _literal(parse(text, "").value)
     except InputError as error:
         raise InputError("; ".join(problem.what for problem in error.problems)) from None
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     """A mapping a line for each key; all else as JSON, which is YAML too."""
     if not isinstance(value, Mapping):
         return json.dumps(value, ensure_ascii=False)
@@ -208,31 +211,31 @@ def _yaml(value: Any) -> str:
     )
 
 
-def _read_number(shown: Any) -> float:
-    return float(f"{float(shown):.12g}")  # the page counts in steps: 900 times 0.001 is not 0.9
+def _read_number(shown: object) -> float:
+    return float(f"{float(str(shown)):.12g}")  # the page counts in steps: 900 times 0.001 is not 0.9
 
 
-def _read_word(shown: Any) -> object:
+def _read_word(shown: object) -> object:
     return ABSENT if str(shown).strip() == "" else _literal(scalar(str(shown).strip()))
 
 
-def _read_numbers(shown: Any) -> list[object]:
+def _read_numbers(shown: object) -> list[object]:
     return [scalar(part) for part in re.split(r"[,\s]+", str(shown).strip(" []\t\n")) if part]
 
 
-def _read_lines(shown: Any) -> list[object]:
+def _read_lines(shown: object) -> list[object]:
     return [_literal(_unquoted(line.strip())) for line in str(shown).split("\n") if line.strip()]
 
 
-def _read_mapping(shown: Any) -> object:
+def _read_mapping(shown: object) -> object:
     return _mapping(str(shown)) if str(shown).strip() else ABSENT
 
 
-def _read_path(shown: Any) -> object:
+def _read_path(shown: object) -> object:
     return str(shown).strip() or ABSENT
 
 
-SHOWN: dict[Coding, Callable[[Any], str]] = {
+TO_WIDGET: dict[Coding, Callable[[Any], str]] = {
     "choice": _word,
     "word": _word,
     "numbers": lambda values: ", ".join(map(_word, values)),
@@ -240,7 +243,7 @@ SHOWN: dict[Coding, Callable[[Any], str]] = {
     "yaml": _yaml,
 }
 """How a document's value becomes a widget's, where it does not stay as it is."""
-READ: dict[Coding, Callable[[Any], object]] = {
+FROM_WIDGET: dict[Coding, Callable[[Any], object]] = {
     "whole": int,
     "number": _read_number,
     "word": _read_word,

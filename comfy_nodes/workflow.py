@@ -83,7 +83,7 @@ class _Drawing:
         drawn.links.update(links)
         for each in node.inputs:
             if each.widget is not None and each.name != STAGE_NAME:
-                drawn.widgets[each.name] = each.widget.shown(
+                drawn.widgets[each.name] = each.widget.to_widget(
                     _as_seen_from_a_graph(each, plain(getattr(spec, each.name)))
                 )
         return drawn
@@ -193,7 +193,7 @@ def _page_node(each: Placed, order: int, links: list[list[Any]]) -> dict[str, An
     sockets = [one for one in each.node.inputs if one.widget is None]
     into = {link[4]: link[0] for link in links if link[3] == each.id}
     shown = {
-        one.name: each.widgets.get(one.name, one.widget.default) for one in each.node.inputs if one.widget is not None
+        one.name: each.widgets.get(one.name, one.widget.initial) for one in each.node.inputs if one.widget is not None
     }
     return {
         "id": each.id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from lorapipe.pipeline.yaml_values import scalar
 
@@ -14,12 +13,12 @@ PLAIN = re.compile(r"[A-Za-z_/.$][\w/.$ +-]*(?<! )")
 WIDTH = 100
 
 
-def yaml_text(stages: Mapping[str, Any]) -> str:
+def yaml_text(stages: Mapping[str, Mapping[str, object]]) -> str:
     """A pipeline file of these stages."""
     return HEAD + "stages:\n" + "\n".join("\n".join(_stage(name, document)) + "\n" for name, document in stages.items())
 
 
-def _stage(name: str, document: Mapping[str, Any]) -> Iterator[str]:
+def _stage(name: str, document: Mapping[str, object]) -> Iterator[str]:
     yield f"  {_flow(name)}:"
     for key, value in document.items():
         flow = _flow(value)
@@ -30,7 +29,7 @@ def _stage(name: str, document: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {_flow(key)}: {flow}"
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     """A value on one line; text without quotes where it is sure to come back as it is."""
     if isinstance(value, str):
         return (

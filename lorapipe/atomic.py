@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and renamed into it."""
+"""Atomic file writes: files are written beside their place and renamed into it, so that they are whole or absent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from lorapipe.fsync import make_folder, sync_file, sync_folder
 
 PART_SUFFIX = ".part"
-"""How the name of a file ends that is being written; a killed process leaves one behind."""
+"""The suffix of files that are being written; a killed process leaves one behind."""
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Damaged(ValueError):
 
 
 class ChecksumWriter:
-    """What writers need of a file: what passes through it is summed up."""
+    """A file to write to that computes the CRC-32 of what passes through it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -65,7 +65,7 @@ class Body(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """To a place, counted from the end of the header."""
+        """Seek, counted from the end of the header."""
         return self._file.seek(offset + (HEADER.size if whence == os.SEEK_SET else 0), whence) - HEADER.size
 
     def tell(self) -> int:

@@ -1,4 +1,4 @@
-"""In which code page names or texts were written that do not say it: by evidence, of all of them together.
+"""Guesses the code page of names or short texts, from all of them together.
 
 Every code page that fits is tried, and what the bytes then say is judged letter by letter: letters that are frequent in a
 language speak for its code page, rare ones, symbols, capitals in the middle of a word and mixed alphabets against it. The

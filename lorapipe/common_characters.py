@@ -1,4 +1,4 @@
-"""The characters that people write most, by language: what tells a text from the same bytes read in another code page."""
+"""The most frequent characters of each language, by which the right code page of a text is recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files begin with, whatever they are called: the kinds that are met where a pipeline, a base or a picture is expected.
+"""File signatures: the first bytes by which kinds of files are known, whatever they are called.
 
 Each reader says in its own words what to do with a kind. Which pictures can be read is told more closely by
 `lorapipe.picture_files.magic`.

@@ -1,4 +1,4 @@
-"""What a folder's name says in kohya's convention: `10_penny woman`."""
+"""kohya's convention for names of folders: `10_penny woman` has 10 repeats and a caption."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ class FolderName:
 
 
 def parse(name: str) -> FolderName | None:
-    """What a folder's name says; None where it is not of this kind."""
+    """Parse a folder's name; None if it is not of this kind."""
     found = KOHYA.fullmatch(name)
     return FolderName(int(found[1]), found[2].strip()) if found else None

@@ -123,7 +123,7 @@ def _contract(kind: str) -> type[Spec]:
     return known[kind]
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A default on one line; a spec by its tag alone."""
     if isinstance(value, dict) and value:
         return str(next(iter(value.values())))

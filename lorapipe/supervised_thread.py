@@ -1,10 +1,10 @@
-"""A thread that follows something (a process, a job on a cluster, a queue, an inbox), whose end cannot go unnoticed.
+"""A background thread whose end cannot go unnoticed: it keeps the reason.
 
-    follower = SupervisedThread("worker", listen)
-    follower.start()
+    thread = SupervisedThread("worker", listen)
+    thread.start()
     …
-    if not follower.is_alive():
-        print(follower.reason)
+    if not thread.is_alive():
+        print(thread.reason)
 
 Whoever waits for what such a thread passes on looks from time to time whether it is alive: no wait without a look. A
 thread that has died has a reason, in words; its traceback goes to a log, or to standard error.
@@ -22,22 +22,22 @@ from lorapipe.errors import LorapipeError
 
 
 class SupervisedThread(threading.Thread):
-    """Calls `follow` on a thread; it returns why it has ended, or nothing where that is as it should be."""
+    """Calls `work` on a daemon thread. `work` returns why it ended, or nothing if it ended as it should."""
 
-    def __init__(self, name: str, follow: Callable[[], str | None], log: Path | None = None) -> None:
+    def __init__(self, name: str, work: Callable[[], str | None], log: Path | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self.reason = ""
-        """Why it has ended; empty while it is alive, and after a right end."""
+        """Why it ended; empty while it is alive, and if it ended as it should."""
         self.error: BaseException | None = None
-        """What has ended it, where something was raised."""
+        """The exception that ended it, if any."""
         self.log = log
         """Where its traceback goes: to the end of this file, or to standard error."""
-        self._follow = follow
+        self._call = work
 
     def run(self) -> None:
-        """Raises nothing: nobody would hear of it."""
+        """Call `work`, and keep what it raises: in a thread, nobody would hear of it."""
         try:
-            self.reason = self._follow() or ""
+            self.reason = self._call() or ""
         except BaseException as error:
             self.error, self.reason = error, in_words(error)
             said_all = isinstance(error, LorapipeError) or (self.log is None and isinstance(error, OSError))
@@ -57,7 +57,7 @@ class SupervisedThread(threading.Thread):
 
 
 def within(seconds: float, call: Callable[[], None], name: str = "") -> bool:
-    """Call what may never return; whether it did in time. If not, it is left to itself."""
+    """Call something that may never return, with a time limit; returns whether it ended in time."""
 
     def once() -> None:
         call()
@@ -69,7 +69,7 @@ def within(seconds: float, call: Callable[[], None], name: str = "") -> bool:
 
 
 def in_words(error: BaseException) -> str:
-    """What went wrong, as one line: as we say it, as the system says it, else with the name of the error."""
+    """An error as one line: in our words, in the system's, else with the exception's name."""
     if isinstance(error, LorapipeError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

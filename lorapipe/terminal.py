@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lorapipe.pipeline.event_text import duration, figures, words
 from lorapipe.pipeline.events import Event, Failed, Finished, Log, Preview, Progress, Reused, Started, to_json
@@ -197,6 +197,6 @@ def shown_path(path: str) -> str:
         return path
 
 
-def view(names: Iterable[str], *, json: bool, quiet: bool) -> Any:
+def view(names: Iterable[str], *, json: bool, quiet: bool) -> Json | Display:
     """The view that was asked for, on standard output."""
     return Json(sys.stdout) if json else Display(sys.stdout, names, quiet=quiet)

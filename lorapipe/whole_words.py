@@ -1,4 +1,4 @@
-"""Whether a text says some words: as whole words and tags, in any script.
+"""Whole-word search in captions, in any script.
 
 `ann` is not in `planning`, `penny` not in `penny_cat` or `penny-farthing`, which are other names. Scripts without spaces are
 read as their readers do: a change of script ends a word (`lunaの写真` has `luna`), words of Chinese and Japanese stand

@@ -13,7 +13,7 @@ import skimage
 import torch
 from PIL import Image
 
-from lorapipe.models import Checkpoint, Family, Model
+from lorapipe.models import PLAIN_READING, Checkpoint, Family, Model, Pair, TextReading
 from lorapipe.spec import Source, param
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
@@ -116,6 +116,7 @@ class AveragingModel:
     """As much of a model as preparing needs. Counts what it is asked, so that tests can tell work from reuse."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    text_encoders: tuple[str, ...] = ("text_encoder",)
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     vae: Averages = field(default_factory=Averages)
     text_encoder: torch.nn.Module = field(default_factory=lambda: torch.nn.Embedding.from_pretrained(torch.eye(256)))
@@ -134,12 +135,11 @@ class AveragingModel:
         latents = torch.cat([mean, mean.mean(1, keepdim=True)], dim=1)
         return latents * self.vae.scale.detach().view(1, 4, 1, 1)
 
-    def encode_text(
-        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
-    ) -> Mapping[str, torch.Tensor]:
+    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Mapping[str, torch.Tensor]:
         self.captions += captions
-        spelled = [torch.tensor(list(caption.encode()[:max_tokens].ljust(max_tokens))) for caption in captions]
-        return {"hidden": self.text_encoder(torch.stack(spelled)) * clip_skip * (1 + weighted)}
+        most = reading.max_tokens
+        spelled = [torch.tensor(list(caption.encode()[:most].ljust(most))) for caption in captions]
+        return {"hidden": self.text_encoder(torch.stack(spelled)) * reading.clip_skip * (1 + reading.weighted)}
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,12 @@ class AveragingBase(Family):
     name = "averaging"
     base_model_version = "none"
     architecture = "none"
+    denoiser = "unet"
+    text_encoders = ("text_encoder",)
+    trainable = ("unet", "text_encoder")
+
+    def latent_shape(self, size: Pair) -> tuple[int, int, int]:
+        return 4, size[1] // 8, size[0] // 8
 
     def native_size(self) -> int:
         return 512

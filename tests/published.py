@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from lorapipe.models import Checkpoint, Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._stable_diffusion import StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 
 
 def base(family: str, folder: Path) -> StableDiffusion:

@@ -29,6 +29,7 @@ from lorapipe.formats import AdapterWeights, complaints
 from lorapipe.formats import open as load
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Model
+from pipelines import pipeline_of
 
 KEYS = [*lora()]
 
@@ -171,7 +172,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path, model: Model) -> None:
     """Against diffusers: what it loads a file as, and we."""
     names = model.kohya_names()
-    places = [("unet", model.targets("unet")[0]), ("text_encoder", model.targets("text_encoder")[0])]
+    places = [(part, model.targets(part)[0].path) for part in ("unet", "text_encoder")]
     tensors: Tensors = {}
     for part, path in places:
         out, *inside = dict(model.part(part).named_modules())[path].weight.shape
@@ -181,7 +182,7 @@ def test_diffusers_own_file_of_a_real_base_gives_the_same_update(tmp_path: Path,
         tensors[peft(part, shown, "up")] = torch.randn(out, RANK, *ones)
     found = update(load(write(tmp_path, tensors), names))
     before = {place: dict(model.part(place[0]).named_modules())[place[1]].weight.detach().clone() for place in places}
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.load_lora_weights(tmp_path, weight_name="a.safetensors")
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.models import Checkpoint, Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._tensor_index import keys_of
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import read_tensors
 from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Duration, Source

@@ -20,9 +20,9 @@ from lorapipe import pocket
 from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.models import Checkpoint, Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.models._tiny import save_tiny
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline import loader

@@ -12,8 +12,9 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.metadata import kohya_metadata
 from lorapipe.models import Model
-from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._parts import Parts
 from lorapipe.models._sdxl_model import SDXLModel
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import SingleFile
 from lorapipe.models.sd15 import CONFIGURATION
 from lorapipe.models.sdxl import CONFIGURATION as SDXL
@@ -23,6 +24,7 @@ from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.trainer import Trainer
 from lorapipe.training_record import TrainingRecord
 
 PARTS = ("unet", "text_encoder")
@@ -31,7 +33,7 @@ PARTS = ("unet", "text_encoder")
 def test_blocks_are_counted_as_kohya_counts_them() -> None:
     sd15 = LatentDiffusion(Parts(SingleFile(Path("none"), CONFIGURATION)), "cpu", "fp32")
     assert sd15.blocks == 25
-    assert {sd15.block(path) for path in sd15.targets("unet", convolutions=True)} == set(range(1, 25))
+    assert {ref.block for ref in sd15.targets("unet", convolutions=True)} == set(range(1, 25))
     places = {
         "down_blocks.0.attentions.0.proj_in": 1, "down_blocks.2.downsamplers.0.conv": 9,
         "mid_block.attentions.0.proj_in": 12, "up_blocks.0.resnets.0.conv1": 13, "up_blocks.3.attentions.2.proj_out": 24,
@@ -39,7 +41,7 @@ def test_blocks_are_counted_as_kohya_counts_them() -> None:
     assert {path: sd15.block(path) for path in places} == places
     sdxl = SDXLModel(Parts(SingleFile(Path("none"), SDXL)), "cpu", "fp32")
     assert sdxl.blocks == 23
-    assert {sdxl.block(path) for path in sdxl.targets("unet", convolutions=True)} == set(range(2, 22))
+    assert {ref.block for ref in sdxl.targets("unet", convolutions=True)} == set(range(2, 22))
     assert sdxl.block("mid_block.attentions.0.proj_in") == 11
     assert sdxl.block("up_blocks.0.attentions.0.proj_in") == 13
 
@@ -57,7 +59,7 @@ def test_ranks_by_block(model: Model) -> None:
         width = learnt[part, path].tensors["down"].shape[0]
         assert width == (7 if part == "text_encoder" else ranks[model.block(path)])
         assert learnt[part, path].alpha == 2
-    left_out = {path for path in model.targets("unet") if ranks[model.block(path)] == 0}
+    left_out = {ref.path for ref in model.targets("unet") if ranks[ref.block or 0] == 0}
     assert left_out and not left_out & {path for _, path in learnt}
 
 
@@ -129,7 +131,7 @@ def test_a_training_with_both(tmp_path: Path, model: Model) -> None:
     dataset, bench = tiny.dataset(tmp_path), tiny.Bench(tmp_path)
     adapter = LoRA(rank=2, block_ranks=ranks, block_rates=rates)
     train = Train(dataset=dataset, adapter=adapter, steps=Duration(3), snapshots=Interval(1), unet_lr=1e-3)
-    steps = train.steps_of(bench.context("train"))
+    steps = Trainer.build(train, bench.context("train")).steps()
     step = next(steps)
     assert step.rates["unet"] == 1e-3 and step.rates["unet ×0.25"] == 2.5e-4
     steps.close()

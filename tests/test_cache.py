@@ -16,10 +16,10 @@ from corpus.disks import DAMAGES, flipped
 from photographs import AveragingBase, AveragingModel
 
 from lorapipe.errors import LorapipeError
-from lorapipe.models import Checkpoint
+from lorapipe.models import Checkpoint, TextReading
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, Remembered, key_of
-from lorapipe.training.data.latents import TextReading, encode_captions, encoder_digest, load_conditions, text_parts
+from lorapipe.training.data.latents import encode_captions, encoder_digest, load_conditions
 
 KEY = key_of("a", 1)
 
@@ -203,7 +203,7 @@ def test_a_folder_with_another_vocabulary_has_another_text_encoder(tmp_path, bas
 
 def test_only_new_captions_are_encoded_and_each_as_if_alone(cache):
     model = AveragingModel()
-    assert text_parts(model) == ("text_encoder",)
+    assert model.text_encoders == ("text_encoder",)
     assert list(encode_captions(["a cat", "a dog", "a cat", ""], model, "e", cache)) == ["a cat", "a dog", ""]
     assert list(encode_captions(["a cat", "a bird"], model, "e", cache)) == ["a bird"]
     assert model.captions == ["a cat", "a dog", "", "a bird"]
@@ -218,7 +218,7 @@ def test_other_settings_and_encoders_are_other_entries(cache, other):
     assert list(encode_captions(["a cat"], model, "e", cache, other)) == ["a cat"]
     assert list(encode_captions(["a cat"], model, "f", cache)) == ["a cat"]
     found = load_conditions(["a cat"], "e", cache, other)["hidden"]
-    assert torch.equal(found, model.encode_text(["a cat"], **vars(other))["hidden"])
+    assert torch.equal(found, model.encode_text(["a cat"], other)["hidden"])
 
 
 def test_a_lost_entry_is_said_so(cache):

@@ -29,6 +29,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data_parallel import DataParallel
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers.prodigy import Prodigy
+from lorapipe.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_two_processes_are_one_with_the_same_batch(bench: tiny.Bench, dataset: D
 def test_a_stopped_team_goes_on_alone_where_it_was(bench: tiny.Bench, dataset: Dataset) -> None:
     train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(8), snapshots=Interval(2), batch=2)
     whole = trained(bench, "whole", train, "cpu")
-    steps = train.share_of(dataclasses.replace(bench.context("broken"), device="cpu+cpu"))
+    steps = Trainer.build(train, dataclasses.replace(bench.context("broken"), device="cpu+cpu")).steps()
     for _ in range(5):
         next(steps)
     steps.close()  # after the snapshot of step 4, which is a checkpoint
@@ -78,7 +79,7 @@ def test_a_stopped_team_goes_on_alone_where_it_was(bench: tiny.Bench, dataset: D
 
 def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench, dataset: Dataset) -> None:
     train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(2000), snapshots=Interval(1), batch=2)
-    steps = train.share_of(dataclasses.replace(bench.context("killed"), device="cpu+cpu"))
+    steps = Trainer.build(train, dataclasses.replace(bench.context("killed"), device="cpu+cpu")).steps()
     next(steps)
     (child,) = [child for child in multiprocessing.active_children() if "Spawn" in type(child).__name__]
     assert child.pid is not None

@@ -28,6 +28,7 @@ from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training_record import TrainingRecord
+from pipelines import pipeline_of
 
 RECORD = TrainingRecord(
     family="sd15", base_model_version="sd_v1", architecture="stable-diffusion-v1", prediction="epsilon",
@@ -98,7 +99,7 @@ def test_diffusers_paints_the_same_pictures(export: Exporter, model: Model, lear
 
     def paint() -> np.ndarray:
         generator = torch.Generator().manual_seed(4)
-        pipeline = model.pipeline()
+        pipeline = pipeline_of(model)
         pictures = pipeline("a hat", num_inference_steps=4, guidance_scale=3.0, height=64, width=64,
                             output_type="np", generator=generator).images  # fmt: skip
         return np.asarray(pictures)
@@ -108,7 +109,7 @@ def test_diffusers_paints_the_same_pictures(export: Exporter, model: Model, lear
     attached.load(learnt)
     ours = paint()
     attached.detach()
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.load_lora_weights(path)
     theirs = paint()
     pipeline.unload_lora_weights()

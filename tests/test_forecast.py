@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lorapipe.models import Checkpoint, Family, Footprint
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.pipeline.artifacts import Ref
@@ -146,9 +146,9 @@ def footprint_of(model: LatentDiffusion) -> Footprint:
     """What can be counted without a forward pass, of modules that need have no weights."""
     modules = {part: model.skeleton(part) for part in model.trainable}
     parameters = {part: sum(each.numel() for each in module.parameters()) for part, module in modules.items()}
-    usual = {part: model.targets(part) for part in modules}
+    usual = {part: [ref.path for ref in model.targets(part)] for part in modules}
     widths = {part: sum(width(modules[part].get_submodule(path)) for path in usual[part]) for part in modules}
-    further = [path for path in model.targets("unet", convolutions=True) if path not in usual["unet"]]
+    further = [ref.path for ref in model.modules("unet") if ref.path not in usual["unet"]]
     layers = [modules["unet"].get_submodule(path) for path in further]
     larger = [layer for layer in layers if getattr(layer, "kernel_size", (1, 1)) != (1, 1)]
     wide = sum(map(width, larger))
@@ -164,7 +164,7 @@ def width(layer: torch.nn.Module) -> int:
 @pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_footprints_are_those_of_the_modules(family: str) -> None:
     """The counts of `benchmarks/memory.py`, of modules without weights."""
-    from lorapipe.models._latent_diffusion import Parts
+    from lorapipe.models._parts import Parts
     from lorapipe.models._weight_files import SingleFile
 
     kind = Family.registry.get(family)  # type: ignore[union-attr]

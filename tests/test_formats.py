@@ -25,11 +25,11 @@ from lorapipe.stages.train import Train
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.interval import Interval
+from pipelines import pipeline_of
 
 PARTS = ("unet", "text_encoder")
 assert Format.registry is not None
 FORMATS = Format.registry.names()
-NAMES = {"kohya": "a.safetensors", "diffusers": "pytorch_lora_weights.safetensors", "peft": "a"}
 
 
 def learned_by(adapter: Adapter, model: Model, parts: tuple[str, ...] = PARTS) -> AdapterWeights:
@@ -56,9 +56,10 @@ UNEVEN = LoCon(rank=4, alpha=2.0, conv_rank=2, conv_alpha=1.0)
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_saved_is_opened(name: str, parts: tuple[str, ...], model: Model, tmp_path: Path) -> None:
     assert Format.registry is not None
-    learned, path = learned_by(UNEVEN, model, parts), tmp_path / NAMES[name]
+    format = Format.registry.get(name)()
+    learned, path = learned_by(UNEVEN, model, parts), tmp_path / f"a{format.ending}"
     for dtype, error in (("fp32", 1e-5), ("fp16", 2e-3)):
-        formats.save(learned, model.kohya_names(), path, Format.registry.get(name)(), dtype=dtype)
+        formats.save(learned, model.kohya_names(), path, format, dtype=dtype)
         assert alike(formats.open(path, model.kohya_names()).modules, learned.modules, error)
         assert not [*formats.complaints(path)]
 
@@ -126,7 +127,7 @@ def test_diffusers_itself_loads_the_file_as_the_same_update(model: Model, tmp_pa
     formats.save(learned, model.kohya_names(), tmp_path / "pytorch_lora_weights.safetensors", Diffusers())
     modules = {place: model.part(place[0]).get_submodule(place[1]) for place in learned.modules}
     before = {place: module.weight.detach().clone() for place, module in modules.items()}
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.load_lora_weights(tmp_path)
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

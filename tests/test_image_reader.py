@@ -211,7 +211,7 @@ import resource, sys, warnings
 from pathlib import Path
 import numpy, torch
 from PIL import Image, ImageCms
-from lorapipe.training.data.prefetch import ahead
+from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data.buckets import Fit
 from lorapipe.training.data.images import glance, view
 from lorapipe.training.data.image_reader import Unreadable, reading
@@ -225,7 +225,7 @@ def look(path):
     except Unreadable as reason:
         return str(reason)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(*ahead(look, sys.argv[2:], 4), sep=";")
+print(*prefetched(look, sys.argv[2:], 4), sep=";")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

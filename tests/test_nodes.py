@@ -113,18 +113,18 @@ def test_stages_of_other_packages_are_nodes_too(toys: None) -> None:
 
 
 @pytest.mark.parametrize("label", WIDGETS)
-def test_a_widget_at_its_default_says_nothing(label: str) -> None:
+def test_a_widget_at_its_defaultsays_nothing(label: str) -> None:
     widget = WIDGETS[label]
-    if widget.usual is not ABSENT:
-        assert widget.read(widget.default) is ABSENT
-    assert not widget.choices or widget.coding == "shelf" or widget.default in widget.words
+    if widget.default is not ABSENT:
+        assert widget.from_widget(widget.initial) is ABSENT
+    assert not widget.choices or widget.coding == "shelf" or widget.initial in widget.words
 
 
 @pytest.mark.parametrize("id", OF_SPECS)
 def test_defaults_of_every_node_are_those_of_its_spec(id: str) -> None:
     node = OF_SPECS[id]
     assert node.spec is not None
-    given = {each.name: each.widget.default for each in node.inputs if each.widget is not None and not each.required}
+    given = {each.name: each.widget.initial for each in node.inputs if each.widget is not None and not each.required}
     assert links.settings(node, given, as_is) == {}
 
 
@@ -150,19 +150,19 @@ def test_values_come_back_from_widgets_as_they_were(kind: Any, default: Any, val
     widget = describe.widget(Knob("knob", kind, field, Param("a knob")))
     for value in values:
         escaped = json.loads(json.dumps(value).replace("${", "$${"))
-        assert widget.read(widget.shown(value)) == escaped, value
-    assert widget.read(widget.shown(plain(default))) is ABSENT
+        assert widget.from_widget(widget.to_widget(value)) == escaped, value
+    assert widget.from_widget(widget.to_widget(plain(default))) is ABSENT
 
 
 def test_numbers_lose_what_a_page_adds_by_counting_in_steps() -> None:
-    assert Widget("number", 0.5).read(0.8999999999999999) == 0.9
+    assert Widget("number", 0.5).from_widget(0.8999999999999999) == 0.9
 
 
 @pytest.mark.parametrize("coding", ["whole", "number"])
 @pytest.mark.parametrize("linked", ["many", {"stages": {}, "value": "$x"}, [1]], ids=str)
 def test_what_a_link_brings_may_be_no_number(coding: Any, linked: Any) -> None:
     with pytest.raises(InputError, match="is not a number"):
-        Widget(coding, 1).read(linked)
+        Widget(coding, 1).from_widget(linked)
 
 
 def test_a_text_that_cannot_be_read_is_a_mistake_of_the_users() -> None:

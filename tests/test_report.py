@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import pytest
 from PIL import Image
 
 from lorapipe.atomic import write_text
-from lorapipe.evaluation import report
+from lorapipe.evaluation import report, report_json
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.report import Pair, ReportModel, TableRow
+from lorapipe.evaluation.report_model import Pair, ReportModel, TableRow
 from lorapipe.evaluation.svg_chart import Chart, Line, smooth, svg
 from lorapipe.evaluation.verdict import Advice, Verdict
 
@@ -97,6 +98,12 @@ def test_what_users_write_is_shown_and_not_obeyed(tell: Callable[..., ReportMode
     assert any(attributes.get("aria-label", "").count(EVIL) for attributes in page.all("svg"))
 
 
+def test_a_page_without_pictures_and_figures_is_whole(tell: Callable[..., ReportModel]) -> None:
+    bare = replace(tell(), figures={}, training=[], pairs=[], charts=[], rows=[], settings={}, notes=())
+    page = Reader(report.page(replace(bare, verdict=replace(bare.verdict, reasons=(), advice=()))))
+    assert "neither too long nor too short" in page.text and not page.all("svg")
+
+
 def test_the_same_report_is_the_same_bytes(tell: Callable[..., ReportModel], tmp_path: Path) -> None:
     story = tell()
     write_text(report.page(story), tmp_path / "a.html")
@@ -131,5 +138,5 @@ def test_smoothing_follows_the_mean_and_starts_without_bias() -> None:
 
 
 def test_data_is_json_whatever_the_numbers() -> None:
-    text = report.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
+    text = report_json.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
     assert json.loads(text) == {"a": None, "b": [1, 0.123457], "c": {"d": None}}

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
 from lorapipe.models import Model
 from lorapipe.training.diffusion import SolverName
+from pipelines import pipeline_of
 
 RECIPE = SamplingOptions(size=(64, 64), steps=4, cfg=4.0, solver="ddim", negative="blue")
 PROMPTS = ["red, round", "a green one"]
@@ -36,7 +37,7 @@ def array(picture: Image) -> np.ndarray:
 def test_diffusers_own_pipeline_makes_the_same_picture(model: Model, solver: SolverName, cfg: float) -> None:
     recipe = dataclasses.replace(RECIPE, solver=solver, cfg=cfg)
     ours = take(model, recipe, PROMPTS, [5, 6])
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     pipeline.scheduler = model.diffusion.solver(solver, 4, model.device, (4, 8, 8)).scheduler
     noise = Sampler(model, recipe).noise([5, 6])  # diffusers scales it by the solver's own first sigma
     theirs = pipeline(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lorapipe.errors import InputError
-from lorapipe.models import Checkpoint, Model
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models import Checkpoint, Model, TextReading
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import SingleFile
 from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
@@ -97,13 +97,13 @@ def test_long_captions_are_chunked_and_special_tokens_are_spelled(model: LatentD
     assert (ids == bos).sum() == 4, "a BOS in a caption is text"
     first = ids[1, 0]
     assert len({int(token) for token in first[1:10]} & {bos, eos}) == 0
-    hidden = model.encode_text(["hat, " * 60], max_tokens=150)["hidden"]
+    hidden = model.encode_text(["hat, " * 60], TextReading(max_tokens=150))["hidden"]
     assert hidden.shape == (1, 152, 32)
 
 
 def test_clip_skip_reads_the_layer_before(model: LatentDiffusion) -> None:
     encoder = model.part("text_encoder")
-    one, two = (model.encode_text(["a hat"], clip_skip=skip)["hidden"] for skip in (1, 2))
+    one, two = (model.encode_text(["a hat"], TextReading(clip_skip=skip))["hidden"] for skip in (1, 2))
     ids = torch.tensor(model.tokenizer(model.texts[0])("a hat", padding="max_length", max_length=77).input_ids)[None]
     states = encoder(ids, output_hidden_states=True).hidden_states
     norm = getattr(encoder, "text_model", encoder).final_layer_norm

@@ -13,11 +13,12 @@ from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Checkpoint
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models.sd2 import SD2, TELLING
 from lorapipe.models.sd15 import SD15
 from lorapipe.spec import Source
 from lorapipe.training.adapters.lora import LoRA
+from pipelines import pipeline_of
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_schedule_that_ends_in_pure_noise(base: SD2) -> None:
     expected = (plain - plain[-1]) * plain[0] / (plain[0] - plain[-1])
     assert torch.allclose(ended.diffusion.alphas_cumprod.double(), expected**2, atol=1e-5)
     assert ended.diffusion.alphas_cumprod[-1] == 0
-    assert ended.pipeline().scheduler.config.timestep_spacing == "trailing"
+    assert pipeline_of(ended).scheduler.config.timestep_spacing == "trailing"
 
 
 def test_noise_cannot_be_learned_where_nothing_else_is(base: SD2, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lorapipe.formats import AdapterWeights
 from lorapipe.formats.kohya import Kohya
 from lorapipe.metadata import kohya_metadata
 from lorapipe.models import Checkpoint
-from lorapipe.models._latent_diffusion import Parts
+from lorapipe.models._parts import Parts
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._weight_files import SingleFile
 from lorapipe.models.sdxl import CONFIGURATION, SDXL
@@ -25,6 +25,7 @@ from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
+from pipelines import pipeline_of
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def learnt(model: SDXLModel) -> AdapterWeights:
 def test_names_are_those_of_the_original_code(full: SDXLModel) -> None:
     """Against the layout of the single file, which is written apart from our table."""
     attentions = (True, True, False)
-    for path in full.targets("unet", convolutions=True):
+    for path in (ref.path for ref in full.modules("unet")):
         original = ldm_layout.unet_key(f"{path}.weight", 3, 2, attentions.__getitem__).removesuffix(".weight")
         assert full.kohya_name("unet", path) == f"lora_unet_{original.replace('.', '_')}"
 
@@ -92,7 +93,7 @@ def test_the_signs_of_v_prediction_in_a_file(model: SDXLModel, tmp_path: Path) -
 
 
 def test_captions_are_read_as_diffusers_reads_them(model: SDXLModel) -> None:
-    pipeline = model.pipeline()
+    pipeline = pipeline_of(model)
     with torch.no_grad():
         hidden, _, pooled, _ = pipeline.encode_prompt("a red hat", device="cpu", do_classifier_free_guidance=False)
         ours = model.encode_text(["a red hat"])
@@ -135,7 +136,7 @@ def test_diffusers_applies_the_file_as_we_do(model: SDXLModel) -> None:
         condition = model.encode_text(caption)
         ours = model.predict(latents, steps, condition)
         attached.detach()
-        pipeline = model.pipeline()
+        pipeline = pipeline_of(model)
         pipeline.load_lora_weights(Kohya().save(adapter, model.kohya_names()))
         theirs_read = model.encode_text(caption)
         theirs = model.predict(latents, steps, theirs_read)

@@ -22,7 +22,7 @@ from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
 from lorapipe.spec import Duration, Source, from_dict
 from lorapipe.stages import Stage
-from lorapipe.stages._train_warnings import warnings
+from lorapipe.stages._train_rules import warnings
 from lorapipe.stages.train import Train
 from lorapipe.training import device, metrics_log
 from lorapipe.training.adapters.locon import LoCon
@@ -36,6 +36,7 @@ from lorapipe.training.optimizers.prodigy import Prodigy
 from lorapipe.training.schedulers.cosine import Cosine
 from lorapipe.training.weightings.as_epsilon import AsEpsilon
 from lorapipe.training.weightings.none import NoWeighting
+from pipelines import pipeline_of
 
 
 def short(dataset: Dataset, **knobs: Any) -> Train:
@@ -66,7 +67,7 @@ def test_snapshots_are_files_that_other_programs_load(dataset: Dataset, bench: t
     assert all(last[key].abs().max() > 0 for key in ups)  # every module has learnt something
     assert any(not torch.equal(first[key], last[key]) for key in ups)
 
-    pipeline = SD15(checkpoint=dataset.base.checkpoint).load("cpu").pipeline()
+    pipeline = pipeline_of(SD15(checkpoint=dataset.base.checkpoint).load("cpu"))
     pipeline.load_lora_weights(str(weights.snapshots[-1].path))  # diffusers, which knows nothing of us
 
 

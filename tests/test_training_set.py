@@ -18,7 +18,6 @@ from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Duration, Source, Warmup
-from lorapipe.stages import _feeding
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
@@ -27,7 +26,7 @@ from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.manifest import Manifest, Picture
-from lorapipe.training.data.training_set import matched
+from lorapipe.training.data.training_set import TrainingSet, load_training_set, matched
 from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
@@ -185,6 +184,19 @@ def test_regularisation_is_shown_as_often_and_counts_as_told(bench: tiny.Bench, 
     assert kohya_metadata(halved, "", 1, 1, "full")["ss_num_epochs"] == "1"
 
 
+def loaded(train: Train, bench: tiny.Bench, name: str) -> TrainingSet:
+    cache = Cache(bench.folder / "cache")
+    return load_training_set(
+        [train.dataset],
+        train.regularisation,
+        train.captions,
+        train.prior_loss_weight,
+        cache,
+        "cpu",
+        bench.context(name),
+    )
+
+
 def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15) -> None:
     images = tiny.draw(bench.folder / "pictures")
     subject = prepared(bench, base, images)
@@ -196,18 +208,18 @@ def test_captions_of_a_dataset_vary_in_its_own_way(bench: tiny.Bench, base: SD15
         "captions": Captioning(prefix="ohwx,"),
     }
     own = Train(dataset=subject, regularisation=women, **knobs)  # type: ignore[arg-type]
-    found = _feeding.material(own, Cache(bench.folder / "cache"), "cpu", bench.context("own"))
-    assert [*found.captions] == [*range(5, len(found.all))] and found.captions[5]["prefix"] == ""
+    found = loaded(own, bench, "own")
+    assert [*found.captions] == [*range(5, len(found.all))] and found.captions[5].prefix == ""
     assert not [event.text for event in bench.of(Log) if "prefix" in event.text]
     own.run(bench.context("train"))
     alike = Train(dataset=subject, regularisation=subject, **knobs)  # type: ignore[arg-type]
-    _feeding.material(alike, Cache(bench.folder / "cache"), "cpu", bench.context("alike"))
+    loaded(alike, bench, "alike")
     assert "captions: {} in their prepare stage" in bench.of(Log)[-1].text
     knobs["captions"] = Captioning(trigger="ohwx", suffix="a")
     told = Train(dataset=subject, regularisation=subject, **knobs)  # type: ignore[arg-type]
-    found = _feeding.material(told, Cache(bench.folder / "cache"), "cpu", bench.context("trigger"))
-    assert [found.captions[place]["trigger"] for place in found.captions] == [""] * len(found.regularisation)
-    assert {found.captions[place]["suffix"] for place in found.captions} == {"a"}
+    found = loaded(told, bench, "trigger")
+    assert [found.captions[place].trigger for place in found.captions] == [""] * len(found.regularisation)
+    assert {found.captions[place].suffix for place in found.captions} == {"a"}
 
 
 def test_captions_that_cannot_be_read_together_are_refused(bench: tiny.Bench, base: SD15) -> None:

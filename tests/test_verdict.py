@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorapipe.evaluation.grid_plan import Cell, GridPlan, evenly_spaced
+from lorapipe.evaluation.grid_plan import Cell, GridPlan
 from lorapipe.evaluation.results import ImageStats, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
 from lorapipe.evaluation.verdict import judge
+from lorapipe.series import evenly_spaced
 
 KNOBS = {"steps": 400.0, "unet_lr": 1e-4, "text_encoder_lr": 5e-5, "adapter.rank": 16.0}
 PICTURES = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lorapipe.models import TextReading
 from lorapipe.models._clip_text import emphasis, pieces, weighed
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
@@ -44,7 +45,7 @@ def test_weights_reach_the_tokens_they_are_of_and_the_mean_stays(base: SD15) -> 
     assert (weights[0, 1 + count[0] : 1 + sum(count)] == 1.5).all() and weights[0].sum() == 77 + 0.5 * count[1]
     with torch.no_grad():
         plain = model.encode_text(["a red hat"])["hidden"]
-        found = model.encode_text(["a (red:1.5) hat"], weighted=True)["hidden"]
+        found = model.encode_text(["a (red:1.5) hat"], TextReading(weighted=True))["hidden"]
     expected = plain * weights[:1, :, None]
     assert torch.allclose(found, expected * plain.mean() / expected.mean(), atol=1e-5)
     assert torch.allclose(weighed(plain, torch.ones(1, 77)), plain, atol=1e-6)
@@ -65,8 +66,10 @@ def test_gradients_have_bounds_where_the_mean_is_next_to_nothing(base: SD15) -> 
 def test_unweighted_captions_are_spelled_as_they_stand(base: SD15) -> None:
     model = base.load("cpu")
     with torch.no_grad():
-        spelled, obeyed = (model.encode_text(["a (red:1.5) hat"], weighted=w)["hidden"] for w in (False, True))
-        plain, unmarked = (model.encode_text(["a red hat"], weighted=w)["hidden"] for w in (False, True))
+        spelled, obeyed = (
+            model.encode_text(["a (red:1.5) hat"], TextReading(weighted=w))["hidden"] for w in (False, True)
+        )
+        plain, unmarked = (model.encode_text(["a red hat"], TextReading(weighted=w))["hidden"] for w in (False, True))
     assert torch.equal(plain, unmarked)
     assert not torch.allclose(spelled, obeyed, atol=1e-3)
 
@@ -74,7 +77,10 @@ def test_unweighted_captions_are_spelled_as_they_stand(base: SD15) -> None:
 def test_sdxl_weighs_both_its_text_encoders(tmp_path_factory: pytest.TempPathFactory) -> None:
     model = SDXL.tiny(tmp_path_factory.mktemp("sdxl")).load("cpu")
     with torch.no_grad():
-        plain, told = model.encode_text(["a red hat"]), model.encode_text(["a (red:1.5) hat"], weighted=True)
+        plain, told = (
+            model.encode_text(["a red hat"]),
+            model.encode_text(["a (red:1.5) hat"], TextReading(weighted=True)),
+        )
     assert torch.equal(plain["pooled"], told["pooled"])
     half = plain["hidden"].shape[2] // 2
     for part in (slice(None, half), slice(half, None)):

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
-from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event
 from lorapipe.spec import Source
 from lorapipe.stages.prepare import Prepare
@@ -27,7 +27,7 @@ class Bench:
     """A folder to run stages in, as the engine would, and what they told."""
 
     folder: Path
-    warm: Warm = field(default_factory=Warm)
+    warm: ModelCache = field(default_factory=ModelCache)
     told: list[Event] = field(default_factory=list)
     stopping: Callable[[], bool] = lambda: False
 

@@ -20,11 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "additions"
+ELSEWHERE = {"family": {"lorapipe/models/small_flow.py": ROOT / "tests" / "families" / "tiny_flow.py"}}
+"""Samples that have other uses in the tests: where a file is put, and where it is."""
 COPIED = ("lorapipe", "comfy_nodes", "tests", "tools", "pyproject.toml", "schemas", "pipelines", "__init__.py")
 TESTS = {
     "adapter": ("tests/contracts/test_adapters.py", "tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
     "family": ("tests/contracts/test_families.py", "tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
-    "format": ("tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
+    "format": ("tests/test_formats.py", "tests/contracts/test_specs.py", "tests/contracts/test_imports.py"),
     "optimizer": (
         "tests/contracts/test_optimizers.py",
         "tests/contracts/test_specs.py",
@@ -49,7 +51,13 @@ class Addition:
 
 def kinds() -> list[str]:
     """Kinds of which there is a sample."""
-    return sorted(folder.name for folder in SAMPLES.iterdir() if folder.is_dir())
+    return sorted({*ELSEWHERE, *(folder.name for folder in SAMPLES.iterdir() if folder.is_dir())})
+
+
+def sample(kind: str) -> dict[Path, Path]:
+    """A kind's sample: the place of each of its files in the code, and the file."""
+    files = {file.relative_to(SAMPLES / kind): file for file in sorted((SAMPLES / kind).rglob("*.py"))}
+    return files | {Path(place): file for place, file in ELSEWHERE.get(kind, {}).items()}
 
 
 def add(kind: str, copy: Path) -> Addition:
@@ -58,12 +66,12 @@ def add(kind: str, copy: Path) -> Addition:
         source = ROOT / name
         ignored = shutil.ignore_patterns("__pycache__", "additions")
         shutil.copytree(source, copy / name, ignore=ignored) if source.is_dir() else shutil.copy(source, copy / name)
-    files = [file.relative_to(SAMPLES / kind) for file in sorted((SAMPLES / kind).rglob("*.py"))]
-    new = [file for file in files if not (ROOT / file).exists()]
-    touched = sum(_changed(ROOT / file, SAMPLES / kind / file) for file in files if file not in new)
-    for file in files:
-        (copy / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(SAMPLES / kind / file, copy / file)
+    files = sample(kind)
+    new = [place for place in files if not (ROOT / place).exists()]
+    touched = sum(_changed(ROOT / place, file) for place, file in files.items() if place not in new)
+    for place, file in files.items():
+        (copy / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy / place)
     name = next(file.stem for file in new if file.parts[0] == "lorapipe" and not file.stem.startswith("_"))
     passed, failures = _contract_tests(kind, name, copy)
     lines = sum(len((copy / file).read_text(encoding="utf-8").splitlines()) for file in new)

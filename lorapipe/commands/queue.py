@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes_sets
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lorapipe.job_queue.job import QueueJob
     from lorapipe.job_queue.queue import Queue
     from lorapipe.job_queue.runner import JobEvent
+    from lorapipe.job_queue.views import Card
     from lorapipe.page.server import Page
     from lorapipe.terminal import Printer
 
@@ -79,7 +80,7 @@ def _list(queue: Queue, options: argparse.Namespace) -> None:
         printer.line("The queue is paused: `lorapipe queue resume` goes on.")
 
 
-def _print(card: dict[str, Any], now: float, printer: Printer) -> None:
+def _print(card: Card, now: float, printer: Printer) -> None:
     from lorapipe.pipeline.event_text import duration
     from lorapipe.terminal import shown_path
 
@@ -262,7 +263,7 @@ class Teller:
 
         job, event = told.job, told.event
         if self._as_json:
-            what: dict[str, Any] = {"job": job.to_dict()} if event is None else {"number": job.number}
+            what: dict[str, object] = {"job": job.to_dict()} if event is None else {"number": job.number}
             line = as_json(what)
             self._printer.line(line if event is None else f'{line[:-1]}, "told": {to_json(event)}}}')
         elif event is None and not (self._quiet and job.state in ("running", "done")):

@@ -7,7 +7,7 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lorapipe.commands import (
     DONE,
@@ -62,9 +62,8 @@ def main(options: argparse.Namespace) -> int:
         for (pipeline, anew), heading in zip(pipelines, headings, strict=True):
             if not stop.level():
                 failures.setdefault(heading, []).extend(_run(pipeline, anew, pool, stop, options, heading))
-        view = stop.view
-        if any(failures.values()) or stop.level():
-            view.note(f"\n{_summary(failures, options)}")
+        if stop.view is not None and (any(failures.values()) or stop.level()):
+            stop.view.note(f"\n{_summary(failures, options)}")
     return INTERRUPTED if stop.level() else _status(failures)
 
 
@@ -125,11 +124,18 @@ def _command(options: argparse.Namespace) -> list[str]:
     return words + ([f"--on {shlex.quote(options.on)}"] if options.on != "local" else [])
 
 
+class Notes(Protocol):
+    """Whatever can show a line about the run as a whole."""
+
+    def note(self, text: str) -> None:
+        """Show it."""
+
+
 class Stop:
     """Ctrl-C (and the system's request to end): once to stop when the stage has saved, twice to stop now."""
 
     def __init__(self) -> None:
-        self.view: Any = None
+        self.view: Notes | None = None
         self._count = 0
         self._before: dict[int, Any] = {}
 

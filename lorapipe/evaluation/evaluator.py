@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from lorapipe import formats
 from lorapipe.errors import InputError
+from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
 from lorapipe.evaluation.probe import Prober
-from lorapipe.evaluation.report_model import EvaluationResult
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe

@@ -67,10 +67,3 @@ class GridPlan:
     def size(self) -> int:
         """The number of all cells, the base among them."""
         return 1 + len(self.cells) + len(self.part_cells(0))
-
-
-def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
-    """At most `most` items at even distances; the last is always among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round((place + 1) * len(items) / most) - 1] for place in range(most)]

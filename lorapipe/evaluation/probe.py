@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lorapipe.evaluation.grid_plan import evenly_spaced
 from lorapipe.evaluation.selection import Probe
-from lorapipe.models import Condition, Model
+from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
+from lorapipe.series import evenly_spaced
 from lorapipe.training import noise
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 
@@ -49,10 +49,8 @@ class Subject:
     framing: Condition = field(default_factory=dict)
 
 
-def losses(model: Model, subjects: Sequence[Subject], **reading: Any) -> torch.Tensor:
+def losses(model: Model, subjects: Sequence[Subject], reading: TextReading = PLAIN_READING) -> torch.Tensor:
     """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU.
-
-    `reading` says how captions are read, as for `Model.encode_text`.
 
     Unweighted (Ho et al. 2020, eq. 14). The latents must be of one shape. NaN where the model has broken down.
     """
@@ -61,7 +59,7 @@ def losses(model: Model, subjects: Sequence[Subject], **reading: Any) -> torch.T
     with torch.inference_mode():
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
-            condition = model.encode_text([each.caption for each in batch], **reading)
+            condition = model.encode_text([each.caption for each in batch], reading)
             framing = {name: torch.cat([each.framing[name] for each in batch]) for name in batch[0].framing}
             condition = {**condition, **framing}
             clean = torch.stack([each.latent for each in batch]).to(model.device)
@@ -110,7 +108,7 @@ class Prober:
         reading: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self.reading = reading
+        self.reading = TextReading(**reading)
         self._training = evenly_spaced(manifest.training, PROBED)
         self._held_out = evenly_spaced(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]
@@ -145,7 +143,7 @@ class Prober:
             by_shape.setdefault(tuple(subject.latent.shape), []).append(path)
         found: dict[str, torch.Tensor] = {}
         for paths in by_shape.values():
-            rows = losses(self.model, [self._subjects[path] for path in paths], **self.reading)
+            rows = losses(self.model, [self._subjects[path] for path in paths], self.reading)
             found |= dict(zip(paths, rows, strict=True))
         return found
 

@@ -1,18 +1,17 @@
-"""What the report shows: the grid's tables, the charts, the page's contents and the data beside it."""
+"""What the report shows: the tables of the grid image, the charts, and the contents of the page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.image_store import ImageStore
-from lorapipe.evaluation.report import Pair, ReportModel, TableRow
-from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.selection import merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
@@ -36,38 +35,40 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
-    """Everything an evaluation found: metrics, verdict, pictures.
+class Pair:
+    """A prompt's picture without and with the LoRA, from the same noise."""
 
-    `scored` has the base (`BASE`) too; `training` are the training pictures.
+    prompt: str
+    base: Image
+    best: Image
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of scores, as text; the best is marked."""
+
+    title: str
+    values: tuple[str, ...]
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class ReportModel:
+    """What the page shows, from top to bottom. Texts are plain: the template escapes them.
+
+    `columns` are the titles of `rows`; `notes` explain them.
     """
 
-    results: Results
     verdict: Verdict
-    scored: Mapping[Cell, CellScores]
-    images: ImageStore
+    figures: Mapping[str, str]
     training: Sequence[Image]
-
-    @property
-    def best(self) -> Cell:
-        """The cell to use."""
-        return self.verdict.best
-
-    @property
-    def row(self) -> list[Cell]:
-        """The snapshots at the best's strength, in order."""
-        return [Cell(step, self.best.strength, self.best.text_encoder) for step in self.results.steps]
-
-    @property
-    def strengths(self) -> list[Cell]:
-        """The best snapshot at all strengths that were tried with both parts alike, in order."""
-        return sorted(cell for cell in self.scored if cell.step == self.best.step and cell.uniform)
-
-    @property
-    def apart(self) -> list[Cell]:
-        """The best snapshot with its parts at strengths of their own; empty where that was not asked for."""
-        cells = [cell for cell in self.scored if cell.step == self.best.step]
-        return sorted(cells) if any(not cell.uniform for cell in cells) else []
+    pairs: Sequence[Pair]
+    grid: Image
+    charts: Sequence[Chart]
+    columns: Sequence[str]
+    rows: Sequence[TableRow]
+    settings: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
@@ -126,15 +127,21 @@ def charts(result: EvaluationResult, log: Sequence[Point]) -> list[Chart]:
     losses = [Line("training", tuple((step, fmean(probe.training)) for step, probe in probes))]
     if results.probe.held_out:
         losses.append(Line("held out", tuple((step, fmean(probe.held_out)) for step, probe in probes), "second"))
-    detail = f"At strength {result.best.strength:g}. Best is where the one has come and the other not yet gone."
+    detail = (
+        f"At strength {result.best.strength:g}. The best is where likeness is high and following has not fallen yet."
+    )
     return [
         Chart("Likeness and following", detail, tuple(lines), chosen, percent=True),
         Chart(
-            "Loss on fixed noise", "As a share of the base's. Held out rising: memorising.", tuple(losses), chosen, True
+            "Loss on fixed noise",
+            "As a share of the base's. A held-out loss that rises means memorising.",
+            tuple(losses),
+            chosen,
+            True,
         ),
         Chart(
             "Training loss",
-            "As the training saw it, smoothed.",
+            "Of the training itself, smoothed.",
             (Line("loss", smooth(log), "third", False),),
             chosen,
         ),
@@ -182,7 +189,7 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
     scores = scored.scores
     probes = {BASE: result.results.probe} | {Cell(step, 1, 1): probe for step, probe in result.results.probes.items()}
     probe = probes.get(cell)
-    figures = (
+    values = (
         _percent(fmean(scores.likeness)) if scores else "",
         _percent(fmean(scores.following)) if scores and scores.following else "",
         _percent(merit(scores)) if scores else "",
@@ -191,48 +198,12 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
         _percent(fmean(probe.training)) if probe else "",
         _percent(fmean(probe.held_out)) if probe and probe.held_out else "",
     )
-    return TableRow(str(cell), figures, cell == result.best)
+    return TableRow(str(cell), values, cell == result.best)
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "not a number"
+    return f"{round(100 * share)} %" if math.isfinite(share) else "not a number"
 
 
 def _bare(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-# --------------------------------------------------------------------------------------------------------------- data
-
-
-def data(result: EvaluationResult, about: Mapping[str, str]) -> dict[str, Any]:
-    """Everything as JSON types, for programs."""
-    results = result.results
-    return {
-        "version": 1,
-        "verdict": {**asdict(result.verdict), "best": asdict(result.best)},
-        "cells": [_cell_data(cell, scored) for cell, scored in sorted(result.scored.items())],
-        "probe": {
-            str(step): {
-                "training": fmean(probe.training),
-                "held_out": fmean(probe.held_out) if probe.held_out else None,
-            }
-            for step, probe in sorted({0: results.probe, **results.probes}.items())
-        },
-        "prompts": result.images.prompts,
-        "about": dict(about),
-    }
-
-
-def _cell_data(cell: Cell, scored: CellScores) -> dict[str, Any]:
-    scores = scored.scores
-    return {
-        **asdict(cell),
-        "likeness": fmean(scores.likeness) if scores else None,
-        "following": fmean(scores.following) if scores and scores.following else None,
-        "merit": merit(scores) if scores else None,
-        "clip_i": scored.image_similarity,
-        "clip_t": scored.text_similarity,
-        **asdict(scored.image_stats),
-        "broken": scored.broken,
-    }

@@ -62,8 +62,11 @@ class Results:
         uniform = {cell: scores for cell, scores in self.valid.items() if cell.uniform}
         if uniform:
             return choose(uniform)
-        usable = [cell for cell in self.cells if cell.uniform and cell not in self.broken]
-        cells = usable or [cell for cell in self.cells if cell.uniform]
+        cells = [cell for cell in self.cells if cell.uniform]
+        cells = [cell for cell in cells if cell not in self.broken] or cells
+        return self._best_by_probe(cells)
+
+    def _best_by_probe(self, cells: Sequence[Cell]) -> Cell:
         probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
         step = lowest(probes, self.probe) if probes else cells[-1].step
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))

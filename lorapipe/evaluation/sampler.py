@@ -1,7 +1,7 @@
 """Pictures from a base and whatever adapter is in it.
 
 The network is asked through `Model.predict` and captions are read through `Model.encode_text`, exactly as in training
-(same chunks, same clip skip); the schedule, the VAE and the size of latents come from the model's own pipeline.
+(same chunks, same clip skip); the schedule, the VAE and the size of latents are the model's own.
 Classifier-free guidance is Ho & Salimans' (2022, arXiv:2207.12598), written as in every Stable Diffusion:
 ε = ε(∅) + cfg · (ε(prompt) − ε(∅)).
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lorapipe.errors import OutOfMemory
+from lorapipe.models import TextReading
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SamplingOptions:
     """How pictures are sampled. `size` is (width, height) in pixels; `cfg` 1 is without guidance.
 
-    `clip_skip` and `weighted` are the training's, `max_tokens` the most that is read of a prompt: see `Model.encode_text`. A
+    `clip_skip` and `weighted` are the training's, `max_tokens` the most that is read of a prompt: see `TextReading`. A
     short prompt is read in one chunk, as other programs do, however many the training had.
     """
 
@@ -47,7 +47,6 @@ class Sampler:
     def __init__(self, model: Model, recipe: SamplingOptions) -> None:
         self.model = model
         self.recipe = recipe
-        self._pipeline: Any = model.pipeline()
         self._conditions: dict[str, Condition] = {}
 
     def read(self, prompts: Sequence[str]) -> None:
@@ -55,17 +54,16 @@ class Sampler:
         import torch
 
         texts, recipe = list(dict.fromkeys([*prompts, self.recipe.negative])), self.recipe
-        reading: Any = {"clip_skip": recipe.clip_skip, "weighted": recipe.weighted}
+        reading = TextReading(self._longest(texts), recipe.clip_skip, recipe.weighted)
         with torch.inference_mode():
-            both = self.model.encode_text(texts, max_tokens=self._longest(texts), **reading)
+            both = self.model.encode_text(texts, reading)
         self._conditions = {
             text: {name: tensor[place : place + 1] for name, tensor in both.items()} for place, text in enumerate(texts)
         }
 
     def _longest(self, texts: Sequence[str]) -> int:
         """The tokens of the longest text, in whole chunks, within the recipe's limit."""
-        read = self._pipeline.tokenizer
-        most = max(len(read(text, add_special_tokens=False, verbose=False).input_ids) for text in texts)
+        most = max(map(self.model.token_count, texts))
         chunks = max(1, math.ceil(most / self.model.tokens))
         return min(chunks * self.model.tokens, self.recipe.max_tokens)
 
@@ -75,7 +73,7 @@ class Sampler:
 
         with torch.inference_mode():
             latents = self._denoise(prompts, seeds, check)
-            return [self._decode(latent) for latent in latents]
+            return [self._picture(latent) for latent in latents]
 
     def _denoise(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
         recipe, model = self.recipe, self.model
@@ -104,37 +102,16 @@ class Sampler:
         """Initial noise (B, C, h, w), each a function of its seed alone: drawn on the CPU, alike for every device."""
         import torch
 
-        factor = self._pipeline.vae_scale_factor
-        width, height = self.recipe.size
-        shape = (self._pipeline.unet.config.in_channels, height // factor, width // factor)
+        shape = self.model.latent_shape(self.recipe.size)
         return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
-    def _decode(self, latent: torch.Tensor) -> Image:
-        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on.
+    def _picture(self, latent: torch.Tensor) -> Image:
+        """One picture at a time: a batch of decoded 512 px pictures is what small cards run out of memory on."""
+        from PIL import Image
 
-        Where even one does not fit beside the base (SDXL's, on 12 GB), this and the others are decoded in tiles.
-        """
-        pixels = self._decoded(latent[None])
-        if pixels is None:
-            self._pipeline.vae.enable_tiling()
-            pixels = self._decoded(latent[None])
-        if pixels is None:
-            raise OutOfMemory("out of memory while painting.", cure="Use a smaller size, or precision: bf16.")
-        pictures: list[Image] = self._pipeline.image_processor.postprocess(pixels.float().nan_to_num(-1.0))
-        return pictures[0]
-
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor | None:
-        """Pixels of latents; None where the memory does not suffice. What was begun is let go before anything else."""
-        import torch
-
-        vae = self._pipeline.vae
-        try:
-            pixels: torch.Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-            return pixels
-        except torch.OutOfMemoryError:
-            pass
-        torch.cuda.empty_cache()
-        return None
+        pixels = self.model.decode(latent[None])[0].nan_to_num(-1.0)
+        levels = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().permute(1, 2, 0).float().numpy()
+        return Image.fromarray((levels * 255).round().astype("uint8"))
 
 
 def torch_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

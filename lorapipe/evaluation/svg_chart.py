@@ -1,4 +1,4 @@
-"""Curves as inline SVG: no script, colours from the page's style, a description for those who cannot see it."""
+"""Line charts as inline SVG: no script, colours from the page's style sheet, a description for screen readers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+
+from lorapipe.series import evenly_spaced, moving_average
 
 WIDTH, HEIGHT = 460, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 92, 14, 30
@@ -32,12 +34,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over training steps, with the chosen step marked. `percent` says how figures are written."""
+    """Lines over training steps, with the best step marked. `percent` says how figures are written."""
 
     title: str
     detail: str
     lines: tuple[Line, ...]
-    chosen: float | None = None
+    best: float | None = None
     percent: bool = False
 
 
@@ -47,7 +49,7 @@ def svg(chart: Chart) -> str:
     if not lines:
         return ""
     frame = _Frame.around([point for line in lines for point in line.finite])
-    parts = [_axes(frame, chart), _chosen(frame, chart), *(_line(frame, line) for line in lines), _names(frame, lines)]
+    parts = [_axes(frame, chart), _best(frame, chart), *(_line(frame, line) for line in lines), _names(frame, lines)]
     label = f"{chart.title}: {'; '.join(_spoken(line, chart) for line in lines)}"
     head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
     return f"{head}{''.join(parts)}</svg>"
@@ -101,11 +103,11 @@ def _axes(frame: _Frame, chart: Chart) -> str:
     return "".join(parts)
 
 
-def _chosen(frame: _Frame, chart: Chart) -> str:
-    if chart.chosen is None or not frame.low[0] <= chart.chosen <= frame.high[0]:
+def _best(frame: _Frame, chart: Chart) -> str:
+    if chart.best is None or not frame.low[0] <= chart.best <= frame.high[0]:
         return ""
-    x = frame.x(chart.chosen)
-    return f'<line class="chosen" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>'
+    x = frame.x(chart.best)
+    return f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>'
 
 
 def _line(frame: _Frame, line: Line) -> str:
@@ -132,17 +134,5 @@ def _spoken(line: Line, chart: Chart) -> str:
 
 
 def smooth(points: Sequence[Point], most: int = 160) -> tuple[Point, ...]:
-    """A noisy curve as its exponential moving average over a twentieth of it, without start-up bias, at `most` points.
-
-    The mean of what there is so far is what Adam calls bias correction (Kingma & Ba 2015, §3).
-    """
-    finite = [(x, y) for x, y in points if math.isfinite(y)]
-    keep = 1 - 1 / max(1.0, len(finite) / 20)
-    average, weight, found = 0.0, 0.0, []
-    for x, y in finite:
-        average = keep * average + (1 - keep) * y
-        weight = keep * weight + (1 - keep)
-        found.append((x, average / weight))
-    if len(found) <= most:
-        return tuple(found)
-    return tuple(found[round(place * (len(found) - 1) / (most - 1))] for place in range(most))
+    """A noisy curve as its moving average over a twentieth of it, at `most` points."""
+    return tuple(evenly_spaced(moving_average(points), most, with_first=True))

@@ -1,9 +1,9 @@
-"""What speaks for a choice, in sentences."""
+"""The verdict in words: the reasons for a choice, and patches as they are written in a pipeline."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
 
 from lorapipe.evaluation.results import Results
@@ -90,3 +90,23 @@ SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (_figures, _others, _m
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+# ----------------------------------------------------------------------------------------------------------- patches
+
+
+def yaml_lines(patch: Mapping[str, float | int | str]) -> str:
+    """A patch as it is written in a stage: dotted knobs are nested, in flow style."""
+    settings: dict[str, list[str]] = {}
+    for knob, value in patch.items():
+        outer, _, inner = knob.partition(".")
+        settings.setdefault(outer, []).append(f"{inner}: {_number(value)}" if inner else _number(value))
+    nested = {knob.partition(".")[0] for knob in patch if "." in knob}
+    return "\n".join(
+        f"{knob}: {{…, {', '.join(values)}}}" if knob in nested else f"{knob}: {values[0]}"
+        for knob, values in settings.items()
+    )
+
+
+def _number(value: float | int | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

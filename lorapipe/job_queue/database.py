@@ -1,7 +1,7 @@
-"""The queue's database file, the tables in it, and how they are filled again where the file is damaged.
+"""The queue's database: its tables, and their recovery after damage.
 
-Nothing else knows of the jobs, so each change is told to a journal too. After damage its rows count, and those that can be
-read of the damaged file where it has none; where only tables or columns had gone, the file's.
+Nothing else records the jobs, so every change also goes to a journal. After damage, the journal's rows win, and rows that it
+lacks are salvaged from the damaged file; where only tables or columns are missing, the file's rows win.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TABLES = Tables(1, SCHEMA)
 
 
 def open_database(path: Path, journal: Journal) -> Database:
-    """Open it, made if need be; `Unavailable` where it cannot be used."""
+    """Open the database, created if need be. Raises `Unavailable` where it cannot be used."""
 
     def refill(db: sqlite3.Connection, aside: Path | None) -> str:
         known = journal.read()
@@ -51,7 +51,7 @@ def open_database(path: Path, journal: Journal) -> Database:
 
 
 def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:
-    """Put the rows of a table in; how many they were."""
+    """Refill a table; returns the number of its rows."""
     numbers = kept.tables[table].keys() | (set() if kept.is_whole else {number for number, row in known.items() if row})
     return sum(
         _put(db, table, number, _versions(number, known, kept.tables[table], kept.is_whole))
@@ -60,7 +60,7 @@ def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], k
 
 
 def _versions(number: int, known: Mapping[int, Row | None], kept: Mapping[int, Row], is_whole: bool) -> list[Row]:
-    """What a row may be, the likeliest first; columns that one does not know are the other's."""
+    """Candidates for a row, the likeliest first; a column that one source lacks comes from the other."""
     from_file, from_journal = kept.get(number, {}), known.get(number, {})
     if from_journal is None:  # it is gone
         return [from_file] if is_whole else []

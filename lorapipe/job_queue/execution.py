@@ -1,7 +1,7 @@
-"""One job of the queue at work: opened, planned, run, on a thread of its own, which its owner can leave behind.
+"""Runs one job of the queue on a thread of its own, which its owner can abandon.
 
 Reading a pipeline and its sources may take as long as what they name is large, and for ever where a disk does not answer.
-Whoever cancels the job, or ends the program, does not wait for that.
+Whoever cancels the job or ends the program does not wait for that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 LOOK_SECONDS = 0.1
-"""How often it is looked whether the job is to stop."""
+"""Seconds between checks whether the job is to stop."""
 OPENING_SECONDS = 3.0
 """How long a job that has not begun to run may take to stop; there is nothing to save yet."""
 ENDING_SECONDS = 60.0
@@ -33,14 +33,14 @@ SAVING_SECONDS = GRACE_SECONDS + ENDING_SECONDS
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ends; `waiting` where its owner was told to stop."""
+    """How a job ended; `waiting` if its owner was told to stop."""
 
     state: State
     reason: str = ""
 
 
 class Execution:
-    """A job at work. `asked` says how urgently it is to be cancelled, `stopping` how urgently its owner is to end."""
+    """A running job. `asked` returns how urgently to cancel it, `stopping` how urgently its owner is to end (0, 1, 2)."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Execution:
         self._level = 0
         self._runs = False
         self.is_left_behind = False
-        """Whether its thread did not end in time. It tells nothing any more, and its workers are to be closed."""
+        """Whether its thread did not end in time: its events are ignored from now on, and its workers are to be closed."""
 
     def outcome(self) -> Outcome:
-        """Work, and wait for the end, or for as long as somebody who wants it to stop has to wait."""
+        """Run the job and wait for its end; once it is to stop, only for as long as stopping may take."""
         thread = SupervisedThread(f"job {self._job.number}", self._work)
         thread.start()
         wanted_at = 0.0
@@ -123,14 +123,14 @@ class Execution:
 
 
 def _of(failures: Sequence[Failed]) -> Outcome:
-    """Set aside where a worker was lost, so often as the stage may be started again; otherwise failed."""
+    """Set aside if a worker was lost more often than the stage may be retried; otherwise failed."""
     lost = any(each.cause == "lost" for each in failures)
     reasons = [" ".join(filter(None, [f"{each.stage}:", each.message, each.hint])) for each in failures]
     return Outcome("aside" if lost else "failed", "\n".join(reasons))
 
 
 def _all(error: BaseException) -> str:
-    """What went wrong, as one line for each thing."""
+    """The error, one line for each problem."""
     if not isinstance(error, LorapipeError):
         return in_words(error)
     return "\n".join("\n".join(filter(None, [str(each), each.excerpt])) for each in error.problems)

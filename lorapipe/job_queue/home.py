@@ -1,4 +1,4 @@
-"""The folder of what lorapipe must remember for a user, whichever project it belongs to."""
+"""The folder of lorapipe's per-user state: the queue, known digests, the page's key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = ("queue.*", "digests.*", "page.key")
 
 
 def home() -> Path:
-    """Made if need be. Of this machine too: a home folder may be shared by several, and its database may not.
+    """The folder, created if need be. It is per machine too: machines may share a home folder, but not a database.
 
     `InputError` where it cannot be made.
     """
@@ -33,7 +33,7 @@ def home() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Take away what others may do with our files: they hold names of folders, settings, and addresses of messages."""
+    """Make our files private: they hold names of folders, settings, and addresses of webhooks."""
     for pattern in OURS if os.name == "posix" else ():
         for file in folder.glob(pattern):
             with suppress(OSError):  # another user's: he may read it

@@ -16,18 +16,18 @@ class JobHooks:
     """The hooks of an ordinary pipeline; where jobs come from elsewhere, their hooks are a subclass."""
 
     def objection(self, job: QueueJob) -> str:
-        """What the job has to wait for, in words; empty where it may begin. Asked often."""
+        """Why the job cannot begin yet, in words; empty if it can. Called often."""
         return ""
 
     def open(self, job: QueueJob) -> Pipeline:
-        """The pipeline to run. Raises `LorapipeError` or `OSError` with why there is none."""
+        """The pipeline to run. Raises `LorapipeError` or `OSError` if there is none."""
         return loader.load(Path(job.pipeline), job.sets)
 
     def note(self, job: QueueJob, event: Event) -> None:
-        """The job's run has told something."""
+        """Called with every event of the job's run."""
 
     def deliver(self, job: QueueJob, artifacts: Mapping[str, Artifact]) -> None:
-        """All stages are done: put what they made where its user looks. Raises as `open`."""
+        """Called when all stages are done: copy their results to where the user looks. Raises as `open`."""
 
     def ended(self, job: QueueJob) -> None:
-        """The job has ended: done, failed, cancelled or aside."""
+        """Called when the job has ended: done, failed, cancelled or aside."""

@@ -1,4 +1,4 @@
-"""A job of the queue, as it stands in the list."""
+"""A job of the queue: a row of its table."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class QueueJob:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The job of a row of the database; `ValueError` where it is none."""
+        """The job in a row of the database. Raises `ValueError` if the row is no job."""
         if row["state"] not in get_args(State):
             raise ValueError(f"its state is {row['state']!r}")
         known = {field.name: row[field.name] for field in fields(cls)}
         return cls(**{**known, "sets": tuple(json.loads(row["sets"]))})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         return {
             **asdict(self),

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lorapipe.job_queue.job import Claim, QueueJob, State
 from lorapipe.job_queue.job_table import ORDER, JobTable, first_position
@@ -29,7 +28,7 @@ MOST_CRASHES = 2
 MANY = 500
 REST = 50
 MOST_REST_SECONDS = 10.0
-"""A look at so many jobs, in vain, is not repeated before so many times its computing has passed, or so many seconds."""
+"""A search in vain among `MANY` jobs is not repeated for `REST` times its computing time, `MOST_REST_SECONDS` at most."""
 
 
 class JobClaims(JobTable):
@@ -68,27 +67,27 @@ class JobClaims(JobTable):
         return [job for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}") if job.source not in busy]
 
     def _remember_search(self, device: str, now: dict[State, tuple[int, int]], seconds: float) -> None:
-        """A search among many jobs in vain, which took so much computing."""
+        """Note a search that found nothing among many jobs, and took `seconds` of computing."""
         if now["waiting"][0] >= MANY:
             self._searches[device] = now, time.monotonic() + min(REST * seconds, MOST_REST_SECONDS)
 
     @mended
     def finish(self, claim: Claim, state: State, reason: str = "") -> QueueJob:
-        """The job has ended so."""
+        """Record how the job ended."""
         with self._releasing(claim) as db:
             self._end(db, claim.job.number, state, reason, "running")
         return self.job(claim.job.number)
 
     @mended
     def release(self, claim: Claim) -> QueueJob:
-        """Give the job back as it is: its owner was told to stop. It keeps its place, and goes on where it was."""
+        """Give the job back because its owner is to stop. It keeps its place and resumes where it was."""
         with self._releasing(claim) as db:
             db.execute("UPDATE job SET state = 'waiting' WHERE number = ? AND state = 'running'", (claim.job.number,))
         return self.job(claim.job.number)
 
     @mended
     def recover(self) -> list[QueueJob]:
-        """Take back the running jobs whose owner is gone; which they were."""
+        """Take back the running jobs whose owner is gone; returns them."""
         if not self.count("running"):
             return []
         with self._writing() as db:
@@ -99,7 +98,7 @@ class JobClaims(JobTable):
 
     @mended
     def ended(self) -> list[QueueJob]:
-        """The jobs that have ended and were not given out by this before: each is told of once, however it ended."""
+        """The jobs that ended since the last call, each returned once, however it ended."""
         with self._guard:
             if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
                 return []
@@ -110,37 +109,37 @@ class JobClaims(JobTable):
 
     @mended
     def asked(self, number: int) -> int:
-        """How urgently the job's owner is asked to stop."""
+        """How urgently the job's owner is asked to stop: 0, 1 or 2."""
         with self._guard:
             row = self._db.execute("SELECT asked FROM job WHERE number = ?", (number,)).fetchone()
         return 0 if row is None else int(row[0])
 
     @mended
     def note_run(self, number: int, run: int) -> None:
-        """The job's run has this number in the ledger."""
+        """Record the number of the job's run in the ledger."""
         with self._writing() as db:
             db.execute("UPDATE job SET run = ? WHERE number = ?", (run, number))
 
     @mended
-    def tell(self, number: int, told: Mapping[str, Any]) -> None:
-        """Note the job's progress for other processes; not more than once a second, please."""
+    def tell(self, number: int, told: Mapping[str, object]) -> None:
+        """Record the job's progress for other processes; call it once a second at most."""
         with self._writing() as db:
             row = (number, self._clock(), json.dumps(told, ensure_ascii=False))
             db.execute("INSERT OR REPLACE INTO progress (number, at, told) VALUES (?, ?, ?)", row)
 
     def _states(self) -> dict[State, tuple[int, int]]:
-        """How many jobs wait and run, and the newest of each: what a device can do changes with it."""
+        """The number of waiting and running jobs, and the newest of each; a new search is worthwhile when it changes."""
         query = "SELECT state, count(*), max(number) FROM job WHERE state IN ('waiting', 'running') GROUP BY state"
         with self._guard:
             return {state: (count, last) for state, count, last in self._db.execute(query)}
 
     def _searched_lately(self, device: str, now: dict[State, tuple[int, int]]) -> bool:
-        """Whether all the jobs were looked at in vain a moment ago; thousands that wait for room take their time."""
+        """Whether a search found nothing a moment ago: thousands of waiting jobs take a while to search."""
         then, until = self._searches.get(device, ({}, 0.0))
         return now == then and time.monotonic() < until
 
     def _begin(self, job: QueueJob, reasons: Mapping[int, str]) -> Claim | None:
-        """Make a job ours, and note what the others wait for; None where another was quicker."""
+        """Claim a job, and record what the others wait for; None if another process was quicker."""
         with self._writing() as db:
             _note(db, reasons)
             state = db.execute("SELECT state FROM job WHERE number = ?", (job.number,)).fetchone()

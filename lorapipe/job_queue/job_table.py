@@ -1,6 +1,6 @@
-"""The table of jobs, as anybody may read it, and the transactions in which it is changed.
+"""The table of jobs: queries, and the transactions that change it.
 
-SQLite: every operation is one small transaction, and any number of processes may be at it at once.
+SQLite: every operation is one small transaction; any number of processes may use it at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.job_queue.database import open_database
@@ -27,7 +26,7 @@ LAST_ENDED = "SELECT number FROM job WHERE finished IS NOT NULL ORDER BY finishe
 
 
 class JobTable:
-    """The jobs of the queue in a folder; `clock` gives the times that are noted."""
+    """The jobs of the queue in a folder; `clock` gives the recorded times (Unix seconds)."""
 
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.root = folder or home()
@@ -40,18 +39,18 @@ class JobTable:
         self._catch_up()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.database.close()
 
     @mended
     def jobs(self) -> list[QueueJob]:
-        """All jobs: those that run, those that wait in their order, those that have ended, the last first."""
+        """All jobs: running, then waiting in their order, then ended, the last first."""
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
 
     @mended
     def window(self, most: int) -> list[QueueJob]:
-        """As `jobs`, but of those that wait only the first `most`, and of those that have ended the last."""
+        """As `jobs`, but at most the first `most` waiting and the last `most` ended ones."""
         running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
         waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER} LIMIT ?", most)
         ended = self._select(f"WHERE number IN ({LAST_ENDED}) ORDER BY finished DESC, number DESC", most)
@@ -67,7 +66,7 @@ class JobTable:
 
     @mended
     def job(self, number: int) -> QueueJob:
-        """One job; `InputError` where there is none."""
+        """One job. Raises `InputError` if there is none."""
         found = self._select("WHERE number = ?", number)
         if not found:
             known = [str(job.number) for job in self.jobs()]
@@ -85,12 +84,12 @@ class JobTable:
 
     @mended
     def versions(self, source: str) -> list[QueueJob]:
-        """The jobs that a folder or zip in an inbox has had, the newest first."""
+        """The jobs of a folder or zip in an inbox, the newest first."""
         return self._select("WHERE source = ? ORDER BY version DESC", source)
 
     @mended
-    def progress(self) -> dict[int, dict[str, Any]]:
-        """What was last told of each running job's progress: `at` (time), and what `tell` was given."""
+    def progress(self) -> dict[int, dict[str, object]]:
+        """The last known progress of each running job: `at` (Unix seconds) and what `tell` was given."""
         with self._guard:
             rows = self._db.execute("SELECT number, at, told FROM progress").fetchall()
         return {number: {"at": at, **json.loads(told)} for number, at, told in rows}
@@ -98,7 +97,7 @@ class JobTable:
     @property
     @mended
     def mark(self) -> tuple[int, int]:
-        """Changes whenever anything in the queue has, whoever changed it; quicker than looking."""
+        """A value that changes whenever the queue does, whichever process changed it; cheaper than reading the jobs."""
         with self._guard:
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             return int(version) + (self.database.openings << 32), self._db.total_changes
@@ -106,12 +105,12 @@ class JobTable:
     @property
     @mended
     def is_paused(self) -> bool:
-        """Whether no further job is to begin."""
+        """Whether no further job may begin."""
         with self._guard:
             return self._db.execute("SELECT 1 FROM setting WHERE name = 'paused'").fetchone() is not None
 
     def _catch_up(self) -> None:
-        """Tell the journal what an earlier lorapipe, or a process that could not write it, has changed."""
+        """Write changes to the journal that an earlier lorapipe, or a process that could not write it, has made."""
         with suppress(sqlite3.Error):  # of a queue that can only be looked at
             if self._journal.is_behind(self._db):
                 with self._writing():
@@ -121,7 +120,7 @@ class JobTable:
         values = (state, reason, self._clock(), number, before)
         db.execute("UPDATE job SET state = ?, reason = ?, finished = ? WHERE number = ? AND state = ?", values)
 
-    def _select(self, rest: str, *values: Any) -> list[QueueJob]:
+    def _select(self, rest: str, *values: object) -> list[QueueJob]:
         with self._guard:
             cursor = self._db.execute(f"SELECT * FROM job {rest}", values)
             names = [each[0] for each in cursor.description]

@@ -1,4 +1,4 @@
-"""queue.jsonl: every change of the queue as a line, beside the database, so that a damaged one loses no job.
+"""queue.jsonl: every change of the queue as a line, beside the database, so that a damaged database loses no job.
 
     {"table": "job", "id": 12, "row": {"number": 12, "title": "penny", …}}     it is so now
     {"table": "job", "id": 11}                                                 it is gone
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -48,7 +48,7 @@ class Journal:
         self._is_behind = False
 
     def watch(self, db: sqlite3.Connection) -> None:
-        """Let a database collect which of its rows change. What has changed in it before is not known to the journal."""
+        """Add triggers to a database that record which of its rows change. Earlier changes are not known to the journal."""
         db.execute("PRAGMA recursive_triggers=ON")  # a row that is replaced is gone
         if _is_watched(db):
             return
@@ -68,11 +68,11 @@ class Journal:
             raise
 
     def is_behind(self, db: sqlite3.Connection) -> bool:
-        """Whether there is something in the queue that it has not been told."""
+        """Whether the queue has changes that are not in the journal yet."""
         return self._is_behind or db.execute("SELECT 1 FROM changed LIMIT 1").fetchone() is not None
 
     def note(self, db: sqlite3.Connection) -> None:
-        """Add what has changed, also in the transaction that is about to be committed."""
+        """Append the changed rows, those of the transaction that is about to be committed included."""
         changed = db.execute("SELECT name, id FROM changed ORDER BY name, id").fetchall()
         if not changed and not self._is_behind:
             return
@@ -87,7 +87,7 @@ class Journal:
             db.execute("DELETE FROM changed")
 
     def write(self, db: sqlite3.Connection) -> None:
-        """Write it anew, of all that is in the queue."""
+        """Rewrite the journal from all that is in the queue."""
         part = self.path.with_name(f"{self.path.name}.new")
         try:
             part.unlink(missing_ok=True)
@@ -105,12 +105,12 @@ class Journal:
             self._is_behind = True
 
     def keep_aside(self) -> None:
-        """Keep the file beside its place before it is written anew by a version that may not know all in it."""
+        """Rename the file before it is rewritten by a version that may not understand all of it."""
         with suppress(OSError):
             self.path.replace(self.path.with_name(f"{self.path.stem}.old{self.path.suffix}"))
 
     def read(self) -> dict[str, dict[int, Row | None]]:
-        """The last state of every row that it knows, by table and rowid; None: it is gone. Cut lines are left out."""
+        """The last state of every known row, by table and rowid; None if it was deleted. Truncated lines are skipped."""
         found: dict[str, dict[int, Row | None]] = {table: {} for table in KEPT}
         for line in lines_of(self.path):
             try:
@@ -123,7 +123,7 @@ class Journal:
         return found
 
     def _append(self, text: str) -> int | None:
-        """Add lines; how large the file is now, or None where it has to be written anew."""
+        """Append lines; returns the file's size, or None if it has to be rewritten."""
         if self._is_behind or not self.path.is_file():
             return None
         opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
@@ -169,12 +169,12 @@ def _count(db: sqlite3.Connection) -> int:
 
 
 def _last_number(db: sqlite3.Connection) -> list[int]:
-    """The number of the last job there was, though it is forgotten: no other will have it."""
+    """The number of the last job, forgotten ones included: numbers are never reused."""
     return [int(number) for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'")]
 
 
-def is_sound(job: Mapping[str, Any]) -> bool:
-    """Whether a row is one that we have written: a damaged file may hold anything."""
+def is_sound(job: Row) -> bool:
+    """Whether a row is valid: a damaged file may hold anything."""
     try:
         sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
     except (ValueError, TypeError, KeyError, RecursionError):

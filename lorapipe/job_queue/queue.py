@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError
 from lorapipe.job_queue.job import ENDED, QueueJob
@@ -20,23 +19,23 @@ from lorapipe.pipeline.database import mended
 
 
 class Queue(JobClaims):
-    """The queue in a folder; `clock` gives the times that are noted."""
+    """The queue in a folder; `clock` gives the recorded times (Unix seconds)."""
 
     @mended
     def add(
         self, pipeline: Path, sets: Sequence[str] = (), device: str = "auto", priority: int = 0, title: str = ""
     ) -> QueueJob:
-        """Put a pipeline at the end of those of its priority."""
+        """Append a pipeline to those of its priority."""
         with self._writing() as db:
             number = self._insert(db, title or pipeline.name, pipeline, tuple(sets), device, priority)
         return self.job(number)
 
     @mended
     def drop(
-        self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, Any], device: str = "auto",
+        self, source: str, fingerprint: str, title: str, outputs: Path, settings: Mapping[str, object], device: str = "auto",
         taken: Callable[[Path], bool] = Path.exists,
     ) -> QueueJob | None:  # fmt: skip
-        """Add a job for what lies in an inbox, unless it has had one with the same content: then None.
+        """Add a job for a folder or zip in an inbox; None if it already had one with the same content.
 
         Its folder is `outputs/title`, or `title-2` … where another source has that or it is `taken`; a source keeps its
         folder. Its earlier versions that still wait are cancelled.
@@ -66,7 +65,7 @@ class Queue(JobClaims):
 
     @mended
     def cancel(self, number: int) -> QueueJob:
-        """Take a waiting job out; ask the owner of a running one to stop, a second time to stop at once."""
+        """Cancel a waiting job; ask the owner of a running one to stop, the second time at once."""
         self.recover()
         job = self.job(number)
         if job.state in ENDED:
@@ -78,7 +77,7 @@ class Queue(JobClaims):
 
     @mended
     def retry(self, number: int) -> QueueJob:
-        """Let a job that has ended wait again, at the end; it goes on from what it has saved."""
+        """Let a job that has ended wait again, at the end; it resumes from what it has saved."""
         job = self.job(number)
         if job.state not in ENDED:
             raise InputError(f"job {number} has not ended: it is {job.state}.")
@@ -122,7 +121,7 @@ class Queue(JobClaims):
 
     @mended
     def clear(self) -> int:
-        """Forget the jobs that have ended, but not which contents of an inbox have had theirs; how many they were."""
+        """Forget the jobs that have ended, but not which contents of an inbox they were for; returns their number."""
         with self._writing() as db:
             return db.execute("DELETE FROM job WHERE finished IS NOT NULL").rowcount
 
@@ -137,7 +136,7 @@ class Queue(JobClaims):
 
 
 def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken: Callable[[Path], bool]) -> Path:
-    """The folder of a source: its old one below the same `outputs`, or a new one that nobody has."""
+    """The results folder of a source: its previous one below the same `outputs`, else a new one that no other has."""
     row = db.execute("SELECT folder FROM place WHERE source = ?", (source,)).fetchone()
     if row is not None and Path(row[0]).parent == outputs:
         return Path(row[0])

@@ -1,4 +1,4 @@
-"""Working the queue off: one job at a time on each device, each device on a thread of its own.
+"""Runs the jobs of the queue: one at a time on each device, each device on a thread of its own.
 
     runner = QueueRunner(queue, ["cuda:0", "cuda:1"], stopping=stop.level)
     for told in runner.events():
@@ -36,27 +36,27 @@ T = TypeVar("T")
 log = logging.getLogger("lorapipe")
 
 LOOK_SECONDS = 1.0
-"""How often an idle device looks for a job that another process has added, and a busy one whether its job is cancelled."""
+"""Seconds between an idle device's looks for new jobs, and a busy one's checks whether its job is cancelled."""
 TELL_SECONDS = 1.0
-"""How often progress is written for other processes."""
+"""Seconds between two records of progress for other processes."""
 ENDED_SECONDS = 120.0
-"""How long what is done at a job's end may take."""
+"""Seconds that the hooks of a job's end may take."""
 ENDED_WHEN_STOPPING_SECONDS = 5.0
-"""How long, when it is time to stop."""
+"""The same when the runner is to stop."""
 LEAVE_SECONDS = 90.0
-"""How long the threads may take to end: longer than what they wait for may take."""
+"""Seconds that the threads may take to end: more than anything they wait for."""
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something about a job: an event of its run, or (None) that it has begun or ended, as its state says."""
+    """An event of a job's run; without `event`, the job has begun or ended, as its state says."""
 
     job: QueueJob
     event: Event | None = None
 
 
 class QueueRunner:
-    """The threads that work a queue off. With `forever` they wait for more when it is empty; otherwise they end."""
+    """Runs the jobs of a queue on several devices. With `forever` it waits for more when the queue is empty."""
 
     def __init__(
         self,
@@ -81,12 +81,12 @@ class QueueRunner:
         self._threads = [thread(device) for device in devices]
 
     def wake(self) -> None:
-        """There may be a new job: look now."""
+        """Look for a new job now."""
         for each in self._threads:
             each.bell.set()
 
     def events(self) -> Generator[JobEvent, None, None]:
-        """Work, and say what happens, until there is nothing left or `stopping` has stopped it; closing stops it at once.
+        """Run jobs and yield their events until none is left or `stopping` ends it; closing the generator stops it at once.
 
         Raises `LorapipeError` where a device's thread has ended otherwise; the others end first, as if asked to stop.
         """
@@ -143,7 +143,7 @@ class DeviceThread(SupervisedThread):
         self._pool: Pool | None = None
 
     def _work(self) -> None:
-        """Take jobs until there are none, or no more are wanted."""
+        """Run jobs until none is left or this thread is to stop."""
         try:
             while not self._stopping():
                 self.bell.clear()
@@ -173,7 +173,7 @@ class DeviceThread(SupervisedThread):
         return self._pool
 
     def _objection(self, job: QueueJob) -> str:
-        """What a job has to wait for. What cannot be asked because of a mistake is seen when the job is opened."""
+        """Why a job cannot begin yet. An error in the hook itself shows when the job is opened."""
         try:
             return self._hooks.objection(job)
         except OSError as error:
@@ -215,7 +215,7 @@ class DeviceThread(SupervisedThread):
         )
 
     def _tell_of_ends(self) -> None:
-        """Also of the jobs that another process has cancelled, or whose owner is gone."""
+        """Run the end hooks of jobs that have ended, also of those that another process has cancelled or abandoned."""
         for job in self._retry_when_locked(self._queue.ended):
             self._run_end_hooks(job)
             self._tell(JobEvent(job))
@@ -237,7 +237,7 @@ class DeviceThread(SupervisedThread):
             thread.join(0.05)
 
     def _retry_when_locked(self, change: Callable[[], T]) -> T:
-        """Change the queue, and wait while that cannot be written: a disk may be full for a night, and then is not."""
+        """Change the queue, and retry while it cannot be written: a full disk may have room again."""
         said = ""
         while True:
             try:
@@ -251,7 +251,7 @@ class DeviceThread(SupervisedThread):
                 time.sleep(LOOK_SECONDS)
 
     def _asked(self, job: QueueJob) -> Callable[[], int]:
-        """Whether another process wants the job to stop; the database is asked once a second."""
+        """How urgently another process asks the job to stop; reads the database once a second."""
         level, looked_at = 0, time.monotonic()
 
         def asked() -> int:

@@ -1,4 +1,4 @@
-"""What a page or a program shows of the queue, as JSON types. Read from the database and the runs' `events.jsonl`.
+"""Views of the queue for a page or a program, as JSON types, read from the database and the runs' `events.jsonl`.
 
 board(queue)           every job with its state and progress
 board(queue, 100)      as many of them as a page shows at first; light enough to be asked for each second
@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline.events import Event, Metric, Preview, readable
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.run_state import RunState, StageState
+from lorapipe.series import Point, bin_means
 
 MOST_POINTS = 300
 """Points of a curve: what a page can draw."""
@@ -27,10 +28,76 @@ MOST_PREVIEWS = 12
 MOST_LINES = 200
 
 
-def board(queue: Queue, most: int | None = None) -> dict[str, Any]:
-    """`paused`, `now`, and `jobs`: the running, the waiting in their order, the ended, the last first.
+class Card(TypedDict):
+    """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was recorded."""
 
-    With `most`, no more than so many of those that wait, and of those that have ended; `counts` has how many there are.
+    number: int
+    title: str
+    state: str
+    reason: str
+    asked: int
+    device: str
+    priority: int
+    version: int
+    attempts: int
+    run: int | None
+    source: str
+    added: float
+    started: float | None
+    finished: float | None
+    folder: str
+    pipeline: str
+    progress: dict[str, object] | None
+
+
+class Board(TypedDict):
+    """The queue: the running jobs, the waiting in their order, the ended, the last first; `now` is in Unix seconds."""
+
+    paused: bool
+    now: float
+    jobs: list[Card]
+    counts: dict[str, int]
+
+
+class StageView(TypedDict):
+    """A stage of a job's last run; `state` as in `run_state.StageState`."""
+
+    name: str
+    state: str
+    reason: str
+    seconds: float | None
+    message: str
+    files: list[str]
+
+
+class PreviewView(TypedDict):
+    """A preview that exists."""
+
+    stage: str
+    path: str
+    caption: str
+
+
+class JobDetails(Card):
+    """A job's card and its last run.
+
+    `curves`: stage → metric → [[step, value] …]. `previews`: the newest first. `files`: what to open, the last stage's
+    first; `report` is the page of the verdict. `versions`: the cards of the same source's other contents.
+    """
+
+    stages: list[StageView]
+    curves: dict[str, dict[str, list[Point]]]
+    previews: list[PreviewView]
+    files: list[str]
+    report: str | None
+    log: list[str]
+    versions: list[Card]
+
+
+def board(queue: Queue, most: int | None = None) -> Board:
+    """The queue as it stands.
+
+    With `most`, at most so many waiting jobs, and so many ended ones; `counts` has how many there are.
     """
     queue.recover()
     progress = queue.progress()
@@ -38,40 +105,37 @@ def board(queue: Queue, most: int | None = None) -> dict[str, Any]:
     return {"paused": queue.is_paused, "now": time.time(), "jobs": jobs, "counts": queue.counts()}
 
 
-def _card(job: QueueJob, progress: dict[str, Any] | None) -> dict[str, Any]:
-    """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was told."""
-    wanted = (
-        "number",
-        "title",
-        "state",
-        "reason",
-        "asked",
-        "device",
-        "priority",
-        "version",
-        "attempts",
-        "run",
-        "source",
-    )
-    times = {name: getattr(job, name) for name in ("added", "started", "finished")}
-    card = {name: getattr(job, name) for name in wanted} | times
-    return card | {"folder": str(job.folder), "pipeline": job.pipeline, "progress": progress}
+def _card(job: QueueJob, progress: dict[str, object] | None) -> Card:
+    return {
+        "number": job.number,
+        "title": job.title,
+        "state": job.state,
+        "reason": job.reason,
+        "asked": job.asked,
+        "device": job.device,
+        "priority": job.priority,
+        "version": job.version,
+        "attempts": job.attempts,
+        "run": job.run,
+        "source": job.source,
+        "added": job.added,
+        "started": job.started,
+        "finished": job.finished,
+        "folder": str(job.folder),
+        "pipeline": job.pipeline,
+        "progress": progress,
+    }
 
 
-def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> dict[str, Any]:
-    """A job's card and what its last run has told; `told` is that, where it has been read already.
+def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> JobDetails:
+    """A job in full; `told` are the events of its last run, if they have been read already.
 
-    `InputError` where there is no such job.
-
-    `stages`: name, state, reason, seconds, message, files. `curves`: stage → metric → [[step, value] …]. `previews`: path
-    and caption, the newest first. `files`: what to open, the last stage's first; `report` is the page of the verdict.
-    `versions`: the cards of the same source's other contents.
+    Raises `InputError` if there is no such job.
     """
     job = queue.job(number)
     told = list(_events(job)) if told is None else told
     run = RunState.of(told)
     files = [name for stage in reversed(run.stages.values()) for name in stage.files]
-    versions = [_card(each, None) for each in (queue.versions(job.source) if job.source else [])]
     return {
         **_card(job, queue.progress().get(number)),
         "stages": list(map(_stage, run.stages.values())),
@@ -80,12 +144,12 @@ def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> d
         "files": files,
         "report": next((name for name in files if name.endswith(".html")), None),
         "log": [f"{log.stage}: {log.text}" for log in run.logs][-MOST_LINES:],
-        "versions": versions,
+        "versions": [_card(each, None) for each in (queue.versions(job.source) if job.source else [])],
     }
 
 
 def _events(job: QueueJob) -> Iterator[Event]:
-    """What the job's last run has told so far."""
+    """The events of the job's last run so far."""
     if job.run is None:
         return
     path = Ledger(job.folder).runs / str(job.run) / "events.jsonl"
@@ -93,7 +157,7 @@ def _events(job: QueueJob) -> Iterator[Event]:
         yield from readable(file)
 
 
-def _stage(stage: StageState) -> dict[str, Any]:
+def _stage(stage: StageState) -> StageView:
     return {
         "name": stage.name,
         "state": stage.state,
@@ -104,9 +168,9 @@ def _stage(stage: StageState) -> dict[str, Any]:
     }
 
 
-def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
-    """The newest previews that are there: where a training paints them, or where they are once it is done."""
-    found = list[dict[str, Any]]()
+def _previews(told: Sequence[Event], ledger: Ledger) -> list[PreviewView]:
+    """The newest previews that exist: in the training's work folder, or in the store once it is done."""
+    found = list[PreviewView]()
     for event in reversed(told):
         if isinstance(event, Preview) and len(found) < MOST_PREVIEWS:
             painted = Path(event.path)
@@ -120,29 +184,24 @@ def _previews(told: Sequence[Event], ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
-def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[list[float]]]]:
-    """Stage → metric → points; a training that was resumed tells some steps twice, and the later one counts."""
+def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[Point]]]:
+    """Stage → metric → points; a resumed training reports some steps twice, and the later value counts."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for event in told:
         if isinstance(event, Metric):
             for name, value in event.values.items():
                 found.setdefault(event.stage, {}).setdefault(name, {})[event.step] = value
-    return {stage: {name: _thinned(points) for name, points in each.items()} for stage, each in found.items()}
+    return {
+        stage: {name: bin_means(sorted(points.items()), MOST_POINTS) for name, points in each.items()}
+        for stage, each in found.items()
+    }
 
 
-def _thinned(points: dict[int, float]) -> list[list[float]]:
-    """At most so many points as can be drawn, each the mean of those that it stands for."""
-    steps = sorted(points)
-    size = -(-len(steps) // MOST_POINTS)
-    groups = (steps[start : start + size] for start in range(0, len(steps), max(1, size)))
-    return [[group[-1], sum(points[step] for step in group) / len(group)] for group in groups]
-
-
-def as_json(shown: dict[str, Any]) -> str:
+def as_json(shown: Mapping[str, object]) -> str:
     """One line of JSON."""
     return json.dumps(shown, ensure_ascii=False)
 
 
-def preview_paths(shown: dict[str, Any]) -> list[Path]:
+def preview_paths(shown: JobDetails) -> list[Path]:
     """The files that a page may serve for a job's `details`: nothing else of the disk is anybody's business."""
     return [Path(each["path"]) for each in shown["previews"]] + [Path(name) for name in shown["files"]]

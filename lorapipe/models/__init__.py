@@ -1,10 +1,9 @@
 """Model families: all that lorapipe knows of a kind of base model.
 
-A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the
-base, the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts,
-and makes the sampling pipeline from the very same modules. What other code needs to know of an architecture (which
-modules an adapter may target, what kohya calls them, which sizes fit) is asked of the model or the family, never
-tested by name.
+A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the base,
+the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts and
+decodes. What other code needs to know of an architecture (the roles of its parts, the modules an adapter may target, what
+kohya calls them, which sizes fit) it asks of the model or the family, and never tests by name.
 
 To add one, create a file here: a `Family` subclass and its `Model` subclass. Import torch and diffusers inside methods.
 """
@@ -15,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
@@ -23,13 +22,58 @@ from lorapipe.spec import Source, Spec, param
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import DiffusionPipeline
+    from torch import Tensor
 
     from lorapipe.training.diffusion import Diffusion
 
-Condition = Mapping[str, "torch.Tensor"]
+Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
+Role = Literal["denoiser", "text_encoder"]
+"""What a part that can be trained does: predict, or read captions."""
+Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """How captions are read.
+
+    `max_tokens` 75, 150 or 225: where a text encoder reads 75 at once, longer captions are cut into chunks of that as kohya
+    does. `clip_skip` 2 takes the last layer but one. `weighted` obeys A1111's `(tag:1.3)`.
+    """
+
+    max_tokens: int = 75
+    clip_skip: int = 1
+    weighted: bool = False
+
+
+PLAIN_READING = TextReading()
+
+
+@dataclass(frozen=True)
+class ModuleRef:
+    """A layer that an adapter can sit on: Linear or Conv2d.
+
+    `shape` is its weight's, (out, in) or (out, in, k, k). `block` is the number of its block as those count who give each a
+    rate of its own, None outside the denoiser. Convolutional blocks' Linear layers are of the group `conv` too.
+    """
+
+    path: str
+    kind: Literal["linear", "conv"]
+    shape: tuple[int, ...]
+    block: int | None
+    group: Group
+
+    @classmethod
+    def of(cls, path: str, layer: torch.nn.Linear | torch.nn.Conv2d, group: Group, block: int | None = None) -> Self:
+        """Of a module with this path."""
+        shape = tuple(layer.weight.shape)
+        return cls(path, "linear" if len(shape) == 2 else "conv", shape, block, group)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it is Linear or a 1×1 convolution."""
+        return all(side == 1 for side in self.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -57,11 +101,9 @@ class Checkpoint(Source):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """See `Value.parse`."""
         return cls(pocket.BASE) if value == "pocket" else super().parse(value, folder)
 
     def plain(self) -> str:
-        """See `Value.plain`."""
         return "pocket" if self.path == pocket.BASE else super().plain()
 
 
@@ -75,8 +117,22 @@ class Family(Spec, contract="family"):
         kohya=("pretrained_model_name_or_path",),
     )
 
-    reads_any_layer: ClassVar[bool] = True
-    """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
+    denoiser: ClassVar[str]
+    """See `Model.denoiser`; so are the next two, which need no weights."""
+
+    @property
+    @abstractmethod
+    def text_encoders(self) -> tuple[str, ...]:
+        """Every part that reads captions."""
+
+    @property
+    @abstractmethod
+    def trainable(self) -> tuple[str, ...]:
+        """Parts that an adapter can train."""
+
+    def role(self, part: str) -> Role:
+        """What a part does."""
+        return "denoiser" if part == self.denoiser else "text_encoder"
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:
@@ -94,10 +150,13 @@ class Family(Spec, contract="family"):
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
 
-    @property
-    def trainable(self) -> tuple[str, ...]:
-        """Parts that an adapter can train: see `Model.trainable`."""
-        return ("unet", "text_encoder")
+    @abstractmethod
+    def latent_shape(self, size: Pair) -> tuple[int, int, int]:
+        """(C, h, w) of the latents of a picture of (width, height) pixels. Reads no weights."""
+
+    def objections(self, reading: TextReading) -> Iterator[Problem]:
+        """What this base cannot do of how captions are to be read; paths are the reading's fields."""
+        return iter(())
 
     def usual_cfg(self) -> float:
         """How strongly prompts guide this base, where nobody says otherwise (classifier-free guidance)."""
@@ -137,10 +196,14 @@ class Model(ABC):
     dtype: torch.dtype
     diffusion: Diffusion
     """How pictures become noise, and what the network predicts of that."""
+    denoiser: ClassVar[str]
+    """The part that predicts: `unet`, `transformer`."""
+    text_encoders: tuple[str, ...]
+    """Every part that reads captions, trainable or not."""
     trainable: tuple[str, ...]
     """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
-    tokens: int
-    """Tokens of a caption chunk without its two ends: 75."""
+    tokens: int = 75
+    """Tokens of a caption that a text encoder reads at once, without its two ends."""
 
     @abstractmethod
     def part(self, name: str) -> torch.nn.Module:
@@ -150,56 +213,72 @@ class Model(ABC):
     def release(self, *names: str) -> None:
         """Let parts go from memory; `part` loads them again."""
 
-    @abstractmethod
-    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 3, H, W) in −1 … 1 → scaled latents (B, C, H/f, W/f), float32: the mean, so deterministic."""
+    def role(self, part: str) -> Role:
+        """What a part does."""
+        return "denoiser" if part == self.denoiser else "text_encoder"
 
     @abstractmethod
-    def encode_text(
-        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
-    ) -> Condition:
-        """Captions → condition, with gradients where the text encoder is being trained.
+    def latent_shape(self, size: Pair) -> tuple[int, int, int]:
+        """(C, h, w) of the latents of a picture of (width, height) pixels."""
 
-        `max_tokens` 75, 150 or 225: longer ones are cut into chunks of 75 as kohya does (FORMATS §3.3). `clip_skip` 2
-        takes the last layer but one. A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed; `weighted`
-        obeys A1111's `(tag:1.3)` and nothing else.
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in −1 … 1 → latents (B, C, h, w), scaled and shifted for training, float32.
+
+        The mean of the posterior, so deterministic.
         """
 
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """The inverse: latents (B, C, h, w) → pixels (B, 3, H, W), about −1 … 1, float32.
+
+        In tiles where the memory is short; `OutOfMemory` where that does not suffice.
+        """
+
+    @abstractmethod
+    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
+        """Captions → condition, with gradients where a text encoder is being trained.
+
+        A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed.
+        """
+
+    @abstractmethod
+    def token_count(self, text: str) -> int:
+        """The tokens of a caption without its two ends."""
+
     def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
-        """What the network is told of one picture's shape, to be laid beside its encoded caption; nothing by default.
+        """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
 
         (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.
         """
         return {}
 
     @abstractmethod
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Condition) -> torch.Tensor:
+    def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
 
-    @abstractmethod
-    def pipeline(self) -> DiffusionPipeline:
-        """The sampling pipeline over these same modules, without a safety checker and without a progress bar."""
+    # ---------------------------------------------------------------------------------------------------- for adapters
 
     @abstractmethod
-    def targets(self, part: str, convolutions: bool = False) -> list[str]:
-        """Dotted paths of the modules of a part that LoRA trains, in model order.
+    def modules(self, part: str) -> list[ModuleRef]:
+        """The layers of a trainable part that adapters may target, in model order.
 
-        Linear layers and 1×1 convolutions of the transformer blocks (kohya's LierLa); with `convolutions`, also those of
-        the resnet, downsample and upsample blocks (C3Lier). Of the text encoder: attention and MLP projections.
+        Read from the part's configuration: whatever is attached to the part in memory is not among them.
         """
 
-    @property
-    @abstractmethod
-    def blocks(self) -> int:
-        """Blocks of the U-Net, as those count them who give each a rank or a strength of its own: 25 of SD1.x."""
+    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
+        """Those that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
+        found = self.modules(part)
+        return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
 
-    @abstractmethod
-    def block(self, path: str) -> int:
-        """Which of them a module of the U-Net is in."""
+    @property
+    def blocks(self) -> int:
+        """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""
+        return 0
 
     @abstractmethod
     def kohya_name(self, part: str, path: str) -> str:
-        """kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in` (FORMATS §2.1)."""
+        """kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in`."""
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
         """What else files call a module; such names are read, never written."""
@@ -207,10 +286,10 @@ class Model(ABC):
 
     def kohya_names(self) -> dict[str, tuple[str, str]]:
         """kohya's name → (part, path) of every module that a file may hold; a module's own name before its others."""
-        pairs = [(part, path) for part in self.trainable for path in self.targets(part, convolutions=True)]
+        pairs = [(part, ref.path) for part in self.trainable for ref in self.modules(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, str]:
         """What a person may want to know of the base, for logs."""
         return {"prediction": self.diffusion.prediction, "dtype": str(self.dtype), "device": str(self.device)}

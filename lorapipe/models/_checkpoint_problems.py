@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.models import _model_detection, _tensor_shapes
+from lorapipe.models import Checkpoint, Family, _model_detection, _tensor_shapes
 from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
 from lorapipe.models._ldm_names import older_vae_name, vae_name
 from lorapipe.models._missing_tensors import (
@@ -28,19 +28,40 @@ from lorapipe.models._missing_tensors import (
 )
 from lorapipe.models._model_detection import UNET, VAE, Kind
 from lorapipe.models._tensor_index import Shape, keys_of, settled
+from lorapipe.spec import Source
 
 if TYPE_CHECKING:
-    from lorapipe.models import Family
-    from lorapipe.models._stable_diffusion import StableDiffusion
+    from lorapipe.models._unet import LatentDiffusion
 
-Look = Callable[["StableDiffusion", Path], Iterable[Problem]]
+
+class Base(Protocol):
+    """As much of a Stable Diffusion family as is looked at: its settings, and the published configuration of its parts."""
+
+    def __hash__(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    @property
+    def vae(self) -> Source | None: ...
+    @property
+    def config(self) -> Source | None: ...
+    @property
+    def known(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def model(self) -> type[LatentDiffusion]: ...
+
+
+Look = Callable[[Base, Path], Iterable[Problem]]
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
 MOST_FILES = 2000
 VAE_BEGINS = ("encoder.conv_in.", "encoder.down", "encoder.mid", "decoder.conv_in.", "decoder.up", "decoder.mid")
 """What keys of a VAE begin with, in LDM's layout and in diffusers': a text encoder has an `encoder.` too."""
 
 
-def problems(base: StableDiffusion) -> tuple[Problem, ...]:
+def problems(base: Base) -> tuple[Problem, ...]:
     """What is wrong with the files of a base, each under the knob that names them."""
     knobs = {"checkpoint": base.checkpoint.path}
     knobs |= {name: source.path for name in ("vae", "config") if (source := getattr(base, name))}
@@ -50,7 +71,7 @@ def problems(base: StableDiffusion) -> tuple[Problem, ...]:
 
 
 @lru_cache(maxsize=128)
-def _problems(base: StableDiffusion, state: tuple[Any, ...]) -> tuple[Problem, ...]:
+def _problems(base: Base, state: tuple[Any, ...]) -> tuple[Problem, ...]:
     return tuple(_all(base))
 
 
@@ -70,7 +91,7 @@ def _state(file: Path) -> tuple[str, int, int]:
     return (str(file), found.st_size, found.st_mtime_ns)
 
 
-def _all(base: StableDiffusion) -> Iterator[Problem]:
+def _all(base: Base) -> Iterator[Problem]:
     checkpoint = base.checkpoint.path
     wrong = [*_looked(_configured, base, "config", base.config.path)] if base.config is not None else []
     wrong += _looked(_kind, base, "checkpoint", checkpoint)
@@ -81,7 +102,7 @@ def _all(base: StableDiffusion) -> Iterator[Problem]:
         yield from _looked(_no_vae if wrong else _own_vae, base, "vae", base.vae.path)
 
 
-def _looked(look: Look, base: StableDiffusion, knob: str, root: Path) -> Iterator[Problem]:
+def _looked(look: Look, base: Base, knob: str, root: Path) -> Iterator[Problem]:
     """The problems that a look at files finds and raises, under their knob. A file inside the folder is named."""
     try:
         for problem in look(base, root):
@@ -102,12 +123,12 @@ def _inside(root: Path, problem: Problem) -> str:
     return f"{file.relative_to(root).as_posix()} {problem.what}"
 
 
-def _kind(base: StableDiffusion, root: Path) -> Iterator[Problem]:
+def _kind(base: Base, root: Path) -> Iterator[Problem]:
     if problem := mismatch(base):
         yield problem
 
 
-def mismatch(base: StableDiffusion) -> Problem | None:
+def mismatch(base: Base) -> Problem | None:
     """What is wrong with the kind of the checkpoint, if something is; `InputError` where it cannot be read at all."""
     path = base.checkpoint.path
     kind = _model_detection.of_folder(path) if path.is_dir() else _model_detection.of_keys(keys_of(path))
@@ -124,15 +145,15 @@ def mismatch(base: StableDiffusion) -> Problem | None:
     return Problem(f"is a checkpoint without {' and '.join(missing)}.", cure=cure, path=("checkpoint",))
 
 
-def _is(base: StableDiffusion | type[Family], kind: Kind) -> bool:
+def _is(base: Base | type[Family], kind: Kind) -> bool:
     """Whether a kind is a family's, as a single file or as a folder."""
     own = str(getattr(base, "kind", ""))
     return kind.what in (own, own.replace("checkpoint", "folder"))
 
 
-def _cure(base: StableDiffusion, kind: Kind) -> str:
+def _cure(base: Base, kind: Kind) -> str:
     """Which family would take it, if one does."""
-    registry = type(base).registry
+    registry = Family.registry
     assert registry is not None
     for name in registry.names():
         if _is(registry.get(name), kind):
@@ -143,7 +164,7 @@ def _cure(base: StableDiffusion, kind: Kind) -> str:
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 
-def _configured(base: StableDiffusion, root: Path) -> Iterator[Problem]:
+def _configured(base: Base, root: Path) -> Iterator[Problem]:
     """What is wrong with a folder of configurations."""
     if not root.is_dir():
         yield Problem("is a file.", cure="Name a diffusers folder, whose configurations describe the checkpoint.")
@@ -157,11 +178,11 @@ def _configured(base: StableDiffusion, root: Path) -> Iterator[Problem]:
     read_json(root / "scheduler" / "scheduler_config.json")
 
 
-def _parts(base: StableDiffusion) -> list[str]:
+def _parts(base: Base) -> list[str]:
     return ["unet", "vae", *(text.name for text in base.model.texts)]
 
 
-def _folder(base: StableDiffusion, root: Path) -> Iterator[Problem]:
+def _folder(base: Base, root: Path) -> Iterator[Problem]:
     missing = [f"{part}/config.json" for part in _parts(base) if not (root / part / "config.json").is_file()]
     if not (root / "scheduler" / "scheduler_config.json").is_file():
         missing.append("scheduler/scheduler_config.json")
@@ -176,7 +197,7 @@ def _folder(base: StableDiffusion, root: Path) -> Iterator[Problem]:
             for problem in error.problems:
                 yield Problem(_inside(root, problem), cure=problem.cure)
             continue
-        wanted = in_folder(part, shapes_of(base, part, config) or {})
+        wanted = in_folder(part, shapes_of(base.model.texts, part, config) or {})
         yield from misfits(part, wanted, keys)
         yield from _other_vocabulary(root / part.replace("text_encoder", "tokenizer"), part, config)
     yield from _unlike(base, root, missing)
@@ -192,7 +213,7 @@ def _other_vocabulary(folder: Path, part: str, config: Mapping[str, Any]) -> Ite
         yield Problem(what, cure=COPY)
 
 
-def _unlike(base: StableDiffusion, root: Path, missing: Sequence[str]) -> Iterator[Problem]:
+def _unlike(base: Base, root: Path, missing: Sequence[str]) -> Iterator[Problem]:
     """Parts that are whole and do not belong together: what the text encoders say is not what the U-Net reads."""
     if missing:
         return
@@ -208,13 +229,13 @@ def _unlike(base: StableDiffusion, root: Path, missing: Sequence[str]) -> Iterat
         yield Problem(what, cure=COPY)
 
 
-def _single_file(base: StableDiffusion, root: Path) -> Iterator[Problem]:
+def _single_file(base: Base, root: Path) -> Iterator[Problem]:
     keys = keys_of(root)
     for part in _parts(base):
         if part == "vae" and base.vae is not None:
             continue
         config = _config(base, part)
-        shapes = shapes_of(base, part, config)
+        shapes = shapes_of(base.model.texts, part, config)
         if shapes is None:
             continue
         if part in ("unet", "vae"):
@@ -224,11 +245,11 @@ def _single_file(base: StableDiffusion, root: Path) -> Iterator[Problem]:
         yield from misfits(part, wanted, keys, OTHER if base.config or part != "unet" else SMALLER)
 
 
-def _config(base: StableDiffusion, part: str) -> Mapping[str, Any]:
+def _config(base: Base, part: str) -> Mapping[str, Any]:
     return read_json(base.config.path / part / "config.json") if base.config else base.known[part]
 
 
-def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
+def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
     """What is wrong with a VAE of its own: of LDM's layout or diffusers', under LDM's prefix or none."""
     wrong = [*_no_vae(base, path)]
     yield from wrong
@@ -256,7 +277,7 @@ def _own_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
     yield from misfits("", wanted, keys)
 
 
-def _no_vae(base: StableDiffusion, path: Path) -> Iterator[Problem]:
+def _no_vae(base: Base, path: Path) -> Iterator[Problem]:
     """That a file or folder is no VAE at all, where it is none."""
     if path.is_dir():
         _model_detection.of_vae(path)
@@ -270,12 +291,12 @@ def _vae_keys(path: Path) -> Mapping[str, Shape]:
     return {key.removeprefix(VAE): shape for key, shape in keys_in(vae_files(path)).items()}
 
 
-def _described_vae(base: StableDiffusion) -> Mapping[str, Any]:
+def _described_vae(base: Base) -> Mapping[str, Any]:
     folder = base.config.path if base.config else base.checkpoint.path
     return read_json(folder / "vae" / "config.json") if folder.is_dir() else base.known["vae"]
 
 
-def no_vocabulary(base: StableDiffusion) -> Problem | None:
+def no_vocabulary(base: Base) -> Problem | None:
     """What is wrong where captions cannot be read for want of a vocabulary."""
     from lorapipe.models._clip_vocabulary import find
 

@@ -73,7 +73,7 @@ def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.
 
     weights = torch.ones(len(captions), max_tokens + 2)
     for row, caption in zip(weights, captions, strict=True):
-        told = [weight for text, weight in pieces(caption) for _ in _ids(tokenizer, text)][:max_tokens]
+        told = [weight for text, weight in pieces(caption) for _ in token_ids(tokenizer, text)][:max_tokens]
         row[1 : 1 + len(told)] = torch.tensor(told)
     return weights
 
@@ -113,13 +113,14 @@ def tokenize(
     rows = []
     for caption in captions:
         texts = [text for text, _ in pieces(caption)] if weighted else [caption]
-        ids = [token for text in texts for token in _ids(tokenizer, text)][:max_tokens]
+        ids = [token for text in texts for token in token_ids(tokenizer, text)][:max_tokens]
         chunks = [ids[start : start + CHUNK] for start in range(0, max_tokens, CHUNK)]
         rows.append([[bos, *chunk, eos, *[pad] * (CHUNK - len(chunk))] for chunk in chunks])
     return torch.tensor(rows)
 
 
-def _ids(tokenizer: Any, caption: str) -> list[int]:
+def token_ids(tokenizer: Any, caption: str) -> list[int]:
+    """The tokens of a caption without its two ends; text that spells a special token is spelled."""
     # No truncation by the tokenizer, hence no warning about lengths: the chunks decide.
     encoded = tokenizer(caption, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False)
     ids: list[int] = encoded.input_ids

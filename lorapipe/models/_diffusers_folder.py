@@ -49,11 +49,7 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
     choices: dict[tuple[bool, int, str, int], list[re.Match[str]]] = {}
     names = _names(folder)
     for found in filter(None, map(WEIGHTS.fullmatch, names)):
-        variant = (found["variant"] or found["late"] or "").lower()
-        rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
-        pickled = found["ending"].lower() != "safetensors"
-        place = STEMS.index(found["stem"].lower()) * 2 + bool(found["shard"])
-        choices.setdefault((pickled, rank, variant, place), []).append(found)
+        choices.setdefault(_preference(found), []).append(found)
     if not choices:
         raise InputError(_nothing(names), where=str(folder), cure=COPY)
     chosen = choices[min(choices)]
@@ -64,6 +60,14 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"lacks {missing[0]}{more}: its weights are in parts.", where=str(folder), cure=COPY)
     return tuple(folder / name for name in sorted(there))
+
+
+def _preference(found: re.Match[str]) -> tuple[bool, int, str, int]:
+    """Of several sets of weights in a folder the one with the least is taken."""
+    variant = (found["variant"] or found["late"] or "").lower()
+    rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+    pickled = found["ending"].lower() != "safetensors"
+    return pickled, rank, variant, STEMS.index(found["stem"].lower()) * 2 + bool(found["shard"])
 
 
 def vae_files(path: Path) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.errors import Problem
@@ -11,7 +11,6 @@ from lorapipe.models._ldm_names import older_vae_name, open_clip_name, unet_name
 from lorapipe.models._tensor_index import Shape, flat
 
 if TYPE_CHECKING:
-    from lorapipe.models._stable_diffusion import StableDiffusion
     from lorapipe.models._weight_files import TextPart
 
 Keys = Mapping[str, Shape]
@@ -22,13 +21,13 @@ OTHER = "The file is incomplete or of another kind of model."
 SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
 
 
-def shapes_of(base: StableDiffusion, part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
+def shapes_of(texts: Sequence[TextPart], part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
     """A part's tensors and their shapes by its configuration; None where that has what we do not know."""
     if part == "unet":
         return _tensor_shapes.unet(config)
     if part == "vae":
         return _tensor_shapes.vae(config)
-    return _tensor_shapes.text(config, next(text.projected for text in base.model.texts if text.name == part))
+    return _tensor_shapes.text(config, next(text.projected for text in texts if text.name == part))
 
 
 def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,22 +96,36 @@ def of_keys(keys: Mapping[str, Shape]) -> Kind:
     for telling, what, cure in BESIDE:
         if any(part in key for key in keys for part in telling):
             return Kind(what, cure)
-    bare = not any(key.startswith(UNET) for key in keys)
-    if bare and any(key.startswith("model_ema.") for key in keys):
+    if not _starts(keys, UNET) and _starts(keys, "model_ema."):
         return Kind("a checkpoint whose U-Net is there as an EMA copy alone", "Take the pruned file of this model.")
     if (family := _family(keys)) is None:
-        if bare and any(key.startswith(TEXTS) for key in keys):
-            return Kind("a checkpoint without U-Net", "Name the whole checkpoint.")
-        for telling, what, cure in ALONE:
-            if any(key.startswith(telling) for key in keys):
-                return Kind(what, cure)
-        if len(keys) <= 3 and all(shape[-1:] in ((768,), (1024,)) for shape in keys.values()):
-            return Kind("an embedding (textual inversion), not a base model", "Name the base that it was made for.")
-        return Kind("no Stable Diffusion checkpoint")
-    reads = next((shape[1] for key, shape in keys.items() if key == f"{UNET}input_blocks.0.0.weight" and shape[1:]), 4)
-    if reads != 4:
+        return _of_other_keys(keys)
+    if (reads := _channels_read(keys)) != 4:
         return _odd(family, reads)
     return Kind(f"{family} checkpoint", BASE if family == REFINER else "")
+
+
+def _channels_read(keys: Mapping[str, Shape]) -> int:
+    """Channels of the U-Net's input; 4 where they cannot be told."""
+    shape = keys.get(f"{UNET}input_blocks.0.0.weight", ())
+    return shape[1] if shape[1:] else 4
+
+
+def _of_other_keys(keys: Mapping[str, Shape]) -> Kind:
+    """The kind of a file that has no U-Net of a family."""
+    if not _starts(keys, UNET) and _starts(keys, TEXTS):
+        return Kind("a checkpoint without U-Net", "Name the whole checkpoint.")
+    for telling, what, cure in ALONE:
+        if _starts(keys, telling):
+            return Kind(what, cure)
+    if len(keys) <= 3 and all(shape[-1:] in ((768,), (1024,)) for shape in keys.values()):
+        return Kind("an embedding (textual inversion), not a base model", "Name the base that it was made for.")
+    return Kind("no Stable Diffusion checkpoint")
+
+
+def _starts(keys: Iterable[str], prefix: str | tuple[str, ...]) -> bool:
+    """Whether any key begins with the prefix, or with one of them."""
+    return any(key.startswith(prefix) for key in keys)
 
 
 def lacking(keys: Mapping[str, Shape]) -> list[str]:
@@ -188,20 +202,31 @@ def _pipeline(name: str) -> str | None:
 
 def _no_base(folder: Path) -> Kind:
     """What a folder is that holds no U-Net's configuration."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    models = [name for name in names if name.lower().endswith((".safetensors", ".ckpt")) and (folder / name).is_file()]
     parts = [name for name in ("vae", "text_encoder", "scheduler", "unet", "tokenizer") if (folder / name).is_dir()]
     if len(parts) >= 2:
         return Kind(
             "a diffusers folder of which unet/config.json is missing", "Copy the model again, with all its files."
         )
-    if (folder / "config.json").is_file():
-        network = str(read_json(folder / "config.json").get("_class_name", ""))
-        for start, (what, cure) in NETWORKS.items():
-            if network.startswith(start):
-                return Kind(what, cure)
-        if named := _pipeline(network):
-            return Kind(f"{named} folder; it is not trained yet", NOT_YET)
+    return _of_network(folder) or _of_files(folder)
+
+
+def _of_network(folder: Path) -> Kind | None:
+    """What the configuration in a folder says that it is; None where there is none, or it says nothing known."""
+    if not (folder / "config.json").is_file():
+        return None
+    network = str(read_json(folder / "config.json").get("_class_name", ""))
+    for start, (what, cure) in NETWORKS.items():
+        if network.startswith(start):
+            return Kind(what, cure)
+    if named := _pipeline(network):
+        return Kind(f"{named} folder; it is not trained yet", NOT_YET)
+    return None
+
+
+def _of_files(folder: Path) -> Kind:
+    """What a folder is by the files of weights in it."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    models = [name for name in names if name.lower().endswith((".safetensors", ".ckpt")) and (folder / name).is_file()]
     if any("lora" in name.lower() for name in models) and len(models) == 1:
         return Kind("a folder with a LoRA file, not a base model", "Name the base that it was made for.")
     if models:

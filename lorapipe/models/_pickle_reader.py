@@ -178,21 +178,20 @@ class Pickle:
         if name in ("EMPTY_LIST", "EMPTY_DICT"):
             self._stack.append([] if name == "EMPTY_LIST" else {})
             return
-        many = name not in ("APPEND", "SETITEM")
-        items = self._to_mark() if many else self._last(1 if name == "APPEND" else 2)
+        items = self._taken(name)
         if name in ("LIST", "TUPLE", "DICT", "FROZENSET"):
             self._stack.append({"LIST": items, "TUPLE": tuple(items), "DICT": {}}.get(name, STAND))
             if name != "DICT":
                 return
         if not self._stack:
             raise Broken
-        held = self._stack[-1]
-        if isinstance(held, list) and name in ("APPEND", "APPENDS"):
-            held += items
-        elif isinstance(held, dict) and name in ("SETITEM", "SETITEMS", "DICT"):
-            pairs = zip(items[::2], items[1::2], strict=False)
-            # Other keys are none of a state_dict's, and a tuple's hash goes as deep as the tuple.
-            held.update((key, value) for key, value in pairs if isinstance(key, (str, int)))
+        _fill(self._stack[-1], name, items)
+
+    def _taken(self, name: str) -> list[Any]:
+        """The items that an instruction takes from the stack."""
+        if name == "APPEND":
+            return self._last(1)
+        return self._last(2) if name == "SETITEM" else self._to_mark()
 
     def _object(self, name: str, argument: Any) -> None:
         """Names, and what would be called with them."""
@@ -227,13 +226,7 @@ class Pickle:
         key = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _natural(count):
             raise Broken
-        begin, part = 0, count
-        if view and view[0] is not None:  # a storage that is a part of another, in the older form
-            if not isinstance(view[0], tuple) or len(view[0]) != 3 or not all(map(_natural, view[0][1:])):
-                raise Broken
-            _, begin, part = view[0]
-            if begin + part > count:
-                raise Broken
+        begin, part = _part_of(view[0], count) if view and view[0] is not None else (0, count)
         self.storages.append(Storage(key, STORAGES[kind.name], count))
         return Storage(key, STORAGES[kind.name], part, begin)
 
@@ -249,23 +242,56 @@ def _known(module: object, name: object) -> Name:
     return Name(module, name)
 
 
+def _fill(held: object, name: str, items: list[Any]) -> None:
+    """Put items into a list or a mapping, as an instruction of this name does."""
+    if isinstance(held, list) and name in ("APPEND", "APPENDS"):
+        held += items
+    elif isinstance(held, dict) and name in ("SETITEM", "SETITEMS", "DICT"):
+        pairs = zip(items[::2], items[1::2], strict=False)
+        # Other keys are none of a state_dict's, and a tuple's hash goes as deep as the tuple.
+        held.update((key, value) for key, value in pairs if isinstance(key, (str, int)))
+
+
+def _part_of(view: Any, count: int) -> tuple[int, int]:
+    """Where a storage that is a part of another (in the older form) begins, and how many numbers it has."""
+    if not isinstance(view, tuple) or len(view) != 3 or not all(map(_natural, view[1:])):
+        raise Broken
+    _, begin, part = view
+    if begin + part > count:
+        raise Broken
+    return begin, part
+
+
 def _made(function: object, arguments: object) -> Any:
     """What calling a name gives: a view, a mapping, or what stands for nothing."""
     if not isinstance(function, Name) or not isinstance(arguments, tuple):
         return STAND
-    if function.module == "torch._utils" and function.name in VIEWS:
-        return _view(function.name, arguments)
     if function.module == "torch._utils":
-        return arguments[0] if arguments else STAND
+        return _rebuilt(function.name, arguments)
     if function.name == "Parameter" and arguments:
         return arguments[0]
     if function.name == "_rebuild_from_type_v2" and len(arguments) >= 3:
         return _made(arguments[0], arguments[2]) if arguments[0] != function else STAND
     if function.module == "collections" or function.name == "dict":
-        pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
-        pairs = [pair for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
-        return {key: value for key, value in pairs if isinstance(key, (str, int))}
+        return _mapping(arguments[0] if arguments else ())
     return STAND
+
+
+def _rebuilt(name: str, arguments: tuple[Any, ...]) -> Any:
+    """What a function of `torch._utils` gives: a view, or its first argument."""
+    if name in VIEWS:
+        return _view(name, arguments)
+    return arguments[0] if arguments else STAND
+
+
+def _mapping(items: object) -> dict[str | int, Any]:
+    """The mapping of a list of pairs; what is none of that is left out."""
+    pairs = (
+        [pair for pair in items if isinstance(pair, (list, tuple)) and len(pair) == 2]
+        if isinstance(items, list)
+        else []
+    )
+    return {key: value for key, value in pairs if isinstance(key, (str, int))}
 
 
 def _view(name: str, arguments: tuple[Any, ...]) -> View:

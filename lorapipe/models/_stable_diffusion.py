@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.models import Family, Footprint, _checkpoint_problems
+from lorapipe.models import Family, Footprint, Pair, TextReading, _checkpoint_problems
 from lorapipe.models._diffusers_folder import COPY, read_json
-from lorapipe.models._latent_diffusion import LatentDiffusion, Parts
+from lorapipe.models._parts import Parts, halvings
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.spec import Source, param
 
 if TYPE_CHECKING:
@@ -85,42 +86,53 @@ class StableDiffusion(Family):
     """What a single file of the family is; see `_model_detection`."""
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.zero_terminal_snr and self.prediction == "epsilon":
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
         yield from _checkpoint_problems.problems(self)
 
     def problems_of_captions(self) -> Iterator[Problem]:
-        """See `Family.problems_of_captions`."""
         if problem := _checkpoint_problems.no_vocabulary(self):
             yield problem
 
+    denoiser: ClassVar[str] = LatentDiffusion.denoiser
+    reads_other_layers: ClassVar[bool] = True
+    """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
+
+    @property
+    def text_encoders(self) -> tuple[str, ...]:
+        return self.model.text_encoders
+
     @property
     def trainable(self) -> tuple[str, ...]:
-        """See `Family.trainable`."""
         return self.model.trainable
 
+    def objections(self, reading: TextReading) -> Iterator[Problem]:
+        if reading.clip_skip != 1 and not self.reads_other_layers:
+            what = f"{self.name} always reads the last layer but one of its text encoder."
+            yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+
     def native_size(self) -> int:
-        """See `Family.native_size`."""
         told = self._part("unet").get("sample_size") or self.known["unet"]["sample_size"]
         size = max(told) if isinstance(told, list) else told
         if not isinstance(size, int) or not 0 < size <= 4096:
             raise self._odd("unet", "sample_size", told)
-        return size * self._vae_factor()
+        return size * self._halvings("vae")
 
     def size_step(self) -> int:
-        """See `Family.size_step`: each level of the VAE and of the U-Net but the last halves the picture."""
-        return self._vae_factor() * self._halvings("unet")
+        """Each level of the VAE and of the U-Net but the last halves the picture."""
+        return self._halvings("vae") * self._halvings("unet")
+
+    def latent_shape(self, size: Pair) -> tuple[int, int, int]:
+        factor = self._halvings("vae")
+        return self._part("vae").get("latent_channels", 4), size[1] // factor, size[0] // factor
 
     def footprint(self) -> Footprint | None:
-        """See `Family.footprint`."""
         shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
         ours, published = self._part("unet"), self.known["unet"]
         return self.counted if all(ours.get(name) == published[name] for name in shape) else None
 
     def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
-        """See `Family.load`."""
         source = self._source()
         parts = Parts(source, self.vae.path if self.vae else None, self._schedule(source))
         return self.model(parts, device, dtype)
@@ -131,16 +143,12 @@ class StableDiffusion(Family):
 
     # ------------------------------------------------------------------------------------------------------ the source
 
-    def _vae_factor(self) -> int:
-        return self._halvings("vae")
-
     def _halvings(self, part: str) -> int:
         """What a part divides a picture's sides by."""
         levels = self._part(part).get("block_out_channels")
         if not isinstance(levels, (list, tuple)) or not 0 < len(levels) <= 8:
             raise self._odd(part, "block_out_channels", levels)
-        factor: int = 2 ** (len(levels) - 1)
-        return factor
+        return halvings({"block_out_channels": levels})
 
     def _odd(self, part: str, name: str, value: object) -> InputError:
         what = f"has a configuration that cannot be right: {name} of {part} is {str(value)[:40]}."

@@ -40,16 +40,14 @@ class SD15(StableDiffusion):
     )
 
     def base_model_version(self, prediction: str) -> str:
-        """See `Family.base_model_version`."""
         return "sd_v1"
 
     def architecture(self, prediction: str) -> str:
-        """See `Family.architecture`."""
         return "stable-diffusion-v1"
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """See `Family.tiny`: two levels, 32 channels, the pocket base's tokenizer; pictures of 64 px."""
+        """Two levels, 32 channels, the pocket base's tokenizer; pictures of 64 px."""
         from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed)

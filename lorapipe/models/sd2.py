@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class SD2Model(LatentDiffusion):
 class SD2(StableDiffusion):
     """Stable Diffusion 2.x: U-Net of 866 M parameters, OpenCLIP ViT-H text encoder; 768 px with v-prediction, or 512."""
 
-    reads_any_layer: ClassVar[bool] = False
+    reads_other_layers: ClassVar[bool] = False
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SD2Model
     kind: ClassVar[str] = "an SD2 checkpoint"
@@ -66,22 +66,19 @@ class SD2(StableDiffusion):
     )
 
     def base_model_version(self, prediction: str) -> str:
-        """See `Family.base_model_version`."""
         return "sd_v2_v" if prediction == "v_prediction" else "sd_v2"
 
     def architecture(self, prediction: str) -> str:
-        """See `Family.architecture`."""
         return "stable-diffusion-v2-768-v" if prediction == "v_prediction" else "stable-diffusion-v2-512"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """See `StableDiffusion.said_by`."""
         bias = source.tensor(TELLING)
         wide = bias is not None and float(bias.float().std(unbiased=False)) > SPREAD
         return {"prediction_type": "v_prediction"} if wide else {}
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """See `Family.tiny`: as SD1.x's, with Linear projections and v-prediction."""
+        """As SD1.x's, with Linear projections and v-prediction."""
         from lorapipe.models._tiny import save_tiny
 
         save_tiny(folder, seed, unet={"use_linear_projection": True}, prediction="v_prediction")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
-from lorapipe.models._latent_diffusion import LatentDiffusion
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
+from lorapipe.models._unet import LatentDiffusion
 
 if TYPE_CHECKING:
     from lorapipe.models._weight_files import SingleFile
@@ -53,7 +53,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
 class SDXL(StableDiffusion):
     """Stable Diffusion XL: U-Net of 2.6 G parameters, CLIP ViT-L and OpenCLIP ViT-bigG text encoders, 1024 px."""
 
-    reads_any_layer: ClassVar[bool] = False
+    reads_other_layers: ClassVar[bool] = False
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SDXLModel
     kind: ClassVar[str] = "an SDXL checkpoint"
@@ -66,22 +66,20 @@ class SDXL(StableDiffusion):
     )
 
     def base_model_version(self, prediction: str) -> str:
-        """See `Family.base_model_version`."""
         return "sdxl_base_v1-0"
 
     def architecture(self, prediction: str) -> str:
-        """See `Family.architecture`."""
         return "stable-diffusion-xl-v1-base"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """See `StableDiffusion.said_by`: v-prediction models have empty tensors of these names, as a sign."""
+        """V-prediction models have empty tensors of these names, as a sign."""
         if source.tensor("v_pred") is None:
             return {}
         return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}
 
     @classmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """See `Family.tiny`: two levels, two text encoders, pictures of 64 px."""
+        """Two levels, two text encoders, pictures of 64 px."""
         from lorapipe.models._tiny import save_tiny_sdxl
 
         save_tiny_sdxl(folder, seed)

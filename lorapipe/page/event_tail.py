@@ -1,4 +1,4 @@
-"""A run's events while they are written: asked each second, only what has come since is read.
+"""Reads a run's events while they are written: each call reads only the new ones.
 
 A training that was stopped and goes on has told the beginning of its curve in an earlier run, and one that is reused all of
 it; so what earlier runs have told of the same work is put in.
@@ -20,7 +20,7 @@ Work = tuple[str, str]
 
 
 class EventTail:
-    """What run `number` has told so far; `runs` is the ledger's folder of runs."""
+    """The events of run `number` so far; `runs` is the ledger's folder of runs."""
 
     def __init__(self, runs: Path, number: int | None) -> None:
         self.path = runs / str(number) / "events.jsonl"
@@ -30,7 +30,7 @@ class EventTail:
         self._read = 0
 
     def told(self) -> list[Event]:
-        """All of it. A line that is half written waits for its end."""
+        """All events so far. A half-written line is left for the next call."""
         new, self._read = _read(self.path, self._read)
         for event in new:
             self._told.append(event)
@@ -49,7 +49,7 @@ class EventTail:
 
 
 def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """The events from a place in a file on, and the place where the next will begin."""
+    """The events from an offset in a file on, and the offset of the next."""
     events = list[Event]()
     with suppress(OSError), path.open("rb") as file:
         file.seek(start)

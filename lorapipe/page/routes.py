@@ -1,4 +1,4 @@
-"""What the page is answered, without HTTP: which path gives what, and what changes the queue.
+"""The page's routes, without HTTP: which path returns what, and what changes the queue.
 
     (nothing), page.css …           the page itself
     board, board/300                the running jobs, the first that wait and the last that have ended, see `board`
@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe import __version__
 from lorapipe.errors import InputError
@@ -68,7 +67,7 @@ FILE_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inl
 
 @dataclass(frozen=True)
 class Answer:
-    """`tag` names this content: who has seen it is told so in place of getting it again."""
+    """`tag` identifies the content (an ETag): whoever has it is not sent it again."""
 
     body: bytes
     kind: str = JSON
@@ -80,8 +79,8 @@ class Answer:
 NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
 
 
-def told(value: Any, status: int = 200, tag: str = "") -> Answer:
-    """A value as JSON, in which what is no finite number is null: browsers refuse NaN."""
+def told(value: object, status: int = 200, tag: str = "") -> Answer:
+    """A value as JSON; numbers that are not finite become null, as browsers refuse NaN."""
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
@@ -95,7 +94,7 @@ def nothing_arrives() -> Mapping[str, str]:
 
 
 class Routes:
-    """All that the page can ask of a queue. `inbox` is the folder to drop things into, `arriving` what is no job yet."""
+    """All routes of a queue's page. `inbox` is the watched folder, `arriving` returns what is no job yet."""
 
     def __init__(
         self, queue: Queue, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] = nothing_arrives
@@ -116,7 +115,7 @@ class Routes:
         self._switches: dict[str, Callable[[], object]] = {"pause": queue.pause, "resume": queue.resume}
 
     def get(self, path: str, seen: str = "") -> Answer:
-        """The answer to a question; `seen` is the tag of the answer that the asker has. `InputError`: no such job."""
+        """Answer a GET request; `seen` is the ETag that the browser has. Raises `InputError` if there is no such job."""
         match path.split("/"):
             case ["board"]:
                 return self._board(AT_FIRST, seen)
@@ -131,7 +130,7 @@ class Routes:
         return NOT_THERE
 
     def post(self, path: str) -> Answer:
-        """Do something. `InputError` says why it cannot be done."""
+        """Answer a POST request, which changes the queue. Raises `InputError` if it cannot."""
         match path.split("/"):
             case ["jobs", number, action] if action in self._doing:
                 self._doing[action](_number(number))
@@ -165,7 +164,7 @@ class Routes:
             self._tail = new
         return self._tail
 
-    def _details(self, job: QueueJob) -> dict[str, Any]:
+    def _details(self, job: QueueJob) -> dict[str, object]:
         number = job.number
         shown = details(self._queue, number, self._tail_of(job).told())
         marks = {_tag(path): path for path in preview_paths(shown)}
@@ -173,7 +172,7 @@ class Routes:
         self._marks[number] = marks
         while len(self._marks) > MOST_REMEMBERED:
             del self._marks[next(iter(self._marks))]
-        painted: dict[str, dict[str, Any]] = {}
+        painted: dict[str, Mapping[str, object]] = {}
         for each in shown["previews"]:  # a training that went on may have painted one again
             painted.setdefault(each["path"], {**each, "file": _shown(Path(each["path"]), number)})
         files = [_shown(Path(name), number) for name in shown["files"]]
@@ -193,8 +192,8 @@ class Routes:
         return Answer(path.read_bytes(), kind, tag=_tag(path.stat().st_mtime_ns), policy=FILE_POLICY)
 
 
-def _shown(path: Path, number: int) -> dict[str, Any]:
-    """A file as the page shows it: `address` where a browser can open it."""
+def _shown(path: Path, number: int) -> dict[str, object]:
+    """A file as the page shows it; `address` if a browser can open it."""
     suffix = path.suffix.lower()
     kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
     address = f"jobs/{number}/files/{_tag(path)}" if suffix in SHOWN else None
@@ -211,7 +210,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,7 +68,7 @@ class Page:
 
     @property
     def trouble(self) -> str:
-        """Why it is served no more; empty while it is."""
+        """Why the server has ended; empty while it runs."""
         return self._thread.reason
 
     def __enter__(self) -> Self:
@@ -81,7 +82,7 @@ class Page:
 
 
 def key_in(home: Path) -> str:
-    """The key in the address; the same each time, so that an open page finds its way back after a restart."""
+    """The key in the address; it persists, so that an open page works again after a restart."""
     path = home / KEY
     if not (path.is_file() and re.fullmatch(r"[\w-]{22}", path.read_text("ascii", "replace"), re.ASCII)):
         with (
@@ -107,11 +108,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
-        """As any TCP server: the one for HTTP asks the network for its own name, which can take long."""
+        """Binds as a plain TCP server: HTTPServer would look its own name up, which can take long."""
         socketserver.TCPServer.server_bind(self)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection. Where there are too many, the oldest that has not shown the key goes."""
+    def process_request(self, request: Any, client_address: object) -> None:
+        """Serve a connection. If there are too many, close the oldest that has not shown the key."""
         with self._guard:
             full = len(self._strangers) + len(self._known) >= MOST_CONNECTIONS
             oldest = next(iter(self._strangers), None) if full else None
@@ -125,40 +126,40 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Asked ten times a second: connections that have not shown the key in time go, however they dribble."""
+        """Called ten times a second: closes connections that have not shown the key in time, however slowly they send."""
         now = time.monotonic()
         with self._guard:
             for connection in [each for each, until in self._strangers.items() if until < now]:
                 self._hang_up(connection)
 
     def welcome(self, request: Any) -> None:
-        """A connection has shown the key."""
+        """Mark a connection as one that has shown the key."""
         with self._guard:
             if self._strangers.pop(request, None) is not None:
                 self._known.add(request)
 
     def _hang_up(self, connection: socket.socket) -> None:
-        """End a connection; the thread that reads from it sees its end."""
+        """Shut a connection down; the thread that reads from it notices."""
         self._strangers.pop(connection, None)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """The connection is over."""
+        """Forget a connection that has ended."""
         with self._guard:
             self._strangers.pop(request, None)
             self._known.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """End; browsers keep their connections open until they are told."""
+        """Close the server and all connections, which browsers keep open."""
         super().server_close()
         with self._guard:
             for connection in (*self._strangers, *self._known):
                 self._hang_up(connection)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone away is no error."""
+    def handle_error(self, request: Any, client_address: object) -> None:
+        """Ignore errors of connections: a browser that has gone away is no error."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -179,17 +180,17 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer a question."""
+        """Answer a GET request."""
         self._answer(lambda path: self.server.answers.get(path, self.headers.get("If-None-Match", "").strip('"')), 404)
 
     def do_POST(self) -> None:
-        """Do something."""
+        """Answer a POST request."""
         self._answer(self.server.answers.post, 409)
 
     def log_message(self, format: str, *values: object) -> None:
-        """Nothing: the terminal tells of jobs."""
+        """Log nothing: the terminal shows the jobs."""
 
-    def _answer(self, ask: Any, mistake: int) -> None:
+    def _answer(self, ask: Callable[[str], Answer], mistake: int) -> None:
         path = self.path.partition("?")[0]
         answer = self._refusal(path)
         if answer is None:
@@ -202,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer)
 
     def _refusal(self, path: str) -> Answer | None:
-        """Why this is not answered."""
+        """Why a request is refused; None if it is not."""
         names = self.headers.get_all("Host", [])
         if len(names) != 1 or not OUR_NAME.fullmatch(names[0]):
             return FOREIGN

@@ -130,10 +130,8 @@ def _is_encoded_as(value: object, data: object, store: Path) -> bool:
             return False
         return all(_is_encoded_as(item, other, store) for item, other in zip(value, data, strict=True))
     if isinstance(value, Artifact):
-        stored = _stored_names(type(value))
-        fields = [name for name, marks in marks_of(type(value)).items() if LOCATION not in marks]
         return isinstance(data, dict) and all(
-            _is_encoded_as(getattr(value, name), data.get(stored[name]), store) for name in fields
+            _is_encoded_as(getattr(value, name), data.get(key), store) for name, key in _content_fields(type(value))
         )
     return isinstance(value, Spec) or value == data
 
@@ -151,6 +149,12 @@ def _stored_names(kind: type[Artifact]) -> dict[str, str]:
         name: next((mark.name for mark in marks if isinstance(mark, StoredName)), name)
         for name, marks in marks_of(kind).items()
     }
+
+
+@cache
+def _content_fields(kind: type[Artifact]) -> list[tuple[str, str]]:
+    """The fields that say what an artifact is, not where it lies, each with its name in the JSON."""
+    return [(name, key) for name, key in _stored_names(kind).items() if LOCATION not in marks_of(kind)[name]]
 
 
 @cache

@@ -13,7 +13,7 @@ from lorapipe.pipeline.events import Event
 T = TypeVar("T")
 
 
-class Warm:
+class ModelCache:
     """The one expensive thing that a worker keeps between stages: the last base model."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Context:
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
     device: str = "auto"
-    warm: Warm = field(default_factory=Warm)
+    warm: ModelCache = field(default_factory=ModelCache)
 
     def check(self) -> None:
         """Raise `Interrupted` when asked to stop; for work that has nothing to save."""

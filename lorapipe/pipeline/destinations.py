@@ -162,9 +162,10 @@ class Destinations:
 
     def _trouble(self, goal: Goal) -> tuple[str, str] | None:
         """What keeps a file from its place, and the cure."""
+        return _bad_name(goal.place) or self._trouble_of_path(goal)
+
+    def _trouble_of_path(self, goal: Goal) -> tuple[str, str] | None:
         place, cure = goal.place, "Give another name."
-        if (found := _bad_name(place)) is not None:
-            return found
         real = Path(os.path.realpath(place))
         if ".lorapipe" in real.parts:
             return f"{place} lies in lorapipe's own store.", "Name a folder of yours, such as out/."
@@ -177,10 +178,15 @@ class Destinations:
             return f"{_file_above(place)} is a file, not a folder.", cure
         except OSError as error:
             return f"{place} cannot be written: {_reason(error)}.", cure
-        if real.is_dir() and goal.delivery.is_folder:
-            return _no_way(real, self._pipeline.folder)
         if real.is_dir():
+            if goal.delivery.is_folder:
+                return _no_way(real, self._pipeline.folder)
             return f"{place} is a folder.", f"Write {place.name}/ for a file in it."
+        return self._trouble_of_file(goal, real)
+
+    def _trouble_of_file(self, goal: Goal, real: Path) -> tuple[str, str] | None:
+        """What keeps a file from replacing the one at its place."""
+        place, cure = goal.place, "Give another name."
         if self._sources.has(place, self._delivered):
             return f"{place} is a source of this pipeline, which is never replaced.", cure
         objection = self._delivered.objection(place)
@@ -214,19 +220,22 @@ def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
         return f"{folder.anchor or folder} is not there.", "Is the drive connected?"
     if not there.is_dir():
         return f"{there} is a file, not a folder.", "Give another name."
-    missing = folder.relative_to(there).parts
-    if missing and not folder.is_relative_to(os.path.realpath(project)):
-        if any(there == Path(each) or there.match(each) for each in MOUNTS):
-            return (
-                f"the folder {there / missing[0]} is not there.",
-                "Is the drive connected? Else make it.",
-            )
-        if len(missing) > 1:
-            return f"the folder {folder.parent} is not there.", "Is it spelled rightly? If it is, make it."
+    if not folder.is_relative_to(os.path.realpath(project)) and (found := _missing(folder, there)):
+        return found
     if not _may_be_written(there):
         if there.is_relative_to(os.path.realpath(project)) and not _may_be_written(project):
             return None  # all of it may only be looked at, which a run says
         return f"nothing can be written in {there}.", "Name a place where you may write."
+    return None
+
+
+def _missing(folder: Path, there: Path) -> tuple[str, str] | None:
+    """Why a folder outside the project is not made: more of it is missing than its last part, or a drive is."""
+    missing = folder.relative_to(there).parts
+    if missing and any(there == Path(each) or there.match(each) for each in MOUNTS):
+        return f"the folder {there / missing[0]} is not there.", "Is the drive connected? Else make it."
+    if len(missing) > 1:
+        return f"the folder {folder.parent} is not there.", "Is it spelled rightly? If it is, make it."
     return None
 
 

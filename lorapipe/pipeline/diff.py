@@ -53,7 +53,7 @@ def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) 
         yield f"{place} {json.dumps(value, ensure_ascii=False)}"
 
 
-def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
+def _differences(old: object, new: object, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
     if old == new:
         return
     place = ".".join(at)
@@ -62,21 +62,26 @@ def _differences(old: Any, new: Any, at: tuple[str, ...], sources: Mapping[str, 
     elif _is_artifact(old) or _is_artifact(new):
         yield f"{place} changed"
     elif isinstance(old, dict) and isinstance(new, dict):
-        if any(old.get(tag) != new.get(tag) for tag in TAGS):  # another implementation: its knobs say nothing more
-            yield f"{place} {_show(old)} → {_show(new)}"
-            return
-        of_both = [key for key in old if key in new]
-        found = [each for key in of_both for each in _differences(old[key], new[key], (*at, key), sources)]
-        yield from found
-        for key in (
-            () if found else {**old, **new}.keys() - of_both
-        ):  # else they came or went with a version of lorapipe
-            yield from _differences(old.get(key), new.get(key), (*at, key), sources)
+        yield from _differences_in(old, new, at, sources)
     elif _is_digest(old) and _is_digest(new):
         changed = old in sources and new in sources
-        yield files_changed(sources[old], sources[new]) if changed else f"{place} changed"
+        yield files_changed(sources[str(old)], sources[str(new)]) if changed else f"{place} changed"
     else:
         yield f"{place} {_show(old)} → {_show(new)}"
+
+
+def _differences_in(
+    old: Mapping[str, object], new: Mapping[str, object], at: tuple[str, ...], sources: Mapping[str, Listing]
+) -> Iterator[str]:
+    if any(old.get(tag) != new.get(tag) for tag in TAGS):  # another implementation: its knobs say nothing more
+        yield f"{'.'.join(at)} {_show(old)} → {_show(new)}"
+        return
+    of_both = [key for key in old if key in new]
+    found = [each for key in of_both for each in _differences(old[key], new[key], (*at, key), sources)]
+    yield from found
+    if not found:  # else the others came or went with a version of lorapipe
+        for key in {**old, **new}.keys() - of_both:
+            yield from _differences(old.get(key), new.get(key), (*at, key), sources)
 
 
 def _made_by(old: Any, new: Any) -> Iterator[str]:

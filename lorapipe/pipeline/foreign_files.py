@@ -112,12 +112,12 @@ def of_text(text: str, name: str) -> Problem | None:
     """What a text is that is no pipeline: another program's file; None where that is not known."""
     if PAGE.match(text):
         return Problem("is a web page, not a pipeline.", name, "Download the file itself (on GitHub: Raw).")
-    names = {found for match in NAMED.finditer(text) if (found := match[1] or match[2] or match[3])}
     if SCRIPT.search(text):
         return Problem("is a script that starts kohya's trainer; lorapipe does not read it yet.", name, SETTINGS)
-    for program in PROGRAMS:
-        if program.has <= names and len(program.of & names) >= program.least:
-            return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
+    names = {match[match.lastindex] for match in NAMED.finditer(text) if match.lastindex}
+    program = next((each for each in PROGRAMS if each.has <= names and len(each.of & names) >= each.least), None)
+    if program is not None:
+        return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
     if "stages" not in names and TABLE.search(text) and ASSIGNED.search(text):
         return Problem("is a TOML file of another program; lorapipe does not read it yet.", name, SETTINGS)
     return None

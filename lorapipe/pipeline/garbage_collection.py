@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe.pipeline.artifact_json import STORE
 from lorapipe.pipeline.gc_roots import removing, rooted
@@ -141,7 +140,7 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
     ledger.records.catch_up()
     keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
     manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
-    waiting, kept = [short(key) for key in keys], set[str]()
+    waiting = [short(key) for key in keys]
     waiting += [
         name for name, manifest in manifests.items() if manifest["finished"] >= before
     ]  # a power cut took its row
@@ -151,6 +150,12 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
             for name, entry in _entries(ledger.store)
             if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime >= before
         ]
+    return _closure(waiting, manifests)
+
+
+def _closure(names: Iterable[str], manifests: Mapping[str, Mapping[str, object]]) -> set[str]:
+    """These results, and those that they refer to, as far as there are manifests."""
+    waiting, kept = [*names], set[str]()
     while waiting:
         name = waiting.pop()
         if name not in kept and name in manifests:
@@ -159,7 +164,7 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
     return kept
 
 
-def _referred(artifact: Any) -> Iterator[str]:
+def _referred(artifact: object) -> Iterator[str]:
     """The folders of the store that an artifact's paths lead to."""
     waiting = [artifact]
     while waiting:

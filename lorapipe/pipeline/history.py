@@ -80,16 +80,17 @@ def compare(ledger: Ledger, first: RunRecord, second: RunRecord) -> dict[str, li
             found[name] = [f"only in run {(first if after is None else second).number}"]
             continue
         lines = _knobs(ledger.manifest(before.key), ledger.manifest(after.key)) if before.key != after.key else []
-        lines += [
-            f"{metric} {before.metrics[metric]:.6g} → {after.metrics[metric]:.6g}"
-            for metric in before.metrics
-            if metric in after.metrics and before.metrics[metric] != after.metrics[metric]
-        ]
+        lines += _metrics(before.metrics, after.metrics)
         if before.end != after.end and {before.end, after.end} != {"finished", "reused"}:
             lines.append(f"{before.end or 'not ended'} → {after.end or 'not ended'}")
         if lines:
             found[name] = lines
     return found
+
+
+def _metrics(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    both = [name for name in before if name in after]
+    return [f"{name} {before[name]:.6g} → {after[name]:.6g}" for name in both if before[name] != after[name]]
 
 
 def _knobs(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:

@@ -173,8 +173,7 @@ class Ledger:
                 return Damage(name)
         try:
             artifact = decode(manifest["artifact"], self.store, inputs)
-            others = (path for each in paths(artifact, inputs) if not (path := str(each)).startswith(own))
-            gone = next((path for path in others if not os.path.exists(path)), None)  # noqa: PTH110
+            gone = _missing(map(str, paths(artifact, inputs)), own)
         except InputError as error:
             return Damage(str(error))
         except Exception:  # whatever there is in a manifest that was not written so
@@ -300,3 +299,8 @@ def _target_of(link: str) -> str | None:
         return ""
     except OSError:
         return None
+
+
+def _missing(names: Iterable[str], own: str) -> str | None:
+    """The first of these files and folders that is not there, those of the result itself left out."""
+    return next((name for name in names if not name.startswith(own) and not os.path.exists(name)), None)  # noqa: PTH110

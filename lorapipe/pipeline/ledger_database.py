@@ -214,14 +214,20 @@ class Records:
         _use(db, [_made(each) for each in sorted(manifests.values(), key=lambda each: float(each["finished"]))])
         _use(db, [use for run in runs.values() for use in _used(run, manifests)])
         rows = {number: each.row for number, each in runs.items()}
-        if aside is not None:
-            from lorapipe.pipeline.database_recovery import salvage  # seldom needed
-
-            kept = salvage(aside, ["run"]).tables["run"]
-            rows |= {number: row for number, each in kept.items() if (row := _sound(each)) and number not in rows}
+        if aside is None:
+            _add(db, rows.values())
+            return _count(len(rows), "run") if rows else ""
+        rows = {**_salvaged_runs(aside), **rows}
         _add(db, rows.values())
-        told = [_count(len(manifests), "result")] if aside is not None else []
-        return " and ".join([*told, _count(len(rows), "run")]) if told or rows else ""
+        return f"{_count(len(manifests), 'result')} and {_count(len(rows), 'run')}"
+
+
+def _salvaged_runs(aside: Path) -> dict[int, tuple[Any, ...]]:
+    """The rows of runs that can still be read of a damaged database."""
+    from lorapipe.pipeline.database_recovery import salvage  # seldom needed
+
+    kept = salvage(aside, ["run"]).tables["run"]
+    return {number: row for number, each in kept.items() if (row := _sound(each))}
 
 
 def stat_of(path: Path | str) -> Stat:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,47 +161,65 @@ def _made(
         yield each.suffix, _with_cell(plain[name], each.suffix, found.allowance), origins
 
 
-def _cells(matrix: Any, at: Address, problems: Problems) -> list[_Cell]:
+def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:
     """The combinations of a matrix, less `exclude`, plus `include`."""
     if not isinstance(matrix, dict) or not matrix:
         cure = "Write `matrix: {adapter.rank: [8, 32]}`, or `matrix: $stage` to follow another one."
         problems.add(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
         return []
     axes = {key: value for key, value in matrix.items() if key not in ("include", "exclude")}
+    problem = _problem_of_axes(axes, at)
+    if problem is None:
+        cells = _selected(matrix, axes, at, problems)
+        problem = _problem_of_cells(cells, at, problems)
+    if problem is not None:
+        problems.add(problem)
+        return []
+    return cells
+
+
+def _selected(matrix: dict[str, Any], axes: Mapping[str, list[object]], at: Address, problems: Problems) -> list[_Cell]:
+    cells = _combinations(axes, at)
+    for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
+        before, cells = len(cells), [cell for cell in cells if not _matches(cell, pattern)]
+        if len(cells) == before:
+            cure = f"Its settings are {listed(axes)}."
+            problems.add(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
+    for number, more in enumerate(_patterns(matrix, "include", at, problems)):
+        cells = _included(cells, more, axes, (*at, "include", number))
+    return cells
+
+
+def _problem_of_cells(cells: Sequence[_Cell], at: Address, problems: Problems) -> Problem | None:
+    if len(cells) > MOST_CELLS:
+        return Problem(f"has {len(cells)} cells; {MOST_CELLS} is the most.", path=at)
+    return None if cells or problems else Problem("leaves no combination.", path=at)
+
+
+def _problem_of_axes(axes: Mapping[str, object], at: Address) -> Problem | None:
+    """What keeps these settings from being combined."""
+    count = 1
     for key, values in axes.items():
         if not isinstance(values, list) or not values:
-            problems.add(Problem("is not a list of values.", cure=f"Write [{show(values)}, …].", path=(*at, key)))
-            return []
-    count = 1
-    for values in axes.values():
+            return Problem("is not a list of values.", cure=f"Write [{show(values)}, …].", path=(*at, key))
         count = min(count * len(values), VERY_MANY)
     if count > MOST_CELLS:
-        told = count if count < VERY_MANY else "very many"
-        problems.add(Problem(f"has {told} combinations; {MOST_CELLS} is the most.", path=at))
+        counted = count if count < VERY_MANY else "very many"
+        return Problem(f"has {counted} combinations; {MOST_CELLS} is the most.", path=at)
+    return None
+
+
+def _combinations(axes: Mapping[str, list[object]], at: Address) -> list[_Cell]:
+    """A cell for each combination of the values; none where there are no settings to combine."""
+    if not axes:
         return []
-    numbers = itertools.product(*(range(len(values)) for values in axes.values()))
-    cells = [
+    return [
         _Cell(
             {key: axes[key][number] for key, number in zip(axes, each, strict=True)},
             {key: (*at, key, number) for key, number in zip(axes, each, strict=True)},
         )
-        for each in numbers
-        if axes
+        for each in itertools.product(*(range(len(values)) for values in axes.values()))
     ]
-    for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
-        kept = [cell for cell in cells if not _matches(cell, pattern)]
-        if len(kept) == len(cells):
-            cure = f"Its settings are {listed(axes)}."
-            problems.add(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
-        cells = kept
-    for number, more in enumerate(_patterns(matrix, "include", at, problems)):
-        cells = _included(cells, more, axes, (*at, "include", number))
-    if len(cells) > MOST_CELLS:
-        problems.add(Problem(f"has {len(cells)} cells; {MOST_CELLS} is the most.", path=at))
-        return []
-    if not cells and not problems:
-        problems.add(Problem("leaves no combination.", path=at))
-    return cells
 
 
 def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: Problems) -> list[dict[str, Any]]:

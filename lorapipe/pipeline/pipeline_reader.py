@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -114,18 +114,30 @@ class PipelineReader:
         plain = self.document.value
         if not isinstance(plain, dict):
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
-        strangers = {key: near_miss(key, KEYS) for key in plain if key not in KEYS}
-        if len(strangers) == len(plain) and not any(cure.startswith("Did") for cure in strangers.values()):
-            raise InputError(NO_PIPELINE, where=self.document.where(()), cure=NO_STAGES)
-        for key, cure in strangers.items():
-            self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
-        if not isinstance(plain.get("vars") or {}, dict):
+        cures = self._unknown_keys(plain)
+        variables = plain.get("vars") or {}
+        if not isinstance(variables, dict):
             self._note(Problem("is not a mapping of names to values.", path=("vars",)))
+            variables = {}
         stages = plain.get("stages")
         if not isinstance(stages, dict) or not stages:
-            if not any("'stages'" in cure for cure in strangers.values()):
+            if not any("'stages'" in cure for cure in cures):
                 self._note(Problem("there are no stages.", cure=NO_STAGES, path=()))
             raise InputError(self.problems)
+        self._check_names(stages)
+        return {"vars": variables, "stages": stages}
+
+    def _unknown_keys(self, plain: Mapping[str, object]) -> list[str]:
+        """Note the keys that a pipeline does not have, and return their cures; raises where it is no pipeline at all."""
+        cures = {key: near_miss(key, KEYS) for key in plain if key not in KEYS}
+        if len(cures) == len(plain) and not any(cure.startswith("Did") for cure in cures.values()):
+            raise InputError(NO_PIPELINE, where=self.document.where(()), cure=NO_STAGES)
+        for key, cure in cures.items():
+            self._note(Problem(f"unknown key {show(key)}.", cure=cure, path=(key,)))
+        return [*cures.values()]
+
+    def _check_names(self, stages: Collection[str]) -> None:
+        """Note names that no stage can have; raises where there are too many to look at."""
         if len(stages) > MOST_STAGES:
             self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
             self._raise()
@@ -135,8 +147,6 @@ class PipelineReader:
                 self._note(
                     Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
                 )
-        variables = plain.get("vars") if isinstance(plain.get("vars"), dict) else {}
-        return {"vars": variables, "stages": stages}
 
     def _filled(self, plain: dict[str, Any]) -> dict[str, Any]:
         """The stages that are wanted, after `--set` and variables."""

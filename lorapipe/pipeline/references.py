@@ -56,15 +56,19 @@ def _replace(value: Any, put: Callable[[Ref], Any]) -> Any:
     if isinstance(value, Ref):
         return put(value)
     if isinstance(value, Spec):
-        fields = {name: getattr(value, name) for name in _may_refer(cast(Any, type(value)))}
-        changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
-        return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var]
+        return _replace_in_spec(value, put)
     if isinstance(value, tuple):
         new = tuple(_replace(item, put) for item in value)
         return value if all(a is b for a, b in zip(new, value, strict=True)) else new
     if isinstance(value, dict):
         return {key: _replace(item, put) for key, item in value.items()}
     return value
+
+
+def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
+    fields = {name: getattr(spec, name) for name in _may_refer(cast(Any, type(spec)))}
+    changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
+    return dataclasses.replace(spec, **changed) if changed else spec  # type: ignore[type-var]
 
 
 @cache

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,12 +93,21 @@ def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
         return RunFiles(number, *noted, used)
     if not told:
         return None
-    made = [manifests[event.key] for event in told if isinstance(event, Finished) and event.key in manifests]
-    known = made or [manifests[key] for key in used.values() if key in manifests]
-    pipelines = Counter(str(each["pipeline"]) for each in known).most_common(1)
+    made = _of_keys((event.key for event in told if isinstance(event, Finished)), manifests)
+    pipeline = _most_frequent_pipeline(made or _of_keys(used.values(), manifests))
     last = _time_of(folder / EVENTS)
     started = min([last, *(float(each["started"]) for each in made)])
-    return RunFiles(number, pipelines[0][0] if pipelines else "?", started, last, _status(told), used)
+    return RunFiles(number, pipeline, started, last, _status(told), used)
+
+
+def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Mapping[str, Any]]:
+    return [manifests[key] for key in keys if key in manifests]
+
+
+def _most_frequent_pipeline(made: Iterable[Mapping[str, Any]]) -> str:
+    """The pipeline that most of these results were made by; `?` where there are none."""
+    pipelines = Counter(str(each["pipeline"]) for each in made).most_common(1)
+    return pipelines[0][0] if pipelines else "?"
 
 
 def _noted(file: Path) -> tuple[str, float, float | None, str | None] | None:

@@ -32,7 +32,7 @@ class Knob:
         """What its type is to parsers, schemas and forms."""
         return shape_of(self.type)
 
-    @property
+    @cached_property
     def required(self) -> bool:
         """Whether a document must set it."""
         return self.field.default is REQUIRED and self.field.default_factory is REQUIRED
@@ -44,6 +44,7 @@ class Knob:
 
 
 _knobs: dict[type[Spec], tuple[Knob, ...]] = {}
+_by_name: dict[type[Spec], dict[str, Knob]] = {}
 _old_names: dict[type[Spec], dict[str, str]] = {}
 
 
@@ -56,6 +57,14 @@ def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
         declared = [(field, field.metadata["param"]) for field in fields if "param" in field.metadata]
         found = tuple(Knob(field.name, hints[field.name], field, param) for field, param in declared)
         _knobs[cls] = found
+    return found
+
+
+def knobs_by_name(cls: type[Spec]) -> Mapping[str, Knob]:
+    """Return the knobs of a spec class by their names, in the order of their declaration."""
+    found = _by_name.get(cls)
+    if found is None:
+        found = _by_name[cls] = {knob.name: knob for knob in knobs(cls)}
     return found
 
 

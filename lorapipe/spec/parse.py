@@ -11,7 +11,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near_miss
 from lorapipe.spec.base import Param, Spec, Value, sentence
 from lorapipe.spec.destination import Destination
-from lorapipe.spec.fields import knobs, old_names
+from lorapipe.spec.fields import knobs_by_name, old_names
 from lorapipe.spec.paths import PathPolicy, path_of, trouble
 from lorapipe.spec.problem_cache import ProblemCache
 from lorapipe.spec.scalars import WORDS, as_scalar, quote_cure, unquoted_cure
@@ -186,7 +186,7 @@ class _Parser:
         return spec
 
     def _settings(self, cls: type[Spec], plain: dict[str, object], at: Address) -> dict[str, object]:
-        known = {knob.name: knob for knob in knobs(cls)}
+        known = knobs_by_name(cls)
         plain = self._with_present_names(old_names(cls), plain, at)
         for key in plain:
             if key not in known:

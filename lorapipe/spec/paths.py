@@ -38,6 +38,17 @@ class PathPolicy(Protocol):
 
 def path_of(text: str, folder: Path) -> Path:
     """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
+    _check_text(text)
+    path = _from_home(text) if text.startswith("~") else Path(text)
+    path = path if path.is_absolute() else folder / path
+    if (found := CONTROL.search(text)) and not _is_a_name(path):
+        name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
+        raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
+    return Path(tidy(path)) if ".." in path.parts else path
+
+
+def _check_text(text: str) -> None:
+    """ValueError where a text can be no path, wherever it is looked for."""
     if not text:
         raise ValueError("a path is missing.")
     if "\0" in text or (NO_LETTER.search(text) and not _can_be_named(text)):
@@ -46,18 +57,16 @@ def path_of(text: str, folder: Path) -> Path:
         raise ValueError(f"{short(text)!r} is no path: it is {len(text)} letters long.")
     if long := next((each for each in re.split(r"[/\\]", text) if _length(each) > LONGEST_NAME), ""):
         raise ValueError(f"{short(long)!r} is no name of a file or folder: it is longer than {LONGEST_NAME} bytes.")
+
+
+def _from_home(text: str) -> Path:
+    """The path of a text that begins with `~`."""
     path = Path(text)
-    if text.startswith("~"):
-        try:
-            path = path.expanduser()
-        except RuntimeError:
-            what = f"{short(text)!r}: nobody called {path.parts[0][1:]!r} has a home here."
-            raise ValueError(f"{what} Write ~/ for your own.") from None
-    path = path if path.is_absolute() else folder / path
-    if (found := CONTROL.search(text)) and not _is_a_name(path):
-        name = {"\t": "a tab", "\n": "a line's end"}.get(found[0], f"U+{ord(found[0]):04X}")
-        raise ValueError(f"{short(text)!r} holds {name}: {IN_QUOTES}.")
-    return Path(tidy(path)) if ".." in path.parts else path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        what = f"{short(text)!r}: nobody called {path.parts[0][1:]!r} has a home here."
+        raise ValueError(f"{what} Write ~/ for your own.") from None
 
 
 def _is_a_name(path: Path) -> bool:

@@ -62,13 +62,23 @@ class Shape:
 
 def shape_of(kind: object) -> Shape:
     """Return the shape of a type. A union may only add None: whatever has several forms is a `Value` of its own."""
-    if (scalar := SCALARS.get(kind)) is not None:
-        return Shape(scalar)
-    if isinstance(kind, type) and issubclass(kind, Spec):
+    scalar = SCALARS.get(kind)
+    shape = Shape(scalar) if scalar else _of_class(kind) if isinstance(kind, type) else None
+    shape = shape or _of_generic(typing.get_origin(kind) or kind, typing.get_args(kind))
+    if shape is None:
+        raise TypeError(f"{kind} is no type that a document can hold")
+    return shape
+
+
+def _of_class(kind: type) -> Shape | None:
+    if issubclass(kind, Spec):
         return Shape("spec" if kind.registry is None else "contract", spec=kind)
-    if isinstance(kind, type) and issubclass(kind, Value):
+    if issubclass(kind, Value):
         return Shape(kind.value_kind, value=kind)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    return Shape("record", record=kind) if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind) else None
+
+
+def _of_generic(origin: object, arguments: tuple[Any, ...]) -> Shape | None:
     if origin in (Union, types.UnionType):
         [inner] = [each for each in arguments if each is not type(None)]
         return replace(shape_of(inner), optional=True)
@@ -76,8 +86,6 @@ def shape_of(kind: object) -> Shape:
         return Shape("choice", choices=arguments)
     if origin in (tuple, list):
         return Shape("list", item=shape_of(arguments[0]))
-    if origin is dict or kind is dict:
+    if origin is dict:
         return Shape("mapping", item=shape_of(arguments[1]) if arguments else Shape("any"))
-    if isinstance(kind, type) and (typing.is_typeddict(kind) or dataclasses.is_dataclass(kind)):
-        return Shape("record", record=kind)
-    raise TypeError(f"{kind} is no type that a document can hold")
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,23 +67,14 @@ def _problem(error: ValidationError, where: str, cure: str) -> Problem:
 
 def _message(error: ValidationError) -> str:
     given, wanted = cast(Any, error.instance), cast(Any, error.validator_value)
-    shown = show(given)
-    match error.validator:
-        case "required":
-            missing = [name for name in wanted if name not in given]
-            return f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} missing."
-        case "type":
-            kinds = wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]
-            return f"{shown} is not {' or '.join(WORDS[each] for each in kinds)}."
-        case "const":
-            return f"{shown} is not {show(wanted)}."
-        case "enum":
-            return (
-                f"{shown} is not {show(wanted[0])}." if len(wanted) == 1 else f"{shown} is not one of {_any(wanted)}."
-            )
-    bound = BOUNDS.get(str(error.validator))
-    return f"{shown} {bound} {wanted}." if bound else f"{error.message}."
-
-
-def _any(choices: Sequence[object]) -> str:
-    return listed([str(choice) for choice in choices])
+    rule = str(error.validator)
+    if rule == "required":
+        missing = [name for name in wanted if name not in given]
+        return f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} missing."
+    if rule == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"{show(given)} is not {' or '.join(WORDS[each] for each in kinds)}."
+    if rule == "enum":
+        choices = listed([str(choice) for choice in wanted])
+        return f"{show(given)} is not {choices if len(wanted) == 1 else f'one of {choices}'}."
+    return f"{show(given)} {BOUNDS[rule]} {wanted}." if rule in BOUNDS else f"{error.message}."

@@ -118,7 +118,6 @@ def shown(prepare: Prepare, manifest: Manifest, context: Context) -> Manifest:
 
 def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache) -> Manifest:
     """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
-    from lorapipe.training import device
     from lorapipe.training.data.filter import with_latents
     from lorapipe.training.data.latents import (
         PICTURE_PARTS,
@@ -129,15 +128,14 @@ def encoded(prepare: Prepare, manifest: Manifest, context: Context, cache: Cache
         missing_latents,
         views_of,
     )
+    from lorapipe.training.device import Compute
 
-    where = device.resolve(context.device)
-    dtype = device.dtype("auto", where)  # as training's default, so that a warm model serves both
+    compute = Compute.of(context.device, "auto")  # as training's default, so that a cached model serves both
 
     def load() -> Model:
-        key = device.warm_key(prepare.base, where, dtype)
-        return context.warm.get(key, lambda: prepare.base.load(where, dtype))
+        return compute.model(prepare.base, context.warm)
 
-    encoder = encoder_digest(prepare.base, PICTURE_PARTS, dtype, cache, load)
+    encoder = encoder_digest(prepare.base, PICTURE_PARTS, compute.dtype, cache, load)
     manifest = with_latents(
         manifest, lambda picture, variant: latents_key(picture, variant, prepare.background, encoder)
     )

@@ -20,8 +20,8 @@ from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
+    from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.grid_plan import GridPlan
-    from lorapipe.evaluation.report_model import EvaluationResult
     from lorapipe.evaluation.sampler import SamplingOptions
     from lorapipe.models import Family
     from lorapipe.training.adapters import Adapter
@@ -111,19 +111,18 @@ class Evaluate(Stage):
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
-        from lorapipe.training import device
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
+        from lorapipe.training.device import Compute
         from lorapipe.training_record import TrainingRecord
 
         dataset, record = self.weights.dataset, TrainingRecord.load(self.weights.training)
         manifest, base = Manifest.load(dataset.manifest), cast("Family", dataset.base)
-        where = device.resolve(context.device)
-        dtype = device.dtype(self.precision, where)
+        compute = Compute.of(context.device, self.precision)
         folder = self._clip_folder(base, context)
-        clip = None if folder is None else Clip(folder, where)
-        model = context.warm.get(device.warm_key(base, where, dtype), lambda: base.load(where, dtype))
+        clip = None if folder is None else Clip(folder, compute.device)
+        model = compute.model(base, context.warm)
         options, plan = self._sampling_options(base, record), self._plan(record, context)
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
@@ -163,7 +162,8 @@ class Evaluate(Stage):
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
 
     def _plan(self, record: TrainingRecord, context: Context) -> GridPlan:
-        from lorapipe.evaluation.grid_plan import GridPlan, evenly_spaced
+        from lorapipe.evaluation.grid_plan import GridPlan
+        from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
@@ -191,17 +191,17 @@ class Evaluate(Stage):
         }
 
     def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
-        from lorapipe.evaluation import grid_image, report, report_model
+        from lorapipe.evaluation import grid_image, report, report_json, report_model
         from lorapipe.training import metrics_log
-        from lorapipe.training.snapshots import publish
+        from lorapipe.training.publish import link_or_copy
 
         out = context.out
         log = [(row.step, row.values["loss"]) for row in metrics_log.read(self.weights.log)]
         grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, report_model.tables(result))
         grid_image.save(grid, out / "grid.png")
         write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
-        write_text(report.as_json(report_model.data(result, about)), out / "report.json")
-        publish(result.images.folder, out / "pictures")
+        write_text(report_json.as_json(report_json.report_data(result, about)), out / "report.json")
+        link_or_copy(result.images.folder, out / "pictures")
         best = tuple(each for each in self.weights.snapshots if each.step == result.best.step)
         return Report(
             page=out / "report.html",

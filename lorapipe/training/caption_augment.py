@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -180,6 +180,23 @@ def _chosen(text: str, chance: random.Random) -> str:
     while (chosen := WILDCARD.sub(lambda found: chance.choice(found[1].split("|")), text)) != text:
         text = chosen
     return text
+
+
+FROZEN_ENCODER = Problem(
+    "with a frozen text encoder captions are encoded beforehand, in a fixed number of ways.",
+    cure="Train the text encoder, take the token warm-up away, or use tag_dropout.",
+)
+"""Why there is no token warm-up without a text encoder that is trained."""
+
+
+def problems_with_own_captions(captions: Captioning, own: Iterable[Captioning], trained: bool) -> Iterator[Problem]:
+    """Caption augmentations of single datasets that do not fit the training's; `trained`: a text encoder is."""
+    for captioning in own:
+        if captioning.weighted != captions.weighted:
+            what = "a dataset's captions are read with weights and the training's are not, or the other way round."
+            yield Problem(what, cure="Write weighted: true in both, or in neither.", path=("captions", "weighted"))
+        if captioning.token_warmup_step.count and not trained:
+            yield replace(FROZEN_ENCODER, where="captions.token_warmup_step of a dataset")
 
 
 def never(warmup: Warmup) -> float:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import torch
 
-from lorapipe.models import Model
 from lorapipe.spec import Duration
 from lorapipe.training.data.batches import Batch, Batches
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import Encoders, TextReading, load_conditions
 from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data_parallel import SINGLE, DataParallel
 from lorapipe.training.loop import MicroBatch, Update
@@ -23,35 +20,6 @@ Fetch = Callable[[], Mapping[str, torch.Tensor]]
 """Encodes or loads the captions of a batch; called in the thread of the loop."""
 Condition = Callable[[Batch], Fetch]
 """Prepares the captions of a batch, ahead of time, in the thread of the data loader."""
-Captions = Callable[[Batch], Sequence[str]]
-"""The caption of each picture of a batch, as augmented this time."""
-
-
-def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
-    """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
-    return lambda batch: partial(model.encode_text, captions(batch), **vars(reading))
-
-
-def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:
-    """Captions encoded beforehand and loaded from the cache; `encoder` is their `encoder_digest`."""
-
-    def condition(batch: Batch) -> Fetch:
-        loaded = load_conditions(captions(batch), encoder, cache, reading)
-        return lambda: loaded
-
-    return condition
-
-
-def with_size_conditioning(model: Model, condition: Condition) -> Condition:
-    """Add the model's size conditioning to the text condition (SDXL's micro-conditioning: Podell et al. 2023, §2.2)."""
-
-    def both(batch: Batch) -> Fetch:
-        shapes = [model.framing(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
-        sizes = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
-        fetch = condition(batch)
-        return (lambda: {**fetch(), **sizes}) if sizes else fetch
-
-    return both
 
 
 @dataclass(frozen=True)

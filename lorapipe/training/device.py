@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
 
 from lorapipe.errors import InputError, OutOfMemory
-from lorapipe.spec import Spec, canonical, to_dict
+from lorapipe.spec import canonical, to_dict
+
+if TYPE_CHECKING:
+    from lorapipe.models import Family, Model
+    from lorapipe.pipeline.context import ModelCache
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -45,9 +50,23 @@ def dtype(precision: Precision, device: str) -> str:
     return precision
 
 
-def warm_key(base: Spec, device: str, dtype: str) -> str:
-    """What a loaded base is kept under between stages (`Context.warm`)."""
-    return canonical([to_dict(base), device, dtype]).decode()
+@dataclass(frozen=True)
+class Compute:
+    """A device of torch's, and how frozen weights are held on it: fp32, bf16 or fp16."""
+
+    device: str
+    dtype: str
+
+    @classmethod
+    def of(cls, wanted: str, precision: Precision) -> Self:
+        """What a stage's device and precision come to. `InputError` where the device cannot compute so."""
+        device = resolve(wanted)
+        return cls(device, dtype(precision, device))
+
+    def model(self, base: Family, models: ModelCache) -> Model:
+        """The base model on this device: the one that an earlier stage has left in memory, or a newly loaded one."""
+        key = canonical([to_dict(base), self.device, self.dtype]).decode()
+        return models.get(key, lambda: base.load(self.device, self.dtype))
 
 
 @contextmanager

@@ -21,36 +21,36 @@ def attached(adapter: Adapter, model: Model, parts: Sequence[str], seed: int = 0
 
 @contextmanager
 def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> Iterator[None]:
-    """The U-Net compiled by torch, if `wanted`: each size of picture costs a minute or so the first time.
+    """The denoiser compiled by torch, if `wanted`: each size of picture costs a minute or so the first time.
 
     The adapter must be in it. What was compiled is forgotten at the end, since it has the adapter inside.
     """
-    unet = model.part("unet")
+    denoiser = model.part(model.denoiser)
     if not wanted:
         yield
         return
     import torch
 
-    unet.compile(backend=backend, dynamic=False)
+    denoiser.compile(backend=backend, dynamic=False)
     try:
         yield
     finally:
-        unet._compiled_call_impl = None
+        denoiser._compiled_call_impl = None
         torch.compiler.reset()
 
 
 @contextmanager
-def recomputed(model: Model, wanted: bool = True) -> Iterator[None]:
+def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
     """Gradient checkpointing, if `wanted`: blocks keep their input and compute the rest again on the way back.
 
-    Of the U-Net, which holds nearly all of a training's memory (Chen et al. 2016, arXiv:1604.06174).
+    Of the denoiser, which holds nearly all of a training's memory (Chen et al. 2016, arXiv:1604.06174).
     """
-    unet = model.part("unet")
+    denoiser = model.part(model.denoiser)
     if not wanted:
         yield
         return
-    unet.enable_gradient_checkpointing()
+    denoiser.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        unet.disable_gradient_checkpointing()
+        denoiser.disable_gradient_checkpointing()

@@ -1,123 +1,133 @@
-"""A training under way: what is done with each step that the loop yields.
+"""The monitor of a training: logs each step's metrics, keeps the resume state, and says what is due after a step.
 
-Figures are told a few times a second, snapshots and previews made when it is time, and the state kept, so that a killed
-program goes on where it was and ends with the same file, bit for bit on the same machine.
+Metrics are written a few times a second. The state is saved so that a killed program goes on where it was and ends with
+the same file, bit for bit on the same machine.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from lorapipe.errors import Interrupted
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.loop import Step
 from lorapipe.training.metrics_log import AVERAGE, PATIENCE, MetricRow, MetricsLog
-from lorapipe.training.optimizers import settled
+from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Checkpoints, Trainable
 from lorapipe.training.throughput import Throughput
 
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
-"""The most that a killed training loses, about; snapshots are checkpoints too."""
+"""Seconds between two checkpoints: about the most that a killed training loses. Each snapshot is followed by one, too."""
 CHECKPOINT_SHARE = 0.02
-"""The most that checkpoints may take of a training's time: where one takes seconds, fewer are made between snapshots."""
+"""Largest share of a training's time for checkpoints: where one takes seconds, they are made less often."""
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The steps, from 1, after which something is to be made."""
+class Milestones:
+    """The last step of a training, and the steps, from 1, after which snapshots and previews are due."""
 
+    total: int
     snapshots: frozenset[int]
     previews: frozenset[int] = frozenset()
 
 
-@dataclass
+@dataclass(frozen=True)
+class Due:
+    """What is due after a step, to be done in this order: `stop` is before the preview, which takes long."""
+
+    snapshot: bool
+    checkpoint: bool
+    stop: bool
+    preview: bool
+
+
 class Monitor:
-    """The consumer of the loop's steps. `folder` outlives a killed attempt; `total` is the number of the last step.
+    """Logs the steps of a training. Made where an earlier attempt may have been: `done` steps are behind it."""
 
-    `snapshot(step)` and `preview(step)` make their files, the snapshot's is returned; `estimates()` are the optimizer's own
-    figures.
-    """
-
-    folder: Path
-    total: int
-    marks: Marks
-    trainable: Trainable
-    estimates: Callable[[], Mapping[str, float | torch.Tensor]]
-    snapshot: Callable[[int], Path]
-    preview: Callable[[int], None]
-    emit: Callable[[Event], None]
-    stopping: Callable[[], bool]
-
-    def begin(self) -> int:
-        """Take up where an earlier attempt was: how many steps it had made."""
-        self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.curves = MetricsLog(self.folder, patience=min(PATIENCE, self.total))
-        found = self.checkpoints.load(self.trainable)
+    def __init__(
+        self,
+        folder: Path,
+        milestones: Milestones,
+        trainable: Trainable,
+        optimizer: Optimizer,
+        emit: Callable[[Event], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Load the newest resume state of `folder` into `trainable`. `stopping()` turns true when the user asks to stop."""
+        self.milestones = milestones
+        self.trainable = trainable
+        self.optimizer = optimizer
+        self.emit = emit
+        self.stopping = stopping
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        found = self._checkpoints.load(trainable)
         for text in found.complaints:
-            self.emit(Log(text=text, level="warning"))
+            emit(Log(text=text, level="warning"))
         if found.step:
-            self.emit(Log(text=f"Goes on after step {found.step} of {self.total}."))
-        self.curves.begin(found.step, found.curve)
-        self.throughput = Throughput(self.total, found.step)
-        self.saved, self.pause = time.monotonic(), CHECKPOINT_SECONDS
-        return found.step
+            emit(Log(text=f"Goes on after step {found.step} of {milestones.total}."))
+        self.done = found.step
+        self._metrics = MetricsLog(folder, found.step, found.curve, min(PATIENCE, milestones.total))
+        self._throughput = Throughput(milestones.total, found.step)
+        self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
 
-    def follow(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """Do what is to be done after each step, and pass it on. `Interrupted` where asked to stop, all saved."""
+    def follow(self, steps: Iterator[Step]) -> Generator[tuple[Step, Due], None, None]:
+        """Log each step, and pass it on with what is due after it."""
         try:
             for step in steps:
-                self._take(step)
-                yield step
+                self._log(step)
+                due = self._due(step.step)
+                if due.checkpoint or self._throughput.due():
+                    self._write()
+                yield step, due
         finally:
-            self.curves.close()
+            self._metrics.close()
 
-    def _take(self, step: Step) -> None:
-        number, stopping = step.step, self.stopping()
+    def check_weights(self, step: int) -> None:
+        """`LorapipeError` where a weight is not finite; asked where they are about to be read from the device anyway."""
+        parameters = (each for found in self.trainable.parameters.values() for each in found)
+        if not all(bool(each.isfinite().all()) for each in parameters):
+            raise self._metrics.divergence(step)
+
+    def keep(self, file: Path) -> None:
+        """The training has written this file, and resumes only where it is whole."""
+        self._checkpoints.add(file)
+
+    def save(self, step: int) -> None:
+        """Save the resume state after `step`."""
+        begun = time.monotonic()
+        self._write()  # the log is never behind the state
+        self._metrics.flush()
+        self._checkpoints.save(step, self.trainable, self._metrics.path.read_bytes())
+        self._saved = time.monotonic()
+        self._pause = max(CHECKPOINT_SECONDS, (self._saved - begun) / CHECKPOINT_SHARE)
+
+    def _due(self, step: int) -> Due:
+        snapshot, preview = step in self.milestones.snapshots, step in self.milestones.previews
+        stopping = self.stopping()
+        late = time.monotonic() - self._saved > self._pause
+        stop = stopping and step < self.milestones.total
+        return Due(snapshot, snapshot or preview or stopping or late, stop, preview)
+
+    def _log(self, step: Step) -> None:
         rates = {f"lr/{name}": rate for name, rate in step.rates.items()}
         norm = {} if step.gradient_norm is None else {GRADIENT_NORM: step.gradient_norm}
-        self.curves.add(number, {"loss": step.loss, **rates, **self.estimates(), **norm})
-        marked = number in self.marks.snapshots or number in self.marks.previews
-        if marked or stopping or self.throughput.due():
-            self._tell(self.curves.write())
-        if number in self.marks.snapshots:
-            with settled(self.trainable.optimizer):
-                if not _is_finite(self.trainable):
-                    raise self.curves.blown_up(number)
-                self.checkpoints.add(self.snapshot(number))
-        if marked or stopping or time.monotonic() - self.saved > self.pause:
-            self._save(number)
-        if stopping and number < self.total:
-            raise Interrupted(f"Stopped after step {number} of {self.total}; run the same command again to go on.")
-        if number in self.marks.previews:
-            with settled(self.trainable.optimizer):
-                self.preview(number)  # last: it takes long, and may be interrupted
+        metrics = self.optimizer.estimates(self.trainable.optimizer)
+        self._metrics.add(step.step, {"loss": step.loss, **rates, **metrics, **norm})
 
-    def _save(self, step: int) -> None:
-        begun = time.monotonic()
-        self._tell(self.curves.write())  # the curve is never behind the state
-        self.curves.flush()
-        self.checkpoints.save(step, self.trainable, self.curves.path.read_bytes())
-        self.saved = time.monotonic()
-        self.pause = max(CHECKPOINT_SECONDS, (self.saved - begun) / CHECKPOINT_SHARE)
+    def _write(self) -> None:
+        """Write the metrics of the steps since the last time, and show the newest as progress."""
+        rows = self._metrics.write()
+        if rows:
+            for row in rows:
+                self.emit(Metric(step=row.step, values=row.values))
+            self._show(rows[-1])
 
-    def _tell(self, points: list[MetricRow]) -> None:
-        if not points:
-            return
-        for point in points:
-            self.emit(Metric(step=point.step, values=point.values))
-        last = points[-1]
-        self.throughput.update(last.step)
+    def _show(self, last: MetricRow) -> None:
+        self._throughput.update(last.step)
         shown = {name: value for name, value in last.values.items() if name not in (AVERAGE, GRADIENT_NORM)}
-        values = {**shown, "loss": last.values[AVERAGE], "s/it": self.throughput.seconds_per_step}
-        self.emit(Progress(step=last.step, total=self.total, seconds_left=self.throughput.seconds_left, values=values))
-
-
-def _is_finite(trainable: Trainable) -> bool:
-    """Whether every weight is a number; asked where they are about to be read from the device in any case."""
-    return all(bool(each.isfinite().all()) for parameters in trainable.parameters.values() for each in parameters)
+        values = {**shown, "loss": last.values[AVERAGE], "s/it": self._throughput.seconds_per_step}
+        left = self._throughput.seconds_left
+        self.emit(Progress(step=last.step, total=self.milestones.total, seconds_left=left, values=values))

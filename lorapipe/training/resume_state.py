@@ -71,6 +71,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._checksums: dict[str, int] = {}
+        self._damaged: list[Path] = []
 
     def add(self, file: Path) -> None:
         """The training has made this file, and will not do so again: what comes after it is of no use without it."""
@@ -84,6 +85,10 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.pt"
         with writing(path) as file:
             torch.save({**about, **trainable.state()}, file)
+        for damaged in self._damaged:
+            if damaged != path:
+                damaged.unlink(missing_ok=True)
+        self._damaged.clear()
         files = self._files()
         here = files.index(path)
         for old in (*files[:here], *files[here + KEPT :]):  # those after this step were damaged
@@ -102,6 +107,7 @@ class Checkpoints:
                 complaints.append(f"The checkpoint {path.name} cannot be used: {reason}. An earlier state is used.")
                 if path.is_dir():
                     shutil.rmtree(path)
+                self._damaged.append(path)
             else:
                 self._checksums = state["files"]
                 return Resumed(int(state["step"]), state["curve"], tuple(complaints))

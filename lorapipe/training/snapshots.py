@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from lorapipe.atomic import PART_SUFFIX
+from lorapipe import formats
+from lorapipe.formats.kohya import Kohya
+from lorapipe.metadata import kohya_metadata
+from lorapipe.models import Model
+from lorapipe.training.adapters import Attached
+from lorapipe.training.data_loader import TrainingLength
+from lorapipe.training_record import TrainingRecord
 
 
-def publish(source: Path, target: Path) -> None:
-    """Make a file or folder appear at `target` as well; what is only read from now on needs no second copy.
+def file_name(step: int) -> str:
+    """A snapshot's path in the resume and result folders; sorted by name is sorted by step."""
+    return f"snapshots/step-{step:06d}.safetensors"
 
-    What a killed process left unfinished in a folder stays behind.
-    """
-    if source.is_dir():
-        for inner in sorted(source.iterdir()):
-            if inner.suffix != PART_SUFFIX:
-                publish(inner, target / inner.name)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
+
+@dataclass(frozen=True)
+class SnapshotWriter:
+    """Writes the adapter of a training as a file that other programs load: kohya's keys, fp32, and the metadata."""
+
+    adapter: Attached
+    model: Model
+    record: TrainingRecord
+    length: TrainingLength
+    folder: Path
+
+    def write(self, step: int) -> Path:
+        """The snapshot after `step`."""
+        learned, epoch = self.adapter.learned(), self.length.epoch(step)
+        metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
+        path = self.folder / file_name(step)
+        formats.save(learned, self.model.kohya_names(), path, Kohya(), metadata=lambda tensors: metadata)
+        return path

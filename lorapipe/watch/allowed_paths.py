@@ -1,4 +1,4 @@
-"""Which paths a pipeline may name that a stranger's settings are part of.
+"""Which paths a pipeline with a stranger's settings may name.
 
 It may read what lies in the dropped folder, and write into the folder of the results; beyond, what the pipeline of the
 inbox's owner names. All else is refused with one sentence, decided before anything looks whether it is there: who may put
@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.regular_files import is_inside
@@ -32,7 +31,6 @@ class AllowedPaths:
     targets: frozenset[str] = frozenset()
 
     def refusal(self, kind: type, text: str, folder: Path) -> str:
-        """See `lorapipe.spec.PathPolicy`."""
         root, known, words = (
             (self.results, self.targets, WRITTEN) if kind is Path else (self.images, self.sources, READ)
         )
@@ -49,12 +47,12 @@ class AllowedPaths:
 
 
 def _plain(path: Path) -> str:
-    """A path as it is compared: nothing is looked at, so that `a/..` is taken to lead back."""
+    """A path normalised by its text alone, without looking at the disk."""
     return os.path.normpath(path.absolute())
 
 
 def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> AllowedPaths:
-    """Those of a job: what the owner's pipelines name, it may name."""
+    """The allowed paths of a job: those that the owner's pipelines name."""
     named = [value for pipeline in owners for _, value in _paths(pipeline)]
     sources = {_plain(value.path) for value in named if isinstance(value, Source)}
     targets = {_plain(value) for value in named if isinstance(value, Path)}
@@ -71,7 +69,7 @@ def _paths(pipeline: Pipeline) -> Iterator[tuple[str, Path | Source]]:
         yield from _within(name, stage)
 
 
-def _within(place: str, value: Any) -> Iterator[tuple[str, Path | Source]]:
+def _within(place: str, value: object) -> Iterator[tuple[str, Path | Source]]:
     if isinstance(value, Destination):
         yield place, value.path
     elif isinstance(value, (Path, Source)):

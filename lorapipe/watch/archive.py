@@ -1,4 +1,4 @@
-"""A zip that came from anywhere, opened: what it holds, under names as they were meant, or why it is of no use.
+"""Reads an untrusted zip: its entries, under correctly decoded names, or why it is of no use.
 
 Nothing is read of it but its list of contents, which may have `MOST_CONTENTS` bytes, until an entry is asked for.
 """
@@ -52,7 +52,7 @@ UNPACK = "Unpack it yourself and put the folder here."
 
 
 class ZipError(Exception):
-    """What is wrong with a zip, in words, and the cure; it is `passing` where a copy of it may still be under way."""
+    """What is wrong with a zip, in words, and the cure; `passing` if a copy of it may still be under way."""
 
     def __init__(self, what: str, cure: str = COPY_AGAIN, *, passing: bool = False) -> None:
         super().__init__(what)
@@ -63,7 +63,7 @@ class ZipError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file in a zip: its name as it was meant, with `/` between folders."""
+    """A file in a zip: its correctly decoded name, with `/` between folders."""
 
     name: str
     info: zipfile.ZipInfo
@@ -89,7 +89,7 @@ class Archive:
         return text.replace("\\", "/")  # after decoding: in some code pages it is the second half of a letter
 
     def sorted_out(self) -> Contents:
-        """What its files are, by their names; where these do not tell, by the first bytes, of so many of them."""
+        """Its files sorted by name; where that does not tell, by the first bytes of up to `MOST_ASKED` files."""
         subjects = {each.name: each for each in self.entries if not any(map(is_reg, each.parts[:-1]))}
         asked = iter(range(MOST_ASKED))
         return sort_out(
@@ -105,7 +105,7 @@ class Archive:
             return True  # as above
 
     def require_readable(self, entry: Entry) -> None:
-        """`ZipError` where an entry is packed in a way that is not read."""
+        """Raises `ZipError` if an entry's compression is not supported."""
         if entry.info.flag_bits & ENCRYPTED:
             raise ZipError("is encrypted.", "Pack it without a password.")
         if entry.info.compress_type not in READ:
@@ -113,7 +113,7 @@ class Archive:
             raise ZipError(f"is whole, but packed in a way that is not read here ({method}).", UNPACK)
 
     def chunks(self, entry: Entry, size: int) -> Iterator[bytes]:
-        """The bytes of an entry, so many at a time; `ZipError` where it is damaged."""
+        """Yields the bytes of an entry, `size` at a time. Raises `ZipError` if it is damaged."""
         with _in_words(), self._archive.open(entry.info) as source:
             while chunk := source.read(size):
                 yield chunk
@@ -121,7 +121,7 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open a zip; `ZipError` where it is none or is damaged, `OSError` where it cannot be read at all."""
+    """Open a zip. Raises `ZipError` if it is none or is damaged, `OSError` if it cannot be read at all."""
     with open_inside(path, path.parent) as file, ExitStack() as stack:
         _require_zip(file.read(64))
         with _in_words():
@@ -130,7 +130,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def zip_state(path: Path) -> FolderState:
-    """What a zip holds by its own list of contents; one that is not whole yet has none."""
+    """The state of a zip by its own list of contents; one that is not whole yet has none."""
     try:
         with open_archive(path) as archive:
             entries = archive.entries
@@ -149,7 +149,7 @@ def zip_state(path: Path) -> FolderState:
 
 
 class _Bounded:
-    """An open file, of which no more is read at once than a list of contents may have: a zip can claim any size of it."""
+    """A file whose reads are bounded by the size that a list of contents may have: a zip can claim any size."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -163,7 +163,7 @@ class _Bounded:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What Python's modules say of a zip that is damaged, in ours."""
+    """Turns the exceptions of Python's modules for damaged zips into `ZipError`."""
     try:
         yield
     except ZipError:

@@ -1,4 +1,4 @@
-"""The digests of what was dropped, read on threads of their own: a large or slow thing holds nothing else up."""
+"""Computes the digests of dropped folders on background threads: a large or slow one delays no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = str | Exception
 
 
 class BackgroundDigests:
-    """Reads what it is asked to. Of a name, only what was asked last is answered. `memory` is the file of known digests."""
+    """Computes digests. Of a name, only the last request is answered. `memory` is the database of known digests."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -29,11 +29,11 @@ class BackgroundDigests:
 
     @property
     def under_way(self) -> dict[str, Dropped]:
-        """What is being read, or waits for it, by name."""
+        """The folders being read or waiting for it, by name."""
         return dict(self._asked)
 
     def ask(self, dropped: Dropped) -> None:
-        """Read it, when a thread is free."""
+        """Request the digest; it is read when a thread is free."""
         self._asked[dropped.path.name] = dropped
         self._waiting.put(dropped)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -43,7 +43,7 @@ class BackgroundDigests:
             thread.start()
 
     def answers(self, seconds: float) -> list[tuple[Dropped, Answer]]:
-        """What has been read by now, or within so many seconds, in the order of the names."""
+        """The digests that are ready now or within so many seconds, in the order of the names."""
         found, deadline = list[tuple[Dropped, Answer]](), time.monotonic() + seconds
         while self._asked:
             try:
@@ -56,7 +56,7 @@ class BackgroundDigests:
         return sorted(found, key=lambda pair: pair[0].path.name)
 
     def close(self) -> None:
-        """Let the threads end when they have read what they are at."""
+        """Let the threads end after what they are reading."""
         for _ in self._threads:
             self._waiting.put(None)
 
@@ -66,7 +66,7 @@ class BackgroundDigests:
                 self._read.put((dropped, self._digest(dropped.path)))
 
     def _digest(self, path: Path) -> Answer:
-        """The digest of all that is in it; files that have been read before are not read again."""
+        """The digest of all files below a path; unchanged files are not read again."""
         try:
             with closing(Records(self._memory, private=True)) as records:
                 digests = Digests(records, strict=True)  # what cannot be read may yet be arriving

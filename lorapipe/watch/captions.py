@@ -1,4 +1,4 @@
-"""What the captions of a dropped folder say, as `prepare` will read them, and whether they say the trigger word."""
+"""The captions of a dropped folder, as `prepare` will read them, and whether they have the trigger word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.whole_words import has_words
 
 
 def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
-    """What each picture is said to show: by its caption file, or by the name of a folder; empty where it is not said."""
+    """The caption of each picture: from its file, else from the folder's name; empty where there is none."""
     files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
     names = [file.as_posix() for file in files if not any(map(is_reg, file.parts[:-1]))]
     found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
@@ -24,7 +24,7 @@ def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
 
 
 def lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
-    """What is to be said where captions lack the trigger word; empty where none does."""
+    """A warning if captions lack the trigger word; empty if none does."""
     written = [*filter(None, captions)]
     without = sum(not has_words(text, trigger) for text in written)
     if not trigger or not without:

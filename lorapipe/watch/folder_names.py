@@ -1,4 +1,4 @@
-"""What a dropped folder's name stands for: the name of its results, and the word that calls the subject."""
+"""What follows from a dropped folder's name: the name of its results, the trigger word, the repeats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "
 
 
 def title_of(name: str) -> str:
-    """A name for files on any system: Windows refuses some characters, endings and words, and everyone long names."""
+    """A file name that is valid on every system: Windows refuses some characters and words, all refuse long names."""
     text = _words(name)
     text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", text)
     while len(text.encode()) > MOST_BYTES:
@@ -24,7 +24,7 @@ def title_of(name: str) -> str:
 
 
 def trigger_of(name: str) -> str:
-    """The words that stand for the subject: underscores are spaces, and what separates tags is none of a name's.
+    """The trigger word: underscores become spaces, and characters that separate tags are dropped.
 
     Of `10_penny woman` they are taken as they are, since they are the caption too.
     """
@@ -35,7 +35,7 @@ def trigger_of(name: str) -> str:
 
 
 def repeats_of(name: str) -> int:
-    """How often its pictures are shown, by its name."""
+    """The repeats in a folder's name, 1 without any."""
     found = _kohyas(name)
     return max(1, found.repeats) if found else 1
 

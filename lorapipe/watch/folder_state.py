@@ -1,4 +1,4 @@
-"""One look at something in the inbox: a mark that changes with anything in it, and what can be said of it so far."""
+"""The state of a folder or file in the inbox: a mark that changes with anything in it, its pictures, its problems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from lorapipe import picture_files
 from lorapipe.picture_files import Contents, sort_out
@@ -61,7 +61,7 @@ class FolderState:
 
 
 def is_ours(name: str) -> bool:
-    """Whether something by that name is looked at: nothing hidden, and not what systems and other programs leave behind."""
+    """Whether a name is to be looked at: not hidden, and not left behind by systems or other programs."""
     return not picture_files.ignore_reason(name)
 
 
@@ -71,17 +71,17 @@ def is_reg(folder: str) -> bool:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file calls itself a picture, also of a kind that is not read, of which `prepare` will tell."""
+    """Whether a file's name is a picture's, also of a kind that is not read, which `prepare` will report."""
     return picture_files.is_picture(name)
 
 
 def shown(text: str) -> str:
-    """A name as text that can be written: one may hold bytes that are no characters."""
+    """A name as valid text: names may hold bytes that are no characters."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def inspect_path(path: Path, sizes: SizeLimits = USUAL) -> FolderState:
-    """Look at a folder or a file in the inbox. Opens nothing, and never raises: what cannot be read is its trouble."""
+    """The state of a folder or a file in the inbox. Opens nothing and never raises: what cannot be read is its trouble."""
     try:
         if shown(path.name) != path.name:
             return FolderState(_mark([path.name]), 0, BAD_NAME)
@@ -97,7 +97,7 @@ def inspect_path(path: Path, sizes: SizeLimits = USUAL) -> FolderState:
 
 
 def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderState:
-    """What a look at a folder comes to once nothing changes in it: its pictures as `prepare` will sort them.
+    """The state of a folder once nothing changes in it any more: its pictures as `prepare` will sort them.
 
     Files whose names do not tell are asked for their first bytes, `most` of them; a trainer's samples and masks are none.
     What is a picture of a kind that is not read does, for `prepare` will tell of it.
@@ -112,8 +112,15 @@ def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderStat
     return replace(state, **counted(found))
 
 
-def counted(found: Contents) -> dict[str, Any]:
-    """The `pictures` of a look, and its `trouble` where there are none but much that looks like some."""
+class Counted(TypedDict):
+    """What `counted` finds."""
+
+    pictures: int
+    trouble: str
+
+
+def counted(found: Contents) -> Counted:
+    """The `pictures` of a state, and its `trouble` if there are only masks, samples and the like."""
     kinds = Counter(file.kind for file in found.left_out)
     pictures = len(found.pictures) + kinds[NOT_READ]
     others = [what for kind, what in NO_SUBJECTS.items() if kind in kinds]
@@ -207,7 +214,7 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _line(name: str, found: os.stat_result) -> str:
-    """Times only serve to be compared with themselves: they may come from another machine's clock."""
+    """Times are only compared for equality: they may come from another machine's clock."""
     return f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"
 
 

@@ -1,4 +1,4 @@
-"""The system's word that something has changed in a folder, which only makes a look come sooner."""
+"""Change notifications of the file system, which only make the next poll come sooner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorapipe.atomic import PART_SUFFIX
 from lorapipe.watch.settling import STATUS
 
 IRRELEVANT = ("opened", "closed_no_write")
-"""Reading is no change, and a training reads a lot."""
+"""Reading is no change, and a training reads much."""
 
 
 def told_of_changes(inbox: Path, ring: Callable[[str], None]) -> Callable[[], None]:
@@ -35,7 +35,7 @@ def told_of_changes(inbox: Path, ring: Callable[[str], None]) -> Callable[[], No
                 if event.event_type not in IRRELEVANT and relative != path and name != STATUS and not _is_part(name):
                     ring(name)
 
-    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it grumbles when it is ended
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it logs on shutdown
     observer: Any = Observer()
     observer.daemon = True
     try:

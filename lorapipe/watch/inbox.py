@@ -1,4 +1,4 @@
-"""One watched folder: what has settled in it goes into the queue, once, whoever else watches it too."""
+"""One watched folder: whatever has settled in it goes into the queue, once, however many processes watch it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lorapipe.watch.settling import Dropped, Settling
 from lorapipe.watch.status_file import arriving_text, write_status
 
 READ_SECONDS = 2.0
-"""How long a look waits for what it has found to be read; what takes longer is read on beside the next looks."""
+"""Seconds that a poll waits for digests; what takes longer is read in the background of the next polls."""
 BEING_READ = "is being read"
 
 
 class Inbox:
-    """A watched folder and the queue that it feeds. `InputError` where it cannot be watched so."""
+    """A watched folder and the queue that it feeds. Raises `InputError` if it cannot be watched so."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Inbox:
         self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock, self._sizes)
 
     def run(self, found: Callable[[QueueJob], None], say: Callable[[str], None], stop: threading.Event) -> None:
-        """Watch until `stop` is set; `found` gets every new job, `say` what keeps it from watching."""
+        """Watch until `stop` is set; calls `found` with every new job, `say` with what prevents watching."""
         bell, trouble, changed = threading.Event(), "", set[str]()
 
         def ring(name: str) -> None:
@@ -87,13 +87,13 @@ class Inbox:
             self._digests.close()
 
     def _poll_and_report(self, found: Callable[[QueueJob], None], told: Container[str]) -> str:
-        """Look once; what has kept it from that: a share is away, a disk is full."""
+        """Poll once; returns what prevented it: a share is away, a disk is full."""
         for job in self.poll(told):
             found(job)
         return self._trouble or self._settling.trouble
 
     def poll(self, told: Container[str] = ()) -> list[QueueJob]:
-        """Look once (see `Settling.poll`); the new jobs."""
+        """Poll once (see `Settling.poll`); returns the new jobs."""
         jobs, self._trouble = list[QueueJob](), ""
         hopeless = list[tuple[Dropped, Answer]]()
         for dropped in self._settling.poll(told):
@@ -114,7 +114,7 @@ class Inbox:
         return jobs
 
     def write_status(self) -> None:
-        """Say in the inbox what became of everything in it."""
+        """Write into the inbox what became of everything in it."""
         arriving = self._arriving()
         with suppress(sqlite3.Error):
             mark = self._queue.mark
@@ -124,7 +124,7 @@ class Inbox:
                 self._told = mark, arriving
 
     def arriving(self) -> dict[str, str]:
-        """What lies in the inbox and is no job yet, by name, in words. Any thread may ask."""
+        """What lies in the inbox and is no job yet, by name, in words. Thread-safe."""
         return {name: arriving_text(state) for name, state in self._arriving().items()}
 
     def _arriving(self) -> dict[str, FolderState]:
@@ -145,7 +145,7 @@ class Inbox:
         return [job for job in newest.values() if Path(job.source).exists()]
 
     def _take_up(self, dropped: Dropped, answer: Answer) -> QueueJob | None:
-        """Make a job of it, unless its content has had one, or it has changed while it was read."""
+        """Add a job for it, unless its content already had one, or it changed while it was read."""
         path = dropped.path
         if isinstance(answer, sqlite3.Error):
             raise answer
@@ -164,12 +164,12 @@ class Inbox:
 
 
 def _unreadable(dropped: Dropped) -> str:
-    """Instead of a digest, of what has had its time: it fails, and says why."""
+    """A digest for what cannot be read: its job fails and says why."""
     return f"{UNREADABLE} {dropped.state.mark}"
 
 
 def _is_somebody_elses(folder: Path) -> bool:
-    """Whether a folder for results is there that no watcher has made."""
+    """Whether a folder for results exists that no watcher has made."""
     if folder.is_symlink():
         return True
     return folder.exists() and not (folder / FILE).exists() and any(folder.iterdir())

@@ -1,4 +1,4 @@
-"""A dropped folder's own settings are read in a process of their own first, which may take so much and no longer.
+"""Checks a dropped folder's own settings in a separate process, with limits on time and memory.
 
 Whatever they do to whoever reads them, that process is the only one that it happens to: its answer is all right, or words.
 """
@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import from_dict, to_dict
@@ -24,11 +23,13 @@ PATIENCE = 5
 """The process may take so many times its seconds of computing by the clock: a machine is busy with other things."""
 TOO_MUCH = 3
 """How the process ends where memory was not enough."""
+NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""Windows' counterpart of a new session: Ctrl-C must not reach the process, or stopping the watcher would fail a folder."""
 CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
 
 
 def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
-    """`InputError` with what is wrong with a folder's own settings, or where that cannot be found out in time."""
+    """Raises `InputError` with what is wrong with a folder's own settings, or if reading them exceeds the limits."""
     seconds = template.watching.reading_seconds
     try:
         run = subprocess.run(
@@ -38,7 +39,8 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
             timeout=PATIENCE * seconds,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             check=False,
-            **_apart(),
+            creationflags=NEW_GROUP,
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired:
         raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
@@ -50,25 +52,18 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
         raise InputError(Problem(**{**problem, "path": tuple(problem["path"])}) for problem in problems)
 
 
-def _apart() -> dict[str, Any]:
-    """A process that Ctrl-C does not reach: an inbox that is stopped is no reason for a folder to fail."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
-
-
 def _refusal(dropped: DroppedFolder, what: str) -> InputError:
     return InputError(what, where=str(dropped.images / OVERRIDES), cure=CURE)
 
 
-def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, Any]:
+def _request(template: InboxPipeline, dropped: DroppedFolder) -> dict[str, object]:
     pipeline = str(template.pipeline) if template.pipeline else None
     place = {"images": str(dropped.images), "name": dropped.name, "folder": str(dropped.folder), "file": dropped.file}
     return {"pipeline": pipeline, "sets": template.sets, "watching": to_dict(template.watching), "order": place}
 
 
 def _bind(seconds: float) -> None:
-    """Limit this process, where the system can."""
+    """Limit the CPU time and memory of this process, if the system can."""
     if sys.platform == "win32":
         return
     import resource
@@ -80,14 +75,14 @@ def _bind(seconds: float) -> None:
 
 
 def main() -> int:
-    """Read what `check_apart` asks about, and write what is wrong with it."""
+    """Read the request of `check_apart` from standard input, and write the problems to standard output."""
     given = json.load(sys.stdin.buffer)
     watching = from_dict(WatchSettings, given["watching"])
     _bind(watching.reading_seconds)
     place = given["order"]
     dropped = DroppedFolder(Path(place["images"]), place["name"], Path(place["folder"]), place["file"])
     template = InboxPipeline(Path(given["pipeline"]) if given["pipeline"] else None, tuple(given["sets"]), watching)
-    problems: list[dict[str, Any]] = []
+    problems: list[dict[str, object]] = []
     try:
         write(template, dropped)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What a job that came through an inbox needs: its pictures unpacked, its pipeline written, its log, its results laid out.
+"""Hooks for jobs from an inbox: unpack the pictures, write the pipeline, keep the log, lay out the results.
 
 It can be run by any process that works the queue off, so all that is needed to know stands in the job.
 """
@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
@@ -40,20 +40,20 @@ FAILED = "failed.txt"
 
 @dataclass(frozen=True)
 class Terms:
-    """How an inbox is watched, as its jobs carry it."""
+    """The settings of an inbox, as stored with its jobs."""
 
     watching: WatchSettings
     pipeline: Path | None
     sets: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         pipeline = str(self.pipeline) if self.pipeline else None
         return {"watching": to_dict(self.watching), "pipeline": pipeline, "sets": list(self.sets)}
 
     @classmethod
     def of(cls, job: QueueJob) -> Self:
-        """Those of a job."""
+        """The settings stored with a job."""
         data = json.loads(job.settings)
         pipeline = Path(data["pipeline"]) if data["pipeline"] else None
         return cls(from_dict(WatchSettings, data["watching"]), pipeline, tuple(data["sets"]))
@@ -71,7 +71,7 @@ class InboxHooks(JobHooks):
         self._files: dict[int, str] = {}
 
     def objection(self, job: QueueJob) -> str:
-        """See `JobHooks`: a training that begins on a full disk ends there."""
+        """Also the room on the disk: a training that begins on a full disk ends there."""
         room = _room(job.settings) * GIGABYTE if job.source else 0
         place = next((each for each in (job.folder, *job.folder.parents) if each.exists()), None)
         free = shutil.disk_usage(place).free if place and room else room
@@ -80,7 +80,6 @@ class InboxHooks(JobHooks):
         return f"waits for room: {free / GIGABYTE:.1f} GB are free on the disk of {place}, {room / GIGABYTE:g} GB are needed"
 
     def open(self, job: QueueJob) -> Pipeline:
-        """See `JobHooks`."""
         if not job.source:
             return super().open(job)
         _note(job, f"attempt {job.attempts}: {job.source}")
@@ -118,12 +117,10 @@ class InboxHooks(JobHooks):
             raise InputError(what, where=str(images), cure=cure)
 
     def note(self, job: QueueJob, event: Event) -> None:
-        """See `JobHooks`."""
         if job.source and (line := _line(event)):
             _note(job, line)
 
     def deliver(self, job: QueueJob, artifacts: Mapping[str, Artifact]) -> None:
-        """See `JobHooks`."""
         if job.source:
             for trouble in deliver(artifacts, job.folder, file_name(job)):
                 _note(job, trouble)
@@ -132,7 +129,6 @@ class InboxHooks(JobHooks):
                 self._files[job.number] = str(file_of(artifacts) or "")
 
     def ended(self, job: QueueJob) -> None:
-        """See `JobHooks`."""
         if not job.source:
             return
         failed = job.folder / FAILED
@@ -151,12 +147,12 @@ class InboxHooks(JobHooks):
 
 @lru_cache(maxsize=256)
 def _room(settings: str) -> float:
-    """How much room a job asks for, in GB: thousands that wait for it may have come with the same settings."""
+    """The free disk space that a job requires, in GB; cached, as thousands of jobs may have the same settings."""
     return float(from_dict(WatchSettings, json.loads(settings)["watching"]).room)
 
 
 def _note(job: QueueJob, text: str) -> None:
-    """A line, with the time, in the log of the job's folder. A log that cannot be written stops nothing."""
+    """Append a line, with the time, to the log in the job's folder. A log that cannot be written stops nothing."""
     with suppress(OSError):
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / LOG).open("a", encoding="utf-8", errors="replace") as file:

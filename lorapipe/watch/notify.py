@@ -1,4 +1,4 @@
-"""Telling the user's own programs that a job has ended: a command, a webhook. What fails here is only written down."""
+"""Notifications that a job has ended: a command, a webhook. Failures here are only logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEBHOOK_SECONDS = 10.0
 
 
 def notify(job: QueueJob, settings: WatchSettings, file: str) -> Iterator[str]:
-    """Tell; yields a line for each way that did not work."""
+    """Run the command and call the webhook; yields a line for each that failed."""
     facts = {
         "job": str(job.number),
         "name": job.title,

@@ -39,12 +39,12 @@ CAPTIONS = (".txt", ".caption")
 MOST_PROBLEMS = 100
 MOST_LETTERS = 1000
 MANY = 100
-"""Pictures of a character; a set of more is a style or a concept, and takes more steps."""
+"""Pictures; a larger set is a style or a concept rather than a character, and takes more steps."""
 
 
 @dataclass(frozen=True)
 class InboxPipeline:
-    """What every job of an inbox is made after: a pipeline (None: the built-in one), settings in it, how it is watched."""
+    """The template of every job of an inbox: a pipeline (None: the built-in one), `--set` settings, how it is watched."""
 
     pipeline: Path | None
     sets: tuple[str, ...]
@@ -53,7 +53,7 @@ class InboxPipeline:
 
 @dataclass(frozen=True)
 class DroppedFolder:
-    """One dropped folder: its pictures, its name, where everything goes, and the name of its LoRA (with its version)."""
+    """A dropped folder: its pictures, its name, the folder of its results, and the name of its LoRA (with its version)."""
 
     images: Path
     name: str
@@ -61,8 +61,8 @@ class DroppedFolder:
     file: str
 
 
-def built_in(variables: Mapping[str, Any]) -> Path:
-    """The pipeline for a base: the pocket base where none is named."""
+def built_in(variables: Mapping[str, object]) -> Path:
+    """The built-in pipeline for a base; without one, for the pocket base."""
     known = {file.stem: file for file in BUILT_IN.glob("*.yaml") if file.stem != "easy"}
     if variables.get("checkpoint", "pocket") == "pocket":
         return known["pocket"]
@@ -101,13 +101,13 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
     return pipeline
 
 
-def _variables_in(sets: Iterable[str]) -> dict[str, Any]:
+def _variables_in(sets: Iterable[str]) -> dict[str, object]:
     """The variables that `--set vars.NAME=VALUE` gives."""
     return {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
 
 
 def _layers_for_regularisation(template: InboxPipeline, dropped: DroppedFolder, base: Path) -> list[Path]:
-    """What is laid over the base where the folder has pictures of its class; `InputError` where that has no place."""
+    """The layers to add for regularisation pictures. Raises `InputError` if the user's pipeline has no variable for them."""
     if template.pipeline is None:
         return [BUILT_IN.parent / "layers" / "reg.yaml"]
     if "reg" not in _mapping(open_layers(base).value.get("vars")):
@@ -119,7 +119,7 @@ def _layers_for_regularisation(template: InboxPipeline, dropped: DroppedFolder, 
 def _require_affordable(
     pipeline: Pipeline, owners: Pipeline, dropped: DroppedFolder, captions: int, watching: WatchSettings
 ) -> None:
-    """`InputError` where a folder asks for more than it may, and more than the pipeline of the inbox's owner."""
+    """Raises `InputError` if a folder asks for more than the limits, and more than the pipeline of the inbox's owner."""
     named_so, repeats = _shown(dropped.images)
     pictures = max(named_so, captions)
     asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
@@ -128,7 +128,7 @@ def _require_affordable(
 
 
 def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
-    """The pipeline of the inbox's owner as it is for a folder, with nothing of the folder's own."""
+    """The pipeline of the inbox's owner for a folder, without the folder's own settings."""
     base = template.pipeline or built_in(_variables_in(template.sets))
     return loader.load(
         base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
@@ -136,7 +136,7 @@ def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
 
 
 def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
-    """The pipeline with the folder's own settings; what is wrong is told of those, and of nothing that lies beside."""
+    """The pipeline with the folder's own settings; problems are reported of these alone, and reveal no other files."""
     try:
         return loader.load(path, places=places)
     except InputError as error:
@@ -146,7 +146,7 @@ def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
 
 
 def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
-    """A problem for the eyes of whoever has dropped the folder."""
+    """A problem as whoever dropped the folder may see it."""
     what, cure = problem.what, problem.cure
     for text, name in named.items():
         what, cure = what.replace(text, name), cure.replace(text, name)
@@ -156,7 +156,7 @@ def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
 
 
 def check(template: InboxPipeline, inbox: Path) -> None:
-    """Find the mistakes that any folder would meet, before one is there. `InputError` holds them."""
+    """Raises `InputError` with the mistakes that any folder would meet, before one is dropped."""
     first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
     if template.pipeline is not None:
         elsewhere = targets_of(second)
@@ -170,13 +170,13 @@ def check(template: InboxPipeline, inbox: Path) -> None:
 
 
 def _variables(
-    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, Any], captions: Sequence[str]
-) -> dict[str, Any]:
-    """What is known of a folder, as far as its user does not say it otherwise."""
+    template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, object], captions: Sequence[str]
+) -> dict[str, object]:
+    """The variables that follow from a folder, unless its user sets them."""
     subjects = _subjects(dropped.images)
     trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
-    free: dict[str, Any] = {"trigger": trigger}
+    free: dict[str, object] = {"trigger": trigger}
     if template.pipeline is None:
         said = str(wanted.get("trigger", trigger))
         has = [has_words(text, said) for text in filter(None, captions)]
@@ -189,7 +189,7 @@ def _variables(
 
 
 def steps_for(pictures: int, usual: int) -> int:
-    """Whole rounds through the pictures, about as many steps as are usual; up to three times that for a large set."""
+    """A number of steps that is whole epochs, about the usual number; up to three times that for a large set."""
     wanted = usual * max(1.0, min(3.0, pictures / MANY))
     return max(1, round(wanted / max(1, pictures))) * max(1, pictures)
 
@@ -205,25 +205,25 @@ def _subjects(images: Path) -> list[str]:
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
-def _endings(changes: Mapping[str, Any], sets: Sequence[str]) -> Sequence[str]:
-    """How caption files end, where somebody says it."""
+def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str]:
+    """The suffixes of caption files that the settings choose."""
     said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
     dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
     endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
     is_list = isinstance(endings, (list, tuple)) and all(isinstance(each, str) for each in endings)
-    return endings if is_list else CAPTIONS
+    return tuple(endings) if is_list else CAPTIONS
 
 
 def _shown(images: Path) -> tuple[int, int]:
-    """How many pictures lie in a folder, and how often the name of one of its folders wants them shown, at the most."""
+    """The number of pictures in a folder, and the largest number of repeats in the names of its folders."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
     named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
     return len(files), max((each.repeats for each in named if each), default=1)
 
 
-def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, Any]:
-    """A folder's own settings, as far as they have the shape of some; `loader.load` says what else is wrong."""
+def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, object]:
+    """A folder's own settings, if they have the right shape; `loader.load` reports what else is wrong."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
     except OSError as error:
@@ -238,9 +238,9 @@ def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, A
     return document.value
 
 
-def _is_in(address: Address, document: Mapping[str, Any]) -> bool:
-    """Whether a document has something at an address, or above it a value of its own."""
-    value: Any = document
+def _is_in(address: Address, document: Mapping[str, object]) -> bool:
+    """Whether a document has a value at an address, or at one above it."""
+    value: object = document
     for part in address:
         if not isinstance(value, dict):
             return True
@@ -250,10 +250,10 @@ def _is_in(address: Address, document: Mapping[str, Any]) -> bool:
     return True
 
 
-def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of stages that `--set` changes, as they are then: short forms written out."""
+def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, object]]:
+    """The settings of stages that `--set` changes, with the changes, short forms expanded."""
     document = copy.deepcopy(open_layers(base).value)
-    touched: dict[str, dict[str, Any]] = {}
+    touched: dict[str, dict[str, object]] = {}
     for address, value in map(split, sets):
         if address[0] == "stages" and len(address) > 2:
             if problem := put(document, address, value):
@@ -264,7 +264,10 @@ def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _text(
-    dropped: DroppedFolder, layers: Sequence[Path], variables: Mapping[str, Any], stages: Mapping[str, Any]
+    dropped: DroppedFolder,
+    layers: Sequence[Path],
+    variables: Mapping[str, object],
+    stages: Mapping[str, Mapping[str, object]],
 ) -> str:
     lines = [
         f"# What lorapipe does with the folder {_plain(dropped.name)}. It is written anew for each version of it; to try",
@@ -280,8 +283,8 @@ def _text(
     return "\n".join(lines) + "\n"
 
 
-def _meant(value: Any) -> Any:
-    """A name may hold `${`, and mean it."""
+def _meant(value: object) -> object:
+    """A value with `${` escaped: names may hold it literally."""
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 
@@ -291,8 +294,8 @@ def _plain(text: str) -> str:
     )
 
 
-def _quoted(value: Any) -> str:
-    """A value as YAML that is JSON; what cannot be printed is written by its number."""
+def _quoted(value: object) -> str:
+    """A value as YAML in JSON's form; unprintable characters are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode("utf-8")
@@ -301,5 +304,5 @@ def _quoted(value: Any) -> str:
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""How much a dropped folder may ask for: an inbox is open to others, and each of them shares the machine with the rest.
+"""Limits on what a dropped folder may ask for: an inbox is open to others, who share the machine.
 
 What the pipeline of the inbox's owner asks for is never too much.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from lorapipe.errors import Problem
 from lorapipe.pipeline.demand import Demand
@@ -19,7 +18,7 @@ from lorapipe.watch.settings import WatchSettings
 
 @dataclass(frozen=True)
 class Requested:
-    """What a pipeline asks for, under the name of the setting that bounds it."""
+    """What a pipeline asks for, named by the setting that limits it."""
 
     most_stages: int
     most_steps: int
@@ -42,7 +41,7 @@ WORDS = {
 
 
 def asked(pipeline: Pipeline, pictures: int) -> Requested:
-    """What a pipeline asks for, where its folder has so many pictures, each as often as it is shown."""
+    """What a pipeline asks for with so many pictures, repeats included."""
     total, sizes = Demand(), dict.fromkeys(("rank", "batch", "resolution"), 0)
     for stage in pipeline.stages.values():
         total += stage.demand(pipeline.stages, pictures)
@@ -55,7 +54,7 @@ def asked(pipeline: Pipeline, pictures: int) -> Requested:
 
 
 def too_much(own: Requested, trusted: Requested, settings: WatchSettings) -> Iterator[Problem]:
-    """What of it is more than may be asked for, and more than the pipeline of the inbox's owner asks for itself."""
+    """What exceeds the limits, and also what the pipeline of the inbox's owner asks for itself."""
     for name, words in WORDS.items():
         limit, size = getattr(settings, name), getattr(own, name)
         if size > max(limit, getattr(trusted, name)):
@@ -64,13 +63,13 @@ def too_much(own: Requested, trusted: Requested, settings: WatchSettings) -> Ite
 
 
 def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:
-    """The ranks, batches and sides of pictures in a spec, and in those within it."""
+    """The ranks, batch sizes and resolutions in a spec and the specs within it."""
     assert dataclasses.is_dataclass(spec)
     for knob in knobs(type(spec)):
         yield from _sizes_of(knob.name, getattr(spec, knob.name))
 
 
-def _sizes_of(name: str, value: Any) -> Iterator[tuple[str, int]]:
+def _sizes_of(name: str, value: object) -> Iterator[tuple[str, int]]:
     if isinstance(value, Spec):
         yield from _sizes(value)
     elif isinstance(value, (tuple, list)):

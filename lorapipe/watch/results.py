@@ -1,4 +1,4 @@
-"""What a job from an inbox leaves for its user, beside its pipeline file: the report, the grid, the snapshots.
+"""The results of a job from an inbox, beside its pipeline file: the report, the grid, the snapshots.
 
 The LoRA file itself is written by the pipeline's own export.
 """
@@ -17,7 +17,7 @@ from lorapipe.pipeline.ledger import Ledger
 
 
 def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Iterator[str]:
-    """Put copies into the job's folder; where a file system has links, a snapshot is no second copy.
+    """Copy the results into the job's folder; snapshots are hard links where the file system has them.
 
     Yields a line for each that cannot be put there: an old one may be open in a viewer, or its user's own lie there. The
     originals are in the store.

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.overrides import split
@@ -65,7 +64,6 @@ class WatchSettings(Spec):
     webhook: str = param("", "an http(s) address to which the same is posted as JSON")
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.webhook and not re.match(r"https?://[^\s/]+", self.webhook):
             yield Problem(f"{self.webhook!r} is no http address.", cure="Write https://…", path=("webhook",))
         try:
@@ -74,18 +72,18 @@ class WatchSettings(Spec):
             yield Problem(f"cannot be split into words: {error}.", cure="Close the quotes.", path=("command",))
 
     def sizes(self) -> SizeLimits:
-        """How large what is dropped may be."""
+        """Limits on the size of what is dropped."""
         return SizeLimits(self.largest_file * GIGABYTE, self.largest_folder * GIGABYTE, self.largest_zip * GIGABYTE)
 
     def argv(self) -> list[str]:
-        """The command's words; a shell has no part in it."""
+        """The words of the command, which is run without a shell."""
         return shlex.split(self.command, posix=os.name != "nt")
 
 
 def watching(sets: Sequence[str], folder: Path) -> tuple[WatchSettings, list[str]]:
-    """The settings among `--set` texts that are about watching, and the others; `InputError` with all that is wrong."""
+    """Splits `--set` texts into the settings of watching and the others. Raises `InputError` with all that is wrong."""
     own = [text for text in sets if text.lstrip().startswith(PREFIX)]
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for text in own:
         address, value = split(text)
         given[".".join(map(str, address[2:]))] = value

@@ -1,4 +1,4 @@
-"""Which of the things in an inbox have been left alone for long enough to be complete.
+"""Which folders and zips in an inbox have been left alone for long enough to be complete.
 
     for dropped in settled(inbox, quiet=10):
         ...
@@ -54,7 +54,7 @@ IN_PARTS = re.compile(r"\.(z\d\d|r\d\d|(zip|7z|rar)\.\d{3}|part\d+\.rar)$", re.I
 
 @dataclass(frozen=True)
 class Dropped:
-    """A folder or zip that is complete, as far as anyone can know; `trouble` says what is wrong with it nevertheless."""
+    """A folder or zip that is complete as far as one can know; the `trouble` of its state says what is wrong with it."""
 
     path: Path
     state: FolderState
@@ -62,7 +62,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was seen of an entry last, when it changed last; and since then: was it opened, is it over, was it given out?"""
+    """The last known state of an entry, when it changed; and since then: was it opened, is it over, was it returned?"""
 
     state: FolderState
     since: float
@@ -72,7 +72,7 @@ class _Seen:
 
 
 class Settling:
-    """The memory of the looks at one inbox. `trouble` says why the last one saw nothing: a share may be away for a while."""
+    """Polls one inbox. `trouble` says why the last poll saw nothing: a share may be away for a while."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Settling:
         self._due = -math.inf
 
     def poll(self, told: Container[str] = ()) -> list[Dropped]:
-        """Look once; what has become complete since the last time.
+        """Poll once; returns what has become complete since the last time.
 
         At what is new, what is arriving, and what was `told` to have changed, every time; at the rest when it is time.
         """
@@ -112,7 +112,7 @@ class Settling:
         return found
 
     def again(self, dropped: Dropped, trouble: str = "") -> None:
-        """It was not complete after all: it changed while it was read, or (`trouble`) could not be. It settles anew."""
+        """Let an entry settle anew: it changed while it was read, or could not be read (`trouble`)."""
         seen = self._seen.get(dropped.path.name)
         if seen is not None:
             state = replace(seen.state, trouble=trouble, passing=bool(trouble))
@@ -120,7 +120,7 @@ class Settling:
             self._seen[dropped.path.name] = replace(seen, state=state, since=since, over=False, given=False)
 
     def pause(self) -> float:
-        """Seconds until the next state."""
+        """Seconds until the next poll."""
         arriving = [seen for name, seen in self._seen.items() if self._is_open(name)]
         if not arriving:
             return IDLE_SECONDS
@@ -128,11 +128,11 @@ class Settling:
         return max(self._breath, min(BUSY_SECONDS, due))
 
     def breath(self) -> float:
-        """Seconds that lie between two looks at the least, however much is told of changes."""
+        """Seconds between two polls at the least, however many changes are notified."""
         return self._breath
 
     def arriving(self) -> dict[str, FolderState]:
-        """What is there and not complete, or never will be a job, by name."""
+        """The entries that are not complete, or will never be a job, by name."""
         return {name: seen.state for name, seen in self._seen.copy().items() if not seen.given}
 
     def _names(self) -> set[str] | None:
@@ -165,7 +165,7 @@ class Settling:
         return self._patience if state.passing else self._quiet
 
     def _is_open(self, name: str) -> bool:
-        """Whether it is new, or it is not known yet what will become of it."""
+        """Whether an entry is new, or it is undecided what becomes of it."""
         seen = self._seen.get(name)
         return seen is None or not seen.over
 
@@ -178,7 +178,7 @@ def settled(
     wait: Callable[[float], object] = time.sleep,
     patience: float = 60.0,
 ) -> Iterator[Dropped]:
-    """What has become complete in an inbox, for ever. `wait(seconds)` may come back sooner, when something has changed."""
+    """Yields what becomes complete in an inbox, for ever. `wait(seconds)` may return sooner, when something has changed."""
     settling = Settling(inbox, quiet, patience, clock)
     while True:
         yield from settling.poll()
@@ -186,7 +186,7 @@ def settled(
 
 
 def _opened(path: Path, state: FolderState) -> FolderState:
-    """What is known of something once it is quiet: pictures by their contents; of other files what to do with them."""
+    """The state of an entry once it is quiet: pictures by their contents; of other files, what to do with them."""
     if state.trouble:
         return state
     if path.is_dir():
@@ -197,7 +197,7 @@ def _opened(path: Path, state: FolderState) -> FolderState:
 
 
 def _of_file(name: str) -> str:
-    """What is to be done with a file that is no zip."""
+    """What to do with a file that is no zip."""
     ending = PurePath(name).suffix.lower()
     if ending in UNDER_WAY:
         return "is still being downloaded, or was given up: it is taken up when it has its own name"

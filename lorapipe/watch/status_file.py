@@ -1,4 +1,4 @@
-"""The one file that is written into an inbox: what is known of everything that lies there."""
+"""The status file, the only one that is written into an inbox: the state of everything that lies there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Nothing in here is changed but this file, which may be deleted.
 
 
 def write_status(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) -> str:
-    """Write it where something has changed. `jobs` are the newest of each entry's, by its name.
+    """Write the file if something has changed. `jobs` are the newest of each entry's, by its name.
 
     What lies in its place and is no file of ours to write is left alone; returned is what is to be done about that.
     """
@@ -39,7 +39,7 @@ def write_status(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[st
 
 
 def _kind(path: Path) -> str | None:
-    """What lies there, if it is no file, in words; None where nothing does."""
+    """What lies at a path, in words; empty for a file, None for nothing."""
     try:
         return kind_of(path.lstat().st_mode)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def _lines(jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) ->
 
 
 def arriving_text(state: FolderState) -> str:
-    """What is known of something that is no job yet."""
+    """The state of something that is no job yet, in words."""
     return state.trouble or (f"arriving, {state.pictures} pictures so far" if state.pictures else "no pictures so far")
 
 

@@ -1,4 +1,4 @@
-"""Unpacking a zip that came from anywhere: nothing leaves its folder, nothing is a link, and there is an end to it."""
+"""Unpacks an untrusted zip: nothing outside its folder, no links, and bounded in size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_DEPTH = 64
 
 @dataclass(frozen=True)
 class Limits:
-    """What a zip may come to: bytes, files, and bytes that must be left on the disk afterwards."""
+    """Limits on what a zip unpacks to: bytes, files, and the bytes that must stay free on the disk."""
 
     size: float
     files: int
@@ -101,7 +101,7 @@ def _wanted(path: Path, archive: Archive, limits: Limits) -> Iterator[Entry]:
 
 
 def _require_inside(path: Path, entry: Entry) -> None:
-    """`InputError` where an entry would be written outside of its folder, or is a link or a device."""
+    """Raises `InputError` if an entry would be written outside of its folder, or is a link or a device."""
     name, parts = entry.name, entry.parts
     if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts or not parts or "\0" in name:
         raise _refusal(path, f"holds {shown(name)!r}, which would be written outside of its folder.")
@@ -115,7 +115,7 @@ def _refusal(path: Path, what: str, cure: str = "Pack the pictures anew.") -> In
 
 
 def _unfit(parts: tuple[str, ...], system: str = sys.platform) -> str:
-    """Why a name cannot be a file's here; empty where it can."""
+    """Why a name cannot be a file's on this system; empty if it can."""
     if any(len(part.encode("utf-8", "replace")) > MOST_NAME for part in parts) or len(parts) > MOST_DEPTH:
         return "whose name is too long"
     if system != "win32":
@@ -126,7 +126,7 @@ def _unfit(parts: tuple[str, ...], system: str = sys.platform) -> str:
 
 
 def _extract_one(path: Path, archive: Archive, each: Entry, target: Path, left: int) -> int:
-    """Write one file and return its size, which may not be more than the list of contents has said of all together."""
+    """Write one file and return its size; the total may not exceed what the list of contents says."""
     size, chunks = 0, archive.chunks(each, CHUNK)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def _extract_one(path: Path, archive: Archive, each: Entry, target: Path, left: 
 
 
 def _innermost(folder: Path) -> Path:
-    """The folder within, as long as there is only one and nothing beside it: zips are often made of a folder."""
+    """The innermost folder that has nothing beside it: zips are often made of a folder."""
     while True:
         inner = list(folder.iterdir())
         if (

@@ -22,7 +22,7 @@ from lorapipe import formats
 from lorapipe.formats import Format, Names
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Family
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Destination, knobs

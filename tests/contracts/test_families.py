@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+import families
 import pytest
 import torch
 
 from lorapipe.formats.kohya import Kohya
-from lorapipe.models import Family, Model
+from lorapipe.models import Family, Model, TextReading
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
 
 REGISTRY = Family.registry
 assert REGISTRY is not None
+families.register()
 
 
-@pytest.fixture(scope="module", params=REGISTRY.names())
+@pytest.fixture(scope="module", params=[*REGISTRY.names(), families.NAME])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     return REGISTRY.get(request.param).tiny(tmp_path_factory.mktemp(request.param))
 
@@ -74,7 +75,7 @@ def test_a_caption_is_data(loaded: Model) -> None:
 def test_longer_captions_take_longer_conditions(loaded: Model) -> None:
     long = ", ".join(["hat"] * 120)
     with torch.no_grad():
-        short, whole = loaded.encode_text([long], max_tokens=75), loaded.encode_text([long], max_tokens=225)
+        short, whole = (loaded.encode_text([long], TextReading(most)) for most in (75, 225))
     assert any(whole[name].shape[1] > short[name].shape[1] for name in short)
 
 
@@ -94,7 +95,43 @@ def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
     for part, path in names.values():
         assert isinstance(loaded.part(part).get_submodule(path), (torch.nn.Linear, torch.nn.Conv2d))
     for part in loaded.trainable:
-        assert set(loaded.targets(part)) <= set(loaded.targets(part, convolutions=True))
+        assert set(loaded.targets(part)) <= set(loaded.targets(part, convolutions=True)) == set(loaded.modules(part))
+
+
+def test_modules_are_the_parts_own_whatever_is_attached(loaded: Model) -> None:
+    before = {part: loaded.modules(part) for part in loaded.trainable}
+    attached = LoRA(rank=2).attach(loaded, loaded.trainable)
+    assert {part: loaded.modules(part) for part in loaded.trainable} == before
+    attached.detach()
+    for part, refs in before.items():
+        for ref in refs:
+            layer = loaded.part(part).get_submodule(ref.path)
+            assert ref.kind == ("linear" if isinstance(layer, torch.nn.Linear) else "conv")
+            assert ref.shape == tuple(layer.weight.shape)
+            assert (ref.block is None) == (loaded.role(part) != "denoiser" or not loaded.blocks)
+            assert ref.block is None or 0 <= ref.block < loaded.blocks
+
+
+def test_roles_are_told_without_weights(family: Family, loaded: Model) -> None:
+    assert (family.denoiser, family.text_encoders) == (loaded.denoiser, loaded.text_encoders)
+    assert family.trainable == loaded.trainable
+    assert set(loaded.trainable) <= {loaded.denoiser, *loaded.text_encoders}
+
+
+def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:
+    size = family.native_size()
+    latents = loaded.encode_images(pixels(family))
+    assert latents.shape[1:] == loaded.latent_shape((size, size)) == family.latent_shape((size, size))
+    assert loaded.latent_shape((2 * size, size))[1:] == (latents.shape[2], 2 * latents.shape[3])
+    decoded = loaded.decode(latents)
+    assert decoded.shape == (2, 3, size, size) and decoded.dtype == torch.float32
+    raw = loaded.part("vae").encode(pixels(family)).latent_dist.mode()  # what the VAE itself makes of both
+    assert torch.allclose(decoded, loaded.part("vae").decode(raw).sample, atol=1e-4)
+
+
+def test_tokens_are_counted_without_the_ends(loaded: Model) -> None:
+    assert loaded.token_count("") == 0
+    assert loaded.token_count("hat, hat") > loaded.token_count("hat") > 0
 
 
 def test_an_adapter_survives_the_file_format(loaded: Model) -> None:
@@ -107,14 +144,6 @@ def test_an_adapter_survives_the_file_format(loaded: Model) -> None:
     read = Kohya().load(Kohya().save(learnt, loaded.kohya_names()), loaded.kohya_names())
     assert read.modules.keys() == learnt.modules.keys()
     assert all(torch.equal(read.modules[place].delta(), learnt.modules[place].delta()) for place in read.modules)
-
-
-def test_its_pipeline_draws_with_the_same_modules(family: Family, loaded: Model) -> None:
-    pipeline = loaded.pipeline()
-    assert pipeline.unet is loaded.part("unet")
-    size = family.native_size()
-    picture = pipeline("a red hat", num_inference_steps=2, height=size, width=size).images[0]
-    assert np.asarray(picture).shape == (size, size, 3)
 
 
 def test_a_part_let_go_is_the_same_when_it_is_back(family: Family) -> None:

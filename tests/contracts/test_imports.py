@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
+JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+"""Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -24,6 +26,7 @@ SHARED = (
     "lorapipe.drawing",
     "lorapipe.picture_files",
     "lorapipe.regular_files",
+    "lorapipe.series",
     "lorapipe.whole_words",
 )
 ENGINE = (
@@ -54,10 +57,19 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
     ),
-    "lorapipe.training.data": ("lorapipe.training.data", *SHARED, *LIGHT),
+    "lorapipe.training.data": ("lorapipe.training.data", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion",),
     "lorapipe.training.data_parallel": (),
     "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.data.training_set": (
+        "lorapipe.training.data", "lorapipe.training.caption_augment", "lorapipe.pipeline.artifacts",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ),
+    **{f"lorapipe.training.{name}": (
+        "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
+        "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
+        "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ) for name in JOB},
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
@@ -99,7 +111,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.__main__": FRONT,
     "lorapipe.cli": (*FRONT, *ENGINE),
     "lorapipe.commands": (*FRONT, *JOBS, *ENGINE),
-    "lorapipe.job_queue": ("lorapipe.job_queue", *ENGINE),
+    "lorapipe.job_queue": ("lorapipe.job_queue", "lorapipe.series", *ENGINE),
+    "lorapipe.series": (),
     "lorapipe.watch": (
         "lorapipe.watch", "lorapipe.job_queue", "lorapipe.code_pages", "lorapipe.kohya_folders", "lorapipe.picture_files",
         "lorapipe.whole_words", *ENGINE
@@ -120,7 +133,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
-    "user_folders", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
+    "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
     "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""

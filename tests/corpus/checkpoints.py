@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from lorapipe.models._latent_diffusion import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion
 
 Tensors = dict[str, torch.Tensor]
 PREFIXES = {"text_encoder": "conditioner.embedders.0.transformer.", "text_encoder_2": "conditioner.embedders.1.model."}

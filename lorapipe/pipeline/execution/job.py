@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lorapipe.errors import InputError, Interrupted, LorapipeError, OutOfMemory
 from lorapipe.pipeline.artifact_json import decode, encode
-from lorapipe.pipeline.context import Context, Warm
+from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
 from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for
 from lorapipe.pipeline.execution.process_state import restored
@@ -64,7 +64,7 @@ class Done:
     artifact: dict[str, Any]
 
 
-def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm) -> Done | Failed:
+def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> Done | Failed:
     """Run the job's stage: what it made, or how it failed. Never raises."""
     try:
         return Done(_perform(job, emit, stopping, warm))
@@ -80,7 +80,7 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
         return failure(job.name, error)
 
 
-def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: Warm) -> dict[str, Any]:
+def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> dict[str, Any]:
     attempt, store = Path(job.attempt), Path(job.store)
     contract: Any = Stage
     spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorapipe.errors import LorapipeError
-from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.job import Done, Job, perform
 from lorapipe.pipeline.execution.pool import LONGEST_LINE, Lines, Message, Tell, Worker, from_line, logged_to, to_line
@@ -191,7 +191,7 @@ def _remove(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------ on the other machine
 
 
-def perform_in(folder: str, warm: Warm | None = None) -> None:
+def perform_in(folder: str, warm: ModelCache | None = None) -> None:
     """Run the job of a folder; called on the machine that the launcher found."""
     place = Path(folder)
     events = _Events(place / "events.jsonl")
@@ -199,7 +199,7 @@ def perform_in(folder: str, warm: Warm | None = None) -> None:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.tell, _stopping(place), warm or Warm())
+            outcome = perform(job, events.tell, _stopping(place), warm or ModelCache())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
     events.tell_outcome(outcome)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.execution.job import Job, failure, perform
 from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
 from lorapipe.supervised_thread import SupervisedThread
@@ -34,7 +34,7 @@ def main() -> None:
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
     SupervisedThread("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
-    lock, warm = threading.Lock(), Warm()
+    lock, warm = threading.Lock(), ModelCache()
 
     def tell(message: Message) -> None:
         with lock, suppress(OSError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lorapipe.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
@@ -27,11 +27,6 @@ class Width:
     def of(cls, rank: int, alpha: float) -> Width:
         """A rank with an alpha as it is given, where 0 means the rank."""
         return cls(rank, alpha or float(rank))
-
-
-def pointwise(module: torch.nn.Module) -> bool:
-    """Whether a module is a Linear or a 1×1 convolution, not one of a larger kernel."""
-    return getattr(module, "kernel_size", (1, 1)) == (1, 1)
 
 
 @dataclass(frozen=True)

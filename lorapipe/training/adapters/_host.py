@@ -12,7 +12,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.training.adapters import Attached
-from lorapipe.training.adapters._block_widths import Blocks, Width, pointwise
+from lorapipe.training.adapters._block_widths import Blocks, Width
 from lorapipe.training.adapters._layer import AdapterLayer
 
 if TYPE_CHECKING:
@@ -55,15 +55,13 @@ def _sites(
     model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
 ) -> Iterator[_Site]:
     root = model.part(part)
-    for path in model.targets(part, options.convolutions):
-        block = model.block(path) if part == "unet" else None
-        parent_path, _, child = path.rpartition(".")
+    for ref in model.targets(part, options.convolutions):
+        parent_path, _, child = ref.path.rpartition(".")
         parent = root.get_submodule(parent_path)
         base = parent.get_submodule(child)
-        is_pointwise = pointwise(base)
-        width = options.blocks.width(options.width(is_pointwise), block, is_pointwise)
-        if width.rank and (rate := options.blocks.rate(block)):
-            yield _Site(part, path, parent, child, base, layer(base, width), rate)
+        width = options.blocks.width(options.width(ref.pointwise), ref.block, ref.pointwise)
+        if width.rank and (rate := options.blocks.rate(ref.block)):
+            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

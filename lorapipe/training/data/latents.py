@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lorapipe.errors import LorapipeError
+from lorapipe.models import PLAIN_READING, TextReading
 from lorapipe.spec import Source, Spec, knobs, to_dict
 from lorapipe.training.data.augment import fit_of, shown
 from lorapipe.training.data.buckets import Pair
@@ -38,23 +39,16 @@ class Encoders(Protocol):
     """What is used of a family's `Model`."""
 
     device: torch.device
-    trainable: tuple[str, ...]
+    text_encoders: tuple[str, ...]
 
     def part(self, name: str) -> torch.nn.Module: ...
     def encode_images(self, pixels: torch.Tensor) -> torch.Tensor: ...
-    def encode_text(
-        self, captions: Sequence[str], *, max_tokens: int = 75, clip_skip: int = 1, weighted: bool = False
-    ) -> Condition: ...
+    def encode_text(self, captions: Sequence[str], reading: TextReading) -> Condition: ...
 
 
 PICTURE_PARTS = ("vae",)
 COLOURING = 1
 """Raised when a variant's colours come to be others."""
-
-
-def text_parts(model: Encoders) -> tuple[str, ...]:
-    """The parts that encode captions."""
-    return tuple(name for name in model.trainable if name.startswith("text_encoder"))
 
 
 # --------------------------------------------------------------------------------------------------------- encoders
@@ -224,18 +218,6 @@ def load_views(chosen: Sequence[View], cache: Cache) -> tuple[torch.Tensor, torc
 # ---------------------------------------------------------------------------------------------------------- captions
 
 
-@dataclass(frozen=True)
-class TextReading:
-    """How captions are read: see `Model.encode_text`."""
-
-    max_tokens: int = 75
-    clip_skip: int = 1
-    weighted: bool = False
-
-
-PLAIN = TextReading()
-
-
 def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
     """The key of an encoded caption."""
     how = [reading.max_tokens, reading.clip_skip, *(["weighted"] if reading.weighted else [])]
@@ -243,11 +225,11 @@ def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
 
 
 def encode_captions(
-    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: TextReading = PLAIN
+    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
 ) -> Iterator[str]:
     """Encode the captions that the cache does not hold; yields each new one when it is done.
 
-    `encoder` is the `encoder_digest` of `text_parts(model)`.
+    `encoder` is the `encoder_digest` of the model's text encoders.
     """
     import torch
 
@@ -255,13 +237,13 @@ def encode_captions(
         key = condition_key(caption, encoder, reading)
         if cache.tensors("text", key) is None:
             with torch.no_grad():
-                condition = model.encode_text([caption], **vars(reading))
+                condition = model.encode_text([caption], reading)
             cache.keep_tensors("text", key, condition)
             yield caption
 
 
 def load_conditions(
-    captions: Sequence[str], encoder: str, cache: Cache, reading: TextReading = PLAIN
+    captions: Sequence[str], encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
 ) -> dict[str, torch.Tensor]:
     """The condition of a batch of captions that `encode_captions` has seen, on the CPU."""
     import torch

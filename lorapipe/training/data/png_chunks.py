@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -51,29 +51,36 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def plain(data: bytes) -> tuple[bytes, bytes | None]:
     """A PNG that Pillow reads, and its colour profile where that was too large for it; the same bytes where all is well."""
     found = list(chunks(data))
-    behind = next((place for place, chunk in enumerate(found) if chunk.name == b"IDAT"), len(found))
+    behind = _start_of_pixels(found)
     kept, profile, texts = [], None, 0
     for place, chunk in enumerate(found):
         if chunk.name in NEEDED:
-            kept.append(chunk)
+            keeps = True
         elif not chunk.whole or not _checksum_fits(data, chunk):
-            if place < behind and not chunk.whole:  # before the picture: there is none
-                kept.append(chunk)
+            keeps = place < behind and not chunk.whole  # before the picture: there is none
         elif chunk.name in TEXTS:
             texts += chunk.end - chunk.start
-            if texts <= PILLOWS_MOST and _is_harmless(data, chunk):
-                kept.append(chunk)
+            keeps = texts <= PILLOWS_MOST and _is_harmless(data, chunk)
         elif chunk.name == b"iCCP":
             unpacked = _profile(data, chunk)
-            if unpacked is None or len(unpacked) <= PILLOWS_MOST:
-                kept.append(chunk)
-            elif len(unpacked) < MOST_PROFILE:
-                profile = unpacked
+            keeps = len(unpacked) <= PILLOWS_MOST
+            profile = unpacked if PILLOWS_MOST < len(unpacked) < MOST_PROFILE else profile
         else:
+            keeps = True
+        if keeps:
             kept.append(chunk)
     if len(kept) == len(found):
         return data, None
-    return b"".join([SIGNATURE, *(data[chunk.start : chunk.end] for chunk in kept)]), profile
+    return _joined(data, kept), profile
+
+
+def _joined(data: bytes, kept: Iterable[Chunk]) -> bytes:
+    return b"".join([SIGNATURE, *(data[chunk.start : chunk.end] for chunk in kept)])
+
+
+def _start_of_pixels(found: Sequence[Chunk]) -> int:
+    """The place of the first chunk of pixels; the end where there is none."""
+    return next((place for place, chunk in enumerate(found) if chunk.name == b"IDAT"), len(found))
 
 
 def _checksum_fits(data: bytes, chunk: Chunk) -> bool:
@@ -93,9 +100,10 @@ def _is_harmless(data: bytes, chunk: Chunk) -> bool:
     return len(_unpacked(stream, PILLOWS_MOST + 1) or b"") < PILLOWS_MOST
 
 
-def _profile(data: bytes, chunk: Chunk) -> bytes | None:
+def _profile(data: bytes, chunk: Chunk) -> bytes:
+    """The colour profile in a chunk; empty where it is damaged."""
     stream = data[chunk.start + 8 : chunk.end - 4].partition(b"\0")[2][1:]
-    return _unpacked(stream, MOST_PROFILE)
+    return _unpacked(stream, MOST_PROFILE) or b""
 
 
 def _unpacked(stream: bytes, most: int) -> bytes | None:

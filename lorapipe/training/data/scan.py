@@ -75,16 +75,15 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
     Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there. Links into
     lorapipe's own store (`outputs/dataset`) are not, nor is the store: its contact sheets are no pictures of the user's.
     """
-    excluded = {name.casefold() for name in exclude}
+    excluded = set(map(str.casefold, exclude))
     names: list[str] = []
     closed: list[LeftOut] = []
-    entered: set[str] = {os.path.realpath(each) for each in apart}
+    entered = set(map(os.path.realpath, apart))
     waiting = [("", str(root))]
     while waiting:
         prefix, folder = waiting.pop()
         real = os.path.realpath(folder)
-        into_store = bool(prefix) and os.path.islink(folder) and ".lorapipe" in Path(real).parts  # noqa: PTH114
-        if real in entered or into_store:
+        if real in entered or (prefix and _leads_into_store(folder, real)):
             continue
         entered.add(real)
         try:
@@ -100,6 +99,11 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
         except OSError as error:
             closed.append(LeftOut(prefix or ".", "unreadable", f"the folder cannot be read ({error.strerror})"))
     return sorted(names), closed
+
+
+def _leads_into_store(folder: str, real: str) -> bool:
+    """Whether a folder is a link into a store of lorapipe's."""
+    return os.path.islink(folder) and ".lorapipe" in Path(real).parts  # noqa: PTH114
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

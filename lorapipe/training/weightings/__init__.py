@@ -10,9 +10,11 @@ To add one, create a file here; import torch inside its functions.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.errors import Problem
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ class Weighting(Spec, contract="type"):
 
     predictions: ClassVar[frozenset[str] | None] = None
     """What a base may predict for it to mean anything (`Diffusion.prediction`); None is anything."""
+
+    def problems_with(self, prediction: str) -> Iterator[Problem]:
+        """Why it cannot weigh the loss of a base that predicts this (`Diffusion.prediction`)."""
+        if self.predictions is not None and prediction not in self.predictions:
+            wanted = " or ".join(sorted(self.predictions))
+            what = f"{self.name} is for bases that predict {wanted}; this one predicts {prediction}."
+            cure = "Use min_snr or none, or say what the base predicts (prediction, beside its checkpoint)."
+            yield Problem(what, cure=cure, path=("weighting",))
 
     def __call__(self, diffusion: Diffusion, t: Tensor) -> Tensor:
         """Weights (B,), finite and ≥ 0, of the squared error of the network's output at t (B,)."""

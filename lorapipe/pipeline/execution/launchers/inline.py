@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lorapipe.pipeline.context import Warm
+from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
 from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.execution.job import Job, perform
@@ -30,7 +30,7 @@ class Thread(Worker):
     """Runs jobs on a thread."""
 
     def __init__(self) -> None:
-        self._warm = Warm()
+        self._warm = ModelCache()
         self._stop = threading.Event()
         self._thread: SupervisedThread | None = None
 

@@ -42,9 +42,9 @@ class Actor:
     """The process on the cluster."""
 
     def __init__(self) -> None:
-        from lorapipe.pipeline.context import Warm
+        from lorapipe.pipeline.context import ModelCache
 
-        self._warm = Warm()
+        self._warm = ModelCache()
 
     def perform(self, folder: str) -> None:
         """Run a job."""

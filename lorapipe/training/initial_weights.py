@@ -1,4 +1,4 @@
-"""A training that goes on from a LoRA file."""
+"""Initial weights: a training that starts from a LoRA file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ALIKE = (
 )
 
 
-def put_in(file: Path, adapter: Attached, model: Model) -> None:
-    """Begin with what a file has learnt; `InputError` where it is not of this adapter's modules and ranks."""
+def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
+    """Load a LoRA file into the adapter. `InputError` where its modules or ranks are not the adapter's."""
     from lorapipe import formats
 
     learnt = formats.open(file, model.kohya_names())

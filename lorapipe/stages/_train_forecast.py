@@ -12,19 +12,19 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
-from lorapipe.stages._train_checks import made_by
+from lorapipe.stages._train_rules import made_by
 from lorapipe.training.data.forecast import Forecast, of_manifest
+from lorapipe.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from lorapipe.models import Family
-    from lorapipe.stages.train import Train
     from lorapipe.training.data.buckets import Pair
     from lorapipe.training.memory_estimate import Need
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
-def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
+def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str]:
     """Lines for the plan."""
     try:
         of_each = {dataset: _forecast(dataset, stages) for dataset in dict.fromkeys(train.datasets)}
@@ -53,7 +53,7 @@ def outlook(train: Train, stages: Mapping[str, Stage]) -> Iterator[str]:
         yield from _memory(train, base, max(each.largest for each in found))
 
 
-def demand(train: Train, stages: Mapping[str, Stage], pictures: int) -> Demand:
+def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -> Demand:
     """How much work it is at the most."""
     made = (made_by(dataset, stages) for dataset in train.datasets)
     shown = max(1, pictures) * sum(getattr(stage, "repeats", 1) for stage in made)
@@ -63,7 +63,7 @@ def demand(train: Train, stages: Mapping[str, Stage], pictures: int) -> Demand:
     return Demand(total * train.accumulation, painted, train.snapshots.times(total, per_epoch))
 
 
-def memory(train: Train, base: Family, pixels: int) -> Need | None:
+def memory(train: TrainingOptions, base: Family, pixels: int) -> Need | None:
     """What the training needs on a GPU, by counting; None where a base's shape or an adapter's size is not known.
 
     `pixels` are those of the largest picture.
@@ -88,7 +88,7 @@ def memory(train: Train, base: Family, pixels: int) -> Need | None:
     )
 
 
-def _memory(train: Train, base: Family, largest: int) -> Iterator[str]:
+def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]:
     found = memory(train, base, largest)
     if found is None:
         return

@@ -1,0 +1,51 @@
+"""What an evaluation found, with the cells in the order in which a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.image_store import ImageStore
+from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.scorer import CellScores
+from lorapipe.evaluation.verdict import Verdict
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Everything an evaluation found: metrics, verdict, pictures.
+
+    `scored` has the base (`BASE`) too; `training` are the training pictures.
+    """
+
+    results: Results
+    verdict: Verdict
+    scored: Mapping[Cell, CellScores]
+    images: ImageStore
+    training: Sequence[Image]
+
+    @property
+    def best(self) -> Cell:
+        """The cell to use."""
+        return self.verdict.best
+
+    @property
+    def row(self) -> list[Cell]:
+        """The snapshots at the best's strength, in order."""
+        return [Cell(step, self.best.strength, self.best.text_encoder) for step in self.results.steps]
+
+    @property
+    def strengths(self) -> list[Cell]:
+        """The best snapshot at all strengths that were tried with both parts alike, in order."""
+        return sorted(cell for cell in self.scored if cell.step == self.best.step and cell.uniform)
+
+    @property
+    def apart(self) -> list[Cell]:
+        """The best snapshot with its parts at strengths of their own; empty where that was not asked for."""
+        cells = [cell for cell in self.scored if cell.step == self.best.step]
+        return sorted(cells) if any(not cell.uniform for cell in cells) else []

@@ -1,0 +1,76 @@
+"""Writes the report as data (`report.json`, see `report_data`). The same results give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from lorapipe.evaluation.evaluation_result import EvaluationResult
+from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, VerdictData
+from lorapipe.evaluation.scorer import CellScores
+from lorapipe.evaluation.selection import Probe, merit
+from lorapipe.evaluation.verdict import Verdict
+
+
+def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportData:
+    """The data of a report. `about` are the settings by name."""
+    probes = sorted({0: result.results.probe, **result.results.probes}.items())
+    return ReportData(
+        version=1,
+        verdict=_verdict(result.verdict),
+        cells=[_scored_cell(cell, scored) for cell, scored in sorted(result.scored.items())],
+        probe={str(step): _probe(probe) for step, probe in probes},
+        prompts=list(result.images.prompts),
+        about=dict(about),
+    )
+
+
+def _verdict(verdict: Verdict) -> VerdictData:
+    return VerdictData(
+        state=verdict.state,
+        best=_cell(verdict.best),
+        headline=verdict.headline,
+        reasons=list(verdict.reasons),
+        advice=[{"what": advice.what, "patch": dict(advice.patch)} for advice in verdict.advice],
+    )
+
+
+def _cell(cell: Cell) -> CellData:
+    return CellData(step=cell.step, strength=cell.strength, text_encoder=cell.text_encoder)
+
+
+def _scored_cell(cell: Cell, scored: CellScores) -> ScoredCell:
+    scores, stats = scored.scores, scored.image_stats
+    return ScoredCell(
+        **_cell(cell),
+        likeness=fmean(scores.likeness) if scores else None,
+        following=fmean(scores.following) if scores and scores.following else None,
+        merit=merit(scores) if scores else None,
+        clip_i=scored.image_similarity,
+        clip_t=scored.text_similarity,
+        saturation=stats.saturation,
+        contrast=stats.contrast,
+        diversity=stats.diversity,
+        copied=stats.copied,
+        broken=scored.broken,
+    )
+
+
+def _probe(probe: Probe) -> ProbeData:
+    return ProbeData(training=fmean(probe.training), held_out=fmean(probe.held_out) if probe.held_out else None)
+
+
+def as_json(value: Mapping[str, object]) -> str:
+    """Readable JSON: floats of six decimals, and null for what is not finite."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -1,0 +1,194 @@
+"""The parts of a base in memory, each loaded when it is first asked for; and the VAE, which all bases have."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lorapipe.errors import InputError, OutOfMemory
+from lorapipe.models import Model, ModuleRef, Pair
+from lorapipe.models._diffusers_folder import COPY
+from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from lorapipe.training.diffusion import Diffusion
+
+MOST_TIMESTEPS = 100_000
+PREDICTS = "Say what its network predicts, beside its checkpoint: prediction: epsilon or v_prediction."
+
+
+def halvings(config: Mapping[str, Any]) -> int:
+    """What an autoencoder or U-Net of this configuration divides a picture's sides by: each level but the last halves."""
+    factor: int = 2 ** (len(config["block_out_channels"]) - 1)
+    return factor
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where a base comes from: its checkpoint, a VAE of another file, and what is known better than the checkpoint.
+
+    `schedule` overrides the scheduler's configuration.
+    """
+
+    source: Folder | SingleFile
+    vae: Path | None = None
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PartsModel(Model):
+    """A model whose parts are diffusers' and transformers' modules, read from a folder or a single file."""
+
+    texts: ClassVar[tuple[TextPart, ...]] = (TextPart(),)
+
+    def __init__(self, parts: Parts, device: str, dtype: str) -> None:
+        import torch
+
+        self.source = parts.source
+        self.device = torch.device(device)
+        self.dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+        self._vae_file = parts.vae
+        self._schedule = parts.schedule
+        self._tokenizers: dict[str, Any] = {}
+        self._parts: dict[str, torch.nn.Module] = {}
+        self._modules: dict[str, list[ModuleRef]] = {}
+        self.diffusion = self.forward_process()
+
+    def part(self, name: str) -> torch.nn.Module:
+        if name not in self._parts:
+            self._parts[name] = self._load(name).to(self.device)
+        return self._parts[name]
+
+    def release(self, *names: str) -> None:
+        import torch
+
+        for name in names:
+            self._parts.pop(name, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load(self, name: str) -> torch.nn.Module:
+        import torch
+
+        module = self.skeleton(name)
+        # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs once per picture only.
+        dtype = torch.float32 if name == "vae" else self.dtype
+        if name == "vae" and self._vae_file:
+            fill(module, vae_tensors(self._vae_file, self.source.config(name)), dtype, where=str(self._vae_file))
+        else:
+            fill(module, self.tensors(name), dtype, where=f"{self.where()} {name}")
+        return module
+
+    def tensors(self, name: str) -> Tensors:
+        """A part's weights under the names of its modules, memory-mapped."""
+        return self.source.tensors(name)
+
+    def skeleton(self, name: str) -> torch.nn.Module:
+        """A part's modules by its configuration, without weights (on the meta device)."""
+        from accelerate import init_empty_weights
+        from diffusers import AutoencoderKL
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+        config = self.source.config(name)
+        with init_empty_weights():
+            if name == "vae":
+                return AutoencoderKL.from_config(config)
+            for text in self.texts:
+                if text.name == name:
+                    kind = CLIPTextModelWithProjection if text.projected else CLIPTextModel
+                    return kind(CLIPTextConfig(**config))
+            return self.build(name, config)
+
+    @abstractmethod
+    def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
+        """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
+
+    def modules(self, part: str) -> list[ModuleRef]:
+        if part not in self._modules:
+            self._modules[part] = self.module_refs(part, self.skeleton(part))
+        return self._modules[part]
+
+    @abstractmethod
+    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """`Model.modules` of a part's skeleton."""
+
+    def where(self) -> str:
+        """The checkpoint, for messages."""
+        return str(self.source.root if isinstance(self.source, Folder) else self.source.path)
+
+    # -------------------------------------------------------------------------------------------------------- the VAE
+
+    def latent_shape(self, size: Pair) -> tuple[int, int, int]:
+        config = self.source.config("vae")
+        factor = halvings(config)
+        return config.get("latent_channels", 4), size[1] // factor, size[0] // factor
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        import torch
+
+        vae: Any = self.part("vae")
+        with torch.no_grad():
+            latents = vae.encode(pixels.to(self.device, torch.float32)).latent_dist.mode()
+        if shift := vae.config.shift_factor:
+            latents = latents - shift
+        return latents * vae.config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        vae: Any = self.part("vae")
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor
+        if shift := vae.config.shift_factor:
+            latents = latents + shift
+        pixels = _decoded(vae, latents)
+        if pixels is None:  # SDXL's, beside the base, on 12 GB: this and the others in tiles
+            vae.enable_tiling()
+            pixels = _decoded(vae, latents)
+        if pixels is None:
+            raise OutOfMemory("out of memory while painting.", cure="Use a smaller size, or precision: bf16.")
+        return pixels.float()
+
+    # ---------------------------------------------------------------------------------------------------- the process
+
+    def forward_process(self) -> Diffusion:
+        """By the scheduler's configuration."""
+        import torch
+
+        from lorapipe.training.diffusion import discrete
+
+        scheduler = self.scheduler()
+        try:
+            alphas_cumprod = scheduler.alphas_cumprod.to(self.device, torch.float32)
+            return discrete(scheduler.config.prediction_type, alphas_cumprod, scheduler.config)
+        except ValueError as error:
+            raise InputError(f"cannot be trained: {error}.", where=self.where(), cure=PREDICTS) from error
+
+    def scheduler(self) -> Any:
+        """The noise schedule of the training, as diffusers has it."""
+        from diffusers import DDPMScheduler
+
+        config = self.source.config("scheduler", "scheduler_config.json")
+        steps = config.get("num_train_timesteps", 1000)
+        try:
+            if not isinstance(steps, int) or not 0 < steps <= MOST_TIMESTEPS:
+                raise ValueError(f"num_train_timesteps is {steps}")
+            return DDPMScheduler.from_config({**config, **self._schedule})
+        except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+            what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
+            raise InputError(what, where=self.where(), cure=COPY) from error
+
+
+def _decoded(vae: Any, latents: Tensor) -> Tensor | None:
+    """Pixels of latents; None where the memory does not suffice. What was begun is let go before anything else."""
+    import torch
+
+    try:
+        pixels: Tensor = vae.decode(latents, return_dict=False)[0]
+        return pixels
+    except torch.OutOfMemoryError:
+        pass
+    torch.cuda.empty_cache()
+    return None

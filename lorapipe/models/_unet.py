@@ -1,0 +1,139 @@
+"""A latent-diffusion base: a U-Net that predicts, and CLIP text encoders that read captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lorapipe.models import PLAIN_READING, Condition, Group, ModuleRef, TextReading
+from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
+from lorapipe.models._ldm_names import ldm_path
+from lorapipe.models._parts import PartsModel
+from lorapipe.models._weight_files import TextPart
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
+"""Where a configuration does not say: those of SD1.x, diffusers' default."""
+TRANSFORMER_BLOCKS = ("Transformer2DModel",)
+CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
+TEXT_BLOCKS = ("CLIPAttention", "CLIPMLP")
+"""The modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
+
+
+class LatentDiffusion(PartsModel):
+    """A U-Net, a VAE and one CLIP text encoder."""
+
+    denoiser = "unet"
+    text_encoders: tuple[str, ...] = ("text_encoder",)
+    trainable: tuple[str, ...] = ("unet", "text_encoder")
+    tokens = CHUNK
+
+    def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
+        from diffusers import UNet2DConditionModel
+
+        return UNet2DConditionModel.from_config(config)
+
+    # ------------------------------------------------------------------------------------------------------- captions
+
+    def tokenizer(self, text: TextPart) -> Any:
+        """The tokenizer of a text encoder."""
+        from transformers import CLIPTokenizer
+
+        if text.name not in self._tokenizers:
+            folder = self.source.tokenizer(text.tokenizer)
+            self._tokenizers[text.name] = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return self._tokenizers[text.name]
+
+    def token_count(self, text: str) -> int:
+        return len(token_ids(self.tokenizer(self.texts[0]), text))
+
+    def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
+        """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
+        pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
+        return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted)
+
+    def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
+        (text,) = self.texts
+        hidden = hidden_states(self.part(text.name), self.ids(text, captions, reading), reading.clip_skip)
+        return {"hidden": self.emphasised(hidden, text, captions, reading)}
+
+    def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
+        """The hidden states of captions, with the weights of their pieces where those are obeyed."""
+        if not reading.weighted:
+            return hidden
+        return weighed(hidden, emphasis(self.tokenizer(text), captions, reading.max_tokens))
+
+    # ----------------------------------------------------------------------------------------------------- prediction
+
+    def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The network runs in the model's dtype."""
+        unet: Any = self.part("unet")
+        hidden = condition["hidden"].to(self.device, self.dtype)
+        return unet(noisy.to(self.dtype), t, encoder_hidden_states=hidden, return_dict=False)[0].float()
+
+    # ---------------------------------------------------------------------------------------------------- for adapters
+
+    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """Linear and Conv2d of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
+        if part != self.denoiser:
+            return list(_layers(skeleton, TEXT_BLOCKS))
+        found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
+        return [replace(ref, block=self.block(ref.path)) for ref in found]
+
+    @property
+    def blocks(self) -> int:
+        """Those that go down, the middle, those that go up: 25 of SD1.x."""
+        return 2 * self._down + 1
+
+    def block(self, path: str) -> int:
+        """Which of them a module of the U-Net is in."""
+        half, place = self.ldm_path(path).split(".")[:2]
+        return {"input_blocks": int(place), "middle_block": self._down, "output_blocks": self._down + 1 + int(place)}[
+            half
+        ]
+
+    @property
+    def _down(self) -> int:
+        config = self.source.config("unet")
+        down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
+        return down
+
+    def ldm_path(self, path: str) -> str:
+        """A module's path in the original code."""
+        config = self.source.config("unet")
+        kinds = config.get("up_block_types", UP_BLOCKS)
+        return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
+
+    def kohya_name(self, part: str, path: str) -> str:
+        if part == self.denoiser:
+            return f"lora_unet_{path.replace('.', '_')}"
+        return f"{self.text_prefix(part)}_text_model_{path.removeprefix('text_model.').replace('.', '_')}"
+
+    def text_prefix(self, part: str) -> str:
+        """What the names of a text encoder's modules begin with."""
+        return "lora_te"
+
+
+def _layers(skeleton: torch.nn.Module, blocks: Sequence[str]) -> Iterator[ModuleRef]:
+    """The Linear and Conv2d modules inside blocks of these classes, in model order."""
+    import torch
+
+    seen: set[str] = set()
+    for place, block in skeleton.named_modules():
+        kind = type(block).__name__
+        if kind not in blocks:
+            continue
+        for path, layer in block.named_modules(prefix=place):
+            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and path not in seen:
+                seen.add(path)
+                yield ModuleRef.of(path, layer, group="conv" if kind in CONVOLUTION_BLOCKS else _group(path))
+
+
+def _group(path: str) -> Group:
+    """Of a module in a transformer block; the projections around it count as attention."""
+    return "feed_forward" if re.search(r"\.(ff|mlp)\.", path) else "attention"

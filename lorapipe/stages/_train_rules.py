@@ -1,0 +1,229 @@
+"""Rules over the settings of a training: errors and warnings about what is valid alone and wrong together.
+
+Each rule is a function that yields a `Problem`. Errors end a run before it begins; warnings are told once, before the
+first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.pipeline.artifacts import Dataset, Ref
+from lorapipe.training.caption_augment import FROZEN_ENCODER
+from lorapipe.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from lorapipe.models import Family
+    from lorapipe.stages import Stage
+
+STEEP = 0.02
+"""No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+SLOW_STEPS = 2000
+"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
+DAMPED = 0.1
+"""Adaptive optimizers are given 0.1 to 1.0 (guide §5)."""
+
+
+def check(train: TrainingOptions) -> None:
+    """`InputError` where the datasets, which are there now, do not fit the settings or each other."""
+    bases = [cast("Family", dataset.base) for dataset in train.datasets]
+    if found := [*problems_with_bases(train, bases), *_no_vocabulary(bases[0])]:
+        raise InputError(found)
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def problems(train: TrainingOptions) -> Iterator[Problem]:
+    """What is wrong with the settings, whatever the datasets are."""
+    parts = ("unet", "text_encoder") if train.text_encoder_2_lr is None else ("unet", "text_encoder", "text_encoder_2")
+    rates = train.rates(parts)
+    yield from _nothing_trained(rates)
+    for part, rate in rates.items():
+        yield from _odd_rate(train, part, rate)
+    yield from _several_rates(train, rates)
+    yield from _initial_weights(train)
+    yield from _token_warmup(train, rates)
+    yield from _prior_loss(train)
+    yield from _averaged_weights(train)
+    yield from _ignored_rates(train, rates)
+    yield from _misleading_warmup(train)
+
+
+def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
+    """What is wrong with the settings for the bases that the datasets were prepared for; None is not known yet."""
+    base = bases[0]
+    yield from _different_bases(train, bases)
+    if base is not None:
+        yield from _unlike_base(train, base)
+
+
+def bases_among(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[Family | None]:
+    """The base of each dataset, where the stage that will make it says so."""
+    for dataset in train.datasets:
+        yield getattr(made_by(dataset, stages), "base", None)
+
+
+def made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Stage | None:
+    """The stage whose result a dataset is; None where it is there already, or a part of a result."""
+    return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
+
+
+def _nothing_trained(rates: Mapping[str, float]) -> Iterator[Problem]:
+    if not rates:
+        cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
+        yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
+
+
+def _odd_rate(train: TrainingOptions, part: str, rate: float) -> Iterator[Problem]:
+    usual, name = train.usual_rate(part), train.optimizer.name
+    if not train.optimizer.follows_rate:
+        return
+    if train.optimizer.adaptive and rate < STEEP:
+        what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+    if not train.optimizer.adaptive and rate >= STEEP:
+        what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+
+
+def _several_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
+    """Optimizers that estimate one step size for everything."""
+    if train.optimizer.one_rate and train.optimizer.follows_rate and len(set(rates.values())) > 1:
+        what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
+        cure = "Make both rates equal (1.0), or set one of them to 0."
+        yield Problem(what, cure=cure, path=("text_encoder_lr",))
+    if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
+        what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
+        yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
+
+
+def _initial_weights(train: TrainingOptions) -> Iterator[Problem]:
+    if train.start_from is not None:
+        from lorapipe.formats import complaints
+
+        file = train.start_from.path
+        yield from (replace(each, what=f"{file.name} {each.what}", path=("start_from",)) for each in complaints(file))
+
+
+def _token_warmup(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
+    if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
+        yield replace(FROZEN_ENCODER, path=("captions", "token_warmup_step"))
+
+
+def _prior_loss(train: TrainingOptions) -> Iterator[Problem]:
+    if train.prior_loss_weight != 1 and train.regularisation is None:
+        what = "there are no regularisation pictures for it to weigh."
+        yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))
+
+
+def _averaged_weights(train: TrainingOptions) -> Iterator[Problem]:
+    if train.optimizer.averages and train.scale_weight_norms:
+        what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
+        yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
+
+
+def _ignored_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
+    """Rates and schedules that an optimizer with its own schedule ignores."""
+    if train.optimizer.follows_rate:
+        return
+    who = f"{train.optimizer.name} makes its own rate and schedule"
+    for part, rate in rates.items():
+        if rate != train.usual_rate(part):
+            cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
+            yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
+    if train.scheduler.name != "constant" or train.scheduler.warmup.count:
+        cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
+        yield Problem(f"{who}: {train.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
+
+
+def _misleading_warmup(train: TrainingOptions) -> Iterator[Problem]:
+    optimizer = train.optimizer
+    if optimizer.follows_rate and train.scheduler.warmup.count and not optimizer.warms_up:
+        what = f"the small rates of a warm-up mislead {optimizer.name} about its step size."
+        cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
+        yield Problem(what, cure=cure, path=("optimizer",))
+
+
+def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
+    base = bases[0]
+    for dataset, other in zip(train.datasets[1:], bases[1:], strict=True):
+        if base is not None and other is not None and other != base:
+            knob = "regularisation" if dataset is train.regularisation else "more_datasets"
+            cure = "Prepare all of them with the same base."
+            yield Problem("was prepared for another base than the dataset.", cure=cure, path=(knob,))
+
+
+def _unlike_base(train: TrainingOptions, base: Family) -> Iterator[Problem]:
+    """Settings that the base has no use for."""
+    yield from base.objections(train.reading)
+    if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
+        what = f"{base.name} has no second text encoder."
+        yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
+    prediction = getattr(base, "prediction", "auto")
+    if prediction != "auto":
+        yield from train.weighting.problems_with(prediction)
+
+
+def _no_vocabulary(base: Family) -> Iterator[Problem]:
+    """That a dataset's base has no vocabulary to read captions with; of a dataset to come, `prepare` tells it."""
+    for problem in base.problems_of_captions():
+        yield replace(problem, where="", path=("dataset",))
+
+
+# ----------------------------------------------------------------------------------------------------------- warnings
+
+
+def warnings(train: TrainingOptions, total: int | None = None, per_epoch: float = 1) -> Iterator[str]:
+    """What works and is seldom meant, a sentence each; `total` steps and those of an epoch, as far as they are known."""
+    if total is None and train.steps.unit == "steps":
+        total = train.steps.count
+    yield from _optimizer_warnings(train, total)
+    if train.optimizer.follows_rate:
+        yield from _rate_warnings(train)
+        yield from _scheduler_warnings(train, total, per_epoch)
+
+
+def _optimizer_warnings(train: TrainingOptions, total: int | None) -> Iterator[str]:
+    name, adapter = train.optimizer.name, train.adapter
+    if train.optimizer.slow and total is not None and total <= SLOW_STEPS:
+        what = f"{name} learns very slowly: {total} steps will show little"
+        yield f"{what}; give it several thousand, or use adamw or prodigy."
+    rank = getattr(adapter, "rank", 0)
+    alpha = getattr(adapter, "alpha", 0) or rank
+    if train.optimizer.low_alpha and alpha > rank / 2:
+        yield f"{name} works best with alpha 1, at most half the rank ({rank / 2:g}); it is {alpha:g} (0 means rank)."
+
+
+def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
+    rates = train.rates(("unet", "text_encoder"))
+    unet, text = rates.get("unet"), rates.get("text_encoder")
+    if train.optimizer.adaptive:
+        for part, rate in rates.items():
+            if rate < DAMPED:
+                yield f"{part}_lr {rate:g} damps {train.optimizer.name} strongly: 0.1 to 1.0 is usual, 1.0 best."
+    elif unet and text and text > unet:
+        what = f"the text encoder's rate ({text:g}) is above the U-Net's ({unet:g}); about half of it is usual"
+        yield f"{what}, and too much makes things appear that nobody asked for."
+
+
+def _scheduler_warnings(train: TrainingOptions, total: int | None, per_epoch: float) -> Iterator[str]:
+    scheduler, name = train.scheduler, train.optimizer.name
+    if train.optimizer.averages and scheduler.falls:
+        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} does it twice. constant is meant."
+    elif train.optimizer.adaptive and scheduler.falls:
+        what = f"{name} finds its own step size, and {scheduler.name} lowers what it has found"
+        yield f"{what}; constant is usual, or constant_with_warmup."
+    warmup = scheduler.warmup
+    if total is None or not warmup.count:
+        return
+    if warmup.unit == "epochs" and train.steps.unit == "epochs":
+        wanted, length, unit = warmup.count, float(train.steps.count), "epochs"
+    else:
+        wanted, length, unit = warmup.count * (per_epoch if warmup.unit == "epochs" else 1), float(total), "steps"
+    if warmup.unit != "%" and wanted >= length:
+        what = f"the warm-up ({warmup.plain()}) is as long as the training ({length:g} {unit})"
+        yield f"{what}: the full rate is never reached."

@@ -1,0 +1,118 @@
+"""Text and size conditioning: what the network is given beside the noisy latents of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from lorapipe.errors import InputError
+from lorapipe.models import Model, TextReading
+from lorapipe.pipeline.events import Log, Progress
+from lorapipe.spec import Spec, Warmup
+from lorapipe.training.caption_augment import Captioning, CaptionSampler, problems_with_own_captions
+from lorapipe.training.data.batches import Batch
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.latents import (
+    Encoders,
+    encode_captions,
+    encoder_digest,
+    load_conditions,
+)
+from lorapipe.training.data.training_set import TrainingSet
+from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
+
+if TYPE_CHECKING:
+    from lorapipe.pipeline.context import Context
+
+CHARACTERS = 4
+"""Of a caption per token, at least: English words and tags have 4 to 5."""
+MOST_TOKENS = 225
+
+Captions = Callable[[Batch], Sequence[str]]
+"""The caption of each picture of a batch, as augmented this time."""
+
+
+def caption_sampler(
+    captions: Captioning, pictures: TrainingSet, length: TrainingLength, seed: int, trained: bool
+) -> CaptionSampler:
+    """How captions vary in this training. `trained`: a text encoder is, and reads captions as they come.
+
+    Raises `InputError` where the captions of a dataset of its own cannot be combined with the others.
+    """
+    if problems := list(problems_with_own_captions(captions, {*pictures.captions.values()}, trained)):
+        raise InputError(problems)
+
+    def batches(warmup: Warmup) -> float:
+        return warmup.steps(length.total, length.per_epoch) * length.accumulation
+
+    return CaptionSampler(captions, seed, not trained, batches, pictures.captions)
+
+
+def text_condition(
+    sampler: CaptionSampler,
+    captions: Sequence[str],
+    model: Model,
+    reading: TextReading,
+    digest: Callable[[], str],
+    cache: Cache,
+    context: Context,
+) -> Condition:
+    """The text condition of each batch. With a frozen text encoder, all variants of `captions` are encoded here.
+
+    `digest` finds the `encoder_digest` of the text encoders. Encoders that are not needed any more leave the memory.
+    """
+    if not sampler.limited:
+        model.release("vae")
+        return encoded_live(model, sampler.sample, reading)
+    variants, encoder = sampler.all_variants(captions), digest()
+    for done, _ in enumerate(encode_captions(variants, model, encoder, cache, reading), start=1):
+        context.check()
+        context.emit(Progress(step=done, total=len(variants), unit="captions encoded"))
+    model.release("vae", *model.text_encoders)
+    return encoded_once(encoder, cache, sampler.sample, reading)
+
+
+def text_encoder_digest(base: Spec, model: Model, dtype: str, cache: Cache) -> str:
+    """The `encoder_digest` of a loaded base's text encoders."""
+    return encoder_digest(base, model.text_encoders, dtype, cache, lambda: model)
+
+
+def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
+    """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
+    return lambda batch: partial(model.encode_text, captions(batch), reading)
+
+
+def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:
+    """Captions encoded beforehand and loaded from the cache; `encoder` is their `encoder_digest`."""
+
+    def condition(batch: Batch) -> Fetch:
+        loaded = load_conditions(captions(batch), encoder, cache, reading)
+        return lambda: loaded
+
+    return condition
+
+
+def with_size_conditioning(model: Model, condition: Condition) -> Condition:
+    """Add the model's size conditioning to the text condition (SDXL's micro-conditioning: Podell et al. 2023, §2.2)."""
+
+    def both(batch: Batch) -> Fetch:
+        shapes = [model.framing(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
+        sizes = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
+        fetch = condition(batch)
+        return (lambda: {**fetch(), **sizes}) if sizes else fetch
+
+    return both
+
+
+def warn_of_truncation(captioning: Captioning, captions: Sequence[str], max_tokens: int, context: Context) -> None:
+    """Warn of captions that are probably cut at `max_tokens`. Of several lines the longest counts."""
+    around = len(captioning.prefix) + len(captioning.suffix) + len(captioning.trigger)
+    longest = [max(map(len, caption.split("\n"))) + around for caption in captions]
+    long = sum(length > CHARACTERS * max_tokens for length in longest)
+    if long and max_tokens < MOST_TOKENS:
+        whose = f"the captions of {long} pictures are" if long > 1 else "the caption of a picture is"
+        what = f"{whose} probably longer than {max_tokens} tokens, and cut there"
+        context.emit(Log(text=f"{what}; max_tokens: {MOST_TOKENS} reads more.", level="warning"))

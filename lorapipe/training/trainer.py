@@ -1,0 +1,224 @@
+"""The training job, from options to weights: what a `train` stage does once its knobs are read.
+
+`Trainer.build` assembles the parts: pictures, base model, conditioning, objective. `Trainer.steps` puts the adapter into
+the model and yields each optimizer step; it writes snapshots, checkpoints and previews when the monitor says that they
+are due. `Trainer.publish` moves the files to the stage's output folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Self, cast
+
+from lorapipe.errors import InputError, Interrupted
+from lorapipe.evaluation.sampler import SamplingOptions
+from lorapipe.models import Family, Model
+from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
+from lorapipe.pipeline.context import Context
+from lorapipe.training import conditioning, loop, snapshots
+from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.data.batches import Batches
+from lorapipe.training.data.cache import Remembered
+from lorapipe.training.data.training_set import load_training_set
+from lorapipe.training.data_loader import DataLoader, TrainingLength
+from lorapipe.training.data_parallel import DataParallel
+from lorapipe.training.device import Compute, memory_explained
+from lorapipe.training.distributed_launch import launched
+from lorapipe.training.initial_weights import initialise_from
+from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
+from lorapipe.training.monitor import Milestones, Monitor
+from lorapipe.training.optimizers import Optimizer, settled
+from lorapipe.training.options import TrainingOptions
+from lorapipe.training.param_groups import grouped
+from lorapipe.training.previews import Previews
+from lorapipe.training.publish import publish_training
+from lorapipe.training.record import record_of
+from lorapipe.training.resume_state import Checkpoints, Trainable
+from lorapipe.training.schedulers import Scheduler
+from lorapipe.training.snapshots import SnapshotWriter
+from lorapipe.training_record import TrainingRecord
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What is trained: an adapter, in these parts of the base, and how the base computes meanwhile."""
+
+    adapter: Adapter
+    rates: dict[str, float]
+    seed: int
+    start_from: Path | None
+    gradient_checkpointing: bool
+    compile: bool
+
+    @contextmanager
+    def applied(self, model: Model) -> Iterator[Attached]:
+        """The adapter in the model, which afterwards is what it was before, whatever happens."""
+        with (
+            gradient_checkpointing(model, self.gradient_checkpointing),
+            attached(self.adapter, model, list(self.rates), self.seed) as adapter,
+            compiled(model, self.compile),
+        ):
+            if self.start_from is not None:
+                initialise_from(self.start_from, adapter, model)
+            yield adapter
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How it is trained: the optimizer, its schedule, and limits on gradients (clipping) and weights; 0 is no limit."""
+
+    optimizer: Optimizer
+    scheduler: Scheduler
+    max_grad_norm: float
+    max_weight_norm: float
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A training whose parts are all there. `launch` starts the processes for further devices."""
+
+    context: Context
+    dataset: Dataset
+    model: Model
+    loader: DataLoader
+    objective: loop.Objective
+    adaptation: Adaptation
+    optimization: Optimization
+    milestones: Milestones
+    record: TrainingRecord
+    previews: Previews
+    launch: Callable[[], AbstractContextManager[DataParallel]]
+
+    @classmethod
+    def build(cls, options: TrainingOptions, context: Context, parallel: DataParallel | None = None) -> Self:
+        """Assemble a training. `parallel` is this process's rank where another process has launched it."""
+        with memory_explained():
+            return cls._build(options, context, parallel)
+
+    @classmethod
+    def _build(cls, options: TrainingOptions, context: Context, parallel: DataParallel | None) -> Self:
+        base, cache = cast("Family", options.dataset.base), Remembered(context.cache)
+        compute = Compute.of(context.device, options.precision)
+        pictures = load_training_set(
+            (options.dataset, *options.more_datasets), options.regularisation, options.captions,
+            options.prior_loss_weight, cache, compute.device, context,
+        )  # fmt: skip
+        model = compute.model(base, context.warm)
+        if problems := list(options.weighting.problems_with(model.diffusion.prediction)):
+            raise InputError(problems)
+        rates = options.rates(model.trainable)
+        if not rates:
+            raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
+        batches = Batches(pictures.all, options.batch, options.seed, pictures.weights)
+        length = TrainingLength(batches, options.accumulation, options.steps)
+        total, per_epoch = length.total, length.per_epoch
+
+        captions = [picture.caption for picture in pictures.all]
+        conditioning.warn_of_truncation(options.captions, captions, options.max_tokens, context)
+        condition = conditioning.text_condition(
+            conditioning.caption_sampler(
+                options.captions, pictures, length, options.seed, any(part in rates for part in model.text_encoders)
+            ),
+            captions, model,
+            options.reading,
+            lambda: conditioning.text_encoder_digest(base, model, compute.dtype, cache), cache, context,
+        )  # fmt: skip
+        warmup = options.scheduler.warmup.steps(total, per_epoch)
+        record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
+        record.save(context.out / "training.json")
+        launch = partial(launched, partial(_train_rank, options), context, parallel)
+        previews = options.previews.steps(total, per_epoch) if options.preview_prompts else frozenset[int]()
+        return cls(
+            context=context,
+            dataset=options.dataset,
+            model=model,
+            loader=DataLoader(length, cache, conditioning.with_size_conditioning(model, condition)),
+            objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
+            adaptation=Adaptation(
+                options.adapter, rates, options.seed, options.start_from.path if options.start_from else None,
+                options.gradient_checkpointing, options.compile,
+            ),
+            optimization=Optimization(
+                options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms
+            ),
+            milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
+            record=record,
+            previews=Previews(
+                model, options.preview_prompts, SamplingOptions(pictures.resolution, cfg=base.usual_cfg(), **record.reading),
+                rates, context,
+            ),
+            launch=launch,
+        )  # fmt: skip
+
+    @property
+    def length(self) -> TrainingLength:
+        """Steps and epochs."""
+        return self.loader.length
+
+    def steps(self) -> Iterator[loop.Step]:
+        """Train, one optimizer step for each `next`. `Interrupted` where asked to stop, when all is saved."""
+        with memory_explained(), self.adaptation.applied(self.model) as adapter, self.launch() as parallel:
+            trainable = grouped(adapter, self.record.rates, self.optimization.optimizer, self.model)
+            if parallel.rank == 0:
+                yield from self._monitored(adapter, trainable, parallel)
+            else:  # rank 0 alone logs and saves
+                done = Checkpoints(self.context.resume / "checkpoints").load(trainable).step
+                yield from self._loop(adapter, trainable, parallel, done)
+
+    def _monitored(self, adapter: Attached, trainable: Trainable, parallel: DataParallel) -> Iterator[loop.Step]:
+        """The steps of rank 0, with all that is due after each."""
+        context, optimizer = self.context, self.optimization.optimizer
+        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume)
+        monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
+        steps = self._loop(adapter, trainable, parallel, monitor.done)
+        with closing(monitor.follow(steps)) as followed:
+            for step, due in followed:
+                if due.snapshot:
+                    with settled(trainable.optimizer):
+                        monitor.check_weights(step.step)
+                        monitor.keep(writer.write(step.step))
+                if due.checkpoint:
+                    monitor.save(step.step)
+                if due.stop:
+                    at = f"step {step.step} of {self.milestones.total}"
+                    raise Interrupted(f"Stopped after {at}; run the same command again to go on.")
+                if due.preview:
+                    with settled(trainable.optimizer):
+                        self.previews.paint(step.step)
+                yield step
+
+    def _loop(self, adapter: Attached, trainable: Trainable, parallel: DataParallel, done: int) -> Iterator[loop.Step]:
+        """The steps after the first `done`."""
+        how, total, per_epoch = self.optimization, self.length.total, self.length.per_epoch
+        return loop.train(
+            replace(self.loader, parallel=parallel).updates(done),
+            self.objective,
+            trainable.optimizer,
+            lambda step: how.scheduler.factor(step, total, per_epoch),
+            max_grad_norm=how.max_grad_norm,
+            scaler=trainable.scaler,
+            constrain=partial(adapter.limit_norms, how.max_weight_norm) if how.max_weight_norm else None,
+            parallel=parallel,
+        )
+
+    def publish(self) -> Weights:
+        """Publish all files of the training, which has come to its end."""
+        publish_training(self.context)
+        out = self.context.out
+        made = [(step, self.length.epoch(step)) for step in sorted(self.milestones.snapshots)]
+        return Weights(
+            snapshots=tuple(Snapshot(step, epoch, out / snapshots.file_name(step)) for step, epoch in made),
+            dataset=self.dataset,
+            training=out / "training.json",
+            log=out / "metrics.jsonl",
+        )
+
+
+def _train_rank(options: TrainingOptions, context: Context, parallel: DataParallel) -> None:
+    """Train in a further process, which was launched by that of rank 0."""
+    for _ in Trainer.build(options, context, parallel).steps():
+        pass
