@@ -1,4 +1,4 @@
-"""How a graph's stages are run: what on the command line are flags."""
+"""How a graph's stages are run: the options that are flags on the command line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.execution.devices import parse_devices
 from lorapipe.pipeline.execution.launchers import Launcher
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import param
 
 
 @dataclass(frozen=True)
-class Running(Options):
+class Running(StageOptions):
     """How a stage is run: where, for how long, and how often again. It changes nothing of the result."""
 
     device: str = param("auto", "auto, cpu, cuda, cuda:1, mps; one training on two GPUs: cuda:0+cuda:1", content=False)

@@ -15,7 +15,7 @@ from typing import Any
 from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.spec import Knob, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
@@ -128,8 +128,8 @@ class _Drawing:
         drawn.links.update(links)
         return drawn.id, 0
 
-    def _options(self, drawn: Placed, options: Options) -> None:
-        if options != Options():
+    def _options(self, drawn: Placed, options: StageOptions) -> None:
+        if options != StageOptions():
             running = self._spec(Running(**{name: getattr(options, name) for name in OPTIONS}))
             drawn.links[RUNNING] = (running.id, 0)
 

@@ -117,6 +117,7 @@ class AveragingModel:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     text_encoders: tuple[str, ...] = ("text_encoder",)
+    settings_folders: tuple[str, ...] = ("vae", "text_encoder", "tokenizer")
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     vae: Averages = field(default_factory=Averages)
     text_encoder: torch.nn.Module = field(default_factory=lambda: torch.nn.Embedding.from_pretrained(torch.eye(256)))
@@ -154,6 +155,7 @@ class AveragingBase(Family):
     base_model_version = "none"
     architecture = "none"
     denoiser = "unet"
+    denoiser_title = "U-Net"
     text_encoders = ("text_encoder",)
     trainable = ("unet", "text_encoder")
 

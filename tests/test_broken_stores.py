@@ -19,7 +19,7 @@ from lorapipe.pipeline.artifact_json import encode
 from lorapipe.pipeline.garbage_collection import clean, waste
 from lorapipe.pipeline.history import runs
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 
 COMMANDS = (
     ["plan", "cat.yaml"],
@@ -197,7 +197,7 @@ def test_whatever_lies_among_the_runs_the_next_one_runs(here: Path, name: str, m
 
 @pytest.mark.parametrize("number", [2**63 - 1, 10**9 - 1, 10**9, 10**18])
 def test_a_run_of_any_number_is_no_end_of_counting(tmp_path: Path, number: int) -> None:
-    with closing(Records(tmp_path / "ledger.db")) as records:
+    with closing(LedgerDatabase(tmp_path / "ledger.db")) as records:
         records.database.connection.execute("INSERT INTO run (id, pipeline) VALUES (?, 'far.yaml')", (number,))
         begun = [records.begin("cat.yaml") for _ in range(3)]
         assert len(set(begun)) == 3 and number not in begun

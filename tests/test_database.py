@@ -26,7 +26,7 @@ from lorapipe.pipeline import loader
 from lorapipe.pipeline.garbage_collection import waste
 from lorapipe.pipeline.history import read_run, runs
 from lorapipe.pipeline.ledger import Ledger
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 
 TOYS = Path(__file__).parent / "toys"
 PIPELINE = """\
@@ -58,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         registry._entry_points.cache_clear()
         for sets in (["tally.steps=3"], ["tally.word=b"], []):
             api.run(loader.load("cat.yaml", sets), on="inline")
-        with closing(Records(folder / ".lorapipe" / "ledger.db")) as records:
+        with closing(LedgerDatabase(folder / ".lorapipe" / "ledger.db")) as records:
             records.remember((f"/elsewhere/{index}", (index,) * 4, "sha256:" + "ab" * 32) for index in range(300))
             for index in range(300):
                 records.use(1, "other.yaml", f"stage {index}", "words", "ab" * 32, 5.0)
@@ -454,7 +454,7 @@ def test_what_stands_in_the_home_folder_is_its_users_alone(home: Path, monkeypat
     before = os.umask(0)
     try:
         assert main(["queue", "pause"]) == 0
-        with closing(Queue()) as queue, closing(Records(home / "digests.db", private=True)) as records:
+        with closing(Queue()) as queue, closing(LedgerDatabase(home / "digests.db", private=True)) as records:
             queue.pause()
             records.remember([("/a", (1, 1, 1, 1), "sha256:a")])
             modes = {file.name: file.stat().st_mode & 0o077 for file in home.rglob("*")}

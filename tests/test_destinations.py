@@ -14,7 +14,7 @@ from lorapipe.cli import main
 from lorapipe.errors import InputError
 from lorapipe.pipeline import destinations, loader
 from lorapipe.pipeline.artifacts import Report, Weights
-from lorapipe.pipeline.delivery_log import Delivered
+from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.events import Event, Failed, Finished, Reused, Started
 from lorapipe.pipeline.execution.runner import Run
 from lorapipe.pipeline.ledger import Ledger
@@ -148,7 +148,7 @@ def test_runs_at_once_put_their_files_at_one_place_and_none_fails(tmp_path: Path
         try:
             for turn in range(8):
                 source = tmp_path / f"made-{(number * turn) % 4}"
-                Delivered(Ledger(tmp_path)).put(source, place, f"run {number}")
+                DeliveryLog(Ledger(tmp_path)).put(source, place, f"run {number}")
         except BaseException as error:
             errors.append(error)
 
@@ -160,7 +160,7 @@ def test_runs_at_once_put_their_files_at_one_place_and_none_fails(tmp_path: Path
     assert not errors
     assert place.read_bytes() in {(tmp_path / f"made-{number}").read_bytes() for number in range(4)}
     assert [each.name for each in place.parent.iterdir()] == [place.name]
-    assert not Delivered(Ledger(tmp_path)).objection(place)
+    assert not DeliveryLog(Ledger(tmp_path)).objection(place)
 
 
 # --------------------------------------------------------------------------------------------------------------- sources

@@ -22,7 +22,7 @@ from lorapipe.models import Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.delivery_log import Delivered, is_as_exported
+from lorapipe.pipeline.delivery_log import DeliveryLog, is_as_exported
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
@@ -180,7 +180,7 @@ def test_a_file_of_ours_is_known_by_itself_until_somebody_changes_it(export: Exp
 
     path, _ = export()
     assert is_as_exported(path)
-    stranger = Delivered(Ledger(tmp_path / "stranger"))
+    stranger = DeliveryLog(Ledger(tmp_path / "stranger"))
     for place in (tmp_path / "downloaded.safetensors", tmp_path / "stranger" / "out.safetensors"):
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(path.read_bytes())

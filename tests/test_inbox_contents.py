@@ -18,7 +18,7 @@ from lorapipe.job_queue.job import QueueJob
 from lorapipe.job_queue.queue import Queue
 from lorapipe.job_queue.runner import QueueRunner
 from lorapipe.pipeline.digests import Digests, read_digest
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 from lorapipe.regular_files import open_inside, open_regular, read_regular
 from lorapipe.spec import Source
 from lorapipe.watch.inbox import Inbox
@@ -125,7 +125,7 @@ def test_a_file_that_may_not_be_read_is_said_and_stops_nothing(inbox: Path, watc
 def test_a_link_to_what_is_gone_is_no_picture_and_spoils_none(inbox: Path, watched) -> None:
     (photographs(inbox / "penny") / "3.png").symlink_to("gone.png")
     assert [(job.title, job.state, job.reason) for job in watched()] == [("penny", "done", "")]
-    assert Digests(Records(None)).path(inbox / "penny").startswith("sha256:")
+    assert Digests(LedgerDatabase(None)).path(inbox / "penny").startswith("sha256:")
 
 
 def test_a_reason_of_many_lines_does_not_fill_the_status_file(inbox: Path, watched) -> None:
@@ -191,8 +191,8 @@ def test_nothing_but_a_file_is_opened(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OSError, match="not a file"):
         read_digest(str(path))
     with pytest.raises(InputError, match="not a file"):
-        Digests(Records(None), strict=True).path(tmp_path)
-    assert Digests(Records(None)).path(tmp_path).startswith("sha256:")
+        Digests(LedgerDatabase(None), strict=True).path(tmp_path)
+    assert Digests(LedgerDatabase(None)).path(tmp_path).startswith("sha256:")
     with pytest.raises(ValueError, match="name a file or a folder"):
         Source.parse("x", tmp_path)
     with pytest.raises(ValueError, match="is a device; name a file or a folder"):

@@ -18,7 +18,7 @@ from lorapipe.pipeline.artifacts import paths, to_open
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, identify, short
 from lorapipe.pipeline.ledger import Damage, Ledger, Result, begin
-from lorapipe.pipeline.ledger_database import Records, stat_of
+from lorapipe.pipeline.ledger_database import LedgerDatabase, stat_of
 from lorapipe.pipeline.locks import Busy, holding, take
 from lorapipe.spec import Source
 
@@ -246,7 +246,7 @@ def test_outputs_points_to_the_last_result_and_leaves_the_users_files_alone(toys
 
 @pytest.fixture
 def digests() -> Digests:
-    return Digests(Records(None))
+    return Digests(LedgerDatabase(None))
 
 
 def test_a_folder_is_its_names_and_bytes(digests: Digests, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_link_that_leads_back_is_walked_once(digests: Digests, tmp_path: Path)
 
 
 def test_files_are_read_again_only_when_their_stat_changes(tmp_path: Path) -> None:
-    records, file = Records(None), tmp_path / "a.txt"
+    records, file = LedgerDatabase(None), tmp_path / "a.txt"
     file.write_text("1")
     past = time.time() - 100
     os.utime(file, (past, past))
@@ -286,7 +286,7 @@ def test_files_are_read_again_only_when_their_stat_changes(tmp_path: Path) -> No
 
 
 def test_a_file_that_was_written_just_now_is_not_trusted_to_its_stat(tmp_path: Path) -> None:
-    records, file = Records(None), tmp_path / "a.txt"
+    records, file = LedgerDatabase(None), tmp_path / "a.txt"
     file.write_text("1")
     digests = Digests(records)
     digests.file(str(file))

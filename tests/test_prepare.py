@@ -22,7 +22,7 @@ from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.events import Event, Log, Progress
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 from lorapipe.spec import Source, from_dict, parse_spec, to_dict
 from lorapipe.stages import Stage
 from lorapipe.stages.prepare import Prepare
@@ -445,14 +445,14 @@ def test_one_broken_link_is_left_out_and_the_rest_trained_on(few):
     (few.images / "broken.png").symlink_to(few.folder / "nowhere.png")
     (few.images / "circle.png").symlink_to("circle.png")
     (few.images / "broken.txt").symlink_to(few.folder / "nowhere.txt")
-    digests = Digests(Records(None))
+    digests = Digests(LedgerDatabase(None))
     before = digests.path(few.images)
     assert digests.listings[before]["broken.png"] == "unreadable" != digests.listings[before]["coffee.png"]
     dataset = few.run()
     assert len(Manifest.load(dataset.manifest).pictures) == 4
     assert "broken.png: a link that leads nowhere" in few.warnings() and "broken.png" in outlook(few)
     (few.folder / "nowhere.png").write_bytes(encoded(photograph("brick"), "PNG"))
-    assert Digests(Records(None)).path(few.images) != before
+    assert Digests(LedgerDatabase(None)).path(few.images) != before
     assert len(Manifest.load(few.run().manifest).pictures) == 5
 
 

@@ -19,7 +19,7 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric
 from lorapipe.pipeline.execution import shared_folder
 from lorapipe.pipeline.execution.pool import Pool, Slot
 from lorapipe.pipeline.execution.runner import Run
-from lorapipe.pipeline.execution.shared_folder import Remote
+from lorapipe.pipeline.execution.shared_folder import SharedFolderWorker
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -36,7 +36,7 @@ TEXT = "stages:\n  text: {uses: words, folder: texts}\n"
 COUNT = f"{TEXT}  tally: {{uses: count, text: $text, steps: 40, pause: 0.1}}\n"
 
 
-class Elsewhere(Remote):
+class Elsewhere(SharedFolderWorker):
     """Jobs in processes of this machine that know nothing of the driver but the folder; and what may befall their client."""
 
     def __init__(self, program: str = PERFORM, **befalls: Callable[[Path], Any]) -> None:
@@ -72,7 +72,7 @@ class Elsewhere(Remote):
         return False
 
 
-def run_on(worker: Remote, project: Path, text: str = STAGES) -> list[Event]:
+def run_on(worker: SharedFolderWorker, project: Path, text: str = STAGES) -> list[Event]:
     (project / "p.yaml").write_text(TEXT, encoding="utf-8")
     list(Run(loader.load(project / "p.yaml"), on="inline"))
     (project / "p.yaml").write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -206,6 +207,25 @@ def test_the_part_that_is_off_is_named() -> None:
     verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart))
     assert verdict.best == cell(240), "a recommended strength is one number"
     assert verdict.advice[-1].patch == {"unet_lr": 5e-05}
+    assert "the U-Net at 0.5" in verdict.advice[-1].what
+
+
+def test_a_transformer_is_called_one() -> None:
+    apart = {each: scores(0.8, 0.6) for each in GridPlan((240,), (0.5, 1.0), (0.5, 1.0)).part_cells(240)}
+    found = results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart)
+    told = " ".join(advice.what for advice in judge(replace(found, denoiser="transformer")).advice)
+    assert "transformer" in told and "U-Net" not in told
+
+
+def test_every_text_encoder_with_a_rate_of_its_own_is_advised() -> None:
+    knobs = {**KNOBS, "text_encoder_2_lr": 1e-5}
+    nan = float("nan")
+    broken = results([(nan, nan)] * 2, losses=[nan] * 2, held_out=[nan] * 2, knobs=knobs)
+    assert judge(broken).advice[0].patch == {
+        "unet_lr": 1.3e-05,
+        "text_encoder_lr": 6.3e-06,
+        "text_encoder_2_lr": 1.3e-06,
+    }
 
 
 def test_looks_beyond_both_base_and_training_pictures_are_told() -> None:

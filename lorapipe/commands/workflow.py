@@ -25,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.errors import InputError
     from lorapipe.pipeline import loader
-    from lorapipe.pipeline.delivery_log import Delivered
+    from lorapipe.pipeline.delivery_log import DeliveryLog
     from lorapipe.pipeline.ledger import Ledger
     from lorapipe.spec import Destination
     from lorapipe.terminal import Printer, shown_path
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace) -> int:
     form = api_format if to.name.endswith(API) else page_format
     text = json.dumps(form(placed), ensure_ascii=False, indent=1) + "\n"
     try:
-        Delivered(Ledger(pipeline.folder)).put_text(text, to, f"lorapipe workflow of {pipeline.name}")
+        DeliveryLog(Ledger(pipeline.folder)).put_text(text, to, f"lorapipe workflow of {pipeline.name}")
     except OSError as error:
         raise InputError(
             f"cannot be written: {error.strerror or error}.", where=str(to), cure="Name another."

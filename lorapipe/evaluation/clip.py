@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from lorapipe.evaluation.metrics import Vectors
 
+T = TypeVar("T")
 BATCH = 32
 
 
@@ -40,22 +42,24 @@ class Clip:
 
     def pictures(self, pictures: Sequence[Image]) -> Vectors:
         """(N, d) unit vectors."""
-        return self._embed(list(pictures), self._pictures)
+        return self._embed(pictures, self._pictures)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """(N, d) unit vectors; what is longer than the model reads (75 tokens) is cut."""
-        return self._embed(list(texts), self._texts)
+        return self._embed(texts, self._texts)
 
-    def _pictures(self, pictures: list[Image]) -> Any:
+    def _pictures(self, pictures: Sequence[Image]) -> Tensor:
         inputs = self._processor([picture.convert("RGB") for picture in pictures], return_tensors="pt")
         return self._model.get_image_features(inputs["pixel_values"].to(self._device))
 
-    def _texts(self, texts: list[str]) -> Any:
-        inputs = self._tokenizer(texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
+    def _texts(self, texts: Sequence[str]) -> Tensor:
+        inputs = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.length, return_tensors="pt"
+        )
         inputs = {name: inputs[name].to(self._device) for name in ("input_ids", "attention_mask")}
         return self._model.get_text_features(**inputs)
 
-    def _embed(self, items: list[Any], features: Any) -> Vectors:
+    def _embed(self, items: Sequence[T], features: Callable[[Sequence[T]], Tensor]) -> Vectors:
         import numpy as np
         import torch
 

@@ -99,5 +99,6 @@ class Evaluator:
             training=scorer.training,
             broken=frozenset(cell for cell, each in scored.items() if each.broken),
             knobs=self.knobs,
+            denoiser=self.model.denoiser_title,
         )
         return results if self.clip is None else replace(results, unscored=UNSCORED)

@@ -1,4 +1,4 @@
-"""The grid: every picture beside those it should be compared with, labelled, in one PNG."""
+"""Draws the grid: every picture beside those to compare it with, labelled, in one PNG."""
 
 from __future__ import annotations
 

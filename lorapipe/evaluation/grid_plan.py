@@ -22,9 +22,9 @@ class Cell:
         """Whether both parts have the same strength, as most people use a LoRA."""
         return self.strength == self.text_encoder
 
-    def strengths(self, parts: Sequence[str]) -> dict[str, float]:
-        """The strength of each part of a model."""
-        return {part: self.text_encoder if part.startswith("text_encoder") else self.strength for part in parts}
+    def strengths(self, denoiser: str, parts: Sequence[str]) -> dict[str, float]:
+        """The strength of each of `parts`; all but the denoiser are text encoders."""
+        return {part: self.strength if part == denoiser else self.text_encoder for part in parts}
 
     @property
     def slug(self) -> str:

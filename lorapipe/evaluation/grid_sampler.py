@@ -51,7 +51,8 @@ class GridSampler:
 
     def sample(self, cell: Cell, adapter: Attached) -> None:
         """Sample a cell; its snapshot must be loaded in the adapter."""
-        adapter.set_strength(cell.strengths(self.sampler.model.trainable))
+        model = self.sampler.model
+        adapter.set_strength(cell.strengths(model.denoiser, model.trainable))
         self._sample(cell)
 
     def preview(self, cell: Cell) -> None:

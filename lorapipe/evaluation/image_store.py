@@ -1,4 +1,4 @@
-"""The pictures of a grid on disk: each a file named by its place, so that a killed evaluation goes on where it was."""
+"""The pictures of a grid on disk, each a file named by its cell and slot: a killed evaluation resumes from them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class ImageStore:
 
     @property
     def prompt_of(self) -> list[int]:
-        """The prompt of each of a cell's pictures."""
+        """The index of the prompt of each of a cell's pictures."""
         return [slot.prompt for slot in self.slots]
 
     def noise_seed(self, slot: ImageSlot) -> int:
-        """The same in every cell and for every prompt, so that what differs is the prompt's or the adapter's doing."""
+        """The seed of a slot's noise: the same in every cell and for every prompt, so that only these make a difference."""
         return self.seed + slot.number
 
     def drop_damaged(self, cell: Cell) -> list[Path]:
-        """Delete what is there of a cell and is no whole picture; which these were."""
+        """Delete the damaged picture files of a cell, and return their paths."""
         there = [path for slot in self.slots if (path := self.path(cell, slot)).is_file()]
         damaged = [path for path in there if not is_whole_png(path)]
         for path in damaged:
@@ -60,7 +60,7 @@ class ImageStore:
         return [slots for slots in batches if not all(self.path(cell, slot).is_file() for slot in slots)]
 
     def path(self, cell: Cell, slot: ImageSlot) -> Path:
-        """Where a picture lies."""
+        """The file of a picture."""
         return self.folder / cell.slug / f"{slot.prompt + 1:02d}-{slot.number + 1}.png"
 
     def keep(self, cell: Cell, slots: Sequence[ImageSlot], pictures: Sequence[Image]) -> None:

@@ -1,4 +1,4 @@
-"""What pictures are worth, as figures. Embeddings are unit vectors of a CLIP model, pictures RGB arrays.
+"""Metrics of pictures: likeness, prompt-following, diversity, copies. Embeddings are unit vectors of a CLIP model.
 
 Similarity is the cosine (Radford et al. 2021, arXiv:2103.00020). DreamBooth's measures (Ruiz et al. 2023,
 arXiv:2208.12242, §5) are the starting point: CLIP-I, the mean similarity of generated to real pictures of the subject,
@@ -111,5 +111,5 @@ def contrast(picture: Image) -> float:
 
 
 def blank(picture: Image) -> bool:
-    """Whether a picture is of one colour: what a sampler makes of numbers that are none."""
+    """Whether a picture is of one colour, as samplers paint NaN."""
     return all(low == high for low, high in picture.convert("RGB").getextrema())

@@ -108,7 +108,7 @@ def _parts_table(result: EvaluationResult) -> Table:
         )
         for theirs in down
     )
-    columns = tuple(Column(f"U-Net {ours:g}") for ours in across)
+    columns = tuple(Column(f"{result.results.denoiser} {ours:g}") for ours in across)
     return Table("Parts apart", f"of step {best.step}: {images.prompts[0]}", columns, rows)
 
 

@@ -54,7 +54,7 @@ class Scorer:
         self.training = ImageStats(_mean(metrics.saturation, training), _mean(metrics.contrast, training))
 
     def __call__(self, pictures: Sequence[Image]) -> CellScores:
-        """The figures of a cell's pictures."""
+        """The scores of a cell's pictures."""
         broken = any(metrics.blank(picture) for picture in pictures)
         saturation, contrast = _mean(metrics.saturation, pictures), _mean(metrics.contrast, pictures)
         if self.clip is None:

@@ -1,8 +1,8 @@
-"""Which snapshot, at which strength: arithmetic on scores, with neither torch nor pictures.
+"""Selects the best snapshot and strength: arithmetic on scores, with neither torch nor pictures.
 
 Two things are wanted of a LoRA and pull apart as it trains. **Likeness**: its pictures resemble the training pictures.
 **Following**: they still show what the prompt asks for. Both are put on a scale that means something by itself (see
-`Scores`) and joined by their harmonic mean, the *merit*, which is high only where both are: the base itself (no
+`Scores`) and joined by their harmonic mean (an F-score), the *merit*, which is high only where both are: the base itself (no
 likeness) and a memorised picture (no following) get 0.
 
 Scores come from a few pictures, so the highest is often the luckiest. Cells whose merit is within one standard error of

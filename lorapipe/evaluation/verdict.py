@@ -12,12 +12,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.results import RATE_KNOBS, Results
 from lorapipe.evaluation.selection import merit, risen, worse
 from lorapipe.evaluation.verdict_text import reasons
+
+if TYPE_CHECKING:
+    from lorapipe.models import Role
 
 State = Literal["good", "under-trained", "over-trained", "no effect", "broken"]
 Patch = Mapping[str, float | int | str]
@@ -146,20 +149,26 @@ def _still_falling(results: Results) -> bool:
 def _from_the_start(results: Results) -> Finding | None:
     """The first snapshot is the best, and the last clearly worse; or even the best ignores the prompts."""
     chosen, scores = results.best, results.scores_at(results.best.step)
-    last = results.scores_at(results.steps[-1])
     slower = Advice("Learn more gently, so that there is a best moment to catch.", _rate(results, 0.5))
     if scores is not None and scores.following is not None and fmean(scores.following) < FAITHLESS:
         found = f"{_use(results)}, though it ignores most of the prompt."
         return Finding("over-trained", found, (slower, *_lower_rank(results)))
     if chosen.step != results.steps[0] or len(results.steps) < 2:
         return None
-    first, end = results.probes.get(chosen.step), results.probes.get(results.steps[-1])
-    fell = scores is not None and last is not None and worse(last, scores)
-    rose = not results.scores and first is not None and end is not None and risen(first.held_out, end.held_out)
-    if not fell and not rose:
+    if not _last_is_worse(results):
         return None
     found = f"{_use(results)}: the first, and all later ones are worse."
     return Finding("over-trained", found, (slower,))
+
+
+def _last_is_worse(results: Results) -> bool:
+    """Whether the last snapshot is worse than the best, by the held-out loss where there are no scores."""
+    best, last = results.best.step, results.steps[-1]
+    if not results.scores:
+        first, end = results.probes.get(best), results.probes.get(last)
+        return first is not None and end is not None and risen(first.held_out, end.held_out)
+    scores, end_scores = results.scores_at(best), results.scores_at(last)
+    return scores is not None and end_scores is not None and worse(end_scores, scores)
 
 
 def _stuck(results: Results) -> Finding | None:
@@ -205,15 +214,16 @@ def _parts(results: Results) -> Iterator[Advice]:
         return
     cell = max(apart, key=lambda cell: merit(apart[cell]))
     if not worse(results.valid[chosen], apart[cell]):
-        yield Advice("U-Net and text encoder are in balance: no pair of different strengths is better.")
+        yield Advice(f"{results.denoiser} and text encoder are in balance: no pair of different strengths is better.")
         return
-    changes = (("unet_lr", cell.strength), ("text_encoder_lr", cell.text_encoder))
+    strengths: Mapping[Role, float] = {"denoiser": cell.strength, "text_encoder": cell.text_encoder}
     patch = {
-        knob: _rounded(results.knobs[knob] * strength)
-        for knob, strength in changes
-        if strength not in (0, 1) and knob in results.knobs
+        knob: _rounded(results.knobs[knob] * strengths[role])
+        for knob, role in RATE_KNOBS.items()
+        if strengths[role] not in (0, 1) and knob in results.knobs
     }
-    what = f"It is better with the U-Net at {cell.strength:g} and the text encoder at {cell.text_encoder:g}: give"
+    name = results.denoiser
+    what = f"It is better with the {name} at {cell.strength:g} and the text encoder at {cell.text_encoder:g}: give"
     yield Advice(f"{what} each part its rate.", patch)
 
 
@@ -231,7 +241,7 @@ def _rounded(value: float) -> float:
 
 def _rate(results: Results, factor: float) -> dict[str, float | int | str]:
     """Every rate times a factor: d_coef where the optimizer finds the rate itself."""
-    knobs = ["optimizer.d_coef"] if "optimizer.d_coef" in results.knobs else ["unet_lr", "text_encoder_lr"]
+    knobs = ["optimizer.d_coef"] if "optimizer.d_coef" in results.knobs else [*RATE_KNOBS]
     return {knob: _rounded(results.knobs[knob] * factor) for knob in knobs if results.knobs.get(knob)}
 
 

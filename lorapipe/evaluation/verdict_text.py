@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.results import Results
@@ -14,12 +14,12 @@ BEYOND = 1.25
 
 
 def reasons(results: Results) -> tuple[str, ...]:
-    """Everything worth saying of the chosen cell."""
+    """The reasons for the chosen cell, in sentences."""
     return tuple(reason for source in SOURCES for reason in source(results))
 
 
 def _figures(results: Results) -> Iterator[str]:
-    """What speaks for the chosen cell."""
+    """Its likeness and following."""
     scores = results.scores_at(results.best.step)
     if scores is None:
         yield f"{results.unscored}: this goes by the loss on fixed noise alone."
@@ -32,7 +32,7 @@ def _figures(results: Results) -> Iterator[str]:
 
 
 def _others(results: Results) -> Iterator[str]:
-    """How it stands to the last snapshot, or to the highest figure."""
+    """Compares it with the last snapshot."""
     chosen, last = results.best, results.steps[-1]
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
     if chosen.step == last or scores is None or end is None:
@@ -50,7 +50,7 @@ def _others(results: Results) -> Iterator[str]:
 
 
 def _memory(results: Results) -> Iterator[str]:
-    """What the probe says of learning and memorising."""
+    """Whether the held-out loss shows memorising."""
     if not results.probe.held_out:
         yield "No pictures were held out, so memorising cannot be told from learning by the loss."
         return
@@ -68,21 +68,24 @@ def _memory(results: Results) -> Iterator[str]:
 
 
 def _appearance(results: Results) -> Iterator[str]:
-    """Drift that both the base and the training pictures speak against, sameness, and copies."""
+    """Saturation and contrast outside what the base and the training pictures have; sameness; copies."""
     stats, base, training = results.image_stats.get(results.best), results.base, results.training
     if stats is None or base is None:
         return
-    for name in ("saturation", "contrast"):
-        ours = getattr(stats, name)
-        span = [getattr(each, name) for each in (base, training) if each is not None]
-        if ours > BEYOND * max(span):
-            yield f"The {name} is {ours / max(span):.1f} times the base's and the training pictures': over-cooked."
-        elif ours * BEYOND < min(span):
-            yield f"The {name} is {_percent(ours / min(span))} of the base's and the training pictures': washed out."
+    normal = [base] if training is None else [base, training]
+    yield from _outside("saturation", stats.saturation, [each.saturation for each in normal])
+    yield from _outside("contrast", stats.contrast, [each.contrast for each in normal])
     if stats.diversity is not None and base.diversity and stats.diversity < 0.5 * base.diversity:
         yield f"Pictures of one prompt differ only {_percent(stats.diversity / base.diversity)} as much as the base's."
     if stats.copied is not None and stats.copied >= 0.25:
         yield f"{_percent(stats.copied)} of its pictures are closer to a training picture than those are to one another."
+
+
+def _outside(name: str, ours: float, normal: Sequence[float]) -> Iterator[str]:
+    if ours > BEYOND * max(normal):
+        yield f"The {name} is {ours / max(normal):.1f} times the base's and the training pictures': over-cooked."
+    elif ours * BEYOND < min(normal):
+        yield f"The {name} is {_percent(ours / min(normal))} of the base's and the training pictures': washed out."
 
 
 SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (_figures, _others, _memory, _appearance)

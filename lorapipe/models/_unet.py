@@ -29,6 +29,7 @@ class LatentDiffusion(PartsModel):
     """A U-Net, a VAE and one CLIP text encoder."""
 
     denoiser = "unet"
+    denoiser_title = "U-Net"
     text_encoders: tuple[str, ...] = ("text_encoder",)
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     tokens = CHUNK

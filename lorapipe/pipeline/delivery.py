@@ -1,11 +1,10 @@
-"""What a stage says of a file that its user wants somewhere: which file of its artifact, and where it goes."""
+"""A file of a stage's artifact that the user wants at a place of his own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorapipe.spec import Destination
 
@@ -20,7 +19,7 @@ class Delivery:
 
     knob: str
     to: Destination
-    file: Callable[[Any], Path]
+    file: Callable[[object], Path]
     ending: str = ""
     overwrite: bool = False
     is_folder: bool = False

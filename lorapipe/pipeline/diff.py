@@ -1,11 +1,11 @@
-"""Why a stage has to run: what has changed since its last result, in words."""
+"""Explain why a stage has to run: the differences from its last result."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from lorapipe import picture_files
 from lorapipe.errors import counted
@@ -16,29 +16,37 @@ MOST = 3
 """Differences that are listed before `and 5 more`."""
 Listing = Mapping[str, str]
 
+
+class Described(TypedDict):
+    """The settings of a result, and the files of every folder among them, by the folder's digest."""
+
+    settings: dict[str, Any]
+    sources: dict[str, dict[str, str]]
+
+
 TAGS = ("type", "family", "uses")
 """What says which implementation's knobs these are."""
 
 
-def why(last: Mapping[str, Any], now: Identity) -> str:
-    """What differs between the manifest of the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
+def why(last: Described, now: Identity) -> str:
+    """Return what differs between the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
     found = differences(last, {"settings": now.settings, "sources": now.sources})
     rest = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     return ", ".join(found[:MOST]) + rest if found else "its result is gone"
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """All that differs between two manifests, or what is like one: `settings` and `sources`."""
+def differences(old: Described, new: Described) -> list[str]:
+    """List all differences of settings and sources."""
     sources = {**old["sources"], **new["sources"]}
     return list(_differences(old["settings"], new["settings"], (), sources))
 
 
-def described(manifest: Mapping[str, Any]) -> list[str]:
-    """The settings of a manifest, a line each: `adapter.rank 8`, `images 20 files`."""
+def described(manifest: Described) -> list[str]:
+    """List the settings of a manifest, a line each: `adapter.rank 8`, `images 20 files`."""
     return list(_described(manifest["settings"], (), manifest["sources"]))
 
 
-def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
+def _described(value: object, at: tuple[str, ...], sources: Mapping[str, Listing]) -> Iterator[str]:
     place = ".".join(at)
     if at and at[0] == "(made by)":
         yield from (f"{name} {version}" for name, version in _libraries(value).items())
@@ -47,7 +55,7 @@ def _described(value: Any, at: tuple[str, ...], sources: Mapping[str, Listing]) 
     elif isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _described(item, (*at, key), sources)
-    elif _is_digest(value):
+    elif isinstance(value, str) and _is_digest(value):
         yield f"{place}: {counted(len(sources[value]), 'file')}" if value in sources else f"{place}: {value[:23]}…"
     else:
         yield f"{place} {json.dumps(value, ensure_ascii=False)}"
@@ -84,7 +92,7 @@ def _differences_in(
             yield from _differences(old.get(key), new.get(key), (*at, key), sources)
 
 
-def _made_by(old: Any, new: Any) -> Iterator[str]:
+def _made_by(old: object, new: Any) -> Iterator[str]:
     if not isinstance(old, dict) or old.get("version") != new["version"]:
         yield "lorapipe now does this stage differently"
         return
@@ -116,23 +124,23 @@ def _noun(name: str) -> str:
     return "picture" if picture_files.is_picture(name) else "caption" if is_caption else "file"
 
 
-def _libraries(made_by: Any) -> Mapping[str, Any]:
-    """The versions in a manifest, which somebody may have written by hand."""
+def _libraries(made_by: object) -> Mapping[str, object]:
+    """Return the versions in a manifest, which may have been edited by hand."""
     found = made_by.get("libraries") if isinstance(made_by, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _is_artifact(value: Any) -> bool:
+def _is_artifact(value: object) -> bool:
     if isinstance(value, list):
         return any(map(_is_artifact, value))
     return isinstance(value, dict) and "kind" in value
 
 
-def _is_digest(value: Any) -> bool:
+def _is_digest(value: object) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, dict):  # a spec's tag comes first
         value = next(iter(value.values()), "{}")
     text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

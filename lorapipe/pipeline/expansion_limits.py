@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lorapipe.errors import InputError
 from lorapipe.limits import MOST_LETTERS, MOST_VALUES
 
@@ -27,7 +25,7 @@ class Allowance:
             raise InputError(what, where=self._where, cure="Write fewer, or shorter ones.")
 
 
-def size(plain: Any) -> tuple[int, int]:
+def size(plain: object) -> tuple[int, int]:
     """How many values a plain value is, itself and all in it, and how many letters its texts and keys have."""
     if isinstance(plain, str):
         return 1, len(plain)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.limits import MOST_BYTES, MOST_FILES
@@ -67,9 +66,10 @@ def _same(file: Path, other: Path) -> bool:
         return False
 
 
-def _names(given: Any, place: Problem) -> list[str]:
-    names = given if isinstance(given, list) else [given]
-    if not names or not all(isinstance(name, str) and name for name in names):
+def _names(given: object, place: Problem) -> list[str]:
+    given = given if isinstance(given, list) else [given]
+    names = [name for name in given if isinstance(name, str) and name]
+    if not names or len(names) < len(given):
         raise InputError(replace(place, what="is not a file name, or a list of them."))
     return names
 
@@ -87,7 +87,7 @@ def _over(upper: Document, lower: Document) -> Document:
     return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
 
 
-def _merged(upper: dict[Any, Any], lower: dict[Any, Any]) -> dict[Any, Any]:
+def _merged(upper: dict[object, object], lower: dict[object, object]) -> dict[object, object]:
     merged = dict(lower)
     for key, value in upper.items():
         old = lower.get(key)
@@ -97,5 +97,5 @@ def _merged(upper: dict[Any, Any], lower: dict[Any, Any]) -> dict[Any, Any]:
     return merged
 
 
-def _other_kind(upper: dict[Any, Any], lower: dict[Any, Any]) -> bool:
+def _other_kind(upper: dict[object, object], lower: dict[object, object]) -> bool:
     return any(tag in upper and tag in lower and upper[tag] != lower[tag] for tag in TAGS)

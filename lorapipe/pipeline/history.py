@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from lorapipe.errors import InputError, near_miss
 from lorapipe.pipeline import run_files
 from lorapipe.pipeline.diff import differences
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.run_state import RunState, StageState
 
 STAGE_FIELDS = ("name", "reason", "end", "key", "seconds", "message", "files", "metrics")
@@ -30,7 +30,7 @@ class RunRecord:
     status: str
     stages: dict[str, StageState] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         stages = {name: {each: getattr(stage, each) for each in STAGE_FIELDS} for name, stage in self.stages.items()}
         return {**vars(self), "stages": stages}
@@ -93,7 +93,7 @@ def _metrics(before: Mapping[str, float], after: Mapping[str, float]) -> list[st
     return [f"{name} {before[name]:.6g} → {after[name]:.6g}" for name in both if before[name] != after[name]]
 
 
-def _knobs(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+def _knobs(old: Manifest | None, new: Manifest | None) -> list[str]:
     if old is None or new is None:
         return ["another result, of which nothing is left"]
     return differences(old, new)

@@ -1,4 +1,4 @@
-"""What a stage's result depends on, and the key made of it."""
+"""Content keys: a digest of all that a stage's result depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lorapipe.pipeline.artifact_json import content as artifact_content
 from lorapipe.pipeline.artifacts import Artifact
@@ -18,18 +18,18 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class Identity:
-    """A stage with all its inputs at hand: its key, and what to say when that differs from the last one.
+    """The content key of a stage whose inputs are all known, and the settings it was made from.
 
     `sources` has the files of every folder that is an input.
     """
 
     key: str
-    sources: Mapping[str, Mapping[str, str]]
-    describe: Callable[[], Mapping[str, Any]]
+    sources: dict[str, dict[str, str]]
+    describe: Callable[[], dict[str, object]]
 
     @cached_property
-    def settings(self) -> Mapping[str, Any]:
-        """Every knob, also those left at their default: what a person compares. Made only where a stage has to run."""
+    def settings(self) -> dict[str, object]:
+        """Every knob, also those at their default, for comparison. Computed only if the stage has to run."""
         return self.describe()
 
     @property
@@ -44,10 +44,10 @@ def short(key: str) -> str:
 
 
 class PathDigests(Protocol):
-    """What knows the digests of paths; `Digests` does."""
+    """Anything that returns digests of paths, such as `Digests`."""
 
     @property
-    def listings(self) -> Mapping[str, Mapping[str, str]]:
+    def listings(self) -> Mapping[str, dict[str, str]]:
         """Of every folder's digest: its files (relative path → digest)."""
 
     def path(self, path: Path) -> str:
@@ -55,14 +55,14 @@ class PathDigests(Protocol):
 
 
 class CachedDigests:
-    """Digests as they are at one moment: a path that many stages read is looked at once."""
+    """Caches digests for one plan: a path that many stages read is examined once."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
         self._seen: dict[Path, str] = {}
 
     @property
-    def listings(self) -> Mapping[str, Mapping[str, str]]:
+    def listings(self) -> Mapping[str, dict[str, str]]:
         return self._digests.listings
 
     def path(self, path: Path) -> str:
@@ -77,7 +77,7 @@ def identify(stage: Stage, digests: PathDigests) -> Identity:
     Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its
     siblings, the device or any path. `InputError` where a source cannot be read.
     """
-    used: dict[str, Mapping[str, str]] = {}
+    used: dict[str, dict[str, str]] = {}
 
     def digest(value: Value) -> object:
         if isinstance(value, Artifact):

@@ -23,18 +23,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError
 from lorapipe.fsync import make_folder, sync_folder
 from lorapipe.pipeline import run_files
-from lorapipe.pipeline.artifact_json import decode
+from lorapipe.pipeline.artifact_json import Json, decode
 from lorapipe.pipeline.artifacts import Artifact, paths
 from lorapipe.pipeline.digests import Digests
 from lorapipe.pipeline.keys import Identity, short
-from lorapipe.pipeline.ledger_database import Records
-from lorapipe.pipeline.manifest import MANIFEST_VERSION, manifest_damage, manifest_text, read_manifest
+from lorapipe.pipeline.ledger_database import LedgerDatabase
+from lorapipe.pipeline.manifest import (
+    MANIFEST_VERSION,
+    Manifest,
+    Origin,
+    ResultFile,
+    manifest_damage,
+    manifest_text,
+    read_manifest,
+)
 from lorapipe.pipeline.publication import LOG as LOG
 from lorapipe.pipeline.publication import MANIFEST, RESUME, folder_at, inventory, link, move
 from lorapipe.pipeline.publication import begin as begin
@@ -53,7 +60,7 @@ class Result:
 
     key: str
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     artifact: Artifact
 
 
@@ -89,9 +96,9 @@ class Ledger:
         self.locks = base / "locks"
 
     @cached_property
-    def records(self) -> Records:
+    def records(self) -> LedgerDatabase:
         """The database; where there is no ledger yet, an empty one that is not written."""
-        records = Records(self.root / "ledger.db" if self.root.is_dir() else None, self)
+        records = LedgerDatabase(self.root / "ledger.db" if self.root.is_dir() else None, self)
         records.complete()
         return records
 
@@ -142,7 +149,7 @@ class Ledger:
         """A number above those of all runs whose files are kept."""
         return max(self.run_numbers(), default=0) + 1
 
-    def manifests(self) -> Iterator[Mapping[str, Any]]:
+    def manifests(self) -> Iterator[Manifest]:
         """The manifests of all results in the store."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self.store):  # noqa: PTH208 (names only, and there may be thousands)
@@ -150,7 +157,7 @@ class Ledger:
                 if manifest is not None:
                     yield manifest
 
-    def manifest(self, key: str) -> Mapping[str, Any] | None:
+    def manifest(self, key: str) -> Manifest | None:
         """The manifest of a result, which may be damaged; None if there is none."""
         return read_manifest(str(self.store / short(key) / MANIFEST))
 
@@ -195,10 +202,10 @@ class Ledger:
         resume = self.work / short(key) / RESUME
         return resume.is_dir() and any(resume.iterdir())
 
-    def publish(self, identity: Identity, artifact: dict[str, Any], about: Mapping[str, Any]) -> Result:
+    def publish(self, identity: Identity, artifact: Json, origin: Origin) -> Result:
         """Turn a finished attempt into the result of its key; the lock of the key must be held.
 
-        `artifact` is in its JSON form, with paths as they will be in the store; `about` goes into the manifest. Raises
+        `artifact` is in its JSON form, with paths as they will be in the store; `origin` goes into the manifest. Raises
         `LorapipeError` where a file of the artifact is missing.
         """
         attempt, target = self.work / identity.id, self.store / identity.id
@@ -209,10 +216,13 @@ class Ledger:
         missing = next((path for path in inside if not (attempt / path).exists()), None)
         if missing is not None:
             raise LorapipeError(f"The stage said that it made {missing.as_posix()}, but it did not.")
-        manifest = {
+        manifest: Manifest = {
             "version": MANIFEST_VERSION,
             "key": identity.key,
-            **about,
+            "pipeline": origin["pipeline"],
+            "stage": origin["stage"],
+            "type": origin["type"],
+            "started": origin["started"],
             "finished": time.time(),
             "settings": identity.settings,
             "sources": identity.sources,
@@ -237,8 +247,8 @@ class Ledger:
         self._move(attempt, self.store / attempt.name, manifest["files"])
         return self.result(key, inputs)
 
-    def _move(self, attempt: Path, target: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """See `move`: what lies at the target is damaged, or it would have been used."""
+    def _move(self, attempt: Path, target: Path, files: Mapping[str, ResultFile]) -> None:
+        """What lies at the target is damaged, or it would have been used."""
         move(attempt, target, self.work / f"{target.name}.damaged")
         for name, kept in files.items():
             self.digests.know(str(target / name), kept["digest"])
@@ -284,7 +294,7 @@ class Ledger:
         return pointer
 
     def sync_pointers(self) -> None:
-        """See that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        """Make sure that what `point` has made outlasts a power cut: once a run, since each can be made again."""
         outputs, _ = self._outputs
         if outputs.is_dir():
             sync_folder(outputs)

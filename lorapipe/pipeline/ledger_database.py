@@ -13,11 +13,12 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lorapipe.pipeline.database import Database, mended
 from lorapipe.pipeline.database_errors import Locked, Unavailable
 from lorapipe.pipeline.database_schema import Tables
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.run_files import MOST, RunFiles
 
 Stat = tuple[int, int, int, int]
@@ -54,7 +55,7 @@ LATER = "ON CONFLICT DO UPDATE SET run = excluded.run, at = excluded.at WHERE ex
 class RunHistory(Protocol):
     """Where what has been can be read, besides the database."""
 
-    def manifests(self) -> Iterable[Mapping[str, Any]]:
+    def manifests(self) -> Iterable[Manifest]:
         """The manifests of all results in the store."""
         ...
 
@@ -62,12 +63,12 @@ class RunHistory(Protocol):
         """The runs whose files are kept."""
         ...
 
-    def run_files(self, numbers: Iterable[int], manifests: Mapping[str, Mapping[str, Any]]) -> Iterable[RunFiles]:
+    def run_files(self, numbers: Iterable[int], manifests: Mapping[str, Manifest]) -> Iterable[RunFiles]:
         """What the files of these runs say."""
         ...
 
 
-class Records:
+class LedgerDatabase:
     """The database of one store; without a file (`None`), one that lives in memory and is forgotten.
 
     `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
@@ -75,7 +76,7 @@ class Records:
 
     def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
         self._past = past
-        self._uses: list[tuple[Any, ...]] = []
+        self._uses: list[tuple[object, ...]] = []
         self.database = Database(path, TABLES, self._refill, private=private)
 
     def close(self) -> None:
@@ -213,7 +214,7 @@ class Records:
         runs = {each.number: each for each in self._past.run_files(numbers, manifests)}
         _use(db, [_made(each) for each in sorted(manifests.values(), key=lambda each: float(each["finished"]))])
         _use(db, [use for run in runs.values() for use in _used(run, manifests)])
-        rows = {number: each.row for number, each in runs.items()}
+        rows: dict[int, tuple[object, ...]] = {number: each.row for number, each in runs.items()}
         if aside is None:
             _add(db, rows.values())
             return _count(len(rows), "run") if rows else ""
@@ -222,7 +223,7 @@ class Records:
         return f"{_count(len(manifests), 'result')} and {_count(len(rows), 'run')}"
 
 
-def _salvaged_runs(aside: Path) -> dict[int, tuple[Any, ...]]:
+def _salvaged_runs(aside: Path) -> dict[int, tuple[object, ...]]:
     """The rows of runs that can still be read of a damaged database."""
     from lorapipe.pipeline.database_recovery import salvage  # seldom needed
 
@@ -236,20 +237,20 @@ def stat_of(path: Path | str) -> Stat:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _use(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def _use(db: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     db.executemany("INSERT OR REPLACE INTO used (pipeline, stage, type, key, run, at) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
-def _add(db: sqlite3.Connection, runs: Iterable[tuple[Any, ...]]) -> None:
+def _add(db: sqlite3.Connection, runs: Iterable[tuple[object, ...]]) -> None:
     db.executemany("INSERT OR IGNORE INTO run (id, pipeline, started, finished, status) VALUES (?, ?, ?, ?, ?)", runs)
 
 
-def _made(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("pipeline", "stage", "type", "key")
-    return (*(manifest[name] for name in names), None, float(manifest["finished"]))
+def _made(manifest: Manifest) -> tuple[object, ...]:
+    who = (manifest["pipeline"], manifest["stage"], manifest["type"], manifest["key"])
+    return (*who, None, float(manifest["finished"]))
 
 
-def _used(run: RunFiles, manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+def _used(run: RunFiles, manifests: Mapping[str, Manifest]) -> list[tuple[object, ...]]:
     at = run.started if run.finished is None else run.finished
     return [
         (run.pipeline, stage, manifests[key]["type"], key, run.number, at)
@@ -258,7 +259,7 @@ def _used(run: RunFiles, manifests: Mapping[str, Mapping[str, Any]]) -> list[tup
     ]
 
 
-def _sound(row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+def _sound(row: Mapping[str, object]) -> tuple[object, ...] | None:
     """A run's row as it was read from a damaged file, where it can be right."""
     pipeline, started, finished, status = (row.get(name) for name in ("pipeline", "started", "finished", "status"))
     number = row.get("id")

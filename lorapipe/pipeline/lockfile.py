@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 import lorapipe
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
-from lorapipe.pipeline.diff import differences, files_changed
+from lorapipe.pipeline.diff import Described, differences, files_changed
 from lorapipe.pipeline.keys import installed
 from lorapipe.pipeline.ledger import Ledger
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import PlannedStage, plan
 from lorapipe.spec import JsonDocument, Param
@@ -108,7 +108,7 @@ def versions() -> dict[str, str]:
     return {**ours, **{name: installed(name) for name in COMPUTING}}
 
 
-def _stage(manifest: Mapping[str, Any]) -> LockedStage:
+def _stage(manifest: Manifest) -> LockedStage:
     return {
         "type": manifest["type"],
         "key": manifest["key"],
@@ -119,12 +119,12 @@ def _stage(manifest: Mapping[str, Any]) -> LockedStage:
 
 
 def _since(stage: LockedStage, step: PlannedStage) -> list[str]:
-    """What differs between a locked stage and what it would be or is now."""
+    """Return the differences between a locked stage and the stage as it is now."""
     if step.result is not None:
         return _compared(stage, _stage(step.result.manifest))
     if step.identity is None:
         return ["is not made yet"]
-    here = {"settings": step.identity.settings, "sources": step.identity.sources}
+    here: Described = {"settings": step.identity.settings, "sources": step.identity.sources}
     return differences(stage, here) or ["is not made yet"]
 
 

@@ -11,13 +11,12 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from lorapipe.spec import JsonDocument, Param
 from lorapipe.spec.paths import trouble
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION: Literal[1] = 1
 FAR = 1e15
 """Seconds: no clock, however wrong, is set so far away."""
 
@@ -27,6 +26,15 @@ class ResultFile(TypedDict):
 
     digest: Annotated[str, Param("SHA-256 of its bytes")]
     size: NotRequired[Annotated[int, Param("bytes")]]
+
+
+class Origin(TypedDict):
+    """Of what run a result is: the pipeline's name, the stage's name and type there, and when it began."""
+
+    pipeline: str
+    stage: str
+    type: str
+    started: float
 
 
 class Manifest(TypedDict):
@@ -55,19 +63,19 @@ BODY = len(CHECKED) + 10
 MOST_DEPTH = 100
 
 
-def manifest_text(manifest: Mapping[str, Any]) -> str:
+def manifest_text(manifest: Manifest) -> str:
     """A manifest as it is written: JSON that a person can read."""
     body = json.dumps(manifest, ensure_ascii=False, indent=1)[1:]
     return f'{CHECKED.decode()}{zlib.crc32(body.encode()):08x}",{body}'
 
 
-def read_manifest(name: str) -> Mapping[str, Any] | None:
+def read_manifest(name: str) -> Manifest | None:
     """A manifest as we write it; None where there is none, or something else."""
     try:
         text = _read(name)
         if text.startswith(CHECKED) and int(text[len(CHECKED) : BODY - 2], 16) != zlib.crc32(text[BODY:]):
             return None
-        manifest = json.loads(text)
+        manifest: Manifest = json.loads(text)
         return manifest if DOCUMENT.fits(manifest) and _is_flat(text, manifest) else None
     except (OSError, ValueError, RecursionError, MemoryError):
         return None
@@ -87,7 +95,7 @@ def manifest_damage(name: str) -> str:
     return "" if read_manifest(name) else "its bytes are not those that were written"
 
 
-def _is_flat(text: bytes, value: Any) -> bool:
+def _is_flat(text: bytes, value: object) -> bool:
     """Whether what is nested in it can be walked through: no manifest is as deep as Python's stack."""
     if text.count(b"{") + text.count(b"[") <= MOST_DEPTH:
         return True

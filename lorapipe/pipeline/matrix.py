@@ -19,7 +19,6 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
 from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
@@ -44,7 +43,7 @@ class Expansion:
     reference became several.
     """
 
-    stages: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, object] = field(default_factory=dict)
     cells: dict[str, list[str]] = field(default_factory=dict)
     origins: dict[Address, Address] = field(default_factory=dict)
     spread: dict[Address, str] = field(default_factory=dict)
@@ -64,7 +63,7 @@ class Expansion:
 class _Cell:
     """One combination: knob → value, and where each value stands below `matrix`."""
 
-    values: dict[str, Any]
+    values: dict[str, object]
     places: dict[str, Address]
 
     @property
@@ -76,7 +75,7 @@ class _Cell:
         return f"{text[: NAME_LENGTH - 9]}-{hashlib.sha256(canonical(self.values)).hexdigest()[:8]}"
 
 
-def expand(stages: Mapping[str, Any]) -> Expansion:
+def expand(stages: Mapping[str, object]) -> Expansion:
     """The stages with every matrix written out, and every reference to one replaced."""
     found = Expansion()
     for name in _in_order(stages):
@@ -84,28 +83,37 @@ def expand(stages: Mapping[str, Any]) -> Expansion:
             raise InputError(Problem(f"comes to more than {MOST_STAGES} stages.", path=("stages", name)))
         stage = stages[name]
         matrix = stage.get("matrix") if isinstance(stage, dict) else None
-        if matrix is None:
+        if matrix is None or not isinstance(stage, dict):
             found.stages[name] = stage
             continue
         for suffix, plain, origins in _made(name, stage, matrix, found):
-            cell = f"{name}-{suffix}"
-            if cell in stages or cell in found.stages:
-                what = (
-                    f"makes {cell!r} twice." if cell in found.stages else f"makes {cell!r}, which is a stage already."
-                )
-                found.problems.add(Problem(what, path=("stages", name, "matrix")))
-                continue
-            found.cells.setdefault(name, []).append(cell)
-            found.stages[cell] = plain
-            found.origins[("stages", cell)] = ("stages", name)
-            found.origins |= {("stages", cell, *at): source for at, source in origins.items()}
+            _add_cell(name, f"{name}-{suffix}", plain, origins, stages, found)
     if found.cells:
         for name, stage in found.stages.items():
             found.stages[name] = _spread(stage, ("stages", name), found)
     return found
 
 
-def _in_order(stages: Mapping[str, Any]) -> list[str]:
+def _add_cell(
+    name: str,
+    cell: str,
+    plain: object,
+    origins: Mapping[Address, Address],
+    stages: Mapping[str, object],
+    found: Expansion,
+) -> None:
+    """Make a cell of a matrix a stage, whose name must be free."""
+    if cell in stages or cell in found.stages:
+        what = f"makes {cell!r} twice." if cell in found.stages else f"makes {cell!r}, which is a stage already."
+        found.problems.add(Problem(what, path=("stages", name, "matrix")))
+        return
+    found.cells.setdefault(name, []).append(cell)
+    found.stages[cell] = plain
+    found.origins[("stages", cell)] = ("stages", name)
+    found.origins |= {("stages", cell, *at): source for at, source in origins.items()}
+
+
+def _in_order(stages: Mapping[str, object]) -> list[str]:
     """Those whose matrix is another's after that one."""
     order: dict[str, None] = {}
     follows = {name: _followed(stage) for name, stage in stages.items()}
@@ -119,15 +127,15 @@ def _in_order(stages: Mapping[str, Any]) -> list[str]:
     return list(order)
 
 
-def _followed(stage: Any) -> str | None:
+def _followed(stage: object) -> str | None:
     matrix = stage.get("matrix") if isinstance(stage, dict) else None
     match = REFERENCE.fullmatch(matrix) if isinstance(matrix, str) else None
     return match[1] if match else None
 
 
 def _made(
-    name: str, stage: dict[str, Any], matrix: Any, found: Expansion
-) -> Iterator[tuple[str, Any, dict[Address, Address]]]:
+    name: str, stage: dict[str, object], matrix: object, found: Expansion
+) -> Iterator[tuple[str, object, dict[Address, Address]]]:
     """The suffix, plain form and origins of each cell."""
     rest = {key: value for key, value in stage.items() if key != "matrix"}
     at: Address = ("stages", name, "matrix")
@@ -178,7 +186,9 @@ def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:
     return cells
 
 
-def _selected(matrix: dict[str, Any], axes: Mapping[str, list[object]], at: Address, problems: Problems) -> list[_Cell]:
+def _selected(
+    matrix: dict[str, object], axes: Mapping[str, list[object]], at: Address, problems: Problems
+) -> list[_Cell]:
     cells = _combinations(axes, at)
     for number, pattern in enumerate(_patterns(matrix, "exclude", at, problems)):
         before, cells = len(cells), [cell for cell in cells if not _matches(cell, pattern)]
@@ -222,7 +232,7 @@ def _combinations(axes: Mapping[str, list[object]], at: Address) -> list[_Cell]:
     ]
 
 
-def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: Problems) -> list[dict[str, Any]]:
+def _patterns(matrix: dict[str, object], word: str, at: Address, problems: Problems) -> list[dict[str, object]]:
     given = matrix.get(word) or []
     if not isinstance(given, list) or not all(isinstance(each, dict) and each for each in given):
         problems.add(Problem("is not a list of mappings.", cure="Write [{adapter.rank: 8}].", path=(*at, word)))
@@ -233,11 +243,11 @@ def _patterns(matrix: dict[str, Any], word: str, at: Address, problems: Problems
     return given
 
 
-def _matches(cell: _Cell, pattern: Mapping[str, Any]) -> bool:
+def _matches(cell: _Cell, pattern: Mapping[str, object]) -> bool:
     return all(key in cell.values and cell.values[key] == value for key, value in pattern.items())
 
 
-def _included(cells: list[_Cell], more: dict[str, Any], axes: Mapping[str, Any], at: Address) -> list[_Cell]:
+def _included(cells: list[_Cell], more: dict[str, object], axes: Mapping[str, object], at: Address) -> list[_Cell]:
     """Cells that agree with `more` in all their axes take its other settings; where none does, it is a cell of its own."""
     known = {key: value for key, value in more.items() if key in axes}
     places = {key: (*at, key) for key in more}
@@ -249,12 +259,12 @@ def _included(cells: list[_Cell], more: dict[str, Any], axes: Mapping[str, Any],
     return [*cells, _Cell(dict(more), places)]
 
 
-def _with_cell(plain: Any, suffix: str, allowance: Allowance) -> Any:
+def _with_cell(plain: object, suffix: str, allowance: Allowance) -> object:
     """`${cell}` filled in."""
     return Variables({CELL: suffix}, None, allowance).fill(plain, ())
 
 
-def _pointed(plain: Any, stage: str, cell: str) -> Any:
+def _pointed(plain: object, stage: str, cell: str) -> object:
     """A plain value in which `$stage` is that cell."""
     if isinstance(plain, dict):
         return {key: _pointed(item, stage, cell) for key, item in plain.items()}
@@ -264,35 +274,35 @@ def _pointed(plain: Any, stage: str, cell: str) -> Any:
     return f"${cell}{match[2]}" if match and match[1] == stage else plain
 
 
-def _spread(plain: Any, at: Address, found: Expansion) -> Any:
+def _spread(plain: object, at: Address, found: Expansion) -> object:
     """A plain value in which a reference to a matrix stage is a list of its cells; inside a list, so many more items."""
     if isinstance(plain, dict):
         return {key: _spread(item, (*at, key), found) for key, item in plain.items()}
     if isinstance(plain, list):
-        items: list[Any] = []
+        items: list[object] = []
         for index, item in enumerate(plain):
-            spread = _all_cells(item, found)
-            new = [_spread(item, (*at, index), found)] if spread is None else spread
-            found.allowance.take(len(new) - 1, sum(map(len, new)) if spread else 0)
+            cells = _all_cells(item, found)
+            new: list[object] = [_spread(item, (*at, index), found)] if cells is None else [*cells]
+            found.allowance.take(len(new) - 1, sum(map(len, cells or ())))
             found.origins |= {(*at, len(items) + number): found.origin((*at, index)) for number in range(len(new))}
             items += new
         return items
     spread = _all_cells(plain, found)
     if spread is None:
         return plain
-    found.spread[at] = plain
+    found.spread[at] = str(plain)
     found.allowance.take(len(spread))
     return spread
 
 
-def _all_cells(plain: Any, found: Expansion) -> list[str] | None:
+def _all_cells(plain: object, found: Expansion) -> list[str] | None:
     match = REFERENCE.fullmatch(plain) if isinstance(plain, str) else None
     if match is None or match[1] not in found.cells:
         return None
     return [f"${cell}{match[2]}" for cell in found.cells[match[1]]]
 
 
-def _slug(value: Any) -> str:
+def _slug(value: object) -> str:
     if isinstance(value, dict):
         return "-".join(_slug(item) for item in value.values())
     if isinstance(value, list):

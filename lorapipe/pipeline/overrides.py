@@ -15,7 +15,7 @@ from lorapipe.spec import Address, Spec, knobs
 from lorapipe.stages import Stage
 
 
-def split(text: str) -> tuple[Address, Any]:
+def split(text: str) -> tuple[Address, object]:
     """`penny.adapter.rank=8` → its address in the document and the value, read as YAML."""
     place, equals, value = text.partition("=")
     parts = place.strip().split(".")
@@ -26,7 +26,7 @@ def split(text: str) -> tuple[Address, Any]:
     return address, parse(value, f"--set {shortened(text, 100)}").value if value.strip() else None
 
 
-def put(document: dict[str, Any], address: Address, value: Any) -> Problem | None:
+def put(document: dict[str, Any], address: Address, value: object) -> Problem | None:
     """Set a value in a document, in place; a short form on the way (`optimizer: adamw`) is written out first."""
     if len(address) > MOST_LEVELS:
         return Problem(f"is a setting more than {MOST_LEVELS} levels deep.", path=address[:3])
@@ -38,7 +38,7 @@ def put(document: dict[str, Any], address: Address, value: Any) -> Problem | Non
     return _put_knob(stages, address[1], _Place(Stage), address[2:], value, address)
 
 
-def _put_variable(document: dict[str, Any], address: Address, value: Any) -> Problem | None:
+def _put_variable(document: dict[str, object], address: Address, value: object) -> Problem | None:
     values = document.get("vars")
     if len(address) != 2 or not isinstance(values, dict) or address[1] not in values:
         known = [*values] if isinstance(values, dict) else []
@@ -52,8 +52,8 @@ def _put_variable(document: dict[str, Any], address: Address, value: Any) -> Pro
 class _Place:
     """What belongs at a place in the document: the knob's type, and its default where it has one."""
 
-    kind: Any = None
-    default: Any = None
+    kind: object = None
+    default: object = None
 
     @property
     def contract(self) -> type[Spec] | None:
@@ -61,7 +61,7 @@ class _Place:
         return next((k for k in kinds if isinstance(k, type) and issubclass(k, Spec)), None)
 
 
-def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: Any, address: Address) -> Problem | None:
+def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: object, address: Address) -> Problem | None:
     """Go down from `holder[key]` along `rest`. A number is an entry of a list; in a mapping it is a name like any other."""
     key = str(key) if isinstance(holder, dict) else key
     if not rest:
@@ -77,7 +77,7 @@ def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: Any, a
     return _put_knob(inner, rest[0], _inside(inner, place, rest[0]), rest[1:], value, address)
 
 
-def _written_out(plain: Any, place: _Place) -> Any:
+def _written_out(plain: object, place: _Place) -> object:
     """`adamw` → `{type: adamw}`; nothing → the default, named in that form."""
     contract = place.contract
     if plain is None and isinstance(place.default, Spec) and place.default.registry is not None:
@@ -87,7 +87,7 @@ def _written_out(plain: Any, place: _Place) -> Any:
     return {} if plain is None else plain
 
 
-def _inside(plain: Any, place: _Place, name: Any) -> _Place:
+def _inside(plain: object, place: _Place, name: object) -> _Place:
     """What belongs under `name` in the spec that `plain` describes, as far as it can be known."""
     cls = place.contract
     if cls is None or not isinstance(plain, dict):

@@ -11,7 +11,7 @@ from typing import Self
 from lorapipe.errors import InputError, Problem, near_miss
 from lorapipe.pipeline import references
 from lorapipe.pipeline.addresses import dotted
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.stages import Stage
 
 
@@ -30,7 +30,7 @@ class Pipeline:
     name: str
     folder: Path
     stages: Mapping[str, Stage]
-    options: Mapping[str, Options] = field(default_factory=dict)
+    options: Mapping[str, StageOptions] = field(default_factory=dict)
     notices: tuple[Problem, ...] = ()
     """What works and is seldom meant, with its place."""
     files: tuple[Path, ...] = ()
@@ -44,9 +44,9 @@ class Pipeline:
             raise InputError(references.cycle_problem(cycle))
         return cls(name, folder.resolve(), {each: stages[each] for each in order})
 
-    def options_of(self, stage: str) -> Options:
+    def options_of(self, stage: str) -> StageOptions:
         """How a stage is run."""
-        return self.options.get(stage) or Options()
+        return self.options.get(stage) or StageOptions()
 
     @cached_property
     def needs(self) -> Mapping[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""A document on its way to stages, in the order of the language; every problem has the place that a person would look at."""
+"""Turns a document into stages, in the order that `loader` describes; every problem gets its line and column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lorapipe.pipeline.artifacts import Artifact, Ref
 from lorapipe.pipeline.extends import EXTENDS
 from lorapipe.pipeline.matrix import CELL, Expansion, expand
 from lorapipe.pipeline.overrides import put, split
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.pipeline.stage_options import split as split_options
 from lorapipe.pipeline.variables import Variables
 from lorapipe.pipeline.when import holds
@@ -35,7 +35,7 @@ STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
 class PipelineReader:
-    """One document on its way to stages."""
+    """Reads the stages of one document."""
 
     def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: PathPolicy | None = None) -> None:
         self.document = document
@@ -43,9 +43,9 @@ class PipelineReader:
         self.places = places
         self.complaints = ProblemCache()
         self.problems = Problems()
-        self.options: dict[str, Options] = {}
+        self.options: dict[str, StageOptions] = {}
         self.sets: dict[Address, str] = {}
-        self.values: list[tuple[Address, Any]] = []
+        self.values: list[tuple[Address, object]] = []
         self.variables = Variables({})
         self.expansion = Expansion()
         for text in sets:
@@ -95,7 +95,7 @@ class PipelineReader:
         return stages
 
     def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
-        """What is told of stages that are right; of cells of a matrix once, where it is written."""
+        """Return the notices of valid stages; those of a matrix's cells once, at the place where it is written."""
         found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
         written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
         placed = dict.fromkeys(map(self.located, written))
@@ -109,7 +109,7 @@ class PipelineReader:
     def _sorted(self) -> list[Problem]:
         return sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path))
 
-    def _outline(self) -> dict[str, Any]:
+    def _outline(self) -> dict[str, dict[str, Any]]:
         """The document's top level, in order; raises where there is nothing to go on with."""
         plain = self.document.value
         if not isinstance(plain, dict):
@@ -148,7 +148,7 @@ class PipelineReader:
                     Problem(f"{shortened(name, 100)!r} cannot be a stage's name.", cure=cure, path=("stages", name))
                 )
 
-    def _filled(self, plain: dict[str, Any]) -> dict[str, Any]:
+    def _filled(self, plain: dict[str, dict[str, Any]]) -> dict[str, object]:
         """The stages that are wanted, after `--set` and variables."""
         for address, value in self.values:
             if address[0] == "vars":
@@ -163,7 +163,7 @@ class PipelineReader:
         self._note_all(self.variables.problems)
         return filled
 
-    def _is_wanted(self, name: str, stage: Any) -> bool:
+    def _is_wanted(self, name: str, stage: object) -> bool:
         """Whether a stage's condition holds; where it cannot be read, the stage is kept, so that the rest is checked."""
         condition = stage.get("when") if isinstance(stage, dict) else None
         if condition is None or isinstance(condition, bool):
@@ -179,18 +179,18 @@ class PipelineReader:
             self._note(Problem(str(error), "", cure, at))
             return True
 
-    def _fill(self, value: Any, at: Address, stage: Any) -> Any:
+    def _fill(self, value: object, at: Address, stage: object) -> object:
         """Variables filled in; `${cell}` is left for the matrix."""
         self.variables.keep = (CELL,) if isinstance(stage, dict) and "matrix" in stage else ()
         return self.variables.fill(value, at)
 
-    def _read(self, name: str, plain: Any) -> Parsed[Stage]:
+    def _read(self, name: str, plain: object) -> Parsed[Stage]:
         contract: Any = Stage  # which is abstract: what is read is one of its implementations
         options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
         problems: tuple[Problem, ...] = ()
         if options:
-            how = parse_spec(Options, options, self.folder)
-            self.options[name], problems = how.spec or Options(), how.problems
+            how = parse_spec(StageOptions, options, self.folder)
+            self.options[name], problems = how.spec or StageOptions(), how.problems
         reading: Parsed[Stage] = parse_spec(
             contract, knobs, lambda at: self._folder_at(("stages", name, *at)), self.places, self.complaints
         )
@@ -201,7 +201,7 @@ class PipelineReader:
         return reading
 
     def _about_cells(self, problem: Problem) -> Problem:
-        """Say of `$penny`, where it is several stages and one is asked for, what can be done about it."""
+        """Explain a reference to a matrix, which stands for several stages, where one stage is needed."""
         reference = self.expansion.spread.get(problem.path)
         if reference is None:
             return problem
@@ -221,7 +221,7 @@ class PipelineReader:
         file = self.document.position(written if variable is None else ("vars", variable)).file
         return self.folder if file == self.document.name else Path(file).parent.resolve()
 
-    def _check_references(self, plain: Mapping[str, Any], readings: Mapping[str, Parsed[Stage]]) -> None:
+    def _check_references(self, plain: Mapping[str, object], readings: Mapping[str, Parsed[Stage]]) -> None:
         makes = {name: _makes(value) for name, value in plain.items()}
         left_out = {*self.document.value["stages"]} - {*self.expansion.cells} - {*plain}
         for name, reading in readings.items():
@@ -247,7 +247,7 @@ class PipelineReader:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))
 
     def _note(self, problem: Problem | None) -> None:
-        """Add a problem, with the place that a person would look at."""
+        """Add a problem, with its line and column."""
         if problem is None:
             return
         self.problems.add(self.located(problem))
@@ -257,7 +257,7 @@ class PipelineReader:
             self._note(problem)
 
     def located(self, problem: Problem) -> Problem:
-        """A problem with the place that a person would look at: where the value is written, and where it is used."""
+        """Return a problem with its place: where the value is written, and where it is used."""
         used = self.expansion.origin(problem.path)
         setting = self._setting(used)
         path = used if setting else self.variables.origin(used)
@@ -278,8 +278,8 @@ def _refs(reading: Parsed[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
     ]
 
 
-def _makes(plain: Any) -> type[Artifact] | None:
-    """What the stage written so makes, even where its knobs are wrong; None if that cannot be known."""
+def _makes(plain: object) -> type[Artifact] | None:
+    """Return the artifact class of a stage, even if its knobs are wrong; None if it cannot be known."""
     name = plain.get(Stage.tag) if isinstance(plain, dict) else plain
     registry = Stage.registry
     assert registry is not None

@@ -1,46 +1,15 @@
-"""All that can be written in a pipeline, found by walking the knobs of the stages; and the schema of it for editors."""
+"""The JSON Schema of pipelines, for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.execution.launchers import Launcher
-from lorapipe.pipeline.stage_options import Options
-from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
-from lorapipe.spec import registry_of as registry_of
+from lorapipe.pipeline.stage_options import StageOptions
+from lorapipe.spec import JsonObject, SchemaWriter, registry_of, shape_of
 from lorapipe.spec.schema import DEFINITIONS, reference
 from lorapipe.stages import Stage
 
 
-def contracts() -> dict[str, type[Spec]]:
-    """Every contract that a user can name, by what one of its kind is called: stage, adapter, optimizer, launcher …"""
-    found: dict[str, type[Spec]] = {}
-    waiting: list[type[Spec]] = [Stage, Launcher]
-    while waiting:
-        contract = waiting.pop(0)
-        registry = registry_of(contract)
-        if registry.kind in found:
-            continue
-        found[registry.kind] = contract
-        for name in registry.names():
-            for knob in knobs(registry.get(name)):
-                waiting += _contracts_in(knob.shape)
-    return found
-
-
-def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
-    """Yield the contracts that a knob of this shape names, also in groups of settings."""
-    for spec in shape.specs():
-        if spec.registry is not None:
-            yield spec
-        else:
-            for knob in knobs(spec):
-                yield from _contracts_in(knob.shape)
-
-
-def pipeline_schema() -> dict[str, Any]:
+def pipeline_schema() -> dict[str, object]:
     """Return the draft-07 JSON Schema of a pipeline document, for editors."""
     stages = {
         "type": "object",
@@ -75,7 +44,7 @@ def _definitions() -> dict[str, JsonObject]:
     required = writer.requirements(shape_of(Stage))
     found = writer.definitions
     assert stage == reference("stage") and required == reference("stage.required")
-    options = {**_of_every_stage(), **writer.settings(Options)["properties"]}
+    options = {**_of_every_stage(), **writer.settings(StageOptions)["properties"]}
     for definition in (found["stage"]["anyOf"][1], *(found[f"stage.{name}"] for name in registry_of(Stage).names())):
         definition["properties"] |= {name: reference(f"stage.options/{name}") for name in options}
     for branch in found["stage.required"]["allOf"]:

@@ -1,4 +1,4 @@
-"""An attempt becomes a result: the one order of steps that holds through a kill and a power cut at any moment.
+"""Publishing an attempt as a result, in an order of steps that survives a kill or a power cut at any moment.
 
     out/ is whole → manifest.json → all of it synced → renamed into the store → store/ synced → resume/ removed
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lorapipe.fsync import sync_file, sync_folder, sync_tree
 from lorapipe.pipeline.digests import read_digest
+from lorapipe.pipeline.manifest import ResultFile
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
@@ -44,7 +45,7 @@ def folder_at(path: Path) -> Path:
     return path
 
 
-def inventory(attempt: Path) -> dict[str, dict[str, Any]]:
+def inventory(attempt: Path) -> dict[str, ResultFile]:
     """Every file that was made, with its size and digest."""
     files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
     return {
@@ -54,7 +55,7 @@ def inventory(attempt: Path) -> dict[str, dict[str, Any]]:
 
 
 def move(attempt: Path, target: Path, damaged: Path) -> None:
-    """Rename a finished attempt, which has its manifest, to `target` in the store; what lies there goes to `damaged`.
+    """Rename a finished attempt to `target` in the store; an older result there is moved to `damaged` and removed.
 
     Everything is synced in one pass, whoever wrote it: stages need not. Files are made read-only last: Windows syncs none
     that are.
@@ -95,7 +96,7 @@ def link(aside: Path, target: str, place: Path) -> None:
 def remove(path: Path | str) -> None:
     """Delete a folder of ours, also what is read-only in it, or a file; of a link, the link alone."""
 
-    def writable(function: Any, name: str, _: Any) -> None:
+    def writable(function: Callable[[str], object], name: str, _: object) -> None:
         if Path(name).exists():
             Path(name).chmod(stat.S_IRWXU)
             function(name)

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
+from lorapipe.pipeline.manifest import Manifest
 from lorapipe.regular_files import lines_of
 from lorapipe.spec import JsonDocument, Param
 
@@ -26,7 +27,7 @@ VERSION = 1
 MOST = 10**9
 """A greater number is no run's: nobody has run so often, and the database cannot count on from any number."""
 METRIC = '"event": "metric"'
-Manifests = Mapping[str, Mapping[str, Any]]
+Manifests = Mapping[str, Manifest]
 """The manifests of the results that are there, by key."""
 
 
@@ -56,7 +57,7 @@ class RunFiles:
 
     @property
     def row(self) -> tuple[int, str, float, float | None, str | None]:
-        """As it stands in the database."""
+        """Its row in the database."""
         return self.number, self.pipeline, self.started, self.finished, self.status
 
 
@@ -79,12 +80,12 @@ def note(folder: Path, pipeline: str, started: float, finished: float | None = N
 
 
 def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
-    """What a run has told; nothing where there is no such file."""
+    """Yield the events of a run; none if there is no such file."""
     yield from readable(line for line in lines_of(folder / EVENTS) if metrics or METRIC not in line)
 
 
 def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
-    """What the files of a run say, as far as they say it; None where they say nothing."""
+    """Read what is known of a run from its files; None if they tell nothing."""
     folder = runs / str(number)
     told = list(events(folder, metrics=False))
     used = {event.stage: event.key for event in told if isinstance(event, (Reused, Finished)) and event.stage}
@@ -100,11 +101,11 @@ def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
     return RunFiles(number, pipeline, started, last, _status(told), used)
 
 
-def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Mapping[str, Any]]:
+def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Manifest]:
     return [manifests[key] for key in keys if key in manifests]
 
 
-def _most_frequent_pipeline(made: Iterable[Mapping[str, Any]]) -> str:
+def _most_frequent_pipeline(made: Iterable[Manifest]) -> str:
     """The pipeline that most of these results were made by; `?` where there are none."""
     pipelines = Counter(str(each["pipeline"]) for each in made).most_common(1)
     return pipelines[0][0] if pipelines else "?"
@@ -128,7 +129,7 @@ def _time_of(file: Path) -> float:
 
 
 def _status(told: list[Event]) -> str:
-    """How a run ended, by what it told of its stages."""
+    """Work out how a run ended from the events of its stages."""
     stages = {event.stage for event in told if isinstance(event, (Planned, Started))}
     good = {event.stage for event in told if isinstance(event, (Reused, Finished))}
     failed = [event for event in told if isinstance(event, Failed) and event.cause != "cancelled"]

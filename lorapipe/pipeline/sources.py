@@ -1,4 +1,4 @@
-"""The files that a pipeline is made from: none of them is ever replaced by what it makes."""
+"""The input files of a pipeline, which its outputs must never replace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lorapipe.pipeline.delivery_log import Delivered
+from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.spec import Source, Spec, knobs
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """All that a pipeline is made from: its own files, and those that its stages name."""
+    """The inputs of a pipeline: its own files, and those that its stages name."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -29,8 +29,8 @@ class Sources:
         named = (path for spec in self._pipeline.stages.values() for path in _sources_in(spec))
         return [*dict.fromkeys((*self._pipeline.files, *named))]
 
-    def has(self, place: Path, delivered: Delivered) -> bool:
-        """Whether the file at a place is a source, or lies in one and is not what we have put there.
+    def has(self, place: Path, delivered: DeliveryLog) -> bool:
+        """Say whether the file at a place is a source, or lies in a source folder and is not one that lorapipe wrote.
 
         By whatever name: a link to it, another spelling where the file system knows no capitals.
         """
@@ -55,7 +55,7 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _sources_in(value: Any) -> Iterator[Path]:
+def _sources_in(value: object) -> Iterator[Path]:
     if isinstance(value, Source):
         yield value.path
     elif isinstance(value, Spec):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lorapipe.spec import Span, Spec, knobs, param
 
 
 @dataclass(frozen=True)
-class Options(Spec):
+class StageOptions(Spec):
     """What every stage takes, whatever its type. None of it enters a key."""
 
     retries: int = param(
@@ -23,12 +23,12 @@ class Options(Spec):
     )
 
 
-NAMES = tuple(knob.name for knob in knobs(Options))
+NAMES = tuple(knob.name for knob in knobs(StageOptions))
 RESERVED = ("matrix", "when", *NAMES)
 """Keys of a stage that are not its own knobs."""
 
 
-def split(plain: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+def split(plain: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
     """A stage's mapping as its options and its own knobs."""
     options = {key: value for key, value in plain.items() if key in NAMES}
     return options, {key: value for key, value in plain.items() if key not in RESERVED}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from lorapipe.errors import InputError, Problem, Problems, near_miss, shortened
 from lorapipe.limits import MOST_LEVELS, MOST_USES
@@ -21,7 +20,7 @@ class Variables:
     """The `vars` of a document. Values may use one another."""
 
     def __init__(
-        self, values: Mapping[str, Any], keep: Container[str] | None = (), allowance: Allowance | None = None
+        self, values: Mapping[str, object], keep: Container[str] | None = (), allowance: Allowance | None = None
     ) -> None:
         self.values = values
         self.keep = keep
@@ -38,7 +37,7 @@ class Variables:
         self._uses = 0
         self._levels = 0
 
-    def fill(self, value: Any, at: Address) -> Any:
+    def fill(self, value: object, at: Address) -> object:
         """A plain value with every variable replaced; problems are noted under their address."""
         if isinstance(value, (dict, list)):
             with self._deeper():
@@ -81,7 +80,7 @@ class Variables:
         finally:
             self._levels -= 1
 
-    def _text(self, text: str, at: Address) -> Any:
+    def _text(self, text: str, at: Address) -> object:
         first = VARIABLE.match(text)
         if first and first[1]:
             self.begins[at] = first[1]
@@ -103,7 +102,7 @@ class Variables:
         self._allowance.take(0, len(text))
         return text
 
-    def _value(self, name: str, at: Address) -> Any:
+    def _value(self, name: str, at: Address) -> object:
         if name not in self.values and (self.keep is None or name in self.keep):
             return f"${{{name}}}"
         if name not in self.values:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from lorapipe.limits import MOST_CONDITION, MOST_LEVELS
 from lorapipe.pipeline.yaml_values import scalar
@@ -19,7 +18,7 @@ TOKEN = re.compile(r"""\s*(?:(\$\{[^{}]*\})|("[^"]*"|'[^']*')|(==|!=|[\[\](),])|
 WORDS = frozenset({"and", "or", "not", "in"})
 
 
-def holds(text: str, variable: Callable[[str], Any]) -> bool:
+def holds(text: str, variable: Callable[[str], object]) -> bool:
     """Whether a condition is true; `variable(name)` gives a value. ValueError says what cannot be read."""
     if len(text) > MOST_CONDITION:
         raise ValueError(f"this condition is {len(text)} letters long; {MOST_CONDITION} is the most.")
@@ -35,7 +34,7 @@ def holds(text: str, variable: Callable[[str], Any]) -> bool:
 class _Reader:
     """One reading of a condition, from left to right: `either` of `both` of `negation` of `comparison`."""
 
-    def __init__(self, text: str, variable: Callable[[str], Any]) -> None:
+    def __init__(self, text: str, variable: Callable[[str], object]) -> None:
         self._tokens = _tokens(text)
         self._at = 0
         self._levels = 0
@@ -46,7 +45,7 @@ class _Reader:
         """The token that is read next; empty at the end."""
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
-    def either(self) -> Any:
+    def either(self) -> object:
         """`a or b`."""
         value = self._both()
         while self._take("or"):
@@ -54,21 +53,21 @@ class _Reader:
             value = _truth(value) or _truth(other)
         return value
 
-    def _both(self) -> Any:
+    def _both(self) -> object:
         value = self._negation()
         while self._take("and"):
             other = self._negation()
             value = _truth(value) and _truth(other)
         return value
 
-    def _negation(self) -> Any:
+    def _negation(self) -> object:
         turns = 0
         while self._take("not"):
             turns += 1
         value = self._comparison()
         return value if not turns else _truth(value) != bool(turns % 2)
 
-    def _comparison(self) -> Any:
+    def _comparison(self) -> object:
         left = self._value()
         if self._take("=="):
             return left == self._value()
@@ -81,7 +80,7 @@ class _Reader:
             return left in choices
         return left
 
-    def _value(self) -> Any:
+    def _value(self) -> object:
         token = self.next
         self._at += 1
         if token in ("(", "["):
@@ -94,7 +93,7 @@ class _Reader:
             raise ValueError(f"a value is missing{f' before {token!r}' if token else ' at the end'}.")
         return scalar(token)
 
-    def _inside(self, bracket: str) -> Any:
+    def _inside(self, bracket: str) -> object:
         """What stands in brackets."""
         self._levels += 1
         if self._levels > MOST_LEVELS:
@@ -105,7 +104,7 @@ class _Reader:
         self._levels -= 1
         return value
 
-    def _list(self) -> list[Any]:
+    def _list(self) -> list[object]:
         values = []
         while not self._take("]"):
             values.append(self._value())
@@ -136,7 +135,7 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _truth(value: Any) -> bool:
+def _truth(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{show(value)} is not true or false.")
     return value

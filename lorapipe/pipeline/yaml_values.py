@@ -91,7 +91,7 @@ class Builder:
         self._anchors = _anchors(events)
         self._allowance = Allowance("with what its aliases (*name) stand for", name)
 
-    def build(self, at: Address) -> Any:
+    def build(self, at: Address) -> object:
         """The value that the next events make."""
         event = self._events[self._next]
         self._allowance.take(1, len(getattr(event, "value", "")))
@@ -131,7 +131,7 @@ class Builder:
             what, cure = found
             self._refuse(f"{yaml_errors.visible(show(event.value))} {what}", event, cure)
 
-    def _anchored(self, alias: yaml.AliasEvent, at: Address) -> Any:
+    def _anchored(self, alias: yaml.AliasEvent, at: Address) -> object:
         """What `*name` stands for, made once more, for another address."""
         after, begins = self._next + 1, self._anchors[self._next]
         value = None
@@ -143,14 +143,14 @@ class Builder:
         self._next = after
         return value
 
-    def _sequence(self, at: Address) -> list[Any]:
-        result: list[Any] = []
+    def _sequence(self, at: Address) -> list[object]:
+        result: list[object] = []
         while not self._ends():
             result.append(self.build((*at, len(result))))
         return result
 
-    def _mapping(self, at: Address) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
+    def _mapping(self, at: Address) -> dict[object, object]:
+        result: dict[object, object] = {}
         while not self._ends():
             event = self._events[self._next]
             if isinstance(event, yaml.ScalarEvent):
@@ -181,7 +181,7 @@ class Builder:
             self._skip()
         return result
 
-    def _cuts_a_number(self, name: yaml.ScalarEvent, before: dict[Any, Any]) -> bool:
+    def _cuts_a_number(self, name: yaml.ScalarEvent, before: dict[object, object]) -> bool:
         """Whether a name without a value is the rest of a number whose comma has ended an entry of { }; that is told."""
         last, value = [*before.values()][-1:], self._events[self._next]
         if name.style or not last or type(last[0]) is not int:
@@ -226,7 +226,7 @@ class Builder:
         return Position(mark.line + 1, mark.column + 1, self.name)
 
 
-def scalar(text: str) -> Any:
+def scalar(text: str) -> object:
     """The value of a plain scalar in the YAML 1.2 core schema."""
     if text and text[0] not in NO_WORD:
         return text

@@ -1,4 +1,4 @@
-"""`evaluate`: snapshots become pictures, figures and a verdict."""
+"""`evaluate`: samples and scores every snapshot, and judges which one to use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, from_dict, param
-from lorapipe.stages import Stage, _prompt_marks
+from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
@@ -83,7 +83,6 @@ class Evaluate(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         seen = set[str]()
         for place, prompt in enumerate(self.prompts):
             if prompt in seen:
@@ -95,22 +94,20 @@ class Evaluate(Stage):
             seen.add(prompt)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        """See `Stage.demand`."""
         cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 1
         return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
-        """See `Stage.notices`."""
-        return _prompt_marks.notices(self.prompts, "prompts")
+        return _prompt_syntax.notices(self.prompts, "prompts")
 
     def run(self, context: Context) -> Report:
-        """See `Stage.run`."""
         from lorapipe.evaluation.clip import Clip
         from lorapipe.evaluation.evaluator import Evaluator
         from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
+        from lorapipe.models import TextReading
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -123,20 +120,22 @@ class Evaluate(Stage):
         folder = self._clip_folder(base, context)
         clip = None if folder is None else Clip(folder, compute.device)
         model = compute.model(base, context.warm)
-        options, plan = self._sampling_options(base, record), self._plan(record, context)
+        options, plan = self._sampling_options(base, record), self._plan(base, record, context)
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
+        reading, cache = TextReading(**record.reading), Cache(context.cache)
+        prober = Prober(model, manifest, scene, cache, _captioning(record, manifest), reading)
         result = Evaluator(
             model=model,
             adapter=_adapter(record),
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
             grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
-            prober=Prober(model, manifest, scene, Cache(context.cache), _captioning(record, manifest), record.reading),
+            prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
-            knobs=_knobs(record),
+            knobs=_knobs(base, record),
         ).run()
         _emit_metrics(result, context)
         return self._published(result, self._about(record, manifest, options, folder), context)
@@ -161,13 +160,13 @@ class Evaluate(Stage):
         cfg = base.usual_cfg() if self.cfg is None else self.cfg
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
 
-    def _plan(self, record: TrainingRecord, context: Context) -> GridPlan:
+    def _plan(self, base: Family, record: TrainingRecord, context: Context) -> GridPlan:
         from lorapipe.evaluation.grid_plan import GridPlan
         from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
-        if apart and not any(part.startswith("text_encoder") for part in record.rates):
+        if apart and all(base.role(part) == "denoiser" for part in record.rates):
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             context.emit(Log(text=text, level="warning"))
             apart = ()
@@ -224,15 +223,17 @@ def _captioning(record: TrainingRecord, manifest: Manifest) -> Captioning:
     return from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
 
 
-def _knobs(record: TrainingRecord) -> dict[str, float]:
+def _knobs(base: Family, record: TrainingRecord) -> dict[str, float]:
     """The knobs of the training that advice may change, and their values."""
     knobs = {"steps": float(record.steps)}
     optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
     if "d_coef" in optimizer:
         knobs["optimizer.d_coef"] = optimizer["d_coef"]
     else:
-        for part, rate in record.rates.items():
-            knobs["text_encoder_lr" if part.startswith("text_encoder") else "unet_lr"] = rate
+        rates = {"unet_lr" if part == base.denoiser else f"{part}_lr": rate for part, rate in record.rates.items()}
+        if rates.get("text_encoder_2_lr") == rates.get("text_encoder_lr"):
+            rates.pop("text_encoder_2_lr", None)  # it follows text_encoder_lr
+        knobs |= rates
     return knobs | ({"adapter.rank": float(record.rank)} if record.rank else {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +22,8 @@ from lorapipe.training.data.images import WHITE, Colour
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
+    from lorapipe.training.data.build import ImageFolder
+    from lorapipe.training.data.filter import Rules
     from lorapipe.training.data.forecast import Forecast
 
 
@@ -131,7 +134,7 @@ class Prepare(Stage):
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 
     def problems(self) -> Iterator[Problem]:
-        from lorapipe.stages._preparing import no_folder
+        from lorapipe.training.data.build import no_folder
 
         for name, source in (("images", self.images), ("masks", self.masks)):
             if source is not None and (problem := no_folder(source.path)):
@@ -176,23 +179,23 @@ class Prepare(Stage):
                 yield Problem(what, cure="Take one of the two away.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
-        from lorapipe.stages import _preparing
-        from lorapipe.training.data import contact_sheet
-        from lorapipe.training.data.cache import Cache
+        from lorapipe.training.data import build, contact_sheet
         from lorapipe.training.data.image_reader import quiet
 
         if problems := [*self.problems(), *(problem.under("base") for problem in self.base.problems())]:
             raise InputError(problems)
-        cache = Cache(context.cache)
         with quiet():
-            manifest = _preparing.shown(self, _preparing.selected(self, context, cache), context)
-            manifest = _preparing.encoded(self, manifest, context, cache)
+            manifest = build.build_dataset(
+                self.folder, self.rules, self.augment, self.base, context,
+                min_pictures=self.min_pictures, alpha_mask=self.alpha_mask,
+            )  # fmt: skip
             if self.captions is not None:
                 manifest = replace(manifest, captions=to_dict(self.captions))
             manifest.save(context.out / "manifest.json")
             manifest.save_left_out(context.out / "left_out.json")
-            thumbnails = _preparing.thumbnails(self, manifest)
-            contact_sheet.save(manifest, thumbnails, context.out / "contact_sheet.jpg")
+            contact_sheet.save(
+                manifest, build.thumbnails(manifest, self.images.path), context.out / "contact_sheet.jpg"
+            )
         return Dataset(
             manifest=context.out / "manifest.json",
             base=self.base,
@@ -203,28 +206,28 @@ class Prepare(Stage):
 
     def forecast(self) -> Forecast:
         """What the folder will come to, from the heads of its files."""
-        from lorapipe.stages._preparing import contents
-
-        return self._forecast(contents(self))
+        return self._forecast(self.folder.contents())
 
     def _forecast(self, found: Contents) -> Forecast:
         from lorapipe.training.data.forecast import of_folder
 
         buckets = self.buckets()
         least = self.smallest(buckets)
-        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment)
+        size = self.base.native_size()
+        numbers = math.prod(self.base.latent_shape((size, size))) / size**2
+        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment, numbers)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        from lorapipe.stages import _preparing, _telling
+        from lorapipe.training.data import messages
 
-        contents = _preparing.contents(self)
+        contents = self.folder.contents()
         found = self._forecast(contents)
         if found.training:
             yield from self._showings(found)
         else:
-            yield _telling.nothing(found.left_out, len(contents.pictures), contents.left_out).rstrip(".")
-        yield from _telling.left_out(found.left_out if found.training else ())
-        yield from (log.text for log in _preparing.beside(self, contents) if log.level == "warning")
+            yield messages.no_pictures_message(found.left_out, len(contents.pictures), contents.left_out).rstrip(".")
+        yield from messages.left_out(found.left_out if found.training else ())
+        yield from (log.text for log in self.folder.unused_files(contents) if log.level == "warning")
 
     def _showings(self, found: Forecast) -> Iterator[str]:
         most = sorted(found.showings.items(), key=lambda pair: -pair[1])
@@ -236,6 +239,30 @@ class Prepare(Stage):
             yield f"buckets, with repeats: {shown}{more}"
 
     # ------------------------------------------------------------------------------------------------------ the steps
+
+    @property
+    def folder(self) -> ImageFolder:
+        """The folder of pictures."""
+        from lorapipe.training.data.build import ImageFolder
+
+        masks = self.masks.path if self.masks else None
+        return ImageFolder(self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks)
+
+    @property
+    def rules(self) -> Rules:
+        """Which pictures become part of the dataset, and how."""
+        from lorapipe.training.data.filter import Rules
+
+        buckets = self.buckets()
+        return Rules(
+            buckets=buckets,
+            min_size=self.smallest(buckets),
+            duplicate_tolerance=self.duplicate_tolerance,
+            held_out=self.held_out,
+            repeats=self.repeats,
+            class_word=self.class_word,
+            background=self.background,
+        )
 
     def buckets(self) -> Buckets:
         """The buckets that pictures are sorted into."""

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lorapipe.pipeline.digests import Digests
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 from lorapipe.watch.settling import Dropped
 
 MOST_THREADS = 4
@@ -68,7 +68,7 @@ class BackgroundDigests:
     def _digest(self, path: Path) -> Answer:
         """The digest of all files below a path; unchanged files are not read again."""
         try:
-            with closing(Records(self._memory, private=True)) as records:
+            with closing(LedgerDatabase(self._memory, private=True)) as records:
                 digests = Digests(records, strict=True)  # what cannot be read may yet be arriving
                 try:
                     return digests.path(path)

@@ -23,7 +23,7 @@ from lorapipe.pipeline.artifacts import Artifact
 from lorapipe.pipeline.digests import UNREADABLE, Digests
 from lorapipe.pipeline.event_text import words
 from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progress
-from lorapipe.pipeline.ledger_database import Records
+from lorapipe.pipeline.ledger_database import LedgerDatabase
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.watch.folder_state import MOST_FILES, inspect_path, is_zip, opened
@@ -99,7 +99,7 @@ class InboxHooks(JobHooks):
         if job.fingerprint.startswith(
             UNREADABLE
         ):  # when it was taken up; it fails with what cannot be read, if so still
-            Digests(Records(None), strict=True).path(images)
+            Digests(LedgerDatabase(None), strict=True).path(images)
         template = InboxPipeline(terms.pipeline, terms.sets, terms.watching)
         name = source.stem if is_zip(source) else source.name
         dropped = DroppedFolder(images, name, job.folder, file_name(job))

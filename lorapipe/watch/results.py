@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline.artifacts import Artifact, Dataset, File, Report, Weights
-from lorapipe.pipeline.delivery_log import Delivered
+from lorapipe.pipeline.delivery_log import DeliveryLog
 from lorapipe.pipeline.ledger import Ledger
 
 
@@ -24,7 +24,7 @@ def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Itera
     """
     kinds = Counter(type(artifact) for artifact in artifacts.values())
     with closing(Ledger(folder)) as ledger:
-        delivered = Delivered(ledger, ledger.digests.file)
+        delivered = DeliveryLog(ledger, ledger.digests.file)
         for stage, artifact in artifacts.items():
             suffix = "" if kinds[type(artifact)] == 1 else f"-{stage}"
             for source, place in _files(artifact, name, suffix):

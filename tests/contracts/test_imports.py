@@ -65,6 +65,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training.data", "lorapipe.training.caption_augment", "lorapipe.pipeline.artifacts",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
+    **{f"lorapipe.training.data.{name}": (
+        "lorapipe.training.data", "lorapipe.training.device", "lorapipe.pipeline.events", *SHARED, *LIGHT
+    ) for name in ("build", "messages", "progress")},
     **{f"lorapipe.training.{name}": (
         "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
@@ -100,7 +103,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": (
-        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters",
+        "=lorapipe.models"
     ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
@@ -118,7 +122,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": (
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+    ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),

@@ -34,6 +34,7 @@ class TinyFlowModel(PartsModel):
     """Its condition: `hidden`, the CLIP's states and then the T5's, and `pooled` of the CLIP."""
 
     denoiser = "transformer"
+    denoiser_title = "transformer"
     text_encoders = ("text_encoder", "t5")
     trainable = ("transformer", "text_encoder")
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(projected=True),)

@@ -1,4 +1,4 @@
-"""An attempt: one stage at work on a slot, with the lock of its result, its clock and its right to another try."""
+"""An attempt: one stage that runs on a slot, with the lock of its result, its timeout and its retries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorapipe.pipeline.execution.job import Job
 from lorapipe.pipeline.execution.pool import Message, Slot
 from lorapipe.pipeline.keys import Identity
 from lorapipe.pipeline.locks import Lock
-from lorapipe.pipeline.stage_options import Options
+from lorapipe.pipeline.stage_options import StageOptions
 from lorapipe.stages import Stage
 from lorapipe.supervised_thread import in_words
 
@@ -21,9 +21,11 @@ Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 
 
 class Attempt:
-    """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
+    """A stage (references resolved) that a worker runs. The worker's messages go into the inbox."""
 
-    def __init__(self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: Options) -> None:
+    def __init__(
+        self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: StageOptions
+    ) -> None:
         self.stage = stage
         self.identity = identity
         self.job = job
@@ -48,24 +50,24 @@ class Attempt:
         return self._asked is not None
 
     def start(self, inbox: Inbox) -> None:
-        """Give the job to the worker. One that cannot be started is as one that was lost."""
+        """Give the job to the worker. A worker that cannot be started counts as lost."""
         self._since = None
         try:
             self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
         except Exception as error:  # no memory for a process, no thread, no disk, or whatever a cluster's client raises
             inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
 
-    def has_begun(self) -> None:
-        """It has got all its locks: its time counts from here."""
+    def mark_started(self) -> None:
+        """Start the timeout: the stage has all its locks."""
         self.began, self._since = time.time(), time.monotonic()
 
     def ask_to_stop(self) -> None:
-        """Let it save what it needs and end."""
+        """Ask the stage to save what it needs and to end."""
         if self._asked is None:
             self._asked = time.monotonic()
             self.slot.worker.ask_to_stop()
 
-    def look_at_the_clock(self, stopping: int) -> Failed | None:
+    def check_clock(self, stopping: int) -> Failed | None:
         """Ask it to stop when the user wants that (see `run.Stopping`) or its time is over; how it ends, if it must now."""
         now = time.monotonic()
         limit = self._timeout
@@ -78,13 +80,13 @@ class Attempt:
             return Failed(self.name, "cancelled", "stopped")
         return None
 
-    def look_at_the_worker(self, inbox: Inbox) -> Failed | None:
-        """How it ends where its worker is gone without a word: nothing is waited for that cannot come."""
+    def check_worker(self, inbox: Inbox) -> Failed | None:
+        """Return the failure of an attempt whose worker is gone without an outcome; None if an outcome can still come."""
         lost = self.slot.worker.lost()
         return lost if inbox.empty() else None  # in this order: what it told before is heard first
 
     def explain(self, failed: Failed) -> Failed:
-        """The failure with what only the driver knows: that its time was over, where its log is."""
+        """Add to a failure what only the driver knows: that the timeout was over, and where the log is."""
         if self._late and failed.cause == "cancelled" and self._timeout is not None:
             hint = "What it has saved is kept: run again to go on, or give it more time."
             return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)

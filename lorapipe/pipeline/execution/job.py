@@ -1,4 +1,4 @@
-"""A job: one stage to run, as data, and the running of it: in a worker process, inline, later on another machine."""
+"""A job: one stage to run, as plain data, and the code that runs it in a worker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRESS_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
+    """All that a worker needs. `spec` still has its references; `inputs` are the artifacts they stand for.
 
     Paths are absolute. `lock` is held while the stage runs, so that a worker whose driver has died still holds it; so are
     the device's locks, where the stage `takes_turns` with those of other projects (see `devices`).
@@ -38,8 +38,8 @@ class Job:
 
     name: str
     key: str
-    spec: Mapping[str, Any]
-    inputs: Mapping[str, Mapping[str, Any]]
+    spec: Mapping[str, object]
+    inputs: Mapping[str, Mapping[str, object]]
     attempt: str
     store: str
     cache: str
@@ -52,20 +52,20 @@ class Job:
         """What the stage prints goes here."""
         return Path(self.attempt) / LOG
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON types."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Done:
-    """A job's good end: its artifact in JSON form."""
+    """The outcome of a job that succeeded: its artifact as JSON."""
 
-    artifact: dict[str, Any]
+    artifact: dict[str, object]
 
 
 def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> Done | Failed:
-    """Run the job's stage: what it made, or how it failed. Never raises."""
+    """Run the job's stage and return its outcome. Never raises."""
     try:
         return Done(_perform(job, emit, stopping, warm))
     except BaseException as error:
@@ -80,7 +80,9 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
         return failure(job.name, error)
 
 
-def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> dict[str, Any]:
+def _perform(
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache
+) -> dict[str, object]:
     attempt, store = Path(job.attempt), Path(job.store)
     contract: Any = Stage
     spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of
@@ -92,7 +94,7 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
         here = f"waits for {busy.who}, which is still at work here"
         tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
 
-    tell = _once(emit)
+    tell = _deduplicated(emit)
     with ExitStack() as held:
         held.enter_context(holding(Path(job.lock), wait))
         for lock in turns_on(job.device, stage.trains) if job.takes_turns else ():
@@ -100,12 +102,12 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
             say_who(lock, f"{job.name} in {store.parent.parent}")
         begin(attempt)  # only now: an orphan of an earlier run may have been writing there
         emit(Started(job.name, job.key))
-        held.enter_context(_undisturbed(stage))
+        held.enter_context(_guarded(stage))
         context = Context(
             out=attempt / "out",
             resume=attempt / "resume",
             cache=Path(job.cache),
-            emit=_calmly(emit),
+            emit=_throttled(emit),
             stopping=stopping,
             device=job.device,
             warm=warm,
@@ -116,8 +118,8 @@ def _perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], boo
     return encode(artifact, store, attempt)
 
 
-def _undisturbed(stage: Stage) -> AbstractContextManager[None]:
-    """The process as it was before, once the stage is over.
+def _guarded(stage: Stage) -> AbstractContextManager[None]:
+    """Restore the process's global state once the stage is over.
 
     Torch is loaded first where it is going to be: what is not loaded cannot be put back.
     """
@@ -127,7 +129,7 @@ def _undisturbed(stage: Stage) -> AbstractContextManager[None]:
     return restored()
 
 
-def _once(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
     """Tell the same thing once."""
     told: set[str] = set()
 
@@ -139,7 +141,7 @@ def _once(emit: Callable[[Event], None]) -> Callable[[Event], None]:
     return tell
 
 
-def _calmly(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+def _throttled(emit: Callable[[Event], None]) -> Callable[[Event], None]:
     """Pass on what a stage tells, but of its progress no more than can be read."""
     last = 0.0
 

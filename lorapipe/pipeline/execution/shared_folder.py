@@ -5,9 +5,9 @@
                           stop           there when it is to stop
                           driver         a count that rises while the run that wants the result is alive
 
-Only files are shared, so any way of starting `perform_in` elsewhere is a launcher: see `Remote`. It is given a stage; the
-run that was started here publishes the result. Each job has a folder of its own, so that one that was given up and lives
-on somewhere tells nobody anything.
+Only files are shared, so any way of starting `perform_in` elsewhere is a launcher: see `SharedFolderWorker`. It is given a
+stage; the run that was started here publishes the result. Each job has a folder of its own, so that one that was given up
+and lives on somewhere tells nobody anything.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REMOVE_SECONDS = 2.0
 """How long what still writes into a job's folder is waited for, when that is removed."""
 
 
-class Remote(Worker):
+class SharedFolderWorker(Worker):
     """A worker whose jobs run elsewhere. Subclasses say how to launch one, whether it is alive, and how to kill it."""
 
     def __init__(self) -> None:

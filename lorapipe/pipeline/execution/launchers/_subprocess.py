@@ -136,7 +136,7 @@ class Child:
         self._listener.log = self._writer.log = job.log
         self.say({"job": job.to_dict()})
 
-    def say(self, message: dict[str, Any]) -> None:
+    def say(self, message: dict[str, object]) -> None:
         """Write a message to it, when it reads."""
         self._to_say.put(json.dumps(message).encode() + b"\n")
 

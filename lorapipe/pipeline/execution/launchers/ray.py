@@ -10,7 +10,7 @@ from typing import Any
 from lorapipe.errors import InputError
 from lorapipe.pipeline.execution.launchers._subprocess import Beside
 from lorapipe.pipeline.execution.pool import Slot
-from lorapipe.pipeline.execution.shared_folder import Remote
+from lorapipe.pipeline.execution.shared_folder import SharedFolderWorker
 from lorapipe.spec import param
 
 
@@ -53,7 +53,7 @@ class Actor:
         perform_in(folder, self._warm)
 
 
-class RayWorker(Remote):
+class RayWorker(SharedFolderWorker):
     """An actor, started for its first job and again when it was lost."""
 
     def __init__(self, launcher: Ray) -> None:

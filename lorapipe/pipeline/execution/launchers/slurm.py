@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lorapipe.errors import InputError
 from lorapipe.pipeline.execution.launchers._subprocess import Beside
 from lorapipe.pipeline.execution.pool import Slot
-from lorapipe.pipeline.execution.shared_folder import Remote, perform_in
+from lorapipe.pipeline.execution.shared_folder import SharedFolderWorker, perform_in
 from lorapipe.spec import param
 
 
@@ -35,7 +35,7 @@ class Slurm(Beside):
         return [*self.side_slots(), *there]
 
 
-class SlurmJob(Remote):
+class SlurmJob(SharedFolderWorker):
     """One job after another, each submitted anew: a queue gives nobody a warm process."""
 
     def __init__(self, launcher: Slurm) -> None:

@@ -1,34 +1,17 @@
-"""What `prepare` tells the user: how far it is, and what is odd about the pictures."""
+"""Messages about a dataset: pictures that were left out, files that are not used, captions that are missing."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from lorapipe.pipeline.context import Context
-from lorapipe.pipeline.events import Log, Progress
+from lorapipe.pipeline.events import Log
 
 if TYPE_CHECKING:
     from lorapipe.kohya_folders import FolderName
     from lorapipe.picture_files import Contents, LeftOut
     from lorapipe.training.data.manifest import Manifest
-
-T = TypeVar("T")
-
-
-def followed(items: Iterable[T], total: int, unit: str, context: Context) -> Iterator[T]:
-    """The items, with progress told twice a second, and the work stopped where the user wants it."""
-    start = told = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        context.check()
-        now = time.monotonic()
-        if now - told > 0.5 or done == total:
-            left = (now - start) / done * (total - done)
-            context.emit(Progress(step=done, total=total, unit=unit, seconds_left=left))
-            told = now
 
 
 def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
@@ -36,11 +19,11 @@ def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
     yield from left_out(manifest.left_out)
     if complaints:
         files = "1 caption file" if len(complaints) == 1 else f"{len(complaints)} caption files"
-        yield f"{files}: {some(complaints)}"
+        yield f"{files}: {first_few(complaints)}"
     bare = [picture.path for picture in manifest.pictures if not picture.caption]
     if bare:
         cure = "Write captions, name their folder like 10_penny cat, or set class_word"
-        yield f"{pictures(len(bare))} without any caption. {cure}: {some(bare)}"
+        yield f"{pictures(len(bare))} without any caption. {cure}: {first_few(bare)}"
 
 
 CURES = {
@@ -53,7 +36,8 @@ def left_out(files: Sequence[LeftOut]) -> Iterator[str]:
     """Which pictures were left out, a line for each kind of reason."""
     for kind, those in by_kind(files):
         cure = f" {CURES[kind]}:" if kind in CURES else ""
-        yield f"{pictures(len(those))} left out ({kind}):{cure} {some([f'{f.path}: {f.reason}' for f in those], all_in=ALL)}"
+        reasons = first_few([f"{file.path}: {file.reason}" for file in those], all_in=ALL)
+        yield f"{pictures(len(those))} left out ({kind}):{cure} {reasons}"
 
 
 ALL = "left_out.json has all"
@@ -90,10 +74,10 @@ def not_used(contents: Contents, root: str) -> Iterator[Log]:
         what, cure = NOT_USED.get(kind, (kind, ""))
         cure = f" {cure.format(root=root)}:" if cure else ""
         shown = [f"{file.path}: {file.reason}" for file in files] if kind in TOLD_WHY else [f.path for f in files]
-        text = f"{_files(len(files))} not used ({what}):{cure} {some(shown, all_in=ALL)}"
+        text = f"{_files(len(files))} not used ({what}):{cure} {first_few(shown, all_in=ALL)}"
         yield Log(text=text, level="info" if kind in UNTOLD else "warning")
     if long := [files[0] for picture, files in contents.captions.items() if files[0].startswith(f"{picture}.")]:
-        yield Log(text=f"{_files(len(long))} with the picture's whole name, taken as its caption: {some(long)}")
+        yield Log(text=f"{_files(len(long))} with the picture's whole name, taken as its caption: {first_few(long)}")
 
 
 TOLD_WHY = frozenset(("passed over", "not read"))
@@ -111,27 +95,27 @@ def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
-def unread(name: str, said: FolderName) -> str:
+def folder_name_ignored(name: str, said: FolderName) -> str:
     """What to do where the folder itself is named in kohya's way: only those below it are read so."""
     cure = f"set repeats: {said.repeats} and class_word: {said.word}" if said.word else f"set repeats: {said.repeats}"
     return f"{name!r} would give repeats and captions if it lay below the folder of images: name the one above it, or {cure}"
 
 
-def those(paths: list[str], what: str) -> str:
+def pictures_listed(paths: list[str], what: str) -> str:
     """`3 pictures without a mask: a.png; b.png; c.png`."""
-    return f"{pictures(len(paths))} {what}: {some(paths)}"
+    return f"{pictures(len(paths))} {what}: {first_few(paths)}"
 
 
 def pictures(count: int) -> str:
     return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
-def some(lines: Sequence[str], most: int = 4, all_in: str = "") -> str:
+def first_few(lines: Sequence[str], most: int = 4, all_in: str = "") -> str:
     more = f"; and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(lines[:most]) + more + (f" ({all_in})" if more and all_in else "")
 
 
-def nothing(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] = ()) -> str:
+def no_pictures_message(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] = ()) -> str:
     """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
     if found:
         return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
@@ -139,7 +123,7 @@ def nothing(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] =
     return f"no pictures found; there are {_reasons(there)}." if there else "no pictures found."
 
 
-def too_few(usable: int, needed: int, left_out: Sequence[LeftOut]) -> str:
+def too_few_message(usable: int, needed: int, left_out: Sequence[LeftOut]) -> str:
     """`12 pictures needed, 3 usable; left out are 9 unreadable (a.png: the file breaks off; …).`"""
     rest = f"; left out are {_reasons(left_out)}" if left_out else ""
     return f"{pictures(needed)} needed, {usable} usable{rest}."
@@ -147,10 +131,10 @@ def too_few(usable: int, needed: int, left_out: Sequence[LeftOut]) -> str:
 
 def _reasons(left_out: Sequence[LeftOut]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(file.kind for file in left_out).items()))
-    return f"{kinds} ({some([f'{file.path}: {file.reason}' for file in left_out], 3)})"
+    return f"{kinds} ({first_few([f'{file.path}: {file.reason}' for file in left_out], 3)})"
 
 
-def cure(found: int) -> str:
+def fix_hint(found: int) -> str:
     if found:
         return "Put readable pictures of at least min_size into the folder."
     return "Name a folder with pictures in it or in its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif …"

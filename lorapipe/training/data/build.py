@@ -1,0 +1,176 @@
+"""Building a dataset from a folder of images: scan and filter them, decide their views, encode them into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorapipe import kohya_folders
+from lorapipe.errors import InputError, Problem
+from lorapipe.picture_files import Contents
+from lorapipe.picture_files.captions import Lines
+from lorapipe.pipeline.events import Log
+from lorapipe.training.data import contact_sheet, messages
+from lorapipe.training.data.augment import Augmentation, face
+from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.captions import CaptionFiles
+from lorapipe.training.data.filter import Rules, select, with_latents
+from lorapipe.training.data.latents import (
+    PICTURE_PARTS,
+    Scene,
+    encode_latents,
+    encoder_digest,
+    latents_key,
+    missing_latents,
+    picture_bytes,
+    views_of,
+)
+from lorapipe.training.data.manifest import ALPHA, Manifest, Mask, Picture
+from lorapipe.training.data.masks import masks_in
+from lorapipe.training.data.prefetch import prefetched
+from lorapipe.training.data.progress import with_progress
+from lorapipe.training.data.scan import captions_beside, closer, examine, look_through
+from lorapipe.training.device import Compute
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lorapipe.models import Family, Model
+    from lorapipe.pipeline.context import Context
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of images, and which of its files are read."""
+
+    root: Path
+    exclude: tuple[str, ...] = ()
+    caption_extensions: tuple[str, ...] = (".txt", ".caption")
+    caption_lines: Lines = "joined"
+    masks: Path | None = None
+
+    def contents(self) -> Contents:
+        """What the files are, by their names; `InputError` where it is no folder."""
+        if problem := no_folder(self.root):
+            raise InputError(replace(problem, where=str(self.root)))
+        apart = [self.masks] if self.masks and self.masks.resolve() != self.root.resolve() else []
+        return look_through(self.root, self.exclude, self.caption_extensions, apart)
+
+    def unused_files(self, found: Contents) -> Iterator[Log]:
+        """Messages about files that lie there and are not used."""
+        yield from messages.not_used(found, str(self.root))
+        folder, count = captions_beside(self.root, found.pictures, self.caption_extensions)
+        if folder and not found.captions:
+            files = "1 file" if count == 1 else f"{count} files"
+            what = f"{files} in the folder {folder} beside {self.root.name} named like pictures, not read"
+            yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
+
+
+def no_folder(path: Path) -> Problem | None:
+    """What is wrong with a path where a folder is wanted; None where one is there."""
+    if path.is_dir():
+        return None
+    packed = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
+    cure = "Unpack it, and name the folder." if packed else "Name the folder it lies in."
+    return Problem(f"{path.name} is a file, not a folder of pictures.", cure=cure)
+
+
+def build_dataset(
+    images: ImageFolder,
+    rules: Rules,
+    augment: Augmentation,
+    base: Family,
+    context: Context,
+    *,
+    min_pictures: int = 1,
+    alpha_mask: bool = False,
+) -> Manifest:
+    """The manifest of a dataset whose images are encoded by the VAE of `base`, in the cache of `context`.
+
+    With `alpha_mask` the transparency of images is their mask. `InputError` where there are less than `min_pictures`.
+    """
+    cache = Cache(context.cache)
+    manifest = _select(images, rules, min_pictures, cache, context)
+    manifest = _with_masks(manifest, images, alpha_mask, context)
+    manifest = _with_variants(manifest, augment, context)
+    return _encode(manifest, images, rules, base, cache, context)
+
+
+def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, context: Context) -> Manifest:
+    """Scan the folder and choose; the keys of latents are not there yet."""
+    root, found, background = images.root, images.contents(), rules.background
+    examined = examine(root, found.pictures, cache, background)
+    infos = list(with_progress(examined, len(found.pictures), "pictures examined", context))
+    captions = CaptionFiles(root, found.captions, images.caption_lines)
+    manifest, complaints = select(infos, captions, rules, lambda info: closer(root, info, cache, background))
+    manifest = replace(manifest, not_used=found.left_out)
+    for log in images.unused_files(found):
+        context.emit(log)
+    if not manifest.pictures:
+        what = messages.no_pictures_message(manifest.left_out, len(found.pictures), found.left_out)
+        raise InputError(what, where=str(root), cure=messages.fix_hint(len(found.pictures)))
+    if len(manifest.pictures) < min_pictures:
+        what = messages.too_few_message(len(manifest.pictures), min_pictures, manifest.left_out)
+        raise InputError(what, where=str(root), cure="Add pictures, or ask for fewer (min_pictures).")
+    named = kohya_folders.parse(root.name)
+    if named and (named.repeats, named.word) != (rules.repeats, rules.class_word):
+        context.emit(Log(text=messages.folder_name_ignored(root.name, named), level="warning"))
+    for line in messages.warnings(manifest, complaints):
+        context.emit(Log(text=line, level="warning"))
+    return manifest
+
+
+def _with_masks(manifest: Manifest, images: ImageFolder, alpha_mask: bool, context: Context) -> Manifest:
+    masks: dict[str, Mask] = {}
+    if alpha_mask:
+        masks = {picture.path: Mask(ALPHA, picture.digest) for picture in manifest.pictures}
+    elif images.masks:
+        masks = masks_in(images.masks, manifest.pictures, images.root)
+    pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
+    if images.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
+        text = messages.pictures_listed(bare, "without a mask, looked at whole")
+        context.emit(Log(text=text, level="warning"))
+    return replace(manifest, pictures=pictures)
+
+
+def _with_variants(manifest: Manifest, augment: Augmentation, context: Context) -> Manifest:
+    if augment.face_crop and (bare := [picture.path for picture in manifest.pictures if face(picture) is None]):
+        what = "whose names do not say where the face is (_cx_cy_w_h)"
+        context.emit(Log(text=messages.pictures_listed(bare, what), level="warning"))
+    varied = (replace(picture, variants=augment.variants_of(picture)) for picture in manifest.pictures)
+    return replace(manifest, pictures=tuple(varied))
+
+
+def _encode(
+    manifest: Manifest, images: ImageFolder, rules: Rules, base: Family, cache: Cache, context: Context
+) -> Manifest:
+    """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
+    compute = Compute.of(context.device, "auto")  # as a training's default, so that one model in memory serves both
+
+    def load() -> Model:
+        return compute.model(base, context.warm)
+
+    encoder = encoder_digest(base, PICTURE_PARTS, compute.dtype, cache, load)
+    manifest = with_latents(manifest, lambda picture, variant: latents_key(picture, variant, rules.background, encoder))
+    if missing := missing_latents(manifest.pictures, cache):
+        model, scene = load(), Scene(images.root, rules.background, images.masks)
+        work = encode_latents(missing, scene, model, cache)
+        for _ in with_progress(work, len(missing), "pictures encoded", context):
+            pass
+        model.release(*PICTURE_PARTS)
+    reused = len(views_of(manifest.pictures)) - len(missing)
+    context.emit(Log(text=f"{len(missing)} pictures encoded, {reused} taken from the cache."))
+    return manifest
+
+
+def thumbnails(manifest: Manifest, images: Path) -> dict[str, Image]:
+    """Small pictures for the contact sheet, by path."""
+
+    def draw(picture: Picture) -> Image:
+        with picture_bytes(images, picture) as data:
+            return contact_sheet.thumbnail(data, picture, manifest.background)
+
+    pictures = contact_sheet.shown(manifest)
+    return {picture.path: image for picture, image in zip(pictures, prefetched(draw, pictures), strict=True)}
