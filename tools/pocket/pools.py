@@ -17,7 +17,8 @@ from transformers import CLIPTokenizer
 
 from lorapipe.pocket.draw import draw
 from lorapipe.pocket.world import ATTRIBUTES, TAGS, nonsense, sample, tags
-from tools.pocket.subjects import Subject, draw_subject
+from tools.pocket.subjects import draw_subject
+from tools.pocket.subjects.kit import Subject
 from tools.pocket.tokenizer import LENGTH, write_tokenizer
 
 COUNTS = {"world": 90_000, "subjects": 70_000, "pairs": 30_000}

@@ -45,7 +45,9 @@ def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
     if not checkpoint.exists():
         raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m tools.pocket {command}")
     with reading(checkpoint) as file:
-        average: dict[str, Tensor] = torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)["average"]
+        average: dict[str, Tensor] = torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)[
+            "average"
+        ]
     return average
 
 
@@ -88,11 +90,10 @@ class TrainingRun:
         """Train with `loss()`, a scalar that depends on nothing but the model and the device's random numbers."""
         self.resume()
         first = self.step
+        update: Callable[[], Tensor] = partial(self._update, loss)
         while self.step < self.steps:
             self._prepare()
-            if self.step == first:
-                update = partial(self._update, loss)
-            elif self._is_cuda and self.step == first + WARM_STEPS:
+            if self._is_cuda and self.step == first + WARM_STEPS:
                 update = self._captured(loss)
             value = update()
             self.step += 1

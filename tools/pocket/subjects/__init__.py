@@ -14,7 +14,7 @@ from PIL import Image
 from lorapipe.pocket.scenes import draw_scene
 from lorapipe.pocket.world import ATTRIBUTES
 from tools.pocket.subjects.animals import ANIMALS
-from tools.pocket.subjects.kit import Subject, styled
+from tools.pocket.subjects.kit import Place, Subject, styled
 from tools.pocket.subjects.things import THINGS
 
 KINDS = (*ANIMALS, *THINGS)
@@ -33,5 +33,5 @@ def draw_subject(number: int, view: int = 0, wild: float = 0.0) -> tuple[Image.I
     grow, mirrored = how.uniform(0.8, 1.12), how.random() < 0.5
     left, top = 32 + how.uniform(-4, 4), 32 + how.uniform(-3, 3)
     pen.move(left, top, grow, mirrored)
-    kind(subject, pen, left, top, grow, mirrored)
+    kind(subject, pen, Place(left, top, grow, mirrored))
     return pen.picture(), subject

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from lorapipe.pocket.pen import DARK, Pen, Point, arc, box, mix, oval
-from tools.pocket.subjects.kit import Drawing, Subject
+from lorapipe.pocket.pen import DARK, Colour, Pen, Point, arc, box, mix, oval
+from tools.pocket.subjects.kit import Drawing, Place, Subject
 
 
-def _quadruped(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _quadruped(self: Subject, pen: Pen, at: Place) -> None:
     who, how = self.who, self.how
     hide = self.colour()
     far, other = mix(hide, DARK, 0.25), self.colour(0.5)
@@ -19,7 +19,6 @@ def _quadruped(self: Subject, pen: Pen, left: float, top: float, grow: float, mi
     self.words.append("animal")
     if neck > 9:
         self.words.append("long neck")
-    side = -1 if mirrored else 1
     floor = 21.0
     y = floor - legs - thick * 0.6
     head = (length * 0.75 + size * 0.5 + neck * 0.4 * (1 - lift), y - size * 0.5 - neck * (0.35 + 0.65 * lift))
@@ -34,19 +33,10 @@ def _quadruped(self: Subject, pen: Pen, left: float, top: float, grow: float, mi
             pen.shape([(hip - wide, y + 1), (hip + wide, y + 1), (foot + wide, floor), (foot - wide, floor)], colour)
     crest = who.choice(("none", "plates", "wings", "none", "saddle", "shell"))
     if crest == "plates":
-        for step in range(4):
-            x, high = -length * 0.8 + step * length * 0.45, who.uniform(3, 6)
-            pen.shape([(x - 3.5, y - thick + 4), (x, y - thick - high), (x + 3.5, y - thick + 4)], other, 1.2)
+        _plates(self, pen, length, y - thick, other)
     tail = who.choice(("long", "short", "bushy", "curl"))
     parts: list[list[Point]] = [oval(0, y, length, thick, who.choice((2.0, 2.6)))]
-    if tail == "long":
-        parts.append([(-length * 0.8, y - 3), (-length - 8, y - 7), (-length - 6, y - 2), (-length * 0.8, y + 4)])
-    elif tail == "bushy":
-        parts.append(oval(-length - 3, y - 4, 5, 3.4))
-    elif tail == "curl":
-        pen.line(arc(-length - 2, y - 4, 4, 4, 90, 360), 2.6)
-    else:
-        parts.append(oval(-length, y - 3, 3))
+    parts += _tail(pen, tail, length, y)
     parts.append(
         [
             (length * 0.3, y - thick * 0.6),
@@ -61,31 +51,56 @@ def _quadruped(self: Subject, pen: Pen, left: float, top: float, grow: float, mi
     for part in parts:
         pen.fill(part, hide)
     self.marks(pen, 0, y, length * 0.8, thick * 0.8, hide)
-    if crest == "wings":
-        pen.shape([(-4, y - 2), (-10, y - thick - 9), (5, y - thick - 3), (4, y - 1)], other)
-    elif crest == "saddle":
-        pen.shape(box(-4.5, y - thick - 1, 4.5, y - thick + 5), other)
-    elif crest == "shell":
-        pen.shape(arc(0, y + 1, length * 0.9, thick + 5, 180, 360), other)
+    _crest(pen, crest, length, y, thick, other)
     if who.random() < 0.4:  # something around the neck
-        x, at = head[0] * 0.6 + length * 0.28, head[1] * 0.6 + (y - 2) * 0.4
-        pen.shape(box(x - 5, at, x + 4, at + 3.5), self.colour(0.5), 1.2)
+        x, high = head[0] * 0.6 + length * 0.28, head[1] * 0.6 + (y - 2) * 0.4
+        pen.shape(box(x - 5, high, x + 4, high + 3.5), self.colour(0.5), 1.2)
     ears = who.choice(("point", "flop", "round", "horns", "none"))
     for place in (-0.5, 0.35):
-        x, up = head[0] + place * size, head[1] - size * 0.6
-        if ears == "point":
-            pen.shape([(x - 2.2, up), (x, up - 6), (x + 2.6, up + 1)], hide, 1.2)
-        elif ears == "flop":
-            pen.shape(oval(x - 1.5, up + 3, 2.2, 4.6), other, 1.2)
-        elif ears == "round":
-            pen.shape(oval(x, up, 2.8), hide, 1.2)
-        elif ears == "horns":
-            pen.shape([(x - 1.6, up), (x + 1.5, up - 7), (x + 1.8, up)], (250, 232, 190), 1.2)
-    scale = grow * min(1.0, size / 9.5) * who.uniform(0.85, 1.0)
-    self.face(pen, left + side * grow * head[0], top + grow * head[1], scale, mirrored, -size * 0.85 * grow / scale)
+        _ear(pen, ears, head[0] + place * size, head[1] - size * 0.6, hide, other)
+    scale = at.grow * min(1.0, size / 9.5) * who.uniform(0.85, 1.0)
+    self.face(pen, at, (head[0], head[1]), scale, -size * 0.85 * at.grow / scale)
 
 
-def _bird(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _plates(self: Subject, pen: Pen, length: float, back: float, colour: Colour) -> None:
+    for step in range(4):
+        x, high = -length * 0.8 + step * length * 0.45, self.who.uniform(3, 6)
+        pen.shape([(x - 3.5, back + 4), (x, back - high), (x + 3.5, back + 4)], colour, 1.2)
+
+
+def _tail(pen: Pen, kind: str, length: float, y: float) -> list[list[Point]]:
+    """A tail that flows into the body; one that curls is drawn at once."""
+    if kind == "long":
+        return [[(-length * 0.8, y - 3), (-length - 8, y - 7), (-length - 6, y - 2), (-length * 0.8, y + 4)]]
+    if kind == "bushy":
+        return [oval(-length - 3, y - 4, 5, 3.4)]
+    if kind == "curl":
+        pen.line(arc(-length - 2, y - 4, 4, 4, 90, 360), 2.6)
+        return []
+    return [oval(-length, y - 3, 3)]
+
+
+def _crest(pen: Pen, kind: str, length: float, y: float, thick: float, colour: Colour) -> None:
+    if kind == "wings":
+        pen.shape([(-4, y - 2), (-10, y - thick - 9), (5, y - thick - 3), (4, y - 1)], colour)
+    elif kind == "saddle":
+        pen.shape(box(-4.5, y - thick - 1, 4.5, y - thick + 5), colour)
+    elif kind == "shell":
+        pen.shape(arc(0, y + 1, length * 0.9, thick + 5, 180, 360), colour)
+
+
+def _ear(pen: Pen, kind: str, x: float, up: float, hide: Colour, other: Colour) -> None:
+    if kind == "point":
+        pen.shape([(x - 2.2, up), (x, up - 6), (x + 2.6, up + 1)], hide, 1.2)
+    elif kind == "flop":
+        pen.shape(oval(x - 1.5, up + 3, 2.2, 4.6), other, 1.2)
+    elif kind == "round":
+        pen.shape(oval(x, up, 2.8), hide, 1.2)
+    elif kind == "horns":
+        pen.shape([(x - 1.6, up), (x + 1.5, up - 7), (x + 1.8, up)], (250, 232, 190), 1.2)
+
+
+def _bird(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     coat, second = self.colour(), self.colour()
     size, tall = who.uniform(10, 14), who.uniform(0.8, 1.35)
@@ -98,15 +113,12 @@ def _bird(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
     self.marks(pen, 1, y + 3, size * 0.7, size * tall * 0.5, coat)
     pen.shape(oval(-size * 0.45, y + 2, size * 0.5, size * 0.35 * tall), second, 1.3)
     self.hold(pen, size + 2, y + 2)
-    side = -1 if mirrored else 1
-    self.face(
-        pen, left + side * grow * 2.5, top + grow * (y - size * tall * 0.35), grow * 0.8, mirrored, -size * tall * 0.72
-    )
-    pen.move(left, top, grow, mirrored)
+    self.face(pen, at, (2.5, y - size * tall * 0.35), at.grow * 0.8, -size * tall * 0.72)
+    pen.move(at.left, at.top, at.grow, at.mirrored)
     pen.shape([(5, y - size * 0.12), (12, y), (5, y + size * 0.18)], (250, 180, 60), 1.2)
 
 
-def _fish(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _fish(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     coat, second = self.colour(), self.colour()
     length, high = who.uniform(13, 19), who.uniform(8, 13)
@@ -115,11 +127,10 @@ def _fish(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
     pen.shape([(-6, -high * 0.7), (2, -high - 7), (7, -high * 0.7)], second)
     pen.shape(oval(0, 0, length, high, who.choice((1.7, 2.0, 2.5))), coat)
     self.marks(pen, -3, 0, length * 0.6, high * 0.7, coat)
-    side = -1 if mirrored else 1
-    self.face(pen, left + side * grow * length * 0.42, top, grow * 0.72, mirrored, -high * 1.15)
+    self.face(pen, at, (length * 0.42, 0), at.grow * 0.72, -high * 1.15)
 
 
-def _snake(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _snake(self: Subject, pen: Pen, at: Place) -> None:
     who, how = self.who, self.how
     coat = self.colour()
     self.words.append("snake")
@@ -131,11 +142,10 @@ def _snake(self: Subject, pen: Pen, left: float, top: float, grow: float, mirror
         pen.line(points[::2], thick * 0.35, self.colour())
     x, y = points[-1]
     pen.shape(oval(x + 2, y - 4, 8.5, 7.5), coat)
-    side = -1 if mirrored else 1
-    self.face(pen, left + side * grow * (x + 2), top + grow * (y - 4), grow * 0.75, mirrored, -7.5)
+    self.face(pen, at, (x + 2, y - 4), at.grow * 0.75, -7.5)
 
 
-def _octopus(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _octopus(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     coat = self.colour()
     self.words.append("octopus")
@@ -148,10 +158,10 @@ def _octopus(self: Subject, pen: Pen, left: float, top: float, grow: float, mirr
     self.hold(pen, size * 1.3, 2)
     pen.shape(oval(0, -4, size, size * who.uniform(0.9, 1.25)), coat)
     self.marks(pen, 0, -9, size * 0.8, size * 0.4, coat)
-    self.face(pen, left, top - 2 * grow, grow * 0.95, mirrored, -size)
+    self.face(pen, at, (0, -2), at.grow * 0.95, -size)
 
 
-def _person(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _person(self: Subject, pen: Pen, at: Place) -> None:
     """A small figure: a big head, clothes, arms and legs."""
     who, how = self.who, self.how
     skin = who.choice(
@@ -181,7 +191,7 @@ def _person(self: Subject, pen: Pen, left: float, top: float, grow: float, mirro
     pen.shape(oval(0, y, size, size * 0.95), skin)
     if style != "none":
         pen.shape(arc(0, y - 1, size + 0.4, size, 190, 350), hair, 1.2)
-    self.face(pen, left, top + grow * (y + 1), grow * 0.8, mirrored, -size)
+    self.face(pen, at, (0, y + 1), at.grow * 0.8, -size)
 
 
 ANIMALS: tuple[tuple[float, Drawing], ...] = (

@@ -58,7 +58,7 @@ def styled(rng: Random, wild: float) -> tuple[Pen, list[str]]:
         kind = rng.randrange(4)
         bright = any_colour(rng)
         if kind == 0:
-            dark = tuple(rng.randrange(40) for _ in range(3))
+            dark = (rng.randrange(40), rng.randrange(40), rng.randrange(40))
             return StyledPen(
                 rng.uniform(0.5, 1.1), bright, (dark, rng.uniform(0.6, 0.95)), rng.uniform(0.8, 2.2), True
             ), []
@@ -75,6 +75,21 @@ def styled(rng: Random, wild: float) -> tuple[Pen, list[str]]:
     if style < 0.24:
         return StyledPen(0.45), ["thin outline"]
     return Pen(), []
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a subject stands in the picture (units), how large, and whether left and right are exchanged."""
+
+    left: float
+    top: float
+    grow: float
+    mirrored: bool
+
+    @property
+    def side(self) -> int:
+        """-1 where mirrored."""
+        return -1 if self.mirrored else 1
 
 
 @dataclass
@@ -94,9 +109,10 @@ class Subject:
             return jitter(self.who, NAMED[name], 18)
         return jitter(self.who, NAMED[name], 18) if self.who.random() < share else any_colour(self.who)
 
-    def face(self, pen: Pen, x: float, y: float, scale: float, mirrored: bool, hat: float | None) -> None:
-        """Eyes and mouth around (x, y) of the picture, a hat whose brim lies `hat` units above."""
-        pen.move(x, y, scale, mirrored)
+    def face(self, pen: Pen, at: Place, spot: Point, scale: float, hat: float | None) -> None:
+        """Eyes and mouth around a spot of the subject, `scale` as large; a hat whose brim lies `hat` above it."""
+        x, y = spot
+        pen.move(at.left + at.side * at.grow * x, at.top + at.grow * y, scale, at.mirrored)
         eyes, mouth = self.how.choice([*EYES]), self.how.choice([*MOUTHS])
         self.tags |= {"eyes": eyes, "mouth": mouth}
         EYES[eyes](pen, -2.5)
@@ -151,7 +167,7 @@ class Subject:
             pen.shape([(x, y - size), (x + size, y), (x, y + size), (x - size, y)], shade, 1.2)
 
 
-Drawing = Callable[[Subject, Pen, float, float, float, bool], None]
+Drawing = Callable[[Subject, Pen, Place], None]
 
 
 def jitter(rng: Random, colour: Colour, spread: int) -> Colour:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from PIL import ImageFont
 
 from lorapipe.pocket.pen import DARK, Pen, arc, box, mix, oval, star
 from lorapipe.pocket.scenes import WHITE
-from tools.pocket.subjects.kit import Drawing, Subject, any_colour
+from tools.pocket.subjects.kit import Drawing, Place, Subject, any_colour
+from tools.pocket.subjects.objects import draw_object
+from tools.pocket.subjects.plants import draw_plant
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789?!&"
 
@@ -19,7 +19,7 @@ def _wheels(self: Subject, pen: Pen, xs: tuple[float, ...], y: float, radius: fl
         pen.fill(oval(x, y, radius * 0.45), (210, 210, 215))
 
 
-def _car(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _car(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     paint, second = self.colour(), self.colour()
     length, high = who.uniform(17, 23), who.uniform(7, 11)
@@ -61,10 +61,10 @@ def _car(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored
             )
     _wheels(self, pen, (-length * 0.58, length * 0.58), floor + 1, who.uniform(4, 5.5))
     if who.random() < 0.4:
-        self.face(pen, left, top + grow * (floor - high * 0.9), grow * 0.6, mirrored, None)
+        self.face(pen, at, (0, floor - high * 0.9), at.grow * 0.6, None)
 
 
-def _boat(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _boat(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     hull, sail = self.colour(), self.colour()
     self.words.append("boat")
@@ -77,7 +77,7 @@ def _boat(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
     pen.shape([(0, -22), (-7, -20), (0, -18)], self.colour(), 1.1)
 
 
-def _rocket(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _rocket(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     paint, fins = self.colour(), self.colour()
     wide, tall = who.uniform(6.5, 10), who.uniform(18, 23)
@@ -103,7 +103,7 @@ def _rocket(self: Subject, pen: Pen, left: float, top: float, grow: float, mirro
     self.marks(pen, 0, tall * 0.3, wide * 0.8, tall * 0.3, paint)
 
 
-def _plane(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _plane(self: Subject, pen: Pen, at: Place) -> None:
     paint, wings = self.colour(), self.colour()
     self.words.append("plane")
     pen.shape([(-18, -2), (-24, -13), (-17, -13), (-9, -3)], wings)
@@ -114,7 +114,7 @@ def _plane(self: Subject, pen: Pen, left: float, top: float, grow: float, mirror
     pen.shape(arc(14, -1, 6, 4, 200, 340), (170, 222, 246), 1.1)
 
 
-def _train(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _train(self: Subject, pen: Pen, at: Place) -> None:
     paint, second = self.colour(), self.colour()
     self.words.append("train")
     pen.shape(box(8, -12, 14, -2), second)
@@ -126,56 +126,7 @@ def _train(self: Subject, pen: Pen, left: float, top: float, grow: float, mirror
     _wheels(self, pen, (-16, -4, 6, 16), 15, 4.5)
 
 
-def _plant(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
-    who = self.who
-    kind = who.choice(("flower pot", "cactus", "tree", "mushroom"))
-    self.words.append(kind)
-    leaf = self.colour()
-    if kind == "tree":
-        pen.shape(box(-3.5, 0, 3.5, 21), (140, 92, 58))
-        if who.random() < 0.5:
-            for step in range(3):
-                pen.shape([(-15 + 3 * step, 6 - 9 * step), (0, -10 - 9 * step), (15 - 3 * step, 6 - 9 * step)], leaf)
-        else:
-            for x, y in ((-8, -4), (8, -4), (0, -13)):
-                pen.shape(oval(x, y, 10), leaf)
-            pen.fill(oval(0, -6, 10), leaf)
-        fruit = self.colour()
-        for x, y in ((-7, -3), (6, -6), (0, -13)):
-            pen.shape(oval(x, y, 2.2), fruit, 1.0)
-        return
-    if kind == "mushroom":
-        pen.shape(oval(0, 12, 7, 10, 3), (250, 238, 214))
-        pen.shape(arc(0, 3, 19, 19, 180, 360), leaf)
-        for x, y, r in ((-9, -3, 3), (0, -9, 3.4), (9, -3, 2.6)):
-            pen.fill(oval(x, y, r), WHITE)
-        self.face(pen, left, top + grow * 11, grow * 0.62, mirrored, None)
-        return
-    pot = self.colour()
-    if kind == "cactus":
-        for x, y in ((-10, -4), (10, -8)):
-            pen.line([(0, 4), (x, 4), (x, y)], 7.5)
-            pen.line([(0, 4), (x, 4), (x, y)], 4.5, leaf)
-        pen.shape(oval(0, -3, 7.5, 16, 3), leaf)
-        for y in (-12, -4, 6):
-            for x in (-3, 3):
-                pen.line([(x, y), (x, y + 2)], 0.8)
-        self.face(pen, left, top - grow * 4, grow * 0.6, mirrored, -19)
-    else:
-        pen.line([(0, 12), (0, -8)], 2.4, (60, 140, 66))
-        for side in (-1, 1):
-            pen.shape(oval(side * 6, 3, 5.5, 2.6), (90, 180, 90), 1.2)
-        petals, radius = who.randint(5, 8), who.uniform(4, 6)
-        for petal in range(petals):
-            angle = 2 * math.pi * petal / petals
-            pen.shape(oval(8 * math.cos(angle), -12 + 8 * math.sin(angle), radius * 0.75), leaf, 1.1)
-        pen.shape(oval(0, -12, 5), self.colour(), 1.1)
-    pen.move(left, top, grow, mirrored)
-    pen.shape([(-9, 10), (9, 10), (7, 21), (-7, 21)], pot)
-    pen.shape(box(-10, 8, 10, 12), pot)
-
-
-def _sign(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _sign(self: Subject, pen: Pen, at: Place) -> None:
     who = self.who
     board, mark = self.colour(), who.choice((WHITE, DARK, any_colour(who)))
     self.words.append("sign")
@@ -187,10 +138,10 @@ def _sign(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
     pen.shape(outline, board)
     if who.random() < 0.75:
         text = "".join(who.choices(LETTERS, k=who.randint(1, 3)))
-        scale = pen.pixels * grow
+        scale = pen.pixels * at.grow
         font = ImageFont.load_default(size=round(min(22, 44 / len(text)) * scale * 0.8))
         pen.canvas.text(
-            (left * pen.pixels, (top - 6 * grow) * pen.pixels),
+            (at.left * pen.pixels, (at.top - 6 * at.grow) * pen.pixels),
             text,
             fill=mark,
             font=font,
@@ -202,7 +153,7 @@ def _sign(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
         pen.shape(who.choice((star(0, -6, 8, 3.6), oval(0, -6, 6), [(-7, 0), (0, -13), (7, 0)])), mark, 1.1)
 
 
-def _face(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _face(self: Subject, pen: Pen, at: Place) -> None:
     """A head that fills the picture."""
     who = self.who
     skin, hair = self.colour(), self.colour()
@@ -220,80 +171,10 @@ def _face(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrore
     if who.random() < 0.4:
         for side in (-1, 1):
             pen.fill(oval(side * wide * 0.6, 8, 3, 2), mix(skin, (255, 90, 120), 0.5))
-    self.face(pen, left, top + grow * 2, grow * who.uniform(0.8, 1.5), mirrored, -high * 0.8)
+    self.face(pen, at, (0, 2), at.grow * who.uniform(0.8, 1.5), -high * 0.8)
 
 
-def _object(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
-    who = self.who
-    kind = who.choice(("cup", "lamp", "book", "ball", "house", "gift", "key", "robot", "cake", "bottle"))
-    self.words.append(kind)
-    first, second, third = self.colour(), self.colour(), self.colour()
-    if kind == "cup":
-        pen.shape(oval(14, 4, 7, 8), first)
-        pen.fill(oval(14, 4, 3.5, 4.5), WHITE)
-        pen.shape([(-13, -10), (13, -10), (10, 19), (-10, 19)], first)
-        pen.shape(oval(0, -10, 13, 3), second)
-        self.marks(pen, 0, 5, 9, 8, first)
-        self.face(pen, left, top + grow * 5, grow * 0.7, mirrored, None)
-    elif kind == "lamp":
-        pen.shape(box(-8, 17, 8, 21), second)
-        pen.line([(0, 17), (0, -4)], 3)
-        pen.shape([(-8, -20), (8, -20), (16, -2), (-16, -2)], first)
-        self.marks(pen, 0, -10, 9, 6, first)
-    elif kind == "book":
-        pen.shape(box(-17, -15, 17, 18), first)
-        pen.shape(box(-12, -9, 12, -2), WHITE, 1.1)
-        for y in (-7, -4.5):
-            pen.line([(-9, y), (9, y)], 0.8)
-        pen.shape(who.choice((star(0, 8, 7, 3.2), oval(0, 8, 6), box(-6, 3, 6, 13))), second, 1.2)
-    elif kind == "ball":
-        pen.shape(oval(0, 4, 17), first)
-        for side in (-1, 1):
-            pen.fill(oval(side * 9, 4, 5, 13), second)
-        pen.outline(oval(0, 4, 17))
-    elif kind == "house":
-        pen.shape(box(-15, -2, 15, 21), first)
-        pen.shape([(-19, -1), (0, -21), (19, -1)], second)
-        pen.shape(box(-4, 8, 4, 21), third)
-        for x in (-10, 10):
-            pen.shape(box(x - 3, 3, x + 3, 9), (170, 222, 246), 1.1)
-    elif kind == "gift":
-        pen.shape(box(-15, -6, 15, 20), first)
-        pen.fill(box(-3, -6, 3, 20), second)
-        pen.fill(box(-15, 4, 15, 9), second)
-        for side in (-1, 1):
-            pen.shape(oval(side * 6, -11, 6, 4.5), second)
-    elif kind == "key":
-        pen.line([(-2, 0), (20, 0), (20, 7)], 4.6)
-        pen.line([(-2, 0), (20, 0), (20, 7)], 2, first)
-        pen.shape(oval(-10, 0, 10), first)
-        pen.fill(oval(-10, 0, 4), WHITE)
-    elif kind == "robot":
-        for x in (-7, 7):
-            pen.shape(box(x - 3, 10, x + 3, 21), second)
-        self.hold(pen, 17, 6)
-        for side in (-1, 1):
-            pen.line([(10 * side, 0), (16 * side, 7)], 4.4)
-        pen.shape(box(-10, -4, 10, 13), first)
-        self.marks(pen, 0, 5, 7, 6, first)
-        pen.shape(box(-11, -21, 11, -5), third)
-        self.face(pen, left, top - grow * 13, grow * 0.75, mirrored, -10)
-    elif kind == "cake":
-        pen.shape(box(-17, 3, 17, 19), first)
-        pen.shape(box(-12, -9, 12, 4), second)
-        for x in (-7, 0, 7):
-            pen.line([(x, -9), (x, -16)], 1.8, third)
-            pen.fill(oval(x, -18, 1.6, 2.4), (255, 190, 60))
-        for x in range(-15, 16, 6):
-            pen.fill(oval(x, 5, 3), WHITE)
-    else:
-        pen.shape(box(-4, -21, 4, -8), first)
-        pen.shape(oval(0, 6, 11, 15, 3), first)
-        pen.shape(box(-10, 1, 10, 12), second, 1.1)
-        pen.shape(box(-5, -24, 5, -20), third, 1.1)
-
-
-def _shapes(self: Subject, pen: Pen, left: float, top: float, grow: float, mirrored: bool) -> None:
+def _shapes(self: Subject, pen: Pen, at: Place) -> None:
     """A handful of shapes in any colours."""
     who = self.who
     palette = [any_colour(who) for _ in range(3)]
@@ -321,6 +202,6 @@ def _shapes(self: Subject, pen: Pen, left: float, top: float, grow: float, mirro
 
 
 THINGS: tuple[tuple[float, Drawing], ...] = (
-    (1.4, _car), (0.5, _boat), (0.5, _rocket), (0.4, _plane), (0.5, _train), (1.4, _plant), (1.2, _sign), (1.2, _face),
-    (2.2, _object), (1.5, _shapes),
+    (1.4, _car), (0.5, _boat), (0.5, _rocket), (0.4, _plane), (0.5, _train), (1.4, draw_plant), (1.2, _sign), (1.2, _face),
+    (2.2, draw_object), (1.5, _shapes),
 )  # fmt: skip
