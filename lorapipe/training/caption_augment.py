@@ -84,7 +84,7 @@ class Captioning(Spec):
     )
     dropout_epochs: int = param(
         0,
-        "leave all captions out in every so-manieth epoch: 10 is one in ten; 0 off",
+        "leave all captions out in every n-th epoch: 10 is one in ten; 0 off",
         ge=0,
         kohya=("caption_dropout_every_n_epochs",),
     )
@@ -107,7 +107,6 @@ class Captioning(Spec):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.keep_tokens and not (self.shuffle or self.tag_dropout or self.token_warmup_step.count):
             what = "keep_tokens keeps tags from being shuffled or dropped, and neither is asked for."
             yield Problem(what, cure="Write shuffle: true, or take it away.", path=("keep_tokens",))
