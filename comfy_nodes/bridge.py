@@ -140,7 +140,7 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
 
 
 def _named(made: Any, each: Input) -> Any:
-    """An input that tells the page its old names, under which a saved graph may have its value."""
+    """An input with its old names for the page, under which a saved graph may have its value."""
     if each.aliases:
         made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
     return made
@@ -152,7 +152,7 @@ def _named(made: Any, each: Input) -> Any:
 async def _run_stage(
     node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers, made: Made
 ) -> Any:
-    """Make what a stage's node stands for, with all that it needs; what has a result is reused."""
+    """Run a node's stage and all that it needs; results that exist are reused."""
     from comfy_api.latest import io
 
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
@@ -179,7 +179,7 @@ async def _run_stage(
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
-    """Pass on what the run tells until it is over. Cancelling lets the stage save its work; a second time ends it."""
+    """Show the run's events until it is over. Cancelling lets the stage save its work; the second time ends it."""
     from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 
     cancelled: BaseException | None = None

@@ -58,12 +58,12 @@ def _model(kind: str, name: str) -> str | None:
 
 
 def _diffusers() -> dict[str, str]:
-    """Folders of the diffusers library below ComfyUI's folder for them, by their names."""
+    """Folders of the diffusers library below ComfyUI's folder for them, by their names: each has a `vae`."""
     import folder_paths
 
     roots = folder_paths.folder_names_and_paths.get("diffusers", ((), ()))[0]
     walks = ((root, folder, below) for root in roots for folder, below, _ in os.walk(root, followlinks=True))
-    return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "unet" in below}
+    return {Path(folder).relative_to(root).as_posix(): folder for root, folder, below in walks if "vae" in below}
 
 
 def publish(file: Path) -> tuple[str, Path]:

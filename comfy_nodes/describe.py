@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lorapipe.pipeline.artifacts import Artifact, File, field_kind, fields_of_kind
-from lorapipe.pipeline.pipeline_schema import contracts, registry_of
-from lorapipe.spec import Knob, Shape, Spec, knobs, shape_of
+from lorapipe.pipeline.contracts import contracts
+from lorapipe.spec import Knob, Shape, Spec, knobs, registry_of, shape_of
 from lorapipe.stages import Stage
 
 from .run_options import Running

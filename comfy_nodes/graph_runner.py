@@ -99,7 +99,7 @@ class Workers:
 
 
 class GraphRun:
-    """A pipeline being run on a thread. Its events are to be taken from `events`; `stop` ends it, at the second call now."""
+    """A pipeline that runs on a thread. Take its events from `events`; `stop` ends it, the second call at once."""
 
     def __init__(
         self, pipeline: Pipeline, running: Running, workers: Workers, *, keep: bool, make_room: Callable[[], None]
@@ -115,15 +115,15 @@ class GraphRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, one way or another."""
+        """Whether the run has ended, in whatever way."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask it to end: first when the stage has saved what it needs, then at once."""
+        """Ask the run to end: first when the stage has saved what it needs, then at once."""
         self._level = min(self._level + 1, 2)
 
     def artifacts(self) -> dict[str, Artifact]:
-        """What was made, by stage; raises what went wrong."""
+        """The artifacts by stage name. Raises what went wrong."""
         if self._thread.error is not None:
             raise self._thread.error
         if self._failed:
@@ -134,7 +134,7 @@ class GraphRun:
         return self._artifacts
 
     def _work(self) -> None:
-        """What is raised here is raised where the node is waited for."""
+        """Run the pipeline; exceptions are raised again where the node is awaited."""
         pool = self._workers.take(self._running, self._waits)
         if pool is None:
             return
@@ -146,7 +146,7 @@ class GraphRun:
             self._workers.give_back(self._keep and is_well)
 
     def _waits(self) -> bool:
-        """Say so, once; whether to go on with it."""
+        """Report the wait, once; returns whether to go on waiting."""
         if not self._has_waited:
             self.events.put(Log(text="waits for another node of lorapipe's", level="warning"))
         self._has_waited = True
@@ -168,5 +168,5 @@ class GraphRun:
 
 
 def read_running(document: Mapping[str, object]) -> Running:
-    """How stages are run, from its document."""
+    """The run options in a document."""
     return from_dict(Running, dict(document))

@@ -22,7 +22,7 @@ LinkValue = dict[str, Any]
 
 
 def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, object]:
-    """The document of a node's own knobs. `found` gives the path that a text in a path's widget stands for.
+    """The document of a node's own knobs. `found` resolves the text in a path's widget to a path.
 
     `InputError` with all that cannot be read.
     """

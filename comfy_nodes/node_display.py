@@ -1,4 +1,4 @@
-"""What ComfyUI's page shows of a node while a run goes on, and when it is done. It knows ComfyUI.
+"""Shows a node on ComfyUI's page while its run goes on, and when it is done. It knows ComfyUI.
 
 Of ComfyUI it uses `comfy.utils`, `folder_paths` and `server.PromptServer`, each where it is needed.
 """
@@ -66,7 +66,7 @@ class NodeDisplay:
                 self.say(f"{head}{words(event)}")
 
     def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
-        """What stays below the node, the most telling first: two lines of it are in sight."""
+        """Show what stays below the node, the most important first: two lines are visible."""
         self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
         for picture in pictures_of(artifact) if self._has_previews else []:
             self._preview(picture, None)  # or the last preview would hide it
@@ -93,7 +93,7 @@ def pictures_of(artifact: Artifact) -> list[Path]:
 
 
 def shown_when_done(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
-    """What a node shows when it is done: the pictures that it made, what it told, and the files to open."""
+    """A finished node's output on the page: its pictures, its log, and the files to open."""
     return {"images": [_image(file) for file in pictures_of(artifact)], "text": [*display.told, *map(str, files)]}
 
 

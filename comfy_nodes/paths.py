@@ -38,7 +38,7 @@ class GraphPaths:
     model: Callable[[str, str], str | None]
 
     def options(self, shelf: str) -> list[str]:
-        """What may be chosen from a shelf: picture folders, or the models of a kind."""
+        """The choices of a shelf: picture folders, or the models of a kind."""
         if shelf != PICTURES:
             return self.models[shelf]() if shelf in self.models else []
         own = [
@@ -47,7 +47,7 @@ class GraphPaths:
         return [*_folders(self.input, ""), *own, *EXAMPLES]
 
     def found(self, wanted: Input, text: str) -> str:
-        """The absolute path that a text stands for; `InputError` where it may not be used."""
+        """The absolute path that a text stands for. Raises `InputError` if it may not be used."""
         if wanted.path == "write":
             cure = "Write a name, or a path below ComfyUI's output folder."
             path = self._allowed(self.project, text, self.writable, cure)
@@ -105,7 +105,7 @@ def _folders(folder: Path, prefix: str) -> list[str]:
 
 
 def state(path: Path) -> str:
-    """A digest of what can be seen of a file or folder from outside: names, sizes, times. It changes with any edit."""
+    """A digest of the names, sizes and times of a file or folder. It changes with any edit."""
     lines = sorted(_seen(path)) if path.is_dir() else [_stat(path, "")]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()[:20]
 

@@ -1,4 +1,4 @@
-"""How a graph's stages are run: what on the command line are flags."""
+"""How a graph's stages are run: the options that are flags on the command line."""
 
 from __future__ import annotations
 

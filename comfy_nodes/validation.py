@@ -1,6 +1,6 @@
-"""What is looked at before a node is executed: old names, mistakes, and whether something has changed since the last time.
+"""Checks before a node is executed: old names, mistakes, and whether anything has changed since the last time.
 
-All of it is asked by ComfyUI, and none of it knows ComfyUI.
+ComfyUI calls all of it, through the bridge; nothing here knows ComfyUI.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Prompt = Mapping[str, Mapping[str, Any]]
 
 
 def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | None, unique_id: str) -> dict[str, object]:
-    """What a node was given, with values that an older graph has under a knob's old name: ComfyUI passes on no others."""
+    """The inputs of a node, with values that an older graph has under a knob's old name, which ComfyUI does not pass on."""
     sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
     old = {
         each.name: sent[alias]
@@ -61,7 +61,7 @@ def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, obje
 
 
 def fingerprint(node: Node, given: Mapping[str, object], where: GraphPaths, made: Made) -> Any:
-    """What besides its inputs decides whether a node has to be executed again: its files, and what it made. Never raises."""
+    """What else decides whether a node has to be executed again: the files it reads and those it made. Never raises."""
     seen = []
     for each in node.inputs:
         if each.path != "read" or each.widget is None:
@@ -76,18 +76,18 @@ def fingerprint(node: Node, given: Mapping[str, object], where: GraphPaths, made
 
 
 class Made:
-    """The files that stand behind what ComfyUI remembers of a node: once one is gone, the node is executed again."""
+    """The files behind the results that ComfyUI caches: once one is gone, its node is executed again."""
 
     def __init__(self) -> None:
         self._files: dict[bytes, list[Path]] = {}
         self._generations: dict[bytes, int] = {}
 
     def note(self, node: Node, given: Mapping[str, object], files: list[Path]) -> None:
-        """These were made from such settings."""
+        """Record the files that a node made from these settings."""
         self._files[self._key(node, given)] = files
 
     def generation(self, node: Node, given: Mapping[str, object]) -> int:
-        """A number that rises each time when something of what was made is gone."""
+        """A number that rises each time a file that was made is gone."""
         key = self._key(node, given)
         if not all(file.exists() for file in self._files.get(key, ())):
             self._files.pop(key)
@@ -100,7 +100,7 @@ class Made:
 
 
 def more_follows(prompt: Prompt, unique_id: str) -> bool:
-    """Whether another stage depends on this node, so that the worker had better stay warm for it."""
+    """Whether another stage depends on this node, so that its worker should stay warm."""
     known, waiting, seen = describe.nodes(), [unique_id], set[str]()
     while waiting:
         here = waiting.pop()
@@ -116,7 +116,7 @@ def more_follows(prompt: Prompt, unique_id: str) -> bool:
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Mistakes as ComfyUI shows errors: one text, a line for each, with the knob that it is about."""
+    """Turns problems into one text for ComfyUI: a line for each, with its knob."""
     try:
         yield
     except InputError as error:

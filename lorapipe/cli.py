@@ -1,4 +1,4 @@
-"""The command line: its commands are the files of `lorapipe.commands`, which import what is heavy when it is needed."""
+"""The command line. Its commands are the files of `lorapipe.commands`, which import heavy modules only when needed."""
 
 from __future__ import annotations
 

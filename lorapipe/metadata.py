@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorapipe import __version__
 from lorapipe.formats.algorithms import Algorithm
+from lorapipe.models import Family
 from lorapipe.training.adapters import Adapter
 from lorapipe.training_record import TrainingRecord
 
@@ -104,17 +105,24 @@ def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
         "ss_num_reg_images": record.regularisation_per_epoch,
         "ss_num_validation_images": record.held_out,
         "ss_num_batches_per_epoch": record.batches_per_epoch,
-        "ss_unet_lr": record.rates.get("unet"),
-        "ss_text_encoder_lr": _text_encoder_rates(record.rates),
+        "ss_unet_lr": record.rates.get(_denoiser(record)),
+        "ss_text_encoder_lr": _text_encoder_rates(record),
         "ss_learning_rate": max(record.rates.values(), default=None),
         "ss_training_comment": None,
         "ss_sd_scripts_commit_hash": None,
     }
 
 
-def _text_encoder_rates(rates: Mapping[str, float]) -> float | list[float] | None:
+def _denoiser(record: TrainingRecord) -> str:
+    """The part that predicts, as the base's family calls it."""
+    contract: type[Family] = Family  # type: ignore[type-abstract]
+    assert contract.registry is not None
+    return contract.registry.get(record.family).denoiser
+
+
+def _text_encoder_rates(record: TrainingRecord) -> float | list[float] | None:
     """One rate, or a list of them where there are several text encoders, as kohya writes it."""
-    found = [rate for part, rate in rates.items() if part.startswith("text_encoder")]
+    found = [rate for part, rate in record.rates.items() if part != _denoiser(record)]
     return found if len(found) > 1 else next(iter(found), None)
 
 

@@ -139,7 +139,7 @@ def _modules_of(package: str) -> frozenset[str]:
 
 @cache
 def _entry_points() -> dict[str, dict[str, str]]:
-    """What installed packages add to our registries: group → name → `module:class`.
+    """Return the entry points of installed packages: group → name → `module:class`.
 
     Read from `*.dist-info/entry_points.txt` directly: importlib.metadata takes longer to import than a pipeline with
     nothing to do takes in all.

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lorapipe.errors import InputError, near_miss
-from lorapipe.pipeline.pipeline_schema import contracts, registry_of
-from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain
+from lorapipe.pipeline.contracts import contracts
+from lorapipe.spec import Knob, Param, Shape, Spec, knobs, plain, registry_of
 
 WIDTH = 100
 WORDS = {

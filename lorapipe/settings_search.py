@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lorapipe import settings_reference
 from lorapipe.errors import InputError, near_miss
 from lorapipe.kohya_flags import SYNONYMS, WITHOUT_SETTING
-from lorapipe.pipeline.pipeline_schema import contracts, registry_of
-from lorapipe.spec import Knob, Spec, knobs
+from lorapipe.pipeline.contracts import contracts
+from lorapipe.spec import Knob, Spec, knobs, registry_of
 
 MOST = 12
 """Hits of a search for words that are listed."""
@@ -75,7 +75,7 @@ def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
 
 
 def _exact(sought: str, settings: Sequence[SettingMatch]) -> list[str]:
-    """What is called exactly so, explained."""
+    """Explanations of everything with exactly this name."""
     parts = [settings_reference.of_name(kind, name) for kind, name in _choices() if name == sought]
     parts += map(_entry, _grouped(match for match in settings if sought in match.names))
     if instead := WITHOUT_SETTING.get(SYNONYMS.get(sought, sought)):

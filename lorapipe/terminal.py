@@ -34,7 +34,7 @@ ASCII = {
 
 
 class Printer:
-    """Writes text to a stream, in words that it can spell: old Windows consoles have no arrows."""
+    """Writes text to a stream, with replacements for what it cannot encode: old Windows consoles have no arrows."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -66,7 +66,7 @@ class Json:
         self.stream.flush()
 
     def note(self, text: str) -> None:
-        """Nothing: what is not an event is not for programs."""
+        """Ignore it: only events are for programs."""
 
     def close(self) -> None:
         """Nothing to tidy."""

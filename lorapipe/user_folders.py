@@ -14,7 +14,7 @@ NAME = "lorapipe"
 
 
 def state_folder() -> Path:
-    """What has to be remembered: the queue. It need not exist.
+    """The folder for state that must persist, such as the queue. It need not exist.
 
     Linux `$XDG_STATE_HOME` or `~/.local/state`, macOS `~/Library/Application Support`, Windows `%LOCALAPPDATA%`.
     """
@@ -28,7 +28,7 @@ def state_folder() -> Path:
 
 
 def _former_state_folder() -> Path | None:
-    """Where releases without platformdirs kept it, which differs if variables of the environment name other folders."""
+    """Where earlier releases kept it; it differs if environment variables name other folders."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / NAME
     if sys.platform == "win32" and (base := os.environ.get("LOCALAPPDATA")):

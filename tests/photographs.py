@@ -117,6 +117,7 @@ class AveragingModel:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     text_encoders: tuple[str, ...] = ("text_encoder",)
+    settings_folders: tuple[str, ...] = ("vae", "text_encoder", "tokenizer")
     trainable: tuple[str, ...] = ("unet", "text_encoder")
     vae: Averages = field(default_factory=Averages)
     text_encoder: torch.nn.Module = field(default_factory=lambda: torch.nn.Embedding.from_pretrained(torch.eye(256)))

@@ -119,7 +119,8 @@ def test_choices_are_what_comfyui_has(comfy: Comfy) -> None:
     checkpoints = comfy.base / "models/checkpoints"
     (checkpoints / "anime.safetensors").touch()
     folder = comfy.base / "models/diffusers/tiny/sd15"
-    (folder / "unet").mkdir(parents=True)
+    for part in ("unet", "vae"):
+        (folder / part).mkdir(parents=True)
     comfy.modules["paths"].folder_names_and_paths["diffusers"] = ([str(folder.parents[1])], {"folder"})
     made = {each.id: each for each in comfy.classes["LorapipeFamilySd15"].define_schema().inputs}
     assert made["checkpoint"].options["options"] == ["pocket", "anime.safetensors", "tiny/sd15"]

@@ -19,7 +19,7 @@ from lorapipe.training.data.duplicates import near_duplicates, signature
 from lorapipe.training.data.filter import Rules, select
 from lorapipe.training.data.image_reader import quiet
 from lorapipe.training.data.images import WHITE, Colour
-from lorapipe.training.data.manifest import LeftOut, Manifest, Picture
+from lorapipe.training.data.manifest import DOCUMENT, LeftOut, Manifest, Picture
 from lorapipe.training.data.scan import ImageInfo, closer, examine, find, look_through
 
 RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
@@ -74,7 +74,20 @@ def test_a_manifest_is_plain_json_with_totals(tmp_path):
     assert "🐈" in text and len(text.splitlines()) < 16  # a person can read it: a line for each picture
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 99}', '{"version": 1, "resolution": 3}'])
+def test_an_edited_manifest_is_refused_with_the_field(tmp_path):
+    MANIFEST.save(tmp_path / "manifest.json")
+    body = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    DOCUMENT.require(body, "manifest.json")
+    body["pictures"][1].pop("caption")
+    body["pictures"][0]["repeats"] = "ten"
+    (tmp_path / "manifest.json").write_text(json.dumps(body), "utf-8")
+    with pytest.raises(InputError) as refused:
+        Manifest.load(tmp_path / "manifest.json")
+    said = str(refused.value)
+    assert 'pictures.0.repeats: "ten" is not a whole number.' in said and "pictures.1: caption is missing." in said
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 99}', '{"version": 2, "resolution": 3}'])
 def test_what_is_no_manifest_is_refused_plainly(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="not a manifest"):

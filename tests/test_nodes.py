@@ -20,10 +20,10 @@ from comfy_nodes.workflow import api_format, graph, page_format
 from comfy_nodes.yaml_writer import yaml_text
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
+from lorapipe.pipeline.contracts import contracts
 from lorapipe.pipeline.pipeline import Pipeline
-from lorapipe.pipeline.pipeline_schema import contracts, registry_of
 from lorapipe.pipeline.yaml_document import parse
-from lorapipe.spec import Duration, Knob, Param, knobs, param, plain
+from lorapipe.spec import Duration, Knob, Param, knobs, param, plain, registry_of
 
 ROOT = Path(__file__).parents[1]
 NODES = nodes()

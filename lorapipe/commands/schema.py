@@ -10,7 +10,7 @@ from lorapipe.commands import DONE
 
 HELP = "print the JSON Schema of pipelines, for editors, or of a file that lorapipe writes"
 PIPELINE = "pipeline"
-NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report")
+NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report", "dataset")
 FOLDER = Path("schemas")
 OURS = '"title": "lorapipe'
 """By this a file is known to be ours to replace."""
@@ -29,8 +29,10 @@ def schemas() -> dict[str, str]:
     from lorapipe.pipeline import events, lockfile, manifest, run_files
     from lorapipe.pipeline.pipeline_schema import pipeline_schema
     from lorapipe.spec.schema import schema_text
+    from lorapipe.training.data import manifest as dataset
 
-    documents = [module.DOCUMENT for module in (lockfile, manifest, events, run_files, report_data)]
+    modules = (lockfile, manifest, events, run_files, report_data, dataset)
+    documents = [module.DOCUMENT for module in modules]
     return {PIPELINE: schema_text(pipeline_schema()), **{each.name: each.text() for each in documents}}
 
 

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print the reference."""
     from lorapipe import settings_reference, settings_search
-    from lorapipe.pipeline.pipeline_schema import contracts
+    from lorapipe.pipeline.contracts import contracts
     from lorapipe.terminal import Printer
 
     if options.kind is None:

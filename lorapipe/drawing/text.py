@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+Font: TypeAlias = "FreeTypeFont | ImageFont"
 
 FALLBACKS = (
     "malgun.ttf",  # Windows, then macOS, then Linux
@@ -18,7 +24,7 @@ FALLBACKS = (
 """System fonts for what Pillow's own font, which is Latin, does not have. Where none does, a letter becomes a box."""
 
 
-def write(draw: Any, x: float, y: float, text: str, size: int, ink: str) -> None:
+def write(draw: ImageDraw, x: float, y: float, text: str, size: int, ink: str) -> None:
     """Draw a line of text, its top left corner at (x, y)."""
     for part, font in _runs(text, size):
         draw.text((round(x), round(y)), part, font=font, fill=ink, anchor="la")
@@ -57,7 +63,7 @@ def _fitting(text: str, room: int, size: int) -> int:
     return len(text)
 
 
-def _runs(text: str, size: int) -> Iterator[tuple[str, Any]]:
+def _runs(text: str, size: int) -> Iterator[tuple[str, Font]]:
     """The text in parts, each with a font that has its letters."""
     part, current = "", None
     for char in text:
@@ -71,7 +77,7 @@ def _runs(text: str, size: int) -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _fonts(size: int) -> list[Any]:
+def _fonts(size: int) -> list[Font]:
     from PIL import ImageFont
 
     fonts = [ImageFont.load_default(size)]
@@ -84,11 +90,11 @@ def _fonts(size: int) -> list[Any]:
 
 
 @cache
-def _font_for(char: str, size: int) -> Any:
+def _font_for(char: str, size: int) -> Font:
     fonts = _fonts(size)
     return next((font for font in fonts if _has(font, char)), fonts[0])
 
 
-def _has(font: Any, char: str) -> bool:
+def _has(font: Font, char: str) -> bool:
     """Whether a font has a letter: it draws something else than for a character that no font has."""
     return char.isspace() or bytes(font.getmask(char)) != bytes(font.getmask("\U0010fffe"))

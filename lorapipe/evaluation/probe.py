@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -95,7 +95,7 @@ class Prober:
     """Probes a model, with whatever adapter is in it, on some pictures of a dataset. Ask for `base` before one is attached.
 
     Latents that the cache lacks are encoded at once. `captioning` says how captions are augmented; the probe takes their
-    canonical form. `reading` is as for `Model.encode_text`.
+    canonical form. `reading` is the training's.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class Prober:
         scene: Scene,
         cache: Cache,
         captioning: Captioning,
-        reading: Mapping[str, Any],
+        reading: TextReading,
     ) -> None:
         self.model = model
-        self.reading = TextReading(**reading)
+        self.reading = reading
         self._training = evenly_spaced(manifest.training, PROBED)
         self._held_out = evenly_spaced(manifest.held_out, PROBED)
         chosen = [*self._training, *self._held_out]

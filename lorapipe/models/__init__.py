@@ -82,10 +82,11 @@ class Footprint:
 
     `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
     `convolutions` are those widths of what LoCon has besides: of its 1×1 and Linear modules, and of its larger ones (in · k²
-    + out). `kept` are the bytes that the U-Net's forward pass over half-precision weights keeps for the backward one, for
+    + out). `kept` are the bytes that the denoiser's forward pass over half-precision weights keeps for the backward one, for
     each pixel of a picture; `recomputed` those with gradient checkpointing.
     """
 
+    denoiser: str
     parameters: Mapping[str, int]
     widths: Mapping[str, int]
     convolutions: tuple[int, int]
@@ -117,8 +118,15 @@ class Family(Spec, contract="family"):
         kohya=("pretrained_model_name_or_path",),
     )
 
+    kind: ClassVar[str] = ""
+    """How messages call a single file of the family, with its article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
-    """See `Model.denoiser`; so are the next two, which need no weights."""
+    """The part that predicts: `unet`, `transformer`."""
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether a single file that holds tensors of these names and shapes is of this family."""
+        return False
 
     @property
     @abstractmethod
@@ -131,8 +139,13 @@ class Family(Spec, contract="family"):
         """Parts that an adapter can train."""
 
     def role(self, part: str) -> Role:
-        """What a part does."""
+        """What a part that can be trained does."""
         return "denoiser" if part == self.denoiser else "text_encoder"
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Each part that can be trained → what it does."""
+        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:
@@ -204,6 +217,8 @@ class Model(ABC):
     """Every part that reads captions, trainable or not."""
     trainable: tuple[str, ...]
     """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
+    settings_folders: tuple[str, ...]
+    """Folders of a checkpoint whose configurations and vocabularies decide, beside the weights, what its encoders answer."""
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
 
@@ -216,8 +231,13 @@ class Model(ABC):
         """Let parts go from memory; `part` loads them again."""
 
     def role(self, part: str) -> Role:
-        """What a part does."""
+        """What a part that can be trained does."""
         return "denoiser" if part == self.denoiser else "text_encoder"
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Each part that can be trained → what it does."""
+        return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
+from lorapipe.models import Family
 from lorapipe.models._diffusers_folder import keys_in, read_json, weights_in
 from lorapipe.models._tensor_index import Shape
 
 SD1, SD2, SDXL = "an SD1.x", "an SD2", "an SDXL"
 """What each family's `kind` begins with."""
 REFINER = "an SDXL refiner"
+SD2_TEXT, SDXL_TEXT, REFINER_TEXT = (
+    "cond_stage_model.model.", "conditioner.embedders.1.model.", "conditioner.embedders.0.model."
+)  # fmt: skip
+OPEN_CLIP_TEXTS = (SDXL_TEXT, REFINER_TEXT, SD2_TEXT)
+SD2_WIDTH, SDXL_WIDTH, REFINER_WIDTH = 1024, 2048, 1280
+"""By what single files of the families are told apart: the place of OpenCLIP's text encoder, else the U-Net's width."""
 BASE = "Take the SDXL base model: the refiner has one text encoder, and no LoRAs are made for it."
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 TEXTS = ("cond_stage_model.", "conditioner.embedders.")
@@ -135,19 +142,29 @@ def lacking(keys: Mapping[str, Shape]) -> list[str]:
 
 
 def _family(keys: Mapping[str, Shape]) -> str | None:
-    def any_under(start: str) -> bool:
-        return any(key.startswith(start) for key in keys)
-
-    if any_under("conditioner.embedders.1.model."):
-        return SDXL
-    if any_under("conditioner.embedders.0.model."):
+    """What the family of a file's U-Net is called, of those that are registered; None where it is none's."""
+    if text_layout(keys) == REFINER_TEXT or context_width(keys) == REFINER_WIDTH:
         return REFINER
-    if any_under("cond_stage_model.model."):
-        return SD2
-    if not any_under(UNET):
-        return None
-    seen = next((shape[1] for key, shape in keys.items() if key.endswith("attn2.to_k.weight") and shape[1:]), 0)
-    return {1024: SD2, 2048: SDXL, 1280: REFINER}.get(seen, SD1)
+    assert Family.registry is not None
+    families = map(Family.registry.get, Family.registry.names())
+    return next((family.kind.removesuffix(" checkpoint") for family in families if family.recognises(keys)), None)
+
+
+def text_layout(keys: Mapping[str, Shape]) -> str:
+    """The prefix of a single file's OpenCLIP text encoder, which tells families apart; "" where there is none."""
+    return next((prefix for prefix in OPEN_CLIP_TEXTS if _starts(keys, prefix)), "")
+
+
+def context_width(keys: Mapping[str, Shape]) -> int:
+    """How wide the text is that the U-Net of a single file without OpenCLIP reads; 0 without U-Net, or if not told."""
+    if text_layout(keys) or not has_unet(keys):
+        return 0
+    return next((shape[1] for key, shape in keys.items() if key.endswith("attn2.to_k.weight") and shape[1:]), 0)
+
+
+def has_unet(keys: Mapping[str, Shape]) -> bool:
+    """Whether a single file holds a U-Net in LDM's layout."""
+    return _starts(keys, UNET)
 
 
 def _odd(family: str, channels: int) -> Kind:

@@ -59,6 +59,10 @@ class PartsModel(Model):
         self._modules: dict[str, list[ModuleRef]] = {}
         self.diffusion = self.forward_process()
 
+    @property
+    def settings_folders(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("vae", *self.text_encoders, *(text.tokenizer for text in self.texts))
+
     def part(self, name: str) -> torch.nn.Module:
         if name not in self._parts:
             self._parts[name] = self._load(name).to(self.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
@@ -32,12 +33,21 @@ class SD15(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
     counted: ClassVar[Footprint] = Footprint(
+        denoiser="unet",
         parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
         widths={"unet": 423_936, "text_encoder": 165_888},
         convolutions=(82_880, 544_000),
         kept=3540,
         recomputed=588,
     )
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        return (
+            has_unet(keys)
+            and not text_layout(keys)
+            and context_width(keys) not in (SD2_WIDTH, SDXL_WIDTH, REFINER_WIDTH)
+        )
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v1"

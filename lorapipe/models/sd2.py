@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models._model_detection import SD2_TEXT, SD2_WIDTH, context_width, text_layout
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import TextPart
@@ -58,12 +59,17 @@ class SD2(StableDiffusion):
     model: ClassVar[type[LatentDiffusion]] = SD2Model
     kind: ClassVar[str] = "an SD2 checkpoint"
     counted: ClassVar[Footprint] = Footprint(
+        denoiser="unet",
         parameters={"unet": 865_910_724, "text_encoder": 340_387_840},
         widths={"unet": 432_128, "text_encoder": 423_936},
         convolutions=(82_880, 544_000),
         kept=3540,
         recomputed=588,
     )
+
+    @classmethod
+    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+        return text_layout(keys) == SD2_TEXT or context_width(keys) == SD2_WIDTH
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v2_v" if prediction == "v_prediction" else "sd_v2"

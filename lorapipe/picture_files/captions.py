@@ -1,4 +1,4 @@
-"""What caption files say, whatever editor or tagger wrote them. Nothing but the standard library is loaded.
+"""Reads caption files, whatever editor or tagger wrote them, with the standard library alone.
 
 contents = sort_out(names)
 texts = CaptionTexts(root, contents.captions)

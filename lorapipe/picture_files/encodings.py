@@ -1,4 +1,4 @@
-"""Which encoding captions were written in, by what comes out.
+"""Detects the encoding of captions.
 
 Marks and UTF-8 speak for themselves. For other bytes, each code page that can read all of them is held against what people
 write: how probable is each character in a text of that language? Files of one folder come from one program, so they are

@@ -1,4 +1,4 @@
-"""Names of what systems, network drives, sync programs and photo apps leave in people's folders.
+"""Names to ignore: what systems, network drives, sync programs and photo apps leave in people's folders.
 
 Photo apps pass over the same names. Upper and lower case are the same. Only whole names that nobody gives to pictures of
 their own are here: `@artist` and `#holiday` are somebody's folders.
@@ -51,7 +51,7 @@ FILES = {
 
 
 def ignore_reason(name: str, folder: bool | None = None) -> str:
-    """Why something by that name is not looked at; empty where it is. `folder`: whether it is one, None if not known."""
+    """Why a name is ignored; empty if it is not. `folder`: whether it is a folder's, None if unknown."""
     if name.startswith("."):
         return "hidden"
     plain = name.casefold()

@@ -1,4 +1,4 @@
-"""What other programs have laid beside pictures: a trainer's project, its own samples, masks, and what lorapipe made.
+"""Folder layouts of other programs: a trainer's project, its samples, masks, and what lorapipe made.
 
 Recognised by more than one sign each. A folder called `model` or `sample` may be anybody's pictures; it is a trainer's where
 weights lie in it, or where it lies beside kohya's `img/10_word`. Who means such a folder nevertheless names it as the folder

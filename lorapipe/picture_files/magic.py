@@ -1,4 +1,4 @@
-"""What kind of picture a file is, by its first bytes; names lie (`photo.jpg` may be a HEIC, a web page, an LFS pointer)."""
+"""The format of a picture by its first bytes (magic numbers): `photo.jpg` may be a HEIC, a web page, an LFS pointer."""
 
 from __future__ import annotations
 

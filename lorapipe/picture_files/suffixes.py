@@ -1,4 +1,4 @@
-"""What a file is by the ending of its name; what has another ending, or none, is asked for its first bytes."""
+"""Kinds of files by suffix; for others, or none, the first bytes decide."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ WEIGHTS = frozenset(_words(".safetensors .ckpt .pt .pth .gguf"))
 
 
 def suffix_of(name: str) -> str:
-    """The ending of a name in lower case, with its dot; of `.jpg_large` and `.jpg!d`, as sites write, `.jpg`."""
+    """The suffix of a name in lower case, with its dot; of `.jpg_large` and `.jpg!d`, as sites write, `.jpg`."""
     _, dot, last = name.rpartition(".")
     found = f"{dot}{last.lower()}" if dot else ""
     if found in READ or found in NO_PICTURES or not found.isascii():

@@ -21,7 +21,7 @@ Json = dict[str, object]
 
 
 def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> Json:
-    """The JSON form of an artifact; paths below `store` become relative to it.
+    """Return the JSON form of an artifact; paths below `store` become relative to it.
 
     `attempt` is a folder that will be renamed into the store under its own name: paths below it are written as they
     will be then.
@@ -37,7 +37,7 @@ def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> Json
 
 
 def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] = ()) -> Artifact:
-    """The artifact of `encode`'s JSON, its paths below the given store.
+    """Return the artifact of `encode`'s JSON, its paths below the given store.
 
     An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
     """
@@ -45,7 +45,7 @@ def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] =
 
 
 def content(artifact: Artifact, digest: Callable[[Path], str]) -> Json:
-    """What an artifact is, for a content key: every path by `digest`, and no `LOCATION`.
+    """Return what identifies an artifact in a content key: every path by its `digest`, no field marked `LOCATION`.
 
     A field that is None stays outside, so that one which a later release adds voids no key.
     """
@@ -119,7 +119,7 @@ def _decode_artifact(
 
 
 def _is_encoded_as(value: object, data: object, store: Path) -> bool:
-    """Whether a value is what that JSON was made from: its files in the store are, wherever the user's own files lie.
+    """Say whether the JSON describes this value: the same files in the store, wherever the user's own files lie.
 
     Specs are not compared: they hold paths of the user's too (the base model's), and the files were made from them.
     """
@@ -138,7 +138,7 @@ def _is_encoded_as(value: object, data: object, store: Path) -> bool:
 
 @lru_cache(maxsize=4096)
 def _path(text: str, store: Path) -> Path:
-    """A path from its JSON form. A thousand results may hold the same dataset's: making a path takes its time."""
+    """Return a path from its JSON form. Cached, because a thousand results may name the same dataset."""
     return Path(f"{store}/{text.removeprefix(STORE)}" if text.startswith(STORE) else text)
 
 

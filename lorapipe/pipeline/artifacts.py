@@ -1,4 +1,4 @@
-"""What stages make and hand on: a dataset, weights, a report, a file.
+"""The results of stages: datasets, weights, reports, files.
 
 An artifact is a frozen dataclass of plain values, paths, specs and other artifacts. In a pipeline it is written
 `$stage`, or `$stage.field` for an artifact inside an artifact. On disk it is JSON, see `artifact_json`.
@@ -146,7 +146,7 @@ def marks_of(kind: type[Artifact]) -> dict[str, tuple[object, ...]]:
 
 
 def inside(value: object) -> Iterator[Artifact]:
-    """Every artifact in a knob's or an artifact's value, the value itself included."""
+    """Yield every artifact in a value of a knob or of an artifact, the value itself included."""
     if isinstance(value, Artifact):
         yield value
         for name in marks_of(type(value)):
@@ -157,7 +157,7 @@ def inside(value: object) -> Iterator[Artifact]:
 
 
 def paths(artifact: Artifact, without: Sequence[Artifact] = ()) -> list[Path]:
-    """Every path in an artifact and in those inside it, but for those `without`."""
+    """List every path in an artifact and in those inside it, except for the artifacts `without`."""
     found: list[Path] = []
 
     def look(value: object) -> None:
@@ -175,7 +175,7 @@ def paths(artifact: Artifact, without: Sequence[Artifact] = ()) -> list[Path]:
 
 
 def to_open(artifact: Artifact) -> list[Path]:
-    """The files of this artifact (not of those inside it) that a person will want to open."""
+    """List the files of this artifact (not of those inside it) that a user will want to open."""
     return [getattr(artifact, name) for name, marks in marks_of(type(artifact)).items() if OPEN in marks]
 
 

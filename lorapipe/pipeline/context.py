@@ -1,4 +1,4 @@
-"""What a stage is given to work with, besides its own knobs."""
+"""A stage's surroundings: folders, events, the device, the model cache."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class ModelCache:
-    """The one expensive thing that a worker keeps between stages: the last base model."""
+    """Keeps one expensive object between the stages of a worker: the last base model."""
 
     def __init__(self) -> None:
         self._key: str | None = None
         self._value: Any = None
 
     def get(self, key: str, build: Callable[[], T]) -> T:
-        """The value kept under `key`, or a new one; the old one is let go first, so that two never fill the memory."""
+        """Return the value kept under `key`, or build it; the old one is released first, so that memory never holds two."""
         if key != self._key:
             self._key, self._value = None, None
             self._value = build()

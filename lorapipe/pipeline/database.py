@@ -1,4 +1,4 @@
-"""A SQLite file of ours: shared by processes, put in order by itself when it is damaged, its troubles in words.
+"""A SQLite file that processes share, that repairs itself when it is damaged, and whose errors are readable.
 
     class Records:
         database: Database
@@ -67,7 +67,7 @@ class Owner(Protocol):
 
 
 def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """A method of an `Owner`, called once more after damage that it met was mended. Raises `Unavailable`, in words."""
+    """Decorate a method of an `Owner`: if it meets damage, repair the file and call it again. Raises `Unavailable`."""
 
     @functools.wraps(method)
     def call(self: Owner, /, *values: P.args, **named: P.kwargs) -> T:
@@ -143,7 +143,7 @@ class Database:
 
     @contextmanager
     def entered(self) -> Iterator[sqlite3.Connection]:
-        """Within it, this thread uses the connection; it leads to the file that is there now."""
+        """Give this thread the connection, opened anew if the file was replaced."""
         self._follow()
         self._entered.here = True
         try:
@@ -153,7 +153,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes: all of it, or nothing."""
+        """Open a write transaction."""
         with self.guard:
             db = self.connection
             db.execute("BEGIN IMMEDIATE")
@@ -166,7 +166,7 @@ class Database:
                 raise
 
     def mend(self, error: sqlite3.Error, seen: sqlite3.Connection, again: bool) -> None:
-        """Put the file in order after an error on the connection `seen`; raises what cannot be mended, in words."""
+        """Repair the file after an error on the connection `seen`; raises what cannot be repaired."""
         if isinstance(error, LorapipeError):
             raise error
         with self.guard:
@@ -276,7 +276,7 @@ class Database:
         return db
 
     def _only_looked_at(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
-        """What can be read where nothing can be written now: a full disk must not keep anyone from making room.
+        """Open for reading where nothing can be written: a full disk must not keep anyone from freeing space.
 
         Where nothing is there to be looked at, or another program does not let us, the trouble is raised.
         """
@@ -308,7 +308,7 @@ class Database:
     # ---------------------------------------------------------------------------------------------------------- mending
 
     def _made_anew(self, path: Path, why: str, seen: tuple[int, int] | None) -> sqlite3.Connection:
-        """Set a damaged file aside and build another, unless another process has: then what it built."""
+        """Set a damaged file aside and build a new one, or take the one that another process has built."""
         try:
             lock = path.with_name(f"{path.stem}.lock")
             with holding(lock, _patiently(path)):
@@ -363,7 +363,7 @@ class Database:
 
 
 def _patiently(path: Path) -> Callable[[Busy], None]:
-    """Waits for a process that puts the same file in order, but not for ever."""
+    """Wait for another process that repairs the same file, within limits."""
     deadline = time.monotonic() + 2 * database_files.PATIENCE_SECONDS
 
     def wait(busy: Busy) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong with a database: whether it is damage, and else what is said of it and helps."""
+"""Errors of a database: which of them mean damage, and messages with a cure for the others."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Unavailable(LorapipeError, sqlite3.OperationalError):
 
 
 class Locked(Unavailable):
-    """Another program has it, for longer than we wait."""
+    """Another program has locked it for longer than we wait."""
 
 
 class Unfit(sqlite3.DatabaseError):
-    """What is in the file is not what we have written there."""
+    """The file does not have the tables that we wrote."""
 
 
 class Changed(Exception):
@@ -38,7 +38,7 @@ class Changed(Exception):
 
 
 def is_damaged(path: Path, error: sqlite3.Error) -> bool:
-    """Whether an error says that what is in the file, or beside it, is not what SQLite has written."""
+    """Say whether an error means that the file or its journal is damaged."""
     code = getattr(error, "sqlite_errorcode", 0)
     if isinstance(error, Unfit) or code & 0xFF in DAMAGED or code in DAMAGED_READS:
         return True
@@ -57,7 +57,7 @@ def has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
 
 
 def in_words(error: sqlite3.Error, path: Path | None, refused: Unavailable | None) -> Unavailable:
-    """What ails the database at a place, and what helps; `refused` is why it is only looked at, where it is."""
+    """Describe an error with its cure; `refused` says why the database is open for reading only, if it is."""
     if isinstance(error, Unavailable):
         return error
     where = "the records in memory" if path is None else str(path)

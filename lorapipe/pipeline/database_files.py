@@ -1,4 +1,4 @@
-"""The files that make up a SQLite database: opened, told apart, made private, set aside, and why they cannot be written."""
+"""The files of a SQLite database: open, compare, make private, set aside, explain why they cannot be written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def copied(path: Path, folder: Path) -> Path:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What tells a file from another that was put in its place."""
+    """Return what distinguishes a file from one that replaced it."""
     found = os.stat(path)  # noqa: PTH116 (asked at every use)
     return found.st_dev, found.st_ino
 
@@ -48,7 +48,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def make_private(path: Path) -> None:
-    """Take away what others may do with files that were made before they were private."""
+    """Remove the permissions of others from files of an earlier version."""
     for each in files_of(path) if os.name == "posix" else ():
         with suppress(OSError):
             if each.stat().st_mode & 0o077:

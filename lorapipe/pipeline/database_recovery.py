@@ -1,4 +1,4 @@
-"""What can still be read of a damaged database, row by row.
+"""Recover rows from a damaged database.
 
 Damage is a matter of pages: a table is read up to the first page that cannot be, and on from the next that can.
 """
@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 32
 
 @dataclass
 class Salvage:
-    """The rows of each table by their rowid; `is_whole` where nothing has hindered the reading."""
+    """The rows of each table by their rowid; `is_whole` if all of it was readable."""
 
     tables: dict[str, dict[int, Row]] = field(default_factory=dict)
     is_whole: bool = True

@@ -1,4 +1,4 @@
-"""What a stage says of a file that its user wants somewhere: which file of its artifact, and where it goes."""
+"""A file of a stage's artifact that the user wants at a place of his own."""
 
 from __future__ import annotations
 

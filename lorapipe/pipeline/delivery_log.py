@@ -1,4 +1,4 @@
-"""What a project has put outside its store, so that it replaces that and nothing else.
+"""The log of files written outside the store, so that lorapipe replaces its own files and nothing else.
 
 `.lorapipe/delivered.jsonl` has a line for each file that was written: where, and the digest of its bytes. A file is ours
 while its bytes are ones that we have written there. Where there is no such line, it may be older than these lines, or the
@@ -67,7 +67,7 @@ class DeliveryLog:
         return found
 
     def maker(self, place: Path) -> str:
-        """Which of our stages has made the file that is at a place; empty where none has, or it was changed since."""
+        """Return which stage made the file at a place; empty if none did, or if the file was changed since."""
         known = self._lines.get(self._name(_real(place)))
         return known.get(self._digest(str(place)), "") if known and os.path.isfile(place) else ""  # noqa: PTH113
 
@@ -76,7 +76,7 @@ class DeliveryLog:
         return os.path.isfile(place) and self._digest(str(place)) == self._digest(str(source))  # noqa: PTH113
 
     def objection(self, place: Path) -> str:
-        """Why what is at a place may not be replaced; empty where nothing is there, or an empty file, or ours."""
+        """Return why the file at a place may not be replaced; empty if it may: there is none, it is empty, or it is ours."""
         try:
             there = place.stat()
         except FileNotFoundError:
@@ -227,7 +227,7 @@ def _real(path: Path) -> Path:
 
 
 def _seen(path: Path) -> tuple[int, ...] | None:
-    """What changes with a file that is put in a place of another; None where none is there."""
+    """Return what changes when a file is replaced; None if there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much a pipeline asks of a machine, at the most, as far as its settings say it."""
+"""An upper bound of the work that a pipeline's settings ask for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Demand:
-    """What a stage comes to: `steps` are batches trained on, `painted` pictures sampled (one of more than a hundred steps
+    """The work of a stage: `steps` are batches trained on, `painted` pictures sampled (one of more than a hundred steps
     counts as several), `snapshots` what is kept of a training."""
 
     steps: int = 0

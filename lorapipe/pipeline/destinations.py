@@ -1,4 +1,4 @@
-"""Whether what stages make can be put where the user wants it: looked at before anything runs, and once more when it is.
+"""Check the places outside the store that stages write to, before anything runs and again at delivery.
 
     check, plan     `check`: nothing is written
     run             that, and `try_out`, which makes a file beside each place and takes it away again
@@ -77,7 +77,7 @@ class Destinations:
         self._sources = Sources(pipeline)
 
     def problems(self) -> Iterator[Problem]:
-        """Why files cannot go where they should."""
+        """Yield a problem for each place that cannot be written."""
         taken: dict[str, str] = {}
         for goal in self._goals():
             who = taken.setdefault(_same(goal.place), goal.stage)
@@ -92,7 +92,7 @@ class Destinations:
                 yield self._pipeline.located(goal.problem(*found))
 
     def outlook(self, stage: str) -> Iterator[str]:
-        """What there is to say of a stage's places: what was made out, and what of ours will be replaced."""
+        """Yield lines about a stage's places: the full path where it was completed, and what will be replaced."""
         for goal in self._goals(stage):
             if goal.place != goal.delivery.to.path:
                 yield f"writes {goal.place}"
@@ -119,7 +119,7 @@ class Destinations:
             raise InputError(found)
 
     def deliver(self, stage: str, spec: Stage, artifact: Artifact) -> list[Path]:
-        """Put a result's files where its user wants them; what is there now. `InputError` where that may not be."""
+        """Copy a result's files to the user's places and return those. `InputError` if a place may not be replaced."""
         made = list[Path]()
         for goal, file in self._files(stage, spec, artifact):
             try:
@@ -161,7 +161,7 @@ class Destinations:
         return f"{stage} of {self._pipeline.name}"
 
     def _trouble(self, goal: Goal) -> tuple[str, str] | None:
-        """What keeps a file from its place, and the cure."""
+        """Return why a file cannot be written to its place, and the cure."""
         return _bad_name(goal.place) or self._trouble_of_path(goal)
 
     def _trouble_of_path(self, goal: Goal) -> tuple[str, str] | None:
@@ -185,7 +185,7 @@ class Destinations:
         return self._trouble_of_file(goal, real)
 
     def _trouble_of_file(self, goal: Goal, real: Path) -> tuple[str, str] | None:
-        """What keeps a file from replacing the one at its place."""
+        """Return why a file may not replace the one at its place, and the cure."""
         place, cure = goal.place, "Give another name."
         if self._sources.has(place, self._delivered):
             return f"{place} is a source of this pipeline, which is never replaced.", cure
@@ -214,7 +214,7 @@ def _bad_name(place: Path) -> tuple[str, str] | None:
 
 
 def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
-    """Why a folder cannot be written to, or not be made: in the project all are, elsewhere the last one alone."""
+    """Return why a folder cannot be written or made. In the project all folders are made, elsewhere only the last."""
     there = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
     if there is None:
         return f"{folder.anchor or folder} is not there.", "Is the drive connected?"
@@ -230,7 +230,7 @@ def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
 
 
 def _missing(folder: Path, there: Path) -> tuple[str, str] | None:
-    """Why a folder outside the project is not made: more of it is missing than its last part, or a drive is."""
+    """Return why a folder outside the project is not made: more than its last part is missing, or a drive is."""
     missing = folder.relative_to(there).parts
     if missing and any(there == Path(each) or there.match(each) for each in MOUNTS):
         return f"the folder {there / missing[0]} is not there.", "Is the drive connected? Else make it."

@@ -1,4 +1,4 @@
-"""Why a stage has to run: what has changed since its last result, in words."""
+"""Explain why a stage has to run: the differences from its last result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Listing = Mapping[str, str]
 
 
 class Described(TypedDict):
-    """What a manifest has of the settings, and of the files of every folder among them, by the folder's digest."""
+    """The settings of a result, and the files of every folder among them, by the folder's digest."""
 
     settings: dict[str, Any]
     sources: dict[str, dict[str, str]]
@@ -29,20 +29,20 @@ TAGS = ("type", "family", "uses")
 
 
 def why(last: Described, now: Identity) -> str:
-    """What differs between the manifest of the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
+    """Return what differs between the last result and now: `adapter.rank 8 → 16, 1 caption changed: a.txt`."""
     found = differences(last, {"settings": now.settings, "sources": now.sources})
     rest = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     return ", ".join(found[:MOST]) + rest if found else "its result is gone"
 
 
 def differences(old: Described, new: Described) -> list[str]:
-    """All that differs between two manifests, or what is like one: `settings` and `sources`."""
+    """List all differences of settings and sources."""
     sources = {**old["sources"], **new["sources"]}
     return list(_differences(old["settings"], new["settings"], (), sources))
 
 
 def described(manifest: Described) -> list[str]:
-    """The settings of a manifest, a line each: `adapter.rank 8`, `images 20 files`."""
+    """List the settings of a manifest, a line each: `adapter.rank 8`, `images 20 files`."""
     return list(_described(manifest["settings"], (), manifest["sources"]))
 
 
@@ -125,7 +125,7 @@ def _noun(name: str) -> str:
 
 
 def _libraries(made_by: object) -> Mapping[str, object]:
-    """The versions in a manifest, which somebody may have written by hand."""
+    """Return the versions in a manifest, which may have been edited by hand."""
     found = made_by.get("libraries") if isinstance(made_by, dict) else None
     return found if isinstance(found, dict) else {}
 

@@ -28,7 +28,7 @@ NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Digests:
-    """Digests of a user's files and of stored ones. What was read is kept in memory until `save`.
+    """Computes digests of the user's files and of stored ones, and remembers them in memory until `save`.
 
     Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. A file of
     a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
@@ -65,23 +65,23 @@ class Digests:
         return self._file(name, stat_of(name))
 
     def recall(self, folder: Path) -> None:
-        """Take from the records what is remembered of all files below a folder, in one go."""
+        """Load the remembered digests of all files below a folder from the database, in one query."""
         if str(folder) not in self._asked_for:
             self._asked_for.add(str(folder))
             self._known = {**self._records.digests(str(folder)), **self._known}
 
     def know(self, name: str, digest: str) -> None:
-        """Take the digest of a file as given, and remember it: we have just written it, and nobody else may."""
+        """Remember a digest without reading the file: we have just written it."""
         self._known[name] = self._fresh[name] = (stat_of(name), digest)
 
     def save(self) -> None:
-        """Write what was read into the ledger's memory."""
+        """Write the new digests to the database."""
         if self._fresh:
             self._records.remember((name, stat, digest) for name, (stat, digest) in self._fresh.items())
             self._fresh.clear()
 
     def _within(self, name: str, stat: Stat | None) -> str:
-        """The digest of a folder's file; one that cannot be read is that, so that one broken link is no end of it all."""
+        """Return the digest of a folder's file; `UNREADABLE` if it cannot be read: a broken link must not end a run."""
         try:
             return self._file(name, stat_of(name) if stat is None else stat)
         except FileNotFoundError:  # a link to what is gone: nothing that may yet arrive
@@ -102,7 +102,7 @@ class Digests:
 
 
 def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
-    """The digest of a file's bytes, read now; `Interrupted` where `stopping()` turns true meanwhile.
+    """Read a file and return its digest; `Interrupted` if `stopping()` turns true meanwhile.
 
     `OSError` where it is no regular file, which is not even opened. Of a file that grows meanwhile, as many bytes as it had:
     whoever writes for ever is not waited for.

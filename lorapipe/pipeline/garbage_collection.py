@@ -1,4 +1,4 @@
-"""What of a store nobody needs any more, and its removal.
+"""Garbage collection of a store: find what nobody needs any more, and remove it.
 
 Kept are the results that the last run of each pipeline has used, those used in the last days (by any project, where the
 store is shared), those that a run at work uses (see `gc_roots`), and those that a kept one refers to; attempts and cache
@@ -44,7 +44,7 @@ class Waste:
 
 
 def waste(ledger: Ledger, days: float, now: float | None = None) -> list[Waste]:
-    """What can go. Nothing outside the store is ever in it. Runs may go on meanwhile, and others may clean up too."""
+    """List what can be removed, all of it inside the store. Runs and other collections may be at work meanwhile."""
     before = (time.time() if now is None else now) - days * DAY
     locks = {name for name, _ in _entries(ledger.locks)}
     used = rooted(ledger.locks)
@@ -86,7 +86,7 @@ def clean(ledger: Ledger, found: list[Waste]) -> int:
 
 
 def _take_away(ledger: Ledger, each: Waste) -> bool:
-    """Take it out of use, at once and whole; whether that was done, by us."""
+    """Take it out of use atomically; returns whether we did it."""
     try:
         if not each.is_as_found:
             return False
@@ -104,7 +104,7 @@ def _take_away(ledger: Ledger, each: Waste) -> bool:
 
 
 def _remove(ledger: Ledger, each: Waste) -> bool:
-    """Remove what is out of use; whether that was done, by us."""
+    """Delete what is out of use; returns whether we did it."""
     gone = _gone(each.path)
     try:
         with take(_lock(ledger, each)):

@@ -1,4 +1,4 @@
-"""What a stage's result depends on, and the key made of it."""
+"""Content keys: a digest of all that a stage's result depends on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class Identity:
-    """A stage with all its inputs at hand: its key, and what to say when that differs from the last one.
+    """The content key of a stage whose inputs are all known, and the settings it was made from.
 
     `sources` has the files of every folder that is an input.
     """
@@ -29,7 +29,7 @@ class Identity:
 
     @cached_property
     def settings(self) -> dict[str, object]:
-        """Every knob, also those left at their default: what a person compares. Made only where a stage has to run."""
+        """Every knob, also those at their default, for comparison. Computed only if the stage has to run."""
         return self.describe()
 
     @property
@@ -44,7 +44,7 @@ def short(key: str) -> str:
 
 
 class PathDigests(Protocol):
-    """What knows the digests of paths; `Digests` does."""
+    """Anything that returns digests of paths, such as `Digests`."""
 
     @property
     def listings(self) -> Mapping[str, dict[str, str]]:
@@ -55,7 +55,7 @@ class PathDigests(Protocol):
 
 
 class CachedDigests:
-    """Digests as they are at one moment: a path that many stages read is looked at once."""
+    """Caches digests for one plan: a path that many stages read is examined once."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests

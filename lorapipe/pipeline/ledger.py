@@ -248,7 +248,7 @@ class Ledger:
         return self.result(key, inputs)
 
     def _move(self, attempt: Path, target: Path, files: Mapping[str, ResultFile]) -> None:
-        """See `move`: what lies at the target is damaged, or it would have been used."""
+        """What lies at the target is damaged, or it would have been used."""
         move(attempt, target, self.work / f"{target.name}.damaged")
         for name, kept in files.items():
             self.digests.know(str(target / name), kept["digest"])
@@ -294,7 +294,7 @@ class Ledger:
         return pointer
 
     def sync_pointers(self) -> None:
-        """See that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        """Make sure that what `point` has made outlasts a power cut: once a run, since each can be made again."""
         outputs, _ = self._outputs
         if outputs.is_dir():
             sync_folder(outputs)

@@ -119,7 +119,7 @@ def _stage(manifest: Manifest) -> LockedStage:
 
 
 def _since(stage: LockedStage, step: PlannedStage) -> list[str]:
-    """What differs between a locked stage and what it would be or is now."""
+    """Return the differences between a locked stage and the stage as it is now."""
     if step.result is not None:
         return _compared(stage, _stage(step.result.manifest))
     if step.identity is None:

@@ -1,4 +1,4 @@
-"""A document on its way to stages, in the order of the language; every problem has the place that a person would look at."""
+"""Turns a document into stages, in the order that `loader` describes; every problem gets its line and column."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
 
 
 class PipelineReader:
-    """One document on its way to stages."""
+    """Reads the stages of one document."""
 
     def __init__(self, document: Document, folder: Path, sets: Sequence[str], places: PathPolicy | None = None) -> None:
         self.document = document
@@ -95,7 +95,7 @@ class PipelineReader:
         return stages
 
     def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
-        """What is told of stages that are right; of cells of a matrix once, where it is written."""
+        """Return the notices of valid stages; those of a matrix's cells once, at the place where it is written."""
         found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
         written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
         placed = dict.fromkeys(map(self.located, written))
@@ -201,7 +201,7 @@ class PipelineReader:
         return reading
 
     def _about_cells(self, problem: Problem) -> Problem:
-        """Say of `$penny`, where it is several stages and one is asked for, what can be done about it."""
+        """Explain a reference to a matrix, which stands for several stages, where one stage is needed."""
         reference = self.expansion.spread.get(problem.path)
         if reference is None:
             return problem
@@ -247,7 +247,7 @@ class PipelineReader:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))
 
     def _note(self, problem: Problem | None) -> None:
-        """Add a problem, with the place that a person would look at."""
+        """Add a problem, with its line and column."""
         if problem is None:
             return
         self.problems.add(self.located(problem))
@@ -257,7 +257,7 @@ class PipelineReader:
             self._note(problem)
 
     def located(self, problem: Problem) -> Problem:
-        """A problem with the place that a person would look at: where the value is written, and where it is used."""
+        """Return a problem with its place: where the value is written, and where it is used."""
         used = self.expansion.origin(problem.path)
         setting = self._setting(used)
         path = used if setting else self.variables.origin(used)
@@ -279,7 +279,7 @@ def _refs(reading: Parsed[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
 
 
 def _makes(plain: object) -> type[Artifact] | None:
-    """What the stage written so makes, even where its knobs are wrong; None if that cannot be known."""
+    """Return the artifact class of a stage, even if its knobs are wrong; None if it cannot be known."""
     name = plain.get(Stage.tag) if isinstance(plain, dict) else plain
     registry = Stage.registry
     assert registry is not None

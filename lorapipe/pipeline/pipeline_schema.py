@@ -1,42 +1,12 @@
-"""All that can be written in a pipeline, found by walking the knobs of the stages; and the schema of it for editors."""
+"""The JSON Schema of pipelines, for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from lorapipe.pipeline.artifacts import Ref
-from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.stage_options import StageOptions
-from lorapipe.spec import JsonObject, SchemaWriter, Shape, Spec, knobs, shape_of
-from lorapipe.spec import registry_of as registry_of
+from lorapipe.spec import JsonObject, SchemaWriter, registry_of, shape_of
 from lorapipe.spec.schema import DEFINITIONS, reference
 from lorapipe.stages import Stage
-
-
-def contracts() -> dict[str, type[Spec]]:
-    """Every contract that a user can name, by what one of its kind is called: stage, adapter, optimizer, launcher …"""
-    found: dict[str, type[Spec]] = {}
-    waiting: list[type[Spec]] = [Stage, Launcher]
-    while waiting:
-        contract = waiting.pop(0)
-        registry = registry_of(contract)
-        if registry.kind in found:
-            continue
-        found[registry.kind] = contract
-        for name in registry.names():
-            for knob in knobs(registry.get(name)):
-                waiting += _contracts_in(knob.shape)
-    return found
-
-
-def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
-    """Yield the contracts that a knob of this shape names, also in groups of settings."""
-    for spec in shape.specs():
-        if spec.registry is not None:
-            yield spec
-        else:
-            for knob in knobs(spec):
-                yield from _contracts_in(knob.shape)
 
 
 def pipeline_schema() -> dict[str, object]:

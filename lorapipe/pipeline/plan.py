@@ -25,7 +25,7 @@ MOST_NAMES = 12
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """What happens to one stage.
+    """Whether one stage runs or is reused, and why.
 
     `identity` and `stage` (its references resolved) are None while an input has yet to be made; `result` is reused.
     """
@@ -45,7 +45,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
 
     def last_seconds(self, pipeline: Pipeline, ledger: Ledger) -> dict[str, float | None]:
-        """How long each stage that runs took when it was last made; None where that cannot be known."""
+        """Return how long each stage that has to run took the last time; None if unknown."""
         found: dict[str, float | None] = {}
         for step in self.stages:
             if step.action == "run":
@@ -60,13 +60,13 @@ class Plan:
 
 
 def expected_seconds(last: Mapping[str, float | None]) -> float | None:
-    """About how long a plan will take, if nothing takes longer than it did last; None where one of them never ran."""
+    """Estimate the seconds of a plan from the last runs; None if one of its stages never ran."""
     known = [seconds for seconds in last.values() if seconds is not None]
     return sum(known) if len(known) == len(last) else None
 
 
 def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Plan:
-    """What running the pipeline would do now; stages in `anew` run in any case. `InputError`: a source cannot be read."""
+    """Plan a run of the pipeline; stages in `anew` run in any case. `InputError` if a source cannot be read."""
     artifacts: dict[str, Artifact] = {}
     steps = []
     look = CachedDigests(ledger.digests)
@@ -97,7 +97,7 @@ def decide(
     anew: Set[str] = frozenset(),
     look: PathDigests | None = None,
 ) -> PlannedStage:
-    """What to do with a stage whose references are resolved; its sources are looked at now, or have been by `look`."""
+    """Decide about a stage whose references are resolved. `look` gives digests that were computed before."""
     identity = identify(stage, look or ledger.digests)
     if name in anew:
         return PlannedStage(name, "run", "asked for", stage, identity)
@@ -111,7 +111,7 @@ def decide(
 
 
 def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Manifest | None]:
-    """The key and the manifest of the result that a stage had last; None where there was none, or it is gone."""
+    """Return the key and manifest of a stage's last result; None if there was none, or if it is gone."""
     key = ledger.records.last_key(pipeline.name, name, pipeline.stages[name].key_name)
     return key, None if key is None else ledger.manifest(key)
 

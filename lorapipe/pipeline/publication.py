@@ -1,4 +1,4 @@
-"""An attempt becomes a result: the one order of steps that holds through a kill and a power cut at any moment.
+"""Publishing an attempt as a result, in an order of steps that survives a kill or a power cut at any moment.
 
     out/ is whole → manifest.json → all of it synced → renamed into the store → store/ synced → resume/ removed
 
@@ -55,7 +55,7 @@ def inventory(attempt: Path) -> dict[str, ResultFile]:
 
 
 def move(attempt: Path, target: Path, damaged: Path) -> None:
-    """Rename a finished attempt, which has its manifest, to `target` in the store; what lies there goes to `damaged`.
+    """Rename a finished attempt to `target` in the store; an older result there is moved to `damaged` and removed.
 
     Everything is synced in one pass, whoever wrote it: stages need not. Files are made read-only last: Windows syncs none
     that are.

@@ -73,14 +73,14 @@ def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
 
 @cache
 def _may_refer(kind: Any) -> tuple[str, ...]:
-    """The knobs that are more than a word or a number."""
+    """List the knobs that may hold a reference: all but words and numbers."""
     return tuple(knob.name for knob in knobs(kind) if knob.type not in PLAIN)
 
 
 def check(
     ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None], but: str = ""
 ) -> Problem | None:
-    """What is wrong with a reference where `wanted` is asked for.
+    """Return what is wrong with a reference where `wanted` is needed.
 
     `makes` says what each stage makes, None where that is not known; the stage `but` is not proposed instead.
     """
@@ -131,7 +131,7 @@ def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
 
 
 def cycle_problem(cycle: Sequence[str]) -> Problem:
-    """What is said of stages that need one another."""
+    """Return the problem of stages that need one another."""
     shown = cycle if len(cycle) <= MOST_IN_CYCLE else [*cycle[: MOST_IN_CYCLE - 1], "…", cycle[-1]]
     what = f"stages go round in a circle: {' -> '.join(shown)}."
     return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))

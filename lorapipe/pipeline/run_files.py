@@ -57,7 +57,7 @@ class RunFiles:
 
     @property
     def row(self) -> tuple[int, str, float, float | None, str | None]:
-        """As it stands in the database."""
+        """Its row in the database."""
         return self.number, self.pipeline, self.started, self.finished, self.status
 
 
@@ -80,12 +80,12 @@ def note(folder: Path, pipeline: str, started: float, finished: float | None = N
 
 
 def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
-    """What a run has told; nothing where there is no such file."""
+    """Yield the events of a run; none if there is no such file."""
     yield from readable(line for line in lines_of(folder / EVENTS) if metrics or METRIC not in line)
 
 
 def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
-    """What the files of a run say, as far as they say it; None where they say nothing."""
+    """Read what is known of a run from its files; None if they tell nothing."""
     folder = runs / str(number)
     told = list(events(folder, metrics=False))
     used = {event.stage: event.key for event in told if isinstance(event, (Reused, Finished)) and event.stage}
@@ -129,7 +129,7 @@ def _time_of(file: Path) -> float:
 
 
 def _status(told: list[Event]) -> str:
-    """How a run ended, by what it told of its stages."""
+    """Work out how a run ended from the events of its stages."""
     stages = {event.stage for event in told if isinstance(event, (Planned, Started))}
     good = {event.stage for event in told if isinstance(event, (Reused, Finished))}
     failed = [event for event in told if isinstance(event, Failed) and event.cause != "cancelled"]

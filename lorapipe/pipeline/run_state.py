@@ -71,8 +71,6 @@ class RunState:
     stages: dict[str, StageState] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     """What a user may open, of all stages."""
-    failures: list[Failed] = field(default_factory=list)
-    """Also of stages that were cancelled."""
     logs: deque[Log] = field(default_factory=lambda: deque(maxlen=MOST_LOGS))
 
     @classmethod
@@ -90,7 +88,5 @@ class RunState:
         match event:
             case Finished() | Reused():
                 self.files += event.files
-            case Failed():
-                self.failures.append(event)
             case Log():
                 self.logs.append(event)

@@ -1,4 +1,4 @@
-"""The files that a pipeline is made from: none of them is ever replaced by what it makes."""
+"""The input files of a pipeline, which its outputs must never replace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """All that a pipeline is made from: its own files, and those that its stages name."""
+    """The inputs of a pipeline: its own files, and those that its stages name."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -30,7 +30,7 @@ class Sources:
         return [*dict.fromkeys((*self._pipeline.files, *named))]
 
     def has(self, place: Path, delivered: DeliveryLog) -> bool:
-        """Whether the file at a place is a source, or lies in one and is not what we have put there.
+        """Say whether the file at a place is a source, or lies in a source folder and is not one that lorapipe wrote.
 
         By whatever name: a link to it, another spelling where the file system knows no capitals.
         """

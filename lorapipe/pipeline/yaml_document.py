@@ -1,4 +1,4 @@
-"""A YAML file or text → its plain value, with a position for everything; whatever is wrong with it in words."""
+"""Reads YAML into plain values with positions, and reports syntax errors readably."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def parse_file(text: str, name: str) -> Document:
-    """The document in a file's text; where it is another program's, that is said instead of what is wrong with it."""
+    """Parse a file's text; if it is another program's file, say so instead of reporting syntax errors."""
     try:
         document = parse(text, name)
     except InputError:
@@ -130,7 +130,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Proble
 
 
 def _forbidden(text: str, at: int, name: str) -> Problem:
-    """What is said of a character that YAML does not allow."""
+    """Return the problem of a character that YAML does not allow."""
     above = text[:at].splitlines() if at else []
     line, column = (len(above), len(above[-1])) if above and text[at - 1] not in "\r\n" else (len(above) + 1, 0)
     what = f"holds a character that YAML does not allow: U+{ord(text[at]):04X}."

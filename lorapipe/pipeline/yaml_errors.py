@@ -1,4 +1,4 @@
-"""What is wrong with a text that is no YAML, said as its author would: the line of the cause, and what to type instead.
+"""Readable messages for YAML syntax errors: the line of the cause, and what to type instead.
 
 A parser ends where it can go no further, which may be lines below the cause. So the lines up to there are looked through for
 what people write (`SLIPS`); where nothing of that is found, the parser's own state says what it was reading.
@@ -43,7 +43,7 @@ class Mark(NamedTuple):
 
 
 class Slip(NamedTuple):
-    """What people type: how it looks in a line (`at` is the group to point at), what it is, and the cure."""
+    """A common typing error: its pattern in a line (`at` is the group to point at), its description and cure."""
 
     looks: re.Pattern[str]
     what: str
@@ -85,7 +85,7 @@ Found = tuple[Mark, str, str]
 
 
 def _slip(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
-    """What people type, in the nearest line above that has it."""
+    """Find the nearest typing error at or above the parser's line."""
     above = max(0, last - NEAR, last - 2 if begin is None else begin.line - 1)
     for number in range(last, above - 1, -1):
         line = without_quoted(lines[number][:SEEN])
@@ -276,7 +276,7 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029]")
 
 
 def loose(text: str, slips: Sequence[Slip]) -> tuple[str, str] | None:
-    """What is wrong with a text that YAML takes as it is, and the cure."""
+    """Return what is probably wrong with a text that YAML accepts, and the cure."""
     for slip in slips:
         if found := slip.looks.search(text[:SEEN]):
             odd = next((each for each in found[0] if each in ODD_SPACES), "")

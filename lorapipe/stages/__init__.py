@@ -43,39 +43,39 @@ class Stage(Spec, contract="uses"):
         """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-        """What is wrong with its settings for what other stages make, as far as that is known before they run.
+        """Yield what is wrong with its settings given what the other stages make, as far as that is known before they run.
 
         `stages` are the pipeline's, for references. Light and quick, as `problems`, which is asked first.
         """
         return iter(())
 
     def notices(self) -> Iterator[Problem]:
-        """What works and is seldom meant: told, and no mistake. Light and quick, as `problems`, after which it is asked."""
+        """Yield settings that work but are seldom intended. Light and quick, like `problems`, after which it is called."""
         return iter(())
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """What works and is seldom meant, as far as only the user's files show it: told by `plan` and before a run.
+        """Yield warnings that depend on the user's files, for `plan` and before a run.
 
         `stages` are the pipeline's, for references to stages that have not run yet. Light, and may read many small files.
         """
         return iter(())
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """What its work will be, in lines for the plan: how much, how long, how large. Light and quick; reads only heads.
+        """Yield lines for the plan: how much work, how long, how large. Light and quick; reads only file headers.
 
         `stages` are the pipeline's, for references to stages that have not run yet.
         """
         return iter(())
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        """How much work it is at the most, where its folder has so many pictures, each as often as it is shown.
+        """Return an upper bound of its work for a folder of so many pictures (each counted as often as it is repeated).
 
         Light and quick; reads nothing. It bounds what strangers may ask for.
         """
         return Demand()
 
     def deliveries(self) -> Iterable[Delivery]:
-        """The files of its artifact that the user wants elsewhere.
+        """Return the files of its artifact that the user wants elsewhere.
 
         The engine puts copies there, after a run and after a reuse alike; before anything runs it looks whether it can.
         """

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lorapipe.training.data.buckets import Pair
     from lorapipe.training.memory_estimate import Need
 
-TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
-
 
 def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str]:
     """Lines for the plan."""
@@ -73,7 +71,7 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> Need | None:
     footprint = base.footprint()
     if footprint is None:
         return None
-    parts = train.rates([part for part in ("unet", *TEXT_ENCODERS) if part in footprint.parameters])
+    parts = train.rates(base.roles)
     numbers = train.adapter.size(footprint, [*parts])
     if not numbers:
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from lorapipe.errors import InputError, Problem
 from lorapipe.pipeline.artifacts import Dataset, Ref
 from lorapipe.training.caption_augment import FROZEN_ENCODER
-from lorapipe.training.options import TrainingOptions
+from lorapipe.training.options import RATES, TrainingOptions
 
 if TYPE_CHECKING:
     from lorapipe.models import Family
@@ -39,11 +39,10 @@ def check(train: TrainingOptions) -> None:
 
 def problems(train: TrainingOptions) -> Iterator[Problem]:
     """What is wrong with the settings, whatever the datasets are."""
-    parts = ("unet", "text_encoder") if train.text_encoder_2_lr is None else ("unet", "text_encoder", "text_encoder_2")
-    rates = train.rates(parts)
+    rates = train.rates_by_option()
     yield from _nothing_trained(rates)
-    for part, rate in rates.items():
-        yield from _odd_rate(train, part, rate)
+    for option, rate in rates.items():
+        yield from _odd_rate(train, option, rate)
     yield from _several_rates(train, rates)
     yield from _initial_weights(train)
     yield from _token_warmup(train, rates)
@@ -78,16 +77,16 @@ def _nothing_trained(rates: Mapping[str, float]) -> Iterator[Problem]:
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
 
 
-def _odd_rate(train: TrainingOptions, part: str, rate: float) -> Iterator[Problem]:
-    usual, name = train.usual_rate(part), train.optimizer.name
+def _odd_rate(train: TrainingOptions, option: str, rate: float) -> Iterator[Problem]:
+    usual, name = train.usual_rate(option), train.optimizer.name
     if not train.optimizer.follows_rate:
         return
     if train.optimizer.adaptive and rate < STEEP:
         what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
-        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
     if not train.optimizer.adaptive and rate >= STEEP:
         what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
-        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(f"{part}_lr",))
+        yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
 
 
 def _several_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
@@ -110,7 +109,7 @@ def _initial_weights(train: TrainingOptions) -> Iterator[Problem]:
 
 
 def _token_warmup(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
-    if train.captions.token_warmup_step.count and not any(part.startswith("text_encoder") for part in rates):
+    if train.captions.token_warmup_step.count and not any(RATES[option] == "text_encoder" for option in rates):
         yield replace(FROZEN_ENCODER, path=("captions", "token_warmup_step"))
 
 
@@ -131,10 +130,10 @@ def _ignored_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterat
     if train.optimizer.follows_rate:
         return
     who = f"{train.optimizer.name} makes its own rate and schedule"
-    for part, rate in rates.items():
-        if rate != train.usual_rate(part):
+    for option, rate in rates.items():
+        if rate != train.usual_rate(option):
             cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
-            yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(f"{part}_lr",))
+            yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(option,))
     if train.scheduler.name != "constant" or train.scheduler.warmup.count:
         cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
         yield Problem(f"{who}: {train.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
@@ -160,7 +159,7 @@ def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> 
 def _unlike_base(train: TrainingOptions, base: Family) -> Iterator[Problem]:
     """Settings that the base has no use for."""
     yield from base.objections(train.reading)
-    if train.text_encoder_2_lr is not None and "text_encoder_2" not in base.trainable:
+    if train.text_encoder_2_lr is not None and [*base.roles.values()].count("text_encoder") < 2:
         what = f"{base.name} has no second text encoder."
         yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
     prediction = getattr(base, "prediction", "auto")
@@ -199,14 +198,14 @@ def _optimizer_warnings(train: TrainingOptions, total: int | None) -> Iterator[s
 
 
 def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
-    rates = train.rates(("unet", "text_encoder"))
-    unet, text = rates.get("unet"), rates.get("text_encoder")
+    rates = {option: rate for option, rate in train.rates_by_option().items() if option != "text_encoder_2_lr"}
+    denoiser, text = rates.get("unet_lr"), rates.get("text_encoder_lr")
     if train.optimizer.adaptive:
-        for part, rate in rates.items():
+        for option, rate in rates.items():
             if rate < DAMPED:
-                yield f"{part}_lr {rate:g} damps {train.optimizer.name} strongly: 0.1 to 1.0 is usual, 1.0 best."
-    elif unet and text and text > unet:
-        what = f"the text encoder's rate ({text:g}) is above the U-Net's ({unet:g}); about half of it is usual"
+                yield f"{option} {rate:g} damps {train.optimizer.name} strongly: 0.1 to 1.0 is usual, 1.0 best."
+    elif denoiser and text and text > denoiser:
+        what = f"the text encoder's rate ({text:g}) is above the U-Net's ({denoiser:g}); about half of it is usual"
         yield f"{what}, and too much makes things appear that nobody asked for."
 
 

@@ -15,7 +15,7 @@ from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, from_dict, param
-from lorapipe.stages import Stage, _prompt_marks
+from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.training.data.buckets import Resolution
 from lorapipe.training.device import Precision
 
@@ -98,7 +98,7 @@ class Evaluate(Stage):
         return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
-        return _prompt_marks.notices(self.prompts, "prompts")
+        return _prompt_syntax.notices(self.prompts, "prompts")
 
     def run(self, context: Context) -> Report:
         from lorapipe.evaluation.clip import Clip
@@ -107,6 +107,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.image_store import ImageStore
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
+        from lorapipe.models import TextReading
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -123,13 +124,15 @@ class Evaluate(Stage):
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
+        reading, cache = TextReading(**record.reading), Cache(context.cache)
+        prober = Prober(model, manifest, scene, cache, _captioning(record, manifest), reading)
         result = Evaluator(
             model=model,
             adapter=_adapter(record),
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
             grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
-            prober=Prober(model, manifest, scene, Cache(context.cache), _captioning(record, manifest), record.reading),
+            prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
             knobs=_knobs(base, record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -212,7 +213,9 @@ class Prepare(Stage):
 
         buckets = self.buckets()
         least = self.smallest(buckets)
-        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment)
+        size = self.base.native_size()
+        numbers = math.prod(self.base.latent_shape((size, size))) / size**2
+        return of_folder(self.images.path, found, buckets, least, self.repeats, self.held_out, self.augment, numbers)
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.training.data import messages

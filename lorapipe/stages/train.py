@@ -11,7 +11,7 @@ from lorapipe.pipeline.artifacts import Artifact, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log
-from lorapipe.stages import Stage, _prompt_marks, _train_rules
+from lorapipe.stages import Stage, _prompt_syntax, _train_rules
 from lorapipe.training.options import TrainingOptions
 
 
@@ -31,7 +31,7 @@ class Train(TrainingOptions, Stage):
         return _train_rules.problems_with_bases(self, [*_train_rules.bases_among(self, stages)])
 
     def notices(self) -> Iterator[Problem]:
-        return _prompt_marks.notices(self.preview_prompts, "preview_prompts")
+        return _prompt_syntax.notices(self.preview_prompts, "preview_prompts")
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages import _train_forecast

@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision."""
+"""Where to compute, and in which precision (mixed precision: the base in half precision, adapters in float32)."""
 
 from __future__ import annotations
 

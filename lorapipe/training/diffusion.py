@@ -1,4 +1,4 @@
-"""The forward process of a base model: how pictures become noise, and what its network predicts of that.
+"""The forward process of a base model: noise schedule, timesteps, how pictures become noise, what the network predicts.
 
 Everything here is a statement about x_t = α(t)·x₀ + σ(t)·ε, with x₀ a clean latent and ε ~ N(0, I), and about a network that
 predicts a linear combination of x₀ and ε. Training and sampling ask the same object, so that the two cannot drift apart

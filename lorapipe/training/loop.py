@@ -1,5 +1,6 @@
 """The training loop: a generator that yields a `Step` for each update and knows nothing else.
 
+An update is gradient accumulation over the batches of a group, gradient clipping, the optimizer's step and the scheduler's.
 Everything arrives as an argument; nothing is called back. Checkpoints, curves, previews, progress and interruption are
 consumers of what it yields.
 """

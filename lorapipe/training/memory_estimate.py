@@ -45,12 +45,12 @@ def need(
     bytes_each: int = 2,
     checkpointing: bool = False,
 ) -> Need:
-    """The memory of a training of `numbers` in these parts; the U-Net is there in any case.
+    """The memory of a training of `numbers` in these parts; the denoiser is there in any case.
 
     `states` are the optimizer's numbers for each parameter, `pixels` those of the largest batch; the base is held in
     `bytes_each` a number.
     """
-    base = sum(footprint.parameters[part] for part in {"unet", *parts}) * bytes_each
+    base = sum(footprint.parameters[part] for part in {footprint.denoiser, *parts}) * bytes_each
     kept = footprint.recomputed if checkpointing else footprint.kept
     block = (footprint.kept - footprint.recomputed) / 12 if checkpointing else 0  # the block that is being recomputed
     return Need(base, 4 * numbers * (2 + states), (kept + block) * pixels * bytes_each / 2)

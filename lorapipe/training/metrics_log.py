@@ -1,6 +1,7 @@
 """Metrics of a training by step: `metrics.jsonl` for programs, TensorBoard event files and a CSV table for people.
 
-Losses are read from the device a few times a second, many at once: reading each would make the device wait for us.
+Beside each loss stands its exponential moving average (EMA). Losses are read from the device a few times a second, many
+at once: reading each would make the device wait for us.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lorapipe.models import TextReading
+from lorapipe.models import Role, TextReading
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.spec import Duration, Source, Spec, knobs, param, plain
 from lorapipe.training.adapters import Adapter
@@ -19,6 +19,12 @@ from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.weightings import Weighting
 
+RATES: Mapping[str, Role] = {
+    "unet_lr": "denoiser",
+    "text_encoder_lr": "text_encoder",
+    "text_encoder_2_lr": "text_encoder",
+}
+"""The options that are learning rates, and the role of the parts that each is for."""
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are other stages' results."""
 
@@ -173,23 +179,33 @@ class TrainingOptions(Spec):
         kohya=("sample_every_n_steps", "sample_every_n_epochs"),
     )
 
-    def rates(self, parts: Sequence[str]) -> dict[str, float]:
-        """Learning rate of each of a model's parts; a part that is not trained is left out."""
-        given = {"unet": self.unet_lr, "text_encoder": self.text_encoder_lr, "text_encoder_2": self.text_encoder_2_lr}
-        if given["text_encoder_2"] is None:
-            given["text_encoder_2"] = self.text_encoder_lr
-        found = ((part, given[part]) for part in parts)
-        rates = {part: self.usual_rate(part) if rate is None else rate for part, rate in found}
-        return {part: rate for part, rate in rates.items() if rate > 0}
+    def rates(self, roles: Mapping[str, Role]) -> dict[str, float]:
+        """Learning rate of each of a model's parts (`Model.roles`); a part that is not trained is left out."""
+        encoders = [part for part, role in roles.items() if role == "text_encoder"]
+        names = {part: "unet_lr" if part not in encoders else "text_encoder_lr" for part in roles}
+        names |= dict.fromkeys(encoders[1:], "text_encoder_2_lr")
+        return {part: rate for part, name in names.items() if (rate := self.rate(name)) > 0}
+
+    def rates_by_option(self) -> dict[str, float]:
+        """What `rates` comes to, by the names of the options, whatever the base is; those of 0 are left out."""
+        names = RATES if self.text_encoder_2_lr is not None else ("unet_lr", "text_encoder_lr")
+        return {name: rate for name in names if (rate := self.rate(name)) > 0}
+
+    def rate(self, option: str) -> float:
+        """The learning rate that an option of `RATES` comes to."""
+        given: float | None = getattr(self, option)
+        if given is None and option == "text_encoder_2_lr":
+            return self.rate("text_encoder_lr")
+        return self.usual_rate(option) if given is None else given
+
+    def usual_rate(self, option: str) -> float:
+        """The optimizer's usual rate for the parts that an option of `RATES` is for."""
+        return self.optimizer.usual_rates[RATES[option]]
 
     @property
     def reading(self) -> TextReading:
         """How captions are read."""
         return TextReading(self.max_tokens, self.clip_skip, self.captions.weighted)
-
-    def usual_rate(self, part: str) -> float:
-        """The optimizer's usual rate for a part of the base."""
-        return self.optimizer.usual_rates["unet" if part == "unet" else "text_encoder"]
 
     def settings(self, dtype: str) -> dict[str, object]:
         """The options that decide the result, in document form, with the precision that `auto` came to."""

@@ -1,4 +1,4 @@
-"""An adapter's parameters as an optimizer's groups: one for each part of the base, and for each rate within it."""
+"""Optimizer parameter groups of an adapter: one for each part of the base, and for each rate within it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Trainer:
         model = compute.model(base, context.warm)
         if problems := list(options.weighting.problems_with(model.diffusion.prediction)):
             raise InputError(problems)
-        rates = options.rates(model.trainable)
+        rates = options.rates(model.roles)
         if not rates:
             raise InputError("every part of this base has the rate 0.", where="unet_lr", cure="Give one a rate.")
         batches = Batches(pictures.all, options.batch, options.seed, pictures.weights)

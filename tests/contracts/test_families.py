@@ -108,13 +108,13 @@ def test_modules_are_the_parts_own_whatever_is_attached(loaded: Model) -> None:
             layer = loaded.part(part).get_submodule(ref.path)
             assert ref.kind == ("linear" if isinstance(layer, torch.nn.Linear) else "conv")
             assert ref.shape == tuple(layer.weight.shape)
-            assert (ref.block is None) == (loaded.role(part) != "denoiser" or not loaded.blocks)
+            assert (ref.block is None) == (part != loaded.denoiser or not loaded.blocks)
             assert ref.block is None or 0 <= ref.block < loaded.blocks
 
 
 def test_roles_are_told_without_weights(family: Family, loaded: Model) -> None:
     assert (family.denoiser, family.text_encoders) == (loaded.denoiser, loaded.text_encoders)
-    assert family.trainable == loaded.trainable
+    assert (family.trainable, family.roles) == (loaded.trainable, loaded.roles)
     assert set(loaded.trainable) <= {loaded.denoiser, *loaded.text_encoders}
 
 

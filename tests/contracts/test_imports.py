@@ -107,7 +107,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.drawing": ("lorapipe.drawing",),
     "lorapipe.metadata": (
-        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters"
+        "lorapipe.training_record", "=lorapipe.formats", "=lorapipe.formats.algorithms", "=lorapipe.training.adapters",
+        "=lorapipe.models"
     ),
     "lorapipe.training_record": ("lorapipe.atomic", *LIGHT),
     "lorapipe.pocket": ("lorapipe.pocket",),
@@ -125,7 +126,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.whole_words", *ENGINE
     ),
     "lorapipe.page": ("lorapipe.page", "lorapipe.job_queue", *ENGINE),
-    "lorapipe.commands.schema": ("comfy_nodes", "lorapipe.evaluation.report_data", *FRONT, *ENGINE),
+    "lorapipe.commands.schema": (
+        "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
+    ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
     "lorapipe.terminal": (*FRONT, *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from lorapipe.models import Checkpoint, Family
+from lorapipe.pipeline.contracts import contracts
 from lorapipe.pipeline.extends import TAGS
-from lorapipe.pipeline.pipeline_schema import contracts, pipeline_schema, registry_of
+from lorapipe.pipeline.pipeline_schema import pipeline_schema
 from lorapipe.pipeline.stage_options import RESERVED
 from lorapipe.pipeline.yaml_document import open_document
 from lorapipe.spec import (
@@ -25,6 +26,7 @@ from lorapipe.spec import (
     json_schema,
     knobs,
     parse_spec,
+    registry_of,
     to_dict,
 )
 from lorapipe.stages import Stage

@@ -1,4 +1,4 @@
-"""An attempt: one stage at work on a slot, with the lock of its result, its clock and its right to another try."""
+"""An attempt: one stage that runs on a slot, with the lock of its result, its timeout and its retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 
 
 class Attempt:
-    """A stage (references resolved) that a worker makes. Whatever the worker tells goes into the inbox."""
+    """A stage (references resolved) that a worker runs. The worker's messages go into the inbox."""
 
     def __init__(
         self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: StageOptions
@@ -50,7 +50,7 @@ class Attempt:
         return self._asked is not None
 
     def start(self, inbox: Inbox) -> None:
-        """Give the job to the worker. One that cannot be started is as one that was lost."""
+        """Give the job to the worker. A worker that cannot be started counts as lost."""
         self._since = None
         try:
             self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
@@ -58,11 +58,11 @@ class Attempt:
             inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
 
     def mark_started(self) -> None:
-        """It has got all its locks: its time counts from here."""
+        """Start the timeout: the stage has all its locks."""
         self.began, self._since = time.time(), time.monotonic()
 
     def ask_to_stop(self) -> None:
-        """Let it save what it needs and end."""
+        """Ask the stage to save what it needs and to end."""
         if self._asked is None:
             self._asked = time.monotonic()
             self.slot.worker.ask_to_stop()
@@ -81,12 +81,12 @@ class Attempt:
         return None
 
     def check_worker(self, inbox: Inbox) -> Failed | None:
-        """How it ends where its worker is gone without a word: nothing is waited for that cannot come."""
+        """Return the failure of an attempt whose worker is gone without an outcome; None if an outcome can still come."""
         lost = self.slot.worker.lost()
         return lost if inbox.empty() else None  # in this order: what it told before is heard first
 
     def explain(self, failed: Failed) -> Failed:
-        """The failure with what only the driver knows: that its time was over, where its log is."""
+        """Add to a failure what only the driver knows: that the timeout was over, and where the log is."""
         if self._late and failed.cause == "cancelled" and self._timeout is not None:
             hint = "What it has saved is kept: run again to go on, or give it more time."
             return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)

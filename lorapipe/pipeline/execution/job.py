@@ -1,4 +1,4 @@
-"""A job: one stage to run, as data, and the running of it: in a worker process, inline, later on another machine."""
+"""A job: one stage to run, as plain data, and the code that runs it in a worker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRESS_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know. `spec` still has its references; `inputs` are the artifacts they stand for.
+    """All that a worker needs. `spec` still has its references; `inputs` are the artifacts they stand for.
 
     Paths are absolute. `lock` is held while the stage runs, so that a worker whose driver has died still holds it; so are
     the device's locks, where the stage `takes_turns` with those of other projects (see `devices`).
@@ -59,13 +59,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A job's good end: its artifact in JSON form."""
+    """The outcome of a job that succeeded: its artifact as JSON."""
 
     artifact: dict[str, object]
 
 
 def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> Done | Failed:
-    """Run the job's stage: what it made, or how it failed. Never raises."""
+    """Run the job's stage and return its outcome. Never raises."""
     try:
         return Done(_perform(job, emit, stopping, warm))
     except BaseException as error:
@@ -119,7 +119,7 @@ def _perform(
 
 
 def _guarded(stage: Stage) -> AbstractContextManager[None]:
-    """The process as it was before, once the stage is over.
+    """Restore the process's global state once the stage is over.
 
     Torch is loaded first where it is going to be: what is not loaded cannot be put back.
     """

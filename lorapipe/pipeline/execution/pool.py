@@ -1,4 +1,4 @@
-"""Workers: whatever runs jobs, one at a time, and tells what happens; and the pool of them that a run draws on.
+"""Workers, which run jobs one at a time and report events, and the pool of them that a run uses.
 
 A worker knows no pipeline and no ledger: it gets a job, tells events, and ends each job with one outcome. Where it lives
 (this machine, a cluster) is its launcher's affair, see `lorapipe.pipeline.execution.launchers`.
@@ -143,7 +143,7 @@ class Slot:
 
 
 class Pool:
-    """The slots of a run, or of several runs of one command: their workers stay warm in between."""
+    """The slots of one or several runs; their workers stay warm in between."""
 
     def __init__(self, slots: Iterable[Slot]) -> None:
         self._slots = tuple(slots)

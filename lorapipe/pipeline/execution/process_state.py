@@ -1,4 +1,4 @@
-"""What a stage changes in its process besides its result is put back: random numbers, torch's switches, the folder.
+"""Saves and restores a process's global state around a stage: random numbers, torch's switches, the working folder.
 
 So a stage gives the same bytes whatever ran before it in the same warm worker.
 """
@@ -18,7 +18,7 @@ Undo = Callable[[], None]
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Put the process back as it was. What is not loaded yet is left out: it is fresh when the next stage loads it."""
+    """Restore the process's global state. Modules that are not loaded yet need nothing: they start fresh."""
     undo = [_python(), *_numpy(), *_torch()]
     try:
         yield

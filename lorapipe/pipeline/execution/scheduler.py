@@ -1,4 +1,4 @@
-"""Which stage next, and where: the graph of a run worked off on the slots of a pool.
+"""Schedules the stages of a run onto the slots of a pool.
 
     settled ─→ ready ─┬─ its result is there: reuse ──────────────────────────────────────────→ settled
                       └─ queued ─ slot and lock ─→ an attempt runs ─┬─ done: publish ─────────→ settled
@@ -42,7 +42,7 @@ POLL_SECONDS = 0.1
 
 
 class Scheduler:
-    """The running of one pipeline. `artifacts` holds what has been made or reused so far."""
+    """Runs one pipeline. `artifacts` holds what was made or reused so far."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Scheduler:
         self._told_to_wait: set[str] = set()
 
     def events(self, steps: Iterable[PlannedStage]) -> Generator[Event, None, None]:
-        """Work off the graph as planned, or as is decided anew where inputs had yet to be made."""
+        """Run the graph as planned; stages whose inputs had yet to be made are decided when those are there."""
         self._steps = {step.name: step for step in steps}
         while True:
             while self._graph.ready and not self._stopping():
@@ -99,7 +99,7 @@ class Scheduler:
             yield self._said.popleft()
 
     def _settle(self, name: str) -> None:
-        """A stage has its result, or never will: what waited for it alone is ready, or out of reach."""
+        """Mark a stage as settled; stages that waited for it alone become ready, or cancelled."""
         if self._stopping():
             return
         for each, missing in self._graph.settle(name, self.artifacts):
@@ -113,7 +113,7 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------------ before it runs
 
     def _take_up(self, name: str) -> None:
-        """It has all it needs: reuse what is there, queue what is not."""
+        """Reuse the result of a ready stage, or queue the stage."""
         try:
             step = self._steps[name]
             stage = step.stage
@@ -180,7 +180,7 @@ class Scheduler:
         return True
 
     def _found(self, name: str, stage: Stage, identity: Identity) -> Result | None:
-        """What another run has made meanwhile, or has finished before it was ended."""
+        """Return a result that another run made meanwhile, or finished before it was killed."""
         inputs = references.inputs(stage)
         found = self._ledger.result(identity.key, inputs)
         if isinstance(found, Result):
@@ -210,7 +210,7 @@ class Scheduler:
     # --------------------------------------------------------------------------------------------------- while it runs
 
     def _listen(self) -> None:
-        """Wait a moment for a message, and do what follows from it."""
+        """Wait a moment for a message and handle it."""
         try:
             attempt, message = self._inbox.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -230,7 +230,7 @@ class Scheduler:
                 self._said.append(replace(message, stage=attempt.name))
 
     def _check_running(self) -> None:
-        """At the clock, at the user's wish to stop, and whether whoever is to tell the outcome is there."""
+        """Check timeouts, stop requests and lost workers."""
         stopping = self._stopping()
         for attempt in list(self._running):
             ended = attempt.check_clock(stopping) or attempt.check_worker(self._inbox)
@@ -277,7 +277,7 @@ class Scheduler:
         self._settle(name)
 
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:
-        """Hand a result to those who need it, deliver it, and say what a person may open."""
+        """Record and deliver a result, and return the files that a user may open."""
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.key_name, result.key, time.time())
         self._ledger.mark_used(result)
         shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
@@ -290,7 +290,7 @@ class Scheduler:
 
 
 class _Graph:
-    """Who waits for whom. `ready`: stages whose needs are all settled; `unsettled`: those without an end so far."""
+    """The dependency graph. `ready`: stages whose needs are all settled; `unsettled`: stages that have not ended."""
 
     def __init__(self, needs: Mapping[str, tuple[str, ...]]) -> None:
         self._needs = needs

@@ -80,7 +80,7 @@ class Attached(ABC):
 
     @abstractmethod
     def set_strength(self, strengths: Mapping[str, float]) -> None:
-        """Scale ΔW of each part: `{"unet": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `attach`."""
+        """Scale ΔW of each part: `{"transformer": 0.5, "text_encoder": 1.0}`; 0 is the base itself. 1 after `attach`."""
 
     @abstractmethod
     def limit_norms(self, maximum: float) -> None:

@@ -1,4 +1,4 @@
-"""How wide the update of a module is, and how fast it learns: by its kind, and by its block of the U-Net."""
+"""How wide the update of a module is, and how fast it learns: by its kind, and by its block."""
 
 from __future__ import annotations
 

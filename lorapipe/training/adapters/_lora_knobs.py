@@ -15,7 +15,7 @@ from lorapipe.training.adapters._block_widths import Blocks, Width
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Model
+    from lorapipe.models import Model, Role
     from lorapipe.training.adapters._layer import AdapterLayer
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
@@ -102,22 +102,22 @@ class LoraKnobs(Adapter):
             width=self.width,
             blocks=Blocks.of(self, model.blocks),
             dropouts={name: getattr(self, name) for name in DROPOUTS},
-            lora_plus={part: self._lora_plus(part) for part in parts},
+            lora_plus={part: self._lora_plus(model.roles[part]) for part in parts},
         )
         return _host.attach(model, parts, self.layer, options, seed)
 
-    def _lora_plus(self, part: str) -> float:
+    def _lora_plus(self, role: Role) -> float:
         text = self.lora_plus_text_encoder
-        return self.lora_plus if part == "unet" or text is None else text
+        return self.lora_plus if role == "denoiser" or text is None else text
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
         args = super().network_args(settings)
         return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
-    def widest(self, part: str, usual: int) -> int:
-        """The largest rank in a part; only the U-Net's blocks may differ."""
-        return max(self.block_ranks, default=usual) if part == "unet" else usual
+    def widest(self, is_denoiser: bool, usual: int) -> int:
+        """The largest rank in a part; only the denoiser's blocks may differ."""
+        return max(self.block_ranks, default=usual) if is_denoiser else usual
 
     @property
     def has_rates_of_its_own(self) -> bool:

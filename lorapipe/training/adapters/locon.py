@@ -49,12 +49,12 @@ class LoCon(LoraKnobs):
     )
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        found = sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
-        if "unet" not in parts:
+        found = sum(self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
+        if footprint.denoiser not in parts:
             return found
         pointwise, larger = footprint.convolutions
         wide = max(self.conv_block_ranks, default=self.conv_rank)
-        return found + self.widest("unet", self.rank) * pointwise + wide * larger
+        return found + self.widest(True, self.rank) * pointwise + wide * larger
 
     def width(self, pointwise: bool) -> Width:
         return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)

@@ -38,7 +38,7 @@ class LoRA(LoraKnobs):
     )
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        return sum(self.widest(part, self.rank) * footprint.widths[part] for part in parts)
+        return sum(self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapters._lora_layer import LoraLayer

@@ -27,6 +27,7 @@ class Encoders(Protocol):
 
     device: torch.device
     text_encoders: tuple[str, ...]
+    settings_folders: tuple[str, ...]
 
     def part(self, name: str) -> torch.nn.Module: ...
     def encode_images(self, pixels: torch.Tensor) -> torch.Tensor: ...
@@ -47,10 +48,10 @@ def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, l
     memo = key_of("encoder", to_dict(base), stats, list(parts), dtype)
     if isinstance(known := cache.record("encoders", memo), str):
         return known
-    digest = hashlib.sha256()
-    for file in filter(_settings, files):
-        digest.update(file.read_bytes())
-    model = load()
+    digest, model = hashlib.sha256(), load()
+    for file in files:
+        if file.suffix in (".json", ".txt") and file.parent.name in model.settings_folders:
+            digest.update(file.read_bytes())
     for part in parts:
         _hash_weights(model.part(part), digest)
     cache.keep_record("encoders", memo, digest.hexdigest())
@@ -63,11 +64,6 @@ def _files(base: Spec) -> list[Path]:
     roots = [value.path for value in values if isinstance(value, Source)]
     inside = (sorted(root.rglob("*")) if root.is_dir() else [root] for root in roots)
     return [file for files in inside for file in files if file.is_file()]
-
-
-def _settings(file: Path) -> bool:
-    """Whether a file of a checkpoint folder decides, beside the weights, what encoders say: scaling, vocabulary."""
-    return file.suffix in (".json", ".txt") and file.parent.name.partition("_")[0] in ("vae", "text", "tokenizer")
 
 
 def _hash_weights(module: torch.nn.Module, digest: Any) -> None:

@@ -16,8 +16,8 @@ from lorapipe.training.data.image_reader import Unreadable, quiet
 from lorapipe.training.data.images import header_size
 from lorapipe.training.data.manifest import Manifest
 
-LATENT_BYTES = 4 * 4 / 64
-"""Of a pixel: 4 channels of float32 for 8×8 pixels."""
+LATENT_NUMBER = 4
+"""Bytes of a number in the cache of latents: float32."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,12 @@ def of_folder(
     repeats: int,
     share_held_out: float,
     augment: Augmentation,
+    numbers: float = 4 / 64,
 ) -> Forecast:
-    """What a folder will come to. Duplicates and damage behind the heads are not seen: about right, never too few."""
+    """What a folder will come to; `numbers` are those of the latents for each pixel: 4 for 8×8 pixels of SD.
+
+    Duplicates and damage behind the heads are not seen: about right, never too few.
+    """
     found: list[tuple[Pair, int]] = []
     left_out: list[LeftOut] = []
     with quiet():
@@ -79,7 +83,7 @@ def of_folder(
     for bucket, times in found[held_out:]:
         showings[bucket] += times
     pixels = [width * height for (width, height), _ in found]
-    cache = LATENT_BYTES * (sum(pixels[:held_out]) + augment.ways * sum(pixels[held_out:]))
+    cache = LATENT_NUMBER * numbers * (sum(pixels[:held_out]) + augment.ways * sum(pixels[held_out:]))
     return Forecast(len(found) - held_out, held_out, dict(sorted(showings.items())), cache, left_out=tuple(left_out))
 
 

@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError
 from lorapipe.picture_files import LeftOut
+from lorapipe.spec import JsonDocument, Param
 from lorapipe.training.data.buckets import Fit, Pair
 from lorapipe.training.data.images import Colour
 
@@ -87,6 +88,21 @@ class Picture:
         return Fit(self.bucket, self.resized, self.crop)
 
 
+class DatasetManifest(TypedDict):
+    """Which pictures a dataset has, how each is cut and captioned. Sizes and places are [width, height] in pixels."""
+
+    version: Annotated[Literal[1], Param("of the manifest's form")]
+    resolution: Annotated[Pair, Param("about how many pixels a picture has in training")]
+    background: Annotated[str, Param("the colour behind transparent pictures")]
+    totals: NotRequired[Annotated[dict[str, int], Param("pictures to train on, held out, and shown in an epoch")]]
+    buckets: NotRequired[Annotated[dict[str, int], Param("pictures to train on of each size, repeats not counted")]]
+    captions: NotRequired[Annotated[dict[str, Any], Param("how captions vary, where the training does not say it")]]
+    pictures: list[Picture]
+
+
+DOCUMENT = JsonDocument("dataset", DatasetManifest, "Run prepare again.")
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out.
@@ -152,6 +168,8 @@ class Manifest:
             body = json.loads(path.read_text(encoding="utf-8"))
             if body["version"] != VERSION:
                 raise ValueError(f"version {body['version']}, not {VERSION}")
+            if not DOCUMENT.fits(body):
+                DOCUMENT.require(body, str(path))
             return cls(
                 resolution=_pair(body["resolution"]),
                 background=Colour.parse(body["background"], Path()),

@@ -62,8 +62,8 @@ class Optimizer(Spec, contract="type"):
 
     @property
     def usual_rates(self) -> dict[str, float]:
-        """The learning rate of each part where the user gives none (guide §3, §4)."""
-        return {"unet": 1.0, "text_encoder": 1.0} if self.adaptive else {"unet": 1e-4, "text_encoder": 5e-5}
+        """The learning rate of each role where the user gives none (guide §3, §4)."""
+        return {"denoiser": 1.0, "text_encoder": 1.0} if self.adaptive else {"denoiser": 1e-4, "text_encoder": 5e-5}
 
     def keywords(self) -> dict[str, Any]:
         """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`.

@@ -21,4 +21,4 @@ class SignedSteps(Optimizer):
     @property
     def usual_rates(self) -> dict[str, float]:
         """A third of AdamW's: every element moves by the whole rate at every step (Chen et al., §5)."""
-        return {"unet": 3e-5, "text_encoder": 1.5e-5}
+        return {"denoiser": 3e-5, "text_encoder": 1.5e-5}

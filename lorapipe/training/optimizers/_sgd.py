@@ -23,7 +23,7 @@ class Nesterov(Optimizer):
     @property
     def usual_rates(self) -> dict[str, float]:
         """A hundred times AdamW's: gradients of an adapter are small, and nothing here makes up for it."""
-        return {"unet": 1e-2, "text_encoder": 5e-3}
+        return {"denoiser": 1e-2, "text_encoder": 5e-3}
 
     def keywords(self) -> dict[str, Any]:
         return {"nesterov": True, **super().keywords()}

@@ -33,11 +33,11 @@ class Library(Optimizer):
 
     @property
     def usual_rates(self) -> dict[str, float]:
-        """The package's rate for the U-Net, half of it for the text encoder."""
+        """The package's rate for the denoiser, half of it for the text encoder."""
         rate = float(str(defaults_of(self.implementation).get("lr") or 1e-4))
-        return {"unet": rate, "text_encoder": rate if rate >= 0.1 else rate / 2}
+        return {"denoiser": rate, "text_encoder": rate if rate >= 0.1 else rate / 2}
 
-    adaptive = property(lambda self: self.usual_rates["unet"] >= 0.1)
+    adaptive = property(lambda self: self.usual_rates["denoiser"] >= 0.1)
 
     def problems(self) -> Iterator[Problem]:
         if self.use not in known():

@@ -26,4 +26,4 @@ class ScheduleFreeAdamW(Adam):
     @property
     def usual_rates(self) -> dict[str, float]:
         """Twice AdamW's: the average damps."""
-        return {"unet": 2e-4, "text_encoder": 1e-4}
+        return {"denoiser": 2e-4, "text_encoder": 1e-4}

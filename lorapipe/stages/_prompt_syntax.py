@@ -1,4 +1,4 @@
-"""What other programs read in a prompt and Stable Diffusion itself does not: it would be painted as words."""
+"""Prompt syntax of other programs (kohya's flags, `<lora:…>`), which would be read as words here."""
 
 from __future__ import annotations
 
