@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.stage_options import NAMES as OPTIONS
 from lorapipe.pipeline.stage_options import StageOptions
-from lorapipe.spec import Knob, Spec, knobs, plain
+from lorapipe.spec import Knob, Ref, Spec, knobs, plain
 
 from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, nodes, socket_of
 from .run_options import Running

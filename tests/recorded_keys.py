@@ -22,6 +22,10 @@ PIPELINES = {"quickstart.yaml": "", "train-sd15.yaml": "sd15", "train-sdxl.yaml"
 """The examples, and the family of the base that they want beside them."""
 
 
+OF_A_TRAINING = {"Weights": ("dataset", "training", "log")}
+"""Fields that may be absent, and that what a training makes has."""
+
+
 class _Names:
     """In place of the digests of files: their own names."""
 
@@ -64,7 +68,7 @@ def _stand_in(kind: Any, stage: str, base: Any, made: dict[str, Any]) -> Any:
     known = {type(artifact): artifact for artifact in made.values()}
 
     def value(name: str) -> Any:
-        hint = hints[name]
+        hint = next((each for each in typing.get_args(hints[name]) if each in (*known, Path)), hints[name])
         if hint in known:
             return known[hint]
         if hint is Path:
@@ -74,7 +78,7 @@ def _stand_in(kind: Any, stage: str, base: Any, made: dict[str, Any]) -> Any:
         return ()
 
     required = [each.name for each in dataclasses.fields(kind) if each.default is dataclasses.MISSING]
-    return kind(**{name: value(name) for name in required})
+    return kind(**{name: value(name) for name in (*required, *OF_A_TRAINING.get(kind.__name__, ()))})
 
 
 if __name__ == "__main__":

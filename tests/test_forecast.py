@@ -14,8 +14,7 @@ from lorapipe.models import Checkpoint, Family, Footprint
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
-from lorapipe.pipeline.artifacts import Ref
-from lorapipe.spec import Duration, Source
+from lorapipe.spec import Duration, Ref, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters import Adapter

@@ -11,7 +11,7 @@ from typing import Annotated
 import pytest
 
 from lorapipe import registry as registries
-from lorapipe.pipeline import artifact_json, events
+from lorapipe.pipeline import artifact_json, artifacts, events
 from lorapipe.pipeline.artifacts import Artifact, StoredName
 from lorapipe.registry import Registry, _modules_of
 from lorapipe.spec import Spec, content, from_dict, json_schema, param, to_dict
@@ -145,12 +145,12 @@ def test_a_renamed_artifact_with_renamed_fields_keeps_its_key_and_reads_what_was
     stored, key = artifact_json.encode(kennel, tmp_path), artifact_json.content(kennel, str)
     monkeypatch.setattr(Kennel, "stored_name", "(gone)")
     monkeypatch.setattr(House, "stored_name", "Kennel")
-    artifact_json._class_of.cache_clear()
+    artifacts.class_of.cache_clear()
     house = House(tmp_path / "x", dog, 2)
     assert artifact_json.decode(stored, tmp_path) == house
     assert artifact_json.decode(stored, tmp_path, [house]) is house
     assert artifact_json.content(house, str) == key
-    artifact_json._class_of.cache_clear()
+    artifacts.class_of.cache_clear()
 
 
 def test_a_renamed_group_of_settings_keeps_its_node() -> None:

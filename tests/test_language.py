@@ -8,9 +8,9 @@ import pytest
 
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
-from lorapipe.pipeline.artifacts import Ref
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.yaml_document import parse
+from lorapipe.spec import Ref
 
 
 def load(folder: Path, text: str, *sets: str) -> Pipeline:

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.models import Checkpoint, Model
 from lorapipe.models.sd15 import SD15
-from lorapipe.pipeline.artifacts import Dataset, Ref, Weights
+from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview, Progress
-from lorapipe.spec import Duration, Source, from_dict
+from lorapipe.spec import Duration, Ref, Source, from_dict
 from lorapipe.stages import Stage
 from lorapipe.stages._train_rules import warnings
 from lorapipe.stages.train import Train

@@ -19,8 +19,8 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
-from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.model_contexts import attached
+from lorapipe.training.adapters import Attached
+from lorapipe.training.model_contexts import Attachable, attached
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ class Evaluator:
     """
 
     model: Model
-    adapter: Adapter
+    adapter: Attachable
     snapshots: Mapping[int, Path]
     plan: GridPlan
     grid: GridSampler

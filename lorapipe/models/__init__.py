@@ -99,6 +99,7 @@ class Checkpoint(Source):
     """A diffusers folder, a single-file checkpoint, or `pocket`: the base model that comes with lorapipe."""
 
     words: ClassVar[tuple[str, ...]] = ("pocket",)
+    artifact: ClassVar[str] = "Base"
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
@@ -162,6 +163,11 @@ class Family(Spec, contract="family"):
     @abstractmethod
     def size_step(self) -> int:
         """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its checkpoint is what another stage will make (`$stage`), of which nothing can be asked yet."""
+        return not isinstance(self.checkpoint, Source)
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:

@@ -89,10 +89,11 @@ class StableDiffusion(Family):
         if self.zero_terminal_snr and self.prediction == "epsilon":
             cure = "Take it away, or write prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
-        yield from _checkpoint_problems.problems(self)
+        if not self.is_pending:
+            yield from _checkpoint_problems.problems(self)
 
     def problems_of_captions(self) -> Iterator[Problem]:
-        if problem := _checkpoint_problems.no_vocabulary(self):
+        if not self.is_pending and (problem := _checkpoint_problems.no_vocabulary(self)):
             yield problem
 
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
@@ -155,7 +156,9 @@ class StableDiffusion(Family):
         return InputError(what, where=str(self.checkpoint.path), cure=COPY)
 
     def _part(self, part: str) -> Mapping[str, Any]:
-        """A part's configuration, without importing anything heavy (plans read it)."""
+        """A part's configuration, without importing anything heavy (plans read it); published, before there is a base."""
+        if self.is_pending and not self.config:
+            return self.known[part]
         described = self.config.path if self.config else self.checkpoint.path
         if not described.is_dir():
             return self.known[part]

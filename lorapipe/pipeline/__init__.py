@@ -1,1 +1,1 @@
-"""From a YAML file to artifacts: language → plan → run. Knows stages and families only through their registries."""
+"""The engine: loader (YAML → Pipeline) → plan (+ ledger) → execution (→ artifacts). Stages are known by registry alone."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
-from lorapipe.pipeline.artifacts import LOCATION, Artifact, StoredName, marks_of
+from lorapipe.pipeline.artifacts import LOCATION, Artifact, StoredName, class_of, marks_of
 from lorapipe.registry import Registry
 from lorapipe.spec import PLAIN, Shape, Source, Spec, Value, from_dict, shape_of, to_dict
 from lorapipe.spec import content as spec_content
@@ -41,7 +41,7 @@ def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] =
 
     An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
     """
-    return _decode_artifact(_class_of(data["kind"]), data, store, tuple(inputs))
+    return _decode_artifact(class_of(data["kind"]), data, store, tuple(inputs))
 
 
 def content(artifact: Artifact, digest: Callable[[Path], str]) -> Json:
@@ -70,11 +70,26 @@ def _encode_value(value: object, path_form: Callable[[Path], str], content_only:
         return _encode_fields(value, path_form, content_only)
     if isinstance(value, Spec):
         assert value.registry is not None, "only registered specs travel in artifacts"
-        plain = _spec_content(value, path_form) if content_only else to_dict(value)
+        plain = _spec_content(value, path_form) if content_only else _portable(to_dict(value), path_form)
         return {"registry": value.registry.id, **plain}
     if isinstance(value, tuple):
         return [_encode_value(item, path_form, content_only) for item in value]
     return value
+
+
+def _portable(plain: object, path_form: Callable[[Path], str]) -> Json:
+    """A spec's document with the paths that are inside the store relative to it: a base that a stage has made."""
+
+    def form(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: form(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [form(inner) for inner in value]
+        if isinstance(value, str) and Path(value).is_absolute() and (found := path_form(Path(value))).startswith(STORE):
+            return found
+        return value
+
+    return typing.cast(Json, form(plain))
 
 
 def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> Json:
@@ -91,7 +106,7 @@ def _decode_value(shape: Shape, data: object, store: Path, inputs: tuple[Artifac
         case "list", list():
             return tuple(_decode_value(shape.item, item, store, inputs) for item in data)
         case "spec" | "contract", dict():
-            return _decode_spec(data)
+            return _decode_spec(data, store)
         case "reference", dict():
             return _decode_artifact(shape.value, data, store, inputs)
         case "path" | "list" | "spec" | "contract" | "reference", _:
@@ -99,11 +114,17 @@ def _decode_value(shape: Shape, data: object, store: Path, inputs: tuple[Artifac
     return data
 
 
-def _decode_spec(data: Mapping[str, object]) -> Spec:
+def _decode_spec(data: Mapping[str, object], store: Path) -> Spec:
     contract = Registry.of_id(str(data["registry"])).contract
     if not issubclass(contract, Spec):
         raise KeyError(data["registry"])
-    return from_dict(contract, {key: value for key, value in data.items() if key != "registry"})
+
+    def form(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: form(inner) for key, inner in value.items()}
+        return str(_path(value, store)) if isinstance(value, str) and value.startswith(STORE) else value
+
+    return from_dict(contract, {key: form(value) for key, value in data.items() if key != "registry"})
 
 
 def _decode_artifact(
@@ -160,12 +181,3 @@ def _content_fields(kind: type[Artifact]) -> list[tuple[str, str]]:
 @cache
 def _shapes(kind: type[Artifact]) -> dict[str, Shape]:
     return {name: shape_of(hint) for name, hint in typing.get_type_hints(kind).items() if name in marks_of(kind)}
-
-
-@cache
-def _class_of(stored_name: object) -> type[Artifact]:
-    """The artifact class that is stored under a name, whichever package declares it, once that is imported."""
-    classes = [Artifact]
-    for cls in classes:  # grows as it goes: all subclasses, at any depth
-        classes += cls.__subclasses__()
-    return next(cls for cls in classes if cls.stored_name == stored_name)

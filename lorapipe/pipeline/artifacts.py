@@ -7,39 +7,14 @@ An artifact is a frozen dataclass of plain values, paths, specs and other artifa
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from lorapipe.spec import Spec, Value, ValueKind
-
-REFERENCE = re.compile(r"\$([\w-]+)((?:\.\w+)*)")
-"""`$stage`, and the fields after it."""
-
-
-@dataclass(frozen=True)
-class Ref(Value):
-    """`$stage` or `$stage.field`: stands in an artifact field until the stage has run."""
-
-    stage: str
-    fields: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, value: object, folder: Path) -> Self:
-        if not isinstance(value, str) or not (match := REFERENCE.fullmatch(value)):
-            raise ValueError(f"{value!r} is not a reference to a stage; write $stage or $stage.field.")
-        return cls(match[1], tuple(match[2].split(".")[1:]))
-
-    def plain(self) -> str:
-        return ".".join([f"${self.stage}", *self.fields])
-
-    @classmethod
-    def schema(cls) -> dict[str, object]:
-        return {"type": "string", "pattern": r"^\$[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)*$"}
+from lorapipe.spec import Ref, Spec, Value, ValueKind
 
 
 class Artifact(Value):
@@ -107,17 +82,37 @@ class Snapshot(Artifact, stored_name="Snapshot"):
 
 @dataclass(frozen=True)
 class Weights(Artifact, stored_name="Weights"):
-    """A trained adapter: its snapshots in the order of their steps, and all that is needed to judge or export it.
+    """An adapter: its snapshots in the order of their steps, and what is known of where it comes from.
 
-    `training` is a JSON file of the settings and counts of the training (what `ss_*` metadata is made of); `log` is a
-    JSON-lines file of the metrics per step. `strength` is the strength to use it at.
+    `dataset` is what it was trained on, `training` a JSON file of the training's settings and counts (what `ss_*` metadata
+    is made of), `log` a JSON-lines file of its metrics per step: None where no training here has made it. `base` is the
+    model that it changes, where that is not the dataset's. `strength` is the strength to use it at.
     """
 
     snapshots: tuple[Snapshot, ...]
-    dataset: Dataset
-    training: Path
-    log: Annotated[Path, LOCATION]
+    dataset: Dataset | None = None
+    training: Path | None = None
+    log: Annotated[Path | None, LOCATION] = None
     strength: float = 1.0
+    base: Spec | None = None
+
+    @property
+    def model(self) -> Spec:
+        """The base model that it changes; `TypeError` where the stage that made it says none."""
+        found = self.base or (self.dataset and self.dataset.base)
+        if not found:
+            raise TypeError("weights have a base, or a dataset that has one")
+        return found
+
+
+@dataclass(frozen=True)
+class Base(Artifact, stored_name="Base"):
+    """A base model that a stage has made: it stands where a checkpoint stands, `checkpoint: $merged`.
+
+    `path` is a checkpoint's file or diffusers folder.
+    """
+
+    path: Annotated[Path, OPEN]
 
 
 @dataclass(frozen=True)
@@ -179,10 +174,22 @@ def to_open(artifact: Artifact) -> list[Path]:
     return [getattr(artifact, name) for name, marks in marks_of(type(artifact)).items() if OPEN in marks]
 
 
+@cache
+def class_of(stored_name: object) -> type[Artifact]:
+    """The artifact class that is stored under a name, whichever package declares it, once that is imported."""
+    classes = [Artifact]
+    for cls in classes:  # grows as it goes: all subclasses, at any depth
+        classes += cls.__subclasses__()
+    return next(cls for cls in classes if cls.stored_name == stored_name)
+
+
 def field_kind(kind: type[Artifact], name: str) -> type[Artifact] | None:
     """The kind of the artifact in the field `name` of another; None where there is no such artifact."""
-    found = typing.get_type_hints(kind).get(name)
-    return found if isinstance(found, type) and issubclass(found, Artifact) else None
+    hint = typing.get_type_hints(kind).get(name)
+    for found in (hint, *typing.get_args(hint)):
+        if isinstance(found, type) and issubclass(found, Artifact) and typing.get_origin(hint) is not tuple:
+            return found
+    return None
 
 
 def fields_of_kind(kind: type[Artifact], wanted: type[Artifact]) -> list[str]:

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
 from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
 from lorapipe.pipeline.addresses import address_in
-from lorapipe.pipeline.artifacts import REFERENCE
 from lorapipe.pipeline.expansion_limits import Allowance, size
 from lorapipe.pipeline.overrides import put
 from lorapipe.pipeline.variables import Variables
 from lorapipe.spec import Address, canonical, show
+from lorapipe.spec.reference import REFERENCE
 
 NAME_LENGTH = 60
 VERY_MANY = 10**12

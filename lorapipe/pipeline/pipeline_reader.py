@@ -14,7 +14,7 @@ from lorapipe.errors import InputError, Problem, Problems, TooManyProblems, near
 from lorapipe.limits import MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import references
 from lorapipe.pipeline.addresses import dotted
-from lorapipe.pipeline.artifacts import Artifact, Ref
+from lorapipe.pipeline.artifacts import Artifact, class_of
 from lorapipe.pipeline.extends import EXTENDS
 from lorapipe.pipeline.matrix import CELL, Expansion, expand
 from lorapipe.pipeline.overrides import put, split
@@ -24,7 +24,7 @@ from lorapipe.pipeline.variables import Variables
 from lorapipe.pipeline.when import holds
 from lorapipe.pipeline.yaml_document import Document
 from lorapipe.pipeline.yaml_values import Position
-from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, parse_spec, show
+from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, Ref, Source, parse_spec, show
 from lorapipe.stages import Stage
 
 KEYS = ("vars", "stages", EXTENDS)
@@ -273,8 +273,12 @@ class PipelineReader:
 
 
 def _refs(reading: Parsed[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
+    """The references in a stage, each with the kind of artifact that may stand there."""
+    found = [(at, kind, value) for at, kind, value in reading.values if isinstance(value, Ref)]
     return [
-        (at, kind, value) for at, kind, value in reading.values if isinstance(value, Ref) and issubclass(kind, Artifact)
+        (at, kind if issubclass(kind, Artifact) else class_of(kind.artifact), value)
+        for at, kind, value in found
+        if issubclass(kind, (Artifact, Source))
     ]
 
 

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from lorapipe.errors import Problem, near_miss, shortened
-from lorapipe.pipeline.artifacts import Artifact, Ref, field_kind, fields_of_kind, inside
-from lorapipe.spec import PLAIN, Spec, knobs
+from lorapipe.pipeline.artifacts import Artifact, Base, field_kind, fields_of_kind, inside
+from lorapipe.spec import PLAIN, Ref, Source, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
 FEW = 5
@@ -68,7 +68,21 @@ def _replace(value: Any, put: Callable[[Ref], object]) -> Any:
 def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
     fields = {name: getattr(spec, name) for name in _may_refer(cast(Any, type(spec)))}
     changed = {name: new for name, old in fields.items() if (new := _replace(old, put)) is not old}
+    for name, new in changed.items():
+        if isinstance(new, Base) and (source := _sources(cast(Any, type(spec))).get(name)):
+            changed[name] = source(new.path)
     return dataclasses.replace(spec, **changed) if changed else spec  # type: ignore[type-var]
+
+
+@cache
+def _sources(kind: Any) -> dict[str, type[Source]]:
+    """The knobs that are files of a kind for which an artifact may stand."""
+    shapes = {knob.name: knob.shape for knob in knobs(kind)}
+    return {
+        name: shape.value
+        for name, shape in shapes.items()
+        if shape.kind == "source" and issubclass(shape.value, Source)
+    }
 
 
 @cache

@@ -12,7 +12,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
     base           Param, Value, Spec: what is declared          parse          document → spec, or its problems
     fields         the knobs of a spec class                     serialization  spec → document, content of a key
     shapes         what kind of thing a knob's type is           schema         spec class → JSON Schema
-    types          values that any stage may use
+    types          values that any stage may use                   reference      $stage, another stage's result
 """
 
 from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
@@ -22,6 +22,7 @@ from lorapipe.spec.fields import Knob, knobs
 from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
 from lorapipe.spec.problem_cache import ProblemCache
+from lorapipe.spec.reference import Ref
 from lorapipe.spec.schema import SchemaWriter, json_schema
 from lorapipe.spec.serialization import PLAIN, canonical, content, plain, show, to_dict
 from lorapipe.spec.shapes import Shape, shape_of
@@ -40,6 +41,7 @@ __all__ = [
     "Parsed",
     "PathPolicy",
     "ProblemCache",
+    "Ref",
     "SchemaWriter",
     "Shape",
     "Source",

@@ -1,4 +1,4 @@
-"""Where a file of the user's is to be written: the form that it has in a document."""
+"""The value type of a file to write: a path, or a folder to write a named file in."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Destination(Value):
         return {"type": "string", "minLength": 1}
 
     def file(self, name: str, ending: str) -> Path:
-        """The file that is meant: with its ending, or `name` in the folder. Looks whether there is such a folder."""
+        """Return the file to write: with its ending, or `name` in the folder, if the path is one."""
         if self.is_folder or os.path.isdir(self.path):  # noqa: PTH112 (which tells, and never raises)
             return self.path / f"{name}{ending}"
         has_it = not ending or self.path.name.lower().endswith(ending) or self.path.suffix.lower() in OTHER_ENDINGS
         return self.path if has_it else self.path.with_name(f"{self.path.name}{ending}")
 
     def complaint(self, ending: str) -> tuple[str, str] | None:
-        """What is wrong with the ending of its name, and the cure; None where it is right or can be added."""
+        """Return what is wrong with the ending of its name, and the cure; None where it is right or can be added."""
         name, given = self.path.name, self.path.suffix
         if self.is_folder or not ending:
             return None

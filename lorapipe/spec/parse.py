@@ -14,6 +14,7 @@ from lorapipe.spec.destination import Destination
 from lorapipe.spec.fields import knobs_by_name, old_names
 from lorapipe.spec.paths import PathPolicy, path_of, trouble
 from lorapipe.spec.problem_cache import ProblemCache
+from lorapipe.spec.reference import REFERENCE, Ref
 from lorapipe.spec.scalars import WORDS, as_scalar, quote_cure, unquoted_cure
 from lorapipe.spec.serialization import show
 from lorapipe.spec.shapes import Scalar, Shape, shape_of
@@ -159,6 +160,10 @@ class _Parser:
     def _value(self, kind: type[Value], plain: object, limits: Param, at: Address) -> object:
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)  # 1e3 is a whole number to its author
+        if issubclass(kind, Source) and kind.artifact and isinstance(plain, str) and REFERENCE.fullmatch(plain):
+            reference = Ref.parse(plain, self._folder_at(at))
+            self.values.append((at, kind, reference))
+            return reference
         if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
             self._require_allowed(kind, plain, at)
         if issubclass(kind, Destination) and isinstance(plain, str):

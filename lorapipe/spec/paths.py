@@ -1,6 +1,6 @@
-"""A path that a person has written: made from its text, looked at, and spoken of.
+"""Paths that a person has written: parse one from its text, check that it exists, and show it.
 
-Every path of a document, a setting or a command goes through here, so that what cannot be one is a `ValueError` with the
+Every path of a document, a setting or a command goes through here, so that an impossible one is a `ValueError` with its
 reason and never an error of the system.
 """
 
@@ -37,7 +37,7 @@ class PathPolicy(Protocol):
 
 
 def path_of(text: str, folder: Path) -> Path:
-    """The path that a text stands for; relative ones start at `folder`. ValueError says why it cannot be one."""
+    """Return the path of a text; relative ones start at `folder`. `ValueError` says why a text cannot be a path."""
     _check_text(text)
     path = _from_home(text) if text.startswith("~") else Path(text)
     path = path if path.is_absolute() else folder / path
@@ -99,7 +99,7 @@ def must_exist(path: Path) -> None:
 
 
 def _meant(path: Path) -> str:
-    """The one name beside a path that is nearly the same: the others are nobody's business."""
+    """Name the one neighbour whose name is nearly the same; the others stay private."""
     try:
         with os.scandir(path.parent) as entries:
             beside = [entry.name for entry in islice(entries, MOST_BESIDE)]
@@ -110,7 +110,7 @@ def _meant(path: Path) -> str:
 
 
 def tidy(path: Path) -> str:
-    """A path as one would write it: without `a/..`, where that leads to the same place."""
+    """Return a path without `a/..`, where that leads to the same place."""
     short = os.path.normpath(path)
     try:
         return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
@@ -119,13 +119,13 @@ def tidy(path: Path) -> str:
 
 
 def trouble(error: BaseException) -> str:
-    """What the system says of a file, without the number and the path that it adds."""
+    """Return the system's message about a file, without its number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return said.rstrip(".") or type(error).__name__
 
 
 def short(text: str) -> str:
-    """The beginning of a text."""
+    """Return a text shortened to 60 letters."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -81,6 +81,8 @@ class Source(Value):
     value_kind: ClassVar[ValueKind] = "source"
     words: ClassVar[tuple[str, ...]] = ()
     """What may be written that is no path."""
+    artifact: ClassVar[str] = ""
+    """The artifact (by its stored name) that may stand here too, as `$stage`: its path is taken. Empty: none."""
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.pipeline.artifacts import Dataset, Ref
+from lorapipe.pipeline.artifacts import Dataset
+from lorapipe.spec import Ref
 from lorapipe.training.caption_augment import FROZEN_ENCODER
 from lorapipe.training.options import RATES, TrainingOptions
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
-from lorapipe.pipeline.artifacts import Artifact, Report, Weights
+from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
 from lorapipe.pipeline.events import Log, Metric
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from lorapipe.training.adapters import Adapter
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
+    from lorapipe.training.model_contexts import Attachable
     from lorapipe.training_record import TrainingRecord
+
+READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
+"""How prompts are read for weights of which no training tells."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class Evaluate(Stage):
     makes: ClassVar[type[Artifact]] = Report
 
     weights: Weights = param(help="what to judge: a train stage")
+    dataset: Dataset | None = param(
+        None,
+        "a prepare stage, whose pictures are compared with where the weights come from no training here; empty: what they "
+        "were trained on",
+    )
     prompts: tuple[str, ...] = param(
         help="what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the "
         "training pictures do not all show. Four or more that differ; the verdict measures whether they still do",
@@ -101,6 +110,7 @@ class Evaluate(Stage):
         return _prompt_syntax.notices(self.prompts, "prompts")
 
     def run(self, context: Context) -> Report:
+        from lorapipe import formats
         from lorapipe.evaluation.clip import Clip
         from lorapipe.evaluation.evaluator import Evaluator
         from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
@@ -108,37 +118,44 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
+        from lorapipe.training.adapters._weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
         from lorapipe.training.device import Compute
         from lorapipe.training_record import TrainingRecord
 
-        dataset, record = self.weights.dataset, TrainingRecord.load(self.weights.training)
-        manifest, base = Manifest.load(dataset.manifest), cast("Family", dataset.base)
+        dataset, record = self._dataset, TrainingRecord.load(self.weights.training) if self.weights.training else None
+        manifest, base = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
         compute = Compute.of(context.device, self.precision)
         folder = self._clip_folder(base, context)
         clip = None if folder is None else Clip(folder, compute.device)
         model = compute.model(base, context.warm)
-        options, plan = self._sampling_options(base, record), self._plan(base, record, context)
+        adapter: Attachable
+        if record:
+            adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading
+        else:
+            last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
+            adapter, parts, reading = WeightsAdapter(last), last.parts, dict(READING)
+        options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
         images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
         counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
-        reading, cache = TextReading(**record.reading), Cache(context.cache)
-        prober = Prober(model, manifest, scene, cache, _captioning(record, manifest), reading)
+        cache, captioning = Cache(context.cache), _captioning(record, manifest)
+        prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         result = Evaluator(
             model=model,
-            adapter=_adapter(record),
+            adapter=adapter,
             snapshots={each.step: each.path for each in self.weights.snapshots},
             plan=plan,
             grid=GridSampler(Sampler(model, options), images, self.batch, counter, context.check),
             prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
-            knobs=_knobs(base, record),
+            knobs=_knobs(base, record) if record else {},
         ).run()
         _emit_metrics(result, context)
-        return self._published(result, self._about(record, manifest, options, folder), context)
+        return self._published(result, self._about(base, record, manifest, options, folder), context)
 
     def _clip_folder(self, base: Family, context: Context) -> Path | None:
         folder = self.clip.path if self.clip else base.clip()
@@ -149,7 +166,16 @@ class Evaluate(Stage):
             context.emit(Log(text=f"{text}. Name the folder of one as clip.", level="warning"))
         return folder
 
-    def _sampling_options(self, base: Family, record: TrainingRecord) -> SamplingOptions:
+    @property
+    def _dataset(self) -> Dataset:
+        """The pictures to compare with."""
+        found = self.dataset or self.weights.dataset
+        if found is None:
+            what = "the weights come from no training here, so there are no pictures to compare with."
+            raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
+        return found
+
+    def _sampling_options(self, base: Family, reading: Mapping[str, Any]) -> SamplingOptions:
         from lorapipe.evaluation.sampler import SamplingOptions
 
         native, step = base.native_size(), base.size_step()
@@ -158,29 +184,33 @@ class Evaluate(Stage):
             cure = f"Both sides must be multiples of {step}."
             raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
         cfg = base.usual_cfg() if self.cfg is None else self.cfg
-        return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **record.reading)
+        return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **reading)
 
-    def _plan(self, base: Family, record: TrainingRecord, context: Context) -> GridPlan:
+    def _plan(self, base: Family, parts: Sequence[str], context: Context) -> GridPlan:
         from lorapipe.evaluation.grid_plan import GridPlan
         from lorapipe.series import evenly_spaced
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
-        if apart and all(base.role(part) == "denoiser" for part in record.rates):
+        if apart and all(base.role(part) == "denoiser" for part in parts):
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             context.emit(Log(text=text, level="warning"))
             apart = ()
         return GridPlan(tuple(steps), self.strengths, apart)
 
     def _about(
-        self, record: TrainingRecord, manifest: Manifest, options: SamplingOptions, clip: Path | None
+        self,
+        base: Family,
+        record: TrainingRecord | None,
+        manifest: Manifest,
+        options: SamplingOptions,
+        clip: Path | None,
     ) -> dict[str, str]:
         """The settings that the report shows; nothing in them depends on the machine or the day."""
-        rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
+        pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
         return {
-            "base": record.base_name,
-            "trained on": f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out",
-            "training": f"{record.steps} steps, rank {record.rank}, rates {rates}",
+            "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
+            **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
             "prompts": " · ".join(self.prompts),
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
             "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
@@ -195,7 +225,8 @@ class Evaluate(Stage):
         from lorapipe.training.publish import link_or_copy
 
         out = context.out
-        log = [(row.step, row.values["loss"]) for row in metrics_log.read(self.weights.log)]
+        rows = metrics_log.read(self.weights.log) if self.weights.log else []
+        log = [(row.step, row.values["loss"]) for row in rows]
         grid = grid_image.draw(result.verdict.headline, about["sampling"], result.training, report_model.tables(result))
         grid_image.save(grid, out / "grid.png")
         write_text(report.page(report_model.report_model(result, grid, about, log)), out / "report.html")
@@ -217,10 +248,15 @@ def _adapter(record: TrainingRecord) -> Adapter:
     return from_dict(contract, record.settings["adapter"])
 
 
-def _captioning(record: TrainingRecord, manifest: Manifest) -> Captioning:
+def _training(record: TrainingRecord) -> str:
+    rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
+    return f"{record.steps} steps, rank {record.rank}, rates {rates}"
+
+
+def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning:
     from lorapipe.training.caption_augment import Captioning
 
-    return from_dict(Captioning, manifest.captions or record.settings.get("captions") or {})
+    return from_dict(Captioning, manifest.captions or (record.settings.get("captions") if record else None) or {})
 
 
 def _knobs(base: Family, record: TrainingRecord) -> dict[str, float]:

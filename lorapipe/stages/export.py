@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lorapipe.formats import AdapterWeights, Names
     from lorapipe.models import Family
+    from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
@@ -92,11 +93,12 @@ class Export(Stage):
         from lorapipe import formats
 
         snapshot = self.weights.snapshots[-1]
-        names = cast("Family", self.weights.dataset.base).load("cpu").kohya_names()  # loads no weights
+        model = cast("Family", self.weights.model).load("cpu")  # loads no weights
+        names = model.kohya_names()
         learned = formats.open(snapshot.path, names)
         (delivery,) = self.deliveries()
         path = context.out / delivery.place("lora").name
-        metadata = partial(self._metadata, snapshot, learned)
+        metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
         worst = self._verify(path, learned, names)
         megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
@@ -109,32 +111,40 @@ class Export(Stage):
         return lacking(self.trigger, self, stages)
 
     def _metadata(
-        self, snapshot: Snapshot, learned: AdapterWeights, tensors: Mapping[str, Tensor]
+        self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, str]:
         from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes, kohya_metadata, modelspec
+        from lorapipe.metadata import hashes, kohya_metadata, modelspec, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
-        record = TrainingRecord.load(self.weights.training)
-        privacy, algorithms = self.metadata, learned.algorithms
-        chosen = kohya_metadata(record, self.title, snapshot.step, snapshot.epoch, privacy, algorithms)
-        if privacy != "none":
+        record = TrainingRecord.load(self.weights.training) if self.weights.training else None
+        base = cast("Family", self.weights.model)
+        if record:
+            step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
+            chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
+        else:
+            chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+        if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= modelspec(
-                record.architecture,
-                record.prediction,
+                record.architecture if record else base.architecture(prediction),
+                record.prediction if record else prediction,
                 self.title,
                 made.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                record.resolution,
-                record.settings.get("clip_skip", 1),
+                record.resolution if record else None,
+                record.settings.get("clip_skip", 1) if record else 1,
                 self.trigger,
-                f"Strength {self.weights.strength:g}, at {record.resolution[0]}x{record.resolution[1]}.",
+                self._hint(record),
             )
         chosen |= hashes(serialize(tensors, {}))
-        return chosen if privacy == "none" else {**chosen, SEAL: seal(chosen)}
+        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+
+    def _hint(self, record: TrainingRecord | None) -> str:
+        size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
+        return f"Strength {self.weights.strength:g}{size}."
 
     def _verify(self, path: Path, learned: AdapterWeights, names: Names) -> float:
         """The largest relative error of a module's ΔW in the file; an error where it is more than rounding."""

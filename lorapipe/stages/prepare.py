@@ -152,6 +152,8 @@ class Prepare(Stage):
             if not any(self.base.problems()):  # whoever reads the base from a document has asked it
                 yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
+        if self.base.is_pending:  # the stage asks again when it runs
+            return
         yield from buckets.problems()
         yield from self._sizes_in_vain()
         if buckets.step % needed and not any(self.base.problems()):

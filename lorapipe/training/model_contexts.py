@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from lorapipe.models import Model
-from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapters import Attached
+
+
+class Attachable(Protocol):
+    """An adapter, or weights that can be attached as they are."""
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """Put it into the given parts."""
 
 
 @contextmanager
-def attached(adapter: Adapter, model: Model, parts: Sequence[str], seed: int = 0) -> Iterator[Attached]:
+def attached(adapter: Attachable, model: Model, parts: Sequence[str], seed: int = 0) -> Iterator[Attached]:
     """The adapter in these parts of the model, which is what it was at the end, whatever happens."""
     handle = adapter.attach(model, parts, seed)
     try:

@@ -40,6 +40,8 @@ class Hadamard(Algorithm):
 class LoHa(LoraKnobs):
     """Low-rank Hadamard product: a rank of r² for the size of a LoRA of 2r."""
 
+    algorithm: ClassVar[str] = "loha"
+
     rank: int = param(4, "width of each of the two products", ge=1, le=64, kohya=("network_dim",))
     alpha: float = param(0.0, "scale: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
 

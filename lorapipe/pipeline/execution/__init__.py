@@ -1,1 +1,1 @@
-"""Running a plan: the scheduler, attempts, workers and the launchers that say where they are."""
+"""Running a plan: runner → scheduler → attempts on the slots of a pool, whose workers a launcher starts somewhere."""

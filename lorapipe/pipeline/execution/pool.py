@@ -138,7 +138,8 @@ class Slot:
 
     worker: Worker
     device: str | None = None
-    device_locks: tuple[Path, ...] = ()
+    shares_device: bool = False
+    """Whether other projects on this machine use its device too, so that stages take turns (see `devices`)."""
     busy: bool = False
 
 

@@ -70,21 +70,21 @@ class Scheduler:
         self._queue: list[tuple[Stage, PlannedStage]] = []
         self._running: list[Attempt] = []
         self._inbox: Inbox = queue.SimpleQueue()
-        self._said: deque[Event] = deque()
-        self._told_to_wait: set[str] = set()
+        self._pending: deque[Event] = deque()
+        self._reported_waiting: set[str] = set()
 
     def events(self, steps: Iterable[PlannedStage]) -> Generator[Event, None, None]:
         """Run the graph as planned; stages whose inputs had yet to be made are decided when those are there."""
         self._steps = {step.name: step for step in steps}
         while True:
             while self._graph.ready and not self._stopping():
-                self._take_up(self._graph.ready.popleft())
+                self._reuse_or_queue(self._graph.ready.popleft())
                 yield from self._drain()
             self._start_queued()
             yield from self._drain()
             if not self._running and (self._stopping() or not (self._queue or self._graph.ready)):
                 return
-            self._listen()
+            self._receive()
             self._check_running()
             yield from self._drain()
 
@@ -95,8 +95,8 @@ class Scheduler:
         self._running.clear()
 
     def _drain(self) -> Generator[Event, None, None]:
-        while self._said:
-            yield self._said.popleft()
+        while self._pending:
+            yield self._pending.popleft()
 
     def _settle(self, name: str) -> None:
         """Mark a stage as settled; stages that waited for it alone become ready, or cancelled."""
@@ -104,15 +104,15 @@ class Scheduler:
             return
         for each, missing in self._graph.settle(name, self.artifacts):
             what = f"not run, because it needs {' and '.join(missing)}"
-            self._said.append(Failed(each, "cancelled", what))
+            self._pending.append(Failed(each, "cancelled", what))
 
-    def _give_up(self, name: str, error: Exception) -> None:
-        self._said.append(failure(name, error))
+    def _fail_stage(self, name: str, error: Exception) -> None:
+        self._pending.append(failure(name, error))
         self._settle(name)
 
     # ------------------------------------------------------------------------------------------------ before it runs
 
-    def _take_up(self, name: str) -> None:
+    def _reuse_or_queue(self, name: str) -> None:
         """Reuse the result of a ready stage, or queue the stage."""
         try:
             step = self._steps[name]
@@ -120,13 +120,13 @@ class Scheduler:
             if stage is None:
                 stage = references.resolve(self._pipeline.stages[name], self.artifacts)
                 step = self._decide(name, stage)
-                self._said.append(Planned(name, step.action, step.reason))
+                self._pending.append(Planned(name, step.action, step.reason))
             if step.result is None:
                 self._queue.append((stage, step))
             else:
                 self._reuse(name, stage, step.result)
         except (LorapipeError, OSError) as error:
-            self._give_up(name, error)
+            self._fail_stage(name, error)
 
     def _decide(self, name: str, stage: Stage) -> PlannedStage:
         """What to do with a stage; a result that is reused is among the roots of this run."""
@@ -148,7 +148,7 @@ class Scheduler:
                 if slot is None or not self._start(stage, step, slot):
                     left.append((stage, step))
             except (LorapipeError, OSError) as error:
-                self._give_up(step.name, error)
+                self._fail_stage(step.name, error)
         self._queue = left
 
     def _start(self, stage: Stage, step: PlannedStage, slot: Slot) -> bool:
@@ -158,10 +158,10 @@ class Scheduler:
         try:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
-            if name not in self._told_to_wait:
+            if name not in self._reported_waiting:
                 what = f"waits for {busy.who}, which makes the same result"
-                self._said.append(Log(name, what, "warning"))
-                self._told_to_wait.add(name)
+                self._pending.append(Log(name, what, "warning"))
+                self._reported_waiting.add(name)
             return False
         try:
             self._roots.add([identity.id])  # whatever is found or made from here on, `gc` leaves alone
@@ -189,7 +189,7 @@ class Scheduler:
         if not isinstance(found, Result):
             return None
         what = "an earlier run had finished it and ended before it was published; it is published now"
-        self._said.append(Log(name, what, "warning"))
+        self._pending.append(Log(name, what, "warning"))
         return found
 
     def _job(self, name: str, identity: Identity, slot: Slot) -> Job:
@@ -204,21 +204,21 @@ class Scheduler:
             cache=str(self._ledger.cache),
             lock=str(self._ledger.locks / f"{identity.id}.attempt"),
             device=slot.device or "cpu",
-            takes_turns=spec.needs_device and bool(slot.device_locks),
+            takes_turns=spec.needs_device and slot.shares_device,
         )
 
     # --------------------------------------------------------------------------------------------------- while it runs
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         """Wait a moment for a message and handle it."""
         try:
             attempt, message = self._inbox.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return
         if attempt in self._running:  # not one that was ended meanwhile
-            self._hear(attempt, message)
+            self._handle(attempt, message)
 
-    def _hear(self, attempt: Attempt, message: Message) -> None:
+    def _handle(self, attempt: Attempt, message: Message) -> None:
         match message:
             case Done():
                 self._finish(attempt, message)
@@ -227,7 +227,7 @@ class Scheduler:
             case _:
                 if isinstance(message, Started):
                     attempt.mark_started()
-                self._said.append(replace(message, stage=attempt.name))
+                self._pending.append(replace(message, stage=attempt.name))
 
     def _check_running(self) -> None:
         """Check timeouts, stop requests and lost workers."""
@@ -240,14 +240,14 @@ class Scheduler:
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         if failed.cause == "lost" and attempt.retries and not attempt.is_ending:
             attempt.retries -= 1
-            self._said.append(Log(attempt.name, f"{failed.message}; it is started once more", "warning"))
+            self._pending.append(Log(attempt.name, f"{failed.message}; it is started once more", "warning"))
             attempt.slot.worker.close()
             attempt.start(self._inbox)
             return
         if failed.cause != "input":
             attempt.slot.worker.close()  # what a failure has left in memory is not to be trusted
         self._end(attempt)
-        self._said.append(attempt.explain(failed))
+        self._pending.append(attempt.explain(failed))
         self._settle(attempt.name)
 
     def _finish(self, attempt: Attempt, done: Done) -> None:
@@ -260,10 +260,10 @@ class Scheduler:
             files = self._use(name, attempt.stage, result)
         except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
             self._end(attempt)
-            self._give_up(name, error)
+            self._fail_stage(name, error)
             return
         self._end(attempt)
-        self._said.append(Finished(name, identity.key, time.time() - attempt.began, files))
+        self._pending.append(Finished(name, identity.key, time.time() - attempt.began, files))
         self._settle(name)
 
     def _end(self, attempt: Attempt) -> None:
@@ -273,7 +273,7 @@ class Scheduler:
     # ---------------------------------------------------------------------------------------------- when it is there
 
     def _reuse(self, name: str, stage: Stage, result: Result) -> None:
-        self._said.append(Reused(name, result.key, self._use(name, stage, result)))
+        self._pending.append(Reused(name, result.key, self._use(name, stage, result)))
         self._settle(name)
 
     def _use(self, name: str, stage: Stage, result: Result) -> tuple[str, ...]:

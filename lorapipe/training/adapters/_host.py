@@ -51,14 +51,39 @@ def attach(
     return LayersAttached(sites, options.lora_plus)
 
 
+def attach_weights(
+    model: Model, weights: AdapterWeights, layer: Callable[[str], Callable[[torch.nn.Module, Width], AdapterLayer]]
+) -> Attached:
+    """Put layers around the modules of weights, of their ranks and alphas, and load them; `layer` is by algorithm."""
+    sites = {}
+    for (part, path), module in weights.modules.items():
+        parent, child, base = _located(model.part(part), path)
+        made = layer(module.algorithm)(base, Width(module.rank, module.alpha))
+        sites[part, path] = _Site(part, path, parent, child, base, made, 1.0)
+    for site in sites.values():
+        site.put_in()
+    found = LayersAttached(sites, dict.fromkeys(weights.parts, 1.0))
+    try:
+        found.load(weights)
+    except InputError:
+        found.detach()
+        raise
+    return found
+
+
+def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, torch.nn.Module]:
+    """A module's parent, its name in it, and the module."""
+    parent_path, _, child = path.rpartition(".")
+    parent = root.get_submodule(parent_path)
+    return parent, child, parent.get_submodule(child)
+
+
 def _sites(
     model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
 ) -> Iterator[_Site]:
     root = model.part(part)
     for ref in model.targets(part, options.convolutions):
-        parent_path, _, child = ref.path.rpartition(".")
-        parent = root.get_submodule(parent_path)
-        base = parent.get_submodule(child)
+        parent, child, base = _located(root, ref.path)
         width = options.blocks.width(options.width(ref.pointwise), ref.block, ref.pointwise)
         if width.rank and (rate := options.blocks.rate(ref.block)):
             yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)

@@ -28,6 +28,8 @@ class LoraKnobs(Adapter):
     A subclass has `rank` and `alpha` as knobs, and gives the layer.
     """
 
+    algorithm: ClassVar[str]
+    """The registered name of the algorithm of its layers' tensors."""
     convolutions: ClassVar[bool] = False
     """Whether the convolutions of the resnet, downsample and upsample blocks are targets too."""
 

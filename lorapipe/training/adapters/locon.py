@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class LoCon(LoraKnobs):
     """LoRA on the resnet, downsample and upsample blocks too; 3×3 convolutions have a rank of their own (conv_dim)."""
 
+    algorithm: ClassVar[str] = "lora"
     convolutions: ClassVar[bool] = True
 
     rank: int = param(

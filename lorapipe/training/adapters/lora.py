@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.adapters._lora_knobs import LoraKnobs
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LoRA(LoraKnobs):
     """ΔW = (alpha / rank) · up · down on Linear layers and 1×1 convolutions  (Hu et al. 2021, arXiv:2106.09685)."""
+
+    algorithm: ClassVar[str] = "lora"
 
     rank: int = param(
         16,

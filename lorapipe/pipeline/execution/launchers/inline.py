@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.execution.job import Job, perform
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
@@ -23,7 +22,7 @@ class Inline(Launcher):
     in_this_process: ClassVar[bool] = True
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        return [Slot(Thread(), devices[0], locks_of(devices[0]))]
+        return [Slot(Thread(), devices[0], shares_device=True)]
 
 
 class Thread(Worker):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.execution.launchers._subprocess import Beside, Process
 from lorapipe.pipeline.execution.pool import Slot
 
@@ -15,4 +14,4 @@ class Local(Beside):
     """Processes on this machine, one for each device."""
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        return [*self.side_slots(), *(Slot(Process(), device, locks_of(device)) for device in devices)]
+        return [*self.side_slots(), *(Slot(Process(), device, shares_device=True) for device in devices)]

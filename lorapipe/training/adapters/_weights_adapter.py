@@ -1,0 +1,42 @@
+"""Weights that exist, as an adapter: whoever has trained or computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import InputError
+from lorapipe.formats import AdapterWeights
+from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapters._lora_knobs import LoraKnobs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Model
+    from lorapipe.training.adapters._block_widths import Width
+    from lorapipe.training.adapters._layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class WeightsAdapter:
+    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter."""
+
+    weights: AdapterWeights
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """Put the weights into the parts of the model that they are of; `InputError` where no adapter has such layers."""
+        from lorapipe.training.adapters import _host
+
+        modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
+        return _host.attach_weights(model, AdapterWeights(modules), _layer_of)
+
+
+def _layer_of(algorithm: str) -> Callable[[Module, Width], AdapterLayer]:
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]
+    assert contract.registry is not None
+    for kind in map(contract.registry.get, contract.registry.names()):
+        if issubclass(kind, LoraKnobs) and kind.algorithm == algorithm:
+            return kind().layer
+    raise InputError(f"no adapter here has {algorithm} layers.")
