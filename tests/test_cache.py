@@ -19,7 +19,8 @@ from lorapipe.errors import LorapipeError
 from lorapipe.models import Checkpoint, TextReading
 from lorapipe.spec import Source
 from lorapipe.training.data.cache import Cache, Remembered, key_of
-from lorapipe.training.data.latents import encode_captions, encoder_digest, load_conditions
+from lorapipe.training.data.encoders import encoder_digest
+from lorapipe.training.data.text_cache import encode_captions, load_conditions
 
 KEY = key_of("a", 1)
 

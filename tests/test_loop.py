@@ -13,7 +13,7 @@ from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.flat_parameters import flatten
 from lorapipe.training.loop import MicroBatch, Objective, Step, Update, train
 from lorapipe.training.losses.mse import Mse
-from lorapipe.training.noise_options import Corruption
+from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.weightings import Weighting
 from lorapipe.training.weightings.min_snr import MinSnr
 from lorapipe.training.weightings.none import NoWeighting
@@ -58,7 +58,7 @@ def updates(*groups: list[MicroBatch], start: int = 0) -> Iterator[Update]:
 
 
 def usual(model: Denoiser, seed: int = 0, weighting: Weighting = MinSnr()) -> Objective:  # noqa: B008 (frozen)
-    return Objective(model, Mse(), weighting, Corruption().draw, seed)
+    return Objective(model, Mse(), weighting, NoiseOptions().draw, seed)
 
 
 def run(groups: list[list[MicroBatch]], model: Denoiser | None = None, **knobs) -> tuple[list[float], Denoiser]:
@@ -213,7 +213,7 @@ def test_the_scaler_leaves_the_steps_as_they_are_and_skips_what_overflows() -> N
     assert scaled == pytest.approx(plain, rel=1e-5)
 
     model = Denoiser()
-    objective = Objective(model, lambda *of: 1e4 * Mse()(*of), MinSnr(), Corruption().draw, 0)
+    objective = Objective(model, lambda *of: 1e4 * Mse()(*of), MinSnr(), NoiseOptions().draw, 0)
     scaler = torch.amp.GradScaler("cpu", init_scale=1e38, backoff_factor=1e-38)
     before, after = weights(model), []
     for _ in train(updates([micro(0)], [micro(0)]), objective, optimizer_of(model), lambda _: 1.0, scaler=scaler):

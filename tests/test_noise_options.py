@@ -7,22 +7,22 @@ import torch
 
 from lorapipe.training import noise
 from lorapipe.training.diffusion import EpsilonPrediction
-from lorapipe.training.noise_options import Corruption
+from lorapipe.training.noise_options import NoiseOptions
 
 SHAPE = (4, 32, 24)
 PROCESS = EpsilonPrediction(torch.linspace(0.999, 0.005, 1000))
 KINDS = {
-    "plain": Corruption(),
-    "offset": Corruption(offset=0.1),
-    "offset_random": Corruption(offset=0.1, offset_random=True),
-    "offset_adaptive": Corruption(offset=0.1, offset_adaptive=0.1),
-    "multires": Corruption(multires_iterations=8, multires_discount=0.3),
-    "perturbation": Corruption(perturbation=0.1),
-    "all": Corruption(multires_iterations=6, perturbation=0.1, perturbation_random=True, min_timestep=100),
+    "plain": NoiseOptions(),
+    "offset": NoiseOptions(offset=0.1),
+    "offset_random": NoiseOptions(offset=0.1, offset_random=True),
+    "offset_adaptive": NoiseOptions(offset=0.1, offset_adaptive=0.1),
+    "multires": NoiseOptions(multires_iterations=8, multires_discount=0.3),
+    "perturbation": NoiseOptions(perturbation=0.1),
+    "all": NoiseOptions(multires_iterations=6, perturbation=0.1, perturbation_random=True, min_timestep=100),
 }
 
 
-def many(corruption: Corruption, count: int = 400) -> noise.NoiseDraw:
+def many(corruption: NoiseOptions, count: int = 400) -> noise.NoiseDraw:
     return corruption.draw(3, 0, range(count), torch.zeros(count, *SHAPE), PROCESS)
 
 
@@ -74,7 +74,7 @@ def test_perturbation_is_added_but_not_asked_for() -> None:
 
 
 def test_timesteps_stay_between_their_bounds() -> None:
-    drawn = many(Corruption(min_timestep=300, max_timestep=310))
+    drawn = many(NoiseOptions(min_timestep=300, max_timestep=310))
     assert set(drawn.timesteps.tolist()) == set(range(300, 310))
 
 
@@ -88,7 +88,7 @@ def test_timesteps_stay_between_their_bounds() -> None:
     ],
 )
 def test_what_makes_no_sense_together_is_refused(knobs: dict, field: str) -> None:
-    (problem,) = Corruption(**knobs).problems()
+    (problem,) = NoiseOptions(**knobs).problems()
     assert problem.path == (field,) and problem.cure
 
 
@@ -96,8 +96,8 @@ def test_an_adaptive_offset_grows_with_the_mean_of_each_channel() -> None:
     """sd-scripts' `apply_noise_offset`: offset + scale · |mean of the channel|, at least 0."""
     clean = torch.tensor([0.0, 1.0, -2.0, 0.5]).reshape(1, 4, 1, 1).expand(400, *SHAPE)
     for scale, expected in ((0.3, [0.1, 0.4, 0.7, 0.25]), (-0.1, [0.1, 0.0, 0.0, 0.05])):
-        drawn = Corruption(offset=0.1, offset_adaptive=scale).draw(3, 0, range(400), clean, PROCESS)
+        drawn = NoiseOptions(offset=0.1, offset_adaptive=scale).draw(3, 0, range(400), clean, PROCESS)
         plain = noise.draw(3, 0, range(400), SHAPE, PROCESS).target
         shifts = (drawn.target - plain).mean((2, 3))
         assert shifts.std(0).tolist() == pytest.approx(expected, abs=0.04)
-    assert [problem.path for problem in Corruption(offset_adaptive=0.1).problems()] == [("offset_adaptive",)]
+    assert [problem.path for problem in NoiseOptions(offset_adaptive=0.1).problems()] == [("offset_adaptive",)]

@@ -31,7 +31,7 @@ from lorapipe.training.diffusion import EpsilonPrediction
 from lorapipe.training.interval import Interval
 from lorapipe.training.loop import MicroBatch, Objective
 from lorapipe.training.losses.mse import Mse
-from lorapipe.training.noise_options import Corruption
+from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.weightings.none import NoWeighting
 from lorapipe.training_record import TrainingRecord
 
@@ -117,11 +117,11 @@ class Still:
 
 
 def test_a_mask_multiplies_the_loss_and_weights_come_on_top() -> None:
-    objective = Objective(Still(), Mse(), NoWeighting(), Corruption().draw, 3)  # type: ignore[arg-type]
+    objective = Objective(Still(), Mse(), NoWeighting(), NoiseOptions().draw, 3)  # type: ignore[arg-type]
     clean = torch.zeros(2, 4, 8, 8)
     mask = torch.zeros(2, 1, 8, 8)
     mask[0, :, :4], mask[1] = 1.0, 0.5
-    drawn = Corruption().draw(3, 0, range(2), clean, Still.diffusion).target
+    drawn = NoiseOptions().draw(3, 0, range(2), clean, Still.diffusion).target
     expected = torch.stack([drawn[0, :, :4].square().sum() / 256, drawn[1].square().mean() / 2])
     found = objective(0, range(2), MicroBatch(clean, dict, mask))
     assert torch.allclose(found, expected)

@@ -16,7 +16,6 @@ import torch
 from lorapipe.evaluation.selection import Probe
 from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
 from lorapipe.series import evenly_spaced
-from lorapipe.training import noise
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.latents import Scene
-    from lorapipe.training.data.manifest import Manifest, Picture
+    from lorapipe.training.seeds import seed_of
+from lorapipe.training.data.manifest import Manifest, Picture
 
 PROBED = 8
 """Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""
@@ -84,7 +84,7 @@ def _loss(
 
 
 def _noise(subject: Subject, timestep: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(noise.seed_of("probe", subject.seed, timestep))
+    generator = torch.Generator().manual_seed(seed_of("probe", subject.seed, timestep))
     return torch.randn(subject.latent.shape, generator=generator)
 
 

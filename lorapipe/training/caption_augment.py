@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, Warmup, param
+from lorapipe.training import seeds
 from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Captioning(Spec):
     )
     dropout_epochs: int = param(
         0,
-        "leave all captions out in every so-manieth epoch: 10 is one in ten; 0 off",
+        "leave all captions out in every n-th epoch: 10 is one in ten; 0 off",
         ge=0,
         kohya=("caption_dropout_every_n_epochs",),
     )
@@ -106,7 +107,6 @@ class Captioning(Spec):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """See `Spec.problems`."""
         if self.keep_tokens and not (self.shuffle or self.tag_dropout or self.token_warmup_step.count):
             what = "keep_tokens keeps tags from being shuffled or dropped, and neither is asked for."
             yield Problem(what, cure="Write shuffle: true, or take it away.", path=("keep_tokens",))
@@ -235,7 +235,7 @@ class CaptionSampler:
 
     def _said(self, batch: Batch, caption: str, index: int, repeat: int) -> str:
         how = self._how(index)
-        chance = random.Random(f"caption {self.seed} {batch.epoch} {index} {repeat}")
+        chance = seeds.chance("caption", self.seed, batch.epoch, index, repeat)
         if how.dropout_epochs and (batch.epoch + 1) % how.dropout_epochs == 0:
             return ""
         if how.dropout and chance.random() < how.dropout:
@@ -247,7 +247,7 @@ class CaptionSampler:
         return how.varied(caption, chance, min(1.0, batch.index / warmup) if warmup else 1.0)
 
     def _variant(self, how: Captioning, caption: str, way: int) -> str:
-        return how.varied(caption, random.Random(f"variant {self.seed} {way} {caption}"))
+        return how.varied(caption, seeds.chance("variant", self.seed, way, caption))
 
 
 def _ways(how: Captioning, caption: str) -> int:

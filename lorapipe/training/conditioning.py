@@ -15,12 +15,8 @@ from lorapipe.spec import Spec, Warmup
 from lorapipe.training.caption_augment import Captioning, CaptionSampler, problems_with_own_captions
 from lorapipe.training.data.batches import Batch
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import (
-    Encoders,
-    encode_captions,
-    encoder_digest,
-    load_conditions,
-)
+from lorapipe.training.data.encoders import Encoders, encoder_digest
+from lorapipe.training.data.text_cache import encode_captions, load_conditions
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
 

@@ -16,6 +16,7 @@ import torch
 from lorapipe.training import noise
 from lorapipe.training.data_parallel import SINGLE, DataParallel
 from lorapipe.training.diffusion import Diffusion
+from lorapipe.training.seeds import seed_of
 
 
 class Model(Protocol):
@@ -139,7 +140,7 @@ def train(
 
 def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScaler) -> torch.Tensor:
     """Add up the gradients of an update's mean loss over all its samples, batch by batch; return that loss."""
-    _seed(objective.model.device, noise.seed_of("modules", objective.seed, update.step))
+    _seed(objective.model.device, seed_of("modules", objective.seed, update.step))
     sizes = [len(batch.latents) if batch.whole is None else batch.whole for batch in update.batches]
     count, total = sum(sizes), torch.zeros((), device=objective.model.device)
     done = 0

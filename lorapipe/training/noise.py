@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 from lorapipe.training.diffusion import Diffusion
+from lorapipe.training.seeds import seed_of
 
 
 class NoiseDraw(NamedTuple):
@@ -90,9 +90,3 @@ def _pyramid(noise: torch.Tensor, iterations: int, discount: float, chance: torc
 def generator(*what: str | int) -> torch.Generator:
     """Random numbers that depend on these words alone; see `seed_of`."""
     return torch.Generator().manual_seed(seed_of(*what))
-
-
-def seed_of(*what: str | int) -> int:
-    """A seed for a generator, unrelated to that of any other argument (neighbouring seeds are no kin here)."""
-    digest = hashlib.blake2b(repr(what).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1  # non-negative in 64 bits

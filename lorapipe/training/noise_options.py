@@ -20,7 +20,7 @@ MULTIRES_DISCOUNT = 0.3
 
 
 @dataclass(frozen=True)
-class Corruption(Spec):
+class NoiseOptions(Spec, stored_name="Corruption"):
     """The noise of a training. By default plain noise at all timesteps, as the base models were made with."""
 
     offset: float = param(

@@ -14,7 +14,7 @@ from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.device import Precision
 from lorapipe.training.interval import Interval
 from lorapipe.training.losses import Loss
-from lorapipe.training.noise_options import Corruption
+from lorapipe.training.noise_options import NoiseOptions
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.schedulers import Scheduler
 from lorapipe.training.weightings import Weighting
@@ -124,7 +124,9 @@ class TrainingOptions(Spec):
         Weighting.default("min_snr"),
         "how much each noise level counts: min_snr with its gamma of 5 is recommended, none is the plain loss",
     )
-    noise: Corruption = param(Corruption, "what is added to the pictures: noise offset, multires noise, ip noise gamma")
+    noise: NoiseOptions = param(
+        NoiseOptions, "what is added to the pictures: noise offset, multires noise, ip noise gamma"
+    )
     clip_skip: int = param(
         1, "layer of the text encoder that is read, from its end; 2 for anime bases of the NAI lineage", ge=1, le=12
     )

@@ -31,7 +31,7 @@ from lorapipe.training.distributed_launch import launched
 from lorapipe.training.initial_weights import initialise_from
 from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor
-from lorapipe.training.optimizers import Optimizer, settled
+from lorapipe.training.optimizers import Optimizer, averaged_weights
 from lorapipe.training.options import TrainingOptions
 from lorapipe.training.param_groups import grouped
 from lorapipe.training.previews import Previews
@@ -178,7 +178,7 @@ class Trainer:
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
                 if due.snapshot:
-                    with settled(trainable.optimizer):
+                    with averaged_weights(trainable.optimizer):
                         monitor.check_weights(step.step)
                         monitor.keep(writer.write(step.step))
                 if due.checkpoint:
@@ -187,7 +187,7 @@ class Trainer:
                     at = f"step {step.step} of {self.milestones.total}"
                     raise Interrupted(f"Stopped after {at}; run the same command again to go on.")
                 if due.preview:
-                    with settled(trainable.optimizer):
+                    with averaged_weights(trainable.optimizer):
                         self.previews.paint(step.step)
                 yield step
 

@@ -57,10 +57,14 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
     ),
-    "lorapipe.training.data": ("lorapipe.training.data", "=lorapipe.models", *SHARED, *LIGHT),
-    "lorapipe.training.noise": ("lorapipe.training.diffusion",),
+    "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
+    "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
+    "lorapipe.training.seeds": (),
     "lorapipe.training.data_parallel": (),
-    "lorapipe.training.loop": ("lorapipe.training.diffusion", "lorapipe.training.noise", "lorapipe.training.data_parallel"),
+    "lorapipe.training.loop": (
+        "lorapipe.training.data_parallel", "lorapipe.training.diffusion", "lorapipe.training.noise",
+        "lorapipe.training.seeds"
+    ),
     "lorapipe.training.data.training_set": (
         "lorapipe.training.data", "lorapipe.training.caption_augment", "lorapipe.pipeline.artifacts",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
@@ -83,7 +87,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
-        "lorapipe.training.noise", "lorapipe.pipeline.events", *SHARED, *LIGHT
+        "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.regular_files": (),
     "lorapipe.code_pages": ("lorapipe.common_characters",),

@@ -10,7 +10,7 @@ import torch
 from lorapipe.errors import InputError
 from lorapipe.spec import knobs
 from lorapipe.training.flat_parameters import flatten
-from lorapipe.training.optimizers import Optimizer, settled
+from lorapipe.training.optimizers import Optimizer, averaged_weights
 from lorapipe.training.optimizers._signature import arguments_of
 
 NAMES = Optimizer.registry.names()
@@ -136,7 +136,7 @@ def test_settling_changes_nothing_of_what_follows(name: str) -> None:
     parts, _, _ = problem()
     optimizer = build(name, parts)
     losses = learn(optimizer, parts, inputs, wanted, 10)
-    with settled(optimizer):
+    with averaged_weights(optimizer):
         pass
     assert losses + learn(optimizer, parts, inputs, wanted, 10) == unbroken
 
@@ -147,7 +147,7 @@ def test_what_is_kept_of_a_schedule_free_training_is_its_average(name: str) -> N
     optimizer = build(name, parts)
     learn(optimizer, parts, inputs, wanted, 50)
     on_the_way = [p.detach().clone() for p in parts]
-    with settled(optimizer):
+    with averaged_weights(optimizer):
         assert not torch.equal(parts[1], on_the_way[1])
     assert torch.equal(parts[1], on_the_way[1])
 

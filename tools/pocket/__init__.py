@@ -3,9 +3,10 @@
 Both are trained from nothing but the drawings of `lorapipe.pocket`:
 
     tokenizer          CLIP's byte-pair encoding over the world's words
-    vae, decoder, clip, unet   the trainings, each one resumable command
+    vae, clip, unet    the trainings, each one resumable command, on a processor or a GPU
     train              the training loop that they share
-    random_subjects    pairs of drawings from outside the world
+    subjects           drawings from outside the world: animals, vehicles, plants, signs, faces, things
+    pools              drawings by the ten thousand with their tags and captions
     publish            weights → diffusers and transformers folders
     clip_score         how often samples show what the caption asked
 

@@ -1,6 +1,6 @@
-"""Rebuild what ships: `python -m tools.pocket vae|decoder|clip|base|score|examples`.
+"""Rebuild what ships: `python -m tools.pocket vae|clip|base|score|examples`.
 
-`vae`, `decoder`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
+`vae`, `clip` and `base` train, in this order, in `--work`; each goes on where it was stopped, and the same seed
 gives the same weights on the same machine. `clip` and `base` publish into the package when they are done, `base` also along
 the way. `score` measures the published models. `examples` draws the picture folders.
 """
@@ -24,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.pocket", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="where checkpoints are kept")
+    parser.add_argument("--device", default="cpu", help="where to train; on cuda minutes, on a processor days")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
     parser.add_argument("--count", type=int, default=500, help="how many unseen captions `score` uses")
     options = parser.parse_args()
@@ -39,14 +40,7 @@ def train_vae(options: argparse.Namespace) -> None:
     """Train the autoencoder."""
     from tools.pocket import vae
 
-    _report((step, loss, psnr) for step, loss, psnr in vae.train_vae(options.work, options.seed))
-
-
-def train_decoder(options: argparse.Namespace) -> None:
-    """Train the autoencoder's decoder further, on what is not in the world."""
-    from tools.pocket import decoder
-
-    _report(decoder.train_decoder(options.work, options.seed))
+    _report((step, loss, psnr) for step, loss, psnr in vae.train_vae(options.work, options.seed, options.device))
 
 
 def train_clip(options: argparse.Namespace) -> None:
@@ -58,7 +52,7 @@ def train_clip(options: argparse.Namespace) -> None:
     drawn = clip.unseen(500)
 
     def progress() -> Iterable[tuple[int, float, float | None]]:
-        for step, loss, run in clip.train_clip(options.work, words, options.seed):
+        for step, loss, run in clip.train_clip(options.work, words, options.seed, options.device):
             yield step, loss, clip.mean_accuracy(run.average, *drawn) if step % 250 == 0 else None
             if step == run.steps:
                 publish.publish_clip(CLIP, run.average.clip)
@@ -68,20 +62,20 @@ def train_clip(options: argparse.Namespace) -> None:
 
 def train_base(options: argparse.Namespace) -> None:
     """Train U-Net and text encoder on the finished autoencoder's latents and publish the whole base."""
-    from tools.pocket import decoder, publish, tokenizer, unet, vae
+    from tools.pocket import publish, tokenizer, unet, vae
 
-    autoencoder, shipped = vae.finished_vae(options.work), decoder.finished_decoder(options.work)
+    autoencoder = vae.finished_vae(options.work, options.seed)
     with tempfile.TemporaryDirectory() as folder:
         words = tokenizer.write_tokenizer(Path(folder))
 
     def progress() -> Iterable[tuple[int, float, None]]:
-        for step, loss, run in unet.train_unet(options.work, autoencoder, words, options.seed):
+        for step, loss, run in unet.train_unet(options.work, autoencoder, words, options.seed, options.device):
             yield step, loss, None
             if step % PUBLISH_EVERY == 0:
-                publish.publish_base(BASE, shipped, run.average)
+                publish.publish_base(BASE, autoencoder, run.average)
 
     _report(progress())
-    publish.publish_base(BASE, shipped, unet.finished_unet(options.work, words))
+    publish.publish_base(BASE, autoencoder, unet.finished_unet(options.work, words))
 
 
 def print_score(options: argparse.Namespace) -> None:
@@ -102,7 +96,6 @@ def write_examples(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "vae": train_vae,
-    "decoder": train_decoder,
     "clip": train_clip,
     "base": train_base,
     "score": print_score,

@@ -7,25 +7,23 @@ Chen et al. 2020), so that likeness means something for subjects that no tag nam
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from lorapipe.pocket.world import ATTRIBUTES, TAGS, Creature, caption
-from tools.pocket.pictures import HELD_OUT, creatures, render, to_tensor
-from tools.pocket.random_subjects import draw_pair
+from lorapipe.pocket.world import ATTRIBUTES, Creature
+from tools.pocket.pictures import HELD_OUT, creatures, render, to_float, to_tensor
+from tools.pocket.pools import ABSENT, CAPTIONS, COUNTS, pool, tag_tokens
 from tools.pocket.tokenizer import LENGTH
-from tools.pocket.train import TrainingRun, generator
+from tools.pocket.train import TrainingRun
 
-POOL = 12_000
-PAIRS = 4_000
-BATCH = 48
-CYCLES = (2_500, 5_000)
+BATCH = 256
+CYCLES = (5_132,)
 PEAK = 1e-3
+SHIFT = 3
+"""Pixels by which a picture is moved at most before it is looked at."""
 EMBEDDING = 96
 
 
@@ -43,7 +41,7 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         pad_token_id=tokenizer.pad_token_id,
     )
     vision = CLIPVisionConfig(
-        image_size=64, patch_size=8, hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4
+        image_size=64, patch_size=4, hidden_size=128, intermediate_size=256, num_hidden_layers=5, num_attention_heads=4
     )
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=EMBEDDING)
     return CLIPModel(config)
@@ -60,31 +58,38 @@ class Contrast(nn.Module):
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
-        self.clip, self.tokenizer = new_clip(tokenizer), tokenizer
+        self.clip = new_clip(tokenizer)
+        self.register_buffer("tags", tag_tokens(), persistent=False)
 
     def see(self, pictures: Tensor) -> Tensor:
         """Unit embeddings of pictures (B, 3, 64, 64) in -1..1."""
         seen = self.clip.visual_projection(self.clip.vision_model(pictures).pooler_output)
-        return functional.normalize(seen, dim=-1)
+        return functional.normalize(seen.float(), dim=-1)
 
-    def read(self, texts: list[str]) -> Tensor:
-        """Unit embeddings of texts."""
-        inputs = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-        return functional.normalize(self.clip.text_projection(self.clip.text_model(**inputs).pooler_output), dim=-1)
+    def read(self, tokens: Tensor) -> Tensor:
+        """Unit embeddings of texts, given as tokens (B, 77)."""
+        read = self.clip.text_projection(self.clip.text_model(tokens).pooler_output)
+        return functional.normalize(read.float(), dim=-1)
 
-    def loss(self, pictures: Tensor, captions: list[str], answers: Tensor, pairs: Tensor) -> Tensor:
-        """`answers` (B, attributes) are each picture's places in the attributes; `pairs` (2, P, 3, 64, 64)."""
-        half = len(pairs[0])
-        seen = self.see(torch.cat([pictures, *pairs]))
-        known, first, second = seen.split([len(pictures), half, half])
-        texts, scale = self.read([*captions, *TAGS]), self.clip.logit_scale.exp().clamp(max=50)
-        match = scale * known @ texts[: len(captions)].T
-        same = torch.arange(len(known))
+    def loss(self, pictures: Tensor, captions: Tensor, answers: Tensor, pairs: Tensor) -> Tensor:
+        """`captions` (B, 77) tokens; `answers` (B, attributes) each picture's places in the attributes, or `ABSENT`;
+        `pairs` (2 P, 3, 64, 64), two views of each of P subjects, one after the other."""
+        half, count = len(pairs) // 2, len(pictures)
+        known, first, second = self.see(torch.cat([pictures, pairs])).split([count, half, half])
+        texts, scale = self.read(torch.cat([captions, self.tags])), self.clip.logit_scale.exp().clamp(max=50)
+        match = scale * known @ texts[:count].T
+        same = torch.arange(count, device=match.device)
         contrast = functional.cross_entropy(match, same) + functional.cross_entropy(match.T, same)
-        tagged = attribute_logits(scale * known @ texts[len(captions) :].T)
-        attributes = sum(functional.cross_entropy(part, answers[:, i]) for i, part in enumerate(tagged))
+        tagged = attribute_logits(scale * known @ texts[count:].T)
+        attributes = sum(_answered(part, answers[:, i]) for i, part in enumerate(tagged))
         likeness = 10 * first @ torch.cat([second, known]).T
-        return 0.25 * contrast + attributes / len(ATTRIBUTES) + 0.2 * functional.cross_entropy(likeness, same[:half])
+        return 0.15 * contrast + attributes / len(ATTRIBUTES) + 0.2 * functional.cross_entropy(likeness, same[:half])
+
+
+def _answered(logits: Tensor, answers: Tensor) -> Tensor:
+    """Mean cross-entropy over those that have an answer."""
+    total = functional.cross_entropy(logits, answers, ignore_index=ABSENT, reduction="sum")
+    return total / (answers != ABSENT).sum().clamp(min=1)
 
 
 def attribute_logits(similarities: Tensor) -> tuple[Tensor, ...]:
@@ -97,47 +102,57 @@ def places(population: list[Creature]) -> Tensor:
     return torch.tensor([[v.index(getattr(c, name)) for name, v in ATTRIBUTES.items()] for c in population])
 
 
-def disturb(pictures: Tensor, chance: torch.Generator) -> Tensor:
-    """Slight noise, contrast, colour cast, shift and blur, as a generated picture may have."""
-    shape = (len(pictures), 3, 1, 1)
-    contrast = 1 + 0.1 * torch.randn((len(pictures), 1, 1, 1), generator=chance)
-    noise = 0.05 * torch.randn(pictures.shape, generator=chance)
-    down, across = torch.randint(-3, 4, (2,), generator=chance).tolist()
-    moved = functional.pad(pictures, (3, 3, 3, 3), mode="replicate")
-    moved = moved[:, :, 3 + down : 67 + down, 3 + across : 67 + across]
+def disturb(pictures: Tensor) -> Tensor:
+    """Slight noise, contrast, colour cast, shift and blur, as a generated picture may have; each picture its own."""
+    count, device = len(pictures), pictures.device
+
+    def chance(*shape: int) -> Tensor:
+        return torch.randn((count, *shape, 1, 1), device=device)
+
+    places = torch.arange(pictures.shape[-1], device=device)
+    by = (torch.rand(2, count, 1, device=device) * (2 * SHIFT + 1)).long() - SHIFT
+    rows, columns = (places + by).clamp(0, pictures.shape[-1] - 1)
+    moved = pictures.gather(2, rows[:, None, :, None].expand_as(pictures))
+    moved = moved.gather(3, columns[:, None, None, :].expand_as(pictures))
     blurred = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    blend = 0.6 * torch.rand((len(pictures), 1, 1, 1), generator=chance)
-    return torch.lerp(moved, blurred, blend) * contrast + 0.04 * torch.randn(shape, generator=chance) + noise
+    blended = torch.lerp(moved, blurred, 0.6 * torch.rand((count, 1, 1, 1), device=device))
+    return blended * (1 + 0.1 * chance(1)) + 0.04 * chance(3) + 0.05 * torch.randn_like(blended)
 
 
 def train_clip(
-    work: Path, tokenizer: CLIPTokenizer, seed: int = 0, cycles: Sequence[int] = CYCLES
+    work: Path, tokenizer: CLIPTokenizer, seed: int = 0, device: str = "cpu", cycles: Sequence[int] = CYCLES
 ) -> Iterator[tuple[int, float, TrainingRun]]:
     """Train or resume in `work`/clip.pt, yielding (step, loss, the run whose `average` is the model so far)."""
-    population = creatures(seed + 300, POOL)
-    pool, answers = render(population), places(population)
-    pairs = np.stack([np.stack([np.asarray(view) for view in draw_pair(seed + i)]) for i in range(PAIRS)], axis=1)
+    pools = [pool(work, kind, seed=seed) for kind in COUNTS]
+    world, doubles = len(pools[0]), len(pools[2]) // 2
+    pictures, answers, tokens = (
+        torch.cat([getattr(each, name) for each in pools]).to(device) for name in ("pictures", "answers", "tokens")
+    )
     torch.manual_seed(seed)
-    model = Contrast(tokenizer)
-    run = TrainingRun(model, cycles, PEAK, work / "clip.pt", decay=0.995)
+    model = Contrast(tokenizer).to(device)
+    run = TrainingRun(model, cycles, PEAK, work / "clip.pt", decay=0.998, seed=seed)
+    of_world = torch.arange(BATCH, device=device) < BATCH * 2 // 5
 
-    def loss_at(step: int) -> Tensor:
-        chance, words = generator(seed, step), Random(seed * 1_000_003 + step)
-        picked = torch.randint(POOL, (BATCH,), generator=chance)
-        subjects = torch.randint(PAIRS, (BATCH // 4,), generator=chance).numpy()
-        pictures = disturb(to_tensor(pool[picked.numpy()]), chance)
-        views = torch.stack([disturb(to_tensor(view[subjects]), chance) for view in pairs])
-        return model.loss(pictures, [caption(population[i], words) for i in picked], answers[picked], views)
+    def loss() -> Tensor:
+        chance, caption = torch.rand(BATCH, device=device), torch.rand(BATCH, device=device) * CAPTIONS
+        picked = torch.where(of_world, chance * world, world + chance * (len(pictures) - world)).long()
+        picked = picked.clamp(max=len(pictures) - 1)
+        subject = (torch.rand(BATCH // 4, device=device) * doubles).long().clamp(max=doubles - 1)
+        first = len(pictures) - 2 * doubles + 2 * subject
+        seen = disturb(to_float(pictures[torch.cat([picked, first, first + 1])]))
+        captions = tokens[picked, caption.long().clamp(max=CAPTIONS - 1)].long()
+        return model.loss(seen[:BATCH], captions, answers[picked].long(), seen[BATCH:])
 
-    for step, loss in run.run(loss_at):
-        yield step, loss, run
+    for step, value in run.run(loss):
+        yield step, value, run
 
 
 @torch.no_grad()
 def attribute_accuracy(model: Contrast, pictures: Tensor, population: list[Creature]) -> dict[str, float]:
     """Zero-shot: how often the picture is nearest to the right tag among its attribute's tags (0..1)."""
-    texts = model.read(list(TAGS))
-    nearest = [part.argmax(1) for part in attribute_logits(model.see(pictures) @ texts.T)]
+    texts = model.read(model.tags)
+    seen = torch.cat([model.see(part.to(texts.device)) for part in pictures.split(100)])
+    nearest = [part.argmax(1).cpu() for part in attribute_logits(seen @ texts.T)]
     right = places(population) == torch.stack(nearest, dim=1)
     return dict(zip(ATTRIBUTES, right.float().mean(0).tolist(), strict=True))
 

@@ -26,7 +26,12 @@ def render(population: list[Creature]) -> NDArray[np.uint8]:
 
 def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     """(N, H, W, 3) bytes to (N, 3, H, W) in -1..1, channels last in memory, which convolutions prefer."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return to_float(torch.from_numpy(pictures))
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """`to_tensor` of a tensor of bytes, on its device."""
+    return pictures.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def to_bytes(tensor: Tensor) -> NDArray[np.uint8]:

@@ -23,10 +23,10 @@ def publish_base(folder: Path, vae: AutoencoderKL, denoiser: Denoiser) -> None:
     with replacing(folder) as fresh:
         tokenizer = write_tokenizer(fresh / "tokenizer")
         pipeline = StableDiffusionPipeline(
-            vae=copy.deepcopy(vae),
-            text_encoder=copy.deepcopy(denoiser.text),
+            vae=copy.deepcopy(vae).cpu(),
+            text_encoder=copy.deepcopy(denoiser.text).cpu(),
             tokenizer=tokenizer,
-            unet=copy.deepcopy(denoiser.unet),
+            unet=copy.deepcopy(denoiser.unet).cpu(),
             scheduler=new_scheduler(),
             safety_checker=None,
             feature_extractor=None,
@@ -41,7 +41,7 @@ def publish_base(folder: Path, vae: AutoencoderKL, denoiser: Denoiser) -> None:
 def publish_clip(folder: Path, model: CLIPModel) -> None:
     """Replace `folder` with a transformers CLIP folder."""
     with replacing(folder) as fresh:
-        copy.deepcopy(model).to(torch.float16).save_pretrained(fresh)
+        copy.deepcopy(model).cpu().to(torch.float16).save_pretrained(fresh)
         new_image_processor().save_pretrained(fresh)
         write_tokenizer(fresh)
         _tidy(fresh)

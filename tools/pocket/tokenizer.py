@@ -14,12 +14,55 @@ from lorapipe.pocket.world import TAGS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 77
-EXTRA_WORDS = ("creature",)
+EXTRA_WORDS = frozenset(
+    [
+        "creature",
+        "animal",
+        "bird",
+        "fish",
+        "snake",
+        "octopus",
+        "person",
+        "car",
+        "truck",
+        "bus",
+        "boat",
+        "rocket",
+        "plane",
+        "train",
+        "pot",
+        "cactus",
+        "tree",
+        "mushroom",
+        "sign",
+        "face",
+        "cup",
+        "lamp",
+        "book",
+        "ball",
+        "house",
+        "gift",
+        "key",
+        "robot",
+        "cake",
+        "bottle",
+        "long",
+        "neck",
+        "line",
+        "drawing",
+        "outline",
+        "thin",
+        "black",
+        "grey",
+        "turquoise",
+    ]
+)
+"""What captions of subjects outside the world say."""
 
 
 def words() -> list[str]:
     """The words that are one token each."""
-    return sorted({word for tag in TAGS for word in tag.split()} | set(EXTRA_WORDS))
+    return sorted({word for tag in TAGS for word in tag.split()} | EXTRA_WORDS)
 
 
 def byte_symbols() -> list[str]:

@@ -1,12 +1,15 @@
-"""The one training loop of this package: resumable to the bit, because nothing in it depends on history but the state.
+"""The one training loop of this folder: resumable, because nothing in it depends on history but the state.
 
-Batches and noise are functions of (seed, step), so a checkpoint is the model, its average, the optimizer and a number.
+Batches and noise come from the generator of the device, which is seeded anew for each step: a checkpoint is the model, its
+average, the optimizer and a number. On CUDA the step is one graph, and computes in bf16.
 """
 
 import copy
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -17,11 +20,8 @@ from lorapipe.checksum import reading, writing
 from lorapipe.errors import LorapipeError
 
 CHECKPOINT_EVERY = 250
-
-
-def generator(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one training step."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+WARM_STEPS = 4
+"""Steps before one is captured as a graph: libraries choose their kernels in them."""
 
 
 def learning_rate(step: int, cycles: Sequence[int], peak: float, warmup: int = 100) -> float:
@@ -44,7 +44,10 @@ def average_in(checkpoint: Path, command: str) -> dict[str, Tensor]:
     """The average that a training has kept so far; `LorapipeError` names the command that makes it."""
     if not checkpoint.exists():
         raise LorapipeError(f"{checkpoint} is missing.", cure=f"Train it first: python -m tools.pocket {command}")
-    average: dict[str, Tensor] = torch.load(checkpoint, weights_only=True)["average"]
+    with reading(checkpoint) as file:
+        average: dict[str, Tensor] = torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)[
+            "average"
+        ]
     return average
 
 
@@ -58,35 +61,80 @@ class TrainingRun:
     """
 
     def __init__(
-        self, model: nn.Module, cycles: Sequence[int], peak: float, checkpoint: Path, decay: float = 0.999
+        self,
+        model: nn.Module,
+        cycles: Sequence[int],
+        peak: float,
+        checkpoint: Path,
+        decay: float = 0.999,
+        seed: int = 0,
     ) -> None:
         self.model, self.cycles, self.peak, self.checkpoint, self.decay = model, cycles, peak, checkpoint, decay
-        self.steps = sum(cycles)
+        self.steps, self.seed = sum(cycles), seed
         self.average = copy.deepcopy(model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        self._parameters, self._averages = [*model.parameters()], [*self.average.parameters()]
+        device = self._parameters[0].device
+        self._is_cuda = device.type == "cuda"
+        self._rate, self._weight = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=self._rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            foreach=self._is_cuda,
+            capturable=self._is_cuda,
+        )
         self.step = 0
 
-    def run(self, loss_at: Callable[[int], Tensor]) -> Iterator[tuple[int, float]]:
-        """Train with `loss_at(step)`, a scalar that depends on nothing but the model and the step."""
+    def run(self, loss: Callable[[], Tensor]) -> Iterator[tuple[int, float]]:
+        """Train with `loss()`, a scalar that depends on nothing but the model and the device's random numbers."""
         self.resume()
+        first = self.step
+        update: Callable[[], Tensor] = partial(self._update, loss)
         while self.step < self.steps:
-            loss = loss_at(self.step)
-            self._update(loss)
+            self._prepare()
+            if self._is_cuda and self.step == first + WARM_STEPS:
+                update = self._captured(loss)
+            value = update()
             self.step += 1
             if self.step % CHECKPOINT_EVERY == 0 or self.step == self.steps:
                 self.save()
-            yield self.step, loss.item()
+            yield self.step, float(value)
 
-    def _update(self, loss: Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.cycles, self.peak)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+    def _prepare(self) -> None:
+        """Set what differs from step to step: the random numbers, the rate, and how far the average follows."""
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        self._rate.fill_(learning_rate(self.step, self.cycles, self.peak))
+        self._weight.fill_(1 - min(self.decay, (1 + self.step) / (10 + self.step)))
+
+    def _update(self, loss: Callable[[], Tensor]) -> Tensor:
+        with self._precision():
+            value = loss()
+        value.backward()
+        nn.utils.clip_grad_norm_(self._parameters, 1.0, foreach=True)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        self.optimizer.zero_grad(set_to_none=False)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            gaps = torch._foreach_sub(self._parameters, self._averages)
+            torch._foreach_mul_(gaps, self._weight)
+            torch._foreach_add_(self._averages, gaps)
+        return value.detach()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast("cuda", torch.bfloat16, cache_enabled=False) if self._is_cuda else nullcontext()
+
+    def _captured(self, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """The update as a graph: what replays it."""
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            value = self._update(loss)
+
+        def replay() -> Tensor:
+            graph.replay()
+            return value
+
+        return replay
 
     def save(self) -> None:
         """Write the checkpoint aside and rename it, so that a kill or a power cut leaves the previous one whole."""
@@ -112,4 +160,6 @@ class TrainingRun:
         except (RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
             what = f"{self.checkpoint} is not a checkpoint of this model: {error}"
             raise LorapipeError(what, cure="Delete it to start over.") from None
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate
         self.step = state["step"]

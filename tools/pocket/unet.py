@@ -1,30 +1,29 @@
 """The denoiser: a Stable Diffusion U-Net and its text encoder, trained together on the autoencoder's latents.
 
 Noise prediction on SD's schedule (Rombach et al. 2022), min-SNR weighting with gamma 5 (Hang et al. 2023), one caption
-in ten left empty for classifier-free guidance (Ho & Salimans 2021), and an exponential moving average of the weights.
+in eight left empty for classifier-free guidance (Ho & Salimans 2021), and an exponential moving average of the weights.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from lorapipe.pocket.world import caption
-from tools.pocket.pictures import creatures, render, to_tensor
+from tools.pocket.pictures import to_float
+from tools.pocket.pools import CAPTIONS, Pool, encoded, pool
 from tools.pocket.tokenizer import LENGTH
-from tools.pocket.train import TrainingRun, average_in, generator
+from tools.pocket.train import TrainingRun, average_in
 
-POOL = 24_000
-BATCH = 24
-CYCLES = (10_000,)
-PEAK = 1e-3
+BATCH = 512
+CYCLES = (3_375,)
+PEAK = 1.5e-3
 GAMMA = 5.0
-EMPTY = 0.1
+EMPTY = 0.12
 WIDTH = 128
 
 
@@ -83,37 +82,53 @@ class Denoiser(nn.Module):
         alphas = new_scheduler().alphas_cumprod
         self.register_buffer("alphas", alphas, persistent=False)
 
-    def loss(self, latents: Tensor, tokens: Tensor, chance: torch.Generator) -> Tensor:
-        """Weighted squared error of the predicted noise; latents (B, 4, 16, 16) of unit variance, tokens (B, 77)."""
-        when = torch.randint(len(self.alphas), (len(latents),), generator=chance)
-        noise = torch.randn(latents.shape, generator=chance)
+    def loss(self, latents: Tensor, tokens: Tensor) -> Tensor:
+        """Weighted squared error of the predicted noise; latents (B, 4, 16, 16) of unit variance, tokens (B, 77).
+
+        Every batch has its times evenly over the schedule, in any order.
+        """
+        count, device = len(latents), latents.device
+        when = (
+            (torch.arange(count, device=device) + torch.rand(count, device=device)) * (len(self.alphas) / count)
+        ).long()
+        when = when.clamp(max=len(self.alphas) - 1)[torch.rand(count, device=device).argsort()]
+        noise = torch.randn_like(latents)
         alpha = self.alphas[when].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        predicted = self.unet(noisy, when, self.text(tokens).last_hidden_state).sample
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        predicted = self.unet(noisy, when, self.text(tokens).last_hidden_state).sample.float()
         snr = (alpha / (1 - alpha)).flatten()
         weight = snr.clamp(max=GAMMA) / snr
         return (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
 
 
 def train_unet(
-    work: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, seed: int = 0, cycles: Sequence[int] = CYCLES
+    work: Path,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    seed: int = 0,
+    device: str = "cpu",
+    cycles: Sequence[int] = CYCLES,
 ) -> Iterator[tuple[int, float, TrainingRun]]:
     """Train or resume in `work`/unet.pt, yielding (step, loss, the run whose `average` is the model so far)."""
-    population = creatures(seed + 200, POOL)
-    latents = _encoded(work, vae, seed)
+    pools = [pool(work, kind, seed=seed) for kind in ("world", "subjects")]
+    world, latents = len(pools[0]), _encoded(work, vae, pools, device)
+    texts, nothing = torch.cat([each.tokens for each in pools]).to(device), torch.tensor(encoded([]), device=device)
     torch.manual_seed(seed)
-    model = Denoiser(tokenizer).to(memory_format=torch.channels_last)
-    run = TrainingRun(model, cycles, PEAK, work / "unet.pt")
+    model = Denoiser(tokenizer).to(device, memory_format=torch.channels_last)
+    training = TrainingRun(model, cycles, PEAK, work / "unet.pt", decay=0.9995, seed=seed)
+    of_world = torch.arange(BATCH, device=device) < BATCH * 5 // 8
 
-    def loss_at(step: int) -> Tensor:
-        chance, words = generator(seed, step), Random(seed * 1_000_003 + step)
-        picked = torch.randint(len(latents), (BATCH,), generator=chance)
-        captions = ["" if words.random() < EMPTY else caption(population[i], words) for i in picked]
-        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        return model.loss(latents[picked].float(), tokens, chance)
+    def loss() -> Tensor:
+        chance = torch.rand(BATCH, device=device)
+        picked = torch.where(of_world, chance * world, world + chance * (len(latents) - world)).long()
+        picked = picked.clamp(max=len(latents) - 1)
+        caption = (torch.rand(BATCH, device=device) * CAPTIONS).long().clamp(max=CAPTIONS - 1)
+        is_empty = torch.rand(BATCH, 1, device=device) < EMPTY
+        return model.loss(latents[picked].float(), torch.where(is_empty, nothing, texts[picked, caption].long()))
 
-    for step, loss in run.run(loss_at):
-        yield step, loss, run
+    for step, value in training.run(loss):
+        yield step, value, training
 
 
 def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
@@ -124,13 +139,14 @@ def finished_unet(work: Path, tokenizer: CLIPTokenizer) -> Denoiser:
 
 
 @torch.no_grad()
-def _encoded(work: Path, vae: AutoencoderKL, seed: int) -> Tensor:
-    """Scaled latents of the pool, kept in `work` under the autoencoder's digest."""
+def _encoded(work: Path, vae: AutoencoderKL, pools: Sequence[Pool], device: str) -> Tensor:
+    """Scaled latents of the pools, kept in `work` under the autoencoder's digest."""
     digest = hashlib.sha256(b"".join(p.numpy().tobytes() for p in vae.state_dict().values())).hexdigest()[:12]
-    kept = work / f"latents-{digest}-{seed}-{POOL}.pt"
+    count = sum(map(len, pools))
+    kept = work / f"latents-{digest}-{count}.pt"
     if not kept.exists():
-        population = creatures(seed + 200, POOL)
-        parts = [population[start : start + 200] for start in range(0, POOL, 200)]
-        latents = [vae.encode(to_tensor(render(part))).latent_dist.mode().half() for part in parts]
+        encoder = copy.deepcopy(vae).to(device, memory_format=torch.channels_last)
+        parts = [part for each in pools for part in each.pictures.split(500)]
+        latents = [encoder.encode(to_float(part.to(device))).latent_dist.mode().half().cpu() for part in parts]
         torch.save(torch.cat(latents) * vae.config.scaling_factor, kept)
-    return torch.load(kept, weights_only=True)
+    return torch.load(kept, weights_only=True).to(device)

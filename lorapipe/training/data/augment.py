@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, param
+from lorapipe.training import seeds
 from lorapipe.training.data.buckets import Fit, Pair
 from lorapipe.training.data.manifest import Picture, Variant
 
@@ -85,7 +86,7 @@ class Augmentation(Spec):
         return tuple(self._variant(picture, number) for number in range(self.variants))
 
     def _variant(self, picture: Picture, number: int) -> Variant:
-        chance = random.Random(f"variant {picture.digest} {number}")
+        chance = seeds.chance("variant", picture.digest, number)
         resized, crop = picture.resized, picture.crop
         place = face(picture) if self.face_crop else None
         if place is not None:
@@ -133,7 +134,7 @@ def shown(image: Image, variant: Variant) -> Image:
     from PIL.Image import Transpose
 
     if variant.colour:
-        image = _recoloured(image, random.Random(f"colour {variant.colour}"))
+        image = _recoloured(image, seeds.chance("colour", variant.colour))
     return image.transpose(Transpose.FLIP_LEFT_RIGHT) if variant.flip else image
 
 

@@ -6,12 +6,12 @@ nothing had happened, and previews, evaluation or the number of devices cannot s
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lorapipe.training import seeds
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import View, load_views
@@ -119,7 +119,7 @@ class Batches:
         picture = self.pictures[index]
         if not picture.variants:
             return View(picture, picture.plain)
-        chance = random.Random(f"showing {self.seed} {epoch} {index} {repeat}")
+        chance = seeds.chance("showing", self.seed, epoch, index, repeat)
         return View(picture, chance.choice(picture.variants))
 
     def _turns(self, index: int) -> tuple[SampleIndex, ...]:
@@ -128,7 +128,7 @@ class Batches:
 
     def _draw(self, epoch: int) -> list[tuple[SampleIndex, ...]]:
         """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
-        source = random.Random(f"batches {self.seed} {epoch}")
+        source = seeds.chance("batches", self.seed, epoch)
         batches = []
         for _, bucket in sorted(self._buckets.items()):
             order = source.sample(bucket, len(bucket))

@@ -16,17 +16,9 @@ from lorapipe.training.data import contact_sheet, messages
 from lorapipe.training.data.augment import Augmentation, face
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.captions import CaptionFiles
+from lorapipe.training.data.encoders import PICTURE_PARTS, encoder_digest
 from lorapipe.training.data.filter import Rules, select, with_latents
-from lorapipe.training.data.latents import (
-    PICTURE_PARTS,
-    Scene,
-    encode_latents,
-    encoder_digest,
-    latents_key,
-    missing_latents,
-    picture_bytes,
-    views_of,
-)
+from lorapipe.training.data.latents import Scene, encode_latents, latents_key, missing_latents, picture_bytes, views_of
 from lorapipe.training.data.manifest import ALPHA, Manifest, Mask, Picture
 from lorapipe.training.data.masks import masks_in
 from lorapipe.training.data.prefetch import prefetched

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorapipe.atomic import write_bytes
+from lorapipe.errors import LorapipeError
 from lorapipe.regular_files import open_regular
 from lorapipe.spec import canonical
 
@@ -67,6 +68,16 @@ class Cache:
             return load(data) if _sound(data) else None
         except (OSError, ValueError, SafetensorError):
             return None
+
+    def require(self, kind: str, key: str, whose: str) -> dict[str, torch.Tensor]:
+        """The tensors of an entry that was there before; `LorapipeError` where it is lost, which names `whose` it was."""
+        tensors = self.tensors(kind, key)
+        if tensors is None:
+            cure = "It was deleted or damaged while the training ran; run the same command again."
+            raise LorapipeError(
+                f"the cache has lost the {kind} of {whose}.", where=str(self.path(kind, key)), cure=cure
+            )
+        return tensors
 
     def keep_tensors(self, kind: str, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep tensors as a safetensors file, with a checksum of its data and their names in its header."""

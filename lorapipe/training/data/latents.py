@@ -1,27 +1,22 @@
-"""Pictures and captions through the base model's encoders, once each, into the cache.
+"""Latents of pictures, and their masks, in the cache: each view goes through the VAE once.
 
-The encoders are frozen while they are used here, so what they say of a picture is a constant of the training.
-
-A key names the encoder by the digest of its weights, not by the checkpoint's: a hundred merges that share one VAE share
-its latents. Hashing needs the part in memory (it is about to be used) and 0.3–0.5 s for SD1.5's VAE, once for each
-checkpoint: the digest is remembered under the sizes and times of the checkpoint's files.
+The VAE is frozen, so the latents of a view are a constant of the training.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorapipe.errors import LorapipeError
-from lorapipe.models import PLAIN_READING, TextReading
-from lorapipe.spec import Source, Spec, knobs, to_dict
 from lorapipe.training.data.augment import fit_of, shown
 from lorapipe.training.data.buckets import Pair
 from lorapipe.training.data.cache import Cache, key_of
+from lorapipe.training.data.encoders import Encoders
 from lorapipe.training.data.image_reader import Unreadable, quiet, reading
 from lorapipe.training.data.images import RECIPE, Colour, to_pixels, view
 from lorapipe.training.data.manifest import Picture, Variant
@@ -32,66 +27,8 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    Condition = Mapping[str, torch.Tensor]
-
-
-class Encoders(Protocol):
-    """What is used of a family's `Model`."""
-
-    device: torch.device
-    text_encoders: tuple[str, ...]
-    settings_folders: tuple[str, ...]
-
-    def part(self, name: str) -> torch.nn.Module: ...
-    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor: ...
-    def encode_text(self, captions: Sequence[str], reading: TextReading) -> Condition: ...
-
-
-PICTURE_PARTS = ("vae",)
 COLOURING = 1
-"""Raised when a variant's colours come to be others."""
-
-
-# --------------------------------------------------------------------------------------------------------- encoders
-
-
-def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]) -> str:
-    """What the named parts of a base are, held as `dtype` (fp32, fp16 or bf16): a digest of their weights and settings.
-
-    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is attached.
-    """
-    files = _files(base)
-    stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    memo = key_of("encoder", to_dict(base), stats, list(parts), dtype)
-    if isinstance(known := cache.record("encoders", memo), str):
-        return known
-    digest, model = hashlib.sha256(), load()
-    for file in files:
-        if file.suffix in (".json", ".txt") and file.parent.name in model.settings_folders:
-            digest.update(file.read_bytes())
-    for part in parts:
-        _hash_weights(model.part(part), digest)
-    cache.keep_record("encoders", memo, digest.hexdigest())
-    return digest.hexdigest()
-
-
-def _files(base: Spec) -> list[Path]:
-    """Every file that a base is made of: the checkpoint, and a VAE or settings of its own if it has them."""
-    values = (getattr(base, knob.name) for knob in knobs(type(base)))
-    roots = [value.path for value in values if isinstance(value, Source)]
-    inside = (sorted(root.rglob("*")) if root.is_dir() else [root] for root in roots)
-    return [file for files in inside for file in files if file.is_file()]
-
-
-def _hash_weights(module: torch.nn.Module, digest: Any) -> None:
-    import torch
-
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
-
-
-# ---------------------------------------------------------------------------------------------------------- pictures
+"""Bump when colour augmentation changes."""
 
 
 @dataclass(frozen=True)
@@ -203,55 +140,9 @@ def load_views(chosen: Sequence[View], cache: Cache) -> tuple[torch.Tensor, torc
     """Latents (B, C, h, w) of showings of one bucket, and their masks (B, 1, h, w) where any has one."""
     import torch
 
-    found = [_need(cache, "latents", variant.latents, picture.path) for picture, variant in chosen]
+    found = [cache.require("latents", variant.latents, picture.path) for picture, variant in chosen]
     latents = torch.stack([tensors["latents"] for tensors in found])
     if not any("mask" in tensors for tensors in found):
         return latents, None
     everywhere = torch.ones(1, *latents.shape[2:])
     return latents, torch.stack([tensors.get("mask", everywhere) for tensors in found])
-
-
-# ---------------------------------------------------------------------------------------------------------- captions
-
-
-def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
-    """The key of an encoded caption."""
-    how = [reading.max_tokens, reading.clip_skip, *(["weighted"] if reading.weighted else [])]
-    return key_of("text", caption, encoder, *how)
-
-
-def encode_captions(
-    captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
-) -> Iterator[str]:
-    """Encode the captions that the cache does not hold; yields each new one when it is done.
-
-    `encoder` is the `encoder_digest` of the model's text encoders.
-    """
-    import torch
-
-    for caption in dict.fromkeys(captions):
-        key = condition_key(caption, encoder, reading)
-        if cache.tensors("text", key) is None:
-            with torch.no_grad():
-                condition = model.encode_text([caption], reading)
-            cache.keep_tensors("text", key, condition)
-            yield caption
-
-
-def load_conditions(
-    captions: Sequence[str], encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
-) -> dict[str, torch.Tensor]:
-    """The condition of a batch of captions that `encode_captions` has seen, on the CPU."""
-    import torch
-
-    keys = [condition_key(caption, encoder, reading) for caption in captions]
-    found = [_need(cache, "text", key, repr(caption[:60])) for key, caption in zip(keys, captions, strict=True)]
-    return {name: torch.cat([condition[name] for condition in found]) for name in found[0]}
-
-
-def _need(cache: Cache, kind: str, key: str, whose: str) -> dict[str, torch.Tensor]:
-    tensors = cache.tensors(kind, key)
-    if tensors is None:
-        cure = "It was deleted or damaged while the training ran; run the same command again."
-        raise LorapipeError(f"the cache has lost the {kind} of {whose}.", where=str(cache.path(kind, key)), cure=cure)
-    return tensors

@@ -140,7 +140,7 @@ class Optimizer(Spec, contract="type"):
 
 
 @contextlib.contextmanager
-def settled(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def averaged_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Within: the parameters as they are to be kept and judged. Afterwards the training goes on bit for bit.
 
     A schedule-free optimizer takes its gradients at another point than the average that is its answer, and has `eval()`

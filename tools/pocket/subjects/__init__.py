@@ -1,0 +1,37 @@
+"""Pictures of what is not in the world: animals, vehicles, plants, signs, faces, things, drawn with many pens.
+
+From them the autoencoder learns to draw anything, the U-Net that there are other bodies than the creatures', and the tiny
+CLIP to see a hat on any head. A subject's looks follow from its number; each view of it has its own place, scene and
+expression.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from PIL import Image
+
+from lorapipe.pocket.scenes import draw_scene
+from lorapipe.pocket.world import ATTRIBUTES
+from tools.pocket.subjects.animals import ANIMALS
+from tools.pocket.subjects.kit import Place, Subject, styled
+from tools.pocket.subjects.things import THINGS
+
+KINDS = (*ANIMALS, *THINGS)
+
+
+def draw_subject(number: int, view: int = 0, wild: float = 0.0) -> tuple[Image.Image, Subject]:
+    """Subject `number` as it is seen in `view`, and what its tags say; `wild` is the chance of a pen that no word names."""
+    subject = Subject(Random(number), Random(number * 31 + view + 1))
+    who, how = subject.who, subject.how
+    kind = who.choices([kind for _, kind in KINDS], [weight for weight, _ in KINDS])[0]
+    pen, style = styled(Random(number * 7 + 3), wild)
+    subject.words += style
+    background = how.choice(ATTRIBUTES["background"])
+    subject.tags["background"] = background
+    draw_scene(pen, background, how)
+    grow, mirrored = how.uniform(0.8, 1.12), how.random() < 0.5
+    left, top = 32 + how.uniform(-4, 4), 32 + how.uniform(-3, 3)
+    pen.move(left, top, grow, mirrored)
+    kind(subject, pen, Place(left, top, grow, mirrored))
+    return pen.picture(), subject
