@@ -125,14 +125,18 @@ def _weights(module: _Module, stored: Stored) -> ModuleWeights:
 # ---------------------------------------------------------------------------------------------------------- what is wrong
 
 
+def _foreign(names: Sequence[str], is_alone: bool) -> Problem:
+    """Modules that the base does not have; whether that is all that is wrong."""
+    if is_alone and len(names) == 1:
+        return Problem(f"the file's module {names[0].lstrip('/')} is not in this base model.", cure=FAMILY)
+    what = f"{len(names)} of the file's modules are not in this base model: {first_few(names)}."
+    return Problem(what, cure=FAMILY)
+
+
 def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str]) -> Iterator[Problem]:
     foreign = [module.name for module in modules if module.place is None]
-    if not others and len(foreign) == 1:
-        yield Problem(f"the file's module {foreign[0].lstrip('/')} is not in this base model.", cure=FAMILY)
-    elif foreign and (len(foreign) < len(modules) or not others):
-        yield Problem(
-            f"{len(foreign)} of the file's modules are not in this base model: {first_few(foreign)}.", cure=FAMILY
-        )
+    if foreign and (len(foreign) < len(modules) or not others):
+        yield _foreign(foreign, is_alone=not others)
     if others:
         yield from _unread_keys.problems(others)
         return

@@ -70,6 +70,10 @@ def misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) 
             missing.append(names[0])
         elif flat(keys[found]) != flat(shape):
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
+    yield from _said(part, missing, other, count, cure)
+
+
+def _said(part: str, missing: Sequence[str], other: Sequence[str], count: int, cure: str) -> Iterator[Problem]:
     whose = f"its {CALLED[part]}" if part else "it"
     if part and missing and len(missing) == count:
         yield Problem(f"{whose} is missing.", cure=cure)

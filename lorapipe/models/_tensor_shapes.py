@@ -53,16 +53,7 @@ def _counted(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     """What is counted of a configuration; ValueError where a value is none that it could have."""
     c = {**defaults, **{name: value for name, value in config.items() if name in defaults}}
     for name, value in c.items():
-        if value is None and (defaults[name] is None or name == "projection_dim"):
-            continue
-        for each in value if isinstance(value, (list, tuple)) else (value,):
-            if name.endswith(("_types", "_embed_type")):
-                odd = not isinstance(each, str)
-            else:
-                odd = not isinstance(each, int) or not 0 <= each <= MOST.get(name, LARGEST)
-            if odd or (isinstance(value, (list, tuple)) and len(value) > 16):
-                raise ValueError(f"{name} is {str(value)[:40]}")
-        if isinstance(defaults[name], tuple) and not isinstance(value, (list, tuple)):
+        if not _can_be(name, value, defaults[name]):
             raise ValueError(f"{name} is {str(value)[:40]}")
     levels = {len(c[name]) for name in ("block_out_channels", "down_block_types", "up_block_types") if name in c}
     if len(levels) > 1 or 0 in levels:
@@ -83,18 +74,38 @@ def unet(config: Mapping[str, Any]) -> Shapes | None:
     return dict(_unet(c, list(c["block_out_channels"]), layers))
 
 
+def _can_be(name: str, value: object, default: object) -> bool:
+    """Whether a setting may have this value: names, or numbers within their bounds, at most one for each level."""
+    if value is None:
+        return default is None or name == "projection_dim"
+    if isinstance(value, (list, tuple)):
+        return len(value) <= MOST_LEVELS and all(_is_setting(name, each) for each in value)
+    return not isinstance(default, tuple) and _is_setting(name, value)
+
+
+def _is_setting(name: str, value: object) -> bool:
+    if name.endswith(("_types", "_embed_type")):
+        return isinstance(value, str)
+    return isinstance(value, int) and 0 <= value <= MOST.get(name, LARGEST)
+
+
+def _embeddings(c: Mapping[str, Any], width: int, time: int) -> Iterator[tuple[str, Shape]]:
+    """What the U-Net is told besides the text: the time, and SDXL's sizes."""
+    yield from _linear("time_embedding.linear_1", time, width)
+    yield from _linear("time_embedding.linear_2", time, time)
+    if c["time_cond_proj_dim"]:
+        yield "time_embedding.cond_proj.weight", (width, c["time_cond_proj_dim"])
+    if c["addition_embed_type"]:
+        yield from _linear("add_embedding.linear_1", time, c["projection_class_embeddings_input_dim"])
+        yield from _linear("add_embedding.linear_2", time, time)
+
+
 def _unet(c: Mapping[str, Any], widths: list[int], layers: int) -> Iterator[tuple[str, Shape]]:
     time, cross, linear = widths[0] * 4, c["cross_attention_dim"], c["use_linear_projection"]
     depths = c["transformer_layers_per_block"]
     depths = [depths] * len(widths) if isinstance(depths, int) else list(depths)
     yield from _conv("conv_in", widths[0], c["in_channels"])
-    yield from _linear("time_embedding.linear_1", time, widths[0])
-    yield from _linear("time_embedding.linear_2", time, time)
-    if c["time_cond_proj_dim"]:
-        yield "time_embedding.cond_proj.weight", (widths[0], c["time_cond_proj_dim"])
-    if c["addition_embed_type"]:
-        yield from _linear("add_embedding.linear_1", time, c["projection_class_embeddings_input_dim"])
-        yield from _linear("add_embedding.linear_2", time, time)
+    yield from _embeddings(c, widths[0], time)
     skips = [widths[0]]
     for level, width in enumerate(widths):
         for layer in range(layers):
@@ -236,3 +247,6 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:
 def _weight_and_bias(name: str, shape: Sequence[int]) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.weight", tuple(shape)
     yield f"{name}.bias", (shape[0],)
+
+
+MOST_LEVELS = 16

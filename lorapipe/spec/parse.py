@@ -157,6 +157,12 @@ class _Parser:
             self._refuse(f"{show(plain)} is not a mapping of names to values.", at, sentence(limits.help))
         return {key: self.parse(item, value, limits, (*at, key)) for key, value in plain.items()}
 
+    def _require_allowed_place(self, kind: type[Value], plain: str, at: Address) -> None:
+        if issubclass(kind, Source) and plain not in kind.words:
+            self._require_allowed(kind, plain, at)
+        if issubclass(kind, Destination):
+            self._require_allowed(Path, plain, at)
+
     def _value(self, kind: type[Value], plain: object, limits: Param, at: Address) -> object:
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)  # 1e3 is a whole number to its author
@@ -164,10 +170,8 @@ class _Parser:
             reference = Ref.parse(plain, self._folder_at(at))
             self.values.append((at, kind, reference))
             return reference
-        if issubclass(kind, Source) and isinstance(plain, str) and plain not in kind.words:
-            self._require_allowed(kind, plain, at)
-        if issubclass(kind, Destination) and isinstance(plain, str):
-            self._require_allowed(Path, plain, at)
+        if isinstance(plain, str):
+            self._require_allowed_place(kind, plain, at)
         try:
             value = kind.parse(plain, self._folder_at(at))
         except (ValueError, OSError) as error:

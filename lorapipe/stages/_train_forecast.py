@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -24,20 +24,10 @@ if TYPE_CHECKING:
 
 def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str]:
     """Lines for the plan."""
-    try:
-        of_each = {dataset: _forecast(dataset, stages) for dataset in dict.fromkeys(train.datasets)}
-        forecasts = [of_each[dataset] for dataset in train.datasets]
-    except InputError:
+    found = _forecasts(train, stages)
+    if found is None:
         return
-    if any(each is None for each in forecasts):
-        return
-    found = cast("list[Forecast]", forecasts)
-    showings: Counter[Pair] = Counter()
-    subject = found[: len(found) - (train.regularisation is not None)]
-    for each in subject:
-        showings.update(each.showings)
-    if train.regularisation is not None:
-        showings.update(_matched(found[-1], sum(showings.values())))
+    showings = _showings(found, train.regularisation is not None)
     updates = sum(-(-count // train.batch) for count in showings.values()) / train.accumulation
     if not updates:
         return
@@ -49,6 +39,27 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
+
+
+def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:
+    """What is known of each dataset; None where one cannot be known yet."""
+    try:
+        of_each = {dataset: _forecast(dataset, stages) for dataset in dict.fromkeys(train.datasets)}
+    except InputError:
+        return None
+    found = [of_each[dataset] for dataset in train.datasets]
+    return None if any(each is None for each in found) else cast("list[Forecast]", found)
+
+
+def _showings(forecasts: Sequence[Forecast], is_regularised: bool) -> Counter[Pair]:
+    """How often an epoch shows pictures of each size; of the last dataset as many as of the others, if it regularises."""
+    subject = forecasts[:-1] if is_regularised else forecasts
+    showings: Counter[Pair] = Counter()
+    for each in subject:
+        showings.update(each.showings)
+    if is_regularised:
+        showings.update(_matched(forecasts[-1], sum(showings.values())))
+    return showings
 
 
 def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -> Demand:

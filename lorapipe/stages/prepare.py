@@ -134,18 +134,7 @@ class Prepare(Stage):
     alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
 
     def problems(self) -> Iterator[Problem]:
-        from lorapipe.training.data.build import no_folder
-
-        for name, source in (("images", self.images), ("masks", self.masks)):
-            if source is not None and (problem := no_folder(source.path)):
-                yield replace(problem, where="", path=(name,))
-        if self.masks and self.alpha_mask:
-            what = "masks and alpha_mask both say where the training looks."
-            yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
-        for place, extension in enumerate(self.caption_extensions):
-            if not extension.startswith(".") or len(extension) < 2:
-                cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
-                yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
+        yield from self._file_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
@@ -159,6 +148,21 @@ class Prepare(Stage):
         if buckets.step % needed and not any(self.base.problems()):
             cure = f"This base needs multiples of {needed}."
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
+
+    def _file_problems(self) -> Iterator[Problem]:
+        """What is wrong with the folders and endings that are named."""
+        from lorapipe.training.data.build import no_folder
+
+        for name, source in (("images", self.images), ("masks", self.masks)):
+            if source is not None and (problem := no_folder(source.path)):
+                yield replace(problem, where="", path=(name,))
+        if self.masks and self.alpha_mask:
+            what = "masks and alpha_mask both say where the training looks."
+            yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
+        for place, extension in enumerate(self.caption_extensions):
+            if not extension.startswith(".") or len(extension) < 2:
+                cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
+                yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
         """What trains on the pictures reads their captions, and needs a vocabulary for that."""

@@ -57,12 +57,16 @@ class LoraAlgorithm(Algorithm):
         shapes = f"down is {shape_in_words(down)}, up {shape_in_words(up)}"
         if mid is not None:
             shapes += f", mid {shape_in_words(mid)}"
-        if down.dim() not in (2, 4) or up.dim() not in (2, 4) or any(side != 1 for side in up.shape[2:]):
+        if not {down.dim(), up.dim()} <= {2, 4} or not _is_pointwise(up):
             return f"its shapes are none of one, {shapes}"
         rank = down.shape[0]
         if not rank or up.shape[1] != rank or not down.numel() or not up.numel():
             return f"its ranks do not fit, {shapes}"
-        pointwise = all(side == 1 for side in down.shape[2:])
-        if mid is not None and (mid.dim() != 4 or mid.shape[:2] != (rank, rank) or not pointwise):
+        if mid is not None and not (mid.dim() == 4 and mid.shape[:2] == (rank, rank) and _is_pointwise(down)):
             return f"its shapes do not fit, {shapes}"
         return ""
+
+
+def _is_pointwise(weight: Tensor) -> bool:
+    """Whether it is a matrix, or a convolution of one pixel."""
+    return all(side == 1 for side in weight.shape[2:])

@@ -90,11 +90,7 @@ class Optimizer(Spec, contract="type"):
         free = sorted({*known} - ours - {"params", "lr", *(["betas"] if betas else [])})
         for name, value in self.arguments.items():
             if name in ours or (name == "betas" and betas):
-                knob = " and ".join(betas) if name == "betas" else name
-                cure = f"Write {knob} beside `arguments`, not below."
-                yield Problem(
-                    f"{name} is given as an argument, and is a knob of its own.", cure=cure, path=("arguments", name)
-                )
+                yield _knob_of_its_own(name, betas)
             elif name in ("params", "lr"):
                 cure = "Give the rates as unet_lr and text_encoder_lr of the training."
                 yield Problem(f"{name} is not given to the optimizer here.", cure=cure, path=("arguments", name))
@@ -161,3 +157,9 @@ def averaged_weights(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         with torch.no_grad():
             for parameter, old in zip(parameters, before, strict=True):
                 parameter.copy_(old)
+
+
+def _knob_of_its_own(name: str, betas: list[str]) -> Problem:
+    knob = " and ".join(betas) if name == "betas" else name
+    what = f"{name} is given as an argument, and is a knob of its own."
+    return Problem(what, cure=f"Write {knob} beside `arguments`, not below.", path=("arguments", name))
