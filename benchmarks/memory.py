@@ -18,7 +18,6 @@ import torch
 from lorapipe.models import Family
 from lorapipe.models._stable_diffusion import StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
-from lorapipe.training.adapters._block_widths import pointwise
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.model_contexts import gradient_checkpointing
 
@@ -105,8 +104,8 @@ def main() -> None:
             count = sum(parameter.numel() for parameter in model.part(part).parameters())
             usual = [] if part == "vae" else [ref.path for ref in model.targets(part)]
             print(f"  {part:16} {count:>13,} parameters  width {width(model, part, usual):>9,}")
-        further = [ref.path for ref in model.modules("unet") if ref not in model.targets("unet")]
-        larger = [path for path in further if not pointwise(model.part("unet").get_submodule(path))]
+        others = [ref for ref in model.modules("unet") if ref not in model.targets("unet")]
+        further, larger = [ref.path for ref in others], [ref.path for ref in others if not ref.pointwise]
         wide = width(model, "unet", larger)
         print(f"  convolutions     width {width(model, 'unet', further) - wide:,} (1x1 and Linear) and {wide:,}")
         attached = LoRA(rank=RANK).attach(model, ["unet"])

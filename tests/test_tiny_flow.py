@@ -29,7 +29,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.cache import Cache
-from lorapipe.training.data.latents import encoder_digest
+from lorapipe.training.data.encoders import encoder_digest
 from lorapipe.training.interval import Interval
 from lorapipe.training_record import TrainingRecord
 

@@ -17,6 +17,7 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.models import PLAIN_READING, Condition, Model, TextReading
 from lorapipe.series import evenly_spaced
 from lorapipe.training.data.latents import encode_latents, load_latents, missing_latents, picture_view
+from lorapipe.training.seeds import seed_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.cache import Cache
     from lorapipe.training.data.latents import Scene
-    from lorapipe.training.seeds import seed_of
-from lorapipe.training.data.manifest import Manifest, Picture
+    from lorapipe.training.data.manifest import Manifest, Picture
 
 PROBED = 8
 """Pictures probed, of the training and of the held-out ones each: enough to see a trend, few enough to take seconds."""

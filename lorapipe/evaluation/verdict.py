@@ -246,8 +246,10 @@ def _rate(results: Results, factor: float) -> dict[str, float | int | str]:
 
 
 def _longer(results: Results, factor: float) -> dict[str, float | int | str]:
-    """More steps, a round number of them."""
+    """More steps, a round number of them; nothing where no training is known that could be longer."""
     steps = results.knobs.get("steps", results.steps[-1]) * factor
+    if not steps:
+        return {}
     grain = 10 ** max(0, math.floor(math.log10(steps)) - 1)
     return {"steps": math.ceil(steps / grain) * grain}
 

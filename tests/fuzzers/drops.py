@@ -10,8 +10,8 @@ from typing import Any
 from corpus.drops import photographs
 
 from lorapipe.errors import InputError
-from lorapipe.watch.pipeline_writer import Order, Recipe, write
-from lorapipe.watch.settings import Watching
+from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
+from lorapipe.watch.settings import WatchSettings
 
 CASES = 60
 STAGES = ("dataset", "lora", "grid", "file", "class", "more")
@@ -45,10 +45,10 @@ def case(seed: int, folder: Path) -> str:
     (folder / "private" / "SECRET").touch()
     text = "\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _document(chance).items())
     (images / "lorapipe.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
-    order = Order(images, images.name, folder / "out", "penny")
+    dropped = DroppedFolder(images, images.name, folder / "out", "penny")
     sets = chance.choice(((), ("lora.batch=2",), ("vars.steps=50",)))
     try:
-        write(Recipe(None, sets, Watching(least=1)), order)
+        write(InboxPipeline(None, sets, WatchSettings(least=1)), dropped)
     except InputError as error:
         if "SECRET" in str(error):
             return f"told of what lies beside: {error}"

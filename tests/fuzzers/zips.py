@@ -10,7 +10,7 @@ from pathlib import Path
 from corpus.archives import FOREIGN, foreign, packed, zip_of
 
 from lorapipe.errors import InputError
-from lorapipe.watch.archive import at_zip
+from lorapipe.watch.archive import zip_state
 from lorapipe.watch.unpack import Limits, unpack
 
 CASES = 150
@@ -40,7 +40,7 @@ def case(seed: int, folder: Path) -> str:
     before = sorted(folder.rglob("*"))
     tracemalloc.start()
     try:
-        at_zip(path)
+        zip_state(path)
         unpack(path, out / "a", Limits(5_000_000, 100, 0))
     except InputError as error:
         if "Traceback" in str(error) or not str(error).startswith("a.zip: "):
