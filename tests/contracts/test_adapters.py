@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import families
 import pytest
+import tiny
 import torch
 
-from lorapipe.models import Model
+from lorapipe.models import Family, Model
 from lorapipe.spec import knobs
 from lorapipe.training.adapters import Adapter, Attached
 
-PARTS = ("unet", "text_encoder")
 REGISTRY = Adapter.registry
-assert REGISTRY is not None
+assert REGISTRY is not None and Family.registry is not None
+families.register()
+FAMILIES = Family.registry
 
 
 @pytest.fixture(params=[*REGISTRY.names(), "loha"])
@@ -22,10 +25,24 @@ def adapter(request: pytest.FixtureRequest, plugins: None) -> Adapter:
     return REGISTRY.get(request.param)()
 
 
+@pytest.fixture(scope="module", params=["sd15", families.NAME])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A U-Net that predicts noise, and a transformer that predicts a flow."""
+    return FAMILIES.get(request.param).tiny(tmp_path_factory.mktemp(request.param)).load(tiny.DEVICE)
+
+
+def parts_of(model: Model) -> tuple[str, str]:
+    """The denoiser, and a text encoder that can be trained."""
+    return model.denoiser, next(part for part in model.trainable if part != model.denoiser)
+
+
+def noise(model: Model, seed: int = 1) -> torch.Tensor:
+    return torch.randn(2, *model.latent_shape((128, 128)), generator=torch.Generator().manual_seed(seed))
+
+
 def answer(model: Model) -> torch.Tensor:
-    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return model.predict(noise, torch.tensor([5, 500]), model.encode_text(["a red hat", "b"]))
+        return model.predict(noise(model), torch.tensor([5, 500]), model.encode_text(["a red hat", "b"]))
 
 
 def stir(attached: object) -> None:
@@ -36,21 +53,21 @@ def stir(attached: object) -> None:
 
 
 def test_it_begins_as_nothing_and_leaves_no_trace(model: Model, adapter: Adapter) -> None:
-    before, modules = answer(model), [id(m) for part in PARTS for m in model.part(part).modules()]
-    attached = adapter.attach(model, PARTS)
+    before, modules = answer(model), [id(m) for part in parts_of(model) for m in model.part(part).modules()]
+    attached = adapter.attach(model, parts_of(model))
     assert torch.equal(answer(model), before)
     stir(attached)
     assert (answer(model) - before).abs().max() > 0.001
     attached.detach()
     assert torch.equal(answer(model), before)
-    assert [id(m) for part in PARTS for m in model.part(part).modules()] == modules
-    assert not any(p.requires_grad for part in PARTS for p in model.part(part).parameters())
+    assert [id(m) for part in parts_of(model) for m in model.part(part).modules()] == modules
+    assert not any(p.requires_grad for part in parts_of(model) for p in model.part(part).parameters())
 
 
 def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
-    attached = adapter.attach(model, PARTS)
+    attached = adapter.attach(model, parts_of(model))
     ours = {id(p) for parameters in attached.parameters().values() for p in parameters}
-    learning = {id(p) for part in PARTS for p in model.part(part).parameters() if p.requires_grad}
+    learning = {id(p) for part in parts_of(model) for p in model.part(part).parameters() if p.requires_grad}
     assert ours == learning
     assert {p.dtype for parameters in attached.parameters().values() for p in parameters} == {torch.float32}
     attached.detach()
@@ -58,7 +75,7 @@ def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
 
 def test_what_it_extracts_is_what_it_does(model: Model, adapter: Adapter) -> None:
     """ΔW of the extracted weights, added to the base by hand, gives the adapter's answers."""
-    attached = adapter.attach(model, PARTS)
+    attached = adapter.attach(model, parts_of(model))
     stir(attached)
     wanted, weights = answer(model), attached.learned()
     attached.detach()
@@ -73,27 +90,27 @@ def test_what_it_extracts_is_what_it_does(model: Model, adapter: Adapter) -> Non
 
 
 def test_it_loads_what_it_extracted(model: Model, adapter: Adapter) -> None:
-    attached = adapter.attach(model, PARTS)
+    attached = adapter.attach(model, parts_of(model))
     stir(attached)
     wanted, weights = answer(model), attached.learned()
     attached.detach()
-    again = adapter.attach(model, PARTS, seed=7)
+    again = adapter.attach(model, parts_of(model), seed=7)
     again.load(weights)
     assert torch.equal(answer(model), wanted)
     again.detach()
 
 
 def test_strength_scales_each_part(model: Model, adapter: Adapter) -> None:
-    base = answer(model)
-    attached = adapter.attach(model, PARTS)
+    base, (denoiser, text_encoder) = answer(model), parts_of(model)
+    attached = adapter.attach(model, parts_of(model))
     stir(attached)
     full = answer(model)
-    attached.set_strength({"unet": 0.0, "text_encoder": 0.0})
+    attached.set_strength({denoiser: 0.0, text_encoder: 0.0})
     assert torch.equal(answer(model), base)
-    attached.set_strength({"unet": 1.0})
+    attached.set_strength({denoiser: 1.0})
     half = answer(model)
     assert not torch.allclose(half, base) and not torch.allclose(half, full)
-    attached.set_strength({"text_encoder": 1.0})
+    attached.set_strength({text_encoder: 1.0})
     assert torch.equal(answer(model), full)
     attached.detach()
 
@@ -105,7 +122,8 @@ def test_a_seed_is_a_beginning(model: Model, adapter: Adapter) -> None:
         attached.detach()
         return {place: torch.cat([*map(torch.flatten, m.tensors.values())]) for place, m in weights.modules.items()}
 
-    both, alone, other = initial(PARTS, 0), initial(("text_encoder",), 0), initial(PARTS, 1)
+    parts = parts_of(model)
+    both, alone, other = initial(parts, 0), initial(parts[1:], 0), initial(parts, 1)
     assert all(torch.equal(alone[place], both[place]) for place in alone), "whatever else is trained"
     assert not any(torch.equal(other[place], both[place]) for place in both)
 
@@ -117,7 +135,7 @@ def norms(attached: Attached) -> dict[tuple[str, str], float]:
 
 
 def test_norms_are_limited_and_the_others_left_alone(model: Model, adapter: Adapter) -> None:
-    attached = adapter.attach(model, PARTS)
+    attached = adapter.attach(model, parts_of(model))
     stir(attached)
     before = norms(attached)
     limit = sorted(before.values())[len(before) // 2]
@@ -133,15 +151,14 @@ def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: st
     """Sampling sees the whole adapter; what is left out differs from step to step and, on average, changes little."""
     if knob not in {each.name for each in knobs(type(adapter))}:
         pytest.skip("has no such knob")
-    whole = adapter.attach(model, PARTS)
+    whole = adapter.attach(model, parts_of(model))
     stir(whole)
     expected, weights = answer(model), whole.learned()
     whole.detach()
-    attached = dataclasses.replace(adapter, **{knob: 0.3}).attach(model, PARTS)
+    attached = dataclasses.replace(adapter, **{knob: 0.3}).attach(model, parts_of(model))
     attached.load(weights)
     assert torch.equal(answer(model), expected)
-    noisy, timesteps = torch.randn(2, 4, 16, 16), torch.tensor([5, 500])
-    condition = {"hidden": model.encode_text(["a red hat", "b"])["hidden"].detach()}
-    drawn = [model.predict(noisy, timesteps, condition).detach() for _ in range(2)]
+    condition = {name: each.detach() for name, each in model.encode_text(["a red hat", "b"]).items()}
+    drawn = [model.predict(noise(model), torch.tensor([5, 500]), condition).detach() for _ in range(2)]
     attached.detach()
     assert not torch.equal(*drawn)
