@@ -104,6 +104,8 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
             formats.save(learnt, model.kohya_names(), made / "learnt.safetensors", Kohya())
             weights, context = weights_of(base, made), Context(made, made, made, lambda event: None, lambda: False)
             for form in Format.registry.names():
+                if not Format.registry.get(form).ending:  # a folder, which ComfyUI does not load
+                    continue
                 stage = Export(
                     weights=weights,
                     to=Destination(Path(f"{form}.safetensors")),
