@@ -1,6 +1,6 @@
 """The training job, from options to weights: what a `train` stage does once its knobs are read.
 
-`Trainer.build` assembles the parts: pictures, base model, conditioning, objective. `Trainer.steps` puts the adapter into
+`Trainer.build` assembles the parts: pictures, base model, conditions, objective. `Trainer.steps` puts the adapter into
 the model and yields each optimizer step; it writes snapshots, checkpoints and previews when the monitor says that they
 are due. `Trainer.publish` moves the files to the stage's output folder.
 """
@@ -19,7 +19,7 @@ from lorapipe.evaluation.sampler import SamplingOptions
 from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
-from lorapipe.training import conditioning, loop, snapshots
+from lorapipe.training import conditions, loop, snapshots
 from lorapipe.training.adapters import Adapter, Attached
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
@@ -118,14 +118,14 @@ class Trainer:
         total, per_epoch = length.total, length.per_epoch
 
         captions = [picture.caption for picture in pictures.all]
-        conditioning.warn_of_truncation(options.captions, captions, options.max_tokens, context)
-        condition = conditioning.text_condition(
-            conditioning.caption_sampler(
+        conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
+        condition = conditions.text_condition(
+            conditions.caption_sampler(
                 options.captions, pictures, length, options.seed, any(part in rates for part in model.text_encoders)
             ),
             captions, model,
             options.reading,
-            lambda: conditioning.text_encoder_digest(base, model, compute.dtype, cache), cache, context,
+            lambda: conditions.text_encoder_digest(base, model, compute.dtype, cache), cache, context,
         )  # fmt: skip
         warmup = options.scheduler.warmup.steps(total, per_epoch)
         record = record_of(model, base, pictures, length, options.settings(compute.dtype), rates, warmup)
@@ -136,7 +136,7 @@ class Trainer:
             context=context,
             dataset=options.dataset,
             model=model,
-            loader=DataLoader(length, cache, conditioning.with_size_conditioning(model, condition)),
+            loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
                 options.adapter, rates, options.seed, options.start_from.path if options.start_from else None,

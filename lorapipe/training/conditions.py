@@ -1,4 +1,4 @@
-"""Text and size conditioning: what the network is given beside the noisy latents of a batch."""
+"""Text and size conditions: what the network is given beside the noisy latents of a batch (diffusers: `prompt_embeds`)."""
 
 from __future__ import annotations
 
