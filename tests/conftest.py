@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,24 +84,28 @@ def inbox(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
 
 
-@pytest.fixture
-def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The small stages of tests/toys, installed as any other package is: on the path, with entry points."""
-    monkeypatch.syspath_prepend(str(TOYS))
-    monkeypatch.setenv("PYTHONPATH", str(TOYS), prepend=os.pathsep)
+@contextmanager
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package of the tests as any other is when it is installed: on the path, with entry points."""
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     registry._entry_points.cache_clear()
     yield
     registry._entry_points.cache_clear()
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The small stages of tests/toys."""
+    with installed(TOYS, monkeypatch):
+        yield
 
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The adapter of tests/plugins, installed in the same way: one file that nothing in lorapipe knows of."""
-    monkeypatch.syspath_prepend(str(PLUGINS))
-    monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
-    registry._entry_points.cache_clear()
-    yield
-    registry._entry_points.cache_clear()
+    """The adapter of tests/plugins: one file that nothing in lorapipe knows of."""
+    with installed(PLUGINS, monkeypatch):
+        yield
 
 
 @pytest.fixture
@@ -122,6 +128,16 @@ stages:
 """
     (tmp_path / "cat.yaml").write_text(pipeline, encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture
+def shared_with(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project like `project`; from now on both have one store, in `shared`."""
+    monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
+    other = tmp_path / "other"
+    shutil.copytree(project / "texts", other / "texts")
+    shutil.copy(project / "cat.yaml", other)
+    return other
 
 
 @pytest.fixture(scope="module")

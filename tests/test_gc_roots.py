@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from outcomes import ends
 
 from lorapipe import api
@@ -104,13 +102,8 @@ def test_cache_entries_stay_while_a_run_is_at_work(project: Path) -> None:
     assert "cache entry" in cleaned(project) and not entry.exists()
 
 
-def test_a_run_of_another_project_keeps_what_it_uses_of_a_shared_store(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
-    other = tmp_path / "other"
-    shutil.copytree(project / "texts", other / "texts")
-    shutil.copy(project / "cat.yaml", other)
+def test_a_run_of_another_project_keeps_what_it_uses_of_a_shared_store(project: Path, shared_with: Path) -> None:
+    other = shared_with
     api.run(loader.load(other / "cat.yaml"), on="inline")
     events: list[Event] = []
     for event in Run(loader.load(project / "cat.yaml"), on="inline"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -177,11 +176,8 @@ def test_old_attempts_and_cache_entries_go(here: Path) -> None:
     assert clean(ledger, found) == 2 and not entry.exists() and not attempt.exists()
 
 
-def test_projects_can_share_a_store(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
-    other = tmp_path / "other"
-    shutil.copytree(project / "texts", other / "texts")
-    shutil.copy(project / "cat.yaml", other)
+def test_projects_can_share_a_store(project: Path, shared_with: Path, tmp_path: Path) -> None:
+    other = shared_with
     api.run(loader.load(project / "cat.yaml"), on="inline")
     events: list[Event] = []
     api.run(loader.load(other / "cat.yaml"), events.append, on="inline")

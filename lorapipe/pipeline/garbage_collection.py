@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,7 @@ from lorapipe.pipeline.gc_roots import removing, rooted
 from lorapipe.pipeline.keys import short
 from lorapipe.pipeline.ledger import Ledger, remove
 from lorapipe.pipeline.locks import Busy, take
-from lorapipe.pipeline.manifest import Manifest, read_manifest
-from lorapipe.pipeline.publication import MANIFEST
+from lorapipe.pipeline.manifest import Manifest
 
 DAY = 86400.0
 GONE = ".gone"
@@ -50,7 +49,7 @@ def waste(ledger: Ledger, days: float, now: float | None = None) -> list[Waste]:
     used = rooted(ledger.locks)
     found = [
         _waste("result", ledger.store / name)
-        for name in sorted(_folders(ledger.store) - _kept(ledger, before) - _with_referred(ledger, used or ()))
+        for name in sorted(_folders(ledger.store) - _kept(ledger, before, used or ()))
         if _is_free(ledger, name, locks)
     ]
     for name in sorted(_folders(ledger.work)):
@@ -74,7 +73,7 @@ def clean(ledger: Ledger, found: list[Waste]) -> int:
     """Remove it, unless it has come into use or somebody else has removed it; the bytes that are free now."""
     with removing(ledger.locks) as used:
         current = [short(key) for key in ledger.records.current()]  # a run may have come and gone since
-        kept = _with_referred(ledger, [*current, *(used or ())])
+        kept = _with_referred([*current, *(used or ())], ledger.manifest)
         taken = [
             each
             for each in found
@@ -123,24 +122,12 @@ def _lock(ledger: Ledger, each: Waste) -> Path:
     return ledger.locks / f"{each.path.name.partition('.')[0]}.lock"
 
 
-def _with_referred(ledger: Ledger, names: Iterable[str]) -> set[str]:
-    """These results, and those that they refer to."""
-    waiting, kept = [*names], set[str]()
-    while waiting:
-        name = waiting.pop()
-        manifest = None if name in kept else read_manifest(str(ledger.store / name / MANIFEST))
-        kept.add(name)
-        if manifest is not None:
-            waiting += _referred(manifest["artifact"])
-    return kept
-
-
-def _kept(ledger: Ledger, before: float) -> set[str]:
-    """The names of the folders in the store that are needed."""
+def _kept(ledger: Ledger, before: float, used: Iterable[str]) -> set[str]:
+    """The names of the folders in the store that are needed; `used` are those of runs at work."""
     ledger.records.catch_up()
     keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
     manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
-    waiting = [short(key) for key in keys]
+    waiting = [*used, *(short(key) for key in keys)]
     waiting += [
         name for name, manifest in manifests.items() if manifest["finished"] >= before
     ]  # a power cut took its row
@@ -150,17 +137,18 @@ def _kept(ledger: Ledger, before: float) -> set[str]:
             for name, entry in _entries(ledger.store)
             if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime >= before
         ]
-    return _closure(waiting, manifests)
+    return _with_referred(waiting, manifests.get)
 
 
-def _closure(names: Iterable[str], manifests: Mapping[str, Manifest]) -> set[str]:
+def _with_referred(names: Iterable[str], manifest_of: Callable[[str], Manifest | None]) -> set[str]:
     """These results, and those that they refer to, as far as there are manifests."""
     waiting, kept = [*names], set[str]()
     while waiting:
         name = waiting.pop()
-        if name not in kept and name in manifests:
+        manifest = None if name in kept else manifest_of(name)
+        if manifest is not None:
             kept.add(name)
-            waiting += _referred(manifests[name]["artifact"])
+            waiting += _referred(manifest["artifact"])
     return kept
 
 

@@ -158,7 +158,7 @@ class Ledger:
                     yield manifest
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest of a result, which may be damaged; None if there is none."""
+        """The manifest of a result, by its key or its folder's name; it may be damaged. None if there is none."""
         return read_manifest(str(self.store / short(key) / MANIFEST))
 
     def result(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:

@@ -53,11 +53,6 @@ class Plan:
                 found[step.name] = None if last is None else float(last["finished"]) - float(last["started"])
         return found
 
-    @property
-    def to_run(self) -> int:
-        """How many stages have to run."""
-        return sum(step.action == "run" for step in self.stages)
-
 
 def expected_seconds(last: Mapping[str, float | None]) -> float | None:
     """Estimate the seconds of a plan from the last runs; None if one of its stages never ran."""
