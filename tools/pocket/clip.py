@@ -15,7 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConf
 
 from lorapipe.pocket.world import ATTRIBUTES, Creature
 from tools.pocket.pictures import HELD_OUT, creatures, render, to_float, to_tensor
-from tools.pocket.pools import ABSENT, CAPTIONS, COUNTS, pool, tag_tokens
+from tools.pocket.pools import ABSENT, CAPTIONS, COUNTS, picked, pool, random_places, tag_tokens
 from tools.pocket.tokenizer import LENGTH
 from tools.pocket.train import TrainingRun
 
@@ -134,14 +134,10 @@ def train_clip(
     of_world = torch.arange(BATCH, device=device) < BATCH * 2 // 5
 
     def loss() -> Tensor:
-        chance, caption = torch.rand(BATCH, device=device), torch.rand(BATCH, device=device) * CAPTIONS
-        picked = torch.where(of_world, chance * world, world + chance * (len(pictures) - world)).long()
-        picked = picked.clamp(max=len(pictures) - 1)
-        subject = (torch.rand(BATCH // 4, device=device) * doubles).long().clamp(max=doubles - 1)
-        first = len(pictures) - 2 * doubles + 2 * subject
-        seen = disturb(to_float(pictures[torch.cat([picked, first, first + 1])]))
-        captions = tokens[picked, caption.long().clamp(max=CAPTIONS - 1)].long()
-        return model.loss(seen[:BATCH], captions, answers[picked].long(), seen[BATCH:])
+        places, caption = picked(of_world, world, len(pictures)), random_places(BATCH, CAPTIONS, device)
+        first = len(pictures) - 2 * doubles + 2 * random_places(BATCH // 4, doubles, device)
+        seen = disturb(to_float(pictures[torch.cat([places, first, first + 1])]))
+        return model.loss(seen[:BATCH], tokens[places, caption].long(), answers[places].long(), seen[BATCH:])
 
     for step, value in run.run(loss):
         yield step, value, run

@@ -62,6 +62,20 @@ def pool(work: Path, kind: str, count: int | None = None, seed: int = 0) -> Pool
     return Pool(*(torch.from_numpy(np.load(file)) for file in files))
 
 
+def picked(is_first: Tensor, first: int, whole: int) -> Tensor:
+    """Random places (B) in pools that lie one after the other: among the `first` where `is_first` (B), else in the rest.
+
+    Like all that a captured step draws, they come from the device's generator.
+    """
+    chance = torch.rand(len(is_first), device=is_first.device)
+    return torch.where(is_first, chance * first, first + chance * (whole - first)).long().clamp(max=whole - 1)
+
+
+def random_places(count: int, whole: int, device: str | torch.device) -> Tensor:
+    """`count` random places among `whole`."""
+    return (torch.rand(count, device=device) * whole).long().clamp(max=whole - 1)
+
+
 def answers_of(named: Mapping[str, str]) -> list[int]:
     """The place of each attribute's tag among its values; `ABSENT` where there is none."""
     return [values.index(named[name]) if named.get(name) in values else ABSENT for name, values in ATTRIBUTES.items()]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tools.pocket.pictures import to_float
-from tools.pocket.pools import CAPTIONS, Pool, encoded, pool
+from tools.pocket.pools import CAPTIONS, Pool, encoded, picked, pool, random_places
 from tools.pocket.tokenizer import LENGTH
 from tools.pocket.train import TrainingRun, average_in
 
@@ -120,12 +120,9 @@ def train_unet(
     of_world = torch.arange(BATCH, device=device) < BATCH * 5 // 8
 
     def loss() -> Tensor:
-        chance = torch.rand(BATCH, device=device)
-        picked = torch.where(of_world, chance * world, world + chance * (len(latents) - world)).long()
-        picked = picked.clamp(max=len(latents) - 1)
-        caption = (torch.rand(BATCH, device=device) * CAPTIONS).long().clamp(max=CAPTIONS - 1)
+        places, caption = picked(of_world, world, len(latents)), random_places(BATCH, CAPTIONS, device)
         is_empty = torch.rand(BATCH, 1, device=device) < EMPTY
-        return model.loss(latents[picked].float(), torch.where(is_empty, nothing, texts[picked, caption].long()))
+        return model.loss(latents[places].float(), torch.where(is_empty, nothing, texts[places, caption].long()))
 
     for step, value in training.run(loss):
         yield step, value, training

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from tools.pocket.pictures import HELD_OUT, creatures, render, to_float, to_tensor
-from tools.pocket.pools import pool
+from tools.pocket.pools import picked, pool
 from tools.pocket.train import TrainingRun, average_in
 
 BATCH = 48
@@ -72,9 +72,7 @@ def train_vae(
     of_world = torch.arange(BATCH, device=device) < BATCH * 2 // 5
 
     def loss() -> Tensor:
-        chance = torch.rand(BATCH, device=device)
-        picked = torch.where(of_world, chance * world, world + chance * (len(pictures) - world)).long()
-        return model.loss(recoloured(to_float(pictures[picked.clamp(max=len(pictures) - 1)])))
+        return model.loss(recoloured(to_float(pictures[picked(of_world, world, len(pictures))])))
 
     for step, value in training.run(loss):
         yield step, value, psnr(training.average.vae, unseen) if step % 250 == 0 else None
