@@ -27,10 +27,12 @@ PROGRESS_SECONDS = 0.1
 """Progress is told no more often than this: nobody reads faster, and a training may take a thousand steps a second."""
 
 
-def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache) -> Done | Failed:
+def perform(
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], model_cache: ModelCache
+) -> Done | Failed:
     """Run the job's stage and return its outcome. Never raises."""
     try:
-        return Done(_perform(job, emit, stopping, warm))
+        return Done(_perform(job, emit, stopping, model_cache))
     except BaseException as error:
         import traceback
 
@@ -44,7 +46,7 @@ def perform(job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool
 
 
 def _perform(
-    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], warm: ModelCache
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], model_cache: ModelCache
 ) -> dict[str, object]:
     attempt, store = Path(job.attempt), Path(job.store)
     contract: Any = Stage
@@ -73,7 +75,7 @@ def _perform(
             emit=_throttled(emit),
             stopping=stopping,
             device=job.device,
-            warm=warm,
+            model_cache=model_cache,
         )
         artifact = stage.run(context)
     if not isinstance(artifact, stage.makes):
