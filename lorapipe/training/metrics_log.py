@@ -108,7 +108,7 @@ class MetricsLog:
         found = f"since step {since} its loss is NaN or infinite"
         if not self.bad:
             found = f"after step {step} its weights are NaN or infinite"
-            return LorapipeError(f"the training has diverged: {found}.", cure=SLOWER)
+        return LorapipeError(f"the training has diverged: {found}.", cure=SLOWER)
 
     def flush(self) -> None:
         """Flush the TensorBoard file to the disk, which is slow."""

@@ -25,8 +25,8 @@ class NoiseOptions(Spec, stored_name="Corruption"):
 
     offset: float = param(
         0.0,
-        "noise offset: a constant shift of each picture's noise, by which very dark and very bright pictures can be learned. "
-        "0.06 is mild, 0.1 enough; more gives burnt colours, like a high CFG. Needs more steps",
+        "noise offset: a constant shift of each picture's noise, by which very dark and very bright pictures can be "
+        "learned. 0.06 is mild, 0.1 enough; more gives burnt colours, like a high CFG. Needs more steps",
         ge=0,
         le=1,
         kohya=("noise_offset",),
