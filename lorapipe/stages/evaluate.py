@@ -118,7 +118,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
-        from lorapipe.training.adapters._weights_adapter import WeightsAdapter
+        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -130,7 +130,7 @@ class Evaluate(Stage):
         compute = Compute.of(context.device, self.precision)
         folder = self._clip_folder(base, context)
         clip = None if folder is None else Clip(folder, compute.device)
-        model = compute.model(base, context.warm)
+        model = compute.model(base, context.model_cache)
         adapter: Attachable
         if record:
             adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading

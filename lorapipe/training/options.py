@@ -203,7 +203,7 @@ class TrainingOptions(Spec):
 
     def usual_rate(self, option: str) -> float:
         """Return the optimizer's default rate for the parts of an option of `RATES`."""
-        return self.optimizer.usual_rates[RATES[option]]
+        return self.optimizer.usual_rate(RATES[option])
 
     @property
     def reading(self) -> TextReading:

@@ -2,7 +2,7 @@
 
 So a resumed training draws the same numbers as an uninterrupted one. There are three derivations, and changing one would
 change the results of all trainings: `seed_of` for torch's generators, `chance` for Python's, and the SHA-256 of a module's
-name for its initial weights (`adapters/_host.py`). New code uses one of the two in this file.
+name for its initial weights (`adapter_layers/host.py`). New code uses one of the two in this file.
 """
 
 from __future__ import annotations
