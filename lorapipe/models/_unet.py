@@ -1,4 +1,4 @@
-"""A latent-diffusion base: a U-Net that predicts, and CLIP text encoders that read captions."""
+"""Latent diffusion with a U-Net and CLIP text encoders."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
-"""Where a configuration does not say: those of SD1.x, diffusers' default."""
+"""The up blocks of SD1.x, diffusers' default."""
 TRANSFORMER_BLOCKS = ("Transformer2DModel",)
 CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
 TEXT_BLOCKS = ("CLIPAttention", "CLIPMLP")
-"""The modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
+"""The classes of blocks in which kohya's LierLa, and additionally C3Lier, target Linear and Conv2d."""
 
 
 class LatentDiffusion(PartsModel):
@@ -42,7 +42,7 @@ class LatentDiffusion(PartsModel):
     # ------------------------------------------------------------------------------------------------------- captions
 
     def tokenizer(self, text: TextPart) -> Any:
-        """The tokenizer of a text encoder."""
+        """Return the tokenizer of a text encoder."""
         from transformers import CLIPTokenizer
 
         if text.name not in self._tokenizers:
@@ -54,7 +54,7 @@ class LatentDiffusion(PartsModel):
         return len(token_ids(self.tokenizer(self.texts[0]), text))
 
     def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
+        """Return token ids (B, n, 77) of captions. If the base has a tokenizer, that defines the padding."""
         pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
         return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted)
 
@@ -64,7 +64,7 @@ class LatentDiffusion(PartsModel):
         return {"hidden": self.emphasised(hidden, text, captions, reading)}
 
     def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """The hidden states of captions, with the weights of their pieces where those are obeyed."""
+        """Apply the weights in captions to their hidden states, if `reading` is weighted."""
         if not reading.weighted:
             return hidden
         return weighed(hidden, emphasis(self.tokenizer(text), captions, reading.max_tokens))
@@ -72,7 +72,7 @@ class LatentDiffusion(PartsModel):
     # ----------------------------------------------------------------------------------------------------- prediction
 
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The network runs in the model's dtype."""
+        """Run the network in the model's dtype."""
         unet: Any = self.part("unet")
         hidden = condition["hidden"].to(self.device, self.dtype)
         return unet(noisy.to(self.dtype), t, encoder_hidden_states=hidden, return_dict=False)[0].float()
@@ -80,7 +80,7 @@ class LatentDiffusion(PartsModel):
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """Linear and Conv2d of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
+        """Return Linear and Conv2d of the transformer, resnet, down- and upsample blocks, or of a text encoder's layers."""
         if part != self.denoiser:
             return list(_layers(skeleton, TEXT_BLOCKS))
         found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
@@ -88,11 +88,11 @@ class LatentDiffusion(PartsModel):
 
     @property
     def blocks(self) -> int:
-        """Those that go down, the middle, those that go up: 25 of SD1.x."""
+        """The down blocks, the middle, the up blocks: 25 in SD1.x."""
         return 2 * self._down + 1
 
     def block(self, path: str) -> int:
-        """Which of them a module of the U-Net is in."""
+        """Return the number of the block that contains a module of the U-Net."""
         half, place = self.ldm_path(path).split(".")[:2]
         return {"input_blocks": int(place), "middle_block": self._down, "output_blocks": self._down + 1 + int(place)}[
             half
@@ -105,7 +105,7 @@ class LatentDiffusion(PartsModel):
         return down
 
     def ldm_path(self, path: str) -> str:
-        """A module's path in the original code."""
+        """Return a module's path in the original code."""
         config = self.source.config("unet")
         kinds = config.get("up_block_types", UP_BLOCKS)
         return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
@@ -116,12 +116,12 @@ class LatentDiffusion(PartsModel):
         return f"{self.text_prefix(part)}_text_model_{path.removeprefix('text_model.').replace('.', '_')}"
 
     def text_prefix(self, part: str) -> str:
-        """What the names of a text encoder's modules begin with."""
+        """Return the prefix of a text encoder's module names."""
         return "lora_te"
 
 
 def _layers(skeleton: torch.nn.Module, blocks: Sequence[str]) -> Iterator[ModuleRef]:
-    """The Linear and Conv2d modules inside blocks of these classes, in model order."""
+    """Yield the Linear and Conv2d modules in blocks of these classes, in model order."""
     import torch
 
     seen: set[str] = set()
@@ -136,5 +136,5 @@ def _layers(skeleton: torch.nn.Module, blocks: Sequence[str]) -> Iterator[Module
 
 
 def _group(path: str) -> Group:
-    """Of a module in a transformer block; the projections around it count as attention."""
+    """Return the group of a module of a transformer; its input and output projections count as attention."""
     return "feed_forward" if re.search(r"\.(ff|mlp)\.", path) else "attention"

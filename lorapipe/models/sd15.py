@@ -23,7 +23,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "text_encoder": CLIP_L,
     "scheduler": SCHEDULE,
 }
-"""SD1.x by its published numbers (Rombach et al. 2022)."""
+"""The published configuration of SD1.x (Rombach et al. 2022)."""
 
 
 @dataclass(frozen=True)
