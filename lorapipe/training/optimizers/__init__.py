@@ -65,6 +65,14 @@ class Optimizer(Spec, contract="type"):
         """The learning rate of each role where the user gives none (guide §3, §4)."""
         return {"denoiser": 1.0, "text_encoder": 1.0} if self.adaptive else {"denoiser": 1e-4, "text_encoder": 5e-5}
 
+    @property
+    def usual_embedding_rate(self) -> float:
+        """The same of the vectors of a word (textual inversion): each step moves few numbers, which are not zero at first.
+
+        5e-3 of AdamW is A1111's (`textual_inversion.py`).
+        """
+        return 1.0 if self.adaptive else min(50 * self.usual_rates["denoiser"], 0.01)
+
     def keywords(self) -> dict[str, Any]:
         """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`.
 
