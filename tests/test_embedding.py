@@ -116,7 +116,7 @@ def test_only_its_vectors_have_gradients(of: Model) -> None:
     assert not of.words
 
 
-def test_diffusers_own_loader_reads_our_file_as_the_x, of: Model, tmp_path: Path) -> None:
+def test_diffusers_own_loader_reads_our_file_as_the_same_text(family: Family, of: Model, tmp_path: Path) -> None:
     """`load_textual_inversion`, on a pipeline of the same base: the text encoder says the same, to the last token."""
     import diffusers
 
@@ -135,7 +135,9 @@ def test_diffusers_own_loader_reads_our_file_as_the_x, of: Model, tmp_path: Path
         pipeline.load_textual_inversion(str(tmp_path / "e.safetensors"))  # the file says the word
     prompt = pipeline.maybe_convert_prompt(f"a {WORD}, snow", pipeline.tokenizer)
     if several:
-        hidden, _, pooled, _ = pipeline.encode_prompt(f"a {WORD}, snow", device="cpu", do_classifier_free_guidance=False)
+        hidden, _, pooled, _ = pipeline.encode_prompt(
+            f"a {WORD}, snow", device="cpu", do_classifier_free_guidance=False
+        )
         theirs = {"hidden": hidden, "pooled": pooled}
     else:
         ids = pipeline.tokenizer(prompt, padding="max_length", max_length=77, return_tensors="pt").input_ids
@@ -205,7 +207,7 @@ def comfyui(path: Path, encoder: str) -> torch.Tensor | None:
         first: torch.Tensor = next(iter(found["string_to_param"].values()))
         return first
     bundled = [value for key, value in found.items() if key.startswith("bundle_emb.") and
-               key.endswith((f".string_to_param.*", f".{encoder}"))]  # fmt: skip
+               key.endswith((".string_to_param.*", f".{encoder}"))]  # fmt: skip
     if bundled:
         return torch.cat(bundled)
     return found[encoder] if encoder in found else next(iter(found.values()))
@@ -332,7 +334,12 @@ WORDED: dict[str, dict[str, Any]] = {
 def training(dataset: Dataset, kind: str, **knobs: Any) -> Train:
     from lorapipe.training.caption_augment import Captioning
 
-    chosen = {"captions": Captioning(trigger="penny_1"), "steps": Duration(12), "snapshots": Interval(3), **WORDED[kind]}
+    chosen = {
+        "captions": Captioning(trigger="penny_1"),
+        "steps": Duration(12),
+        "snapshots": Interval(3),
+        **WORDED[kind],
+    }
     return Train(dataset=dataset, **{**chosen, **knobs})
 
 
@@ -410,7 +417,9 @@ def test_what_was_trained_is_judged_and_exported(
 
 
 def test_a_training_goes_on_from_a_file(kind: str, dataset: Dataset, trained: Weights, bench: tiny.Bench) -> None:
-    begun = training(dataset, kind, start_from=Source(trained.snapshots[-1].path), steps=Duration(1), snapshots=Interval(1))
+    begun = training(
+        dataset, kind, start_from=Source(trained.snapshots[-1].path), steps=Duration(1), snapshots=Interval(1)
+    )
     again = begun.run(bench.context(f"words-on-{kind}"))
     before, after = (load_file(each.snapshots[-1].path) for each in (trained, again))
     assert before.keys() == after.keys()

@@ -282,14 +282,14 @@ class Model(ABC):
         """The tokens of a caption without its two ends."""
 
     def token_table(self, part: str) -> Tensor:
-        """The vectors (tokens, d) of the vocabulary of one of `word_encoders`, as it holds them."""
+        """Return the vectors (tokens, d) of the vocabulary of one of `word_encoders`, as it holds them."""
         raise NotImplementedError
 
     def token_rows(self, part: str, text: str) -> Tensor:
-        """Those of a text's tokens, without its two ends; words of `words` are read as the vocabulary has them."""
+        """Return those of a text's tokens, without its two ends; `words` are read as the vocabulary has them."""
         raise NotImplementedError
 
-    def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
+    def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
 
         (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.
