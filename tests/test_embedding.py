@@ -24,7 +24,7 @@ from lorapipe.formats import AdapterWeights
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
 from lorapipe.formats.peft import Peft
-from lorapipe.models import Family, Model, TextReading
+from lorapipe.models import PLAIN_READING, Family, Model, TextReading
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric, Preview
 from lorapipe.spec import Destination, Duration, Source, from_dict
@@ -63,7 +63,7 @@ def rows(model: Model, vectors: int = 3, seed: int = 0) -> dict[str, torch.Tenso
     return {part: torch.randn(vectors, width, generator=draw) for part, width in widths.items()}
 
 
-def read(model: Model, text: str, reading: TextReading = TextReading()) -> Mapping[str, torch.Tensor]:
+def read(model: Model, text: str, reading: TextReading = PLAIN_READING) -> Mapping[str, torch.Tensor]:
     with torch.no_grad():
         return model.encode_text([text], reading)
 

@@ -65,8 +65,8 @@ class Optimizer(Spec, contract="type"):
     def usual_rate(self, role: str) -> float:
         """The learning rate of parts of this role (`Model.roles`) where the user gives none.
 
-        1 where the optimizer is adaptive; else the denoiser's, half of it for a text encoder (guide §3, §4), and far more for
-        the vectors of a word, of which a step moves few: 5e-3 of AdamW, as A1111's (`textual_inversion.py`).
+        1 where the optimizer is adaptive; else the denoiser's, half of it for a text encoder (guide §3, §4), and far more
+        for the vectors of a word, of which a step moves few: 5e-3 of AdamW, as A1111's (`textual_inversion.py`).
         """
         if self.adaptive:
             return 1.0
