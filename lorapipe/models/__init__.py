@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors (B, …). Only the family that made them interprets them."""
 Pair = tuple[int, int]
-Role = Literal["denoiser", "text_encoder"]
-"""What a trainable part does: predict, or encode captions."""
+Role = Literal["denoiser", "text_encoder", "embedding"]
+"""What is trained: the denoiser, a text encoder, or the embeddings of new words (textual inversion)."""
 Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
 
 
@@ -227,6 +227,13 @@ class Model(ABC):
     """Folders of a checkpoint whose configurations and vocabularies affect its encoders' output, besides the weights."""
     tokens: int = 75
     """Tokens of a caption per pass of the text encoder, without BOS and EOS."""
+    words: dict[str, Mapping[str, Tensor]]
+    """Words beside the vocabulary (textual inversion) → their embeddings (n, d) for each text encoder.
+
+    Code that adds a word must remove it again. Captions encoded meanwhile use its embeddings, which receive gradients.
+    """
+    word_encoders: tuple[str, ...] = ()
+    """The text encoders for which a word may have embeddings."""
 
     @abstractmethod
     def part(self, name: str) -> torch.nn.Module:
@@ -273,6 +280,14 @@ class Model(ABC):
     @abstractmethod
     def token_count(self, text: str) -> int:
         """Return the number of tokens of a caption without BOS and EOS."""
+
+    def token_table(self, part: str) -> Tensor:
+        """Return the token embeddings (tokens, d) of one of `word_encoders`."""
+        raise NotImplementedError
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        """Return the embeddings of a text's tokens, without BOS and EOS and without using `words`."""
+        raise NotImplementedError
 
     def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
