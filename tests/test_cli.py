@@ -309,7 +309,7 @@ def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.Capture
     (here / "texts").rename(here / "moved")
     assert main(["plan", "cat.yaml", "--set", "vars.folder=moved"]) == 0
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == f"text   run    {here / 'texts'} was moved or deleted; all is looked at again"
+    assert first == f"text   run    {here / 'texts'} was moved or deleted"
 
 
 PROMPTS = """\
