@@ -232,7 +232,7 @@ def test_parts_of_different_models_do_not_fit(bases: dict[str, StableDiffusion],
         checkpoints.retensored(checkpoints.weights(folder / "vae"), lambda tensors: dict(list(tensors.items())[7:]))
 
     assert "its U-Net lacks" in changed("weights", other_weights)
-    assert "reads captions of width 32, and its text encoder writes 128" in changed("text", other_text)
+    assert "expects text of width 32, but its text encoder gives 128" in changed("text", other_text)
     known = json.loads((pocket.BASE / "text_encoder" / "config.json").read_text())["vocab_size"]
     assert f"tokenizer has 49408 tokens but text_encoder only {known}" in changed("words", other_words)
     assert "its VAE lacks 7 of" in changed("fewer", fewer)
