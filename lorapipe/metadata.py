@@ -62,7 +62,7 @@ def _loader(
     found = [Algorithm.of(name) for name in algorithms]
     modules = {algorithm.network_module for algorithm in found}
     module = modules.pop() if len(modules) == 1 else Algorithm.network_module
-    kind = {"algo": found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
+    kind = {"algo": found[0].algo or found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
     return {
         "ss_v2": base_model_version.startswith("sd_v2"),
         "ss_base_model_version": base_model_version,

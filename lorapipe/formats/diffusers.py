@@ -54,6 +54,6 @@ class Diffusers(Format):
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
         return algorithm.peft_keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.partition(".")
-        return alpha_of(of_header(stored.metadata, part), path, rank)
+        return alpha_of(of_header(stored.metadata, part), path, usual)
