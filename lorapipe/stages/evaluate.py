@@ -118,7 +118,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
-        from lorapipe.training.adapters._weights_adapter import WeightsAdapter
+        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest

@@ -2,7 +2,7 @@
 
 So a training that goes on draws what an unbroken one would have drawn. There are three derivations, and none of them can be
 changed without changing the results of all trainings: `seed_of` for torch's generators, `chance` for Python's, and the
-SHA-256 of a module's name for its initial weights (`adapters/_host.py`). New code takes one of the two here.
+SHA-256 of a module's name for its initial weights (`adapter_layers/host.py`). New code takes one of the two here.
 """
 
 from __future__ import annotations

@@ -55,7 +55,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": (
-        "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
+        "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.formats",
+        "=lorapipe.formats.algorithms", *LIGHT
+    ),
+    "lorapipe.training.adapter_layers": (
+        "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
+        "=lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
@@ -164,9 +169,10 @@ SPEC_BEARING = (
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
     "lorapipe.pipeline.execution.launchers",
+    "lorapipe.training.adapter_layers.lora_knobs",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
+"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files.)"""
 
 
 def modules() -> dict[str, Path]:

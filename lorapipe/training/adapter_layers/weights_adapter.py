@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.adapters._lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from lorapipe.models import Model
-    from lorapipe.training.adapters._block_widths import Width
-    from lorapipe.training.adapters._layer import AdapterLayer
+    from lorapipe.training.adapter_layers.block_widths import Width
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class WeightsAdapter:
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Put the weights into the parts of the model that they are of; `InputError` where no adapter has such layers."""
-        from lorapipe.training.adapters import _host
+        from lorapipe.training.adapter_layers import host
 
         modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
-        return _host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        return host.attach_weights(model, AdapterWeights(modules), _layer_of)
 
 
 def _layer_of(algorithm: str) -> Callable[[Module, Width], AdapterLayer]:

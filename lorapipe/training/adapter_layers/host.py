@@ -11,9 +11,9 @@ import torch
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.training.adapter_layers.block_widths import Blocks, Width
+from lorapipe.training.adapter_layers.layer import AdapterLayer
 from lorapipe.training.adapters import Attached
-from lorapipe.training.adapters._block_widths import Blocks, Width
-from lorapipe.training.adapters._layer import AdapterLayer
 
 if TYPE_CHECKING:
     from lorapipe.models import Model
