@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError
+from lorapipe.formats.algorithms import numbers
 
 if TYPE_CHECKING:
-    import torch
-
     from lorapipe.formats import ModuleWeights
     from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
@@ -36,22 +35,22 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
 
 
 def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:
-    """`InputError` where the tensors of a module are of other shapes than the adapter's."""
+    """`InputError` where the tensors of a module are of other names or shapes than the adapter's."""
+    if theirs.algorithm != mine.algorithm:
+        what = f"{name} is {theirs.algorithm} in the file and {mine.algorithm} in the adapter."
+        raise InputError(what, where=file, cure=ALIKE)
     if "mid" in theirs.tensors:
         cure = "Save it without (LyCORIS: use_tucker), or begin anew."
         raise InputError(f"{name} is in Tucker form (lora_mid), which the adapter is not.", where=file, cure=cure)
-    rank, wanted = (each.tensors["down"].shape[0] for each in (theirs, mine))
+    if theirs.tensors.keys() != mine.tensors.keys():
+        what = f"{name} has {', '.join(theirs.tensors)} in the file and {', '.join(mine.tensors)} in the adapter."
+        raise InputError(what, where=file, cure="Give the adapter the settings that the file was trained with.")
+    rank, wanted = theirs.rank, mine.rank
     if rank != wanted:
         what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
         raise InputError(what, where=file, cure=f"Give the adapter the file's ranks: rank: {rank}.")
     for short, tensor in mine.tensors.items():
         found = theirs.tensors[short]
-        if _sides(found) != _sides(tensor):
+        if numbers(found) != numbers(tensor):
             what = f"{name} is {tuple(found.shape)} in the file ({short}) and {tuple(tensor.shape)} in this base."
             raise InputError(what, where=file, cure="Is it of another base model?")
-
-
-def _sides(tensor: torch.Tensor) -> list[int]:
-    """The shape of a factor, whether it is written as a layer's or as a 1x1 convolution's."""
-    sides = list(tensor.shape)
-    return sides[:2] if all(side == 1 for side in sides[2:]) else sides

@@ -1,4 +1,4 @@
-"""LoHa as another package would add it: this file, and two lines of entry points."""
+"""TriLoRA as another package would add it: this file, and two lines of entry points."""
 
 from __future__ import annotations
 
@@ -18,55 +18,46 @@ if TYPE_CHECKING:
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
-class Hadamard(Algorithm):
-    """ΔW = alpha / rank · (w1_a · w1_b) ⊙ (w2_a · w2_b)  (Hyeon-Woo et al. 2021, arXiv:2108.06098; as LyCORIS)."""
+class ThreeFactors(Algorithm):
+    """ΔW = alpha / rank · up · core · down."""
 
-    keys: ClassVar = {name: f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b")}
-    peft_keys: ClassVar = keys
-    peft_type: ClassVar = "LOHA"
+    keys: ClassVar = {name: f"tri_{name}" for name in ("down", "core", "up")}
 
     def rank(self, tensors: Tensors) -> int:
-        return int(tensors["w1_b"].shape[0])
+        return int(tensors["down"].shape[0])
 
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
-        first, second = (tensors[f"{name}_a"] @ tensors[f"{name}_b"] for name in ("w1", "w2"))
-        return alpha / self.rank(tensors) * (first * second)
+        return alpha / self.rank(tensors) * (tensors["up"] @ tensors["core"] @ tensors["down"])
 
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
-        return {**tensors, "w2_a": tensors["w2_a"] * factor}
+        return {**tensors, "core": tensors["core"] * factor}
 
 
 @dataclass(frozen=True)
-class LoHa(LoraKnobs):
-    """Low-rank Hadamard product: a rank of r² for the size of a LoRA of 2r."""
+class TriLoRA(LoraKnobs):
+    """LoRA with a square matrix between its two."""
 
-    algorithm: ClassVar[str] = "loha"
+    algorithm: ClassVar[str] = "trilora"
 
-    rank: int = param(4, "width of each of the two products", ge=1, le=64, kohya=("network_dim",))
+    rank: int = param(4, "width", ge=1, le=64, kohya=("network_dim",))
     alpha: float = param(0.0, "scale: alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",))
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         import torch
 
-        from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, shape_of
+        from lorapipe.training.adapter_layers.layer import FactorsLayer, shape_of
 
-        class Layer(AdapterLayer):
-            algorithm = "loha"
-            fast = ("w2_a",)
+        class Layer(FactorsLayer):
+            algorithm = "trilora"
+            fast = ("core",)
 
             def __init__(self, base: Module, width: Width) -> None:
-                super().__init__(base, width)
                 (out, *inside), rank = shape_of(base), width.rank
-                left, right = (out, rank), (rank, math.prod(inside))
-                shapes = {"w1_a": left, "w1_b": right, "w2_a": left, "w2_b": right}
-                empty = {name: torch.empty(shape, device=device_of(base)) for name, shape in shapes.items()}
-                self.factors = torch.nn.ParameterDict(empty)
-
-            def tensors(self) -> dict[str, torch.nn.Parameter]:
-                return dict(self.factors)
+                shapes = {"down": (rank, math.prod(inside)), "core": (rank, rank), "up": (out, rank)}
+                super().__init__(base, width, shapes)
 
             def reset(self, generator: torch.Generator) -> None:
-                for name, spread in {"w1_a": 0.1, "w1_b": 1.0, "w2_a": 0.0, "w2_b": 1.0}.items():
-                    self.factors[name].data.copy_(torch.randn(self.factors[name].shape, generator=generator) * spread)
+                spreads = {"down": 0.1, "core": 0.0, "up": 1.0}
+                self.fill({n: torch.randn(t.shape, generator=generator) * spreads[n] for n, t in self.factors.items()})
 
         return Layer(base, width)

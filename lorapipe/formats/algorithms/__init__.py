@@ -124,6 +124,12 @@ def shape_in_words(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a number"
 
 
+def numbers(tensor: Tensor) -> list[int]:
+    """The shape of a factor, whether it is written as a layer's or as a 1×1 convolution's."""
+    sides = list(tensor.shape)
+    return sides[:2] if all(side == 1 for side in sides[2:]) else sides
+
+
 def shapes_in_words(tensors: Tensors) -> str:
     """`down is 4x16, up 16x4`."""
     first, *others = (f"{name} {shape_in_words(tensor)}" for name, tensor in tensors.items())

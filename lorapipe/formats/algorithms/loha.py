@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
-from lorapipe.formats.algorithms._dora import DORA, DecomposableAlgorithm
 from lorapipe.formats.algorithms._tucker import tucker
+from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,9 @@ class LohaAlgorithm(DecomposableAlgorithm):
 
     def missing(self, tensors: Tensors) -> list[str]:
         cores = {"t1": "t2", "t2": "t1"}
-        return super().missing(tensors) + [one for other, one in cores.items() if other in tensors and one not in tensors]
+        return super().missing(tensors) + [
+            one for other, one in cores.items() if other in tensors and one not in tensors
+        ]
 
     def product(self, tensors: Tensors, alpha: float) -> Tensor:
         def half(number: int) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
-from lorapipe.formats.algorithms._dora import DORA, DecomposableAlgorithm
 from lorapipe.formats.algorithms._tucker import tucker
+from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +17,8 @@ NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
 class LokrAlgorithm(DecomposableAlgorithm):
     """ΔW = (alpha / rank) · w1 ⊗ w2, each factor whole or a product of two; where both are whole, alpha means nothing.
 
-    `w1` (out_l, in_m), or `w1_a` (out_l, r) · `w1_b` (r, in_m). `w2` (out_k, in_n[, k, k]), or `w2_a` (out_k, r) · `w2_b` (r,
-    in_n · k · k), or with `t2` (r, r, k, k) Tucker's product, `w2_a` (r, out_k), `w2_b` (r, in_n).
+    `w1` (out_l, in_m), or `w1_a` (out_l, r) · `w1_b` (r, in_m). `w2` (out_k, in_n[, k, k]), or `w2_a` (out_k, r) · `w2_b`
+    (r, in_n · k · k), or with `t2` (r, r, k, k) Tucker's product, `w2_a` (r, out_k), `w2_b` (r, in_n).
     """
 
     keys: ClassVar = {**{name: f"lokr_{name}" for name in NAMES}, **DORA}
@@ -64,15 +64,13 @@ class LokrAlgorithm(DecomposableAlgorithm):
         for name in ("w1", "w2"):
             if name in tensors and f"{name}_a" in tensors:
                 return f"it has {name} as a whole and in two factors, {shapes}"
-        fits = {
-            "w1": lambda: tensors["w1"].dim() == 2,
-            "w1_a": lambda: _are_factors(tensors["w1_a"], tensors["w1_b"]),
-            "w2": lambda: tensors["w2"].dim() in (2, 4),
-            "w2_a": lambda: _are_factors(tensors["w2_a"], tensors["w2_b"], tensors.get("t2")),
-        }
-        if not all(fit() for name, fit in fits.items() if name in tensors) or ("t2" in tensors and "w2" in tensors):
-            return f"its shapes do not fit, {shapes}"
-        return ""
+        core = tensors.get("t2")
+        left = tensors["w1"].dim() == 2 if "w1" in tensors else _are_factors(tensors["w1_a"], tensors["w1_b"])
+        if "w2" in tensors:
+            right = tensors["w2"].dim() in (2, 4) and core is None
+        else:
+            right = _are_factors(tensors["w2_a"], tensors["w2_b"], core)
+        return "" if left and right else f"its shapes do not fit, {shapes}"
 
 
 def whole(tensors: Tensors, name: str) -> Tensor:
@@ -86,8 +84,8 @@ def whole(tensors: Tensors, name: str) -> Tensor:
 def factorization(size: int, factor: int) -> tuple[int, int]:
     """Two whole numbers whose product is a size, the smaller first, as LyCORIS' (`functional/general.py`).
 
-    (factor, size / factor) where that goes; else the most square pair whose smaller number is at most `factor`, and with −1 of
-    all pairs: 320 by −1 is (16, 20), by 8 is (8, 40); 1280 by −1 is (32, 40).
+    (factor, size / factor) where that goes; else the most square pair whose smaller number is at most `factor`, and with −1
+    of all pairs: 320 by −1 is (16, 20), by 8 is (8, 40); 1280 by −1 is (32, 40).
     """
     if factor > 0 and size % factor == 0:
         return min(factor, size // factor), max(factor, size // factor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
-from lorapipe.formats.algorithms._dora import DORA, DecomposableAlgorithm
+from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class OftAlgorithm(Algorithm):
     """ΔW = rescale ⊙ RᵀW − W, where R turns each block of b outputs: R = (I + Q)(I − Q)⁻¹, Q = B − Bᵀ  (Cayley).
 
-    `blocks` B (n, b, b) with n · b = out; `rescale` (out, 1[, 1, 1]). Alpha is the constraint: ‖Q‖ over all blocks is at most
-    alpha · out, and 0 is no limit. Files of early LyCORIS have R itself, `diag` (n, b, b).
+    `blocks` B (n, b, b) with n · b = out; `rescale` (out, 1[, 1, 1]). Alpha is the constraint: ‖Q‖ over all blocks is at
+    most alpha · out, and 0 is no limit. Files of early LyCORIS have R itself, `diag` (n, b, b).
     """
 
     keys: ClassVar = {"blocks": "oft_blocks", "diag": "oft_diag", "rescale": "rescale"}

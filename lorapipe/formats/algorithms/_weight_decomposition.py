@@ -20,8 +20,8 @@ DORA: Mapping[str, str] = {MAGNITUDE: "dora_scale"}
 class DecomposableAlgorithm(Algorithm):
     """An algorithm whose update may have a `dora_scale` m: ΔW = m ⊙ (W + P) / ‖W + P‖ − W, P being its product.
 
-    m is (out, 1[, 1, 1]) with norms over each output's numbers (LyCORIS' `wd_on_output`, PEFT), or (1, in[, 1, 1]) with norms
-    over each input's, which ComfyUI, Forge and A1111 read rightly.
+    m is (out, 1[, 1, 1]) with norms over each output's numbers (LyCORIS' `wd_on_output`, PEFT), or (1, in[, 1, 1]) with
+    norms over each input's, which ComfyUI, Forge and A1111 read rightly.
     """
 
     optional: ClassVar = frozenset({MAGNITUDE})
@@ -62,7 +62,7 @@ def decomposed(weight: Tensor, change: Tensor, magnitude: Tensor) -> Tensor:
 
     whole = weight.to(change.dtype) + change
     magnitude = magnitude.reshape(*magnitude.shape, *[1] * (whole.dim() - magnitude.dim()))
-    norm = norms(whole.detach(), magnitude) + torch.finfo(whole.dtype).eps
+    norm = norms(whole.detach(), magnitude).clamp(min=torch.finfo(whole.dtype).tiny)
     return whole * (magnitude / norm)
 
 
