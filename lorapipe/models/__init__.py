@@ -309,6 +309,13 @@ class Model(ABC):
         """
         return []
 
+    def drawn_weight(self, part: str, path: str) -> Tensor:
+        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
+        import torch
+
+        shape = next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
     @property
     def blocks(self) -> int:
         """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""
