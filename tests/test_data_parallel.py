@@ -89,7 +89,7 @@ def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench
             pass
     assert not child.is_alive()
     assert not torch.distributed.is_initialized()
-    assert not any(parameter.requires_grad for parameter in bench.warm._value.part("unet").parameters())
+    assert not any(parameter.requires_grad for parameter in bench.model_cache._value.part("unet").parameters())
 
 
 def befalls(what: Callable[[BaseProcess], None]) -> None:

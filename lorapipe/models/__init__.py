@@ -277,7 +277,7 @@ class Model(ABC):
     def token_count(self, text: str) -> int:
         """The tokens of a caption without its two ends."""
 
-    def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
+    def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
 
         (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.

@@ -14,12 +14,10 @@ import errno
 import os
 import re
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
@@ -45,8 +43,7 @@ REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 """Names and characters that Windows keeps for itself."""
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(NamedTuple):
     """A file that a stage will put somewhere: `place` is where, its ending and name made out."""
 
     stage: str
@@ -146,7 +143,7 @@ class Destinations:
                 yield goal, made
                 continue
             for file in sorted(each for each in made.rglob("*") if each.is_file()):
-                delivery = replace(goal.delivery, is_folder=False)
+                delivery = goal.delivery._replace(is_folder=False)
                 yield Goal(stage, delivery, goal.place / file.relative_to(made)), file
 
     def _goals(self, only: str | None = None, spec: Stage | None = None) -> Iterator[Goal]:
@@ -278,7 +275,7 @@ def _try_out(folder: Path, stem: str) -> None:
             with suppress(FileExistsError):  # another run has just made it
                 each.mkdir()
                 made.append(each)
-        part = folder / f".{uuid.uuid4().hex[:8]}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
+        part = folder / f".{os.urandom(4).hex()}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
         try:
             part.write_bytes(b"\0" * 4096)
         finally:

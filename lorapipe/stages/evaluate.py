@@ -130,7 +130,7 @@ class Evaluate(Stage):
         compute = Compute.of(context.device, self.precision)
         folder = self._clip_folder(base, context)
         clip = None if folder is None else Clip(folder, compute.device)
-        model = compute.model(base, context.warm)
+        model = compute.model(base, context.model_cache)
         adapter: Attachable
         if record:
             adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading

@@ -95,7 +95,7 @@ def with_size_conditioning(model: Model, condition: Condition) -> Condition:
     """Add the model's size conditioning to the text condition (SDXL's micro-conditioning: Podell et al. 2023, §2.2)."""
 
     def both(batch: Batch) -> Fetch:
-        shapes = [model.framing(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
+        shapes = [model.size_conditioning(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
         sizes = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
         fetch = condition(batch)
         return (lambda: {**fetch(), **sizes}) if sizes else fetch

@@ -114,7 +114,7 @@ class Monitor:
     def _log(self, step: Step) -> None:
         rates = {f"lr/{name}": rate for name, rate in step.rates.items()}
         norm = {} if step.gradient_norm is None else {GRADIENT_NORM: step.gradient_norm}
-        metrics = self.optimizer.estimates(self.trainable.optimizer)
+        metrics = self.optimizer.effective_learning_rates(self.trainable.optimizer)
         self._metrics.add(step.step, {"loss": step.loss, **rates, **metrics, **norm})
 
     def _write(self) -> None:

@@ -200,7 +200,7 @@ class TrainingOptions(Spec):
 
     def usual_rate(self, option: str) -> float:
         """The optimizer's usual rate for the parts that an option of `RATES` is for."""
-        return self.optimizer.usual_rates[RATES[option]]
+        return self.optimizer.usual_rate(RATES[option])
 
     @property
     def reading(self) -> TextReading:

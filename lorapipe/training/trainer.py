@@ -107,7 +107,7 @@ class Trainer:
             (options.dataset, *options.more_datasets), options.regularisation, options.captions,
             options.prior_loss_weight, cache, compute.device, context,
         )  # fmt: skip
-        model = compute.model(base, context.warm)
+        model = compute.model(base, context.model_cache)
         if problems := list(options.weighting.problems_with(model.diffusion.prediction)):
             raise InputError(problems)
         rates = options.rates(model.roles)

@@ -142,7 +142,7 @@ def _encode(
     compute = Compute.of(context.device, "auto")  # as a training's default, so that one model in memory serves both
 
     def load() -> Model:
-        return compute.model(base, context.warm)
+        return compute.model(base, context.model_cache)
 
     encoder = encoder_digest(base, PICTURE_PARTS, compute.dtype, cache, load)
     manifest = with_latents(manifest, lambda picture, variant: latents_key(picture, variant, rules.background, encoder))
