@@ -46,7 +46,7 @@ class LokrAlgorithm(DecomposableAlgorithm):
 
         left, right = whole(tensors, "w1"), whole(tensors, "w2")
         left = left.reshape(*left.shape, *[1] * (right.dim() - 2))
-        return torch.kron(left, right) * self.scale(tensors, alpha)
+        return torch.kron(left, right.contiguous()) * self.scale(tensors, alpha)
 
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
         name = "w2" if "w2" in tensors else "w2_b"

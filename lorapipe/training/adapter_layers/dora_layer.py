@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.algorithms._weight_decomposition import MAGNITUDE, norms
 from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, shape_of, weight_of
 
@@ -39,8 +38,3 @@ class DoraLayer(AdapterLayer):
 
     def shrink(self, factor: Tensor) -> None:
         self.inner.shrink(factor)
-
-
-def has_magnitudes(algorithm: str) -> bool:
-    """Whether an algorithm's update can be decomposed."""
-    return MAGNITUDE in Algorithm.of(algorithm).keys
