@@ -38,8 +38,8 @@ MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Vol
 LONGEST_NAME = 255
 OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
 """What the system refuses anywhere, whichever place is named."""
-RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
+RESERVED = r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
+REFUSED = r'[<>:"|?*\x00-\x1f]'
 """Names and characters that Windows keeps for itself."""
 
 
@@ -205,7 +205,7 @@ def _bad_name(place: Path) -> tuple[str, str] | None:
         return f"the name has {encoded} bytes; {LONGEST_NAME} is the most.", "Give a shorter one."
     if sys.platform == "win32":
         for part in place.parts[1:]:
-            if RESERVED.fullmatch(part) or REFUSED.search(part) or part.endswith((" ", ".")):
+            if re.fullmatch(RESERVED, part) or re.search(REFUSED, part) or part.endswith((" ", ".")):
                 return f"Windows allows no file or folder {part!r}.", "Give another name."
     return None
 

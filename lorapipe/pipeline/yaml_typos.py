@@ -74,8 +74,8 @@ ESCAPES = {
     "L": "the end of a line", "P": "the end of a paragraph",
 }  # fmt: skip
 """Letters that stand behind \\ in Windows paths, and what that is in double quotes."""
-WINDOWS_PATH = re.compile(r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)')
-UNSEEN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029]")
+WINDOWS_PATH = r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)'
+UNSEEN = "[\x00-\x1f\x7f-\xa0\u2028\u2029]"
 
 
 def loose(text: str, typos: Sequence[Typo]) -> tuple[str, str] | None:
@@ -94,7 +94,7 @@ def visible(text: str) -> str:
 
 def is_broken_path(value: str, source: str) -> bool:
     """Whether a text in double quotes is a Windows path of which `\\t` or `\\n` has made a tab or a line's end."""
-    return bool(UNSEEN.search(value) and WINDOWS_PATH.match(source))
+    return bool(re.search(UNSEEN, value) and re.match(WINDOWS_PATH, source))
 
 
 def escaped(source: str) -> str:

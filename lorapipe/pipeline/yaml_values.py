@@ -198,7 +198,9 @@ class Builder:
         event = self._events[self._next]
         if not isinstance(event, yaml.ScalarEvent) or event.style:
             return
-        if self._position(event).line > self._position(name).line:
+        below: Any = event.start_mark
+        begins: Any = name.start_mark
+        if below.line > begins.line:
             self._check_loose(event, yaml_typos.LOOSE_LINES)
 
     def _ends(self) -> bool:
