@@ -170,14 +170,10 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
-<<<<<<< HEAD
-        yield Problem(what, cure="Its training has blown up, or the file is damaged: it cannot be used.")
+        yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")
 
 
 def _flags() -> list[str]:
     """Suffixes of tensors that are settings, and whole numbers."""
     known = map(Algorithm.of, Algorithm.registry.names())
     return [algorithm.keys[short] for algorithm in known for short in algorithm.flags]
-=======
-        yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")
->>>>>>> main

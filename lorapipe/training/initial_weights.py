@@ -35,25 +35,17 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
 
 
 def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:
-<<<<<<< HEAD
-    """`InputError` where the tensors of a module are of other names or shapes than the adapter's."""
+    """Raise `InputError` if the names or shapes of a module's tensors differ from the adapter's."""
     if theirs.algorithm != mine.algorithm:
         what = f"{name} is {theirs.algorithm} in the file and {mine.algorithm} in the adapter."
         raise InputError(what, where=file, cure=ALIKE)
     if "mid" in theirs.tensors:
-        cure = "Save it without (LyCORIS: use_tucker), or begin anew."
-        raise InputError(f"{name} is in Tucker form (lora_mid), which the adapter is not.", where=file, cure=cure)
+        cure = "Save it without Tucker form (LyCORIS: use_tucker), or train from scratch."
+        raise InputError(f"{name} is in Tucker form (lora_mid), but the adapter is not.", where=file, cure=cure)
     if theirs.tensors.keys() != mine.tensors.keys():
         what = f"{name} has {', '.join(theirs.tensors)} in the file and {', '.join(mine.tensors)} in the adapter."
         raise InputError(what, where=file, cure="Give the adapter the settings that the file was trained with.")
     rank, wanted = theirs.rank, mine.rank
-=======
-    """Raise `InputError` if the shapes of a module's tensors differ from the adapter's."""
-    if "mid" in theirs.tensors:
-        cure = "Save it without Tucker form (LyCORIS: use_tucker), or train from scratch."
-        raise InputError(f"{name} is in Tucker form (lora_mid), but the adapter is not.", where=file, cure=cure)
-    rank, wanted = (each.tensors["down"].shape[0] for each in (theirs, mine))
->>>>>>> main
     if rank != wanted:
         what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
         raise InputError(what, where=file, cure=f"Give the adapter the file's ranks: rank: {rank}.")
@@ -62,12 +54,3 @@ def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) 
         if numbers(found) != numbers(tensor):
             what = f"{name} is {tuple(found.shape)} in the file ({short}) and {tuple(tensor.shape)} in this base."
             raise InputError(what, where=file, cure="Is it of another base model?")
-<<<<<<< HEAD
-=======
-
-
-def _sides(tensor: torch.Tensor) -> list[int]:
-    """Return the shape of a factor without the trailing ones of a 1x1 convolution."""
-    sides = list(tensor.shape)
-    return sides[:2] if all(side == 1 for side in sides[2:]) else sides
->>>>>>> main
