@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.algorithms import numbers
 from lorapipe.training.adapter_layers.block_widths import Width
@@ -21,16 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsAdapter:
-    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter, or in layers of any tensors."""
+    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter or of any tensors; and words."""
 
     weights: AdapterWeights
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Put the weights into the parts of the model that they are of; `InputError` where they do not fit."""
-        from lorapipe.training.adapter_layers import host
+        from lorapipe.training.adapter_layers import host, words_attached
+        from lorapipe.training.adapter_layers.together import TogetherAttached
 
         modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
-        return host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        layers = host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        if not self.weights.embeddings:
+            return layers
+        try:
+            return TogetherAttached([layers, words_attached.attach_weights(model, self.weights.embeddings)])
+        except InputError:
+            layers.detach()
+            raise
 
 
 def _layer_of(base: Module, module: ModuleWeights) -> AdapterLayer:
