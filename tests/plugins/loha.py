@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.formats.algorithms import Algorithm, Tensors
 from lorapipe.spec import param
-from lorapipe.training.adapters._block_widths import Width
-from lorapipe.training.adapters._lora_knobs import LoraKnobs
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from lorapipe.training.adapters._layer import AdapterLayer
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
 class Hadamard(Algorithm):
@@ -48,7 +48,7 @@ class LoHa(LoraKnobs):
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         import torch
 
-        from lorapipe.training.adapters._layer import AdapterLayer, device_of, shape_of
+        from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, shape_of
 
         class Layer(AdapterLayer):
             algorithm = "loha"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
+from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 from lorapipe.training.adapters import Adapter, Attached
-from lorapipe.training.adapters._block_widths import Blocks, Width
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from lorapipe.models import Model, Role
-    from lorapipe.training.adapters._layer import AdapterLayer
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
@@ -97,16 +97,16 @@ class LoraKnobs(Adapter):
         return Width.of(getattr(self, "rank"), getattr(self, "alpha"))  # noqa: B009 (a subclass's knobs)
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        from lorapipe.training.adapters import _host
+        from lorapipe.training.adapter_layers import host
 
-        options = _host.Options(
+        options = host.Options(
             convolutions=self.convolutions,
             width=self.width,
             blocks=Blocks.of(self, model.blocks),
             dropouts={name: getattr(self, name) for name in DROPOUTS},
             lora_plus={part: self._lora_plus(model.roles[part]) for part in parts},
         )
-        return _host.attach(model, parts, self.layer, options, seed)
+        return host.attach(model, parts, self.layer, options, seed)
 
     def _lora_plus(self, role: Role) -> float:
         text = self.lora_plus_text_encoder

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lorapipe.formats.algorithms import Algorithm
-from lorapipe.training.adapters._block_widths import Width
+from lorapipe.training.adapter_layers.block_widths import Width
 
 
 class AdapterLayer(torch.nn.Module):

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 
-from lorapipe.training.adapters._block_widths import Width
-from lorapipe.training.adapters._layer import AdapterLayer, device_of, kept, shape_of
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, kept, shape_of
 
 MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Numbers that matrix products take as they are; of the 8-bit ones none is."""
