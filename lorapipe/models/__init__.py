@@ -31,7 +31,7 @@ Condition = Mapping[str, "Tensor"]
 Pair = tuple[int, int]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the denoiser, a text encoder, or the embeddings of new words (textual inversion)."""
-Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
+Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,26 @@ PLAIN_READING = TextReading()
 
 @dataclass(frozen=True)
 class ModuleRef:
-    """A layer that an adapter can target: Linear or Conv2d.
+    """A layer that an adapter can target: Linear, Conv2d, or a normalisation.
 
-    `shape` is its weight's, (out, in) or (out, in, k, k). `block` is the number of its block, as in kohya's block weights;
-    None outside the denoiser. The Linear layers of convolutional blocks belong to the group `conv` too.
+    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) for a normalisation. `block` is the number of its block, as
+    in kohya's block weights; None outside the denoiser's blocks. The Linear layers of convolutional blocks belong to the
+    group `conv` too.
     """
 
     path: str
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "norm"]
     shape: tuple[int, ...]
     block: int | None
     group: Group
 
     @classmethod
-    def of(cls, path: str, layer: torch.nn.Linear | torch.nn.Conv2d, group: Group, block: int | None = None) -> Self:
+    def of(cls, path: str, layer: torch.nn.Module, group: Group, block: int | None = None) -> Self:
         """Return the reference of a layer with this path."""
-        shape = tuple(layer.weight.shape)
-        return cls(path, "linear" if len(shape) == 2 else "conv", shape, block, group)
+        weight: Tensor = layer.weight
+        shape = tuple(weight.shape)
+        kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
+        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
     @property
     def pointwise(self) -> bool:
@@ -314,6 +317,20 @@ class Model(ABC):
         found = self.modules(part)
         return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
 
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """Further layers that files may hold, and that adapters train on request alone.
+
+        The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
+        """
+        return []
+
+    def drawn_weight(self, part: str, path: str) -> Tensor:
+        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
+        import torch
+
+        shape = next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
     @property
     def blocks(self) -> int:
         """Number of the denoiser's blocks, which can have their own ranks and rates; see `ModuleRef.block`."""
@@ -329,7 +346,8 @@ class Model(ABC):
 
     def kohya_names(self) -> dict[str, tuple[str, str]]:
         """Return kohya's name → (part, path) for all modules that a file may contain, other names included."""
-        pairs = [(part, ref.path) for part in self.trainable for ref in self.modules(part)]
+        layers = (self.modules, self.outer_modules)
+        pairs = [(part, ref.path) for part in self.trainable for of in layers for ref in of(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
 

@@ -58,6 +58,7 @@ class PartsModel(Model):
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         self._modules: dict[str, list[ModuleRef]] = {}
+        self._outer: dict[str, list[ModuleRef]] = {}
         self.words = {}
         self.diffusion = self.forward_process()
 
@@ -118,6 +119,15 @@ class PartsModel(Model):
         if part not in self._modules:
             self._modules[part] = self.module_refs(part, self.skeleton(part))
         return self._modules[part]
+
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        if part not in self._outer:
+            self._outer[part] = self.outer_refs(part, self.skeleton(part))
+        return self._outer[part]
+
+    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """`Model.outer_modules` of a part's skeleton."""
+        return []
 
     @abstractmethod
     def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorapipe.models import PLAIN_READING, Condition, Group, ModuleRef, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
-from lorapipe.models._ldm_names import ldm_path
+from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
 from lorapipe.models._weight_files import TextPart
 
@@ -95,6 +95,18 @@ class LatentDiffusion(PartsModel):
         found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
         return [replace(ref, block=self.block(ref.path)) for ref in found]
 
+    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """Return the layers outside of blocks (LyCORIS' `full`) and the norms (`train_norm`)."""
+        import torch
+
+        def group(path: str, layer: torch.nn.Module) -> Group | None:
+            if isinstance(layer, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+                return "norm"
+            return "embedding" if part == self.denoiser and path in OUTSIDE else None
+
+        found = ((path, layer, group(path, layer)) for path, layer in skeleton.named_modules())
+        return [ModuleRef.of(path, layer, kind) for path, layer, kind in found if kind]
+
     @property
     def blocks(self) -> int:
         """The down blocks, the middle, the up blocks: 25 in SD1.x."""
@@ -115,6 +127,8 @@ class LatentDiffusion(PartsModel):
 
     def ldm_path(self, path: str) -> str:
         """Return a module's path in the original code."""
+        if path in OUTSIDE:
+            return OUTSIDE[path]
         config = self.source.config("unet")
         kinds = config.get("up_block_types", UP_BLOCKS)
         return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
