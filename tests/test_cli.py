@@ -70,7 +70,7 @@ def test_a_failure_names_the_command_that_goes_on(
     assert main(["run", "bad.yaml", "--quiet", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
     assert main(["run", "bad.yaml", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == "Failed: bad. What is done is kept. To go on:"
+    assert lines[-2] == "Failed: bad. Finished results are kept. To resume:"
     assert lines[-1] == f"  lorapipe run bad.yaml --set bad.how={how} --set 'after.word=a b'"
     assert any(line.startswith("· after  not run, because it needs bad") for line in lines)
 
@@ -152,7 +152,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path) -> None:
     lines = rest.decode("utf-8").splitlines()
     assert run.returncode == 130 and errors == b""
     assert lines[0].startswith("Stopping as soon as")
-    assert lines[-2] == "Stopped. What is done is kept. To go on:"
+    assert lines[-2] == "Stopped. Finished results are kept. To resume:"
     assert (next((here / ".lorapipe" / "work").iterdir()) / "resume" / "step.txt").exists()
 
 
@@ -289,7 +289,7 @@ def test_several_pipelines_are_told_apart(here: Path, capsys: pytest.CaptureFixt
     assert main(["run", *files]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert [line[:-1] for line in lines if line[:-1] in files] == files
-    assert lines[-2] == "Failed: one/p.yaml: made; three/p.yaml: made. What is done is kept. To go on:"
+    assert lines[-2] == "Failed: one/p.yaml: made; three/p.yaml: made. Finished results are kept. To resume:"
 
 
 def test_a_quiet_stage_is_said_to_be_quiet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
