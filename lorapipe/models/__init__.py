@@ -11,7 +11,7 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder"]
 """What a part that can be trained does: predict, or read captions."""
 Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
@@ -60,14 +61,13 @@ class ModuleRef:
 
     path: str
     kind: Literal["linear", "conv"]
-    shape: tuple[int, ...]
+    shape: Shape
     block: int | None
     group: Group
 
     @classmethod
-    def of(cls, path: str, layer: torch.nn.Linear | torch.nn.Conv2d, group: Group, block: int | None = None) -> Self:
-        """Of a module with this path."""
-        shape = tuple(layer.weight.shape)
+    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
+        """Of a module with this path, whose weight has this shape."""
         return cls(path, "linear" if len(shape) == 2 else "conv", shape, block, group)
 
     @property
@@ -76,22 +76,39 @@ class ModuleRef:
         return all(side == 1 for side in self.shape[2:])
 
 
+def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
+    """Those of some modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
+    return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The bytes that the denoiser's forward pass over half-precision weights keeps for the backward pass.
+
+    For each pixel of a picture: `kept`, or with gradient checkpointing `recomputed`. Measured by `benchmarks/memory.py`.
+    """
+
+    kept: int
+    recomputed: int
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """What a training of a base keeps in memory, counted by `benchmarks/memory.py`.
+    """What a training of a base keeps in memory, by the shapes of its tensors: no weights are read.
 
-    `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
-    `convolutions` are those widths of what LoCon has besides: of its 1×1 and Linear modules, and of its larger ones (in · k²
-    + out). `kept` are the bytes that the denoiser's forward pass over half-precision weights keeps for the backward one, for
-    each pixel of a picture; `recomputed` those with gradient checkpointing.
+    `parameters` are the numbers in each part, `modules` and `blocks` what `Model.modules` and `Model.blocks` will be (the
+    order of modules may differ). `activations` is None where nobody has measured them for a base of this shape.
     """
 
     denoiser: str
     parameters: Mapping[str, int]
-    widths: Mapping[str, int]
-    convolutions: tuple[int, int]
-    kept: int
-    recomputed: int
+    modules: Mapping[str, Sequence[ModuleRef]]
+    blocks: int
+    activations: Activations | None = None
+
+    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
+        """Those of a part's modules that LoRA trains, or with `convolutions` LoCon: see `targets`."""
+        return targets(self.modules[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -125,7 +142,7 @@ class Family(Spec, contract="family"):
     """The part that predicts: `unet`, `transformer`."""
 
     @classmethod
-    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+    def recognises(cls, keys: Mapping[str, Shape]) -> bool:
         """Whether a single file that holds tensors of these names and shapes is of this family."""
         return False
 
@@ -182,7 +199,7 @@ class Family(Spec, contract="family"):
         return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
 
     def footprint(self) -> Footprint | None:
-        """What a training keeps in memory; None where that was not counted for a base of this shape."""
+        """What a training keeps in memory; None where the shapes of the tensors are not known without loading them."""
         return None
 
     def problems_of_captions(self) -> Iterator[Problem]:
@@ -295,9 +312,8 @@ class Model(ABC):
         """
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Those that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
-        found = self.modules(part)
-        return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
+        """Those that LoRA trains, or with `convolutions` LoCon: see `targets`."""
+        return targets(self.modules(part), convolutions)
 
     @property
     def blocks(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError, OutOfMemory
-from lorapipe.models import Model, ModuleRef, Pair
-from lorapipe.models._diffusers_folder import COPY
+from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
+from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, weights_in
 from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
 
 if TYPE_CHECKING:
@@ -113,13 +114,31 @@ class PartsModel(Model):
         """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
 
     def modules(self, part: str) -> list[ModuleRef]:
+        import torch
+
         if part not in self._modules:
-            self._modules[part] = self.module_refs(part, self.skeleton(part))
+            found = self.skeleton(part).named_modules()
+            kinds = (torch.nn.Linear, torch.nn.Conv2d)
+            layers = {path: tuple(layer.weight.shape) for path, layer in found if isinstance(layer, kinds)}
+            self._modules[part] = self.module_refs(part, layers, self.source.config(part))
         return self._modules[part]
 
+    @classmethod
     @abstractmethod
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """`Model.modules` of a part's skeleton."""
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        """`Model.modules` of a part, by its configuration and its layers: path → shape of the weight, in model order.
+
+        Plans ask it too, without torch; their `layers` may be of other kinds than Linear and Conv2d: embeddings.
+        """
+
+    @property
+    def blocks(self) -> int:
+        return self.block_count(self.source.config(self.denoiser))
+
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        """`Model.blocks` by the denoiser's configuration."""
+        return 0
 
     def where(self) -> str:
         """The checkpoint, for messages."""
@@ -183,6 +202,31 @@ class PartsModel(Model):
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
             what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
             raise InputError(what, where=self.where(), cure=COPY) from error
+
+
+def footprint(
+    model: type[PartsModel],
+    configs: Mapping[str, Mapping[str, Any]],
+    shapes: Mapping[str, Mapping[str, Shape]],
+    activations: Activations | None = None,
+) -> Footprint:
+    """The footprint of a base by the configurations of its trainable parts, and the names and shapes of their tensors."""
+    parameters = {part: sum(map(math.prod, tensors.values())) for part, tensors in shapes.items()}
+    modules = {part: model.module_refs(part, _layers(tensors), configs[part]) for part, tensors in shapes.items()}
+    return Footprint(model.denoiser, parameters, modules, model.block_count(configs[model.denoiser]), activations)
+
+
+def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:
+    """The footprint of a base in a diffusers folder, by its configurations and the heads of its files."""
+    configs = {part: read_json(folder / part / "config.json") for part in model.trainable}
+    shapes = {part: keys_in(weights_in(folder / part)) for part in model.trainable}
+    return footprint(model, configs, shapes, activations)
+
+
+def _layers(tensors: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The weights that may be of Linear or Conv2d modules, by the modules' paths."""
+    weights = {name.removesuffix(".weight"): shape for name, shape in tensors.items() if name.endswith(".weight")}
+    return {path: shape for path, shape in weights.items() if len(shape) in (2, 4)}
 
 
 def _decoded(vae: Any, latents: Tensor) -> Tensor | None:

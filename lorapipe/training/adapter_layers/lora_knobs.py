@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
-from lorapipe.training.adapter_layers.block_widths import Blocks, Width
+from lorapipe.training.adapter_layers.block_widths import BY_BLOCK, Blocks, Width
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Model, Role
+    from lorapipe.models import Family, Footprint, Model, Role
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
@@ -117,9 +117,22 @@ class LoraKnobs(Adapter):
         args = super().network_args(settings)
         return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
-    def widest(self, is_denoiser: bool, usual: int) -> int:
-        """The largest rank in a part; only the denoiser's blocks may differ."""
-        return max(self.block_ranks, default=usual) if is_denoiser else usual
+    def objections(self, base: Family) -> Iterator[Problem]:
+        """Lists by block must be as long as the base has blocks."""
+        if any(getattr(self, name, ()) for name in BY_BLOCK) and (footprint := base.footprint()):
+            yield from Blocks.problems(self, footprint.blocks)
+
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        """How many numbers a layer of this width trains beside a weight of this shape; 0 if that cannot be told."""
+        return 0
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        if [*Blocks.problems(self, footprint.blocks)]:
+            return 0
+        blocks = Blocks.of(self, footprint.blocks)
+        refs = [ref for part in parts for ref in footprint.targets(part, self.convolutions)]
+        found = [(ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs]
+        return sum(self.numbers(ref.shape, own[0]) for ref, own in found if own)
 
     @property
     def has_rates_of_its_own(self) -> bool:
