@@ -175,4 +175,4 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
-        yield Problem(what, cure="Its training has blown up, or the file is damaged: it cannot be used.")
+        yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")

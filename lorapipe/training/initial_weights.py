@@ -1,4 +1,4 @@
-"""Initial weights: a training that starts from a LoRA file."""
+"""Initial weights of a training from a LoRA file (`start_from`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
 
-ALIKE = (
-    "It must be of the same base, the same parts (text_encoder_lr: 0 leaves the text encoder out) and kind of adapter."
-)
+ALIKE = "It must be of the same base, parts (text_encoder_lr: 0 leaves the text encoder out) and kind of adapter."
 
 
 def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
-    """Load a LoRA file into the adapter. `InputError` where its modules or ranks are not the adapter's."""
+    """Load a LoRA file into the adapter. `InputError` if its modules or ranks differ from the adapter's."""
     from lorapipe import formats
 
     learnt = formats.open(file, model.kohya_names())
@@ -28,7 +26,9 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())
         where = "the file" if odd[0] in learnt.modules else "the adapter"
-        what = f"has other modules than the adapter: {' '.join(odd[0])} is in {where} alone, and {len(odd) - 1} more."
+        what = (
+            f"has other modules than the adapter: only {where} has {' '.join(odd[0])}, and {len(odd) - 1} more differ."
+        )
         raise InputError(what, where=str(file), cure=ALIKE)
     for place, module in learnt.modules.items():
         _must_fit(" ".join(place), module, ours[place], str(file))
@@ -36,10 +36,10 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
 
 
 def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:
-    """`InputError` where the tensors of a module are of other shapes than the adapter's."""
+    """Raise `InputError` if the shapes of a module's tensors differ from the adapter's."""
     if "mid" in theirs.tensors:
-        cure = "Save it without (LyCORIS: use_tucker), or begin anew."
-        raise InputError(f"{name} is in Tucker form (lora_mid), which the adapter is not.", where=file, cure=cure)
+        cure = "Save it without Tucker form (LyCORIS: use_tucker), or train from scratch."
+        raise InputError(f"{name} is in Tucker form (lora_mid), but the adapter is not.", where=file, cure=cure)
     rank, wanted = (each.tensors["down"].shape[0] for each in (theirs, mine))
     if rank != wanted:
         what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
@@ -52,6 +52,6 @@ def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) 
 
 
 def _sides(tensor: torch.Tensor) -> list[int]:
-    """The shape of a factor, whether it is written as a layer's or as a 1x1 convolution's."""
+    """Return the shape of a factor without the trailing ones of a 1x1 convolution."""
     sides = list(tensor.shape)
     return sides[:2] if all(side == 1 for side in sides[2:]) else sides

@@ -1,4 +1,4 @@
-"""Optimizer parameter groups of an adapter: one for each part of the base, and for each rate within it."""
+"""Optimizer parameter groups of an adapter: one for each part of the base and learning rate within it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lorapipe.training.resume_state import Trainable
 
 
 def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
-    """Everything that a training changes; `rates` by part. Groups are named `unet`, or `unet ×4` at another rate."""
+    """Build the optimizer with its parameter groups, named `unet`, or `unet ×4` at another rate; `rates` by part."""
     factors = adapter.rate_factors()
     parameters: dict[str, list[torch.nn.Parameter]] = {}
     group_rates: dict[str, float] = {}

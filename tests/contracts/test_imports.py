@@ -37,6 +37,7 @@ JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
     "lorapipe.cli",
     "lorapipe.commands",
+    "lorapipe.run_display",
     "lorapipe.terminal",
     "lorapipe.settings_reference",
     "lorapipe.settings_search",
@@ -135,7 +136,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
-    "lorapipe.terminal": (*FRONT, *ENGINE),
+    "lorapipe.terminal": (),
+    "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
@@ -149,7 +151,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
     "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
-    "settings_reference", "settings_search", "kohya_flags", "__main__",
+    "run_display", "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})

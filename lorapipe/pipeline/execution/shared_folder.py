@@ -24,8 +24,9 @@ from pathlib import Path
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.execution.job import Done, Job, perform
+from lorapipe.pipeline.execution.job import Done, Job
 from lorapipe.pipeline.execution.pool import LONGEST_LINE, Lines, Message, Tell, Worker, from_line, logged_to, to_line
+from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.pipeline.ledger import remove
 from lorapipe.supervised_thread import SupervisedThread, in_words, within
 

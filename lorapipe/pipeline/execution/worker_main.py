@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.context import ModelCache
-from lorapipe.pipeline.execution.job import Job, failure, perform
+from lorapipe.pipeline.execution.job import Job, failure
 from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
+from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.supervised_thread import SupervisedThread
 
 ORPHAN_SECONDS = 30.0
