@@ -19,8 +19,8 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
-from lorapipe.training.adapters import Attached
-from lorapipe.training.model_contexts import Attachable, attached
+from lorapipe.training.adapters import Attachable, Attached
+from lorapipe.training.model_contexts import attached
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,8 +56,7 @@ class Evaluator:
         self.grid.sample_base()
         images = self.grid.images
         scorer = Scorer(self.clip, images.prompts, images.prompt_of, images.pictures(BASE), self.training)
-        parts = [part for part in self.model.trainable if any(part == place[0] for place in first.modules)]
-        with attached(self.adapter, self.model, parts) as adapter:
+        with attached(self.adapter, self.model, first.parts) as adapter:
             probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
             scored = {cell: scorer(images.pictures(cell)) for cell in self.plan.cells}
             results = self._results(scored, scorer, base, probes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -50,6 +50,22 @@ class KeyScheme(ABC):
         """The alpha of a module whose file has no such tensor; `InputError` where its scale cannot be told."""
         return float(rank)
 
+    def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+        """Text encoder → the key of a word's vectors for it; `bundled` where others are in the file too.
+
+        `InputError` where the format has no place for them.
+        """
+        what = (
+            f"has {word}, an embedding, for which this format has no place{' beside other things' if bundled else ''}."
+        )
+        raise InputError(what, cure="Export it in kohya's format.")
+
+    def encode(self, stored: Stored) -> bytes:
+        """The bytes of a file that holds these tensors and this metadata."""
+        from lorapipe.formats._safetensors_file import serialize
+
+        return serialize(stored.tensors, stored.metadata)
+
     def read(self, path: Path) -> Stored | None:
         """What a folder of this format holds, or a file that belongs to one; None for any other path."""
         return None
@@ -76,11 +92,16 @@ class KeyScheme(ABC):
                 tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
             if self.alphas == "tensors":
                 tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
+        bundled = bool(weights.modules) or len(weights.embeddings) > 1
+        for word, vectors in weights.embeddings.items():
+            for part, key in self.embedding_keys(word, [*vectors], bundled).items():
+                tensors[key] = vectors[part].contiguous()
         return tensors
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
-        """The files of an adapter by their paths in a folder; `""` is the one file."""
-        return {"": Stored(self.save(weights, names))}
+        """The files of an adapter by their paths in a folder; `""` is the one file. A single word is their `name`."""
+        name = dict.fromkeys(["name"] if len(weights.embeddings) == 1 else [], "".join(weights.embeddings))
+        return {"": Stored(self.save(weights, names), name)}
 
 
 def suffix_table(to: Literal["keys", "peft_keys"] = "keys") -> Mapping[str, str]:

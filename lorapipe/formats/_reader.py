@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.formats import _safetensors_file, _unread_keys
+from lorapipe.formats import _embeddings, _safetensors_file, _torch_file, _unread_keys
 from lorapipe.formats._key_scheme import ALPHA, KeyScheme
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats._weights import AdapterWeights, ModuleWeights, NameTable, Place, Stored
@@ -27,7 +27,8 @@ def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -
         for format in formats:
             if (folder := format.read(path)) is not None:
                 return learned(folder, names, [format])
-        return learned(_safetensors_file.read(path), names, formats)
+        stored = _torch_file.read(path) if _torch_file.is_one(path) else _safetensors_file.read(path)
+        return learned(stored, names, formats, path.stem)
     except OSError as error:
         raise InputError(_safetensors_file.unreadable(error)) from None
     except InputError as error:
@@ -37,12 +38,14 @@ def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -
 def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
     """What is wrong with a file, as far as its header tells: light and quick, and without torch."""
     try:
-        keys = None if _is_folder(path, formats) else _safetensors_file.keys(path)
+        reader = _torch_file if _torch_file.is_one(path) else _safetensors_file
+        keys = None if _is_folder(path, formats) else reader.keys(path)
     except InputError as error:
         yield from error.problems
         return
     if keys is not None:
-        yield from _unread_keys.problems(key for key in keys if all(each.split(key) is None for each in formats))
+        _, rest = _embeddings.sorted_keys(keys, path.stem)
+        yield from _unread_keys.problems(key for key in rest if all(each.split(key) is None for each in formats))
 
 
 def _is_folder(path: Path, formats: Sequence[KeyScheme]) -> bool:
@@ -61,15 +64,22 @@ class _Module:
     """By kohya's suffix."""
 
 
-def learned(stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
-    """What tensors hold. Every key is used, or the file refused."""
+def learned(
+    stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme], word: str = "embedding"
+) -> AdapterWeights:
+    """What tensors hold. Every key is used, or the file refused. `word` is an embedding's where no key tells it."""
     if not stored.tensors:
         raise InputError("holds no LoRA: there is no tensor in it.", cure="Is it the right file?")
-    present = [each for each in formats if each.matches(stored.tensors)]
-    modules, others = _sorted(stored, NameTable(names), present)
-    if problems := [*_problems(stored, modules, others)]:
+    words, rest = _embeddings.sorted_keys([*stored.tensors], stored.metadata.get("name", word))
+    present = [each for each in formats if each.matches(rest)]
+    updates = replace(stored, tensors={key: stored.tensors[key] for key in rest})
+    modules, others = _sorted(updates, NameTable(names), present)
+    if problems := [*_problems(stored, modules, others), *_embeddings.flaws(words, stored.tensors)]:
         raise InputError(problems)
-    return AdapterWeights({each.place: _weights(each, stored) for each in modules if each.place is not None})
+    return AdapterWeights(
+        {each.place: _weights(each, stored) for each in modules if each.place is not None},
+        _embeddings.vectors(words, stored.tensors),
+    )
 
 
 def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> tuple[list[_Module], list[str]]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A module of a model: (part, dotted path)."""
+EMBEDDING = "embedding"
+"""What is called a part where the vectors of words are meant, which are of no module."""
 Names = Mapping[str, Place]
 """A file's module name → its place: `Model.kohya_names()`. Of several names of a module the first is written."""
 
@@ -54,9 +56,13 @@ class ModuleWeights:
 
 @dataclass(frozen=True)
 class AdapterWeights:
-    """Everything an adapter has learnt: (part, module path) → its update."""
+    """Everything an adapter has learnt: (part, module path) → its update, and the vectors of words (textual inversion).
+
+    `embeddings`: word → text encoder → its vectors (n, d).
+    """
 
     modules: Mapping[Place, ModuleWeights] = field(default_factory=dict)
+    embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -65,16 +71,16 @@ class AdapterWeights:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the model that it changes, in the order of its modules."""
-        return tuple(dict.fromkeys(part for part, _ in self.modules))
+        """The parts of the model that it changes, in the order of its modules; with words, `embedding` is the last."""
+        return (*dict.fromkeys(part for part, _ in self.modules), *([EMBEDDING] if self.embeddings else []))
 
     def balanced(self) -> AdapterWeights:
         """The same updates in tensors that half precision can hold."""
-        return AdapterWeights({place: module.balanced() for place, module in self.modules.items()})
+        return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:
         """The same updates with each module's rank as its alpha."""
-        return AdapterWeights({place: module.folded() for place, module in self.modules.items()})
+        return replace(self, modules={place: module.folded() for place, module in self.modules.items()})
 
 
 Learned: TypeAlias = AdapterWeights

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorapipe.formats import Format, NameTable, Place
+from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import ALPHA, suffix_table
 
 
@@ -25,3 +27,6 @@ class Kohya(Format):
 
     def key(self, place: Place, suffix: str, table: NameTable) -> str:
         return f"{table.written[place]}.{suffix}"
+
+    def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+        return kohya_keys(word, encoders, bundled)

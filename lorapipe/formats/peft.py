@@ -63,6 +63,8 @@ class Peft(Format):
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
         found: dict[str, Stored] = {}
+        for word, vectors in weights.embeddings.items():
+            self.embedding_keys(word, [*vectors], bundled=bool(weights.modules))
         for part in weights.parts:
             of_part = AdapterWeights({place: each for place, each in weights.modules.items() if place[0] == part})
             if len(of_part.algorithms) > 1:

@@ -30,8 +30,8 @@ Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
-Role = Literal["denoiser", "text_encoder"]
-"""What a part that can be trained does: predict, or read captions."""
+Role = Literal["denoiser", "text_encoder", "embedding"]
+"""What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
 Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
 
 
@@ -244,6 +244,13 @@ class Model(ABC):
     """Folders of a checkpoint whose configurations and vocabularies decide, beside the weights, what its encoders answer."""
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
+    words: dict[str, Mapping[str, Tensor]]
+    """Words that captions may have beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder.
+
+    Whoever adds one takes it out again. Captions that are read meanwhile have its vectors, through which gradients flow.
+    """
+    word_encoders: tuple[str, ...] = ()
+    """The text encoders for which a word may have vectors."""
 
     @abstractmethod
     def part(self, name: str) -> torch.nn.Module:
@@ -290,6 +297,14 @@ class Model(ABC):
     @abstractmethod
     def token_count(self, text: str) -> int:
         """The tokens of a caption without its two ends."""
+
+    def token_table(self, part: str) -> Tensor:
+        """Return the vectors (tokens, d) of the vocabulary of one of `word_encoders`, as it holds them."""
+        raise NotImplementedError
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        """Return those of a text's tokens, without its two ends; `words` are read as the vocabulary has them."""
+        raise NotImplementedError
 
     def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.

@@ -13,6 +13,7 @@ from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
 from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, weights_in
 from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
+from lorapipe.models._word_vectors import WordVectors
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,7 @@ class PartsModel(Model):
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         self._modules: dict[str, list[ModuleRef]] = {}
+        self.words = {}
         self.diffusion = self.forward_process()
 
     @property
@@ -139,6 +141,21 @@ class PartsModel(Model):
     def block_count(cls, config: Mapping[str, Any]) -> int:
         """`Model.blocks` by the denoiser's configuration."""
         return 0
+
+    # ------------------------------------------------------------------------------------------------ words of captions
+
+    @property
+    def word_encoders(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(text.name for text in self.texts)
+
+    def word_vectors(self, part: str) -> WordVectors:
+        """The words that captions may have for a text encoder beside its vocabulary."""
+        return WordVectors({word: vectors[part] for word, vectors in self.words.items() if part in vectors})
+
+    def token_table(self, part: str) -> Tensor:
+        encoder: Any = self.part(part)
+        table: Tensor = encoder.get_input_embeddings().weight
+        return table.detach()
 
     def where(self) -> str:
         """The checkpoint, for messages."""

@@ -39,7 +39,8 @@ class SDXLModel(LatentDiffusion):
             raise ValueError("SDXL reads the last layer but one; there is no clip skip")
         states = []
         for text in self.texts:
-            hidden, pooled = penultimate(self.part(text.name), self.ids(text, captions, reading))
+            ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
+            hidden, pooled = penultimate(self.part(text.name), ids, words)
             states.append(self.emphasised(hidden, text, captions, reading))
         assert pooled is not None, "the second text encoder has a projection"
         return {"hidden": torch.cat(states, dim=-1), "pooled": pooled}

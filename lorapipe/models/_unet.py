@@ -51,23 +51,32 @@ class LatentDiffusion(PartsModel):
         return self._tokenizers[text.name]
 
     def token_count(self, text: str) -> int:
-        return len(token_ids(self.tokenizer(self.texts[0]), text))
+        return len(token_ids(self.tokenizer(self.texts[0]), text, self.word_vectors(self.texts[0].name)))
 
     def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
         """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
         pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
-        return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted)
+        words = self.word_vectors(text.name)
+        return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted, words)
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
         (text,) = self.texts
-        hidden = hidden_states(self.part(text.name), self.ids(text, captions, reading), reading.clip_skip)
+        ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
+        hidden = hidden_states(self.part(text.name), ids, reading.clip_skip, words)
         return {"hidden": self.emphasised(hidden, text, captions, reading)}
 
     def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
         """The hidden states of captions, with the weights of their pieces where those are obeyed."""
         if not reading.weighted:
             return hidden
-        return weighed(hidden, emphasis(self.tokenizer(text), captions, reading.max_tokens))
+        weights = emphasis(self.tokenizer(text), captions, reading.max_tokens, self.word_vectors(text.name))
+        return weighed(hidden, weights)
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        import torch
+
+        [found] = [each for each in self.texts if each.name == part]
+        return self.token_table(part)[torch.tensor(token_ids(self.tokenizer(found), text), dtype=torch.long)]
 
     # ----------------------------------------------------------------------------------------------------- prediction
 

@@ -19,6 +19,7 @@ from lorapipe.training.data.encoders import Encoders, encoder_digest
 from lorapipe.training.data.text_cache import encode_captions, load_conditions
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
+from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context
@@ -101,6 +102,20 @@ def with_size_conditioning(model: Model, condition: Condition) -> Condition:
         return (lambda: {**fetch(), **sizes}) if sizes else fetch
 
     return both
+
+
+def require_word(word: str, captioning: Captioning, pictures: TrainingSet, context: Context) -> None:
+    """`InputError` where no caption says the word that is to be learnt; a warning where some do not."""
+    said = [
+        pictures.captions.get(place, captioning).canonical(each.caption) for place, each in enumerate(pictures.pictures)
+    ]
+    silent = sum(not has_words(text, word) for text in said)
+    cure = f"captions: {{trigger: {word}}} puts it before those that lack it."
+    if silent == len(said):
+        raise InputError(f"no caption says {word}, so there is nothing to learn it from.", where="captions", cure=cure)
+    if silent:
+        what = f"{silent} of {len(said)} captions do not say {word}, and teach it nothing; {cure}"
+        context.emit(Log(text=what, level="warning"))
 
 
 def warn_of_truncation(captioning: Captioning, captions: Sequence[str], max_tokens: int, context: Context) -> None:

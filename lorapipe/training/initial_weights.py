@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,11 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
     from lorapipe import formats
 
     learnt = formats.open(file, model.kohya_names())
-    ours = adapter.learned().modules
+    mine = adapter.learned()
+    ours = mine.modules
+    if len(mine.embeddings) != len(learnt.embeddings):
+        what = f"has {len(learnt.embeddings)} embeddings, and {len(mine.embeddings)} are trained."
+        raise InputError(what, where=str(file), cure="It must be of the same kind: with a word if one is learnt.")
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())
         where = "the file" if odd[0] in learnt.modules else "the adapter"
@@ -32,7 +37,10 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
         raise InputError(what, where=str(file), cure=ALIKE)
     for place, module in learnt.modules.items():
         _must_fit(" ".join(place), module, ours[place], str(file))
-    adapter.load(learnt)
+    try:
+        adapter.load(learnt)
+    except InputError as error:
+        raise InputError(replace(each, where=str(file)) for each in error.problems) from None
 
 
 def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from lorapipe.models import Model
-from lorapipe.training.adapters import Attached
-
-
-class Attachable(Protocol):
-    """An adapter, or weights that can be attached."""
-
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Attach it to the given parts."""
+from lorapipe.training.adapters import Attachable, Attached
 
 
 @contextmanager

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lorapipe.formats import EMBEDDING
 from lorapipe.models import Role, TextReading
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.spec import Duration, Source, Spec, knobs, param, plain
-from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapter_layers.together import Together
+from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
+from lorapipe.training.adapters import Adapter, Attachable
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.device import Precision
 from lorapipe.training.interval import Interval
@@ -23,8 +26,11 @@ RATES: Mapping[str, Role] = {
     "unet_lr": "denoiser",
     "text_encoder_lr": "text_encoder",
     "text_encoder_2_lr": "text_encoder",
+    "embedding_lr": "embedding",
 }
-"""The options that are learning rates, and the role of their parts."""
+"""The options that are learning rates, and the role of what each is for."""
+LATER = ("embedding", "embedding_lr")
+"""Options that came after files were made: where they are not used, files say nothing of them."""
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are results of other stages."""
 
@@ -50,6 +56,11 @@ class TrainingOptions(Spec):
     )
     adapter: Adapter = param(
         Adapter.default("lora"), "what is trained: its kind, rank and alpha", kohya=("network_module", "network_args")
+    )
+    embedding: WordEmbedding | None = param(
+        None,
+        "a word that is learnt together with the adapter, which is called pivotal tuning: {trigger: penny, vectors: 2, "
+        "init: woman}. To learn a word alone, write adapter: {type: embedding, trigger: penny}",
     )
     start_from: Source | None = param(
         None,
@@ -94,6 +105,14 @@ class TrainingOptions(Spec):
         ge=0,
         le=10,
         kohya=("text_encoder_lr2",),
+    )
+    embedding_lr: float | None = param(
+        None,
+        "learning rate of the vectors of a word (adapter: embedding, or embedding beside an adapter), far above the others; "
+        "empty: the optimizer's usual (adamw 5e-3, prodigy 1.0). Pictures that ignore the rest of the prompt: lower it",
+        ge=0,
+        le=10,
+        kohya=("learning_rate",),
     )
     steps: Duration = param(
         Duration(1000),
@@ -187,11 +206,30 @@ class TrainingOptions(Spec):
         encoders = [part for part, role in roles.items() if role == "text_encoder"]
         names = {part: "unet_lr" if part not in encoders else "text_encoder_lr" for part in roles}
         names |= dict.fromkeys(encoders[1:], "text_encoder_2_lr")
-        return {part: rate for part, name in names.items() if (rate := self.rate(name)) > 0}
+        names[EMBEDDING] = "embedding_lr"
+        used = self.rates_in_use
+        return {part: rate for part, name in names.items() if RATES[name] in used and (rate := self.rate(name)) > 0}
+
+    @property
+    def rates_in_use(self) -> frozenset[str]:
+        """The roles of what is trained."""
+        return frozenset([*self.adapter.trains, *(["embedding"] if self.embedding else [])])
+
+    @property
+    def trained(self) -> Attachable:
+        """What is put into the model."""
+        return Together((self.adapter, self.embedding)) if self.embedding else self.adapter
+
+    @property
+    def words(self) -> tuple[WordEmbedding, ...]:
+        """The words that are learnt."""
+        return tuple(each for each in (self.adapter, self.embedding) if isinstance(each, WordEmbedding))
 
     def rates_by_option(self) -> dict[str, float]:
         """Return the learning rates above 0 by option, without regard to the base."""
-        names = RATES if self.text_encoder_2_lr is not None else ("unet_lr", "text_encoder_lr")
+        names = [name for name in RATES if RATES[name] in self.rates_in_use]
+        if self.text_encoder_2_lr is None and "text_encoder_2_lr" in names:
+            names.remove("text_encoder_2_lr")
         return {name: rate for name in names if (rate := self.rate(name)) > 0}
 
     def rate(self, option: str) -> float:
@@ -213,6 +251,7 @@ class TrainingOptions(Spec):
     def settings(self, dtype: str) -> dict[str, object]:
         """Return the options that affect the result as plain values, with the resolved precision `dtype`."""
         chosen = [knob.name for knob in knobs(type(self)) if knob.param.content and knob.name not in DATASETS]
+        chosen = [name for name in chosen if name not in LATER or getattr(self, name) is not None]
         settings = {name: plain(getattr(self, name)) for name in chosen} | {"precision": dtype}
         return settings | ({"start_from": self.start_from.path.name} if self.start_from else {})
 

@@ -40,7 +40,5 @@ class Previews:
             reason = str(error).partition("\n")[0]
             self.context.emit(Log(text=f"no preview at step {step}: {reason}", level="warning"))
         finally:
-            needed = any(
-                part in self.rates for part in self.model.text_encoders
-            )  # training encodes captions at each step
+            needed = self.rates.keys() - {self.model.denoiser}  # training encodes captions at each step
             self.model.release("vae", *(() if needed else self.model.text_encoders))

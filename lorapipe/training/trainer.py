@@ -20,7 +20,7 @@ from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditions, loop, snapshots
-from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
 from lorapipe.training.data.training_set import load_training_set
@@ -47,7 +47,7 @@ from lorapipe.training_record import TrainingRecord
 class Adaptation:
     """The adapter, its learning rate for each trained part of the base, and options of the base's forward pass."""
 
-    adapter: Adapter
+    adapter: Attachable
     rates: dict[str, float]
     seed: int
     start_from: Path | None
@@ -119,9 +119,11 @@ class Trainer:
 
         captions = [picture.caption for picture in pictures.all]
         conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
+        for word in options.words:
+            conditions.require_word(word.trigger, options.captions, pictures, context)
         condition = conditions.text_condition(
             conditions.caption_sampler(
-                options.captions, pictures, length, options.seed, any(part in rates for part in model.text_encoders)
+                options.captions, pictures, length, options.seed, bool(rates.keys() - {model.denoiser})
             ),
             captions, model,
             options.reading,
@@ -139,7 +141,7 @@ class Trainer:
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
-                options.adapter, rates, options.seed, options.start_from.path if options.start_from else None,
+                options.trained, rates, options.seed, options.start_from.path if options.start_from else None,
                 options.gradient_checkpointing, options.compile,
             ),
             optimization=Optimization(
@@ -201,7 +203,7 @@ class Trainer:
             lambda step: how.scheduler.factor(step, total, per_epoch),
             max_grad_norm=how.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(adapter.limit_norms, how.max_weight_norm) if how.max_weight_norm else None,
+            constrain=partial(_constrain, adapter, how.max_weight_norm),
             parallel=parallel,
         )
 
@@ -216,6 +218,12 @@ class Trainer:
             training=out / "training.json",
             log=out / "metrics.jsonl",
         )
+
+
+def _constrain(adapter: Attached, max_weight_norm: float) -> None:
+    adapter.constrain()
+    if max_weight_norm:
+        adapter.limit_norms(max_weight_norm)
 
 
 def _train_rank(options: TrainingOptions, context: Context, parallel: DataParallel) -> None:

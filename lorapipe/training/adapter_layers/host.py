@@ -44,7 +44,7 @@ def attach(
     """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
     sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
     for (part, path), site in sites.items():
-        site.layer.reset(_generator(seed, model.kohya_name(part, path)))
+        site.layer.reset(generator(seed, model.kohya_name(part, path)))
         for name, share in options.dropouts.items():
             setattr(site.layer, name, share)
         site.put_in()
@@ -89,7 +89,7 @@ def _sites(
             yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+def generator(seed: int, name: str) -> torch.Generator:
     """Initial values depend on the seed and the module's name, not on which modules came before."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -21,16 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightsAdapter:
-    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter."""
+    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter; and their words."""
 
     weights: AdapterWeights
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Put the weights into the parts of the model that they are of; `InputError` where no adapter has such layers."""
-        from lorapipe.training.adapter_layers import host
+        from lorapipe.training.adapter_layers import host, words_attached
+        from lorapipe.training.adapter_layers.together import TogetherAttached
 
         modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
-        return host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        layers = host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        if not self.weights.embeddings:
+            return layers
+        try:
+            return TogetherAttached([layers, words_attached.attach_weights(model, self.weights.embeddings)])
+        except InputError:
+            layers.detach()
+            raise
 
 
 def _layer_of(algorithm: str) -> Callable[[Module, Width], AdapterLayer]:

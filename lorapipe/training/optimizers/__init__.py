@@ -65,10 +65,13 @@ class Optimizer(Spec, contract="type"):
     def usual_rate(self, role: str) -> float:
         """The learning rate of parts of this role (`Model.roles`) where the user gives none.
 
-        1 where the optimizer is adaptive; else the denoiser's, and half of it for every other role (guide §3, §4).
+        1 where the optimizer is adaptive; else the denoiser's, half of it for a text encoder (guide §3, §4), and far more
+        for the vectors of a word, of which a step moves few: 5e-3 of AdamW, as A1111's (`textual_inversion.py`).
         """
         if self.adaptive:
             return 1.0
+        if role == "embedding":
+            return min(50 * self.denoiser_rate, 0.01)
         return self.denoiser_rate if role == "denoiser" else self.denoiser_rate / 2
 
     def keywords(self) -> dict[str, Any]:
