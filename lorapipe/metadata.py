@@ -67,7 +67,7 @@ def _loader(
     found = [Algorithm.of(name) for name in algorithms]
     modules = {algorithm.network_module for algorithm in found}
     module = modules.pop() if len(modules) == 1 else Algorithm.network_module
-    kind = {"algo": found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
+    kind = {"algo": found[0].algo or found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
     return {
         **of_base,
         "ss_network_module": module,

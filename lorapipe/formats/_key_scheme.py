@@ -46,9 +46,9 @@ class KeyScheme(ABC):
         """An algorithm's short names → this format's suffixes; empty where it has no such adapter."""
         return algorithm.keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         """The alpha of a module whose file has no such tensor; `InputError` where its scale cannot be told."""
-        return float(rank)
+        return usual
 
     def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
         """Text encoder → the key of a word's vectors for it; `bundled` where others are in the file too.
@@ -90,7 +90,7 @@ class KeyScheme(ABC):
                 raise InputError(what, cure="Export it in kohya's format.")
             for short, tensor in module.tensors.items():
                 tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
-            if self.alphas == "tensors":
+            if self.alphas == "tensors" and Algorithm.of(module.algorithm).has_alpha:
                 tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
         bundled = bool(weights.modules) or len(weights.embeddings) > 1
         for word, vectors in weights.embeddings.items():

@@ -107,15 +107,10 @@ def _algorithm(module: _Module) -> Algorithm:
 
     def unlikeliness(algorithm: Algorithm) -> tuple[int, int, int]:
         known = set(algorithm.keys.values())
-        return len(suffixes - known), len(_missing(algorithm, module)), len(known)
+        missing = algorithm.missing(_by_short_name(algorithm, module))
+        return len(suffixes - known), len(missing), len(known)
 
     return min(map(Algorithm.of, Algorithm.registry.names()), key=unlikeliness)
-
-
-def _missing(algorithm: Algorithm, module: _Module) -> list[str]:
-    """The short names of tensors without which there is no ΔW."""
-    needed = [short for short in algorithm.keys if short not in algorithm.optional]
-    return [short for short in needed if algorithm.keys[short] not in module.tensors]
 
 
 def _by_short_name(algorithm: Algorithm, module: _Module) -> dict[str, Tensor]:
@@ -128,7 +123,7 @@ def _weights(module: _Module, stored: Stored) -> ModuleWeights:
     if (told := module.tensors.get(ALPHA)) is not None:
         alpha = float(told)
     else:
-        alpha = module.format.alpha(module.name, algorithm.rank(tensors), stored)
+        alpha = module.format.alpha(module.name, algorithm.usual_alpha(tensors), stored)
     return ModuleWeights(algorithm.name, tensors, alpha)
 
 
@@ -156,7 +151,7 @@ def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str])
         if (twin := by_place.setdefault(place, module.name)) != module.name:
             yield Problem(f"holds one module twice: {module.name} and {twin} are the same.", cure=ONCE)
         if what := _flaw(module):
-            yield Problem(f"the file's module {module.name} is not a LoRA: {what}.", cure="The file is incomplete.")
+            yield Problem(f"the file's module {module.name} is not right: {what}.", cure="The file is incomplete.")
     yield from _no_numbers(stored.tensors)
 
 
@@ -164,9 +159,9 @@ def _flaw(module: _Module) -> str:
     """Why the tensors of a module make no ΔW; empty where they do."""
     algorithm = _algorithm(module)
     tensors = _by_short_name(algorithm, module)
-    if missing := _missing(algorithm, module):
-        there = [*tensors, *([ALPHA] if ALPHA in module.tensors else [])]
-        return f"it has {', '.join(there)} and no {' and no '.join(missing)}"
+    if missing := algorithm.missing(tensors):
+        lacking = [algorithm.keys[short] for short in missing]
+        return f"it has {', '.join(module.tensors)} and no {' and no '.join(lacking)}"
     if len(tensors) + (ALPHA in module.tensors) < len(module.tensors):
         return f"it has tensors of several kinds: {', '.join(module.tensors)}"
     if what := algorithm.flaw(tensors):
@@ -177,8 +172,8 @@ def _flaw(module: _Module) -> str:
 
 def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     """Tensors of whole numbers (a quantised file's), and those in which something is infinite or NaN."""
-    is_alpha = f".{ALPHA}"
-    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(is_alpha)]
+    flags = tuple(f".{suffix}" for suffix in (ALPHA, *_flags()))
+    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(flags)]
     if whole:
         what = f"holds whole numbers ({tensors[whole[0]].dtype}) where weights should be: {first_few(whole)}."
         yield Problem(what, cure="Give the file as it was before it was quantised.")
@@ -186,3 +181,9 @@ def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
         yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")
+
+
+def _flags() -> list[str]:
+    """Suffixes of tensors that are settings, and whole numbers."""
+    known = map(Algorithm.of, Algorithm.registry.names())
+    return [algorithm.keys[short] for algorithm in known for short in algorithm.flags]

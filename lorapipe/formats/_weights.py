@@ -33,12 +33,28 @@ class ModuleWeights:
         """The update's rank, as its algorithm counts it."""
         return Algorithm.of(self.algorithm).rank(self.tensors)
 
+    @property
+    def scale(self) -> float:
+        """What alpha multiplies the tensors' product by."""
+        return Algorithm.of(self.algorithm).scale(self.tensors, self.alpha)
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether ΔW depends on the base's weight."""
+        return Algorithm.of(self.algorithm).needs_weight(self.tensors)
+
     def delta(self, weight: Tensor | None = None) -> Tensor:
         """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
         import torch
 
         tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
+        weight = weight if weight is None else weight.to(torch.float32)
         return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
+
+    def delta_bias(self) -> Tensor | None:
+        """What is added to the module's bias, in float32; None where it is left alone."""
+        found = Algorithm.of(self.algorithm).delta_bias(self.tensors)
+        return None if found is None else found.float()
 
     def scaled(self, factor: float) -> ModuleWeights:
         """factor · ΔW, with the same alpha."""
@@ -50,8 +66,7 @@ class ModuleWeights:
 
     def folded(self) -> ModuleWeights:
         """The same ΔW with the rank as alpha: the scale is in the tensors."""
-        rank = float(self.rank)
-        return self if self.alpha == rank else replace(self.scaled(self.alpha / rank), alpha=rank)
+        return self if self.scale == 1 else replace(self.scaled(self.scale), alpha=float(self.rank))
 
 
 @dataclass(frozen=True)

@@ -35,5 +35,9 @@ def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str
 
 
 def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256."""
-    return {key: tensor if key.endswith(".alpha") else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}
+    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256, and flags are whole numbers."""
+
+    def kept(key: str, tensor: torch.Tensor) -> bool:
+        return key.endswith(".alpha") or not tensor.is_floating_point()
+
+    return {key: tensor if kept(key, tensor) else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}

@@ -61,6 +61,6 @@ class Diffusers(Format):
             return super().embedding_keys(word, encoders, bundled)
         return {encoders[0]: word} if len(encoders) == 1 else kohya_keys(word, encoders, bundled)
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.partition(".")
-        return alpha_of(of_header(stored.metadata, part), path, rank)
+        return alpha_of(of_header(stored.metadata, part), path, usual)

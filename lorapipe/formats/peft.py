@@ -57,9 +57,9 @@ class Peft(Format):
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
         return algorithm.peft_keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.rpartition("/")
-        return alpha_of(parse(stored.texts[part]), path, rank)
+        return alpha_of(parse(stored.texts[part]), path, usual)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
         found: dict[str, Stored] = {}

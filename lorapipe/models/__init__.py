@@ -32,7 +32,7 @@ Pair = tuple[int, int]
 Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
-Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
+Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,15 @@ PLAIN_READING = TextReading()
 
 @dataclass(frozen=True)
 class ModuleRef:
-    """A layer that an adapter can sit on: Linear or Conv2d.
+    """A layer that an adapter can sit on: Linear or Conv2d, or a normalisation.
 
-    `shape` is its weight's, (out, in) or (out, in, k, k). `block` is the number of its block as those count who give each a
-    rate of its own, None outside the denoiser. Convolutional blocks' Linear layers are of the group `conv` too.
+    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) of a normalisation. `block` is the number of its block as
+    those count who give each a rate of its own, None outside the denoiser and its blocks. Convolutional blocks' Linear
+    layers are of the group `conv` too.
     """
 
     path: str
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "norm"]
     shape: Shape
     block: int | None
     group: Group
@@ -68,7 +69,8 @@ class ModuleRef:
     @classmethod
     def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
         """Of a module with this path, whose weight has this shape."""
-        return cls(path, "linear" if len(shape) == 2 else "conv", shape, block, group)
+        kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
+        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
     @property
     def pointwise(self) -> bool:
@@ -96,19 +98,29 @@ class Activations:
 class Footprint:
     """What a training of a base keeps in memory, by the shapes of its tensors: no weights are read.
 
-    `parameters` are the numbers in each part, `modules` and `blocks` what `Model.modules` and `Model.blocks` will be (the
-    order of modules may differ). `activations` is None where nobody has measured them for a base of this shape.
+    `parameters` are the numbers in each part; `inner` and `outer` its modules. What it says of modules and blocks is what
+    the `Model` will say, but for the order of modules. `activations` is None where nobody has measured them for a base of
+    this shape.
     """
 
     denoiser: str
     parameters: Mapping[str, int]
-    modules: Mapping[str, Sequence[ModuleRef]]
+    inner: Mapping[str, list[ModuleRef]]
+    outer: Mapping[str, list[ModuleRef]]
     blocks: int
     activations: Activations | None = None
 
+    def modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.modules`."""
+        return self.inner[part]
+
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.outer_modules`."""
+        return self.outer[part]
+
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Those of a part's modules that LoRA trains, or with `convolutions` LoCon: see `targets`."""
-        return targets(self.modules[part], convolutions)
+        """See `Model.targets`."""
+        return targets(self.inner[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -330,6 +342,20 @@ class Model(ABC):
         """Those that LoRA trains, or with `convolutions` LoCon: see `targets`."""
         return targets(self.modules(part), convolutions)
 
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """Further layers that files may hold, and that adapters train on request alone.
+
+        The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
+        """
+        return []
+
+    def drawn_weight(self, part: str, path: str) -> Tensor:
+        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
+        import torch
+
+        shape = next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
     @property
     def blocks(self) -> int:
         """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""
@@ -345,7 +371,8 @@ class Model(ABC):
 
     def kohya_names(self) -> dict[str, tuple[str, str]]:
         """kohya's name → (part, path) of every module that a file may hold; a module's own name before its others."""
-        pairs = [(part, ref.path) for part in self.trainable for ref in self.modules(part)]
+        layers = (self.modules, self.outer_modules)
+        pairs = [(part, ref.path) for part in self.trainable for of in layers for ref in of(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
 

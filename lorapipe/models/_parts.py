@@ -59,6 +59,7 @@ class PartsModel(Model):
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         self._modules: dict[str, list[ModuleRef]] = {}
+        self._outer: dict[str, list[ModuleRef]] = {}
         self.words = {}
         self.diffusion = self.forward_process()
 
@@ -116,21 +117,35 @@ class PartsModel(Model):
         """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
 
     def modules(self, part: str) -> list[ModuleRef]:
+        if part not in self._modules:
+            self._modules[part] = self.module_refs(part, self._layers(part), self.source.config(part))
+        return self._modules[part]
+
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        if part not in self._outer:
+            self._outer[part] = self.outer_refs(part, self._layers(part))
+        return self._outer[part]
+
+    def _layers(self, part: str) -> dict[str, Shape]:
+        """The shapes of the weights of a part's Linear, Conv2d and normalisations, in model order."""
         import torch
 
-        if part not in self._modules:
-            found = self.skeleton(part).named_modules()
-            kinds = (torch.nn.Linear, torch.nn.Conv2d)
-            layers = {path: tuple(layer.weight.shape) for path, layer in found if isinstance(layer, kinds)}
-            self._modules[part] = self.module_refs(part, layers, self.source.config(part))
-        return self._modules[part]
+        kinds = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        found = ((path, layer) for path, layer in self.skeleton(part).named_modules() if isinstance(layer, kinds))
+        return {path: tuple(layer.weight.shape) for path, layer in found if layer.weight is not None}
+
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
+        """`Model.outer_modules` of a part, by its layers as in `module_refs`."""
+        return []
 
     @classmethod
     @abstractmethod
     def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
         """`Model.modules` of a part, by its configuration and its layers: path → shape of the weight, in model order.
 
-        Plans ask it too, without torch; their `layers` may be of other kinds than Linear and Conv2d: embeddings.
+        Layers are Linear (a matrix), Conv2d (four dimensions) and normalisations (one). Plans ask this too, without torch,
+        and may have embeddings among the matrices.
         """
 
     @property
@@ -229,8 +244,11 @@ def footprint(
 ) -> Footprint:
     """The footprint of a base by the configurations of its trainable parts, and the names and shapes of their tensors."""
     parameters = {part: sum(map(math.prod, tensors.values())) for part, tensors in shapes.items()}
-    modules = {part: model.module_refs(part, _layers(tensors), configs[part]) for part, tensors in shapes.items()}
-    return Footprint(model.denoiser, parameters, modules, model.block_count(configs[model.denoiser]), activations)
+    layers = {part: _layers(tensors) for part, tensors in shapes.items()}
+    inner = {part: model.module_refs(part, found, configs[part]) for part, found in layers.items()}
+    outer = {part: model.outer_refs(part, found) for part, found in layers.items()}
+    blocks = model.block_count(configs[model.denoiser])
+    return Footprint(model.denoiser, parameters, inner, outer, blocks, activations)
 
 
 def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:
@@ -241,9 +259,9 @@ def folder_footprint(model: type[PartsModel], folder: Path, activations: Activat
 
 
 def _layers(tensors: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The weights that may be of Linear or Conv2d modules, by the modules' paths."""
+    """The weights that may be of Linear, Conv2d or normalisations, by the modules' paths."""
     weights = {name.removesuffix(".weight"): shape for name, shape in tensors.items() if name.endswith(".weight")}
-    return {path: shape for path, shape in weights.items() if len(shape) in (2, 4)}
+    return {path: shape for path, shape in weights.items() if len(shape) in (1, 2, 4)}
 
 
 def _decoded(vae: Any, latents: Tensor) -> Tensor | None:

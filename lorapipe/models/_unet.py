@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorapipe.models import PLAIN_READING, Condition, Group, ModuleRef, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
-from lorapipe.models._ldm_names import ldm_path
+from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
 from lorapipe.models._weight_files import TextPart
 
@@ -91,14 +91,28 @@ class LatentDiffusion(PartsModel):
     @classmethod
     def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
         """Those of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
+        matrices = {path: shape for path, shape in layers.items() if len(shape) > 1}
         if part != cls.denoiser:
-            return [ModuleRef.of(path, shape, _group(path)) for path, shape in layers.items() if re.search(TEXT, path)]
+            return [
+                ModuleRef.of(path, shape, _group(path)) for path, shape in matrices.items() if re.search(TEXT, path)
+            ]
         found = []
-        for path, shape in layers.items():
+        for path, shape in matrices.items():
             if re.search(TRANSFORMER, path):
                 found.append(ModuleRef.of(path, shape, _group(path), cls.block_of(path, config)))
             elif re.search(CONVOLUTION, path):
                 found.append(ModuleRef.of(path, shape, "conv", cls.block_of(path, config)))
+        return found
+
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
+        """LyCORIS' `full` names the former, and `train_norm` means the latter."""
+        found = []
+        for path, shape in layers.items():
+            if len(shape) == 1:
+                found.append(ModuleRef.of(path, shape, "norm"))
+            elif part == cls.denoiser and path in OUTSIDE:
+                found.append(ModuleRef.of(path, shape, "embedding"))
         return found
 
     @classmethod
@@ -135,6 +149,8 @@ def down_blocks(config: Mapping[str, Any]) -> int:
 
 def original_path(path: str, config: Mapping[str, Any]) -> str:
     """A module's path in the original code (LDM's)."""
+    if path in OUTSIDE:
+        return OUTSIDE[path]
     kinds = config.get("up_block_types", UP_BLOCKS)
     return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
 

@@ -23,8 +23,8 @@ from lorapipe.stages import Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lorapipe.formats import AdapterWeights, Names
-    from lorapipe.models import Family
+    from lorapipe.formats import AdapterWeights
+    from lorapipe.models import Family, Model
     from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
@@ -105,7 +105,7 @@ class Export(Stage):
         path = context.out / delivery.place("lora").name
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
-        worst = self._verify(path, learned, names)
+        worst = self._verify(path, learned, model)
         megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
         context.emit(Log(text=f"{_contents(learned)}, {megabytes:.1f} MB, read back within {worst:.1e}"))
         return File(path)
@@ -161,16 +161,20 @@ class Export(Stage):
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
         return f"Strength {self.weights.strength:g}{size}."
 
-    def _verify(self, path: Path, learned: AdapterWeights, names: Names) -> float:
-        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding."""
+    def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
+        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding.
+
+        Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
+        """
         from lorapipe import formats
 
-        read = formats.open(path, names)
+        read = formats.open(path, model.kohya_names())
         if read.modules.keys() != learned.modules.keys():
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
         for place, module in learned.modules.items():
-            wanted, found = module.delta(), read.modules[place].delta()
+            weight = model.drawn_weight(*place) if module.needs_weight else None
+            wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
                 what = f"ΔW of {' '.join(place)} was not saved as it is (relative error {error:.1e})."

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError
+from lorapipe.formats.algorithms import numbers
 
 if TYPE_CHECKING:
-    import torch
-
     from lorapipe.formats import ModuleWeights
     from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
@@ -44,22 +43,22 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
 
 
 def _must_fit(name: str, theirs: ModuleWeights, mine: ModuleWeights, file: str) -> None:
-    """Raise `InputError` if the shapes of a module's tensors differ from the adapter's."""
+    """Raise `InputError` if the names or shapes of a module's tensors differ from the adapter's."""
+    if theirs.algorithm != mine.algorithm:
+        what = f"{name} is {theirs.algorithm} in the file and {mine.algorithm} in the adapter."
+        raise InputError(what, where=file, cure=ALIKE)
     if "mid" in theirs.tensors:
         cure = "Save it without Tucker form (LyCORIS: use_tucker), or train from scratch."
         raise InputError(f"{name} is in Tucker form (lora_mid), but the adapter is not.", where=file, cure=cure)
-    rank, wanted = (each.tensors["down"].shape[0] for each in (theirs, mine))
+    if theirs.tensors.keys() != mine.tensors.keys():
+        what = f"{name} has {', '.join(theirs.tensors)} in the file and {', '.join(mine.tensors)} in the adapter."
+        raise InputError(what, where=file, cure="Give the adapter the settings that the file was trained with.")
+    rank, wanted = theirs.rank, mine.rank
     if rank != wanted:
         what = f"{name} has rank {rank} in the file and {wanted} in the adapter."
         raise InputError(what, where=file, cure=f"Give the adapter the file's ranks: rank: {rank}.")
     for short, tensor in mine.tensors.items():
         found = theirs.tensors[short]
-        if _sides(found) != _sides(tensor):
+        if numbers(found) != numbers(tensor):
             what = f"{name} is {tuple(found.shape)} in the file ({short}) and {tuple(tensor.shape)} in this base."
             raise InputError(what, where=file, cure="Is it of another base model?")
-
-
-def _sides(tensor: torch.Tensor) -> list[int]:
-    """Return the shape of a factor without the trailing ones of a 1x1 convolution."""
-    sides = list(tensor.shape)
-    return sides[:2] if all(side == 1 for side in sides[2:]) else sides

@@ -19,6 +19,8 @@ REGISTRY = Family.registry
 assert REGISTRY is not None
 families.register()
 
+LAYERS = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+
 
 @pytest.fixture(scope="module", params=[*REGISTRY.names(), families.NAME])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
@@ -95,7 +97,7 @@ def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
         list(names.values()).index(place) == list(names).index(loaded.kohya_name(*place)) for place in names.values()
     )
     for part, path in names.values():
-        assert isinstance(loaded.part(part).get_submodule(path), (torch.nn.Linear, torch.nn.Conv2d))
+        assert isinstance(loaded.part(part).get_submodule(path), LAYERS)
     for part in loaded.trainable:
         assert set(loaded.targets(part)) <= set(loaded.targets(part, convolutions=True)) == set(loaded.modules(part))
 
@@ -129,12 +131,13 @@ def test_what_a_training_keeps_is_foretold_from_shapes_alone(family: Family, loa
     footprint = family.footprint()
     assert footprint is not None
     assert (footprint.denoiser, footprint.blocks) == (loaded.denoiser, loaded.blocks)
-    assert list(footprint.parameters) == list(footprint.modules) == list(loaded.trainable)
+    assert list(footprint.parameters) == list(loaded.trainable)
     for part in loaded.trainable:
         module = loaded.part(part)
         trained = sum(each.numel() for each in module.parameters())
         assert trained <= footprint.parameters[part] <= trained + sum(each.numel() for each in module.buffers())
-        assert told(footprint.modules[part]) == told(loaded.modules(part))
+        assert told(footprint.modules(part)) == told(loaded.modules(part))
+        assert told(footprint.outer_modules(part)) == told(loaded.outer_modules(part))
 
 
 def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:

@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.adapter_layers": (
         "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
-        "=lorapipe.formats.algorithms", *LIGHT
+        "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),

@@ -116,7 +116,8 @@ class TinyFlowModel(PartsModel):
         in_text_encoder = r"encoder\.layers\.\d+\.()(self_attn|mlp)\."
         found = []
         for path, shape in layers.items():
-            if place := re.search(in_transformer if part == cls.denoiser else in_text_encoder, path):
+            place = re.search(in_transformer if part == cls.denoiser else in_text_encoder, path)
+            if place and len(shape) == 2:
                 group: Group = "attention" if "attn" in place[2] else "feed_forward"
                 found.append(ModuleRef.of(path, shape, group, int(place[1]) if place[1] else None))
         return found

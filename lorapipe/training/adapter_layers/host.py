@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from lorapipe.errors import InputError
+from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
 from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer
+from lorapipe.training.adapter_layers.norm_layer import NormLayer
+from lorapipe.training.adapter_layers.targets import Targets
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
@@ -24,10 +27,12 @@ class Options:
     """What an adapter's knobs say of all its layers.
 
     `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
-    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`.
+    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With `norms`,
+    normalisations are trained too.
     """
 
-    convolutions: bool
+    targets: Targets
+    norms: bool
     width: Callable[[bool], Width]
     blocks: Blocks
     dropouts: Mapping[str, float]
@@ -52,13 +57,17 @@ def attach(
 
 
 def attach_weights(
-    model: Model, weights: AdapterWeights, layer: Callable[[str], Callable[[torch.nn.Module, Width], AdapterLayer]]
+    model: Model, weights: AdapterWeights, layer: Callable[[torch.nn.Module, ModuleWeights], AdapterLayer]
 ) -> Attached:
-    """Put layers around the modules of weights, of their ranks and alphas, and load them; `layer` is by algorithm."""
+    """Put layers around the modules of weights, each such as `layer` gives for its base, and load them."""
     sites = {}
     for (part, path), module in weights.modules.items():
         parent, child, base = _located(model.part(part), path)
-        made = layer(module.algorithm)(base, Width(module.rank, module.alpha))
+        try:
+            made = layer(base, module)
+        except InputError as error:
+            what = [Problem(f"{part} {path}: {each.what}", each.where, each.cure) for each in error.problems]
+            raise InputError(what) from None
         sites[part, path] = _Site(part, path, parent, child, base, made, 1.0)
     for site in sites.values():
         site.put_in()
@@ -82,11 +91,15 @@ def _sites(
     model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
 ) -> Iterator[_Site]:
     root = model.part(part)
-    for ref in model.targets(part, options.convolutions):
+    for ref in options.targets.of(model, part):
         parent, child, base = _located(root, ref.path)
         if found := options.blocks.of_module(options.width(ref.pointwise), ref):
             width, rate = found
             yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
+    for ref in model.outer_modules(part) if options.norms else ():
+        if ref.group == "norm":
+            parent, child, base = _located(root, ref.path)
+            yield _Site(part, ref.path, parent, child, base, NormLayer(base), 1.0)
 
 
 def generator(seed: int, name: str) -> torch.Generator:
@@ -180,6 +193,14 @@ def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
     if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
         what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
         raise InputError(what, cure="Use the adapter that the weights were trained with.")
-    factor = module.alpha / layer.width.alpha
-    for short, tensor in (module if factor == 1 else module.scaled(factor)).tensors.items():
+    for short, tensor in module.tensors.items():
+        if numbers(tensor) != numbers(ours[short]):
+            what = (
+                f"{name}: {short} is {shape_in_words(tensor)} in the weights, and {shape_in_words(ours[short])} here."
+            )
+            raise InputError(what, cure="Use the adapter that the weights were trained with.")
+    mine, theirs = Algorithm.of(layer.algorithm).scale(ours, layer.width.alpha), module.scale
+    if mine == theirs:  # or alpha is no scale: an OFT's is a limit
+        layer.width = replace(layer.width, alpha=module.alpha)
+    for short, tensor in (module if mine == theirs else module.scaled(theirs / mine)).tensors.items():
         ours[short].copy_(tensor.reshape(ours[short].shape))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from lorapipe.errors import InputError
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.products import Rebuilt, how_of
+
+MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Numbers that matrix products take as they are; of the 8-bit ones none is."""
 
 
 class AdapterLayer(torch.nn.Module):
@@ -52,29 +58,38 @@ class AdapterLayer(torch.nn.Module):
 
     def delta(self) -> Tensor:
         """ΔW at strength 1 in the shape of the module's weight, float32; gradients flow through it."""
-        delta = Algorithm.of(self.algorithm).delta(self.tensors(), self.width.alpha)
-        return delta.reshape(shape_of(self.base_layer))
+        return self.delta_of(self.tensors())
+
+    def delta_of(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """ΔW of tensors in place of its own."""
+        algorithm = Algorithm.of(self.algorithm)
+        weight = weight_of(self.base_layer) if algorithm.needs_weight(tensors) else None
+        return algorithm.delta(tensors, self.width.alpha, weight).reshape(shape_of(self.base_layer))
 
     def update(self, x: Tensor) -> Tensor:
-        """ΔW applied to the input, in the input's precision."""
-        delta = self.delta()
+        """ΔW applied to the input, in the input's precision. ΔW is made again on the way back, and never kept."""
+        ours = self.tensors()
+        left: Tensor | float = 1.0
         if self.rank_dropout and torch.is_grad_enabled():
-            rows = [len(delta), *[1] * (delta.dim() - 1)]
-            delta = delta * kept(rows, self.rank_dropout, delta.device) / (1 - self.rank_dropout)
-        delta = delta.to(x.dtype)
-        if delta.dim() == 2:
-            return torch.nn.functional.linear(x, delta)
-        base: Any = self.base_layer
-        return torch.nn.functional.conv2d(x, delta, None, base.stride, base.padding, base.dilation)
+            shape = shape_of(self.base_layer)
+            left = kept([shape[0], *[1] * (len(shape) - 1)], self.rank_dropout, x.device) / (1 - self.rank_dropout)
+
+        def delta(*tensors: Tensor) -> Tensor:
+            return self.delta_of(dict(zip(ours, tensors, strict=True))) * left
+
+        bias = Algorithm.of(self.algorithm).delta_bias(ours)
+        updated: Tensor = Rebuilt.apply(x, delta, bias, how_of(self.base_layer), *ours.values())
+        return updated
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self.base_layer(input)
-        x, factor = input, self.strength
-        if torch.is_grad_enabled():
-            x = torch.nn.functional.dropout(input, self.dropout)
-            if self.module_dropout:
-                factor *= float(torch.rand(()) >= self.module_dropout)
-        return output + factor * self.update(x).to(output.dtype)
+        x = torch.nn.functional.dropout(input, self.dropout) if torch.is_grad_enabled() else input
+        return output + self.factor_now() * self.update(x).to(output.dtype)
+
+    def factor_now(self) -> float:
+        """The strength; 0 in a step that leaves the module out."""
+        left_out = torch.is_grad_enabled() and self.module_dropout and float(torch.rand(())) < self.module_dropout
+        return 0.0 if left_out else self.strength
 
     def norm(self) -> Tensor:
         """The Frobenius norm of ΔW at strength 1, at least 1e-12; nobody waits for the device."""
@@ -102,17 +117,63 @@ class AdapterLayer(torch.nn.Module):
         return bias
 
 
+class FactorsLayer(AdapterLayer):
+    """A layer whose parameters are matrices of given shapes, and nothing else."""
+
+    def __init__(self, base: torch.nn.Module, width: Width, shapes: Mapping[str, Sequence[int]]) -> None:
+        super().__init__(base, width)
+        device = device_of(base)
+        self.factors = torch.nn.ParameterDict(
+            {name: torch.empty(*shape, device=device) for name, shape in shapes.items()}
+        )
+
+    def tensors(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.factors)
+
+    def fill(self, values: Mapping[str, Tensor]) -> None:
+        """Put values in."""
+        with torch.no_grad():
+            for name, tensor in values.items():
+                self.factors[name].copy_(tensor)
+
+
 def kept(shape: list[int], dropout: float, device: torch.device) -> Tensor:
     """A mask of ones, and zeros where something is left out."""
     return (torch.rand(shape, device=device) >= dropout).float()
 
 
 def shape_of(base: torch.nn.Module) -> tuple[int, ...]:
-    """The shape of a Linear's or Conv2d's weight, also where the weight is packed: (out, in) or (out, in, k, k)."""
+    """The shape of a weight, also where it is packed: (out, in) of a Linear, (out, in, k, k) of a Conv2d, (n,) of a norm."""
     layer: Any = base
     if hasattr(layer, "in_features"):
         return layer.out_features, layer.in_features
+    if not hasattr(layer, "out_channels"):  # a normalisation
+        return tuple(layer.weight.shape)
     return layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size
+
+
+def weight_of(base: torch.nn.Module) -> Tensor:
+    """The base's weight, for updates that depend on it; `InputError` where it is packed."""
+    weight: Any = base.weight
+    if not weight.is_floating_point() or weight.shape != shape_of(base):
+        raise InputError(
+            "this adapter needs the base's weights, and they are quantised.", cure="Load a base of floats."
+        )
+    found: Tensor = weight.detach().float()
+    return found
+
+
+def is_norm(base: torch.nn.Module) -> bool:
+    """Whether a module is a LayerNorm or a GroupNorm."""
+    return isinstance(base, (torch.nn.LayerNorm, torch.nn.GroupNorm))
+
+
+def is_plain(base: torch.nn.Module) -> bool:
+    """Whether a module multiplies by a matrix of floating-point numbers, and does nothing else."""
+    if type(base).forward not in (torch.nn.Linear.forward, torch.nn.Conv2d.forward) or "forward" in vars(base):
+        return False
+    weight: Any = base.weight
+    return type(weight) is torch.nn.Parameter and type(weight.data) is torch.Tensor and weight.dtype in MULTIPLIED
 
 
 def device_of(base: torch.nn.Module) -> torch.device:

@@ -1,37 +1,30 @@
-"""The knobs of adapters that put a layer of some rank around each target: dropouts, LoRA+, ranks by block."""
+"""The knobs of adapters that put a layer of some rank around each target: dropouts, LoRA+, DoRA, ranks by block."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from lorapipe.errors import Problem
 from lorapipe.spec import param
-from lorapipe.training.adapter_layers.block_widths import BY_BLOCK, Blocks, Width
-from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Family, Footprint, Model, Role
+    from lorapipe.models import Role
     from lorapipe.training.adapter_layers.layer import AdapterLayer
-
-DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
 
 @dataclass(frozen=True)
-class LoraKnobs(Adapter):
-    """Three dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`.
+class LoraKnobs(TargetKnobs):
+    """Dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`; DoRA; rsLoRA.
 
     A subclass has `rank` and `alpha` as knobs, and gives the layer.
     """
-
-    algorithm: ClassVar[str]
-    """The registered name of the algorithm of its layers' tensors."""
-    convolutions: ClassVar[bool] = False
-    """Whether the convolutions of the resnet, downsample and upsample blocks are targets too."""
 
     dropout: float = param(
         0.0,
@@ -46,13 +39,6 @@ class LoraKnobs(Adapter):
         ge=0,
         lt=1,
         kohya=("rank_dropout",),
-    )
-    module_dropout: float = param(
-        0.0,
-        "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits",
-        ge=0,
-        lt=1,
-        kohya=("module_dropout",),
     )
     lora_plus: float = param(
         1.0,
@@ -87,52 +73,52 @@ class LoraKnobs(Adapter):
         kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
     )
     force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
-
-    @abstractmethod
-    def layer(self, base: Module, width: Width) -> AdapterLayer:
-        """The layer that takes the place of a Linear or Conv2d."""
+    dora: bool = param(
+        False,
+        "DoRA: weights keep magnitudes of their own, which are trained beside the update; often better at low ranks, and "
+        "slower  (Liu et al. 2024, arXiv:2402.09353)",
+        kohya=("dora_wd",),
+    )
+    dora_axis: Literal["input", "output"] = param(
+        "input",
+        "what has a magnitude: each input, which ComfyUI, Forge and A1111 read rightly; or each output, as the paper and "
+        "LyCORIS since 3.2, which they misread",
+    )
+    rs_lora: bool = param(
+        False,
+        "rsLoRA: scale by alpha / √rank, so that high ranks learn as fast as low ones; files hold alpha · √rank  "
+        "(Kalajdzievski 2023, arXiv:2312.03732)",
+        kohya=("rs_lora",),
+    )
 
     def width(self, pointwise: bool) -> Width:
-        """How wide the update of a Linear or 1×1 convolution is, or that of a larger convolution."""
         return Width.of(getattr(self, "rank"), getattr(self, "alpha"))  # noqa: B009 (a subclass's knobs)
 
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        from lorapipe.training.adapter_layers import host
+    def layer_of(self, base: Module, width: Width) -> AdapterLayer:
+        if self.rs_lora:
+            width = replace(width, alpha=width.alpha * math.sqrt(width.rank))
+        inner = self.layer(base, width)
+        if not self.dora:
+            return inner
+        from lorapipe.training.adapter_layers.dora_layer import DoraLayer
 
-        options = host.Options(
-            convolutions=self.convolutions,
-            width=self.width,
-            blocks=Blocks.of(self, model.blocks),
-            dropouts={name: getattr(self, name) for name in DROPOUTS},
-            lora_plus={part: self._lora_plus(model.roles[part]) for part in parts},
-        )
-        return host.attach(model, parts, self.layer, options, seed)
+        return DoraLayer(inner, on_output=self.dora_axis == "output")
 
-    def _lora_plus(self, role: Role) -> float:
+    def lora_plus_of(self, role: Role) -> float:
         text = self.lora_plus_text_encoder
         return self.lora_plus if role == "denoiser" or text is None else text
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
         args = super().network_args(settings)
+        if settings.get("dora"):
+            args["wd_on_output"] = str(settings.get("dora_axis") == "output")
         return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
-    def objections(self, base: Family) -> Iterator[Problem]:
-        """Lists by block must be as long as the base has blocks."""
-        if any(getattr(self, name, ()) for name in BY_BLOCK) and (footprint := base.footprint()):
-            yield from Blocks.problems(self, footprint.blocks)
-
-    def numbers(self, shape: Sequence[int], width: Width) -> int:
-        """How many numbers a layer of this width trains beside a weight of this shape; 0 if that cannot be told."""
-        return 0
-
-    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        if [*Blocks.problems(self, footprint.blocks)]:
-            return 0
-        blocks = Blocks.of(self, footprint.blocks)
-        refs = [ref for part in parts for ref in footprint.targets(part, self.convolutions)]
-        found = [(ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs]
-        return sum(self.numbers(ref.shape, own[0]) for ref, own in found if own)
+    def numbers_of(self, shape: Sequence[int], width: Width) -> int:
+        found = self.numbers(shape, width)
+        magnitudes = shape[0 if self.dora_axis == "output" else 1]
+        return found + magnitudes if found and self.dora else found
 
     @property
     def has_rates_of_its_own(self) -> bool:
@@ -141,6 +127,7 @@ class LoraKnobs(Adapter):
 
     def problems(self) -> Iterator[Problem]:
         """Alpha above rank is over-fitting by design (guide §7); lists that belong together are of one length."""
+        yield from super().problems()
         for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
             if hasattr(self, rank):
                 yield from self._too_strong(alpha, getattr(self, alpha), rank, getattr(self, rank))

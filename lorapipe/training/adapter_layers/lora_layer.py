@@ -15,10 +15,8 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, kept, shape_of
-
-MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Numbers that matrix products take as they are; of the 8-bit ones none is."""
+from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
+from lorapipe.training.adapter_layers.products import add_product, rows
 
 Factor: TypeAlias = float | torch.Tensor
 """What the narrow side is multiplied by: the scale, or one for each sample and rank."""
@@ -46,7 +44,7 @@ class _Linear(torch.autograd.Function):
         ctx.factor = _dropped(factor, dropout, low)
         low = _times(low, ctx.factor)
         out = torch.nn.functional.linear(x, weight, bias)
-        _add_product(out, low, up.to(x.dtype).T)
+        add_product(out, low, up.to(x.dtype).T)
         ctx.save_for_backward(x, low, weight, down, up)
         return out
 
@@ -54,12 +52,12 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
         x, low, weight, down, up = ctx.saved_tensors
         narrow = _times(gradient @ up.to(gradient.dtype), ctx.factor)
-        of_up = _rows(gradient).T @ _rows(low)
-        of_down = _rows(narrow).T @ _rows(x)
+        of_up = rows(gradient).T @ rows(low)
+        of_down = rows(narrow).T @ rows(x)
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = gradient @ weight
-            _add_product(of_x, narrow, down.to(gradient.dtype))
+            add_product(of_x, narrow, down.to(gradient.dtype))
         return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None
 
 
@@ -120,16 +118,6 @@ def _dropped(factor: Factor, dropout: float, low: torch.Tensor) -> Factor:
     return factor * (torch.rand_like(low) >= dropout) / (1 - dropout)
 
 
-def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    """(…, n) as (N, n)."""
-    return tensor.reshape(-1, tensor.shape[-1])
-
-
-def _add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add left · right to a tensor nobody else has."""
-    to.view(-1, to.shape[-1]).addmm_(_rows(left), right)
-
-
 class LoraLayer(AdapterLayer):
     """base(x) + strength · alpha / rank · up(dropout(down(x))); down has the base's kernel, up is 1×1.
 
@@ -143,7 +131,7 @@ class LoraLayer(AdapterLayer):
     def __init__(self, base: torch.nn.Module, width: Width) -> None:
         super().__init__(base, width)
         self.lora_down, self.lora_up = _pair(base, width.rank)
-        self._is_fused = _is_plain(base)
+        self._is_fused = is_plain(base)
 
     def tensors(self) -> dict[str, torch.nn.Parameter]:
         return {"down": self.lora_down.weight, "up": self.lora_up.weight}
@@ -210,14 +198,6 @@ class LoraLayer(AdapterLayer):
         if self.module_dropout:
             factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
         return factor
-
-
-def _is_plain(base: torch.nn.Module) -> bool:
-    """Whether a module multiplies by a matrix of floating-point numbers, and does nothing else."""
-    if type(base).forward not in (torch.nn.Linear.forward, torch.nn.Conv2d.forward) or "forward" in vars(base):
-        return False
-    weight: Any = base.weight
-    return type(weight) is torch.nn.Parameter and type(weight.data) is torch.Tensor and weight.dtype in MULTIPLIED
 
 
 def _pair(base: torch.nn.Module, rank: int) -> tuple[torch.nn.Module, torch.nn.Module]:
