@@ -92,8 +92,8 @@ def double_rank(results: Results) -> dict[str, float | int | str]:
 
 
 def loss_still_falls(results: Results) -> bool:
-    """Whether the held-out loss is lowest at the last snapshot, or there is none and that of training pictures is."""
-    held_out = bool(results.probe.held_out)
-    losses = [fmean(probe.held_out if held_out else probe.training) for _, probe in sorted(results.probes.items())]
-    base = fmean(results.probe.held_out if held_out else results.probe.training)
-    return bool(losses) and all(map(math.isfinite, losses)) and losses[-1] <= min([*losses, base])
+    """Whether the loss on held-out pictures is lowest at the last snapshot; not where none were held out."""
+    losses = [fmean(probe.held_out) for _, probe in sorted(results.probes.items()) if probe.held_out]
+    if not losses or not all(map(math.isfinite, losses)):
+        return False
+    return losses[-1] <= min([*losses, fmean(results.probe.held_out)])

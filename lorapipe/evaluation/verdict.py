@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
-REPLICATES = 60
-SURE = 0.55
+REPLICATES = 40
+SURE = 0.7
 """The share of replicates that must agree with a state."""
 CERTAIN: frozenset[State] = frozenset({"broken"})
 """States that do not rest on how a few pictures look."""
