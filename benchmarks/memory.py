@@ -74,8 +74,8 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     latents = torch.zeros(1, 4, side // 8, side // 8, device="meta")
     width = model.source.config("unet")["cross_attention_dim"]
     pooled = torch.zeros(1, 1280, device="meta")
-    framing = torch.zeros(1, 6, device="meta")
-    condition = {"hidden": torch.zeros(1, 77, width, device="meta"), "pooled": pooled, "framing": framing}
+    time_ids = torch.zeros(1, 6, device="meta")
+    condition = {"hidden": torch.zeros(1, 77, width, device="meta"), "pooled": pooled, "time_ids": time_ids}
     with (
         gradient_checkpointing(model, checkpointed),
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path  # a device or a pipe is written to: putting a file into its place would be its end
         return
-    part = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
+    part = path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{PART_SUFFIX}")
     try:
         yield part
         if synced:

@@ -15,8 +15,8 @@ from itertools import islice
 
 from lorapipe.limits import LONGEST_MESSAGE, MOST_NAMES, MOST_PROBLEMS
 
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal obeys or cannot show: a name or a text of the user's may hold it."""
+UNSEEN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+"""What a terminal obeys or cannot show: a name or a text of the user's may hold it. None of it is printable to Python."""
 MOST_COMPARED = 5_000
 LONGEST_WORD = 100
 """A longer one is no misspelling of anything."""
@@ -42,8 +42,8 @@ class Problem:
     def __post_init__(self) -> None:
         for name in ("what", "where", "cure", "excerpt"):
             given = getattr(self, name)
-            if len(given) > LONGEST_MESSAGE or UNSEEN.search(given):
-                object.__setattr__(self, name, UNSEEN.sub(_escape, shortened(given, LONGEST_MESSAGE)))
+            if len(given) > LONGEST_MESSAGE or not given.isprintable():
+                object.__setattr__(self, name, re.sub(UNSEEN, _escape, shortened(given, LONGEST_MESSAGE)))
 
     def under(self, *prefix: str | int) -> Problem:
         """The same problem seen from further up the document."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 KOHYA = re.compile(r"(\d{1,4})_(.*)", re.DOTALL)
 """Repeats and words. Five digits and more are a date or a number of something."""
 
 
-@dataclass(frozen=True)
-class FolderName:
+class FolderName(NamedTuple):
     """How often an epoch shows the pictures, and what is said of those without a caption; `word` may be empty."""
 
     repeats: int

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorapipe import __version__
+from lorapipe.formats import EMBEDDING
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.models import Family
 from lorapipe.training.adapters import Adapter
@@ -50,22 +51,25 @@ def kohya_metadata(
 
 def untrained_metadata(base_model_version: str, learned: AdapterWeights, privacy: Privacy) -> dict[str, str]:
     """The same of weights that no training here has made: what loaders need, from the weights themselves."""
-    widest = max(learned.modules.values(), key=lambda module: module.rank)
-    loader = _loader(base_model_version, learned.algorithms, widest.rank, widest.alpha, {})
+    widest = max(learned.modules.values(), key=lambda module: module.rank, default=None)
+    rank, alpha = (widest.rank, widest.alpha) if widest else (0, 0.0)
+    loader = _loader(base_model_version, learned.algorithms, rank, alpha, {})
     return _as_text(loader if privacy == "none" else {**loader, "lorapipe_version": __version__})
 
 
 def _loader(
     base_model_version: str, algorithms: Sequence[str], rank: int, alpha: float, args: Mapping[str, str]
 ) -> dict[str, object]:
-    """What programs need to load a file."""
+    """What programs need to load a file; of an embedding only its base."""
+    of_base = {"ss_v2": base_model_version.startswith("sd_v2"), "ss_base_model_version": base_model_version}
+    if not algorithms:
+        return of_base
     found = [Algorithm.of(name) for name in algorithms]
     modules = {algorithm.network_module for algorithm in found}
     module = modules.pop() if len(modules) == 1 else Algorithm.network_module
-    kind = {"algo": found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
+    kind = {"algo": found[0].algo or found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
     return {
-        "ss_v2": base_model_version.startswith("sd_v2"),
-        "ss_base_model_version": base_model_version,
+        **of_base,
         "ss_network_module": module,
         "ss_network_dim": rank,
         "ss_network_alpha": alpha,
@@ -122,7 +126,7 @@ def _denoiser(record: TrainingRecord) -> str:
 
 def _text_encoder_rates(record: TrainingRecord) -> float | list[float] | None:
     """One rate, or a list of them where there are several text encoders, as kohya writes it."""
-    found = [rate for part, rate in record.rates.items() if part != _denoiser(record)]
+    found = [rate for part, rate in record.rates.items() if part not in (_denoiser(record), EMBEDDING)]
     return found if len(found) > 1 else next(iter(found), None)
 
 
@@ -203,12 +207,15 @@ def _data(record: TrainingRecord) -> dict[str, Any]:
 
 def modelspec(
     architecture: str, prediction: str, title: str, date: str, resolution: Pair | None = None, clip_skip: int = 1,
-    trigger: str = "", hint: str = "", thumbnail: str = "",
+    trigger: str = "", hint: str = "", thumbnail: str = "", kind: str = "lora",
 ) -> dict[str, str]:  # fmt: skip
-    """`modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL."""
+    """`modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL.
+
+    `kind` is `lora` or `textual-inversion`.
+    """
     values = {
         "sai_model_spec": "1.0.1",
-        "architecture": f"{architecture}/lora",
+        "architecture": f"{architecture}/{kind}",
         "implementation": "https://github.com/Stability-AI/generative-models",
         "title": title,
         "resolution": f"{resolution[0]}x{resolution[1]}" if resolution else "",

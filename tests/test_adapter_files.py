@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from corpus.adapters import (
     RANK,
     SPELLINGS,
     STRANGE,
+    WRONG,
     Tensors,
     lora,
     peft,
@@ -99,6 +101,13 @@ def test_what_else_a_file_holds_is_named_wherever_it_is_read(tmp_path: Path, kin
         )  # whose keys may be of a base that is not known here
     with pytest.raises(InputError, match=words if kind != "Flux" else None):
         Kohya().load({**lora(), **strange}, PATHS)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_with_a_module_is_said_with_its_name_and_key(tmp_path: Path, kind: str) -> None:
+    wrong, words = WRONG[kind]
+    text = said(tmp_path, wrong)
+    assert re.search(words, text) and NAME in text
 
 
 @pytest.mark.parametrize("spell", SPELLINGS, ids=lambda spell: spell.__name__)

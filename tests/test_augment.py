@@ -117,7 +117,7 @@ def test_a_small_picture_is_covered_although_its_face_is_large() -> None:
 def test_names_without_a_face_are_told_of_and_shown_plainly(bench: tiny.Bench, base: SD15) -> None:
     bench.told.clear()
     _, manifest = prepared(bench, base, "faces", augment=Augmentation(face_crop=(2.0, 4.0)))
-    assert any("do not say where the face is" in event.text for event in bench.of(Log))
+    assert any("without the face's place in their names" in event.text for event in bench.of(Log))
     assert all(each.variants == () for each in manifest.pictures)
 
 

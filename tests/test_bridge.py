@@ -24,7 +24,8 @@ from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Reused
 from lorapipe.pipeline.execution.launchers._subprocess import Process
 from lorapipe.registry import Registry
-from lorapipe.spec import Spec, from_dict, json_schema, knobs, param, to_dict
+from lorapipe.spec import Spec, from_dict, knobs, param, to_dict
+from lorapipe.spec.schema import json_schema
 
 FAKE = Path(__file__).parent / "fake_comfy"
 THEIRS = ("comfy", "comfy_api", "folder_paths", "server")

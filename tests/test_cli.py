@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lorapipe import commands, terminal
+from lorapipe import commands, run_display
 from lorapipe.cli import main
 from lorapipe.job_queue.queue import Queue
 from lorapipe.pipeline import event_text
@@ -192,7 +192,7 @@ def test_a_terminal_gets_a_live_bar_with_the_figures(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = Terminal()
-    view = terminal.Display(stream, ["penny"])
+    view = run_display.Display(stream, ["penny"])
     for event in (
         Planned("penny", "run", "adapter.rank 8 → 16"),
         Started("penny", "k"),
@@ -211,7 +211,7 @@ def test_a_terminal_gets_a_live_bar_with_the_figures(monkeypatch: pytest.MonkeyP
 
 def test_without_a_terminal_there_is_no_bar() -> None:
     stream = io.StringIO()
-    view = terminal.Display(stream, ["penny"])
+    view = run_display.Display(stream, ["penny"])
     view.show(Planned("penny", "run", "first run"))
     view.show(Started("penny", "k"))
     for step in range(1000):

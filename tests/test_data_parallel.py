@@ -89,7 +89,7 @@ def test_a_killed_member_is_an_error_and_leaves_nothing_behind(bench: tiny.Bench
             pass
     assert not child.is_alive()
     assert not torch.distributed.is_initialized()
-    assert not any(parameter.requires_grad for parameter in bench.warm._value.part("unet").parameters())
+    assert not any(parameter.requires_grad for parameter in bench.model_cache._value.part("unet").parameters())
 
 
 def befalls(what: Callable[[BaseProcess], None]) -> None:
@@ -110,7 +110,7 @@ def test_a_member_that_dies_before_it_is_there_is_not_waited_for(bench: tiny.Ben
     train = Train(dataset=dataset, adapter=LoRA(rank=2), steps=Duration(20), batch=2)
     befalls(lambda child: os.kill(child.pid or 0, signal.SIGKILL))
     began = time.process_time()
-    with pytest.raises(LorapipeError, match=r"the process on cpu was killed\. Most often that is for lack of memory"):
+    with pytest.raises(LorapipeError, match=r"the process on cpu was killed\. The usual cause is lack of memory"):
         trained(bench, "never there", train, "cpu+cpu")
     assert time.process_time() - began < 30 and not torch.distributed.is_initialized()
 

@@ -14,7 +14,8 @@ from lorapipe import registry as registries
 from lorapipe.pipeline import artifact_json, artifacts, events
 from lorapipe.pipeline.artifacts import Artifact, StoredName
 from lorapipe.registry import Registry, _modules_of
-from lorapipe.spec import Spec, content, from_dict, json_schema, param, to_dict
+from lorapipe.spec import Spec, content, from_dict, param, to_dict
+from lorapipe.spec.schema import json_schema
 
 CONTRACT = """
 from lorapipe.spec import Spec

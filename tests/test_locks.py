@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -133,7 +132,7 @@ def owned(lock: Path, owner: Owner, age: float = 0.0, number: int = 7) -> Path:
     """A lock as another process has left or holds it."""
     file = lease_locks.folder_of(lock) / str(number)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(owner)))
+    file.write_text(json.dumps(owner._asdict()))
     os.utime(file, (time.time() - age, time.time() - age))
     return file
 
@@ -154,7 +153,7 @@ def test_an_owner_that_is_gone_holds_nothing(
     tmp_path: Path, change: dict[str, object], age: float, is_held: bool
 ) -> None:
     lock = tmp_path / "a.lock"
-    file = owned(lock, replace(Owner.this(), **change), age)  # type: ignore[arg-type]
+    file = owned(lock, Owner.this()._replace(**change), age)  # type: ignore[arg-type]
     if is_held:
         with pytest.raises(Busy) as busy:
             take(lock)

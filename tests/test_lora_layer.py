@@ -8,8 +8,8 @@ import functools
 import pytest
 import torch
 
-from lorapipe.training.adapters._block_widths import Width
-from lorapipe.training.adapters._lora_layer import LoraLayer
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 
 BASES = {
     "linear": lambda: (torch.nn.Linear(12, 8), (2, 5, 12)),

@@ -233,7 +233,7 @@ def test_of_equal_copies_the_one_that_lost_nothing_stays_then_the_larger_file(tm
 
 def test_a_folder_of_frames_is_compared_in_bounded_time(tmp_path, monkeypatch):
     """Beyond a number of pairs nobody looks closer: what may be two is two."""
-    monkeypatch.setattr("lorapipe.training.data.filter.MOST_LOOKS", 3)
+    monkeypatch.setattr("lorapipe.training.data.filter.MOST_COMPARISONS", 3)
     cat, looked = photograph("chelsea").resize((200, 133)), list[str]()
     for number in range(6):
         (tmp_path / f"{number}.jpg").write_bytes(encoded(cat, "JPEG", quality=90 - number))

@@ -472,7 +472,7 @@ def test_a_folder_of_captions_beside_the_images_is_noticed(few):
 def test_left_out_copies_are_told_with_the_knob(few):
     (few.images / "again.jpg").write_bytes(encoded(photograph("coffee"), "JPEG"))
     few.run()
-    assert "duplicate_tolerance says how alike copies are" in few.warnings()
+    assert "duplicate_tolerance sets how similar copies are" in few.warnings()
 
 
 def test_a_packed_folder_is_no_folder(few):

@@ -63,7 +63,7 @@ def test_a_killed_process(
     """Killed with no chance to save anything, at a random step."""
     kill_at_random(folder, optimizer)
     same(training(dataset, optimizer).run(bench.context(f"killed-{optimizer}")), unbroken[optimizer])
-    assert any("Goes on after step" in event.text for event in bench.of(Log))
+    assert any("Resumes after step" in event.text for event in bench.of(Log))
 
 
 def kill_at_random(folder: Path, optimizer: str) -> None:
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     same(training(dataset, "adamw").run(bench.context(name)), unbroken["adamw"])
     logs = bench.of(Log)
     assert [event.level for event in logs if newest.name in event.text] == ["warning"]
-    assert any("Goes on after step 8" in event.text for event in logs)
+    assert any("Resumes after step 8" in event.text for event in logs)
 
 
 def test_no_garbage_is_ever_more_than_a_complaint(tmp_path: Path) -> None:

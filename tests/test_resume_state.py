@@ -96,7 +96,7 @@ def test_a_damaged_snapshot_is_made_again(
         damage(snapshot, how)
     assert go_on(dataset, bench, stopped, unbroken) == [*range(1, 9)]
     *_, last, end = warned(bench)
-    assert "snapshots/step-000002.safetensors" in last and "begins anew" in end
+    assert "snapshots/step-000002.safetensors" in last and "starts again" in end
 
 
 def test_a_damaged_snapshot_with_a_checkpoint_before_it_costs_what_is_between(
@@ -148,7 +148,7 @@ def test_nothing_left_to_go_on_from_is_said(
     for path in checkpoints(stopped):
         damage(path, flipped)
     assert go_on(dataset, bench, stopped, unbroken) == [*range(1, 9)]
-    assert "begins anew" in warned(bench)[-1]
+    assert "starts again" in warned(bench)[-1]
 
 
 def test_after_damage_there_are_two_checkpoints_again(dataset: Dataset, bench: tiny.Bench, stopped: Path) -> None:

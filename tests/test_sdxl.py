@@ -102,16 +102,16 @@ def test_captions_are_read_as_diffusers_reads_them(model: SDXLModel) -> None:
 
 
 def test_the_network_is_told_how_a_picture_was_cut(model: SDXLModel) -> None:
-    told = model.framing(original=(1000, 600), crop=(16, 0), size=(64, 48))["framing"]
+    told = model.size_conditioning(original=(1000, 600), crop=(16, 0), size=(64, 48))["time_ids"]
     assert told.tolist() == [[600, 1000, 0, 16, 48, 64]]
     latents, steps = torch.ones(1, 4, 8, 8), torch.tensor([500])
     with torch.no_grad():
         condition = model.encode_text(["a hat"])
-        whole = model.framing((64, 64), (0, 0), (64, 64))
+        whole = model.size_conditioning((64, 64), (0, 0), (64, 64))
         plain = model.predict(latents, steps, condition)
-        assert not torch.equal(plain, model.predict(latents, steps, {**condition, "framing": told}))
+        assert not torch.equal(plain, model.predict(latents, steps, {**condition, "time_ids": told}))
         size = 2 ** (len(model.source.config("vae")["block_out_channels"]) - 1) * 8
-        whole = model.framing((size, size), (0, 0), (size, size))
+        whole = model.size_conditioning((size, size), (0, 0), (size, size))
         assert torch.equal(plain, model.predict(latents, steps, {**condition, **whole}))
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 import pytest
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.spec import Duration, Source, Spec, canonical, content, from_dict, json_schema, param, parse_spec, to_dict
+from lorapipe.spec import Duration, Source, Spec, canonical, content, from_dict, param, parse_spec, to_dict
+from lorapipe.spec.schema import json_schema
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def test_every_encoder_leaves_the_memory_once_captions_are_encoded(pictures: Dat
         dataset=pictures, adapter=LoRA(rank=2), steps=Duration(1), text_encoder_lr=0, preview_prompts=("red",)
     )
     train.run(bench.context("frozen"))
-    assert set(bench.warm._value._parts) == {"transformer"}
+    assert set(bench.model_cache._value._parts) == {"transformer"}
 
 
 def test_blocks_have_ranks_of_their_own_or_are_refused(flow: TinyFlow) -> None:
@@ -151,8 +151,8 @@ def test_lora_plus_goes_by_role(flow: TinyFlow) -> None:
 
 def test_rates_go_by_role(pictures: Dataset, flow: TinyFlow) -> None:
     train = Train(dataset=pictures, adapter=LoRA())
-    usual = train.optimizer.usual_rates
-    assert train.rates(flow.roles) == {"transformer": usual["denoiser"], "text_encoder": usual["text_encoder"]}
+    usual = train.optimizer.usual_rate
+    assert train.rates(flow.roles) == {"transformer": usual("denoiser"), "text_encoder": usual("text_encoder")}
     given = Train(dataset=pictures, adapter=LoRA(), unet_lr=3e-4, text_encoder_lr=0)
     assert given.rates(flow.roles) == {"transformer": 3e-4}
 

@@ -27,7 +27,7 @@ class Bench:
     """A folder to run stages in, as the engine would, and what they told."""
 
     folder: Path
-    warm: ModelCache = field(default_factory=ModelCache)
+    model_cache: ModelCache = field(default_factory=ModelCache)
     told: list[Event] = field(default_factory=list)
     stopping: Callable[[], bool] = lambda: False
 
@@ -44,7 +44,7 @@ class Bench:
             emit=emit or self.told.append,
             stopping=self.stopping,
             device=DEVICE,
-            warm=self.warm,
+            model_cache=self.model_cache,
         )
 
     def of(self, kind: type[Event]) -> list[Event]:

@@ -69,5 +69,12 @@ def notices(pipeline: Pipeline) -> list[str]:
 
 
 def takes_json(parser: argparse.ArgumentParser) -> None:
-    """Output for programs."""
+    """Output for programs; `json_line` writes it."""
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
+
+
+def json_line(value: object) -> str:
+    """A value as programs read it."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

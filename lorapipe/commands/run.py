@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -79,12 +78,12 @@ def _run(
     pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: str
 ) -> list[Failed]:
     """Run one pipeline and show it; what failed."""
-    from lorapipe import terminal
+    from lorapipe import run_display
     from lorapipe.pipeline.events import Failed, Log, Planned
     from lorapipe.pipeline.execution.runner import Run
 
     failures, asked, told = [], set[str](), set[str]()
-    stop.view = view = terminal.view(pipeline.stages, json=options.json, quiet=options.quiet)
+    stop.view = view = run_display.view(pipeline.stages, json=options.json, quiet=options.quiet)
     if heading:
         view.note(f"{heading}:")
     for line in notices(pipeline):
@@ -116,6 +115,8 @@ def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespa
 
 def _command(options: argparse.Namespace) -> list[str]:
     """The words of this command, as one types them."""
+    import shlex
+
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
     words += [f"--set {shlex.quote(each)}" for each in options.set]
     for flag in ("only", "from", "force"):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorapipe.commands import DONE, takes_json
+from lorapipe.commands import DONE, json_line, takes_json
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.history import RunRecord
@@ -46,13 +44,13 @@ def main(options: argparse.Namespace) -> int:
         if len(found) == 2:
             differences = compare(ledger, *found)
             if options.json:
-                print(json.dumps(differences, ensure_ascii=False))
+                print(json_line(differences))
             else:
                 lines = [f"{name}: {line}" for name, each in differences.items() for line in each]
                 printer.line("\n".join(lines) or "Nothing differs.")
             return DONE
     if options.json:
-        print(json.dumps(found[0].to_dict(), ensure_ascii=False))
+        print(json_line(found[0].to_dict()))
     else:
         _print_one(found[0], printer)
     return DONE
@@ -63,9 +61,7 @@ def _print_all(found: list[RunRecord], printer: Printer, as_json: bool) -> None:
 
     for run in found:
         if as_json:
-            print(
-                json.dumps({key: value for key, value in run.to_dict().items() if key != "stages"}, ensure_ascii=False)
-            )
+            print(json_line({key: value for key, value in run.to_dict().items() if key != "stages"}))
             continue
         took = duration(run.finished - run.started) if run.finished else ""
         printer.line(f"{run.number:>4}  {_when(run.started)}  {run.status:<11}  {took:>12}  {run.pipeline}")
@@ -88,6 +84,8 @@ def _print_one(run: RunRecord, printer: Printer) -> None:
 
 
 def _when(seconds: float) -> str:
+    from datetime import datetime
+
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):  # a clock that was set to where no calendar goes

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import closing
 
-from lorapipe.commands import DONE, FAILED, takes_json, takes_pipeline
+from lorapipe.commands import DONE, FAILED, json_line, takes_json, takes_pipeline
 
 HELP = "say what differs from lorapipe.lock; 0 nothing, 1 something, 2 there is no lock"
 
@@ -30,7 +29,7 @@ def main(options: argparse.Namespace) -> int:
         lines = differing(pipeline, ledger)
     printer = Printer(sys.stdout)
     for line in lines:
-        printer.line(json.dumps(line, ensure_ascii=False) if options.json else line)
+        printer.line(json_line(line) if options.json else line)
     if not lines and not options.json:
         printer.line("The same as when it was locked.")
     return FAILED if lines else DONE

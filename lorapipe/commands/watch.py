@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Watch, and work the queue off, until stopped."""
+    import threading
+
     from lorapipe.commands.queue import Teller, open_page
     from lorapipe.commands.run import Stop
     from lorapipe.errors import LorapipeError
@@ -60,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
 
         runner = QueueRunner(queue, devices, hooks=InboxHooks(), stopping=stopping, forever=True)
         stop.view = teller
-        teller.note(f"WatchSettings {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
+        teller.note(f"Watching {inbox.folder}; results go to {inbox.outputs}. Ctrl-C stops.")
         over = threading.Event()
 
         def found(job: QueueJob) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import closing
 from pathlib import Path
 
-from lorapipe.commands import DONE, takes_json
+from lorapipe.commands import DONE, json_line, takes_json
 
 HELP = "say what a stage's last result was made from, and why it was made"
 
@@ -36,7 +35,7 @@ def main(options: argparse.Namespace) -> int:
                 break
         manifest = ledger.manifest(key)
     if options.json:
-        print(json.dumps({"run": number, "reason": reason, "manifest": manifest}, ensure_ascii=False))
+        print(json_line({"run": number, "reason": reason, "manifest": manifest}))
         return DONE
     printer = Printer(sys.stdout)
     printer.line(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -22,6 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the file."""
+    import json
+
     from comfy_nodes.workflow import api_format, graph, page_format
     from lorapipe.errors import InputError
     from lorapipe.pipeline import loader

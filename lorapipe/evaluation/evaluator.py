@@ -22,8 +22,8 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
-from lorapipe.training.adapters import Attached
-from lorapipe.training.model_contexts import Attachable, attached
+from lorapipe.training.adapters import Attachable, Attached
+from lorapipe.training.model_contexts import attached
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +58,7 @@ class Evaluator:
         """Sample, score and probe every cell, then judge. `InputError` where a snapshot's file cannot be used."""
         base = self.prober.base
         self.grid.sample_base()
+<<<<<<< HEAD
         with self._attached() as adapter:
             probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
         images, read = self.grid.images, FeatureReader(self.model)
@@ -89,10 +90,23 @@ class Evaluator:
     @contextmanager
     def _attached(self) -> Iterator[Attached]:
         """The adapter in the parts that its first snapshot has."""
-        first = self._weights(self.plan.steps[0])
-        parts = [part for part in self.model.trainable if any(part == place[0] for place in first.modules)]
-        with attached(self.adapter, self.model, parts) as adapter:
+        with attached(self.adapter, self.model, self._weights(self.plan.steps[0]).parts) as adapter:
             yield adapter
+=======
+        images = self.grid.images
+        scorer = Scorer(self.clip, images.prompts, images.prompt_of, images.pictures(BASE), self.training)
+        with attached(self.adapter, self.model, first.parts) as adapter:
+            probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
+            scored = {cell: scorer(images.pictures(cell)) for cell in self.plan.cells}
+            results = self._results(scored, scorer, base, probes)
+            best = results.best.step
+            adapter.load(self._weights(best))
+            for cell in self.plan.part_cells(best):
+                self.grid.sample(cell, adapter)
+                scored[cell] = scorer(images.pictures(cell))
+        results = self._results(scored, scorer, base, probes)
+        return EvaluationResult(results, judge(results), {BASE: scorer.base, **scored}, images, self.training)
+>>>>>>> main
 
     def _weights(self, step: int) -> AdapterWeights:
         try:

@@ -98,8 +98,8 @@ class FeatureReader:
         if self._condition is None:
             self._condition = self.model.encode_text([""])
         size = pictures[0].size
-        framing = self.model.framing(size, (0, 0), size)
-        one = {**self._condition, **{name: tensor.to(self.model.device) for name, tensor in framing.items()}}
+        sizes = self.model.size_conditioning(size, (0, 0), size)
+        one = {**self._condition, **{name: tensor.to(self.model.device) for name, tensor in sizes.items()}}
         return {name: torch.cat([tensor] * len(pictures)) for name, tensor in one.items()}
 
 

@@ -40,13 +40,13 @@ BATCH = 8
 class Subject:
     """A picture to probe with: its clean latent (C, h, w), its caption, and what its noise is drawn from.
 
-    `framing` is what the network is told of its shape: see `Model.framing`.
+    `size_conditioning` is what the network is told of its shape: see `Model.size_conditioning`.
     """
 
     latent: torch.Tensor
     caption: str
     seed: int
-    framing: Condition = field(default_factory=dict)
+    size_conditioning: Condition = field(default_factory=dict)
 
 
 def losses(model: Model, subjects: Sequence[Subject], reading: TextReading = PLAIN_READING) -> torch.Tensor:
@@ -60,8 +60,10 @@ def losses(model: Model, subjects: Sequence[Subject], reading: TextReading = PLA
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
             condition = model.encode_text([each.caption for each in batch], reading)
-            framing = {name: torch.cat([each.framing[name] for each in batch]) for name in batch[0].framing}
-            condition = {**condition, **framing}
+            sizes = {
+                name: torch.cat([each.size_conditioning[name] for each in batch]) for name in batch[0].size_conditioning
+            }
+            condition = {**condition, **sizes}
             clean = torch.stack([each.latent for each in batch]).to(model.device)
             columns = [_loss(model, batch, clean, timestep, condition) for timestep in timesteps]
             found.append(torch.stack(columns, dim=1))
@@ -153,8 +155,9 @@ def _stacked(found: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.T
 
 
 def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captioning) -> Subject:
-    latent, framing = load_latents([picture], cache)[0], model.framing(picture.size, picture.crop, picture.bucket)
-    return Subject(latent, captioning.canonical(picture.caption), int(picture.digest[:12], 16), framing)
+    latent = load_latents([picture], cache)[0]
+    sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
+    return Subject(latent, captioning.canonical(picture.caption), int(picture.digest[:12], 16), sizes)
 
 
 def training_pictures(manifest: Manifest, scene: Scene) -> list[Image]:

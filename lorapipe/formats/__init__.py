@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 from lorapipe.formats._key_scheme import KeyScheme
-from lorapipe.formats._weights import AdapterWeights, Learned, ModuleWeights, Names, NameTable, Place, Stored
+from lorapipe.formats._weights import EMBEDDING, AdapterWeights, Learned, ModuleWeights, Names, NameTable, Place, Stored
 from lorapipe.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "AdapterWeights", "Format", "Learned", "ModuleWeights", "NameTable", "Names", "Place", "Stored", "all_formats",
-    "complaints", "open", "save", "serialize",
+    "EMBEDDING", "AdapterWeights", "Format", "Learned", "ModuleWeights", "NameTable", "Names", "Place", "Stored",
+    "all_formats", "complaints", "open", "save", "serialize",
 ]  # fmt: skip
 
 
@@ -83,4 +83,5 @@ def save(
     from lorapipe.formats import _writer
 
     ready = weights.folded() if format.alphas == "folded" else weights
-    _writer.write(format.files(ready.balanced() if dtype == "fp16" else ready, names), path, dtype, metadata)
+    files = format.files(ready.balanced() if dtype == "fp16" else ready, names)
+    _writer.write(files, path, format, dtype, metadata)

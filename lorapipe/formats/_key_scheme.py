@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -46,9 +46,25 @@ class KeyScheme(ABC):
         """An algorithm's short names → this format's suffixes; empty where it has no such adapter."""
         return algorithm.keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         """The alpha of a module whose file has no such tensor; `InputError` where its scale cannot be told."""
-        return float(rank)
+        return usual
+
+    def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+        """Text encoder → the key of a word's vectors for it; `bundled` where others are in the file too.
+
+        `InputError` where the format has no place for them.
+        """
+        what = (
+            f"has {word}, an embedding, for which this format has no place{' beside other things' if bundled else ''}."
+        )
+        raise InputError(what, cure="Export it in kohya's format.")
+
+    def encode(self, stored: Stored) -> bytes:
+        """The bytes of a file that holds these tensors and this metadata."""
+        from lorapipe.formats._safetensors_file import serialize
+
+        return serialize(stored.tensors, stored.metadata)
 
     def read(self, path: Path) -> Stored | None:
         """What a folder of this format holds, or a file that belongs to one; None for any other path."""
@@ -74,13 +90,18 @@ class KeyScheme(ABC):
                 raise InputError(what, cure="Export it in kohya's format.")
             for short, tensor in module.tensors.items():
                 tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
-            if self.alphas == "tensors":
+            if self.alphas == "tensors" and Algorithm.of(module.algorithm).has_alpha:
                 tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
+        bundled = bool(weights.modules) or len(weights.embeddings) > 1
+        for word, vectors in weights.embeddings.items():
+            for part, key in self.embedding_keys(word, [*vectors], bundled).items():
+                tensors[key] = vectors[part].contiguous()
         return tensors
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
-        """The files of an adapter by their paths in a folder; `""` is the one file."""
-        return {"": Stored(self.save(weights, names))}
+        """The files of an adapter by their paths in a folder; `""` is the one file. A single word is their `name`."""
+        name = dict.fromkeys(["name"] if len(weights.embeddings) == 1 else [], "".join(weights.embeddings))
+        return {"": Stored(self.save(weights, names), name)}
 
 
 def suffix_table(to: Literal["keys", "peft_keys"] = "keys") -> Mapping[str, str]:

@@ -81,7 +81,7 @@ def of_header(metadata: Mapping[str, str], part: str) -> Config:
     return found
 
 
-def alpha_of(config: Config, path: str, rank: int) -> float:
+def alpha_of(config: Config, path: str, rank: float) -> float:
     """The alpha of a module in kohya's sense, whose scale is alpha / rank; the rank where nothing is said."""
     usual = config.get("lora_alpha", config.get("alpha", rank))
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.formats import _safetensors_file, _unread_keys
+from lorapipe.formats import _embeddings, _safetensors_file, _torch_file, _unread_keys
 from lorapipe.formats._key_scheme import ALPHA, KeyScheme
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats._weights import AdapterWeights, ModuleWeights, NameTable, Place, Stored
@@ -27,7 +27,8 @@ def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -
         for format in formats:
             if (folder := format.read(path)) is not None:
                 return learned(folder, names, [format])
-        return learned(_safetensors_file.read(path), names, formats)
+        stored = _torch_file.read(path) if _torch_file.is_one(path) else _safetensors_file.read(path)
+        return learned(stored, names, formats, path.stem)
     except OSError as error:
         raise InputError(_safetensors_file.unreadable(error)) from None
     except InputError as error:
@@ -37,12 +38,14 @@ def load(path: Path, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -
 def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
     """What is wrong with a file, as far as its header tells: light and quick, and without torch."""
     try:
-        keys = None if _is_folder(path, formats) else _safetensors_file.keys(path)
+        reader = _torch_file if _torch_file.is_one(path) else _safetensors_file
+        keys = None if _is_folder(path, formats) else reader.keys(path)
     except InputError as error:
         yield from error.problems
         return
     if keys is not None:
-        yield from _unread_keys.problems(key for key in keys if all(each.split(key) is None for each in formats))
+        _, rest = _embeddings.sorted_keys(keys, path.stem)
+        yield from _unread_keys.problems(key for key in rest if all(each.split(key) is None for each in formats))
 
 
 def _is_folder(path: Path, formats: Sequence[KeyScheme]) -> bool:
@@ -61,15 +64,22 @@ class _Module:
     """By kohya's suffix."""
 
 
-def learned(stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme]) -> AdapterWeights:
-    """What tensors hold. Every key is used, or the file refused."""
+def learned(
+    stored: Stored, names: Mapping[str, Place], formats: Sequence[KeyScheme], word: str = "embedding"
+) -> AdapterWeights:
+    """What tensors hold. Every key is used, or the file refused. `word` is an embedding's where no key tells it."""
     if not stored.tensors:
         raise InputError("holds no LoRA: there is no tensor in it.", cure="Is it the right file?")
-    present = [each for each in formats if each.matches(stored.tensors)]
-    modules, others = _sorted(stored, NameTable(names), present)
-    if problems := [*_problems(stored, modules, others)]:
+    words, rest = _embeddings.sorted_keys([*stored.tensors], stored.metadata.get("name", word))
+    present = [each for each in formats if each.matches(rest)]
+    updates = replace(stored, tensors={key: stored.tensors[key] for key in rest})
+    modules, others = _sorted(updates, NameTable(names), present)
+    if problems := [*_problems(stored, modules, others), *_embeddings.flaws(words, stored.tensors)]:
         raise InputError(problems)
-    return AdapterWeights({each.place: _weights(each, stored) for each in modules if each.place is not None})
+    return AdapterWeights(
+        {each.place: _weights(each, stored) for each in modules if each.place is not None},
+        _embeddings.vectors(words, stored.tensors),
+    )
 
 
 def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> tuple[list[_Module], list[str]]:
@@ -97,15 +107,10 @@ def _algorithm(module: _Module) -> Algorithm:
 
     def unlikeliness(algorithm: Algorithm) -> tuple[int, int, int]:
         known = set(algorithm.keys.values())
-        return len(suffixes - known), len(_missing(algorithm, module)), len(known)
+        missing = algorithm.missing(_by_short_name(algorithm, module))
+        return len(suffixes - known), len(missing), len(known)
 
     return min(map(Algorithm.of, Algorithm.registry.names()), key=unlikeliness)
-
-
-def _missing(algorithm: Algorithm, module: _Module) -> list[str]:
-    """The short names of tensors without which there is no ΔW."""
-    needed = [short for short in algorithm.keys if short not in algorithm.optional]
-    return [short for short in needed if algorithm.keys[short] not in module.tensors]
 
 
 def _by_short_name(algorithm: Algorithm, module: _Module) -> dict[str, Tensor]:
@@ -118,7 +123,7 @@ def _weights(module: _Module, stored: Stored) -> ModuleWeights:
     if (told := module.tensors.get(ALPHA)) is not None:
         alpha = float(told)
     else:
-        alpha = module.format.alpha(module.name, algorithm.rank(tensors), stored)
+        alpha = module.format.alpha(module.name, algorithm.usual_alpha(tensors), stored)
     return ModuleWeights(algorithm.name, tensors, alpha)
 
 
@@ -146,7 +151,7 @@ def _problems(stored: Stored, modules: Sequence[_Module], others: Sequence[str])
         if (twin := by_place.setdefault(place, module.name)) != module.name:
             yield Problem(f"holds one module twice: {module.name} and {twin} are the same.", cure=ONCE)
         if what := _flaw(module):
-            yield Problem(f"the file's module {module.name} is not a LoRA: {what}.", cure="The file is incomplete.")
+            yield Problem(f"the file's module {module.name} is not right: {what}.", cure="The file is incomplete.")
     yield from _no_numbers(stored.tensors)
 
 
@@ -154,9 +159,9 @@ def _flaw(module: _Module) -> str:
     """Why the tensors of a module make no ΔW; empty where they do."""
     algorithm = _algorithm(module)
     tensors = _by_short_name(algorithm, module)
-    if missing := _missing(algorithm, module):
-        there = [*tensors, *([ALPHA] if ALPHA in module.tensors else [])]
-        return f"it has {', '.join(there)} and no {' and no '.join(missing)}"
+    if missing := algorithm.missing(tensors):
+        lacking = [algorithm.keys[short] for short in missing]
+        return f"it has {', '.join(module.tensors)} and no {' and no '.join(lacking)}"
     if len(tensors) + (ALPHA in module.tensors) < len(module.tensors):
         return f"it has tensors of several kinds: {', '.join(module.tensors)}"
     if what := algorithm.flaw(tensors):
@@ -167,12 +172,18 @@ def _flaw(module: _Module) -> str:
 
 def _no_numbers(tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
     """Tensors of whole numbers (a quantised file's), and those in which something is infinite or NaN."""
-    is_alpha = f".{ALPHA}"
-    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(is_alpha)]
+    flags = tuple(f".{suffix}" for suffix in (ALPHA, *_flags()))
+    whole = [key for key, tensor in tensors.items() if not tensor.is_floating_point() and not key.endswith(flags)]
     if whole:
         what = f"holds whole numbers ({tensors[whole[0]].dtype}) where weights should be: {first_few(whole)}."
         yield Problem(what, cure="Give the file as it was before it was quantised.")
     odd = [key for key, tensor in tensors.items() if not bool(tensor.float().isfinite().all())]
     if odd:
         what = f"holds what is no number (NaN or infinite): {first_few(odd)}."
-        yield Problem(what, cure="Its training has blown up, or the file is damaged: it cannot be used.")
+        yield Problem(what, cure="Its training has diverged, or the file is damaged: it cannot be used.")
+
+
+def _flags() -> list[str]:
+    """Suffixes of tensors that are settings, and whole numbers."""
+    known = map(Algorithm.of, Algorithm.registry.names())
+    return [algorithm.keys[short] for algorithm in known for short in algorithm.flags]

@@ -8,13 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from lorapipe.errors import Problem
 
 KINDS: tuple[tuple[str, str], ...] = (
-    (r"dora_scale$|lora_magnitude_vector", "is a DoRA, whose magnitudes are not read"),
-    (r"\.hada_", "is a LoHa"),
-    (r"\.lokr_", "is a LoKr"),
-    (r"\.oft_|\.boft_|\.vera_lambda", "is an OFT or its kin"),
-    (r"\.on_input$|\.ia3_|(?<=[a-z]_[kv])\.weight$", "is an IA3"),
-    (r"\.[ab][12]\.weight$", "is a GLoRA"),
-    (r"\.(w_norm|b_norm|diff|diff_b)$", "holds trained norms, biases or whole layers"),
+    (r"lora_magnitude_vector", "is a DoRA of PEFT's, whose magnitudes are not read"),
+    (r"\.hada_|\.lokr_|\.oft_|\.boft_|\.vera_lambda|\.ia3_", "holds tensors of a kind that is not known here"),
     (r"\.bias$", "holds trained biases"),
     (r"^bundle_emb\.|^emb_params$|^string_to_param|^clip_[gl]$|^\*$", "holds embeddings (textual inversion)"),
     (r"\.(lora_A|lora_B)\.|\.lora\.(down|up)\.|lora_linear_layer|_lora\.(down|up)\.|^base_model\.", "is in PEFT's keys"),
@@ -48,9 +43,8 @@ def problems(keys: Iterable[str]) -> Iterator[Problem]:
         kind = next((words for pattern, words in KINDS if re.search(pattern, key)), "holds what is not known here")
         by_kind.setdefault(kind, []).append(key)
     for kind, found in by_kind.items():
-        yield Problem(
-            f"{kind}: {first_few(found)}.", cure="Only LoRA and LoCon are read, in kohya's keys, diffusers' or PEFT's."
-        )
+        cure = "LoRA and LyCORIS' kinds are read in kohya's keys, LoRA in diffusers' and PEFT's too."
+        yield Problem(f"{kind}: {first_few(found)}.", cure=cure)
 
 
 def first_few(names: Sequence[str]) -> str:

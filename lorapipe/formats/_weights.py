@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A module of a model: (part, dotted path)."""
+EMBEDDING = "embedding"
+"""What is called a part where the vectors of words are meant, which are of no module."""
 Names = Mapping[str, Place]
 """A file's module name → its place: `Model.kohya_names()`. Of several names of a module the first is written."""
 
@@ -31,12 +33,28 @@ class ModuleWeights:
         """The update's rank, as its algorithm counts it."""
         return Algorithm.of(self.algorithm).rank(self.tensors)
 
+    @property
+    def scale(self) -> float:
+        """What alpha multiplies the tensors' product by."""
+        return Algorithm.of(self.algorithm).scale(self.tensors, self.alpha)
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether ΔW depends on the base's weight."""
+        return Algorithm.of(self.algorithm).needs_weight(self.tensors)
+
     def delta(self, weight: Tensor | None = None) -> Tensor:
         """ΔW in float32, see `Algorithm.delta`; `weight` is the base's, for algorithms that need it."""
         import torch
 
         tensors = {name: tensor.to(torch.float32) for name, tensor in self.tensors.items()}
+        weight = weight if weight is None else weight.to(torch.float32)
         return Algorithm.of(self.algorithm).delta(tensors, self.alpha, weight)
+
+    def delta_bias(self) -> Tensor | None:
+        """What is added to the module's bias, in float32; None where it is left alone."""
+        found = Algorithm.of(self.algorithm).delta_bias(self.tensors)
+        return None if found is None else found.float()
 
     def scaled(self, factor: float) -> ModuleWeights:
         """factor · ΔW, with the same alpha."""
@@ -48,15 +66,18 @@ class ModuleWeights:
 
     def folded(self) -> ModuleWeights:
         """The same ΔW with the rank as alpha: the scale is in the tensors."""
-        rank = float(self.rank)
-        return self if self.alpha == rank else replace(self.scaled(self.alpha / rank), alpha=rank)
+        return self if self.scale == 1 else replace(self.scaled(self.scale), alpha=float(self.rank))
 
 
 @dataclass(frozen=True)
 class AdapterWeights:
-    """Everything an adapter has learnt: (part, module path) → its update."""
+    """Everything an adapter has learnt: (part, module path) → its update, and the vectors of words (textual inversion).
+
+    `embeddings`: word → text encoder → its vectors (n, d).
+    """
 
     modules: Mapping[Place, ModuleWeights] = field(default_factory=dict)
+    embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -65,16 +86,16 @@ class AdapterWeights:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the model that it changes, in the order of its modules."""
-        return tuple(dict.fromkeys(part for part, _ in self.modules))
+        """The parts of the model that it changes, in the order of its modules; with words, `embedding` is the last."""
+        return (*dict.fromkeys(part for part, _ in self.modules), *([EMBEDDING] if self.embeddings else []))
 
     def balanced(self) -> AdapterWeights:
         """The same updates in tensors that half precision can hold."""
-        return AdapterWeights({place: module.balanced() for place, module in self.modules.items()})
+        return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:
         """The same updates with each module's rank as its alpha."""
-        return AdapterWeights({place: module.folded() for place, module in self.modules.items()})
+        return replace(self, modules={place: module.folded() for place, module in self.modules.items()})
 
 
 Learned: TypeAlias = AdapterWeights

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from lorapipe.atomic import write_bytes, write_text
-from lorapipe.formats._safetensors_file import serialize
+from lorapipe.formats._key_scheme import KeyScheme
 from lorapipe.formats._weights import Stored
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
 
 
-def write(files: Mapping[str, Stored], path: Path, dtype: str, metadata: Metadata | None) -> None:
+def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str, metadata: Metadata | None) -> None:
     """Write one file (whose name is `""`) to a path, or several into a folder there.
 
     A folder in a file's place makes way.
@@ -27,11 +28,16 @@ def write(files: Mapping[str, Stored], path: Path, dtype: str, metadata: Metadat
         if file.is_dir():
             shutil.rmtree(file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(serialize(tensors, {**stored.metadata, **(metadata(tensors) if metadata else {})}), file)
+        header = {**stored.metadata, **(metadata(tensors) if metadata else {})}
+        write_bytes(format.encode(replace(stored, tensors=tensors, metadata=header)), file)
         for other, text in stored.texts.items():
             write_text(text, file.with_name(other))
 
 
 def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256."""
-    return {key: tensor if key.endswith(".alpha") else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}
+    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256, and flags are whole numbers."""
+
+    def kept(key: str, tensor: torch.Tensor) -> bool:
+        return key.endswith(".alpha") or not tensor.is_floating_point()
+
+    return {key: tensor if kept(key, tensor) else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}

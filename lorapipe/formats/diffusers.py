@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lorapipe.formats import Format, NameTable, Place, Stored
+from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import suffix_table
 from lorapipe.formats._peft_config import alpha_of, of_header
 from lorapipe.formats.algorithms import Algorithm
@@ -54,6 +55,12 @@ class Diffusers(Format):
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
         return algorithm.peft_keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+        """`load_textual_inversion` reads a file of one word: its only tensor, or one for each text encoder."""
+        if bundled:
+            return super().embedding_keys(word, encoders, bundled)
+        return {encoders[0]: word} if len(encoders) == 1 else kohya_keys(word, encoders, bundled)
+
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.partition(".")
-        return alpha_of(of_header(stored.metadata, part), path, rank)
+        return alpha_of(of_header(stored.metadata, part), path, usual)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorapipe.formats import Format, NameTable, Place
+from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import ALPHA, suffix_table
+
+OFT_PREFIX = re.compile(r"^oft_unet_")
+"""What sd-scripts' `networks/oft.py` puts before a module's name in place of `lora_unet_`."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,10 @@ class Kohya(Format):
         return (name, suffix) if suffix == ALPHA or suffix in suffix_table() else None
 
     def place(self, module: str, table: NameTable) -> Place | None:
-        return table.names.get(module)
+        return table.names.get(OFT_PREFIX.sub("lora_unet_", module))
 
     def key(self, place: Place, suffix: str, table: NameTable) -> str:
         return f"{table.written[place]}.{suffix}"
+
+    def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+        return kohya_keys(word, encoders, bundled)

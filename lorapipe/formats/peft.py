@@ -57,12 +57,14 @@ class Peft(Format):
     def suffixes(self, algorithm: Algorithm) -> Mapping[str, str]:
         return algorithm.peft_keys
 
-    def alpha(self, module: str, rank: int, stored: Stored) -> float:
+    def alpha(self, module: str, usual: float, stored: Stored) -> float:
         part, _, path = module.rpartition("/")
-        return alpha_of(parse(stored.texts[part]), path, rank)
+        return alpha_of(parse(stored.texts[part]), path, usual)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
         found: dict[str, Stored] = {}
+        for word, vectors in weights.embeddings.items():
+            self.embedding_keys(word, [*vectors], bundled=bool(weights.modules))
         for part in weights.parts:
             of_part = AdapterWeights({place: each for place, each in weights.modules.items() if place[0] == part})
             if len(of_part.algorithms) > 1:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
-Role = Literal["denoiser", "text_encoder"]
-"""What a part that can be trained does: predict, or read captions."""
-Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding"]
+Role = Literal["denoiser", "text_encoder", "embedding"]
+"""What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
+Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,26 @@ class FeatureLayers(NamedTuple):
 
 @dataclass(frozen=True)
 class ModuleRef:
-    """A layer that an adapter can sit on: Linear or Conv2d.
+    """A layer that an adapter can sit on: Linear or Conv2d, or a normalisation.
 
-    `shape` is its weight's, (out, in) or (out, in, k, k). `block` is the number of its block as those count who give each a
-    rate of its own, None outside the denoiser. Convolutional blocks' Linear layers are of the group `conv` too.
+    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) of a normalisation. `block` is the number of its block as
+    those count who give each a rate of its own, None outside the denoiser and its blocks. Convolutional blocks' Linear
+    layers are of the group `conv` too.
     """
 
     path: str
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "norm"]
     shape: tuple[int, ...]
     block: int | None
     group: Group
 
     @classmethod
-    def of(cls, path: str, layer: torch.nn.Linear | torch.nn.Conv2d, group: Group, block: int | None = None) -> Self:
+    def of(cls, path: str, layer: torch.nn.Module, group: Group, block: int | None = None) -> Self:
         """Of a module with this path."""
-        shape = tuple(layer.weight.shape)
-        return cls(path, "linear" if len(shape) == 2 else "conv", shape, block, group)
+        weight: Tensor = layer.weight
+        shape = tuple(weight.shape)
+        kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
+        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
     @property
     def pointwise(self) -> bool:
@@ -239,6 +242,13 @@ class Model(ABC):
     """Folders of a checkpoint whose configurations and vocabularies decide, beside the weights, what its encoders answer."""
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
+    words: dict[str, Mapping[str, Tensor]]
+    """Words that captions may have beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder.
+
+    Whoever adds one takes it out again. Captions that are read meanwhile have its vectors, through which gradients flow.
+    """
+    word_encoders: tuple[str, ...] = ()
+    """The text encoders for which a word may have vectors."""
 
     @abstractmethod
     def part(self, name: str) -> torch.nn.Module:
@@ -286,7 +296,15 @@ class Model(ABC):
     def token_count(self, text: str) -> int:
         """The tokens of a caption without its two ends."""
 
-    def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
+    def token_table(self, part: str) -> Tensor:
+        """Return the vectors (tokens, d) of the vocabulary of one of `word_encoders`, as it holds them."""
+        raise NotImplementedError
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        """Return those of a text's tokens, without its two ends; `words` are read as the vocabulary has them."""
+        raise NotImplementedError
+
+    def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         """SDXL's size conditioning of one picture, to be laid beside its encoded caption; nothing by default.
 
         (width, height) of the picture as it was and as it is trained on, and the (left, top) of the cut.
@@ -323,6 +341,20 @@ class Model(ABC):
         found = self.modules(part)
         return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
 
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """Further layers that files may hold, and that adapters train on request alone.
+
+        The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
+        """
+        return []
+
+    def drawn_weight(self, part: str, path: str) -> Tensor:
+        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
+        import torch
+
+        shape = next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
     @property
     def blocks(self) -> int:
         """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""
@@ -338,7 +370,8 @@ class Model(ABC):
 
     def kohya_names(self) -> dict[str, tuple[str, str]]:
         """kohya's name → (part, path) of every module that a file may hold; a module's own name before its others."""
-        pairs = [(part, ref.path) for part in self.trainable for ref in self.modules(part)]
+        layers = (self.modules, self.outer_modules)
+        pairs = [(part, ref.path) for part in self.trainable for of in layers for ref in of(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
 

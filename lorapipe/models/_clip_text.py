@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lorapipe.models._word_vectors import NO_WORDS, WordVectors
+
 if TYPE_CHECKING:
     import torch
 
@@ -67,13 +69,13 @@ def _merged(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return merged
 
 
-def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> torch.Tensor:
+def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int, words: WordVectors = NO_WORDS) -> torch.Tensor:
     """The weight of each of the joined hidden states, (B, max_tokens + 2); 1 but for weighted pieces."""
     import torch
 
     weights = torch.ones(len(captions), max_tokens + 2)
     for row, caption in zip(weights, captions, strict=True):
-        told = [weight for text, weight in pieces(caption) for _ in token_ids(tokenizer, text)][:max_tokens]
+        told = [weight for text, weight in pieces(caption) for _ in token_ids(tokenizer, text, words)][:max_tokens]
         row[1 : 1 + len(told)] = torch.tensor(told)
     return weights
 
@@ -95,12 +97,17 @@ def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def tokenize(
-    tokenizer: Any, captions: Sequence[str], max_tokens: int, pad: int | None = None, weighted: bool = False
+    tokenizer: Any,
+    captions: Sequence[str],
+    max_tokens: int,
+    pad: int | None = None,
+    weighted: bool = False,
+    words: WordVectors = NO_WORDS,
 ) -> torch.Tensor:
     """Token ids (B, n, 77): each caption cut to `max_tokens` and laid out in n chunks of 75 between BOS and EOS.
 
     What is left of a chunk is filled with `pad`, by default the tokenizer's own. Of `weighted` captions the marks are left
-    out.
+    out. Each of `words` is as many negative ids as it has vectors.
 
     The chunking of sd-scripts (`strategy_base.py`). Text that spells a special token is spelled: a caption is data.
     """
@@ -113,46 +120,53 @@ def tokenize(
     rows = []
     for caption in captions:
         texts = [text for text, _ in pieces(caption)] if weighted else [caption]
-        ids = [token for text in texts for token in token_ids(tokenizer, text)][:max_tokens]
+        ids = [token for text in texts for token in token_ids(tokenizer, text, words)][:max_tokens]
         chunks = [ids[start : start + CHUNK] for start in range(0, max_tokens, CHUNK)]
         rows.append([[bos, *chunk, eos, *[pad] * (CHUNK - len(chunk))] for chunk in chunks])
     return torch.tensor(rows)
 
 
-def token_ids(tokenizer: Any, caption: str) -> list[int]:
+def token_ids(tokenizer: Any, caption: str, words: WordVectors = NO_WORDS) -> list[int]:
     """The tokens of a caption without its two ends; text that spells a special token is spelled."""
+    return [token for text, of_word in words.split(caption) for token in (*_text_ids(tokenizer, text), *of_word)]
+
+
+def _text_ids(tokenizer: Any, caption: str) -> list[int]:
     # No truncation by the tokenizer, hence no warning about lengths: the chunks decide.
     encoded = tokenizer(caption, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False)
     ids: list[int] = encoded.input_ids
     return ids
 
 
-def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int) -> torch.Tensor:
+def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int, words: WordVectors = NO_WORDS) -> torch.Tensor:
     """Hidden states (B, n·75 + 2, d) of chunked ids (B, n, 77): the first BOS, all the chunks' insides, the last EOS.
 
     `clip_skip` 1 is the last layer, 2 the last but one; the final layer norm is applied to either.
     """
-    output = _output(text_encoder, ids, layers=clip_skip > 1)
+    output = _output(text_encoder, ids, words, layers=clip_skip > 1)
     if clip_skip > 1:
         norm = getattr(text_encoder, "text_model", text_encoder).final_layer_norm
         return joined(norm(output.hidden_states[-clip_skip]), ids)
     return joined(output.last_hidden_state, ids)
 
 
-def penultimate(text_encoder: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def penultimate(
+    text_encoder: Any, ids: torch.Tensor, words: WordVectors = NO_WORDS
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The last layer but one as it is, without the final norm, and the pooled text (B, d) where there is a projection.
 
     What SDXL reads (Podell et al. 2023, arXiv:2307.01952, §2.1); the pooled text is the first chunk's, as kohya's.
     """
-    output = _output(text_encoder, ids, layers=True)
+    output = _output(text_encoder, ids, words, layers=True)
     pooled = getattr(output, "text_embeds", None)
     if pooled is not None:
         pooled = pooled.reshape(*ids.shape[:2], -1)[:, 0]
     return joined(output.hidden_states[-2], ids), pooled
 
 
-def _output(text_encoder: Any, ids: torch.Tensor, layers: bool) -> Any:
-    return text_encoder(ids.flatten(0, 1).to(text_encoder.device), output_hidden_states=layers)
+def _output(text_encoder: Any, ids: torch.Tensor, words: WordVectors, layers: bool) -> Any:
+    with words.placed(text_encoder, ids.flatten(0, 1).to(text_encoder.device)) as plain:
+        return text_encoder(plain, output_hidden_states=layers)
 
 
 def joined(states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from lorapipe.errors import InputError, OutOfMemory
 from lorapipe.models import Model, ModuleRef, Pair
 from lorapipe.models._diffusers_folder import COPY
 from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
+from lorapipe.models._word_vectors import WordVectors
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,8 @@ class PartsModel(Model):
         self._tokenizers: dict[str, Any] = {}
         self._parts: dict[str, torch.nn.Module] = {}
         self._modules: dict[str, list[ModuleRef]] = {}
+        self._outer: dict[str, list[ModuleRef]] = {}
+        self.words = {}
         self.diffusion = self.forward_process()
 
     @property
@@ -117,9 +120,33 @@ class PartsModel(Model):
             self._modules[part] = self.module_refs(part, self.skeleton(part))
         return self._modules[part]
 
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        if part not in self._outer:
+            self._outer[part] = self.outer_refs(part, self.skeleton(part))
+        return self._outer[part]
+
+    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """`Model.outer_modules` of a part's skeleton."""
+        return []
+
     @abstractmethod
     def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
         """`Model.modules` of a part's skeleton."""
+
+    # ------------------------------------------------------------------------------------------------ words of captions
+
+    @property
+    def word_encoders(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(text.name for text in self.texts)
+
+    def word_vectors(self, part: str) -> WordVectors:
+        """The words that captions may have for a text encoder beside its vocabulary."""
+        return WordVectors({word: vectors[part] for word, vectors in self.words.items() if part in vectors})
+
+    def token_table(self, part: str) -> Tensor:
+        encoder: Any = self.part(part)
+        table: Tensor = encoder.get_input_embeddings().weight
+        return table.detach()
 
     def where(self) -> str:
         """The checkpoint, for messages."""

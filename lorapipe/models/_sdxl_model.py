@@ -21,10 +21,10 @@ SECOND = TextPart(
 
 
 class SDXLModel(LatentDiffusion):
-    """Its condition: `hidden` of both text encoders, `pooled` of the second, and `framing` (B, 6).
+    """Its condition: `hidden` of both text encoders, `pooled` of the second, and `time_ids` (B, 6).
 
-    The framing is (height, width) of the picture as it was, (top, left) of the cut, (height, width) of what is trained
-    on (Podell et al. 2023, arXiv:2307.01952, §2.2); where it is not given, the picture is taken to be uncut.
+    The time ids are (height, width) of the picture as it was, (top, left) of the cut, (height, width) of what is trained
+    on (Podell et al. 2023, arXiv:2307.01952, §2.2); where they are not given, the picture is taken to be uncut.
     """
 
     texts: ClassVar[tuple[TextPart, ...]] = (FIRST, SECOND)
@@ -39,26 +39,27 @@ class SDXLModel(LatentDiffusion):
             raise ValueError("SDXL reads the last layer but one; there is no clip skip")
         states = []
         for text in self.texts:
-            hidden, pooled = penultimate(self.part(text.name), self.ids(text, captions, reading))
+            ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
+            hidden, pooled = penultimate(self.part(text.name), ids, words)
             states.append(self.emphasised(hidden, text, captions, reading))
         assert pooled is not None, "the second text encoder has a projection"
         return {"hidden": torch.cat(states, dim=-1), "pooled": pooled}
 
-    def framing(self, original: Pair, crop: Pair, size: Pair) -> Condition:
+    def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
         import torch
 
         (width, height), (left, top), (w, h) = original, crop, size
-        return {"framing": torch.tensor([[height, width, top, left, h, w]], dtype=torch.float32)}
+        return {"time_ids": torch.tensor([[height, width, top, left, h, w]], dtype=torch.float32)}
 
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         unet: Any = self.part("unet")
-        framing = condition.get("framing")
-        if framing is None:
+        time_ids = condition.get("time_ids")
+        if time_ids is None:
             factor = halvings(self.source.config("vae"))
             size = (noisy.shape[3] * factor, noisy.shape[2] * factor)
-            framing = self.framing(size, (0, 0), size)["framing"].expand(len(noisy), -1)
+            time_ids = self.size_conditioning(size, (0, 0), size)["time_ids"].expand(len(noisy), -1)
         hidden, pooled, time_ids = (
-            tensor.to(self.device, self.dtype) for tensor in (condition["hidden"], condition["pooled"], framing)
+            tensor.to(self.device, self.dtype) for tensor in (condition["hidden"], condition["pooled"], time_ids)
         )
         added = {"text_embeds": pooled, "time_ids": time_ids}
         noisy = noisy.to(self.dtype)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
-from lorapipe.models._ldm_names import ldm_path
+from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
 from lorapipe.models._weight_files import TextPart
 
@@ -51,23 +51,32 @@ class LatentDiffusion(PartsModel):
         return self._tokenizers[text.name]
 
     def token_count(self, text: str) -> int:
-        return len(token_ids(self.tokenizer(self.texts[0]), text))
+        return len(token_ids(self.tokenizer(self.texts[0]), text, self.word_vectors(self.texts[0].name)))
 
     def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
         """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
         pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
-        return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted)
+        words = self.word_vectors(text.name)
+        return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted, words)
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
         (text,) = self.texts
-        hidden = hidden_states(self.part(text.name), self.ids(text, captions, reading), reading.clip_skip)
+        ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
+        hidden = hidden_states(self.part(text.name), ids, reading.clip_skip, words)
         return {"hidden": self.emphasised(hidden, text, captions, reading)}
 
     def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
         """The hidden states of captions, with the weights of their pieces where those are obeyed."""
         if not reading.weighted:
             return hidden
-        return weighed(hidden, emphasis(self.tokenizer(text), captions, reading.max_tokens))
+        weights = emphasis(self.tokenizer(text), captions, reading.max_tokens, self.word_vectors(text.name))
+        return weighed(hidden, weights)
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        import torch
+
+        [found] = [each for each in self.texts if each.name == part]
+        return self.token_table(part)[torch.tensor(token_ids(self.tokenizer(found), text), dtype=torch.long)]
 
     # ----------------------------------------------------------------------------------------------------- prediction
 
@@ -92,6 +101,18 @@ class LatentDiffusion(PartsModel):
         found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
         return [replace(ref, block=self.block(ref.path)) for ref in found]
 
+    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+        """LyCORIS' `full` names the former, and `train_norm` means the latter."""
+        import torch
+
+        def group(path: str, layer: torch.nn.Module) -> Group | None:
+            if isinstance(layer, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+                return "norm"
+            return "embedding" if part == self.denoiser and path in OUTSIDE else None
+
+        found = ((path, layer, group(path, layer)) for path, layer in skeleton.named_modules())
+        return [ModuleRef.of(path, layer, kind) for path, layer, kind in found if kind]
+
     @property
     def blocks(self) -> int:
         """Those that go down, the middle, those that go up: 25 of SD1.x."""
@@ -112,6 +133,8 @@ class LatentDiffusion(PartsModel):
 
     def ldm_path(self, path: str) -> str:
         """A module's path in the original code."""
+        if path in OUTSIDE:
+            return OUTSIDE[path]
         config = self.source.config("unet")
         kinds = config.get("up_block_types", UP_BLOCKS)
         return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))

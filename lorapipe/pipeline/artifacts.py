@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from lorapipe.spec import Ref, Spec, Value, ValueKind
 
@@ -49,8 +49,7 @@ OPEN = "open"
 """Marks a path that a person will want to open when the stage has finished."""
 
 
-@dataclass(frozen=True)
-class StoredName:
+class StoredName(NamedTuple):
     """Marks a field that has another name in stored results and content keys: the first that it had."""
 
     name: str

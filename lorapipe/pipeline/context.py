@@ -45,7 +45,7 @@ class Context:
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
     device: str = "auto"
-    warm: ModelCache = field(default_factory=ModelCache)
+    model_cache: ModelCache = field(default_factory=ModelCache)
 
     def check(self) -> None:
         """Raise `Interrupted` when asked to stop; for work that has nothing to save."""

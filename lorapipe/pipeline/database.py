@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import logging
 import os
 import sqlite3
 import stat
@@ -54,7 +53,6 @@ DURABLE = ("synchronous=FULL", "fullfsync=ON")
 """What is nowhere else is synced with every commit; the second is what that takes on macOS."""
 TRY_SECONDS = 1.0
 """How often it is tried again to open a file that could not be written."""
-log = logging.getLogger("lorapipe")
 
 
 class Owner(Protocol):
@@ -283,7 +281,7 @@ class Database:
         if isinstance(trouble, Locked) or (self._sole and not path.exists()):
             raise trouble
         if self._refused is None:
-            log.warning("%s It is only looked at.", trouble)
+            _warn("%s It is only looked at.", trouble)
         self._refused, self._tried = trouble, time.monotonic()
         return self._copy_in_memory(path)
 
@@ -325,12 +323,12 @@ class Database:
         except OSError as error:
             return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
         if aside is not None:
-            log.warning(
+            _warn(
                 "%s was damaged (%s): made anew %s; the damaged one is kept as %s.",
                 path, " ".join(why.split())[:200], f"from {told}" if told else "and empty", aside.name,
             )  # fmt: skip
         elif told:
-            log.warning("%s %s: made anew from %s.", path, why, told)
+            _warn("%s %s: made anew from %s.", path, why, told)
         return db
 
     def _built_by_another(self, path: Path, seen: tuple[int, int] | None) -> sqlite3.Connection | None:
@@ -360,6 +358,12 @@ class Database:
         finally:
             new.unlink(missing_ok=True)
         return told
+
+
+def _warn(text: str, *values: object) -> None:
+    import logging  # seldom needed
+
+    logging.getLogger("lorapipe").warning(text, *values)
 
 
 def _patiently(path: Path) -> Callable[[Busy], None]:

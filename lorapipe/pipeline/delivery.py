@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lorapipe.spec import Destination
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A file of a stage's artifact, to be put where its knob `knob` says.
 
     `ending` is what the name must end in, and is added where it is missing. `overwrite`: what is there may go, whoever

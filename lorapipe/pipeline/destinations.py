@@ -14,12 +14,10 @@ import errno
 import os
 import re
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.errors import InputError, LorapipeError, Problem, problem_of
@@ -40,13 +38,12 @@ MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Vol
 LONGEST_NAME = 255
 OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
 """What the system refuses anywhere, whichever place is named."""
-RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
+RESERVED = r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
+REFUSED = r'[<>:"|?*\x00-\x1f]'
 """Names and characters that Windows keeps for itself."""
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(NamedTuple):
     """A file that a stage will put somewhere: `place` is where, its ending and name made out."""
 
     stage: str
@@ -146,7 +143,7 @@ class Destinations:
                 yield goal, made
                 continue
             for file in sorted(each for each in made.rglob("*") if each.is_file()):
-                delivery = replace(goal.delivery, is_folder=False)
+                delivery = goal.delivery._replace(is_folder=False)
                 yield Goal(stage, delivery, goal.place / file.relative_to(made)), file
 
     def _goals(self, only: str | None = None, spec: Stage | None = None) -> Iterator[Goal]:
@@ -208,7 +205,7 @@ def _bad_name(place: Path) -> tuple[str, str] | None:
         return f"the name has {encoded} bytes; {LONGEST_NAME} is the most.", "Give a shorter one."
     if sys.platform == "win32":
         for part in place.parts[1:]:
-            if RESERVED.fullmatch(part) or REFUSED.search(part) or part.endswith((" ", ".")):
+            if re.fullmatch(RESERVED, part) or re.search(REFUSED, part) or part.endswith((" ", ".")):
                 return f"Windows allows no file or folder {part!r}.", "Give another name."
     return None
 
@@ -278,7 +275,7 @@ def _try_out(folder: Path, stem: str) -> None:
             with suppress(FileExistsError):  # another run has just made it
                 each.mkdir()
                 made.append(each)
-        part = folder / f".{uuid.uuid4().hex[:8]}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
+        part = folder / f".{os.urandom(4).hex()}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
         try:
             part.write_bytes(b"\0" * 4096)
         finally:

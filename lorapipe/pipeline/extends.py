@@ -43,7 +43,7 @@ def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
             raise InputError(replace(place, what=f"more than {MOST_FILES} files are involved."))
         layer = _open(base, (*above, path), opened)
         below = layer if below is None else _over(layer, below)
-    own = replace(document, value={key: value for key, value in document.value.items() if key != EXTENDS})
+    own = document._replace(value={key: value for key, value in document.value.items() if key != EXTENDS})
     return own if below is None else _over(own, below)
 
 

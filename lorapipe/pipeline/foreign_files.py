@@ -7,7 +7,7 @@ at least `least` of `of`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lorapipe.errors import Problem
 from lorapipe.file_signatures import PACKED, PICTURES, kind_of
@@ -39,8 +39,7 @@ BEGINNINGS: dict[str, tuple[str, str]] = {
 """Kind by its first bytes → what it is, and the cure."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """A kind of file that another program writes."""
 
     what: str
@@ -83,17 +82,18 @@ PROGRAMS: tuple[Program, ...] = (
          cure="Name its folder as checkpoint of the base."),
     _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
 )  # fmt: skip
-NAMED = re.compile(
-    r"""(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)""",
-    re.MULTILINE,
+# Patterns are texts here: most starts look at no other program's file, and `re` keeps what it has compiled.
+NAMED = (
+    r"""(?m)(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)"""
 )
-SCRIPT = re.compile(
-    r"accelerate(?:\s+|\.commands\.)launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
+SCRIPT = (
+    r"accelerate(?:\s+|\.commands\.)launch|\b(?:python3?|%run|py)\s+\S*\w*train\w*\.py"
+    r"|\b(?:sdxl_|flux_|sd3_)?train_network\.py"
 )
-TABLE = re.compile(r"^\s*\[\[?[\w.\"' -]+\]\]?[ \t]*(?:#.*)?$", re.MULTILINE)
-ASSIGNED = re.compile(r"^\s*[\w.-]+[ \t]*=[ \t]*\S", re.MULTILINE)
+TABLE = r"(?m)^\s*\[\[?[\w.\"' -]+\]\]?[ \t]*(?:#.*)?$"
+ASSIGNED = r"(?m)^\s*[\w.-]+[ \t]*=[ \t]*\S"
 """What makes a text TOML (or an .ini file): a `[table]`, and a `name = value`."""
-PAGE = re.compile(r"\s*(<!doctype html|<html|<\?xml|<!--)", re.IGNORECASE)
+PAGE = r"(?i)\s*(<!doctype html|<html|<\?xml|<!--)"
 
 
 def of_bytes(data: bytes, name: str) -> Problem | None:
@@ -110,15 +110,15 @@ def of_bytes(data: bytes, name: str) -> Problem | None:
 
 def of_text(text: str, name: str) -> Problem | None:
     """What a text is that is no pipeline: another program's file; None where that is not known."""
-    if PAGE.match(text):
+    if re.match(PAGE, text):
         return Problem("is a web page, not a pipeline.", name, "Download the file itself (on GitHub: Raw).")
-    if SCRIPT.search(text):
+    if re.search(SCRIPT, text):
         return Problem("is a script that starts kohya's trainer; lorapipe does not read it yet.", name, SETTINGS)
-    names = {match[match.lastindex] for match in NAMED.finditer(text) if match.lastindex}
+    names = {match[match.lastindex] for match in re.finditer(NAMED, text) if match.lastindex}
     program = next((each for each in PROGRAMS if each.has <= names and len(each.of & names) >= each.least), None)
     if program is not None:
         return Problem(f"is {program.what}; lorapipe does not read it yet.", name, program.cure)
-    if "stages" not in names and TABLE.search(text) and ASSIGNED.search(text):
+    if "stages" not in names and re.search(TABLE, text) and re.search(ASSIGNED, text):
         return Problem("is a TOML file of another program; lorapipe does not read it yet.", name, SETTINGS)
     return None
 

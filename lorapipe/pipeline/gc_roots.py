@@ -11,7 +11,7 @@ A run looks for results, adds those it has found to its roots, and looks once mo
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -32,7 +32,7 @@ class Roots:
     def __init__(self, locks: Path, stopping: Callable[[], object] = bool) -> None:
         self._locks = locks
         self._stopping = stopping
-        self._path = locks / f"{uuid.uuid4().hex}{ROOTS}"
+        self._path = locks / f"{os.urandom(16).hex()}{ROOTS}"
         with self._alone():
             self._lock = take(_lock_of(self._path))
             self._path.touch()

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 BEAT_SECONDS = 15.0
 """How often an owner renews the time of its file."""
@@ -36,8 +34,7 @@ class Held(Exception):
         super().__init__(f"held by process {pid} {host}")
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """A process: where it runs, its id there, and when it began (both, since ids come again)."""
 
     host: str
@@ -48,7 +45,7 @@ class Owner:
     @classmethod
     def this(cls) -> Owner:
         """This process."""
-        return cls(platform.node(), _place(), os.getpid(), _start_of(os.getpid()) or "")
+        return cls(_host(), _place(), os.getpid(), _start_of(os.getpid()) or "")
 
 
 def folder_of(path: Path) -> Path:
@@ -97,7 +94,7 @@ def _write(file: Path) -> None:
             if not tries_left:
                 raise
     with os.fdopen(opened, "w", encoding="utf-8") as text:
-        json.dump(asdict(Owner.this()), text)
+        json.dump(Owner.this()._asdict(), text)
 
 
 def _all_gone(folder: Path, mine: Path | None = None) -> list[int]:
@@ -125,7 +122,7 @@ def _must_be_gone(file: Path) -> None:
 
 def _age(file: Path) -> float:
     """How long ago a file was renewed, by the file system's own clock: those of two machines may differ."""
-    probe = file.with_name(f".{uuid.uuid4().hex}")
+    probe = file.with_name(f".{os.urandom(16).hex()}")
     try:
         probe.touch()
         return probe.stat().st_mtime - file.stat().st_mtime
@@ -150,10 +147,17 @@ def _numbers(folder: Path) -> list[int]:
     return [int(name) for name in names if name.isascii() and name.isdigit()]
 
 
+def _host() -> str:
+    """The name of this machine."""
+    import platform  # seldom needed, and not quick to import
+
+    return platform.node()
+
+
 @cache
 def _place() -> str:
     """Where process ids mean the same processes: this machine, since it was started, in this container."""
-    parts = [platform.node()]
+    parts = [_host()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
     with suppress(OSError):

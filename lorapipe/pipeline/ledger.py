@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, LorapipeError
@@ -54,8 +55,7 @@ WRITABLE = ".writable"
 """Made and taken away to see whether the store can be written."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A published result."""
 
     key: str

@@ -19,6 +19,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lorapipe.errors import InputError, Problem, Problems, listed, near_miss
 from lorapipe.limits import MOST_CELLS, MOST_SETTINGS, MOST_STAGES
@@ -59,8 +60,7 @@ class Expansion:
         return address
 
 
-@dataclass(frozen=True)
-class _Cell:
+class _Cell(NamedTuple):
     """One combination: knob → value, and where each value stands below `matrix`."""
 
     values: dict[str, object]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import typing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lorapipe.errors import InputError, Problem, near_miss, shortened
 from lorapipe.limits import MOST_LEVELS
@@ -48,8 +47,7 @@ def _put_variable(document: dict[str, object], address: Address, value: object) 
     return None
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """What belongs at a place in the document: the knob's type, and its default where it has one."""
 
     kind: object = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lorapipe.pipeline.stage_options import StageOptions
-from lorapipe.spec import JsonObject, Ref, SchemaWriter, registry_of, shape_of
-from lorapipe.spec.schema import DEFINITIONS, reference
+from lorapipe.spec import JsonObject, Ref, registry_of, shape_of
+from lorapipe.spec.schema import DEFINITIONS, SchemaWriter, reference
 from lorapipe.stages import Stage
 
 

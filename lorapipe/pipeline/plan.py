@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lorapipe.pipeline import references
 from lorapipe.pipeline.artifacts import Artifact
-from lorapipe.pipeline.diff import why
 from lorapipe.pipeline.keys import CachedDigests, Identity, PathDigests, identify
 from lorapipe.pipeline.ledger import Damage, Ledger, Result
 from lorapipe.pipeline.manifest import Manifest
@@ -23,8 +22,7 @@ MOST_NAMES = 12
 """Stages that another waits for, and that are named."""
 
 
-@dataclass(frozen=True)
-class PlannedStage:
+class PlannedStage(NamedTuple):
     """Whether one stage runs or is reused, and why.
 
     `identity` and `stage` (its references resolved) are None while an input has yet to be made; `result` is reused.
@@ -119,4 +117,8 @@ def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, d
     key, last = _last(pipeline, name, ledger)
     if key is None:
         return "first run"
-    return "its last result is gone" if last is None else why(last, identity)
+    if last is None:
+        return "its last result is gone"
+    from lorapipe.pipeline.diff import why  # where nothing has changed, nothing is compared
+
+    return why(last, identity)

@@ -12,9 +12,8 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 from lorapipe.pipeline.events import Event, Failed, Finished, Planned, Reused, Started, readable
 from lorapipe.pipeline.manifest import Manifest
@@ -44,8 +43,7 @@ class RunNote(TypedDict):
 DOCUMENT = JsonDocument("run", RunNote, "It is made out from what the run told.")
 
 
-@dataclass(frozen=True)
-class RunFiles:
+class RunFiles(NamedTuple):
     """What the files of a run say. `used` are the results that its stages had, made or reused: stage → key."""
 
     number: int

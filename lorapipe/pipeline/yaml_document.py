@@ -7,16 +7,15 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from lorapipe.errors import InputError, Problem, listed, near_miss
 from lorapipe.limits import MOST_BYTES
-from lorapipe.pipeline import foreign_files, yaml_errors
-from lorapipe.pipeline.yaml_errors import marked
+from lorapipe.pipeline import foreign_files
+from lorapipe.pipeline.yaml_typos import marked
 from lorapipe.pipeline.yaml_values import TOO_DEEP, Builder, Position, parser_events
 from lorapipe.spec import Address
 from lorapipe.spec.paths import trouble
@@ -27,8 +26,7 @@ NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 """Characters that no YAML text may hold."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """The plain value of a YAML file, and of those it extends, and where each part of it stands.
 
     `name` is the file as the user named it; `lines` are those of every file.
@@ -119,6 +117,8 @@ def parse(text: str, name: str) -> Document:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Problem:
+    from lorapipe.pipeline import yaml_errors  # most documents have none
+
     mark: Any = error.problem_mark or error.context_mark
     said = error.problem or "unknown"
     end = yaml_errors.Mark(mark.line, mark.column) if mark else yaml_errors.Mark(0, 0)

@@ -1,7 +1,7 @@
 """Readable messages for YAML syntax errors: the line of the cause, and what to type instead.
 
 A parser ends where it can go no further, which may be lines below the cause. So the lines up to there are looked through for
-what people write (`SLIPS`); where nothing of that is found, the parser's own state says what it was reading.
+what people write (`TYPOS`); where nothing of that is found, the parser's own state says what it was reading.
 """
 
 from __future__ import annotations
@@ -11,27 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lorapipe.errors import Problem
+from lorapipe.pipeline.yaml_typos import FLOW_HINT, IN_QUOTES, NAME, ODD, SEEN, Typo, marked, odd_name
 
-ODD_SPACES = {
-    "\u00a0": "no-break space", "\u1680": "ogham space", "\u202f": "narrow no-break space", "\u205f": "mathematical space",
-    "\u3000": "full-width space", "\u200b": "zero-width space", "\u200c": "zero-width character",
-    "\u200d": "zero-width character", "\u200e": "direction mark", "\u200f": "direction mark", "\u2060": "zero-width space",
-    "\ufeff": "byte order mark", "\u2028": "line separator", "\u2029": "paragraph separator",
-    **{chr(code): "space of a typesetter" for code in range(0x2000, 0x200B)},
-}  # fmt: skip
-"""What looks like a space, or like nothing, and is none to YAML: a web page or a word processor has put it in."""
 WIDE_MARKS = {"，": ",", "、": ",", "｛": "{", "｝": "}", "［": "[", "］": "]", "【": "[", "】": "]"}
 """Marks of Chinese and Japanese keyboards where the plain ones are meant."""
 WIDE = f"[{''.join(WIDE_MARKS)}]"
-ODD = "".join(ODD_SPACES)
-NAME = r"[^\W\d][\w.-]*"
 NEAR = 40
 """Lines above the parser's that are looked through."""
-SEEN = 2000
-"""Letters of a line that are."""
-EXCERPT_LENGTH = 100
-IN_QUOTES = 'Use single quotes, or / for \\: "C:/Users/me" is the same folder to Windows.'
-FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
 COLON_IN_TEXT = "Put text that holds ': ' in quotes, and check the indentation."
 
 
@@ -42,30 +28,21 @@ class Mark(NamedTuple):
     column: int
 
 
-class Slip(NamedTuple):
-    """A common typing error: its pattern in a line (`at` is the group to point at), its description and cure."""
-
-    looks: re.Pattern[str]
-    what: str
-    cure: str
-    at: int = 0
-
-
-SLIPS = (
-    Slip(re.compile(r"^\s*(```|~~~)"), "this is a fence of a web page or chat, and no part of the pipeline.",
+TYPOS = (
+    Typo(r"^\s*(```|~~~)", "this is a fence of a web page or chat, and no part of the pipeline.",
          "Take the line away.", 1),
-    Slip(re.compile(r"^ *(\t)"), "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
-    Slip(re.compile(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])"), "a {character}.",
+    Typo(r"^ *(\t)", "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
+    Typo(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])", "a {character}.",
          "Type a plain space, or nothing, in its place.", 1),
-    Slip(re.compile(rf"^\s*{NAME}\s*(：)"), "a full-width colon.", "Type ':' and a space.", 1),
-    Slip(re.compile(r"(?:^|[:\[{,-])\s*([“”„‘’«»])"), "typographic quotes, which are none to YAML.",
+    Typo(rf"^\s*{NAME}\s*(：)", "a full-width colon.", "Type ':' and a space.", 1),
+    Typo(r"(?:^|[:\[{,-])\s*([“”„‘’«»])", "typographic quotes, which are none to YAML.",
          "Type straight ones: \" or '.", 1),
-    Slip(re.compile(rf"^\s*{NAME}:\s+([｛［【])"), "a full-width bracket.", "Type the plain one: { or [.", 1),
-    Slip(re.compile(r"^\s*([–—−•·*])\s"), "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
-    Slip(re.compile(rf"^\s*{NAME}(:)(?![\s/\\]|$)"), "a space is missing after ':'.", "Write `name: value`.", 1),
-    Slip(re.compile(rf"^\s*{NAME}\s*(=)(?!=)"), "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
-    Slip(re.compile(r"^\s*(-)[^\s\d.-]"), "a space is missing after '-'.", "Write `- value`.", 1),
-    Slip(re.compile(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$"), "this quote is not closed.",
+    Typo(rf"^\s*{NAME}:\s+([｛［【])", "a full-width bracket.", "Type the plain one: { or [.", 1),
+    Typo(r"^\s*([–—−•·*])\s", "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
+    Typo(rf"^\s*{NAME}(:)(?![\s/\\]|$)", "a space is missing after ':'.", "Write `name: value`.", 1),
+    Typo(rf"^\s*{NAME}\s*(=)(?!=)", "a setting is written with ':', not with '='.", "Write `name: value`.", 1),
+    Typo(r"^\s*(-)[^\s\d.-]", "a space is missing after '-'.", "Write `- value`.", 1),
+    Typo(r"(?:^|[:\[{,-])\s+((?P<q>[\"'])(?:(?!(?P=q)).)*)$", "this quote is not closed.",
          "Close it in its line.", 1),
 )  # fmt: skip
 
@@ -73,7 +50,7 @@ SLIPS = (
 def problem(text: str, name: str, context: str, begin: Mark | None, said: str, end: Mark) -> Problem:
     """The problem of a text at which the parser stopped: what it was reading since `begin`, and what it `said` at `end`."""
     lines = text.splitlines()
-    found = _slip(lines, min(end.line, len(lines) - 1), begin) or _state(lines, context, begin or end, said, end)
+    found = _typo(lines, min(end.line, len(lines) - 1), begin) or _state(lines, context, begin or end, said, end)
     at, what, cure = found
     if at.line >= len(lines):  # the parser's end is behind the last line
         at = Mark(max(0, len(lines) - 1), len(lines[-1]) if lines else 0)
@@ -84,27 +61,27 @@ def problem(text: str, name: str, context: str, begin: Mark | None, said: str, e
 Found = tuple[Mark, str, str]
 
 
-def _slip(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
+def _typo(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
     """Find the nearest typing error at or above the parser's line."""
     above = max(0, last - NEAR, last - 2 if begin is None else begin.line - 1)
     for number in range(last, above - 1, -1):
         line = without_quoted(lines[number][:SEEN])
-        for slip in SLIPS:
-            if found := slip.looks.search(line):
-                if "{" in slip.what:
-                    return _pasted(lines, slip)
-                return Mark(number, found.start(slip.at)), slip.what, slip.cure
+        for typo in TYPOS:
+            if found := typo.search(line):
+                if "{" in typo.what:
+                    return _pasted(lines, typo)
+                return Mark(number, found.start(typo.at)), typo.what, typo.cure
     return None
 
 
-def _pasted(lines: Sequence[str], slip: Slip) -> Found:
-    """A slip that came with a text from elsewhere, and so is in many lines: the first, and in how many others."""
-    every = (slip.looks.search(without_quoted(line[:SEEN])) for line in lines)
+def _pasted(lines: Sequence[str], typo: Typo) -> Found:
+    """A typo that came with a text from elsewhere, and so is in many lines: the first, and in how many others."""
+    every = (typo.search(without_quoted(line[:SEEN])) for line in lines)
     first, *more = [(number, found) for number, found in enumerate(every) if found]
     number, found = first
-    what = slip.what.format(character=odd_name(found[slip.at]))
+    what = typo.what.format(character=odd_name(found[typo.at]))
     others = f" {len(more)} more line{'s have' if more[1:] else ' has'} such." if more else ""
-    return Mark(number, found.start(slip.at)), what, f"{slip.cure}{others}"
+    return Mark(number, found.start(typo.at)), what, f"{typo.cure}{others}"
 
 
 QUOTED = re.compile(r"""(?<![\w)\]}])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
@@ -114,11 +91,6 @@ COMMENT = re.compile(r"(^|\s)#.*$")
 def without_quoted(line: str) -> str:
     """A line with spaces for what stands in quotes, and without its comment."""
     return COMMENT.sub("", QUOTED.sub(lambda found: " " * len(found[0]), line))
-
-
-def odd_name(character: str) -> str:
-    """`no-break space (U+00A0)`."""
-    return f"{ODD_SPACES.get(character, 'character')} (U+{ord(character):04X})"
 
 
 def _state(lines: Sequence[str], context: str, begin: Mark, said: str, end: Mark) -> Found:
@@ -240,71 +212,3 @@ STATES: tuple[tuple[str, Tell], ...] = (
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
-
-
-# ------------------------------------------------------------------------------- what is YAML, and not what was meant
-
-LOOSE = (
-    Slip(re.compile(f"^[{ODD}]|[{ODD}]$"), "begins or ends with a {character}.",
-         "Type a plain space, or nothing, in its place."),
-    Slip(re.compile(r"^[“„«].*[”“»]$|^‘.*’$|^[“„«](?!.*[”»])|^[^“„«]*[”»]$", re.DOTALL),
-         "has typographic quotes, which are part of the text to YAML.",
-         "Type straight ones: \" or '."),
-    Slip(re.compile(r"^[–—−•·]\s"), "begins with a mark that makes no list.", "Type '-' and a space."),
-)  # fmt: skip
-"""Of any text without quotes."""
-LOOSE_NAMES = (
-    Slip(re.compile(f"[{ODD}]"), "holds a {character}.", "Type a plain space, or nothing, in its place."),
-    Slip(re.compile(rf"^{NAME}\s*："), "has a full-width colon.", "Type ':' and a space."),
-    Slip(re.compile(rf"^{NAME}:\S"), "lacks a space after ':'.", "Write `name: value`."),
-)
-"""Of names without quotes."""
-LOOSE_LINES = (
-    Slip(re.compile(rf"^{NAME}(：|:(?![\s/\\]|$))"), "lacks a space after ':'.", "Write `name: value`."),
-    Slip(re.compile(rf"^{NAME} *=(?!=)"), "is written with '='.", "Write `name: value`."),
-    Slip(re.compile(r"^-[^\s\d.-]"), "lacks a space after '-'.", "Write `- value`."),
-)
-"""Of text without quotes that begins in the line below its name, where settings would stand."""
-ESCAPES = {
-    "t": "a tab", "n": "the end of a line", "r": "the end of a line", "b": "a backspace", "a": "a bell", "f": "a form feed",
-    "v": "a tab", "e": "an escape", "0": "a zero", "_": "a no-break space", "N": "the end of a line",
-    "L": "the end of a line", "P": "the end of a paragraph",
-}  # fmt: skip
-"""Letters that stand behind \\ in Windows paths, and what that is in double quotes."""
-WINDOWS_PATH = re.compile(r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)')
-UNSEEN = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029]")
-
-
-def loose(text: str, slips: Sequence[Slip]) -> tuple[str, str] | None:
-    """Return what is probably wrong with a text that YAML accepts, and the cure."""
-    for slip in slips:
-        if found := slip.looks.search(text[:SEEN]):
-            odd = next((each for each in found[0] if each in ODD_SPACES), "")
-            return slip.what.format(character=odd_name(odd) if odd else ""), slip.cure
-    return None
-
-
-def visible(text: str) -> str:
-    """A text with its odd spaces spelled out."""
-    return "".join(f"\\u{ord(each):04x}" if each in ODD_SPACES else each for each in text)
-
-
-def is_broken_path(value: str, source: str) -> bool:
-    """Whether a text in double quotes is a Windows path of which `\\t` or `\\n` has made a tab or a line's end."""
-    return bool(UNSEEN.search(value) and WINDOWS_PATH.match(source))
-
-
-def escaped(source: str) -> str:
-    """What is said of a broken path, by its text in the file: `"D:\\train" is no path, but has a tab (\\t)`."""
-    whole = re.match(r'"(?:[^"\\]|\\.)*"?', source)
-    written = whole[0] if whole else source
-    letter = next((found[1] for found in re.finditer(r"\\(.)", written) if found[1] in ESCAPES), "")
-    has = f", but has {ESCAPES[letter]} (\\{letter})" if letter else ""
-    return f"{written[:EXCERPT_LENGTH]} is no path{has}"
-
-
-def marked(line: str, column: int) -> str:
-    """A line, indented, with a mark under a column (from 1); of a long line, the part around it."""
-    start = max(0, column - EXCERPT_LENGTH // 2) if len(line) > EXCERPT_LENGTH else len(line) - len(line.lstrip())
-    shown = line[start : start + EXCERPT_LENGTH].rstrip()
-    return f"    {shown}\n    {' ' * max(0, column - 1 - start)}^" if shown else ""

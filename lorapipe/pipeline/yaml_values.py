@@ -15,9 +15,9 @@ import yaml
 
 from lorapipe.errors import InputError, Problem, Problems
 from lorapipe.limits import MOST_LEVELS, MOST_VALUES
-from lorapipe.pipeline import yaml_errors
+from lorapipe.pipeline import yaml_typos
 from lorapipe.pipeline.expansion_limits import Allowance
-from lorapipe.pipeline.yaml_errors import marked
+from lorapipe.pipeline.yaml_typos import marked
 from lorapipe.spec import Address, show
 
 TAGS = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
@@ -33,7 +33,7 @@ DEEPER = {
 TOO_MANY = f"holds more than {MOST_VALUES} values."
 TOO_DEEP = f"is nested more than {MOST_LEVELS} levels deep."
 UNWANTED = re.compile("[\0-\x1f\x7f-\xa0\u2028\u2029]")
-BEGINS_LOOSELY = frozenset(f"{yaml_errors.ODD}“”„«»‘’–—−•·")
+BEGINS_LOOSELY = frozenset(f"{yaml_typos.ODD}“”„«»‘’–—−•·")
 NULL = re.compile(r"~|null|Null|NULL|")
 TRUE = re.compile(r"true|True|TRUE")
 FALSE = re.compile(r"false|False|FALSE")
@@ -111,7 +111,7 @@ class Builder:
             self._check_quoted(event)
             return event.value
         if event.value and (event.value[0] in BEGINS_LOOSELY or event.value[-1] in BEGINS_LOOSELY):
-            self._check_loose(event, yaml_errors.LOOSE)
+            self._check_loose(event, yaml_typos.LOOSE)
         return scalar(event.value)
 
     def _check_quoted(self, event: yaml.ScalarEvent) -> None:
@@ -119,17 +119,17 @@ class Builder:
         if "\0" in event.value or (event.style == '"' and UNWANTED.search(event.value)):
             line, column = _position(event.start_mark)
             source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
-            if yaml_errors.is_broken_path(event.value, source):
-                what = f"{yaml_errors.escaped(source)}: in double quotes \\ begins an escape."
-                self._refuse(what, event, yaml_errors.IN_QUOTES)
+            if yaml_typos.is_broken_path(event.value, source):
+                what = f"{yaml_typos.escaped(source)}: in double quotes \\ begins an escape."
+                self._refuse(what, event, yaml_typos.IN_QUOTES)
             elif "\0" in event.value:
                 self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
 
-    def _check_loose(self, event: yaml.ScalarEvent, slips: Sequence[yaml_errors.Slip]) -> None:
+    def _check_loose(self, event: yaml.ScalarEvent, typos: Sequence[yaml_typos.Typo]) -> None:
         """Of a text without quotes: what is YAML, and not what was meant."""
-        if found := yaml_errors.loose(event.value, slips):
+        if found := yaml_typos.loose(event.value, typos):
             what, cure = found
-            self._refuse(f"{yaml_errors.visible(show(event.value))} {what}", event, cure)
+            self._refuse(f"{yaml_typos.visible(show(event.value))} {what}", event, cure)
 
     def _anchored(self, alias: yaml.AliasEvent, at: Address) -> object:
         """What `*name` stands for, made once more, for another address."""
@@ -161,8 +161,8 @@ class Builder:
                     self._refuse(
                         "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
                     )
-                elif not event.style and not key.isalnum():
-                    self._check_loose(event, yaml_errors.LOOSE_NAMES)
+                elif not (event.style or key.isalnum() or key.isidentifier()):
+                    self._check_loose(event, yaml_typos.LOOSE_NAMES)
                 elif event.style:
                     self._check_quoted(event)
                 if key not in result:
@@ -176,7 +176,7 @@ class Builder:
                 line = self.positions[*at, key].line
                 self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
             else:
-                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, yaml_errors.FLOW_HINT)
+                self._refuse("a key must be a word, not a list, a mapping or an alias.", event, yaml_typos.FLOW_HINT)
                 self._skip()
             self._skip()
         return result
@@ -198,8 +198,10 @@ class Builder:
         event = self._events[self._next]
         if not isinstance(event, yaml.ScalarEvent) or event.style:
             return
-        if self._position(event).line > self._position(name).line:
-            self._check_loose(event, yaml_errors.LOOSE_LINES)
+        below: Any = event.start_mark
+        begins: Any = name.start_mark
+        if below.line > begins.line:
+            self._check_loose(event, yaml_typos.LOOSE_LINES)
 
     def _ends(self) -> bool:
         """Whether the list or mapping is over; if so, go on behind it."""

@@ -1,7 +1,7 @@
 """One source of truth for every knob.
 
 A spec is a frozen dataclass whose fields are declared with `param()`. From those declarations alone come validation
-(`from_dict`), the plain form (`to_dict`), the JSON Schema for editors (`json_schema`), `lorapipe show`, the tables of
+(`from_dict`), the plain form (`to_dict`), the JSON Schema for editors (`schema.json_schema`), `lorapipe show`, the tables of
 the documentation and ComfyUI's widgets. Nothing else names a knob.
 
 A *contract* is a spec with many implementations, one file each (see `registry`). A field typed as a contract is a
@@ -13,6 +13,7 @@ A *value type* (`Value`) is a class with its own text form, such as a duration `
     fields         the knobs of a spec class                     serialization  spec → document, content of a key
     shapes         what kind of thing a knob's type is           schema         spec class → JSON Schema
     types          values that any stage may use                   reference      $stage, another stage's result
+    documents      JSON files that others read or edit             document_schema   their JSON Schema
 """
 
 from lorapipe.spec.base import REQUIRED, JsonObject, Param, Spec, Value, ValueKind, param, registry_of, sentence
@@ -23,7 +24,6 @@ from lorapipe.spec.parse import Address, Parsed, from_dict, parse_spec
 from lorapipe.spec.paths import PathPolicy
 from lorapipe.spec.problem_cache import ProblemCache
 from lorapipe.spec.reference import Ref
-from lorapipe.spec.schema import SchemaWriter, json_schema
 from lorapipe.spec.serialization import PLAIN, canonical, content, plain, show, to_dict
 from lorapipe.spec.shapes import Shape, shape_of
 from lorapipe.spec.types import Duration, Source, Span, Warmup
@@ -42,7 +42,6 @@ __all__ = [
     "PathPolicy",
     "ProblemCache",
     "Ref",
-    "SchemaWriter",
     "Shape",
     "Source",
     "Span",
@@ -53,7 +52,6 @@ __all__ = [
     "canonical",
     "content",
     "from_dict",
-    "json_schema",
     "knobs",
     "param",
     "parse_spec",

@@ -7,9 +7,8 @@ import math
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe.errors import Problem
 from lorapipe.limits import LARGEST_NUMBER
@@ -23,8 +22,7 @@ ValueKind = Literal["value", "source", "destination", "reference"]
 """What a `Value` stands for: itself, something to read, somewhere to write, what another stage makes."""
 
 
-@dataclass(frozen=True)
-class Param:
+class Param(NamedTuple):
     """The declaration of one knob: what `param()` was told."""
 
     help: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +63,8 @@ class Destination(Value):
             return f"{name} is an ending without a name.", f"Write penny{ending}."
         if given.lower() == ending:
             return None
+        import difflib  # only for a file that is about to be refused
+
         close = difflib.get_close_matches(given.lower(), [ending], cutoff=0.75)
         if not close and given.lower() not in OTHER_ENDINGS:
             return None

@@ -8,24 +8,20 @@ that look at a thousand files (`fits`), and the problems, each with its field, f
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec.base import JsonObject, Param
-from lorapipe.spec.schema import SchemaWriter, scalar_schema, schema_text
 from lorapipe.spec.shapes import Shape, shape_of
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Check = Callable[[object], bool]
 
 
-@dataclass(frozen=True)
-class RecordField:
+class RecordField(NamedTuple):
     """A field of a record: what may stand in it, and whether it must be there."""
 
     name: str
@@ -50,24 +46,15 @@ class JsonDocument:
 
     def text(self) -> str:
         """Return the text of its schema's file."""
+        from lorapipe.spec.schema import schema_text  # seldom needed: `fits` looks at thousands of files without it
+
         return schema_text(self.schema())
 
     def schema(self) -> JsonObject:
         """Return its JSON Schema. Fields that it does not know are allowed: a later version may have added them."""
-        writer = _RecordWriter()
-        body = writer.body(self.record)
-        if self.variants:
-            branches = [
-                {
-                    "if": {"properties": {self.tag: {"const": name}}, "required": [self.tag]},
-                    "then": writer.forms(shape_of(kind)),
-                }
-                for name, kind in self.variants.items()
-            ]
-            body["properties"][self.tag] |= {"enum": [*self.variants]}
-            body["allOf"] = branches
-        definitions = {writer.keyword: writer.definitions} if writer.definitions else {}
-        return {"$schema": DIALECT, "title": f"lorapipe: {self.name}", **body, **definitions}
+        from lorapipe.spec.document_schema import document_schema
+
+        return document_schema(self)
 
     def fits(self, value: object) -> bool:
         """Return whether a value is such a document: all that its schema asks for, in a fraction of the time."""
@@ -115,40 +102,6 @@ def record_fields(record: type) -> Iterator[RecordField]:
                 required = False
             kind = typing.get_args(kind)[0]
         yield RecordField(name, shape_of(kind), param, required)
-
-
-class _RecordWriter(SchemaWriter):
-    """Writes the schemas of records, in the words of draft 2020-12."""
-
-    keyword = "$defs"
-
-    def _of_kind(self, shape: Shape, limits: Param) -> JsonObject:
-        match shape.kind:
-            case "record":
-                return self.defined(shape.record.__name__, lambda: self.body(shape.record))
-            case "integer" | "number":
-                return {"type": shape.kind, **limits.bounds()}
-            case "text" | "boolean" | "choice":
-                return scalar_schema(shape, limits)
-        return super()._of_kind(shape, limits)
-
-    def or_instead(self, schema: JsonObject) -> JsonObject:
-        """Return the schema as it is: beside a reference, this draft sees all."""
-        return schema
-
-    def body(self, record: type) -> JsonObject:
-        """Return the schema of a record."""
-        fields = list(record_fields(record))
-        properties = {
-            each.name: {**({"description": each.param.told} if each.param.help else {}), **self._field(each)}
-            for each in fields
-        }
-        required = [each.name for each in fields if each.required]
-        about = inspect.cleandoc(record.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-        return {"description": about, "type": "object", "properties": properties, "required": required}
-
-    def _field(self, each: RecordField) -> JsonObject:
-        return self.forms(each.shape, each.param)
 
 
 def _record_check(record: type) -> Check:

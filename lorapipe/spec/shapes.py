@@ -6,9 +6,8 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal, NamedTuple, Union
 
 from lorapipe.spec.base import Spec, Value, ValueKind
 
@@ -30,8 +29,7 @@ SCALARS: dict[object, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """A type, resolved.
 
     `optional` says that None is allowed too. `item` is the shape of a list's entries or a mapping's values, `choices`
@@ -81,7 +79,7 @@ def _of_class(kind: type) -> Shape | None:
 def _of_generic(origin: object, arguments: tuple[Any, ...]) -> Shape | None:
     if origin in (Union, types.UnionType):
         [inner] = [each for each in arguments if each is not type(None)]
-        return replace(shape_of(inner), optional=True)
+        return shape_of(inner)._replace(optional=True)
     if origin is Literal:
         return Shape("choice", choices=arguments)
     if origin in (tuple, list):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
+from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
@@ -82,10 +83,13 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> Need | None:
     footprint = base.footprint()
     if footprint is None:
         return None
-    parts = train.rates(base.roles)
-    numbers = train.adapter.size(footprint, [*parts])
+    rates = train.rates(base.roles)
+    parts = [part for part in rates if part in base.roles]
+    numbers = train.adapter.size(footprint, parts)
     if not numbers:
         return None
+    if EMBEDDING in rates:
+        parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
     return need(
         footprint,
         parts,

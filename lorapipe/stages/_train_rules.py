@@ -41,7 +41,7 @@ def check(train: TrainingOptions) -> None:
 def problems(train: TrainingOptions) -> Iterator[Problem]:
     """What is wrong with the settings, whatever the datasets are."""
     rates = train.rates_by_option()
-    yield from _nothing_trained(rates)
+    yield from _nothing_trained(train, rates)
     for option, rate in rates.items():
         yield from _odd_rate(train, option, rate)
     yield from _several_rates(train, rates)
@@ -51,6 +51,7 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _averaged_weights(train)
     yield from _ignored_rates(train, rates)
     yield from _misleading_warmup(train)
+    yield from _words(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -72,8 +73,10 @@ def made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Stage | None
     return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
 
 
-def _nothing_trained(rates: Mapping[str, float]) -> Iterator[Problem]:
-    if not rates:
+def _nothing_trained(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
+    if not rates and train.rates_in_use == {"embedding"}:
+        yield Problem("the word would learn nothing.", cure="Give a rate above 0.", path=("embedding_lr",))
+    elif not rates:
         cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
 
@@ -110,7 +113,7 @@ def _initial_weights(train: TrainingOptions) -> Iterator[Problem]:
 
 
 def _token_warmup(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
-    if train.captions.token_warmup_step.count and not any(RATES[option] == "text_encoder" for option in rates):
+    if train.captions.token_warmup_step.count and all(RATES[option] == "denoiser" for option in rates):
         yield replace(FROZEN_ENCODER, path=("captions", "token_warmup_step"))
 
 
@@ -146,6 +149,24 @@ def _misleading_warmup(train: TrainingOptions) -> Iterator[Problem]:
         what = f"the small rates of a warm-up mislead {optimizer.name} about its step size."
         cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
         yield Problem(what, cure=cure, path=("optimizer",))
+
+
+def _words(train: TrainingOptions) -> Iterator[Problem]:
+    """Settings of words that are learnt, and settings that such a training has no use for."""
+    if train.embedding and "embedding" in train.adapter.trains:
+        what = "the adapter is an embedding already."
+        yield Problem(what, cure="Take one of the two away.", path=("embedding",))
+    if train.embedding and train.rate("embedding_lr") == 0:
+        yield Problem(
+            "the word would learn nothing.", cure="Take embedding away, or give a rate.", path=("embedding_lr",)
+        )
+    for option, role in RATES.items():
+        if role not in train.rates_in_use and getattr(train, option):
+            what = "no word is learnt" if role == "embedding" else "an embedding leaves the rest of the base as it is"
+            yield Problem(f"{what}: this rate would change nothing.", cure="Take it away.", path=(option,))
+    if train.optimizer.averages and any(word.norm for word in train.words):
+        what = f"{train.optimizer.name} keeps an average of its own, which a limit on the vectors does not reach."
+        yield Problem(what, cure="Set norm to 0, or use another optimizer.", path=("optimizer",))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:

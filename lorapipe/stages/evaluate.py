@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
+from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.demand import Demand
@@ -23,11 +25,10 @@ if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.grid_plan import GridPlan
     from lorapipe.evaluation.sampler import SamplingOptions
-    from lorapipe.models import Family
-    from lorapipe.training.adapters import Adapter
+    from lorapipe.models import Family, Model
+    from lorapipe.training.adapters import Attachable
     from lorapipe.training.caption_augment import Captioning
     from lorapipe.training.data.manifest import Manifest
-    from lorapipe.training.model_contexts import Attachable
     from lorapipe.training_record import TrainingRecord
 
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
@@ -98,6 +99,12 @@ class Evaluate(Stage):
         "what was trained: a subject (a character, a thing), whose parts are looked for, or a style, which is texture. "
         "auto: a subject, if most of the pictures share a part",
     )
+    embeddings: tuple[Source, ...] = param(
+        (),
+        "embedding files whose words prompts and negative_prompt may say, by the files' names: a negative embedding, say. "
+        "What is judged has them, and the base beside it",
+        shelf="embeddings",
+    )
     precision: Precision = param(
         "auto", "how the base is held. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
     )
@@ -129,7 +136,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.probe import Prober, compared, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
-        from lorapipe.training.adapters._weights_adapter import WeightsAdapter
+        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
         from lorapipe.training.data.cache import Cache
         from lorapipe.training.data.latents import Scene
         from lorapipe.training.data.manifest import Manifest
@@ -141,7 +148,7 @@ class Evaluate(Stage):
         compute = Compute.of(context.device, self.precision)
         folder = self.clip.path if self.clip else None
         clip = None if folder is None else Clip(folder, compute.device)
-        model = compute.model(base, context.warm)
+        model = compute.model(base, context.model_cache)
         adapter: Attachable
         if record:
             adapter, parts, reading = _adapter(record), tuple(record.rates), record.reading
@@ -154,7 +161,7 @@ class Evaluate(Stage):
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), _captioning(record, manifest)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
-        result = Evaluator(
+        evaluator = Evaluator(
             model=model,
             adapter=adapter,
             snapshots={each.step: each.path for each in self.weights.snapshots},
@@ -166,9 +173,27 @@ class Evaluate(Stage):
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
             knobs=_knobs(base, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
-        ).run()
+        )
+        with self._further_words(model):
+            result = evaluator.run()
         _emit_metrics(result, context)
         return self._published(result, self._about(base, record, manifest, options, folder), context)
+
+    def _further_words(self, model: Model) -> AbstractContextManager[object]:
+        """The words of `embeddings` in the model; a file's name is its word."""
+        from lorapipe import formats
+        from lorapipe.formats import AdapterWeights
+        from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
+        from lorapipe.training.model_contexts import attached
+
+        words: dict[str, Any] = {}
+        for place, file in enumerate(self.embeddings):
+            found = formats.open(file.path, model.kohya_names())
+            if found.modules or len(found.embeddings) != 1:
+                what = f"{file.path.name} is no embedding of one word."
+                raise InputError(what, where=f"embeddings[{place}]", cure="Name an embedding's file.")
+            words[file.path.stem] = next(iter(found.embeddings.values()))
+        return attached(WeightsAdapter(AdapterWeights(embeddings=words)), model, ()) if words else nullcontext()
 
     @property
     def _dataset(self) -> Dataset:
@@ -196,11 +221,19 @@ class Evaluate(Stage):
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
-        if apart and all(base.role(part) == "denoiser" for part in parts):
+        if self._is_whole(parts):
+            text = "an embedding has no strength: prompts have its vectors, or do not. It is judged whole"
+            context.emit(Log(text=text))
+            return GridPlan(tuple(steps), (1.0,))
+        if apart and all(base.role(part) == "denoiser" for part in parts if part != EMBEDDING):
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             context.emit(Log(text=text, level="warning"))
             apart = ()
         return GridPlan(tuple(steps), self.strengths, apart)
+
+    def _is_whole(self, parts: Sequence[str]) -> bool:
+        """Whether there is nothing in the weights that could be applied in part."""
+        return [*parts] == [EMBEDDING]
 
     def _about(
         self,
@@ -212,6 +245,7 @@ class Evaluate(Stage):
     ) -> dict[str, str]:
         """The settings that the report shows; nothing in them depends on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
+        whole = record is not None and self._is_whole([*record.rates])
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
             **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
@@ -219,7 +253,7 @@ class Evaluate(Stage):
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
             "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
             "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
-            "strengths": ", ".join(f"{strength:g}" for strength in self.strengths),
+            **({"strengths": ", ".join(f"{strength:g}" for strength in self.strengths)} if not whole else {}),
             **({} if clip is None else {"CLIP": clip.name}),
         }
 
@@ -245,16 +279,20 @@ class Evaluate(Stage):
         )
 
 
-def _adapter(record: TrainingRecord) -> Adapter:
+def _adapter(record: TrainingRecord) -> Attachable:
+    from lorapipe.training.adapter_layers.together import Together
+    from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
     from lorapipe.training.adapters import Adapter
 
     contract: type[Adapter] = Adapter  # type: ignore[type-abstract]  # the registry finds the file
-    return from_dict(contract, record.settings["adapter"])
+    adapter = from_dict(contract, record.settings["adapter"])
+    word = record.settings.get("embedding")
+    return Together((adapter, from_dict(WordEmbedding, word))) if word else adapter
 
 
 def _training(record: TrainingRecord) -> str:
     rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
-    return f"{record.steps} steps, rank {record.rank}, rates {rates}"
+    return f"{record.steps} steps, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
 
 
 def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from lorapipe.errors import LorapipeError, Problem
+from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.formats import Format
 from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
@@ -23,8 +23,8 @@ from lorapipe.stages import Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lorapipe.formats import AdapterWeights, Names
-    from lorapipe.models import Family
+    from lorapipe.formats import AdapterWeights
+    from lorapipe.models import Family, Model
     from lorapipe.training_record import TrainingRecord
 
 ENDING = ".safetensors"
@@ -67,7 +67,12 @@ class Export(Stage):
     comment: str = param(
         "", "a note written into the file, for whoever reads its metadata", kohya=("training_comment",)
     )
-    trigger: str = param("", "the trigger word or phrase, for programs that show it")
+    trigger: str = param("", "the trigger word or phrase, for programs that show it; an embedding's is its word")
+    what: Literal["all", "adapter", "embedding"] = param(
+        "all",
+        "of a word that was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 read), or "
+        "either alone",
+    )
     overwrite: bool = param(
         False,
         "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
@@ -95,15 +100,24 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()
-        learned = formats.open(snapshot.path, names)
+        learned = self._chosen(formats.open(snapshot.path, names))
         (delivery,) = self.deliveries()
         path = context.out / delivery.place("lora").name
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
-        worst = self._verify(path, learned, names)
+        worst = self._verify(path, learned, model)
         megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
-        context.emit(Log(text=f"{len(learned.modules)} modules, {megabytes:.1f} MB, ΔW read back within {worst:.1e}"))
+        context.emit(Log(text=f"{_contents(learned)}, {megabytes:.1f} MB, read back within {worst:.1e}"))
         return File(path)
+
+    def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
+        """What is to be written of it."""
+        if self.what == "all":
+            return learned
+        kept = replace(learned, **{"embeddings" if self.what == "adapter" else "modules": {}})
+        if not kept.parts:
+            raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
+        return kept
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import lacking
@@ -136,8 +150,9 @@ class Export(Stage):
                 made.isoformat(timespec="seconds").replace("+00:00", "Z"),
                 record.resolution if record else None,
                 record.settings.get("clip_skip", 1) if record else 1,
-                self.trigger,
+                self.trigger or next(iter(learned.embeddings), ""),
                 self._hint(record),
+                kind="lora" if learned.modules else "textual-inversion",
             )
         chosen |= hashes(serialize(tensors, {}))
         return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
@@ -146,19 +161,43 @@ class Export(Stage):
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
         return f"Strength {self.weights.strength:g}{size}."
 
-    def _verify(self, path: Path, learned: AdapterWeights, names: Names) -> float:
-        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding."""
+    def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
+        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding.
+
+        Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
+        """
         from lorapipe import formats
 
-        read = formats.open(path, names)
+        read = formats.open(path, model.kohya_names())
         if read.modules.keys() != learned.modules.keys():
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
         for place, module in learned.modules.items():
-            wanted, found = module.delta(), read.modules[place].delta()
+            weight = model.drawn_weight(*place) if module.needs_weight else None
+            wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
                 what = f"ΔW of {' '.join(place)} was not saved as it is (relative error {error:.1e})."
                 raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
             worst = max(worst, error)
+        return max(worst, self._verify_words(path, learned, read))
+
+    def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
+        """The same of the vectors of words; their names are not in every kind of file."""
+        worst = 0.0
+        for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
+            if wanted.keys() != found.keys():
+                raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
+            for part, vectors in wanted.items():
+                error = float((found[part].float() - vectors).norm() / vectors.norm().clamp(min=1e-12))
+                if not error <= ROUNDING[self.dtype]:
+                    raise LorapipeError(f"the vectors were not saved as they are ({error:.1e}).", where=str(path))
+                worst = max(worst, error)
         return worst
+
+
+def _contents(learned: AdapterWeights) -> str:
+    vectors = {word: len(next(iter(each.values()))) for word, each in learned.embeddings.items()}
+    words = [f"{word} of {count} vectors" for word, count in vectors.items()]
+    modules = [f"{len(learned.modules)} modules"] if learned.modules else []
+    return ", ".join([*modules, *words])

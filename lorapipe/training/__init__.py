@@ -1,1 +1,1 @@
-"""Manifest, cache, batches, loss, weights: the training core. Whatever touches a tensor is imported late."""
+"""The training core: manifest, cache, batches, loss, weights. Modules that need torch are imported late."""

@@ -1,4 +1,4 @@
-"""Text and size conditions: what the network is given beside the noisy latents of a batch (diffusers: `prompt_embeds`)."""
+"""Text and size conditions, the network's inputs besides noisy latents and timesteps (diffusers: `prompt_embeds`)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from lorapipe.training.data.encoders import Encoders, encoder_digest
 from lorapipe.training.data.text_cache import encode_captions, load_conditions
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import Condition, Fetch, TrainingLength
+from lorapipe.whole_words import has_words
 
 if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context
 
 CHARACTERS = 4
-"""Of a caption per token, at least: English words and tags have 4 to 5."""
+"""Characters of a caption per token, at least: English words and tags have 4 to 5."""
 MOST_TOKENS = 225
 
 Captions = Callable[[Batch], Sequence[str]]
-"""The caption of each picture of a batch, as augmented this time."""
+"""Returns the augmented caption of each picture of a batch."""
 
 
 def caption_sampler(
     captions: Captioning, pictures: TrainingSet, length: TrainingLength, seed: int, trained: bool
 ) -> CaptionSampler:
-    """How captions vary in this training. `trained`: a text encoder is, and reads captions as they come.
+    """Return the sampler of a training's captions. `trained`: a text encoder is trained, so captions are encoded live.
 
-    Raises `InputError` where the captions of a dataset of its own cannot be combined with the others.
+    Raises `InputError` if a dataset's own caption augmentation cannot be combined with the training's.
     """
     if problems := list(problems_with_own_captions(captions, {*pictures.captions.values()}, trained)):
         raise InputError(problems)
@@ -56,9 +57,9 @@ def text_condition(
     cache: Cache,
     context: Context,
 ) -> Condition:
-    """The text condition of each batch. With a frozen text encoder, all variants of `captions` are encoded here.
+    """Return the text condition of batches. With frozen text encoders, encode all variants of `captions` now.
 
-    `digest` finds the `encoder_digest` of the text encoders. Encoders that are not needed any more leave the memory.
+    `digest()` returns the `encoder_digest` of the text encoders. Encoders that are no longer needed are released.
     """
     if not sampler.limited:
         model.release("vae")
@@ -72,17 +73,17 @@ def text_condition(
 
 
 def text_encoder_digest(base: Spec, model: Model, dtype: str, cache: Cache) -> str:
-    """The `encoder_digest` of a loaded base's text encoders."""
+    """Return the `encoder_digest` of a loaded base's text encoders."""
     return encoder_digest(base, model.text_encoders, dtype, cache, lambda: model)
 
 
 def encoded_live(model: Encoders, captions: Captions, reading: TextReading) -> Condition:
-    """Captions encoded when they are needed, with gradients: for a text encoder that is trained."""
+    """Return a condition that encodes captions at each step, with gradients, for a trained text encoder."""
     return lambda batch: partial(model.encode_text, captions(batch), reading)
 
 
 def encoded_once(encoder: str, cache: Cache, captions: Captions, reading: TextReading) -> Condition:
-    """Captions encoded beforehand and loaded from the cache; `encoder` is their `encoder_digest`."""
+    """Return a condition that loads encoded captions from the cache; `encoder` is their `encoder_digest`."""
 
     def condition(batch: Batch) -> Fetch:
         loaded = load_conditions(captions(batch), encoder, cache, reading)
@@ -95,7 +96,7 @@ def with_size_conditioning(model: Model, condition: Condition) -> Condition:
     """Add the model's size conditioning to the text condition (SDXL's micro-conditioning: Podell et al. 2023, §2.2)."""
 
     def both(batch: Batch) -> Fetch:
-        shapes = [model.framing(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
+        shapes = [model.size_conditioning(view.picture.size, view.corner, view.picture.bucket) for view in batch.views]
         sizes = {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}
         fetch = condition(batch)
         return (lambda: {**fetch(), **sizes}) if sizes else fetch
@@ -103,12 +104,26 @@ def with_size_conditioning(model: Model, condition: Condition) -> Condition:
     return both
 
 
+def require_word(word: str, captioning: Captioning, pictures: TrainingSet, context: Context) -> None:
+    """`InputError` where no caption says the word that is to be learnt; a warning where some do not."""
+    said = [
+        pictures.captions.get(place, captioning).canonical(each.caption) for place, each in enumerate(pictures.pictures)
+    ]
+    silent = sum(not has_words(text, word) for text in said)
+    cure = f"captions: {{trigger: {word}}} puts it before those that lack it."
+    if silent == len(said):
+        raise InputError(f"no caption says {word}, so there is nothing to learn it from.", where="captions", cure=cure)
+    if silent:
+        what = f"{silent} of {len(said)} captions do not say {word}, and teach it nothing; {cure}"
+        context.emit(Log(text=what, level="warning"))
+
+
 def warn_of_truncation(captioning: Captioning, captions: Sequence[str], max_tokens: int, context: Context) -> None:
-    """Warn of captions that are probably cut at `max_tokens`. Of several lines the longest counts."""
-    around = len(captioning.prefix) + len(captioning.suffix) + len(captioning.trigger)
-    longest = [max(map(len, caption.split("\n"))) + around for caption in captions]
+    """Warn of captions that are probably truncated at `max_tokens`. Of several lines the longest counts."""
+    extra = len(captioning.prefix) + len(captioning.suffix) + len(captioning.trigger)
+    longest = [max(map(len, caption.split("\n"))) + extra for caption in captions]
     long = sum(length > CHARACTERS * max_tokens for length in longest)
     if long and max_tokens < MOST_TOKENS:
         whose = f"the captions of {long} pictures are" if long > 1 else "the caption of a picture is"
-        what = f"{whose} probably longer than {max_tokens} tokens, and cut there"
+        what = f"{whose} probably longer than {max_tokens} tokens, and truncated"
         context.emit(Log(text=f"{what}; max_tokens: {MOST_TOKENS} reads more.", level="warning"))

@@ -1,4 +1,4 @@
-"""The data loader: batches from the cache for the training loop, prefetched in a thread during the step before."""
+"""The data loader: batches from the cache for the training loop, prefetched in a thread during the previous step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lorapipe.training.data_parallel import SINGLE, DataParallel
 from lorapipe.training.loop import MicroBatch, Update
 
 Fetch = Callable[[], Mapping[str, torch.Tensor]]
-"""Encodes or loads the captions of a batch; called in the thread of the loop."""
+"""Encodes or loads the captions of a batch; called in the training loop's thread."""
 Condition = Callable[[Batch], Fetch]
-"""Prepares the captions of a batch, ahead of time, in the thread of the data loader."""
+"""Prepares the captions of a batch in the data loader's thread, ahead of time."""
 
 
 @dataclass(frozen=True)
 class TrainingLength:
-    """Steps and epochs: `accumulation` batches make one optimizer step (gradient accumulation), for `duration`."""
+    """The length of a training in steps and epochs: `duration`, with `accumulation` batches per optimizer step."""
 
     batches: Batches
     accumulation: int
@@ -32,23 +32,23 @@ class TrainingLength:
 
     @property
     def per_epoch(self) -> float:
-        """Steps of an epoch."""
+        """Optimizer steps of an epoch."""
         return self.batches.per_epoch / self.accumulation
 
     @property
     def total(self) -> int:
-        """Steps of the whole training."""
+        """Optimizer steps of the whole training."""
         count = self.duration.count
         return count if self.duration.unit == "steps" else math.ceil(count * self.per_epoch)
 
     def epoch(self, step: int) -> int:
-        """The epoch, from 1, in which step `step`, from 1, ends."""
+        """Return the epoch, from 1, in which step `step`, from 1, ends."""
         return self.batches.epoch(step * self.accumulation - 1) + 1
 
 
 @dataclass(frozen=True)
 class DataLoader:
-    """The batches of each optimizer step, with latents and captions. In parallel training, this rank's shard of them."""
+    """Loads the batches of each optimizer step with latents and captions; with several ranks, this rank's shard."""
 
     length: TrainingLength
     cache: Cache
@@ -56,7 +56,7 @@ class DataLoader:
     parallel: DataParallel = SINGLE
 
     def updates(self, done: int) -> Iterator[Update]:
-        """What each step is computed from, after the first `done` steps."""
+        """Yield the batches of each step after the first `done` steps."""
         total, accumulation = self.length.total, self.length.accumulation
         loaded = prefetched(self._load, range(done * accumulation, total * accumulation), threads=1)
         for step in range(done, total):
@@ -64,10 +64,10 @@ class DataLoader:
 
     def _load(self, index: int) -> MicroBatch:
         batch = self.length.batches.load(index, self.cache)
-        whole = len(batch.latents)
+        size = len(batch.latents)
         if self.parallel.world_size == 1:
             return MicroBatch(batch.latents, self.condition(batch), batch.mask, batch.weights)
-        samples = self.parallel.shard(range(whole))
+        samples = self.parallel.shard(range(size))
         shard = batch.part(samples)
         condition = self.condition(shard) if samples else dict
-        return MicroBatch(shard.latents, condition, shard.mask, shard.weights, samples, whole)
+        return MicroBatch(shard.latents, condition, shard.mask, shard.weights, samples, size)

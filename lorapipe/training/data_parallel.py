@@ -1,10 +1,11 @@
 """Distributed data-parallel (DDP) training: each process computes a shard of every batch; gradients are all-reduced.
 
-The samples of a batch are dealt to ranks by their number, and noise is a function of that number. So the sum of the
-gradients is that of a single process, within rounding, and the world size does not change the result.
 
-This uses torch.distributed and not accelerate: one all-reduce per step is all that is needed, and a worker that goes on to
-other stages must be able to destroy the process group, which accelerate's global state does not provide for.
+A batch's samples are distributed over the ranks by index, and noise is a function of that index. So the summed gradients
+equal those of a single process, within rounding, and the world size does not change the result.
+
+This uses torch.distributed instead of accelerate: it needs only one all-reduce per step, and the worker, which runs other
+stages afterwards, must destroy the process group, for which accelerate's global state has no provision.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class DataParallel:
     world_size: int = 1
 
     def shard(self, samples: range) -> range:
-        """The samples of a batch that this process computes."""
+        """Return the samples of a batch that this process computes."""
         return samples[self.rank :: self.world_size]
 
     def all_reduce(self, parameters: Sequence[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
@@ -48,12 +49,12 @@ class DataParallel:
 
 
 SINGLE = DataParallel()
-"""A training in one process."""
+"""Training in one process."""
 
 
 @contextmanager
 def process_group(rank: int, world_size: int, device: str, rendezvous: Path) -> Iterator[DataParallel]:
-    """Join the process group whose members all meet at `rendezvous`, a file that nobody has used before."""
+    """Join the process group at `rendezvous`, a new file that all ranks name; destroy it on exit."""
     backend = "nccl" if torch.device(device).type == "cuda" and torch.distributed.is_nccl_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(device)
@@ -67,6 +68,6 @@ def process_group(rank: int, world_size: int, device: str, rendezvous: Path) -> 
 
 
 def abort() -> None:
-    """Make every wait for another rank fail, on whichever thread; nothing where there is no process group."""
+    """Make pending collectives fail, in any thread; do nothing if there is no process group."""
     with suppress(Exception):
         torch.distributed.distributed_c10d._get_default_group().abort()

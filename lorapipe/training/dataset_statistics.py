@@ -1,4 +1,4 @@
-"""What a dataset says of itself, counted: the tags of its captions and the repeats of its folders."""
+"""Statistics of a dataset for kohya's metadata: tag frequencies and repeats by folder, kinds of augmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorapipe.training.data.manifest import Picture
 
 
 def tags(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
-    """How many pictures have each comma-separated tag, by folder; the most frequent first (ss_tag_frequency)."""
+    """Return the number of pictures with each comma-separated tag, by folder, the most frequent first (ss_tag_frequency)."""
     counts: dict[str, Counter[str]] = {}
     for picture in pictures:
         found = dict.fromkeys(tag for part in re.split("[,\n]", picture.caption) if (tag := part.strip()))
@@ -27,11 +27,11 @@ AUGMENTED: Mapping[str, Callable[[Picture], bool]] = {
     "crop": lambda picture: len({(variant.resized, variant.crop) for variant in picture.variants}) > 1,
     "mask": lambda picture: picture.mask is not None,
 }
-"""Ways of showing a picture otherwise than as it is: the test of each."""
+"""Kinds of augmentation, and whether a picture has them."""
 
 
 def folders(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
-    """Of each folder how often an epoch shows its pictures, and how many there are (ss_dataset_dirs)."""
+    """Return the repeats and number of pictures of each folder (ss_dataset_dirs)."""
     found: dict[str, dict[str, int]] = {}
     for picture in pictures:
         folder = found.setdefault(_folder(picture), {"n_repeats": picture.repeats, "img_count": 0})

@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision (mixed precision: the base in half precision, adapters in float32)."""
+"""Device and precision of a computation (mixed precision: the base in half precision, adapters in float32)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def resolve(wanted: str) -> str:
-    """A device for torch: `auto` is the first CUDA or MPS device, else the CPU; of `cuda:0+cuda:1`, the first."""
+    """Return a torch device: `auto` is the first CUDA or MPS device, else the CPU; of `cuda:0+cuda:1`, the first."""
     import torch
 
     if wanted != "auto":
@@ -29,10 +29,10 @@ def resolve(wanted: str) -> str:
 
 
 def dtype(precision: Precision, device: str) -> str:
-    """How the frozen weights are held on a device (of `resolve`): fp32, bf16 or fp16.
+    """Return the dtype of frozen weights on a device (of `resolve`): fp32, bf16 or fp16.
 
-    `auto` is bf16 on a GPU that computes in it, fp16 on an older one, and fp32 on the CPU and on MPS, whose half
-    precision is slow or incomplete, depending on the machine. `InputError` where the device cannot.
+    `auto` is bf16 on GPUs that compute in it, fp16 on older ones, and fp32 on the CPU and on MPS, whose half precision is
+    slow or incomplete. `InputError` for fp16 on the CPU.
     """
     import torch
 
@@ -52,34 +52,34 @@ def dtype(precision: Precision, device: str) -> str:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device of torch's, and how frozen weights are held on it: fp32, bf16 or fp16."""
+    """A torch device, and the dtype of frozen weights on it: fp32, bf16 or fp16."""
 
     device: str
     dtype: str
 
     @classmethod
     def of(cls, wanted: str, precision: Precision) -> Self:
-        """What a stage's device and precision come to. `InputError` where the device cannot compute so."""
+        """Resolve a stage's device and precision. `InputError` if the device does not support the precision."""
         device = resolve(wanted)
         return cls(device, dtype(precision, device))
 
     def model(self, base: Family, models: ModelCache) -> Model:
-        """The base model on this device: the one that an earlier stage has left in memory, or a newly loaded one."""
+        """Return the base model on this device, from `models` if an earlier stage has loaded it."""
         key = canonical([to_dict(base), self.device, self.dtype]).decode()
         return models.get(key, lambda: base.load(self.device, self.dtype))
 
 
 @contextmanager
 def memory_explained() -> Iterator[None]:
-    """Tell a user whose memory does not suffice what takes less of it."""
+    """Turn out-of-memory errors into `OutOfMemory` with advice on what takes less memory."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        short = "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
-        if not (short or isinstance(error, MemoryError)):
+        is_short = "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
+        if not (is_short or isinstance(error, MemoryError)):
             raise
         cure = (
-            "What takes less: gradient_checkpointing: true; batch: 1 (with accumulation for the rest); a smaller "
+            "Settings that take less: gradient_checkpointing: true; batch: 1 (with accumulation for the rest); a smaller "
             "resolution in prepare; text_encoder_lr: 0; a smaller rank; adamw rather than prodigy; precision: bf16."
         )
         raise OutOfMemory("out of memory while training.", cure=cure) from error

@@ -1,8 +1,8 @@
-"""The forward process of a base model: noise schedule, timesteps, how pictures become noise, what the network predicts.
+"""The diffusion process of a base model: noise schedule, timesteps, prediction target, solver.
 
-Everything here is a statement about x_t = α(t)·x₀ + σ(t)·ε, with x₀ a clean latent and ε ~ N(0, I), and about a network that
-predicts a linear combination of x₀ and ε. Training and sampling ask the same object, so that the two cannot drift apart
-(the idea of k-diffusion's `layers.Denoiser`). SNR(t) = α²/σ² (Kingma et al. 2021, arXiv:2107.00630).
+The forward process is x_t = α(t)·x₀ + σ(t)·ε, with x₀ a clean latent and ε ~ N(0, I); the network predicts a linear
+combination of x₀ and ε. SNR(t) = α²/σ² (Kingma et al. 2021, arXiv:2107.00630). Training and sampling use the same object,
+so they cannot disagree (as k-diffusion's `layers.Denoiser`).
 """
 
 from __future__ import annotations
@@ -19,87 +19,87 @@ SolverName = Literal["dpm++", "ddim", "euler"]
 Weights = Callable[[Tensor], Tensor]
 """Signal-to-noise ratios (B,) → weights (B,)."""
 FLOW_TIMESTEPS = 1000
-"""t of a flow model counts from 0, a clean picture, to this, pure noise; σ = t / 1000 (Esser et al. 2024)."""
+"""t of a flow model goes from 0 (clean) to this (pure noise); σ = t / 1000 (Esser et al. 2024)."""
 
 
 class Solver:
-    """A deterministic sampler of diffusers, over the process of a base."""
+    """A deterministic sampler: a diffusers scheduler with its timesteps set."""
 
     def __init__(self, scheduler: Any, steps: int, device: torch.device) -> None:
         scheduler.set_timesteps(steps, device=device)
         self.scheduler = scheduler
         self.timesteps: Tensor = scheduler.timesteps
-        """t of each step, (steps,), falling."""
+        """t of each step, (steps,), descending."""
 
     def start(self, noise: Tensor) -> Tensor:
-        """Standard normal noise as the latents that sampling begins with."""
+        """Scale standard normal noise to the initial latents."""
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
 
     def scaled(self, latents: Tensor, t: Tensor) -> Tensor:
-        """The latents as the network takes them at `t`."""
+        """Scale latents to the network's input at `t`."""
         scale = getattr(self.scheduler, "scale_model_input", None)
         return latents if scale is None else scale(latents, t)
 
     def step(self, output: Tensor, t: Tensor, latents: Tensor) -> Tensor:
-        """The latents after the step from `t` to the next of `timesteps`."""
+        """Return the latents after the step from `t` to the next timestep."""
         after: Tensor = self.scheduler.step(output, t, latents).prev_sample
         return after
 
 
 class Diffusion(ABC):
-    """x_t = α(t)·x₀ + σ(t)·ε, and a network that predicts a linear combination of x₀ and ε.
+    """A process x_t = α(t)·x₀ + σ(t)·ε, and what the network predicts of it.
 
-    Latents are (B, C, h, w), `t` is (B,): integers of a discrete schedule, real numbers of a flow.
+    Latents are (B, C, h, w); `t` is (B,), integers in a discrete schedule, real numbers in a flow.
     """
 
     prediction: ClassVar[str]
-    """What the network predicts, as metadata call it: `epsilon`, `v_prediction` or `flow`."""
+    """What the network predicts, by its name in metadata: `epsilon`, `v_prediction` or `flow`."""
     zero_terminal_snr: bool = False
     """Whether a discrete schedule was rescaled to end in pure noise  (Lin et al. 2023, arXiv:2305.08891)."""
 
     @abstractmethod
     def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
-        """A random t for one sample, 0-dimensional, on the CPU.
+        """Draw t for one sample: 0-dimensional, on the CPU.
 
-        `low` to `high`, 0 … 1000, is the range that is trained on; `shape` (C, h, w) is that of the latent, for
-        schedules that depend on its size.
+        `low` to `high`, within 0 … 1000, is the range of training timesteps; `shape` (C, h, w) is the latent's, for
+        schedules that depend on it.
         """
 
     @abstractmethod
     def at(self, share: float) -> Tensor:
-        """t at this share, 0 … 1, of the way to pure noise; 0-dimensional."""
+        """Return t at this share, 0 … 1, of the way to pure noise; 0-dimensional."""
 
     @abstractmethod
     def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t."""
+        """Return x_t."""
 
     @abstractmethod
     def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should predict of x_t."""
+        """Return the network's target for x_t."""
 
     @abstractmethod
     def snr(self, t: Tensor) -> Tensor:
-        """α²/σ² of each sample, (B,)."""
+        """Return α²/σ² of each sample, (B,)."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """σ/α of each sample, (B,): the noise level of Karras et al. (2022, arXiv:2206.00364)."""
+        """Return σ/α of each sample, (B,): the noise level of Karras et al. (2022, arXiv:2206.00364)."""
 
     @abstractmethod
     def share(self, t: Tensor) -> Tensor:
-        """How far t is on the way to pure noise, (B,), 0 … 1: the inverse of `at`."""
+        """Return how far t is on the way to pure noise, (B,), 0 … 1: the inverse of `at`."""
 
     @abstractmethod
     def epsilon_share(self, t: Tensor) -> Tensor:
-        """‖Δε‖² / ‖Δoutput‖², (B,): an error of the network's output, in units of the noise that it implies."""
+        """Return ‖Δε‖² / ‖Δoutput‖², (B,): the squared error of the implied ε per squared error of the output."""
 
     def weight(self, t: Tensor, epsilon: Weights, v: Weights) -> Tensor:
-        """Weights (B,) of the squared error of the output, from those of the error of ε, or of v where it predicts v."""
+        """Return the weights (B,) of the output's squared error, from those for ε, or for v if the network predicts v."""
         return epsilon(self.snr(t)) * self.epsilon_share(t)
 
     @abstractmethod
     def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
-        """A sampler of so many steps for latents of `shape` (C, h, w).
+        """Return a sampler with this number of steps for latents of `shape` (C, h, w).
 
         `dpm++` is DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095) on Karras' noise levels, the usual choice; `ddim`
         (Song et al. 2021, arXiv:2010.02502) with η = 0; `euler` (Karras et al. 2022, algorithm 1).
@@ -120,7 +120,7 @@ class Discrete(Diffusion):
         return bool(self.alphas_cumprod[-1] == 0)
 
     def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
-        """Uniform among the timesteps of the range."""
+        """Draw uniformly from the timesteps of the range."""
         stop = min(high, len(self.alphas_cumprod))
         return torch.randint(min(low, stop - 1), stop, (), generator=generator)
 
@@ -189,11 +189,11 @@ class VPrediction(Discrete):
 
 
 PREDICTIONS: Mapping[str, type[Discrete]] = {kind.prediction: kind for kind in (EpsilonPrediction, VPrediction)}
-"""What networks of a discrete schedule predict, by the name that diffusers' `prediction_type` has for it."""
+"""Processes with a discrete schedule, by diffusers' `prediction_type`."""
 
 
 def discrete(prediction: str, alphas_cumprod: Tensor, schedule: Mapping[str, Any] | None = None) -> Discrete:
-    """The discrete process of a network that predicts `prediction`; ValueError where nothing is known of that."""
+    """Return the discrete process of a network that predicts `prediction`. ValueError if that is unknown."""
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction_type is {prediction}; it must be {' or '.join(PREDICTIONS)}")
     return PREDICTIONS[prediction](alphas_cumprod, schedule or {})
@@ -204,19 +204,19 @@ class Flow(Diffusion):
     """Straight paths from pictures to noise: α = 1 − σ, σ = t / 1000; the network predicts ε − x₀.
 
     Rectified flow (Liu et al. 2023, arXiv:2209.03003) as Esser et al. (2024, arXiv:2403.03206) train it: σ is drawn from a
-    logit-normal, and then shifted towards noise, the more the larger pictures are.
+    logit-normal distribution and then shifted towards noise; a subclass may shift more for larger pictures.
     """
 
     shift: float = 1.0
-    """s in σ' = s·σ / (1 + (s − 1)·σ): 1 shifts nothing, SD3 has 3."""
+    """s in σ' = s·σ / (1 + (s − 1)·σ): 1 is no shift, SD3 uses 3."""
     prediction = "flow"
 
     def shift_for(self, shape: Sequence[int]) -> float:
-        """The shift for latents of `shape` (C, h, w); the same for all here."""
+        """Return the shift for latents of `shape` (C, h, w); here the same for all."""
         return self.shift
 
     def draw(self, generator: torch.Generator, low: int, high: int, shape: Sequence[int]) -> Tensor:
-        """Logit-normal, shifted, and scaled into the range; never quite a clean picture or pure noise."""
+        """Draw logit-normally, shift, and scale into the range; at least 1 from a clean picture and from pure noise."""
         sigma, shift = torch.sigmoid(torch.randn((), generator=generator)), self.shift_for(shape)
         sigma = shift * sigma / (1 + (shift - 1) * sigma)
         return (low + sigma * (high - low)).clamp(1, FLOW_TIMESTEPS - 1)
@@ -246,7 +246,7 @@ class Flow(Diffusion):
         return (1 - self.share(t)).square()
 
     def solver(self, name: SolverName, steps: int, device: torch.device, shape: Sequence[int]) -> Solver:
-        """`ddim` and `euler` are the same along straight paths: Euler's method."""
+        """`ddim` and `euler` are both Euler's method here: they agree on straight paths."""
         from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
         shift = self.shift_for(shape)
@@ -257,5 +257,5 @@ class Flow(Diffusion):
 
 
 def _like(values: Tensor, tensor: Tensor) -> Tensor:
-    """One value for each sample, shaped to be multiplied with (B, …)."""
+    """Reshape one value per sample, (B,), to broadcast with (B, …)."""
     return values.reshape(-1, *[1] * (tensor.ndim - 1))

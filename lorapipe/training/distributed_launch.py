@@ -1,4 +1,4 @@
-"""Launching a data-parallel training: one further process for each device after the first."""
+"""Launch the processes of a data-parallel training: one child process for each device after the first."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from lorapipe.training.data_parallel import SINGLE, DataParallel, abort, process
 from lorapipe.training.device import resolve
 
 Work = Callable[[Context, DataParallel], None]
-"""What a further process computes: a picklable function of its context and rank."""
+"""The work of a child process: a picklable function of its context and rank."""
 
 READY = "ready"
 POLL_SECONDS = 0.5
 START_SECONDS = 600.0
-"""How long a further process may take to start."""
+"""How long a child process may take to start."""
 NOTICE_SECONDS = 30.0
-"""How long the death of a process may go unnoticed by those who wait for it."""
+"""How long after a child's death pending collectives are aborted, if they have not failed by themselves."""
 EXIT_SECONDS = 5.0
 """How long a process may take to report its error, and to exit."""
 
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """A further process: its rank, the world size, its device, and the rendezvous of all processes."""
+    """Rank, world size, device and rendezvous file of a child process, and its folders."""
 
     rank: int
     world_size: int
@@ -47,23 +47,23 @@ class ProcessRank:
 
 
 class ChildProcess:
-    """A further process and the pipe to it, on which it reports that it is ready, or its error."""
+    """A child process and the pipe on which it reports that it is ready, or its error."""
 
     def __init__(self, work: Work, place: ProcessRank) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.device = place.device
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_main, args=(work, place, theirs), daemon=True)
+        self._pipe, child_end = spawn.Pipe()
+        self._process = spawn.Process(target=_main, args=(work, place, child_end), daemon=True)
         self._process.start()
-        theirs.close()
+        child_end.close()
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has ended, and not because its work was done."""
+        """Whether the process has ended before its work was done."""
         return self._process.exitcode not in (None, 0)
 
     def is_ready(self, seconds: float) -> bool:
-        """Whether it reports so within this time. Raises its error if it has failed instead."""
+        """Whether it becomes ready within this time. Raises its error if it has failed."""
         if multiprocessing.connection.wait([self._pipe, self._process.sentinel], seconds):
             message = self._receive()
             if message != READY:
@@ -72,7 +72,7 @@ class ChildProcess:
         return False
 
     def failure(self) -> Exception | None:
-        """Its error, if it has failed."""
+        """Return its error if it has failed, else None."""
         message = self._receive() if self._pipe.poll(EXIT_SECONDS) else ""
         return self._error(message) if message or self.is_dead else None
 
@@ -93,21 +93,21 @@ class ChildProcess:
             return RuntimeError(f"the process on {self.device} failed: {message}")
         status = self._process.exitcode
         how = "was killed" if status in (-9, -15) else f"ended unexpectedly (status {status})"
-        return LorapipeError(f"the process on {self.device} {how}.", cure="Most often that is for lack of memory.")
+        return LorapipeError(f"the process on {self.device} {how}.", cure="The usual cause is lack of memory.")
 
 
 @contextmanager
 def launched(work: Work, context: Context, joined: DataParallel | None = None) -> Iterator[DataParallel]:
-    """The process group of a training on `cuda:0+cuda:1`, in which this process has rank 0; `SINGLE` on `cuda:0` alone.
+    """Form the process group of a training on `cuda:0+cuda:1`, with this process as rank 0; `SINGLE` for one device.
 
-    The other processes run `work`, and are killed at the end; where one of them dies before, waiting for it fails. A
-    process that was launched itself is `joined`: it is in the group already.
+    The child processes run `work` and are killed on exit; if one dies before, collectives that wait for it fail. In a child
+    process, pass its group as `joined`, which is returned.
     """
     devices = context.device.split("+")
     if joined is not None or len(devices) == 1:
         yield joined or SINGLE
         return
-    context.emit(Log(text=f"Training on {len(devices)} devices, which share each batch: {', '.join(devices)}."))
+    context.emit(Log(text=f"Training on {len(devices)} devices, each batch split among them: {', '.join(devices)}."))
     folder = Path(tempfile.mkdtemp(prefix="lorapipe-ddp-"))
     rendezvous = folder / "rendezvous"
     children: list[ChildProcess] = []
@@ -131,7 +131,7 @@ def launched(work: Work, context: Context, joined: DataParallel | None = None) -
 
 
 def _await(children: Sequence[ChildProcess], context: Context) -> None:
-    """Wait until all are ready to join the group. Starting takes some seconds, more on a busy machine."""
+    """Wait until all children are ready to join the group. Starting takes seconds, more on a busy machine."""
     for child in children:
         deadline = time.monotonic() + START_SECONDS
         while not child.is_ready(POLL_SECONDS):
@@ -143,7 +143,7 @@ def _await(children: Sequence[ChildProcess], context: Context) -> None:
 
 @contextmanager
 def _watched(children: Sequence[ChildProcess]) -> Iterator[None]:
-    """While in it, the death of a child ends what waits for it: most often by itself, otherwise after a while."""
+    """Abort collectives that still wait for a dead child after `NOTICE_SECONDS`."""
     over = threading.Event()
 
     def watch() -> None:
@@ -161,7 +161,7 @@ def _watched(children: Sequence[ChildProcess]) -> Iterator[None]:
 
 
 def _main(work: Work, place: ProcessRank, pipe: Connection) -> None:
-    """The main function of a further process."""
+    """The main function of a child process."""
     SupervisedThread("first", lambda: _exit_with_first(pipe)).start()
     out = place.rendezvous.parent / f"rank-{place.rank}"
     out.mkdir()
@@ -170,13 +170,13 @@ def _main(work: Work, place: ProcessRank, pipe: Connection) -> None:
         pipe.send(READY)
         with process_group(place.rank, place.world_size, place.device, place.rendezvous) as parallel:
             work(context, parallel)
-    except Exception as error:  # whatever it is, the first process reports it
+    except Exception as error:  # rank 0 reports any error
         pipe.send(f"{error}" or type(error).__name__)
         raise
 
 
 def _exit_with_first(pipe: Connection) -> None:
-    """Exit when the first process does, killed or not: its end of the pipe is closed then."""
+    """Exit when rank 0 exits, killed or not: that closes its end of the pipe."""
     try:
         pipe.recv()
     finally:

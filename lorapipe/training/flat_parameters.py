@@ -1,7 +1,7 @@
-"""Many small matrices, one tensor.
+"""Flat parameter buffers: many small parameters in one tensor.
 
-An adapter has hundreds of small parameters, and an optimizer pays for each: AdamW a loop or a kernel, Prodigy two waits
-for the device. Laid out one behind the other in one tensor, they cost what their elements cost.
+An adapter has hundreds of small parameters, and an optimizer has a cost for each: AdamW a loop or a kernel, Prodigy two
+device synchronisations. In one flat tensor the cost depends only on the number of elements.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import torch
 
 ALIGNMENT = 64
-"""Elements (256 bytes in float32) that each parameter's place is a multiple of, as the allocators' would be."""
+"""Each parameter's offset is a multiple of so many elements (256 bytes in float32), as with the allocators."""
 
 
 def flatten(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:
-    """One flat tensor that holds the parameters, with a gradient that holds theirs.
+    """Return one flat parameter that contains the given ones, with a gradient that contains theirs.
 
-    The parameters go on to be what their modules use, as windows into it; autograd adds their gradients into its
-    gradient. So gradients must be zeroed, never set to None. The gaps between parameters are zero and stay so.
-    All parameters must be of one type, on one device.
+    The modules keep their parameters, which become views of the flat one; autograd accumulates into views of its gradient.
+    So gradients must be zeroed, never set to None. The padding between parameters is zero and stays zero. All parameters
+    must have one dtype and device.
     """
     places, end = [], 0
     for parameter in parameters:

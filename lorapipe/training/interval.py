@@ -1,4 +1,4 @@
-"""How often: `10` times, `every 100 steps`, `every 2 epochs`."""
+"""Intervals of snapshots and previews: `10` times, `every 100 steps`, `every 2 epochs`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lorapipe.spec.types import Duration
 
 @dataclass(frozen=True)
 class Interval(Value):
-    """So many times, evenly over a training, or every so many steps or epochs. Its end is always one of them."""
+    """A number of times, evenly over a training, or a distance in steps or epochs. The last step is always included."""
 
     count: int
     unit: Literal["times", "steps", "epochs"] = "times"
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """A bare number is how many times; with a unit it is a distance."""
+        """Parse `10` (times), or `every 100 steps` (a distance)."""
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError(f"{value} times is never; the least is 1.")
@@ -43,14 +43,14 @@ class Interval(Value):
         return {"anyOf": [{"type": "integer", "minimum": 1}, text]}
 
     def times(self, total: int, per_epoch: int) -> int:
-        """How often that is, at the most, in so many steps."""
+        """Return an upper bound of the number of times within `total` steps."""
         return min(total, self.count if self.unit == "times" else self._distances(total, per_epoch))
 
     def _distances(self, total: int, per_epoch: int) -> int:
         return 1 + total // (self.count * (per_epoch if self.unit == "epochs" else 1))
 
     def steps(self, total: int, per_epoch: float) -> frozenset[int]:
-        """The steps, from 1, after which it is time, of `total`; an epoch is `per_epoch` steps long."""
+        """Return the steps of 1 … `total` that end an interval; an epoch is `per_epoch` steps long."""
         if self.unit == "times":
             count = min(self.count, total)
             return frozenset(math.ceil(total * place / count) for place in range(1, count + 1))

@@ -1,8 +1,7 @@
-"""The training loop: a generator that yields a `Step` for each update and knows nothing else.
+"""The training loop: a generator that yields a `Step` after each optimizer step.
 
-An update is gradient accumulation over the batches of a group, gradient clipping, the optimizer's step and the scheduler's.
-Everything arrives as an argument; nothing is called back. Checkpoints, curves, previews, progress and interruption are
-consumers of what it yields.
+An update is gradient accumulation over several batches, gradient clipping, and a step of optimizer and scheduler. The loop
+has no callbacks: checkpoints, metrics, previews, progress and interruption are consumers of the steps it yields.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lorapipe.training.seeds import seed_of
 
 
 class Model(Protocol):
-    """What is used of a family's `Model`."""
+    """The part of a family's `Model` that the loop uses."""
 
     device: torch.device
     dtype: torch.dtype
@@ -33,10 +32,9 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What goes through the network at once: clean latents (B, C, h, w), and what encodes or fetches their captions.
+    """The samples of one forward pass: clean latents (B, C, h, w), and a function that encodes or loads their captions.
 
-    `mask` (B, 1, h, w), 0 … 1, is where the loss is counted, `weights` (B,) how much each sample counts; None is everywhere,
-    and alike.
+    `mask` (B, 1, h, w) in 0 … 1 weights the loss by position, `weights` (B,) by sample; None means 1 everywhere.
     """
 
     latents: torch.Tensor
@@ -44,14 +42,14 @@ class MicroBatch:
     mask: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     samples: range | None = None
-    """Which of the whole batch's samples these are, where others take the rest; all of them if None."""
+    """This rank's samples of the whole batch; None if it has all."""
     whole: int | None = None
-    """Samples of the whole batch."""
+    """Number of samples of the whole batch, over all ranks; None if this rank has all."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer step to be made: update `step`, from 0, over the samples of all its batches."""
+    """The batches of one optimizer step; `step` counts from 0."""
 
     step: int
     batches: Sequence[MicroBatch]
@@ -59,9 +57,9 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step that was made. `step` counts from 1; tensors stay on the device until someone reads them.
+    """A completed optimizer step. `step` counts from 1; tensors stay on the device until they are read.
 
-    `gradient_norm` is the length of all gradients before they were clipped; None where they are not.
+    `gradient_norm` is the norm of all gradients before clipping; None without clipping.
     """
 
     step: int
@@ -72,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: the weighted loss of predictions at random timesteps."""
+    """The training objective: the weighted loss of predictions at random timesteps."""
 
     model: Model
     loss: Callable[[torch.Tensor, torch.Tensor, Diffusion, torch.Tensor], torch.Tensor]
@@ -81,9 +79,9 @@ class Objective:
     seed: int
 
     def __call__(self, step: int, samples: range, batch: MicroBatch) -> torch.Tensor:
-        """The weighted loss of each sample, (B,), for a batch that has these samples of update `step`.
+        """Return the weighted loss of each sample, (B,), for a batch with these samples of update `step`.
 
-        A mask multiplies the loss, which is not made up for what is masked; weights come last: as in kohya's.
+        As in kohya's scripts, a mask multiplies the loss without normalisation by its area, and sample weights come last.
         """
         clean, condition = batch.latents, batch.condition()
         model, diffusion = self.model, self.model.diffusion
@@ -112,12 +110,12 @@ def train(
     constrain: Callable[[], None] | None = None,
     parallel: DataParallel = SINGLE,
 ) -> Iterator[Step]:
-    """Make the updates, one for each `next`.
+    """Do one update for each `next`.
 
-    `factor(step)` is what the optimizer's rates are multiplied by. Every sample of an update weighs the same, whichever
-    batch it came in. `max_grad_norm` 0 does not clip. With a `scaler`, gradients are scaled against the underflow of
-    fp16, and an update whose gradients overflowed is left out. `constrain()` puts the parameters back within their
-    limits after each update. With `parallel` processes gradients are all-reduced before the step.
+    `factor(step)` multiplies the optimizer's learning rates. All samples of an update have equal weight, whatever the sizes
+    of its batches. `max_grad_norm` 0 disables clipping. A `scaler` scales the loss against the underflow of fp16; updates
+    whose gradients overflow are skipped. `constrain()` is called after each update to limit the parameters. With several
+    `parallel` processes, gradients are all-reduced before the step.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -134,12 +132,12 @@ def train(
         scaler.update()
         if constrain is not None:
             constrain()
-        optimizer.zero_grad(set_to_none=False)  # gradients may be windows into one tensor
+        optimizer.zero_grad(set_to_none=False)  # gradients may be views of a flat tensor
         yield Step(update.step + 1, loss, rates, norm)
 
 
 def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScaler) -> torch.Tensor:
-    """Add up the gradients of an update's mean loss over all its samples, batch by batch; return that loss."""
+    """Accumulate the gradients of an update's mean loss over all its samples; return that loss."""
     _seed(objective.model.device, seed_of("modules", objective.seed, update.step))
     sizes = [len(batch.latents) if batch.whole is None else batch.whole for batch in update.batches]
     count, total = sum(sizes), torch.zeros((), device=objective.model.device)
@@ -157,7 +155,7 @@ def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScal
 
 
 def _seed(device: torch.device, seed: int) -> None:
-    """Fix what modules draw for themselves, such as dropout. (`torch.manual_seed` takes 0.24 ms, this 0.01.)"""
+    """Seed the default generators, for dropout in modules (0.01 ms; `torch.manual_seed` takes 0.24)."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

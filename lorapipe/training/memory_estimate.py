@@ -1,4 +1,4 @@
-"""How much memory a training will need, by counting what it keeps. Light: plans read it."""
+"""Estimate of the memory that a training needs. Does not import torch: plans show it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from lorapipe.models import Footprint
 
 CARDS = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141)
-"""GB of cards that are sold."""
+"""Memory of common GPUs in GiB."""
 FREE = 0.94
-"""The share of a card that a program gets: the desktop and the driver have the rest."""
+"""Share of a card's memory that a program can use; desktop and driver take the rest."""
 RUNTIME = 0.85e9
-"""What CUDA and its libraries take (`benchmarks/card.py`: 0.81)."""
+"""Bytes that CUDA and its libraries take (`benchmarks/card.py`: 0.81e9)."""
 MARGIN = 1.08
-"""What the allocator loses between pieces, and kernels work in (1.03 to 1.08)."""
+"""Factor for fragmentation and workspaces of kernels (1.03 to 1.08)."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes, by what they are for."""
+    """Memory in bytes, by purpose."""
 
     base: float
     adapter: float
@@ -27,11 +27,11 @@ class Need:
 
     @property
     def total(self) -> float:
-        """All of it, with what the runtime takes."""
+        """The sum, with margin and runtime."""
         return (self.base + self.adapter + self.pictures) * MARGIN + RUNTIME
 
     def card(self) -> int | None:
-        """The smallest card, in GB, that has room for it; None where none has."""
+        """Return the memory of the smallest sufficient card, in GiB; None if no card is large enough."""
         return next((size for size in CARDS if size * 2**30 * FREE >= self.total), None)
 
 
@@ -45,12 +45,12 @@ def need(
     bytes_each: int = 2,
     checkpointing: bool = False,
 ) -> Need:
-    """The memory of a training of `numbers` in these parts; the denoiser is there in any case.
+    """Estimate a training of `numbers` parameters in these parts; the denoiser is always in memory.
 
-    `states` are the optimizer's numbers for each parameter, `pixels` those of the largest batch; the base is held in
-    `bytes_each` a number.
+    `states` is the number of the optimizer's values per parameter, `pixels` that of the largest batch; the base takes
+    `bytes_each` per weight.
     """
     base = sum(footprint.parameters[part] for part in {footprint.denoiser, *parts}) * bytes_each
-    kept = footprint.recomputed if checkpointing else footprint.kept
+    activations = footprint.recomputed if checkpointing else footprint.kept
     block = (footprint.kept - footprint.recomputed) / 12 if checkpointing else 0  # the block that is being recomputed
-    return Need(base, 4 * numbers * (2 + states), (kept + block) * pixels * bytes_each / 2)
+    return Need(base, 4 * numbers * (2 + states), (activations + block) * pixels * bytes_each / 2)

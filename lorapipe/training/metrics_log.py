@@ -1,7 +1,7 @@
 """Metrics of a training by step: `metrics.jsonl` for programs, TensorBoard event files and a CSV table for people.
 
-Beside each loss stands its exponential moving average (EMA). Losses are read from the device a few times a second, many
-at once: reading each would make the device wait for us.
+Each row has the loss and its exponential moving average (EMA). Losses are read from the device in batches, a few times a
+second: reading each would synchronise with the device at every step.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from lorapipe.errors import LorapipeError
 FILE = "metrics.jsonl"
 AVERAGE = "loss/average"
 EMA_DECAY = 0.98
-"""Decay of the exponential moving average (EMA) of the loss: it covers the last fifty steps or so."""
+"""Decay of the exponential moving average (EMA) of the loss: it covers about the last fifty steps."""
 PATIENCE = 3
-"""Losses in a row that may be infinite or NaN before a training is stopped (fp16's scaler may need two to settle)."""
-
+"""Consecutive infinite or NaN losses that stop a training (fp16's scaler may need two to adjust)."""
 SLOWER = "Divide the learning rates by 8; with precision fp16, try bf16 or fp32."
 
 SHOWN_EVERY = 10
-"""Seconds after which TensorBoard has new rows to show; it has a thread of its own to write them."""
+"""Seconds between two flushes of the TensorBoard file, by TensorBoard's own thread."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class MetricRow:
     values: dict[str, float]
 
     def line(self) -> str:
-        """As a line of `metrics.jsonl`; JSON has no NaN, so what is no number is null."""
+        """Return a line of `metrics.jsonl`; NaN and infinity, which JSON lacks, become null."""
         values = {name: value if math.isfinite(value) else None for name, value in self.values.items()}
         return json.dumps({"step": self.step, **values}) + "\n"
 
@@ -50,9 +49,9 @@ class MetricsLog:
     """Writes the metrics of a training into a folder: `metrics.jsonl` and `tensorboard/`."""
 
     def __init__(self, folder: Path, step: int = 0, curve: bytes = b"", patience: int = PATIENCE) -> None:
-        """Go on after `step`, with `curve` as the log so far; what was written after that step will be written again.
+        """Continue after `step`, with `curve` as the log's bytes so far; later rows are discarded and written again.
 
-        `patience` is how many losses in a row may be infinite or NaN.
+        `patience` is the number of consecutive infinite or NaN losses that stop the training.
         """
         from tensorboardX import SummaryWriter
 
@@ -73,15 +72,15 @@ class MetricsLog:
 
     @property
     def path(self) -> Path:
-        """A JSON line for each step."""
+        """The file with a JSON line for each step."""
         return self.folder / FILE
 
     def add(self, step: int, values: Mapping[str, float | torch.Tensor]) -> None:
-        """Note the metrics of a step; tensors stay on the device until `write`."""
+        """Add the metrics of a step; tensors stay on the device until `write`."""
         self._waiting.append((step, values))
 
     def write(self) -> list[MetricRow]:
-        """Write the rows that were noted, and return them. `LorapipeError` where the training has diverged."""
+        """Write the rows added since the last time, and return them. `LorapipeError` if the training has diverged."""
         rows = [self._row(step, values) for step, values in self._waiting]
         self._waiting.clear()
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
@@ -95,38 +94,40 @@ class MetricsLog:
         return rows
 
     def divergence(self, step: int) -> LorapipeError:
-        """The error for a loss or weight that is not finite after a step: at the first nothing was learnt yet."""
+        """Return the error for a loss or weight that is not finite after `step`."""
         since = step - self.bad + 1
         if since == 1:
-            what = "the loss is not a number from step 1 on, before anything was learnt: the base itself answers NaN."
+            what = (
+                "the loss is NaN or infinite from step 1 on, before anything was learned: the base itself predicts NaN."
+            )
             cure = (
-                "With precision fp16, try bf16 or fp32; else copy the base again, or take another (and the file of "
-                "start_from)."
+                "With precision fp16, try bf16 or fp32; otherwise copy the base file again or use another one; the same for "
+                "the file of start_from."
             )
             return LorapipeError(what, cure=cure)
-        found = f"since step {since} its loss is not a number"
+        found = f"since step {since} its loss is NaN or infinite"
         if not self.bad:
-            found = f"after step {step} its weights are no numbers"
-        return LorapipeError(f"the training has blown up: {found}.", cure=SLOWER)
+            found = f"after step {step} its weights are NaN or infinite"
+        return LorapipeError(f"the training has diverged: {found}.", cure=SLOWER)
 
     def flush(self) -> None:
-        """Have the TensorBoard file on the disk. It waits for the disk, so not with every figure."""
+        """Flush the TensorBoard file to the disk, which is slow."""
         self._tensorboard.flush()
 
     def _row(self, step: int, values: Mapping[str, float | torch.Tensor]) -> MetricRow:
-        """The metrics with the EMA of the loss: single losses jump with the timestep."""
+        """Return the metrics with the EMA of the loss: single losses vary strongly with the timestep."""
         plain = {name: float(value) for name, value in values.items()}
         if math.isfinite(loss := plain["loss"]):
             self.ema = loss if math.isnan(self.ema) else EMA_DECAY * self.ema + (1 - EMA_DECAY) * loss
         return MetricRow(step, {"loss": loss, AVERAGE: self.ema, **plain})
 
     def close(self) -> None:
-        """Let the TensorBoard file go."""
+        """Close the TensorBoard file."""
         self._tensorboard.close()
 
 
 def read(path: Path) -> Iterator[MetricRow]:
-    """The rows of a `metrics.jsonl`, as far as they are whole: a killed program leaves half a line."""
+    """Yield the rows of a `metrics.jsonl` up to the first incomplete line, which a killed program leaves."""
     if not path.is_file():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -138,7 +139,7 @@ def read(path: Path) -> Iterator[MetricRow]:
 
 
 def table(rows: Iterator[MetricRow]) -> str:
-    """The rows as CSV, for spreadsheets: a column for each metric, in the order in which they first appear."""
+    """Return the rows as CSV, with a column for each metric, in the order of their first appearance."""
     lines = [{"step": row.step, **row.values} for row in rows]
     columns = dict.fromkeys(name for line in lines for name in line)
     text = io.StringIO()

@@ -1,25 +1,17 @@
-"""An adapter in a model for as long as a training lasts."""
+"""Context managers that change a model for a while: attach an adapter, compile, gradient checkpointing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from lorapipe.models import Model
-from lorapipe.training.adapters import Attached
-
-
-class Attachable(Protocol):
-    """An adapter, or weights that can be attached as they are."""
-
-    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        """Put it into the given parts."""
+from lorapipe.training.adapters import Attachable, Attached
 
 
 @contextmanager
 def attached(adapter: Attachable, model: Model, parts: Sequence[str], seed: int = 0) -> Iterator[Attached]:
-    """The adapter in these parts of the model, which is what it was at the end, whatever happens."""
+    """Attach the adapter to these parts; on exit, also after an error, the model is restored."""
     handle = adapter.attach(model, parts, seed)
     try:
         yield handle
@@ -29,9 +21,9 @@ def attached(adapter: Attachable, model: Model, parts: Sequence[str], seed: int 
 
 @contextmanager
 def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> Iterator[None]:
-    """The denoiser compiled by torch, if `wanted`: each size of picture costs a minute or so the first time.
+    """Compile the denoiser with torch, if `wanted`: about a minute for each new picture size.
 
-    The adapter must be in it. What was compiled is forgotten at the end, since it has the adapter inside.
+    Attach the adapter first. The compiled code contains the adapter, so it is discarded on exit.
     """
     denoiser = model.part(model.denoiser)
     if not wanted:
@@ -49,9 +41,10 @@ def compiled(model: Model, wanted: bool = True, backend: str = "inductor") -> It
 
 @contextmanager
 def gradient_checkpointing(model: Model, wanted: bool = True) -> Iterator[None]:
-    """Gradient checkpointing, if `wanted`: blocks keep their input and compute the rest again on the way back.
+    """Enable gradient checkpointing of the denoiser, if `wanted` (Chen et al. 2016, arXiv:1604.06174).
 
-    Of the denoiser, which holds nearly all of a training's memory (Chen et al. 2016, arXiv:1604.06174).
+    Its blocks keep only their inputs and recompute the rest in the backward pass. The denoiser's activations are nearly all
+    of a training's memory.
     """
     denoiser = model.part(model.denoiser)
     if not wanted:

@@ -1,7 +1,7 @@
-"""The monitor of a training: logs each step's metrics, keeps the resume state, and says what is due after a step.
+"""The monitor of a training: logs each step's metrics, saves the resume state, and says what is due after a step.
 
-Metrics are written a few times a second. The state is saved so that a killed program goes on where it was and ends with
-the same file, bit for bit on the same machine.
+Metrics are written a few times a second. A killed training resumes from the saved state and ends with the same file, bit
+for bit on the same machine.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lorapipe.training.throughput import Throughput
 
 GRADIENT_NORM = "gradient_norm"
 CHECKPOINT_SECONDS = 60.0
-"""Seconds between two checkpoints: about the most that a killed training loses. Each snapshot is followed by one, too."""
+"""Seconds between two checkpoints: about the most that a killed training loses. Each snapshot is also followed by one."""
 CHECKPOINT_SHARE = 0.02
-"""Largest share of a training's time for checkpoints: where one takes seconds, they are made less often."""
+"""Largest share of a training's time for checkpoints: slow checkpoints are made less often."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Milestones:
 
 @dataclass(frozen=True)
 class Due:
-    """What is due after a step, to be done in this order: `stop` is before the preview, which takes long."""
+    """What is due after a step, in this order: `stop` comes before the preview, which takes long."""
 
     snapshot: bool
     checkpoint: bool
@@ -45,7 +45,7 @@ class Due:
 
 
 class Monitor:
-    """Logs the steps of a training. Made where an earlier attempt may have been: `done` steps are behind it."""
+    """Logs the steps of a training. `done` is the number of steps that earlier attempts have completed."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class Monitor:
         for text in found.complaints:
             emit(Log(text=text, level="warning"))
         if found.step:
-            emit(Log(text=f"Goes on after step {found.step} of {milestones.total}."))
+            emit(Log(text=f"Resumes after step {found.step} of {milestones.total}."))
         self.done = found.step
         self._metrics = MetricsLog(folder, found.step, found.curve, min(PATIENCE, milestones.total))
         self._throughput = Throughput(milestones.total, found.step)
         self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
 
     def follow(self, steps: Iterator[Step]) -> Generator[tuple[Step, Due], None, None]:
-        """Log each step, and pass it on with what is due after it."""
+        """Log each step, and yield it with what is due after it."""
         try:
             for step in steps:
                 self._log(step)
@@ -86,13 +86,13 @@ class Monitor:
             self._metrics.close()
 
     def check_weights(self, step: int) -> None:
-        """`LorapipeError` where a weight is not finite; asked where they are about to be read from the device anyway."""
+        """Raise `LorapipeError` if a weight is not finite. Called before snapshots, which read the weights anyway."""
         parameters = (each for found in self.trainable.parameters.values() for each in found)
         if not all(bool(each.isfinite().all()) for each in parameters):
             raise self._metrics.divergence(step)
 
     def keep(self, file: Path) -> None:
-        """The training has written this file, and resumes only where it is whole."""
+        """Add a file that the training has written to the resume state, which is valid only if the file is intact."""
         self._checkpoints.add(file)
 
     def save(self, step: int) -> None:
@@ -114,11 +114,11 @@ class Monitor:
     def _log(self, step: Step) -> None:
         rates = {f"lr/{name}": rate for name, rate in step.rates.items()}
         norm = {} if step.gradient_norm is None else {GRADIENT_NORM: step.gradient_norm}
-        metrics = self.optimizer.estimates(self.trainable.optimizer)
+        metrics = self.optimizer.effective_learning_rates(self.trainable.optimizer)
         self._metrics.add(step.step, {"loss": step.loss, **rates, **metrics, **norm})
 
     def _write(self) -> None:
-        """Write the metrics of the steps since the last time, and show the newest as progress."""
+        """Write the metrics of the steps since the last time, and report the newest as progress."""
         rows = self._metrics.write()
         if rows:
             for row in rows:

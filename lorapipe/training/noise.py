@@ -1,4 +1,4 @@
-"""The noise of a training, drawn by (seed, step, sample), and the kinds of it that kohya's options name."""
+"""The noise of a training, a function of (seed, step, sample), and kohya's variants: offset, multires, ip noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorapipe.training.seeds import seed_of
 
 
 class NoiseDraw(NamedTuple):
-    """Of each sample: the noise to predict, the timestep (see `Diffusion`), and the noise to add."""
+    """For each sample: the noise to predict, the timestep (see `Diffusion`), and the noise that is added."""
 
     target: torch.Tensor
     timesteps: torch.Tensor
@@ -22,10 +22,10 @@ class NoiseDraw(NamedTuple):
 def draw(
     seed: int, step: int, samples: range, shape: Sequence[int], diffusion: Diffusion, low: int = 0, high: int = 1000
 ) -> NoiseDraw:
-    """Noise (B, *shape) and timesteps (B,) between `low` and `high` of the named samples of an update; on the CPU.
+    """Draw noise (B, *shape) and timesteps (B,) between `low` and `high` for samples of an update; on the CPU.
 
-    A function of (seed, step, sample) alone: a resumed training draws what an unbroken one would have drawn, and two
-    batches of one draw what one batch of two does. Drawn on the CPU because every device has its own random numbers.
+    The result is a function of (seed, step, sample) alone: a resumed training draws the same as an uninterrupted one, and
+    two batches of one sample the same as one batch of two. It is drawn on the CPU, since devices have different generators.
     """
     noise = torch.empty(len(samples), *shape)
     drawn = []
@@ -37,36 +37,36 @@ def draw(
 
 
 Generators = Sequence[torch.Generator]
-"""One for each sample."""
+"""One generator for each sample."""
 
 
 def strengths(highest: float, random: bool, chances: Generators) -> torch.Tensor:
-    """The strength of each sample (B, 1, 1, 1): the highest, or drawn between 0 and it."""
+    """Return the strength of each sample, (B, 1, 1, 1): `highest`, or uniform between 0 and `highest` if `random`."""
     drawn = [torch.rand((), generator=chance) * highest if random else torch.tensor(highest) for chance in chances]
     return torch.stack(drawn).reshape(-1, 1, 1, 1)
 
 
 def adapted(strength: torch.Tensor, scale: float, clean: torch.Tensor) -> torch.Tensor:
-    """Strengths (B, 1, 1, 1) + scale · |mean of each channel|, at least 0: (B, C, 1, 1), as kohya's `apply_noise_offset`."""
+    """Return max(0, strength + scale · |mean of each channel|), (B, C, 1, 1), as kohya's `apply_noise_offset`."""
     return (strength + scale * clean.float().mean((2, 3), keepdim=True).abs().cpu()).clamp(min=0)
 
 
 def offset(noise: torch.Tensor, strength: torch.Tensor, chances: Generators) -> torch.Tensor:
-    """noise + strength · N(0, 1) for each channel as a whole  (Guttenberg 2023, "Diffusion with Offset Noise")."""
+    """Return noise + strength · N(0, 1), one draw per channel (Guttenberg 2023, "Diffusion with Offset Noise")."""
     shifts = [torch.randn(noise.shape[1], 1, 1, generator=chance) for chance in chances]
     return noise + strength * torch.stack(shifts)
 
 
 def perturbed(noise: torch.Tensor, strength: torch.Tensor, chances: Generators) -> torch.Tensor:
-    """noise + strength · N(0, I): what is added, while `noise` is to be predicted  (Ning et al. 2023, arXiv:2301.11706)."""
+    """Return noise + strength · N(0, I), to be added while `noise` is predicted (Ning et al. 2023, arXiv:2301.11706)."""
     return noise + strength * torch.stack([torch.randn(noise.shape[1:], generator=chance) for chance in chances])
 
 
 def multires(noise: torch.Tensor, iterations: int, discount: float, chances: Generators) -> torch.Tensor:
-    """noise + Σ discountⁱ · coarser noise, over its standard deviation  (Whitaker 2023, "Multi-Resolution Noise").
+    """Return noise + Σ discountⁱ · coarser noise, divided by its standard deviation.
 
-    As kohya's `pyramid_noise_like`, by sample: layer i is rⁱ times coarser, r drawn anew in 2 … 4, and the last one is
-    the first to be a single row or column.
+    Whitaker 2023, "Multi-Resolution Noise"; as kohya's `pyramid_noise_like`, by sample: layer i is rⁱ times coarser, with r
+    drawn uniformly from 2 … 4 for each layer, and the layers end with the first that is a single row or column.
     """
     return torch.stack(
         [_pyramid(one, iterations, discount, chance) for one, chance in zip(noise, chances, strict=True)]
@@ -88,5 +88,5 @@ def _pyramid(noise: torch.Tensor, iterations: int, discount: float, chance: torc
 
 
 def generator(*what: str | int) -> torch.Generator:
-    """Random numbers that depend on these words alone; see `seed_of`."""
+    """Return a torch generator seeded by these values alone; see `seed_of`."""
     return torch.Generator().manual_seed(seed_of(*what))

@@ -1,4 +1,4 @@
-"""Optimizer parameter groups of an adapter: one for each part of the base, and for each rate within it."""
+"""Optimizer parameter groups of an adapter: one for each part of the base and learning rate within it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from lorapipe.formats import EMBEDDING
 from lorapipe.models import Model
 from lorapipe.training.adapters import Attached
 from lorapipe.training.flat_parameters import flatten
@@ -14,7 +15,7 @@ from lorapipe.training.resume_state import Trainable
 
 
 def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
-    """Everything that a training changes; `rates` by part. Groups are named `unet`, or `unet ×4` at another rate."""
+    """Build the optimizer with its parameter groups, named `unet`, or `unet ×4` at another rate; `rates` by part."""
     factors = adapter.rate_factors()
     parameters: dict[str, list[torch.nn.Parameter]] = {}
     group_rates: dict[str, float] = {}
@@ -26,6 +27,14 @@ def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer,
             group_rates[name] = rates[part] * factor
     if optimizer.elementwise:
         parameters = {name: [flatten(found)] for name, found in parameters.items()}
-    groups = [{"params": found, "lr": group_rates[name], "name": name} for name, found in parameters.items()]
+    groups = [
+        {"params": found, "lr": group_rates[name], "name": name, **_undecayed(name, optimizer)}
+        for name, found in parameters.items()
+    ]
     scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
     return Trainable(parameters, optimizer.build(groups), scaler)
+
+
+def _undecayed(group: str, optimizer: Optimizer) -> dict[str, float]:
+    """Vectors of words are not drawn to zero, which would make them unlike any word's."""
+    return {"weight_decay": 0.0} if group == EMBEDDING and hasattr(optimizer, "weight_decay") else {}

@@ -1,4 +1,4 @@
-"""Previews: pictures painted during a training, to watch it learn. They change nothing in it."""
+"""Previews: pictures generated during a training. They do not affect it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Previews:
-    """Paints `prompts`, each from the same noise every time. `rates` are the learning rates of the trained parts."""
+    """Generates `prompts`, each from the same noise every time. `rates` are the learning rates of the trained parts."""
 
     model: Model
     prompts: tuple[str, ...]
@@ -26,7 +26,7 @@ class Previews:
     context: Context
 
     def paint(self, step: int) -> None:
-        """The previews after `step`. A preview that fails does not end a training."""
+        """Generate the previews after `step`. A failed preview only logs a warning."""
         try:
             sampler = Sampler(self.model, self.options)
             sampler.read(self.prompts)
@@ -40,5 +40,5 @@ class Previews:
             reason = str(error).partition("\n")[0]
             self.context.emit(Log(text=f"no preview at step {step}: {reason}", level="warning"))
         finally:
-            needed = any(part in self.rates for part in self.model.text_encoders)  # captions are then read at each step
+            needed = self.rates.keys() - {self.model.denoiser}  # training encodes captions at each step
             self.model.release("vae", *(() if needed else self.model.text_encoders))

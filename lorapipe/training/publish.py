@@ -1,4 +1,4 @@
-"""Publishing a training: what was made in `context.resume`, which outlives a killed attempt, appears in `context.out`."""
+"""Publish a training: link its files from `context.resume`, which outlives a killed attempt, into `context.out`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context
 
 PUBLISHED = ("snapshots", "previews", "tensorboard", metrics_log.FILE)
-"""Files and folders of a training that its user gets."""
+"""Files and folders of a training that are published."""
 
 
 def publish_training(context: Context) -> None:
-    """Publish all files of a training. A damaged preview is left out, with a warning."""
+    """Publish all files of a training. Damaged previews are left out with a warning."""
     for picture in sorted((context.resume / "previews").glob("*.png")):
         if not is_whole_png(picture):
-            context.emit(Log(text=f"the preview {picture.name} is damaged, and left out", level="warning"))
+            context.emit(Log(text=f"the preview {picture.name} is damaged and was left out", level="warning"))
             picture.unlink()
     write_text(metrics_log.table(metrics_log.read(context.resume / metrics_log.FILE)), context.out / "metrics.csv")
     for name in PUBLISHED:
@@ -32,9 +32,9 @@ def publish_training(context: Context) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make a file or folder appear at `target` as well: as hard links, where the file system has them, else as copies.
+    """Make a file or folder appear at `target` too, by hard links where the file system has them, else by copies.
 
-    Unfinished files of a killed process are left out.
+    Partial files of a killed process are left out.
     """
     if source.is_dir():
         for inner in sorted(source.iterdir()):

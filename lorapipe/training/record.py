@@ -1,4 +1,4 @@
-"""The record of a training: what its files say of it in their metadata."""
+"""The record of a training, which becomes the metadata of its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record_of(
     rates: Mapping[str, float],
     warmup_steps: int,
 ) -> TrainingRecord:
-    """What is recorded of a training. `settings` are its options in document form, `rates` the learning rates by part."""
+    """Return the record. `settings` are the training's options as plain values, `rates` the learning rates by part."""
     rank = settings["adapter"].get("rank", 0)
     return TrainingRecord(
         family=base.name,

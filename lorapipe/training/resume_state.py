@@ -1,9 +1,9 @@
-"""What a training needs to go on as if it had never stopped.
+"""The resume state: checkpoints from which a killed training resumes with the same result.
 
-Data order and noise are functions of (seed, step), so the state is the trainable parameters, the optimizer's and the
-scaler's state, and the number of the step; and what was made on the way, the curve itself and the checksums of the
-snapshots. All of it is verified before any of it is used: a training that goes on ends as if it had not stopped, or says
-which file is damaged and goes on from before that. It is for this program only: users' files are the snapshots.
+Data order and noise are functions of (seed, step), so the state is the trainable parameters, the states of optimizer and
+gradient scaler, and the step; further the metrics log so far and the checksums of the snapshots. Everything is verified
+before it is loaded: a resumed training ends with the same result as an uninterrupted one, or says which file is damaged
+and resumes from an earlier state. The format is private; snapshots are the files for users.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Trainable:
-    """The live objects whose state changes from step to step: parameters by part, optimizer, fp16's scaler."""
+    """The objects whose state changes at each step: parameters by group, optimizer, gradient scaler of fp16."""
 
     parameters: Mapping[str, Sequence[torch.nn.Parameter]]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
     def state(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values."""
+        """Return the state as tensors and plain values."""
         tensors = {part: [p.detach() for p in parameters] for part, parameters in self.parameters.items()}
         return {
             "parameters": tensors,
@@ -42,7 +42,7 @@ class Trainable:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up a state; ValueError where it is another training's."""
+        """Load a state. ValueError if it belongs to another training."""
         mine = {part: [p.shape for p in parameters] for part, parameters in self.parameters.items()}
         saved = {part: [t.shape for t in tensors] for part, tensors in state["parameters"].items()}
         if mine != saved:
@@ -58,7 +58,7 @@ class Trainable:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a training goes on from: after which step (0: from nothing), its curve so far, what was wrong with others."""
+    """Where a training resumes: the last step (0: from scratch), its metrics log, and complaints about damaged states."""
 
     step: int = 0
     curve: bytes = b""
@@ -66,7 +66,7 @@ class Resumed:
 
 
 class Checkpoints:
-    """Checkpoints in a folder, named by their step. The folder lies in the one where the training keeps its files."""
+    """The checkpoints in a folder, named by their step. The folder's parent contains the training's other files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,11 +74,11 @@ class Checkpoints:
         self._damaged: list[Path] = []
 
     def add(self, file: Path) -> None:
-        """The training has made this file, and will not do so again: what comes after it is of no use without it."""
+        """Add a file that the training has written and will not write again: later checkpoints are invalid without it."""
         self._checksums[self._name(file)] = crc_of(file)
 
     def save(self, step: int, trainable: Trainable, curve: bytes = b"") -> None:
-        """Keep the state after `step` updates. Written aside, synced and renamed: it is whole or not there."""
+        """Save the state after `step` updates, atomically and synced to disk."""
         for left in self.folder.glob(f"*{PART_SUFFIX}"):
             left.unlink(missing_ok=True)
         about = {"version": VERSION, "step": step, "curve": curve, "files": self._checksums}
@@ -95,7 +95,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def load(self, trainable: Trainable) -> Resumed:
-        """Take up the newest state that is whole, with the files made before it."""
+        """Load the newest intact state whose files are intact too."""
         complaints: list[str] = []
         for path in self._files():
             try:
@@ -112,11 +112,11 @@ class Checkpoints:
                 self._checksums = state["files"]
                 return Resumed(int(state["step"]), state["curve"], tuple(complaints))
         if complaints:
-            complaints.append("There is no earlier state: the training begins anew.")
+            complaints.append("There is no earlier state: the training starts again.")
         return Resumed(complaints=tuple(complaints))
 
     def _read(self, path: Path) -> Any:
-        """What a checkpoint holds. Bytes that are no state make the unpickler fail in every way there is: `ValueError`."""
+        """Read and verify a checkpoint. `ValueError` for damaged bytes, on which the unpickler may raise anything."""
         with reading(path) as file:
             try:
                 state = torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)
@@ -134,5 +134,5 @@ class Checkpoints:
         return file.relative_to(self.folder.parent).as_posix()
 
     def _files(self) -> list[Path]:
-        """The newest first."""
+        """Return the checkpoints, the newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)

@@ -1,8 +1,8 @@
-"""Seeds: random numbers that are functions of words and numbers, and not of what was drawn before them.
+"""Seeds: random numbers as functions of names and numbers, independent of earlier draws.
 
-So a training that goes on draws what an unbroken one would have drawn. There are three derivations, and none of them can be
-changed without changing the results of all trainings: `seed_of` for torch's generators, `chance` for Python's, and the
-SHA-256 of a module's name for its initial weights (`adapters/_host.py`). New code takes one of the two here.
+So a resumed training draws the same numbers as an uninterrupted one. There are three derivations, and changing one would
+change the results of all trainings: `seed_of` for torch's generators, `chance` for Python's, and the SHA-256 of a module's
+name for its initial weights (`adapter_layers/host.py`). New code uses one of the two in this file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import random
 
 
 def seed_of(*what: str | int) -> int:
-    """A seed of 63 bits; neighbouring numbers give seeds that have nothing to do with each other."""
+    """Return a seed of 63 bits, a hash of the values: neighbouring numbers give unrelated seeds."""
     digest = hashlib.blake2b(repr(what).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
 
 
 def chance(*what: str | int) -> random.Random:
-    """Python's random numbers for these words and numbers: it hashes a text that it is seeded with."""
+    """Return Python's generator seeded by the values as text, which it hashes."""
     return random.Random(" ".join(map(str, what)))

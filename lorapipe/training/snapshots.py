@@ -1,4 +1,4 @@
-"""Snapshots: the adapter as it is, as files that other programs load."""
+"""Snapshots: files of the adapter after some steps, which other programs load."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lorapipe.training_record import TrainingRecord
 
 
 def file_name(step: int) -> str:
-    """A snapshot's path in the resume and result folders; sorted by name is sorted by step."""
+    """Return a snapshot's path below the resume and result folders; names sort by step."""
     return f"snapshots/step-{step:06d}.safetensors"
 
 
 @dataclass(frozen=True)
 class SnapshotWriter:
-    """Writes the adapter of a training as a file that other programs load: kohya's keys, fp32, and the metadata."""
+    """Writes the adapter of a training to a file in kohya's format: fp32, with metadata."""
 
     adapter: Attached
     model: Model
@@ -30,7 +30,7 @@ class SnapshotWriter:
     folder: Path
 
     def write(self, step: int) -> Path:
-        """The snapshot after `step`."""
+        """Write the snapshot after `step`, and return its path."""
         learned, epoch = self.adapter.learned(), self.length.epoch(step)
         metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.folder / file_name(step)

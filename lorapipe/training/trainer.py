@@ -1,8 +1,8 @@
-"""The training job, from options to weights: what a `train` stage does once its knobs are read.
+"""The trainer: the job of a `train` stage, from options to weights.
 
-`Trainer.build` assembles the parts: pictures, base model, conditions, objective. `Trainer.steps` puts the adapter into
+`Trainer.build` assembles the parts: pictures, base model, conditions, objective. `Trainer.steps` attaches the adapter to
 the model and yields each optimizer step; it writes snapshots, checkpoints and previews when the monitor says that they
-are due. `Trainer.publish` moves the files to the stage's output folder.
+are due. `Trainer.publish` links the files into the stage's output folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.training import conditions, loop, snapshots
-from lorapipe.training.adapters import Adapter, Attached
+from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
 from lorapipe.training.data.training_set import load_training_set
@@ -45,9 +45,9 @@ from lorapipe.training_record import TrainingRecord
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What is trained: an adapter, in these parts of the base, and how the base computes meanwhile."""
+    """The adapter, its learning rate for each trained part of the base, and options of the base's forward pass."""
 
-    adapter: Adapter
+    adapter: Attachable
     rates: dict[str, float]
     seed: int
     start_from: Path | None
@@ -56,7 +56,7 @@ class Adaptation:
 
     @contextmanager
     def applied(self, model: Model) -> Iterator[Attached]:
-        """The adapter in the model, which afterwards is what it was before, whatever happens."""
+        """Attach the adapter to the model; on exit, also after an error, the model is restored."""
         with (
             gradient_checkpointing(model, self.gradient_checkpointing),
             attached(self.adapter, model, list(self.rates), self.seed) as adapter,
@@ -69,7 +69,7 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class Optimization:
-    """How it is trained: the optimizer, its schedule, and limits on gradients (clipping) and weights; 0 is no limit."""
+    """The optimizer, its learning rate schedule, and limits on gradients (clipping) and weights; 0 is no limit."""
 
     optimizer: Optimizer
     scheduler: Scheduler
@@ -79,7 +79,7 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Trainer:
-    """A training whose parts are all there. `launch` starts the processes for further devices."""
+    """A training with all its parts. `launch` starts the processes for further devices."""
 
     context: Context
     dataset: Dataset
@@ -95,7 +95,7 @@ class Trainer:
 
     @classmethod
     def build(cls, options: TrainingOptions, context: Context, parallel: DataParallel | None = None) -> Self:
-        """Assemble a training. `parallel` is this process's rank where another process has launched it."""
+        """Assemble a training. `parallel` is this process's rank if another process has launched it."""
         with memory_explained():
             return cls._build(options, context, parallel)
 
@@ -107,7 +107,7 @@ class Trainer:
             (options.dataset, *options.more_datasets), options.regularisation, options.captions,
             options.prior_loss_weight, cache, compute.device, context,
         )  # fmt: skip
-        model = compute.model(base, context.warm)
+        model = compute.model(base, context.model_cache)
         if problems := list(options.weighting.problems_with(model.diffusion.prediction)):
             raise InputError(problems)
         rates = options.rates(model.roles)
@@ -119,9 +119,11 @@ class Trainer:
 
         captions = [picture.caption for picture in pictures.all]
         conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
+        for word in options.words:
+            conditions.require_word(word.trigger, options.captions, pictures, context)
         condition = conditions.text_condition(
             conditions.caption_sampler(
-                options.captions, pictures, length, options.seed, any(part in rates for part in model.text_encoders)
+                options.captions, pictures, length, options.seed, bool(rates.keys() - {model.denoiser})
             ),
             captions, model,
             options.reading,
@@ -139,7 +141,7 @@ class Trainer:
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
-                options.adapter, rates, options.seed, options.start_from.path if options.start_from else None,
+                options.trained, rates, options.seed, options.start_from.path if options.start_from else None,
                 options.gradient_checkpointing, options.compile,
             ),
             optimization=Optimization(
@@ -156,11 +158,11 @@ class Trainer:
 
     @property
     def length(self) -> TrainingLength:
-        """Steps and epochs."""
+        """The length in steps and epochs."""
         return self.loader.length
 
     def steps(self) -> Iterator[loop.Step]:
-        """Train, one optimizer step for each `next`. `Interrupted` where asked to stop, when all is saved."""
+        """Train, one optimizer step for each `next`. Raises `Interrupted` when asked to stop, after saving the state."""
         with memory_explained(), self.adaptation.applied(self.model) as adapter, self.launch() as parallel:
             trainable = grouped(adapter, self.record.rates, self.optimization.optimizer, self.model)
             if parallel.rank == 0:
@@ -170,7 +172,7 @@ class Trainer:
                 yield from self._loop(adapter, trainable, parallel, done)
 
     def _monitored(self, adapter: Attached, trainable: Trainable, parallel: DataParallel) -> Iterator[loop.Step]:
-        """The steps of rank 0, with all that is due after each."""
+        """Yield the steps of rank 0, and do what is due after each."""
         context, optimizer = self.context, self.optimization.optimizer
         writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
@@ -185,14 +187,14 @@ class Trainer:
                     monitor.save(step.step)
                 if due.stop:
                     at = f"step {step.step} of {self.milestones.total}"
-                    raise Interrupted(f"Stopped after {at}; run the same command again to go on.")
+                    raise Interrupted(f"Stopped after {at}; run the same command again to resume.")
                 if due.preview:
                     with averaged_weights(trainable.optimizer):
                         self.previews.paint(step.step)
                 yield step
 
     def _loop(self, adapter: Attached, trainable: Trainable, parallel: DataParallel, done: int) -> Iterator[loop.Step]:
-        """The steps after the first `done`."""
+        """Return the steps after the first `done`."""
         how, total, per_epoch = self.optimization, self.length.total, self.length.per_epoch
         return loop.train(
             replace(self.loader, parallel=parallel).updates(done),
@@ -201,12 +203,12 @@ class Trainer:
             lambda step: how.scheduler.factor(step, total, per_epoch),
             max_grad_norm=how.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(adapter.limit_norms, how.max_weight_norm) if how.max_weight_norm else None,
+            constrain=partial(_constrain, adapter, how.max_weight_norm),
             parallel=parallel,
         )
 
     def publish(self) -> Weights:
-        """Publish all files of the training, which has come to its end."""
+        """Publish all files of the completed training."""
         publish_training(self.context)
         out = self.context.out
         made = [(step, self.length.epoch(step)) for step in sorted(self.milestones.snapshots)]
@@ -218,7 +220,13 @@ class Trainer:
         )
 
 
+def _constrain(adapter: Attached, max_weight_norm: float) -> None:
+    adapter.constrain()
+    if max_weight_norm:
+        adapter.limit_norms(max_weight_norm)
+
+
 def _train_rank(options: TrainingOptions, context: Context, parallel: DataParallel) -> None:
-    """Train in a further process, which was launched by that of rank 0."""
+    """Train in a process that rank 0 has launched."""
     for _ in Trainer.build(options, context, parallel).steps():
         pass

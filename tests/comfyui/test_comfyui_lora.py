@@ -118,12 +118,12 @@ def test_both_networks_predict_the_same(server: Server, trained: Trained) -> Non
     theirs = (noise * (1 + sigma**2).sqrt() - sampled) / sigma
     attached = ADAPTER.attach(model, model.trainable)
     attached.load(trained.learnt)
-    framing = model.framing((64, 64), (0, 0), (64, 64))
+    time_ids = model.size_conditioning((64, 64), (0, 0), (64, 64))
     with torch.no_grad():
         ours = model.predict(
             noise,
             torch.tensor([len(model.diffusion.alphas_cumprod) - 1]),
-            {**model.encode_text([tiny_bases.PROMPT]), **framing},
+            {**model.encode_text([tiny_bases.PROMPT]), **time_ids},
         )
     attached.detach()
     assert apart(ours, theirs) < 1e-4

@@ -17,6 +17,8 @@ REGISTRY = Family.registry
 assert REGISTRY is not None
 families.register()
 
+LAYERS = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+
 
 @pytest.fixture(scope="module", params=[*REGISTRY.names(), families.NAME])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
@@ -93,7 +95,7 @@ def test_names_are_one_to_one_and_lead_to_modules(loaded: Model) -> None:
         list(names.values()).index(place) == list(names).index(loaded.kohya_name(*place)) for place in names.values()
     )
     for part, path in names.values():
-        assert isinstance(loaded.part(part).get_submodule(path), (torch.nn.Linear, torch.nn.Conv2d))
+        assert isinstance(loaded.part(part).get_submodule(path), LAYERS)
     for part in loaded.trainable:
         assert set(loaded.targets(part)) <= set(loaded.targets(part, convolutions=True)) == set(loaded.modules(part))
 

@@ -24,7 +24,7 @@ WORDS = {
     "noise schedule": "training/diffusion.py",
     "resume": "training/resume_state.py",
     "trainer": "training/trainer.py",
-    "loralayer": "training/adapters/_lora_layer.py",
+    "loralayer": "training/adapter_layers/lora_layer.py",
     "caption": "training/caption_augment.py",
     "training_set": "training/data/training_set.py",
     "grid_plan": "evaluation/grid_plan.py",

@@ -37,6 +37,7 @@ JOBS = ("lorapipe.job_queue", "lorapipe.watch", "lorapipe.page")
 FRONT = (
     "lorapipe.cli",
     "lorapipe.commands",
+    "lorapipe.run_display",
     "lorapipe.terminal",
     "lorapipe.settings_reference",
     "lorapipe.settings_search",
@@ -55,7 +56,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "=lorapipe.models", "=lorapipe.pocket", "lorapipe.file_signatures", "lorapipe.training.diffusion", *LIGHT
     ),
     "lorapipe.training.adapters": (
-        "=lorapipe.training.adapters", "=lorapipe.formats", "=lorapipe.formats.algorithms", *LIGHT
+        "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.formats",
+        "=lorapipe.formats.algorithms", *LIGHT
+    ),
+    "lorapipe.training.adapter_layers": (
+        "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
+        "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.data": ("lorapipe.training.data", "lorapipe.training.seeds", "=lorapipe.models", *SHARED, *LIGHT),
     "lorapipe.training.noise": ("lorapipe.training.diffusion", "lorapipe.training.seeds"),
@@ -81,7 +87,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
     "lorapipe.formats": (
-        "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
+        "lorapipe.formats", "lorapipe.atomic", "lorapipe.file_signatures", "lorapipe.regular_files",
+        "lorapipe.models._tensor_index", "lorapipe.models._weight_files", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
@@ -130,7 +137,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
-    "lorapipe.terminal": (*FRONT, *ENGINE),
+    "lorapipe.terminal": (),
+    "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),
     "lorapipe.kohya_flags": (),
     "lorapipe.settings_search": (*FRONT, *ENGINE),
@@ -144,7 +152,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
     "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
-    "settings_reference", "settings_search", "kohya_flags", "__main__",
+    "run_display", "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
 """The half that may use no package but these."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
@@ -164,9 +172,10 @@ SPEC_BEARING = (
     "lorapipe.formats",
     "lorapipe.formats.algorithms",
     "lorapipe.pipeline.execution.launchers",
+    "lorapipe.training.adapter_layers.lora_knobs",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files, `_host.py`.)"""
+"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files.)"""
 
 
 def modules() -> dict[str, Path]:

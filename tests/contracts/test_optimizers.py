@@ -81,7 +81,7 @@ def test_one_flat_tensor_learns_what_many_do(name: str) -> None:
 def first_steps(spec: Optimizer, factors: tuple[float, float]) -> list[float]:
     """How far each of two parts goes in a first step (its up matrix, from 0), its rate multiplied by a factor."""
     parts = [problem(seed)[0] for seed in (0, 1)]
-    rates = spec.usual_rates
+    rates = {role: spec.usual_rate(role) for role in ("denoiser", "text_encoder")}
     groups = [{"params": part, "lr": rates[name], "name": name} for part, name in zip(parts, rates, strict=True)]
     optimizer = spec.build(groups)
     assert [group["name"] for group in optimizer.param_groups] == [*rates]
@@ -108,12 +108,12 @@ def test_rates_are_followed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_estimates_are_figures(name: str) -> None:
+def test_effective_learning_rates_are_figures(name: str) -> None:
     spec = Optimizer.registry.get(name)()
     parts, inputs, wanted = problem()
     optimizer = build(name, parts)
     learn(optimizer, parts, inputs, wanted, 5)
-    figures = {key: float(value) for key, value in spec.estimates(optimizer).items()}
+    figures = {key: float(value) for key, value in spec.effective_learning_rates(optimizer).items()}
     assert bool(figures) == spec.adaptive
 
 
@@ -121,9 +121,9 @@ def test_prodigy_finds_a_rate_by_itself_and_says_so() -> None:
     spec = Optimizer.registry.get("prodigy")()
     parts, inputs, wanted = problem()
     optimizer = build("prodigy", parts)
-    assert spec.estimates(optimizer)["d"] == spec.d0
+    assert spec.effective_learning_rates(optimizer)["d"] == spec.d0
     learn(optimizer, parts, inputs, wanted, 300)
-    figures = spec.estimates(optimizer)
+    figures = spec.effective_learning_rates(optimizer)
     assert figures["d"] > 1000 * spec.d0
     assert figures["d*lr"] == figures["d"] * optimizer.param_groups[0]["lr"]
 

@@ -74,15 +74,7 @@ SPELLINGS = (peft, peft_default, diffusers, older_diffusers)
 NAME = next(iter(SHAPES))
 ONE = torch.ones(4, 4)
 STRANGE: dict[str, tuple[Tensors, str]] = {
-    "DoRA": ({f"{NAME}.dora_scale": torch.ones(8, 1)}, "is a DoRA"),
-    "DoRA of PEFT": ({"unet.down_blocks.0.attentions.0.proj_in.lora_magnitude_vector": ONE[0]}, "is a DoRA"),
-    "LoHa": ({f"{NAME}.hada_w{i}_{x}": ONE for i in (1, 2) for x in "ab"}, "is a LoHa"),
-    "LoKr": ({f"{NAME}.lokr_w1": ONE, f"{NAME}.lokr_w2": ONE}, "is a LoKr"),
-    "IA3": ({f"{NAME}.weight": ONE[0], f"{NAME}.on_input": torch.tensor(True)}, "is an IA3"),
-    "OFT": ({f"{NAME}.oft_blocks": torch.ones(2, 4, 4)}, "is an OFT"),
-    "GLoRA": ({f"{NAME}.{x}{i}.weight": ONE for x in "ab" for i in (1, 2)}, "is a GLoRA"),
-    "whole layers": ({f"{NAME}.diff": ONE, f"{NAME}.diff_b": ONE[0]}, "trained norms, biases or whole layers"),
-    "norms": ({"lora_unet_conv_norm_out.w_norm": ONE[0], "lora_unet_conv_norm_out.b_norm": ONE[0]}, "trained norms"),
+    "DoRA of PEFT": ({"unet.down_blocks.0.attentions.0.proj_in.lora_magnitude_vector": ONE[0]}, "is a DoRA of PEFT"),
     "biases": ({f"{NAME}.lora_up.bias": ONE[0]}, "trained biases"),
     "embeddings": ({"bundle_emb.penny.string_to_param.*": ONE}, "holds embeddings"),
     "an embedding": ({"clip_l": ONE, "clip_g": ONE}, "holds embeddings"),
@@ -93,6 +85,27 @@ STRANGE: dict[str, tuple[Tensors, str]] = {
     "no weight": ({f"{NAME}.lora_down": ONE}, "is not known"),
 }
 """What a file may hold besides (or in place of) a LoRA, and what has to be said of it."""
+
+WRONG: dict[str, tuple[Tensors, str]] = {
+    "DoRA alone": ({f"{NAME}.dora_scale": torch.ones(8, 1)}, "has dora_scale and no"),
+    "half a LoHa": ({f"{NAME}.hada_w{i}_{x}": ONE for i, x in ("1a", "1b", "2a")}, "and no hada_w2_b"),
+    "half a LoKr": ({f"{NAME}.lokr_w1": ONE, f"{NAME}.lokr_w2_a": ONE}, "and no lokr_w2_b"),
+    "LoKr without w1": ({f"{NAME}.lokr_w2": ONE}, "and no lokr_w1"),
+    "half an IA3": ({f"{NAME}.on_input": torch.tensor(True)}, "and no weight"),
+    "BOFT": ({f"{NAME}.oft_blocks": torch.ones(2, 2, 4, 4)}, "a BOFT's, 2x2x4x4"),
+    "half an OFT": ({f"{NAME}.oft_blocks": torch.ones(2, 4, 3)}, "blocks are 2x4x3"),
+    "half a GLoRA": ({f"{NAME}.{x}.weight": ONE for x in ("a1", "a2", "b1")}, "and no b2.weight"),
+    "a bias alone": ({f"{NAME}.diff_b": ONE[0]}, "and no diff"),
+    "half a Tucker LoHa": (
+        {f"{NAME}.hada_{x}": ONE for x in ("w1_a", "w1_b", "w2_a", "w2_b", "t1")},
+        "and no hada_t2",
+    ),
+    "LoKr twice": ({f"{NAME}.lokr_{x}": ONE for x in ("w1", "w2", "w2_a", "w2_b")}, "as a whole and in two factors"),
+    "two kinds": ({f"{NAME}.lokr_w1": ONE, f"{NAME}.hada_w1_a": ONE}, "and no"),
+    "NaN": ({f"{NAME}.diff": ONE * float("nan")}, f"holds what is no number .*{NAME}.diff"),
+    "whole numbers": ({f"{NAME}.diff": ONE.to(torch.int8)}, f"holds whole numbers .*{NAME}.diff"),
+}
+"""Modules of other kinds than LoRA that make no update, and what has to be said of them."""
 
 
 def write(

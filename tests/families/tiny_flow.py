@@ -68,14 +68,21 @@ class TinyFlowModel(PartsModel):
         return self._tokenizers["clip"]
 
     def token_count(self, text: str) -> int:
-        return len(token_ids(self.tokenizer, text))
+        return len(token_ids(self.tokenizer, text, self.word_vectors("text_encoder")))
+
+    def token_rows(self, part: str, text: str) -> Tensor:
+        import torch
+
+        return self.token_table(part)[torch.tensor(token_ids(self.tokenizer, text), dtype=torch.long)]
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
         import torch
 
-        ids = tokenize(self.tokenizer, captions, reading.max_tokens)
-        clip, pooled = penultimate(self.part("text_encoder"), ids)
+        words = self.word_vectors("text_encoder")
+        ids = tokenize(self.tokenizer, captions, reading.max_tokens, words=words)
+        clip, pooled = penultimate(self.part("text_encoder"), ids, words)
         assert pooled is not None
+        ids = tokenize(self.tokenizer, captions, reading.max_tokens)  # T5 has no words of ours
         with torch.no_grad():
             t5 = self.part("t5")(ids.flatten(1).to(self.device)).last_hidden_state
         return {"hidden": torch.cat([clip, t5], dim=1), "pooled": pooled}

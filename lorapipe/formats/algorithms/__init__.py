@@ -9,6 +9,7 @@ To add one, create a file here. It must load quickly: import torch inside functi
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "Tensor"]
 """The tensors of one module's update by the algorithm's own short names: `down`, `up`."""
+
+
+SMALL = 2**-10
+"""Factors whose largest number is below this are brought up for fp16, whose precision fades below 2⁻¹⁴."""
 
 
 class Algorithm(ABC):
@@ -35,8 +40,14 @@ class Algorithm(ABC):
     """What PEFT's `adapter_config.json` calls it: `LORA`."""
     optional: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that a module may lack."""
+    flags: ClassVar[frozenset[str]] = frozenset()
+    """Short names of tensors that are whole numbers: settings of the module, not weights."""
     network_module: ClassVar[str] = "lycoris.kohya"
     """The module of kohya's trainer that makes and loads it (`ss_network_module`)."""
+    algo: ClassVar[str] = ""
+    """What LyCORIS calls it (`algo` of `ss_network_args`); empty: as it is registered here."""
+    has_alpha: ClassVar[bool] = True
+    """Whether files hold an alpha for each module."""
 
     @classmethod
     def of(cls, name: str) -> Algorithm:
@@ -52,25 +63,57 @@ class Algorithm(ABC):
     def rank(self, tensors: Tensors) -> int:
         """The rank of a module's update, as files and their metadata count it."""
 
+    def usual_alpha(self, tensors: Tensors) -> float:
+        """The alpha of a module whose file has none."""
+        return float(self.rank(tensors))
+
+    def scale(self, tensors: Tensors, alpha: float) -> float:
+        """What an alpha multiplies the tensors' product by; 1 where it means something else, or nothing."""
+        return alpha / self.rank(tensors)
+
+    def needs_weight(self, tensors: Tensors) -> bool:
+        """Whether ΔW depends on the base's W."""
+        return False
+
     @abstractmethod
     def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
         """ΔW in the tensors' own precision; gradients flow through it.
 
         In the shape of the module's weight, or as a matrix (out, in · k · k) where the tensors do not know the kernel.
-        `weight` is the base's W, for those whose update depends on it (DoRA, IA³, OFT).
+        `weight` is the base's W, for those whose update depends on it (`needs_weight`: DoRA, IA³, OFT, GLoRA).
         """
+
+    def delta_bias(self, tensors: Tensors) -> Tensor | None:
+        """What is added to the module's bias, (out,); None where it is left alone."""
+        return None
 
     @abstractmethod
     def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
-        """The tensors of factor · ΔW."""
+        """The tensors of factor · ΔW; of a DoRA's ΔW before the magnitude counts."""
 
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
         """The tensors of the same ΔW, to the last bit, brought into a range that half precision can hold."""
         return dict(tensors)
 
+    def missing(self, tensors: Tensors) -> list[str]:
+        """The short names of tensors without which there is no ΔW."""
+        return [short for short in self.keys if short not in self.optional and short not in tensors]
+
     def flaw(self, tensors: Tensors) -> str:
         """Why these tensors, none of which is missing, make no ΔW; empty where they do."""
         return ""
+
+
+def evened(tensors: Tensors, small: str, large: str) -> dict[str, Tensor]:
+    """One factor times a power of two, and another divided by it: the same product, to the last bit.
+
+    After few steps the factor that began as zero may be so small that fp16 has but a bit or two left for it.
+    """
+    low, high = (float(tensors[name].abs().max()) for name in (small, large))
+    if not 0 < low < SMALL or high == 0:
+        return dict(tensors)
+    power = 2.0 ** round(math.log2(high / low) / 2)
+    return {**tensors, small: tensors[small] * power, large: tensors[large] / power}
 
 
 Algorithm.registry = Registry(__name__, Algorithm)  # type: ignore[type-abstract]
@@ -79,3 +122,15 @@ Algorithm.registry = Registry(__name__, Algorithm)  # type: ignore[type-abstract
 def shape_in_words(tensor: Tensor) -> str:
     """`4x16x3x3`; `a number` for a scalar."""
     return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def numbers(tensor: Tensor) -> list[int]:
+    """The shape of a factor, whether it is written as a layer's or as a 1×1 convolution's."""
+    sides = list(tensor.shape)
+    return sides[:2] if all(side == 1 for side in sides[2:]) else sides
+
+
+def shapes_in_words(tensors: Tensors) -> str:
+    """`down is 4x16, up 16x4`."""
+    first, *others = (f"{name} {shape_in_words(tensor)}" for name, tensor in tensors.items())
+    return ", ".join([first.replace(" ", " is ", 1), *others])

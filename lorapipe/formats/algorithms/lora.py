@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
-from lorapipe.formats.algorithms import Algorithm, Tensors, shape_in_words
+from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
+from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SMALL = 2**-10
-"""Factors whose largest number is below this are brought up for fp16, whose precision fades below 2⁻¹⁴."""
 
-
-class LoraAlgorithm(Algorithm):
+class LoraAlgorithm(DecomposableAlgorithm):
     """`down` (r, in[, k, k]) and `up` (out, r[, 1, 1]).
 
     With `mid` (r, r, k, k), down and up are 1×1 and the kernel is the middle's (LyCORIS' Tucker form).
     """
 
-    keys: ClassVar = {"down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight"}
+    keys: ClassVar = {"down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", **DORA}
     peft_keys: ClassVar = {"down": "lora_A.weight", "up": "lora_B.weight"}
     peft_type: ClassVar = "LORA"
-    optional: ClassVar = frozenset({"mid"})
+    optional: ClassVar = frozenset({"mid", *DORA})
     network_module: ClassVar = "networks.lora"
+    algo: ClassVar = "locon"
 
     def rank(self, tensors: Tensors) -> int:
         return int(tensors["down"].shape[0])
 
-    def delta(self, tensors: Tensors, alpha: float, weight: Tensor | None = None) -> Tensor:
+    def product(self, tensors: Tensors, alpha: float) -> Tensor:
         import torch
 
         down, up = tensors["down"], tensors["up"]
@@ -42,21 +40,11 @@ class LoraAlgorithm(Algorithm):
         return {**tensors, "up": tensors["up"] * factor}
 
     def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
-        """`up` times a power of two, and `down` divided by it.
+        return evened(tensors, "up", "down")
 
-        After few steps `up` may be so small that fp16 has but a bit or two left for it.
-        """
-        up, down = (float(tensors[name].abs().max()) for name in ("up", "down"))
-        if not 0 < up < SMALL or down == 0:
-            return dict(tensors)
-        power = 2.0 ** round(math.log2(down / up) / 2)
-        return {**tensors, "up": tensors["up"] * power, "down": tensors["down"] / power}
-
-    def flaw(self, tensors: Tensors) -> str:
+    def product_flaw(self, tensors: Tensors) -> str:
         down, up, mid = tensors["down"], tensors["up"], tensors.get("mid")
-        shapes = f"down is {shape_in_words(down)}, up {shape_in_words(up)}"
-        if mid is not None:
-            shapes += f", mid {shape_in_words(mid)}"
+        shapes = shapes_in_words(tensors)
         if not {down.dim(), up.dim()} <= {2, 4} or not _is_pointwise(up):
             return f"its shapes are none of one, {shapes}"
         rank = down.shape[0]

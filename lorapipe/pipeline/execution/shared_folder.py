@@ -24,8 +24,9 @@ from pathlib import Path
 from lorapipe.errors import LorapipeError
 from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.execution.job import Done, Job, perform
+from lorapipe.pipeline.execution.job import Done, Job
 from lorapipe.pipeline.execution.pool import LONGEST_LINE, Lines, Message, Tell, Worker, from_line, logged_to, to_line
+from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.pipeline.ledger import remove
 from lorapipe.supervised_thread import SupervisedThread, in_words, within
 
@@ -191,7 +192,7 @@ def _remove(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------ on the other machine
 
 
-def perform_in(folder: str, warm: ModelCache | None = None) -> None:
+def perform_in(folder: str, model_cache: ModelCache | None = None) -> None:
     """Run the job of a folder; called on the machine that the launcher found."""
     place = Path(folder)
     events = _Events(place / "events.jsonl")
@@ -199,7 +200,7 @@ def perform_in(folder: str, warm: ModelCache | None = None) -> None:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.tell, _stopping(place), warm or ModelCache())
+            outcome = perform(job, events.tell, _stopping(place), model_cache or ModelCache())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
     events.tell_outcome(outcome)

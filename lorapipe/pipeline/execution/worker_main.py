@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from lorapipe.pipeline.context import ModelCache
-from lorapipe.pipeline.execution.job import Job, failure, perform
+from lorapipe.pipeline.execution.job import Job, failure
 from lorapipe.pipeline.execution.pool import Message, logged_to, to_line
+from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.supervised_thread import SupervisedThread
 
 ORPHAN_SECONDS = 30.0
@@ -34,7 +35,7 @@ def main() -> None:
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
     SupervisedThread("driver", lambda: _read_driver(sys.stdin, stop, jobs)).start()
-    lock, warm = threading.Lock(), ModelCache()
+    lock, model_cache = threading.Lock(), ModelCache()
 
     def tell(message: Message) -> None:
         with lock, suppress(OSError):
@@ -45,7 +46,7 @@ def main() -> None:
         while (job := jobs.get()) is not None:
             try:
                 with logged_to(job.log):
-                    outcome = perform(job, tell, stop.is_set, warm)
+                    outcome = perform(job, tell, stop.is_set, model_cache)
             except OSError as error:  # there is no place for its log
                 outcome = failure(job.name, error)
             tell(outcome)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from lorapipe.spec import Spec, knobs
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Adapter(Spec, contract="type"):
     """How the update is parametrised."""
+
+    trains: ClassVar[tuple[str, ...]] = ("denoiser", "text_encoder")
+    """The roles (`lorapipe.models.Role`) of what it changes, and so which learning rates it has."""
+    has_strength: ClassVar[bool] = True
+    """Whether it can be applied in part: an embedding is there, or is not."""
 
     @property
     def has_rates_of_its_own(self) -> bool:
@@ -59,6 +64,13 @@ class Adapter(Spec, contract="type"):
         """
 
 
+class Attachable(Protocol):
+    """An adapter, or weights that can be attached as they are."""
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """Put it into the given parts."""
+
+
 class Attached(ABC):
     """An adapter inside a model."""
 
@@ -89,6 +101,10 @@ class Attached(ABC):
         kohya's `scale_weight_norms` (`networks/lora.py`, `apply_max_norm_regularization`): hot modules are what makes
         adapters clash with each other.
         """
+
+    def constrain(self) -> None:
+        """Bring the parameters back to where they may be, after each step; without waiting for the device."""
+        return
 
     @abstractmethod
     def detach(self) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
-from lorapipe.training.adapters._block_widths import Width
-from lorapipe.training.adapters._lora_knobs import LoraKnobs
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from lorapipe.models import Footprint
-    from lorapipe.training.adapters._layer import AdapterLayer
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ class LoCon(LoraKnobs):
         return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
-        from lorapipe.training.adapters._lora_layer import LoraLayer
+        from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 
         return LoraLayer(base, width)

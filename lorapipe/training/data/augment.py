@@ -1,7 +1,7 @@
-"""Ways of showing a picture: mirrored, cut elsewhere, around the face, in slightly other colours.
+"""Augmentation: pictures mirrored, cropped elsewhere or around the face, and slightly recoloured.
 
-Each way is encoded once and kept, as the plain picture is, and every showing draws one of them. So augmentation needs no
-VAE beside the training, costs no time in it, and forbids no cache, which it does elsewhere.
+Each variant is encoded once and cached, like the plain picture; each time the picture is used, training draws one variant.
+So augmentation needs no VAE in memory during training, costs no time there, and works together with cached latents.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 FACE = re.compile(r"_(\d+)_(\d+)_(\d+)_(\d+)$")
 """The centre, width and height of the face at the end of a file's name, as kohya's `detect_face_rotate.py` writes them."""
 HUE = 8 / 180
-"""The largest turn of the hue, as a share of the circle: kohya's `HueSaturationValue(8, 0, 0)`."""
+"""Largest rotation of the hue, as a share of the circle: kohya's `HueSaturationValue(8, 0, 0)`."""
 GAMMA = 0.05
-"""The largest change of gamma: kohya's `RandomGamma((95, 105))`."""
+"""Largest change of gamma: kohya's `RandomGamma((95, 105))`."""
 VARIANTS = 8
-"""In how many ways a picture is encoded where they differ from way to way."""
+"""Default number of random variants of each picture."""
 
 
 @dataclass(frozen=True)
 class Augmentation(Spec):
-    """How pictures are shown in more than one way. By default they are not."""
+    """Variants of each picture: mirrored, recoloured, cropped elsewhere. Off by default."""
 
     flip: bool = param(
         False,
-        "also mirrored; not for subjects whose left and right differ: a parting, a scar, a side bag",
+        "show pictures mirrored too; not for subjects whose left and right differ (a scar, a hair parting)",
         kohya=("flip_aug",),
     )
-    colour: bool = param(False, "in slightly other colours: turned hue, changed gamma", kohya=("color_aug",))
+    colour: bool = param(False, "vary the colours slightly: hue or gamma", kohya=("color_aug",))
     random_crop: bool = param(
-        False, "cut at random places rather than in the middle, where a picture overlaps its bucket"
+        False, "crop at random places instead of the centre, where the scaled picture is larger than its bucket"
     )
     face_crop: tuple[float, ...] = param(
         (),
-        "cut around the face, the cut's shorter side being so many times the face's: [2.0, 4.0]. For "
-        "pictures whose names end with the face's place, _cx_cy_w_h",
+        "crop around the face: the crop's shorter side as a multiple of the face's longer side, from and to, such as "
+        "[2.0, 4.0]. The file's name must end with the face's centre and size, _cx_cy_w_h",
         ge=1,
         le=100,
         kohya=("face_crop_aug_range",),
     )
     variants: int = param(
         VARIANTS,
-        "with colour, random_crop or face_crop: in how many ways each picture is encoded and kept",
+        "with colour, random_crop or face_crop: number of variants of each picture that are encoded and cached",
         ge=2,
         le=256,
     )
@@ -64,21 +64,21 @@ class Augmentation(Spec):
         if self.face_crop and (len(self.face_crop) != 2 or self.face_crop[0] > self.face_crop[1]):
             yield Problem("not a range.", cure="Write the smaller number first: [2.0, 4.0].", path=("face_crop",))
         if self.variants != VARIANTS and not (self.colour or self.random_crop or self.face_crop):
-            what = "nothing is asked for that would differ from way to way."
-            yield Problem(what, cure="Give colour, random_crop or face_crop, or take it away.", path=("variants",))
+            what = "has no effect without colour, random_crop or face_crop."
+            yield Problem(what, cure="Set one of them, or remove variants.", path=("variants",))
         if self.face_crop and self.random_crop:
-            what = "face_crop and random_crop both say where to cut."
-            yield Problem(what, cure="Take one of them away.", path=("random_crop",))
+            what = "face_crop and random_crop exclude each other: both choose where to crop."
+            yield Problem(what, cure="Remove one of them.", path=("random_crop",))
 
     @property
     def ways(self) -> int:
-        """In how many ways a picture is encoded."""
+        """Largest number of encodings of a picture, the plain one included."""
         if self.colour or self.random_crop or self.face_crop:
             return 1 + self.variants
         return 2 if self.flip else 1
 
     def variants_of(self, picture: Picture) -> tuple[Variant, ...]:
-        """The ways of showing a picture, functions of its digest; none where there is only the plain one."""
+        """Return the variants of a picture; empty if there is only the plain one. They depend on its digest alone."""
         plain = Variant(picture.resized, picture.crop)
         drawn = self.colour or self.random_crop or (self.face_crop and face(picture) is not None)
         if not drawn:
@@ -98,7 +98,7 @@ class Augmentation(Spec):
 
 
 def face(picture: Picture) -> tuple[int, int, int, int] | None:
-    """Where a picture's name says its face is: centre x and y, width, height, in pixels; None where it does not."""
+    """Return the face that a picture's name gives: centre x and y, width, height, in pixels. None if it gives none."""
     found = FACE.search(PurePosixPath(picture.path).stem)
     if found is None:
         return None
@@ -110,9 +110,9 @@ def face(picture: Picture) -> tuple[int, int, int, int] | None:
 def _around(
     place: tuple[int, int, int, int], size: Pair, bucket: Pair, span: tuple[float, ...], chance: random.Random
 ) -> tuple[Pair, Pair]:
-    """(resized, crop) of a cut around a face: kohya's `crop_target` (`train_util.py`), which knew no buckets.
+    """Return (resized, crop) of a crop around a face: kohya's `crop_target` (`train_util.py`), extended to buckets.
 
-    The picture is enlarged only where it would not cover its bucket otherwise.
+    The picture is enlarged only if it would not cover its bucket otherwise.
     """
     x, y, width, height = place
     longest, shorter = max(width, height), min(bucket)
@@ -121,16 +121,16 @@ def _around(
     high = max(low, min(1.0, shorter / (longest * span[0])))
     scale = chance.uniform(low, high)
     resized = max(bucket[0], int(size[0] * scale + 0.5)), max(bucket[1], int(size[1] * scale + 0.5))
-    shake = int(longest * scale / 20)
+    jitter = int(longest * scale / 20)
     corner = []
     for middle, part, whole in zip((x, y), bucket, resized, strict=True):
-        start = int(middle * scale) - part // 2 + chance.randint(-shake, shake)
+        start = int(middle * scale) - part // 2 + chance.randint(-jitter, jitter)
         corner.append(max(0, min(start, whole - part)))
     return resized, (corner[0], corner[1])
 
 
 def shown(image: Image, variant: Variant) -> Image:
-    """A picture that was cut, coloured and mirrored as the variant says."""
+    """Apply a variant's colours and mirroring to a picture that is already cropped."""
     from PIL.Image import Transpose
 
     if variant.colour:
@@ -139,7 +139,7 @@ def shown(image: Image, variant: Variant) -> Image:
 
 
 def _recoloured(image: Image, chance: random.Random) -> Image:
-    """Either the hue turned or the gamma changed."""
+    """Rotate the hue or change the gamma, each with probability 1/2."""
     import PIL.Image
 
     if chance.random() < 0.5:
@@ -152,5 +152,5 @@ def _recoloured(image: Image, chance: random.Random) -> Image:
 
 
 def fit_of(picture: Picture, variant: Variant) -> Fit:
-    """How a picture fills its bucket in one way of showing it."""
+    """Return how a variant of a picture fills its bucket."""
     return Fit(picture.bucket, variant.resized, variant.crop)

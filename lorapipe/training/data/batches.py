@@ -1,7 +1,7 @@
 """The order in which pictures are trained on: a pure function of the seed and the step.
 
-Nothing is drawn from a running generator, so a training that was killed at step 700 goes on with batch 701 as if
-nothing had happened, and previews, evaluation or the number of devices cannot shift what comes next.
+No generator carries state from step to step. So a training that was killed at step 700 resumes with the same batch 701,
+and previews, evaluation or the number of devices cannot change the order.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 SampleIndex = tuple[int, int]
-"""A picture, and which of its repeats in the epoch."""
+"""(index of a picture, number of its repeat in the epoch)."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Pictures of one bucket. `latents` is (B, C, h, w), float32, on the CPU; `indices` count in `Batches.pictures`.
 
-    `repeats` says of each which of its showings in the epoch this is, from 0. `mask` (B, 1, h, w) says where the training
-    looks, `weights` (B,) how much each picture counts; None is everywhere, and alike.
+    `repeats` numbers each picture's uses in the epoch, from 0. `mask` (B, 1, h, w) in 0 … 1 weights the loss by position,
+    `weights` (B,) by picture; None means 1 everywhere.
     """
 
     index: int
@@ -43,7 +43,7 @@ class Batch:
     weights: torch.Tensor | None = None
 
     def part(self, samples: range) -> Batch:
-        """Some of its pictures."""
+        """Return the batch of the pictures at these positions."""
         places = list(samples)
         return replace(
             self,
@@ -57,22 +57,22 @@ class Batch:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """The captions as the manifest has them."""
-        return tuple(showing.picture.caption for showing in self.views)
+        """The captions as the manifest has them, without augmentation."""
+        return tuple(view.picture.caption for view in self.views)
 
 
 class Batches:
-    """An endless sequence of batches, each known by its number.
+    """An endless sequence of batches, indexed from 0.
 
-    As in kohya's sd-scripts (`train_util.py`, `BucketManager.shuffle` and `BaseDataset.__getitem__`): each bucket,
-    every picture in it `repeats` times, is shuffled and cut into batches, the last of a bucket being as small as it
-    falls; then the batches of all buckets are shuffled. Each epoch anew. Gradient accumulation takes consecutive ones.
+    As in kohya's sd-scripts (`train_util.py`, `BucketManager.shuffle` and `BaseDataset.__getitem__`): each epoch, every
+    bucket, which contains each picture `repeats` times, is shuffled and cut into batches, of which the last may be
+    smaller; then the batches of all buckets are shuffled. Gradient accumulation takes consecutive batches.
     """
 
     def __init__(
         self, pictures: Sequence[Picture], batch_size: int, seed: int, weights: Sequence[float] | None = None
     ) -> None:
-        """`weights` says how much each picture counts; alike by default."""
+        """`weights` are the loss weights of the pictures; 1 by default."""
         if not pictures:
             raise ValueError("no pictures to train on")
         self.pictures = tuple(pictures)
@@ -81,53 +81,53 @@ class Batches:
         self.weights = weights
         self._buckets: dict[Pair, list[SampleIndex]] = {}
         for index, picture in enumerate(self.pictures):
-            turns = ((index, repeat) for repeat in range(picture.repeats))
-            self._buckets.setdefault(picture.bucket, []).extend(turns)
+            samples = ((index, repeat) for repeat in range(picture.repeats))
+            self._buckets.setdefault(picture.bucket, []).extend(samples)
         self._order = lru_cache(maxsize=2)(self._draw)
 
     @property
     def pictures_per_epoch(self) -> int:
-        """Pictures that an epoch shows, repeats counted."""
+        """Number of pictures in an epoch, repeats counted."""
         return sum(len(bucket) for bucket in self._buckets.values())
 
     @property
     def per_epoch(self) -> int:
-        """Batches of an epoch; more than pictures / batch size where buckets do not come out even."""
+        """Number of batches in an epoch; more than pictures / batch size where a bucket's last batch is not full."""
         return sum(-(-len(bucket) // self.batch_size) for bucket in self._buckets.values())
 
     def epoch(self, index: int) -> int:
-        """The epoch, from 0, that batch `index` belongs to."""
+        """Return the epoch, from 0, of batch `index`."""
         return index // self.per_epoch
 
     def indices(self, index: int) -> tuple[int, ...]:
-        """Which pictures make up batch `index`, from 0."""
-        return tuple(picture for picture, _ in self._turns(index))
+        """Return the indices of the pictures in batch `index`."""
+        return tuple(picture for picture, _ in self._samples(index))
 
     def load(self, index: int, cache: Cache) -> Batch:
-        """Batch `index`, from 0, with its latents."""
+        """Load batch `index` with its latents from the cache."""
         import torch
 
-        turns, epoch = self._turns(index), self.epoch(index)
-        indices, repeats = zip(*turns, strict=True)
-        views = tuple(self._showing(epoch, *turn) for turn in turns)
+        samples, epoch = self._samples(index), self.epoch(index)
+        indices, repeats = zip(*samples, strict=True)
+        views = tuple(self._view(epoch, *sample) for sample in samples)
         latents, mask = load_views(views, cache)
         weights = None if self.weights is None else torch.tensor([self.weights[i] for i in indices])
         return Batch(index, epoch, indices, repeats, views, latents, mask, weights)
 
-    def _showing(self, epoch: int, index: int, repeat: int) -> View:
-        """The way in which a picture is shown this time: one of its variants, a function of the seed."""
+    def _view(self, epoch: int, index: int, repeat: int) -> View:
+        """Draw one of the picture's variants, as a function of the seed."""
         picture = self.pictures[index]
         if not picture.variants:
             return View(picture, picture.plain)
         chance = seeds.chance("showing", self.seed, epoch, index, repeat)
         return View(picture, chance.choice(picture.variants))
 
-    def _turns(self, index: int) -> tuple[SampleIndex, ...]:
+    def _samples(self, index: int) -> tuple[SampleIndex, ...]:
         epoch, place = divmod(index, self.per_epoch)
         return self._order(epoch)[place]
 
     def _draw(self, epoch: int) -> list[tuple[SampleIndex, ...]]:
-        """The batches of an epoch. Seeded by text, which Python hashes: neighbouring seeds share nothing."""
+        """Draw the batches of an epoch. The generator is seeded by a hashed text, so neighbouring seeds are unrelated."""
         source = seeds.chance("batches", self.seed, epoch)
         batches = []
         for _, bucket in sorted(self._buckets.items()):

@@ -1,9 +1,9 @@
-"""Aspect-ratio buckets: which size a picture is trained at, and which part of it is seen.
+"""Aspect-ratio buckets: the size at which each picture is trained, and its crop.
 
-A batch must be of one size, so pictures are sorted into buckets of about equal area and differing aspect ratio, scaled
-to cover their bucket, and cut at the middle. The arithmetic is that of kohya's sd-scripts, so that the same folder
-falls into the same buckets here and there (`library/model_util.py` `make_bucket_resolutions`, `library/train_util.py`
-`BucketManager`). Sizes are (width, height) in pixels throughout.
+All pictures of a batch have one size, so pictures are sorted into buckets of about equal area and different aspect ratios,
+scaled to cover their bucket, and cropped at the centre. The arithmetic is that of kohya's sd-scripts
+(`library/model_util.py` `make_bucket_resolutions`, `library/train_util.py` `BucketManager`), so the same folder gives the
+same buckets in both. Sizes are (width, height) in pixels throughout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Resolution(Value):
-    """A training resolution: `512`, which is the square, or `512x768` or `[512, 768]`, width first."""
+    """A training resolution: `512` for a square, or `512x768` or `[512, 768]`, width first."""
 
     width: int
     height: int
@@ -61,7 +61,7 @@ class Resolution(Value):
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture comes to fill its bucket: scale to `resized`, then take the `bucket` at the offset `crop`."""
+    """How a picture fills its bucket: scale it to `resized`, then crop a part of size `bucket` at the offset `crop`."""
 
     bucket: Pair
     resized: Pair
@@ -76,11 +76,11 @@ class Fit:
 
 @dataclass(frozen=True)
 class Buckets:
-    """The rule that gives a picture its bucket.
+    """The rule that assigns pictures to buckets.
 
-    Without `enabled` there is one bucket: the resolution. `smallest` and `largest` bound a bucket's sides and `step`
-    divides them. With `no_upscale` there is no table: pictures keep their size unless their area is above the
-    resolution's, and lose the margin above a multiple of `step`; `smallest` and `largest` then mean nothing.
+    If not `enabled`, the resolution is the only bucket. A bucket's sides are multiples of `step` between `smallest` and
+    `largest`. With `no_upscale` there is no table of buckets: a picture keeps its size, unless its area exceeds the
+    resolution's, and is cropped to multiples of `step`; `smallest` and `largest` are then ignored.
     """
 
     resolution: Pair
@@ -91,7 +91,7 @@ class Buckets:
     no_upscale: bool = False
 
     def problems(self) -> list[Problem]:
-        """Why these settings make no buckets, with the names of kohya's options, which are also prepare's."""
+        """Return why these settings give no buckets; paths are the knobs of `prepare`, named as in kohya's scripts."""
         found = []
         if min(self.resolution) < self.step:
             cure = f"Buckets are multiples of {self.step}: that is the least."
@@ -123,37 +123,37 @@ class Buckets:
         return tuple(sorted(found))
 
     def fit(self, size: Pair) -> Fit | None:
-        """The bucket of an upright picture of this size, and how it fills it; None where it is too thin for any."""
-        shrinking = self.enabled and self.no_upscale
-        resized, bucket = self._kept(size) if shrinking else self._covering(size)
+        """Return how an upright picture of this size fills its bucket; None if it is too small or thin for any."""
+        only_shrink = self.enabled and self.no_upscale
+        resized, bucket = self._shrunk_to_area(size) if only_shrink else self._covering(size)
         if min(bucket) < self.step:
             return None
         return Fit(bucket, resized, ((resized[0] - bucket[0]) // 2, (resized[1] - bucket[1]) // 2))
 
     def _covering(self, size: Pair) -> tuple[Pair, Pair]:
-        """(resized, bucket) with upscaling: the bucket nearest in width / height, not its log; first of equals."""
+        """Return (resized, bucket) with upscaling: the bucket nearest in width / height (not its log); ties: the first."""
         width, height = size
         ratio = width / height
         bucket = size if size in self.table else min(self.table, key=lambda b: abs(b[0] / b[1] - ratio))
         scale = bucket[1] / height if ratio > bucket[0] / bucket[1] else bucket[0] / width
         return (int(width * scale + 0.5), int(height * scale + 0.5)), bucket
 
-    def _kept(self, size: Pair) -> tuple[Pair, Pair]:
-        """(resized, bucket) without upscaling."""
+    def _shrunk_to_area(self, size: Pair) -> tuple[Pair, Pair]:
+        """Return (resized, bucket) without upscaling."""
         area = self.resolution[0] * self.resolution[1]
         resized = self._shrunk(size[0] / size[1], area) if size[0] * size[1] > area else size
         return resized, (self._floor(resized[0]), self._floor(resized[1]))
 
     def _shrunk(self, ratio: float, area: int) -> Pair:
-        """The size of about `area` pixels and nearly this ratio, one side of which is a multiple of `step`.
+        """Return a size of about `area` pixels and this ratio, with one side a multiple of `step`.
 
-        Both sides are tried; the one is kept from which the other, rounded in turn, strays least from the ratio.
+        Both sides are tried; the one whose rounding changes the ratio least is chosen.
         """
         ideal = math.sqrt(area * ratio)
         width, height = self._round(ideal), self._round(area / ideal)
         by_width = (width, self._round(width / ratio))
         by_height = (self._round(height * ratio), height)
-        if min(*by_width, *by_height) < self.step:  # hair-thin: the ratios below would divide by zero
+        if min(*by_width, *by_height) < self.step:  # very thin: the ratios below would divide by zero
             return max(1, int(ideal)), max(1, int(area / ideal))
         if abs(by_width[0] / by_width[1] - ratio) < abs(by_height[0] / by_height[1] - ratio):
             return width, int(width / ratio + 0.5)

@@ -1,4 +1,4 @@
-"""Building a dataset from a folder of images: scan and filter them, decide their views, encode them into the cache."""
+"""Build a dataset from a folder of images: scan and filter it, choose crops and variants, encode them into the cache."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class ImageFolder:
     masks: Path | None = None
 
     def contents(self) -> Contents:
-        """What the files are, by their names; `InputError` where it is no folder."""
+        """Return what the folder contains, by file names. `InputError` if it is not a folder."""
         if problem := no_folder(self.root):
             raise InputError(replace(problem, where=str(self.root)))
         apart = [self.masks] if self.masks and self.masks.resolve() != self.root.resolve() else []
         return look_through(self.root, self.exclude, self.caption_extensions, apart)
 
     def unused_files(self, found: Contents) -> Iterator[Log]:
-        """Messages about files that lie there and are not used."""
+        """Yield messages about files in the folder that are not used."""
         yield from messages.not_used(found, str(self.root))
         folder, count = captions_beside(self.root, found.pictures, self.caption_extensions)
         if folder and not found.captions:
@@ -61,11 +61,11 @@ class ImageFolder:
 
 
 def no_folder(path: Path) -> Problem | None:
-    """What is wrong with a path where a folder is wanted; None where one is there."""
+    """Return why a path is not a folder; None if it is one."""
     if path.is_dir():
         return None
-    packed = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
-    cure = "Unpack it, and name the folder." if packed else "Name the folder it lies in."
+    is_archive = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
+    cure = "Unpack it, and name the folder." if is_archive else "Name the folder that contains it."
     return Problem(f"{path.name} is a file, not a folder of pictures.", cure=cure)
 
 
@@ -79,9 +79,9 @@ def build_dataset(
     min_pictures: int = 1,
     alpha_mask: bool = False,
 ) -> Manifest:
-    """The manifest of a dataset whose images are encoded by the VAE of `base`, in the cache of `context`.
+    """Encode a folder's images with the VAE of `base` into the cache of `context`, and return the manifest.
 
-    With `alpha_mask` the transparency of images is their mask. `InputError` where there are less than `min_pictures`.
+    With `alpha_mask`, an image's alpha channel is its mask. `InputError` if fewer than `min_pictures` are usable.
     """
     cache = Cache(context.cache)
     manifest = _select(images, rules, min_pictures, cache, context)
@@ -91,7 +91,7 @@ def build_dataset(
 
 
 def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, context: Context) -> Manifest:
-    """Scan the folder and choose; the keys of latents are not there yet."""
+    """Scan the folder and select its pictures; the manifest has no latents' keys yet."""
     root, found, background = images.root, images.contents(), rules.background
     examined = examine(root, found.pictures, cache, background)
     infos = list(with_progress(examined, len(found.pictures), "pictures examined", context))
@@ -122,14 +122,14 @@ def _with_masks(manifest: Manifest, images: ImageFolder, alpha_mask: bool, conte
         masks = masks_in(images.masks, manifest.pictures, images.root)
     pictures = tuple(replace(picture, mask=masks.get(picture.path)) for picture in manifest.pictures)
     if images.masks and (bare := [picture.path for picture in pictures if picture.mask is None]):
-        text = messages.pictures_listed(bare, "without a mask, looked at whole")
+        text = messages.pictures_listed(bare, "without a mask: trained on as a whole")
         context.emit(Log(text=text, level="warning"))
     return replace(manifest, pictures=pictures)
 
 
 def _with_variants(manifest: Manifest, augment: Augmentation, context: Context) -> Manifest:
     if augment.face_crop and (bare := [picture.path for picture in manifest.pictures if face(picture) is None]):
-        what = "whose names do not say where the face is (_cx_cy_w_h)"
+        what = "without the face's place in their names (_cx_cy_w_h)"
         context.emit(Log(text=messages.pictures_listed(bare, what), level="warning"))
     varied = (replace(picture, variants=augment.variants_of(picture)) for picture in manifest.pictures)
     return replace(manifest, pictures=tuple(varied))
@@ -138,11 +138,11 @@ def _with_variants(manifest: Manifest, augment: Augmentation, context: Context) 
 def _encode(
     manifest: Manifest, images: ImageFolder, rules: Rules, base: Family, cache: Cache, context: Context
 ) -> Manifest:
-    """Encode what the cache lacks. The base is not even loaded where it lacks nothing."""
-    compute = Compute.of(context.device, "auto")  # as a training's default, so that one model in memory serves both
+    """Encode what the cache lacks. If it lacks nothing, the base is not loaded."""
+    compute = Compute.of(context.device, "auto")  # the default of a training, so that both share one model in memory
 
     def load() -> Model:
-        return compute.model(base, context.warm)
+        return compute.model(base, context.model_cache)
 
     encoder = encoder_digest(base, PICTURE_PARTS, compute.dtype, cache, load)
     manifest = with_latents(manifest, lambda picture, variant: latents_key(picture, variant, rules.background, encoder))
@@ -158,7 +158,7 @@ def _encode(
 
 
 def thumbnails(manifest: Manifest, images: Path) -> dict[str, Image]:
-    """Small pictures for the contact sheet, by path."""
+    """Return small pictures for the contact sheet, by path."""
 
     def draw(picture: Picture) -> Image:
         with picture_bytes(images, picture) as data:

@@ -1,9 +1,8 @@
-"""Results worth keeping, as files named by what they were made from.
+"""A content-addressed cache of files: latents, encoded captions, facts about images.
 
-A name is the SHA-256 of everything that the content depends on, so an entry is never out of date and never needs to be
-looked at by two people in two ways: it is there or it is not. Entries are written aside and renamed; two processes that
-make the same entry write the same bytes, and whoever comes second changes nothing. A damaged entry counts as missing,
-which is why none is synced: what a power cut has spoilt is made again.
+An entry's name is the SHA-256 of everything that its content depends on, so an entry never goes out of date. Entries are
+written to a temporary file and renamed; two processes that make the same entry write the same bytes. A damaged entry
+counts as missing and is made again, so no entry is synced to disk.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ if TYPE_CHECKING:
 
 
 def key_of(*what: Any) -> str:
-    """The name of an entry that is made from these plain values."""
+    """Return the key of an entry that depends on these plain values."""
     return hashlib.sha256(canonical(list(what))).hexdigest()
 
 
 class Cache:
-    """A folder of entries; `kind` is a word (`latents`, `text`, `glances`) that gets a folder of its own."""
+    """A folder of entries. Each `kind` (`latents`, `text`, `glances`) has its subfolder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, kind: str, key: str) -> Path:
-        """Where an entry lies, or would."""
+        """Return the path of an entry, present or not."""
         return self.folder / kind / key[:2] / key
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether there is an entry; it may yet turn out to be damaged."""
+        """Whether there is an entry; it may be damaged."""
         return self.path(kind, key).is_file()
 
     def record(self, kind: str, key: str) -> Any:
-        """The plain value kept under a key; None where there is none or it is damaged."""
+        """Return the plain value under a key; None if it is missing or damaged."""
         try:
             checksum, value = json.loads(_read(self.path(kind, key)))
         except (OSError, ValueError, TypeError):
@@ -55,11 +54,11 @@ class Cache:
         return value if checksum == zlib.crc32(canonical(value)) else None
 
     def keep_record(self, kind: str, key: str, value: Any) -> None:
-        """Keep a plain value, with a checksum before it."""
+        """Store a plain value, preceded by its checksum."""
         self._write(self.path(kind, key), canonical([zlib.crc32(canonical(value)), value]))
 
     def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
-        """The tensors kept under a key, on the CPU; None where there are none or they are damaged."""
+        """Return the tensors under a key, on the CPU; None if they are missing or damaged."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -70,7 +69,7 @@ class Cache:
             return None
 
     def require(self, kind: str, key: str, whose: str) -> dict[str, torch.Tensor]:
-        """The tensors of an entry that was there before; `LorapipeError` where it is lost, which names `whose` it was."""
+        """Return the tensors of an entry that must exist. `LorapipeError`, which names `whose` it was, if it is gone."""
         tensors = self.tensors(kind, key)
         if tensors is None:
             cure = "It was deleted or damaged while the training ran; run the same command again."
@@ -80,7 +79,7 @@ class Cache:
         return tensors
 
     def keep_tensors(self, kind: str, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keep tensors as a safetensors file, with a checksum of its data and their names in its header."""
+        """Store tensors as a safetensors file, with a checksum of header and data in its metadata."""
         from safetensors.torch import save
 
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -89,23 +88,23 @@ class Cache:
         self._write(self.path(kind, key), save(plain, metadata=checksum))
 
     def _write(self, path: Path, data: bytes) -> None:
-        if path.is_dir() and not path.is_symlink():  # what is no file makes way
+        if path.is_dir() and not path.is_symlink():  # a folder or device in the place of an entry is removed
             shutil.rmtree(path)
         elif os.path.lexists(path) and not path.is_file():
             path.unlink()
         try:
             write_bytes(data, path, synced=False)
-        except PermissionError:  # Windows, while another process reads the entry: its bytes are these
+        except PermissionError:  # Windows, while another process reads the entry, which has the same bytes
             if not path.is_file():
                 raise
 
 
 class Remembered(Cache):
-    """A cache that keeps the tensors it has read, until it has `limit` bytes of them.
+    """A cache that also keeps the tensors it has read in memory, up to `limit` bytes.
 
-    A training reads the same entries epoch after epoch: from files, 0.2 ms for an entry of latents and 0.6 for one of text
-    are several milliseconds a step with larger batches, which a fast GPU would wait for. What does not fit is read
-    from its file each time; nothing makes way, because what is read in turn would always have been thrown out just before.
+    A training reads the same entries every epoch. From files that takes 0.2 ms for latents and 0.6 ms for a caption, with
+    larger batches several milliseconds a step, for which a fast GPU would wait. Entries that do not fit are read from
+    their files each time. Nothing is evicted: with this cyclic access, LRU would evict each entry just before its next use.
     """
 
     def __init__(self, folder: Path, limit: int = 2**30) -> None:
@@ -114,7 +113,7 @@ class Remembered(Cache):
         self._read: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
 
     def tensors(self, kind: str, key: str) -> dict[str, torch.Tensor] | None:
-        """They are shared, so nobody may change them."""
+        """Return the tensors under a key; they are shared, so do not modify them."""
         if known := self._read.get((kind, key)):
             return known
         found = super().tensors(kind, key)
@@ -126,18 +125,18 @@ class Remembered(Cache):
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """The names, kinds and places of a safetensors file's tensors, and its metadata."""
+    """Return the header of a safetensors file: names, dtypes, shapes and offsets of its tensors, and its metadata."""
     header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return header
 
 
 def _body(data: bytes) -> memoryview:
-    """A safetensors file without its header (8 bytes of length, then JSON)."""
+    """Return a safetensors file's bytes after its header (8 bytes of length, then JSON)."""
     return memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
 
 
 def _read(path: Path) -> bytes:
-    """An entry's bytes; its time says that it was of use, so that what is not can be thrown away some day."""
+    """Read an entry and update its modification time, by which unused entries are found."""
     with open_regular(path) as file:
         data = file.read()
     with suppress(OSError):
@@ -150,13 +149,13 @@ def _checksum(header: Mapping[str, Any], body: memoryview) -> int:
 
 
 def _sound(data: bytes) -> bool:
-    """Whether the data is what the checksum was taken of. A file cut short, overwritten or zeroed is not.
+    """Whether the data matches its checksum; false for truncated, overwritten or zeroed files.
 
-    Earlier versions took it of the tensors' data alone.
+    Earlier versions computed the checksum over the tensors' data alone.
     """
     try:
         header, body = _header(data), _body(data)
-        kept = header.pop("__metadata__")["crc32"]
-        return kept in (str(_checksum(header, body)), str(zlib.crc32(body)))
+        stored = header.pop("__metadata__")["crc32"]
+        return stored in (str(_checksum(header, body)), str(zlib.crc32(body)))
     except (ValueError, KeyError, TypeError, AttributeError):
         return False

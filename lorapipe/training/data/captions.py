@@ -1,8 +1,7 @@
-"""What a picture is said to show: its caption file, or the name of its folder.
+"""Captions of pictures: from caption files, or from the names of their folders.
 
-A caption is data. Nothing in it is obeyed or cut here: tags, weights, `<|startoftext|>` and 4,000 characters are kept
-as they are, and the model family spells them. The files are found and read by `lorapipe.picture_files`, which the inbox uses
-too: `caption_of`, `CaptionTexts`.
+A caption is data: tags, weights, `<|startoftext|>` and 4,000 characters are kept as they are; the model family tokenizes
+them. `lorapipe.picture_files` finds and reads the files, also for the inbox (`caption_of`, `CaptionTexts`).
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from lorapipe.picture_files.captions import CaptionTexts, Lines
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and where it comes from: a caption file's name, `folder` (`10_penny cat`), `class_word` or `none`.
+    """A caption and its source: a caption file's name, `folder` (`10_penny cat`), `class_word` or `none`.
 
-    `complaint` is what the user should be told about the file, its name before it; empty where all is well.
+    `complaint` is a message for the user about the file, which begins with its name; empty if there is none.
     """
 
     text: str
@@ -29,23 +28,23 @@ class Caption:
 
     @property
     def from_file(self) -> bool:
-        """Whether somebody wrote it for this picture."""
+        """Whether it comes from a caption file of this picture."""
         return self.source not in ("folder", "class_word", "none")
 
 
 def folder_name(picture: PurePosixPath) -> FolderName | None:
-    """What the nearest folder above a picture says that is named in kohya's way; None where none is."""
+    """Return the repeats and class word of the nearest kohya-style folder above a picture; None if there is none."""
     return next(filter(None, map(kohya_folders.parse, picture.parent.parts[::-1])), None)
 
 
 class CaptionFiles:
-    """The captions of a folder's pictures; `beside` has the caption files of each, the one that counts first."""
+    """The captions of a folder's pictures; `beside` lists the caption files of each, in order of precedence."""
 
     def __init__(self, root: Path, beside: Mapping[str, Sequence[str]], lines: Lines = "joined") -> None:
         self._texts = CaptionTexts(root, beside, lines)
 
     def of(self, picture: str, fallback: str) -> Caption:
-        """The caption of a picture: of its file, else of its folder's class word, else `fallback`."""
+        """Return the caption of a picture: from its file, else its folder's class word, else `fallback`."""
         found = self._texts.of(picture)
         complaint = f"{found.file}: {found.complaint}" if found.complaint else ""
         if found.text:

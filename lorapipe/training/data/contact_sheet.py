@@ -1,4 +1,4 @@
-"""One picture of the whole dataset as the trainer sees it: cut, by bucket, with captions, and what was left out."""
+"""The contact sheet: the dataset as the trainer sees it, cropped and sorted by bucket, with captions and left-out files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN = 200
-"""Pictures on a sheet at most; a few thousand pixels is what viewers open gladly."""
+"""Most pictures on a sheet: larger images open slowly in viewers."""
 LISTED = 60
-"""Left-out files on a sheet at most; left_out.json has all."""
+"""Most left-out files on a sheet; left_out.json lists all."""
 COLUMNS, CELL, GAP, MARGIN, LINE = 8, 176, 14, 36, 17
 WIDTH = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
 CAPTION_LINES, SMALL = 3, 13
 
 
 def shown(manifest: Manifest) -> list[Picture]:
-    """The pictures that a sheet shows: by bucket, the fullest first, 200 at most."""
+    """Return the pictures that the sheet shows: by bucket, the fullest first, at most `SHOWN`."""
     full: dict[Pair, int] = {}
     for picture in manifest.pictures:
         full[picture.bucket] = full.get(picture.bucket, 0) + 1
@@ -35,10 +35,10 @@ def shown(manifest: Manifest) -> list[Picture]:
 
 
 def thumbnail(data: bytes, picture: Picture, background: Colour) -> Image:
-    """What the trainer sees of a picture file, at the size that it has on the sheet.
+    """Return the part of a picture file that the trainer sees, at its size on the sheet.
 
-    Made from a coarse decoding, by the same geometry. Buckets smaller than that are shown pixel by pixel: they are
-    all that the trainer gets.
+    It is cropped as in training, but from a coarsely decoded image. Buckets smaller than a cell are enlarged without
+    interpolation, so that the sheet shows the pixels that the trainer gets.
     """
     from PIL.Image import Resampling
 
@@ -53,7 +53,7 @@ def thumbnail(data: bytes, picture: Picture, background: Colour) -> Image:
 
 
 def save(manifest: Manifest, thumbnails: Mapping[str, Image], path: Path) -> None:
-    """Draw the sheet as a JPEG, written aside and renamed; `thumbnails` by path of all that `shown(manifest)` names."""
+    """Draw the sheet as a JPEG at `path`, written atomically; `thumbnails` are those of `shown(manifest)`, by path."""
     layout = _Layout()
     layout.title(manifest)
     pictures = shown(manifest)
@@ -71,7 +71,7 @@ def _size(bucket: Pair) -> str:
 
 
 class _Layout:
-    """Places everything on a sheet, from top to bottom."""
+    """Lays out the sheet from top to bottom."""
 
     def __init__(self) -> None:
         self.bottom = MARGIN
@@ -93,7 +93,7 @@ class _Layout:
         self.bottom += 94
 
     def row(self, pictures: Sequence[Picture], thumbnails: Mapping[str, Image]) -> None:
-        """Pictures side by side on mats of one height, under each its caption and what is special about it."""
+        """Draw pictures side by side on mats of one height, each with its bucket, notes and caption below it."""
         height = max(thumbnails[picture.path].height for picture in pictures)
         lines = 0
         for column, picture in enumerate(pictures):
@@ -101,10 +101,10 @@ class _Layout:
             self.sheet.box(left, self.bottom, left + CELL, self.bottom + height, MAT)
             x, y = left + (CELL - image.width) // 2, self.bottom + (height - image.height) // 2
             self.sheet.picture(x, y, image)
-            lines = max(lines, self._under(picture, left, self.bottom + height + 5))
+            lines = max(lines, self._legend(picture, left, self.bottom + height + 5))
         self.bottom += height + 5 + lines * LINE + 12
 
-    def _under(self, picture: Picture, left: int, top: int) -> int:
+    def _legend(self, picture: Picture, left: int, top: int) -> int:
         special = (
             [_size(picture.bucket)]
             + (["held out"] if picture.held_out else [])

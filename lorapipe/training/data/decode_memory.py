@@ -1,7 +1,7 @@
-"""How much memory decoding a picture takes, by its header, and a budget that all threads share.
+"""The memory that decoding a picture takes, estimated from its header, and a budget that all threads share.
 
-A file of 172 kB may hold 13,300 × 13,300 pixels. What a decoder takes for a pixel was measured (peak of the process, each
-format alone) and rounded up.
+A file of 172 kB may contain 13,300 × 13,300 pixels. The bytes that each format's decoder needs per pixel were measured
+(peak memory of the process, one format at a time) and rounded up.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LIMIT = 2**30
-"""Bytes that pictures may take while they are decoded, all threads together, and each one alone."""
+"""Bytes that all pictures being decoded may take together, and the most that one may take."""
 LARGE = 64_000_000
-"""Pixels from which on a picture is made smaller while it is converted, as it would be kept twice otherwise."""
+"""Number of pixels from which a picture is downscaled during conversion, to avoid a second full-size copy."""
 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-"""Bytes that Pillow takes for a pixel of a mode; for others 4."""
-_BESIDE = {
+"""Bytes that Pillow stores for a pixel of these modes; 4 for all others."""
+_DECODER = {
     "WEBP": 12,
     "AVIF": 12,
     "HEIF": 12,
@@ -33,13 +33,13 @@ _BESIDE = {
     "GIF": 8,
     "PPM": 4,
 }
-"""Bytes that a format's decoder takes for a pixel beside what becomes the picture."""
+"""Bytes per pixel that a format's decoder needs besides the decoded picture."""
 _CONVERTED = 8
-"""Bytes for a pixel of the upright copy in RGB, and for turning it."""
+"""Bytes per pixel for the RGB copy and for rotating it upright."""
 
 
 class MemoryBudget:
-    """Lets work begin when its bytes fit beside those of the work in hand; what is more than all of it works alone."""
+    """Blocks a thread until its bytes fit into the budget. A request larger than the budget runs alone."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -49,7 +49,7 @@ class MemoryBudget:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Bytes that this thread may take within; a thread that holds some already is not asked again."""
+        """Reserve bytes for the calling thread. Within the block, further reservations of the thread cost nothing."""
         if getattr(self._mine, "holds", False):
             yield
             return
@@ -68,24 +68,24 @@ class MemoryBudget:
 
 
 BUDGET = MemoryBudget()
-"""That of this process: memory is what all its threads share."""
+"""The budget of this process, shared by its threads."""
 
 
 def needed(image: Image, length: int) -> int:
-    """The bytes that decoding an opened picture takes at most, `length` being that of its file."""
+    """Return an upper bound of the bytes that decoding an opened picture takes; `length` is its file's size in bytes."""
     pixels = image.width * image.height
     converted = 0 if pixels > LARGE else _CONVERTED
-    return length + pixels * (_STORED.get(image.mode, 4) + _beside(image) + converted)
+    return length + pixels * (_STORED.get(image.mode, 4) + _decoder_bytes(image) + converted)
 
 
-def _beside(image: Image) -> int:
+def _decoder_bytes(image: Image) -> int:
     if image.format == "TIFF":
-        return _rows_at_once(image)
-    return _BESIDE.get(image.format or "", 0)
+        return _tiff_decoder_bytes(image)
+    return _DECODER.get(image.format or "", 0)
 
 
-def _rows_at_once(image: Image) -> int:
-    """A strip or a tile of a TIFF is unpacked in one piece, and a file may be one strip."""
+def _tiff_decoder_bytes(image: Image) -> int:
+    """Return the bytes per pixel for a TIFF: a strip or tile is unpacked at once, and a file may be a single strip."""
     tags = getattr(image, "tag_v2", {})
     rows = tags.get(278) or tags.get(323) or image.height
     share = min(1.0, int(rows) / max(1, image.height)) if isinstance(rows, int) else 1.0

@@ -1,15 +1,15 @@
-"""Pictures that are the same picture: the same bytes, or the same scene saved twice (another size, quality, format).
+"""Duplicate detection: the same bytes, or the same image saved again at another size, quality or format.
 
-A picture twice in a set counts twice in training without anybody having said so, and when one copy is held out, the
-other gives it away.
+A duplicate gives its image twice the weight in training, and a held-out picture with a duplicate in the training set is no
+longer held out.
 
-Here a picture is remembered as 16×16 cells of average colour, and two may be the same when no single cell differs by more
-than a tolerance (levels of 255). Photographs saved anew (half the size, JPEG quality 40, WebP) stay within 8, at a
-quarter of the size within 14. The usual 64-bit difference hash at a distance of 4 takes 99 % of drawings that differ in the
-eyes or the mouth alone for the same: most of both is flat background.
+First step: a picture's signature is 16×16 cells of average colour. Two pictures are candidates if no cell differs by more
+than a tolerance (levels of 255). Re-encoded photographs (half the size, JPEG quality 40, WebP) differ by at most 8, at a
+quarter of the size by 14. The usual 64-bit difference hash with a distance of 4 takes 99 % of drawings that differ only
+in eyes or mouth for duplicates, since most of such a drawing is flat background.
 
-Such drawings are told apart by a closer look at the few pairs that are left. What saving anew does to a picture is spread
-over all of it, in proportion to what there is to see; another face is in one place, and as strong there as what it replaces.
+Second step: the candidates are compared in detail (`local_difference`). Re-encoding changes a picture everywhere, in
+proportion to its local contrast; another face is a strong difference in one place.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ if TYPE_CHECKING:
 
 CELLS = 16
 GLANCE = 128
-"""Decoded with sides of at least this many pixels, a picture has the same signature as in full, to 6 levels."""
+"""Least sides in pixels of the decoded picture: its signature then agrees with that of the full size to 6 levels."""
 
 
 DETAIL = 1
-"""Raised when `detail` comes to be something else."""
+"""Version of `detail`, part of its cache key: bump when it changes."""
 SIDE = 128
-"""Pixels of the shorter side that a closer look has."""
+"""Shorter side in pixels of the pictures that are compared in detail."""
 GRAIN = 300.0
+"""Added to the local variance: noise in flat areas is no difference."""
 UNLIKE = 0.16
-"""Of generated copies of photographs and drawings (JPEG, WebP and AVIF from quality 35 on, GIF, down to 0.3 of the size)
-none of 138 is above it. Of pairs with another face, or another spot of 4 % of the shorter side and more, 4 of 79 are below:
-spots that were only turned over. These are figures of one half of the cases; it was set by the other."""
+"""The `local_difference` above which two pictures are not duplicates. Chosen on one half of the test cases; on the other,
+none of 138 re-encoded copies (JPEG, WebP and AVIF from quality 35, GIF, down to 0.3 of the size) is above it, and 4 of 79
+pairs with another face or spot (4 % of the shorter side or more) are below it: spots that were only mirrored."""
 
 
 def signature(picture: Image) -> bytes:
-    """The colours of 16×16 cells that cover the picture: 768 bytes."""
+    """Return the average colours of the 16×16 cells of a picture: 768 bytes."""
     from PIL.Image import Resampling
 
     return bytes(picture.convert("RGB").resize((CELLS, CELLS), Resampling.BOX).tobytes())
@@ -50,11 +51,11 @@ def near_duplicates(
     tolerance: int,
     differ: Callable[[int, int], bool] = lambda first, second: False,
 ) -> dict[int, int]:
-    """index of a picture → index of the earlier one that it repeats.
+    """Return a mapping from each duplicate's index to the index of the earlier picture that it repeats.
 
-    Pictures are the same when no channel of any cell differs by more than `tolerance` (levels of 255), their aspect ratios
-    agree to 2 %, and `differ`, which is only asked then, does not say otherwise. The best picture of a group should come
-    first, as the first is kept.
+    Two pictures are duplicates if no channel of any cell differs by more than `tolerance` (levels of 255), their aspect
+    ratios agree to 2 %, and `differ(first, second)`, which is called only then, is false. The first of a group is kept, so
+    sort the best first.
     """
     if len(signatures) < 2 or tolerance <= 0:
         return {}
@@ -74,10 +75,10 @@ def _as_array(signatures: Sequence[bytes]) -> np.ndarray:
 
 
 def _close_pairs(cells: np.ndarray, tolerance: int) -> Iterator[tuple[int, int]]:
-    """Pairs (i < j) with max |cells[i] − cells[j]| ≤ tolerance, in order of i, then j.
+    """Yield the pairs (i < j) with max |cells[i] − cells[j]| ≤ tolerance, in order of i, then j.
 
-    Where no cell differs by more than the tolerance, neither does the mean of all cells; so only pictures of about the
-    same mean are compared cell by cell.
+    If no cell differs by more than the tolerance, neither does the mean over all cells, so only pictures of similar means
+    are compared cell by cell.
     """
     import numpy as np
 
@@ -93,11 +94,11 @@ def _same_shape(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return abs(a[0] * b[1] - b[0] * a[1]) <= 0.02 * a[0] * b[1]
 
 
-# ------------------------------------------------------------------------------------------------------ a closer look
+# ------------------------------------------------------------------------------------------------ comparison in detail
 
 
 def detail(picture: Image) -> bytes:
-    """The picture with a shorter side of `SIDE` pixels, or its own if that is less: its width and height, then RGB."""
+    """Return the picture scaled down to a shorter side of `SIDE` pixels: width and height (4 bytes each), then RGB."""
     from PIL.Image import Resampling
 
     scale = min(1.0, SIDE / min(picture.size))
@@ -107,38 +108,38 @@ def detail(picture: Image) -> bytes:
 
 
 def unlike(one: bytes, other: bytes) -> bool:
-    """Whether two pictures, by their details, differ in one place more than saving anew does; also where one has none."""
+    """Whether two pictures, given as `detail`, differ locally more than re-encoding explains; true if one is empty."""
     if not one or not other:
         return True
-    return most_unlike(one, other) > UNLIKE
+    return local_difference(one, other) > UNLIKE
 
 
-def most_unlike(one: bytes, other: bytes) -> float:
-    """How much more two pictures differ in one place than they do all over, as a share of what there is to see.
+def local_difference(one: bytes, other: bytes) -> float:
+    """Return how much more two pictures differ in one place than overall, relative to the local variance.
 
-    Of squares of 8 × 8 pixels: the squared difference, over the variance of the richer of the two and `GRAIN`; the largest,
-    less three times what nine of ten stay below.
+    For blocks of 8 × 8 pixels: mean squared difference / (larger variance of the two + `GRAIN`). The result is the
+    maximum minus three times the 90th percentile.
     """
     import numpy as np
 
-    first, second = _alike_in_size(_opened(one), _opened(other))
-    apart = first - second
-    apart -= np.median(apart, axis=(0, 1))
-    squared = _squares((apart**2).sum(axis=2))
-    rich = np.maximum(_variance(first), _variance(second))
-    share = squared / (rich + GRAIN)
+    first, second = _to_smaller_size(_to_image(one), _to_image(other))
+    difference = first - second
+    difference -= np.median(difference, axis=(0, 1))
+    squared = _block_means((difference**2).sum(axis=2))
+    variance = np.maximum(_variance(first), _variance(second))
+    share = squared / (variance + GRAIN)
     return float(share.max() - 3 * np.quantile(share, 0.9))
 
 
-def _opened(data: bytes) -> Image:
+def _to_image(data: bytes) -> Image:
     import PIL.Image
 
     size = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
     return PIL.Image.frombytes("RGB", size, data[8:])
 
 
-def _alike_in_size(one: Image, other: Image) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays of the size of the smaller one, and of 8 pixels at least."""
+def _to_smaller_size(one: Image, other: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as arrays (H, W, 3) of the smaller picture's size, sides at least 8."""
     import numpy as np
     from PIL.Image import Resampling
 
@@ -149,14 +150,15 @@ def _alike_in_size(one: Image, other: Image) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def _squares(values: np.ndarray) -> np.ndarray:
-    """Means over squares of 8 × 8, four apart."""
+def _block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means over blocks of 8 × 8 pixels, with stride 4."""
     height, width = (side // 4 for side in values.shape)
     cells = values[: height * 4, : width * 4].reshape(height, 4, width, 4).mean(axis=(1, 3))
     return (cells[:-1, :-1] + cells[1:, :-1] + cells[:-1, 1:] + cells[1:, 1:]) / 4
 
 
 def _variance(picture: np.ndarray) -> np.ndarray:
-    """Over squares of 8 × 8, of all colours together."""
-    parts = [_squares(picture[..., channel] ** 2) - _squares(picture[..., channel]) ** 2 for channel in range(3)]
+    """Return the variance over the same blocks, summed over the channels."""
+    bands = [picture[..., channel] for channel in range(3)]
+    parts = [_block_means(band**2) - _block_means(band) ** 2 for band in bands]
     return parts[0] + parts[1] + parts[2]

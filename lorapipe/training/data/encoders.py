@@ -1,8 +1,8 @@
-"""The base model's encoders (VAE and text encoders), and the digest by which the cache knows them.
+"""The base model's encoders (VAE and text encoders), and the digests that identify them in cache keys.
 
-A key names the encoder by the digest of its weights, not by the checkpoint's: a hundred merges that share one VAE share
-its latents. Hashing needs the part in memory (it is about to be used) and 0.3–0.5 s for SD1.5's VAE, once for each
-checkpoint: the digest is remembered under the sizes and times of the checkpoint's files.
+A cache key contains the digest of the encoder's weights, not of the checkpoint, so a hundred merges with the same VAE
+share its latents. Hashing needs the part in memory and takes 0.3–0.5 s for SD1.5's VAE. It is done once for each
+checkpoint: the digest is cached under the sizes and modification times of the checkpoint's files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Encoders(Protocol):
-    """What is used of a family's `Model`."""
+    """The part of a family's `Model` that encoding uses."""
 
     device: torch.device
     text_encoders: tuple[str, ...]
@@ -39,9 +39,10 @@ PICTURE_PARTS = ("vae",)
 
 
 def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, load: Callable[[], Encoders]) -> str:
-    """What the named parts of a base are, held as `dtype` (fp32, fp16 or bf16): a digest of their weights and settings.
+    """Return a digest of the weights (as `dtype`: fp32, fp16 or bf16) and settings of the named parts of a base.
 
-    `base` is a `Family`. `load` is only called where its files were not met before. Ask before an adapter is attached.
+    `base` is a `Family`. `load` is called only if the digest of its files is not cached. Call it before an adapter is
+    attached.
     """
     files = _files(base)
     stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -59,7 +60,7 @@ def encoder_digest(base: Spec, parts: Sequence[str], dtype: str, cache: Cache, l
 
 
 def _files(base: Spec) -> list[Path]:
-    """Every file that a base is made of: the checkpoint, and a VAE or settings of its own if it has them."""
+    """Return all files of a base: the checkpoint, and a separate VAE or settings if given."""
     values = (getattr(base, knob.name) for knob in knobs(type(base)))
     roots = [value.path for value in values if isinstance(value, Source)]
     inside = (sorted(root.rglob("*")) if root.is_dir() else [root] for root in roots)

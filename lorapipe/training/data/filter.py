@@ -1,4 +1,4 @@
-"""From looks at pictures to the manifest: what is left out or held out, and how the others are cut and captioned."""
+"""Select the pictures of a dataset: which are left out or held out, and the bucket and caption of the others."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lorapipe.training.data.images import Colour
 from lorapipe.training.data.manifest import Manifest, Picture, Variant
 from lorapipe.training.data.scan import ImageInfo
 
-MOST_LOOKS = 20_000
-"""Pairs of pictures that are looked at closely, half a millisecond each; after that what may be two is two."""
+MOST_COMPARISONS = 20_000
+"""Most pairs that are compared in detail, at half a millisecond each; further candidates count as different."""
 ENOUGH_TO_HOLD_OUT = 10
-"""With fewer pictures each is worth more in training than as a witness."""
+"""With fewer pictures none is held out: training needs them all."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What decides over pictures; see the knobs of `prepare`."""
+    """The rules by which pictures are selected; see the knobs of `prepare`."""
 
     buckets: Buckets
     min_size: int
@@ -38,21 +38,21 @@ class Rules:
 
 
 Closer = Callable[[ImageInfo], bytes]
-"""What a closer look at a picture sees; see `duplicates.detail`."""
+"""Returns `duplicates.detail` of a picture."""
 
 
 def select(
-    looks: Sequence[ImageInfo | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda look: b""
+    found: Sequence[ImageInfo | LeftOut], captions: CaptionFiles, rules: Rules, closer: Closer = lambda info: b""
 ) -> tuple[Manifest, list[str]]:
-    """The manifest (without the latents' keys), and what is to be said of caption files, one line a file."""
-    left_out = [look for look in looks if isinstance(look, LeftOut)]
-    readable = [look for look in looks if isinstance(look, ImageInfo)]
-    captioned = {look.path: captions.of(look.path, rules.class_word) for look in readable}
+    """Return the manifest (without keys of latents), and messages about caption files, one line each."""
+    left_out = [each for each in found if isinstance(each, LeftOut)]
+    readable = [each for each in found if isinstance(each, ImageInfo)]
+    captioned = {info.path: captions.of(info.path, rules.class_word) for info in readable}
     fitting, unfit = _fitting(readable, rules)
     kept, repeated = _without_duplicates(fitting, captioned, rules.duplicate_tolerance, closer)
     held_out = _held_out(kept, rules.held_out)
     pictures = tuple(
-        _picture(look, fitting[look], captioned[look.path], look.digest in held_out, rules) for look in kept
+        _picture(info, fitting[info], captioned[info.path], info.digest in held_out, rules) for info in kept
     )
     everything_else = tuple(sorted([*left_out, *unfit, *repeated], key=lambda file: file.path))
     manifest = Manifest(rules.buckets.resolution, rules.background, pictures, everything_else)
@@ -60,7 +60,7 @@ def select(
 
 
 class Unusable(Exception):
-    """This picture is readable and cannot be trained on, and why; `kind` is a word for counting."""
+    """A readable picture cannot be trained on, and why; `kind` groups such pictures in messages."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ class Unusable(Exception):
 
 
 def usable(size: Pair, named: FolderName | None, buckets: Buckets, least: int) -> Fit:
-    """How a picture of this size comes to fill a bucket. Raises `Unusable`."""
+    """Return how a picture of this size fills its bucket. Raises `Unusable`."""
     shown = "x".join(map(str, size))
     if named and named.repeats == 0:
         raise Unusable("no repeats", "its folder's name asks for 0 repeats")
@@ -79,80 +79,81 @@ def usable(size: Pair, named: FolderName | None, buckets: Buckets, least: int) -
     return fit
 
 
-def _fitting(looks: Iterable[ImageInfo], rules: Rules) -> tuple[dict[ImageInfo, Fit], list[LeftOut]]:
+def _fitting(infos: Iterable[ImageInfo], rules: Rules) -> tuple[dict[ImageInfo, Fit], list[LeftOut]]:
     fits: dict[ImageInfo, Fit] = {}
     unfit: list[LeftOut] = []
-    for look in looks:
+    for info in infos:
         try:
-            fits[look] = usable(look.size, folder_name(PurePosixPath(look.path)), rules.buckets, rules.min_size)
+            fits[info] = usable(info.size, folder_name(PurePosixPath(info.path)), rules.buckets, rules.min_size)
         except Unusable as reason:
-            unfit.append(LeftOut(look.path, reason.kind, str(reason)))
+            unfit.append(LeftOut(info.path, reason.kind, str(reason)))
     return fits, unfit
 
 
 def _without_duplicates(
-    looks: Iterable[ImageInfo], captions: Mapping[str, Caption], tolerance: int, closer: Closer
+    infos: Iterable[ImageInfo], captions: Mapping[str, Caption], tolerance: int, closer: Closer
 ) -> tuple[list[ImageInfo], list[LeftOut]]:
-    """One of each, in the order of their paths: the copy with a caption file, else the better one, else the first.
+    """Return one picture of each group of duplicates, sorted by path, and the others.
 
-    Better is the larger one, then one whose format loses nothing, then the larger file.
+    Kept is, in this order of criteria: one with a caption file, the larger picture, a lossless format, the larger file,
+    the first path.
     """
 
-    def worth(look: ImageInfo) -> tuple[bool, int, bool, int, str]:
-        pixels = look.size[0] * look.size[1]
-        return not captions[look.path].from_file, -pixels, not look.lossless, -look.length, look.path
+    def rank(info: ImageInfo) -> tuple[bool, int, bool, int, str]:
+        pixels = info.size[0] * info.size[1]
+        return not captions[info.path].from_file, -pixels, not info.lossless, -info.length, info.path
 
     kept: dict[str, ImageInfo] = {}
     repeated: list[LeftOut] = []
-    for look in sorted(looks, key=worth):
-        if look.digest in kept:
-            repeated.append(LeftOut(look.path, "duplicate", f"the same file as {kept[look.digest].path}"))
+    for info in sorted(infos, key=rank):
+        if info.digest in kept:
+            repeated.append(LeftOut(info.path, "duplicate", f"the same file as {kept[info.digest].path}"))
         else:
-            kept[look.digest] = look
+            kept[info.digest] = info
     ranked = list(kept.values())
-    seen = lru_cache(maxsize=1000)(closer)
-    looks_left = count(MOST_LOOKS, -1)
+    detail = lru_cache(maxsize=1000)(closer)
+    comparisons_left = count(MOST_COMPARISONS, -1)
 
     def differ(first: int, second: int) -> bool:
         one, other = ranked[first], ranked[second]
-        if _say_otherwise(captions[one.path], captions[other.path]):
+        if _captions_differ(captions[one.path], captions[other.path]):
             return True
-        return next(looks_left) <= 0 or unlike(seen(one), seen(other))
+        return next(comparisons_left) <= 0 or unlike(detail(one), detail(other))
 
-    again = near_duplicates([look.signature for look in ranked], [look.size for look in ranked], tolerance, differ)
-    for copy, original in again.items():
+    copies = near_duplicates([info.signature for info in ranked], [info.size for info in ranked], tolerance, differ)
+    for copy, original in copies.items():
         repeated.append(LeftOut(ranked[copy].path, "duplicate", f"the same picture as {ranked[original].path}"))
-    stay = [look for index, look in enumerate(ranked) if index not in again]
-    return sorted(stay, key=lambda look: look.path), repeated
+    unique = [info for index, info in enumerate(ranked) if index not in copies]
+    return sorted(unique, key=lambda info: info.path), repeated
 
 
-def _say_otherwise(one: Caption, other: Caption) -> bool:
-    """Whether two captions of the same kind differ: whoever wrote them saw two pictures."""
+def _captions_differ(one: Caption, other: Caption) -> bool:
+    """Whether two captions from the same kind of source differ: their author saw two different pictures."""
     same_kind = one.from_file == other.from_file
     return same_kind and bool(one.text and other.text) and one.text.casefold().split() != other.text.casefold().split()
 
 
-def _held_out(looks: Sequence[ImageInfo], share: float) -> set[str]:
-    """The digests of the pictures to hold out: those with the smallest hash, so a choice by content, not by name.
+def _held_out(infos: Sequence[ImageInfo], share: float) -> set[str]:
+    """Return the digests of the pictures to hold out: those with the smallest hash, so by content, not by name.
 
-    A picture that is added or removed changes the choice of one other at most for each.
+    Each picture that is added or removed changes the choice of at most one other.
     """
-    count = held_out_count(len(looks), share)
-    lots = sorted(looks, key=lambda look: hashlib.sha256(f"held out {look.digest}".encode()).digest())
-    return {look.digest for look in lots[:count]}
+    count = held_out_count(len(infos), share)
+    ordered = sorted(infos, key=lambda info: hashlib.sha256(f"held out {info.digest}".encode()).digest())
+    return {info.digest for info in ordered[:count]}
 
 
 def held_out_count(pictures: int, share: float) -> int:
-    """How many of so many pictures are held out."""
+    """Return how many of this number of pictures are held out."""
     return max(1, round(share * pictures)) if pictures >= ENOUGH_TO_HOLD_OUT and share > 0 else 0
 
 
-def _picture(look: ImageInfo, fit: Fit, caption: Caption, held_out: bool, rules: Rules) -> Picture:
-    named = folder_name(PurePosixPath(look.path))
+def _picture(info: ImageInfo, fit: Fit, caption: Caption, held_out: bool, rules: Rules) -> Picture:
+    named = folder_name(PurePosixPath(info.path))
     return Picture(
-        path=look.path,
-        digest=look.digest,
-        size=look.size,
+        path=info.path,
+        digest=info.digest,
+        size=info.size,
         bucket=fit.bucket,
         resized=fit.resized,
         crop=fit.crop,
@@ -164,7 +165,7 @@ def _picture(look: ImageInfo, fit: Fit, caption: Caption, held_out: bool, rules:
 
 
 def with_latents(manifest: Manifest, key: Callable[[Picture, Variant], str]) -> Manifest:
-    """The manifest with each picture's keys in the cache, for every way of showing it."""
+    """Return the manifest with the cache keys of all pictures and variants filled in."""
 
     def keyed(picture: Picture) -> Picture:
         variants = tuple(replace(each, latents=key(picture, each)) for each in picture.variants)

@@ -1,4 +1,4 @@
-"""What a folder of pictures will come to, from the headers of its files alone: for plans, before anything is prepared."""
+"""Forecast of a dataset's size from the headers of its files, for `plan`, before anything is prepared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from lorapipe.training.data.images import header_size
 from lorapipe.training.data.manifest import Manifest
 
 LATENT_NUMBER = 4
-"""Bytes of a number in the cache of latents: float32."""
+"""Bytes of a cached latent's number: float32."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Pictures to train on, held-out ones, and showings in an epoch by bucket; `cache` in bytes. `known`: not a guess.
+    """Number of pictures to train on and of held-out ones, and samples of an epoch by bucket.
 
-    `left_out` are pictures that cannot be used, by their heads.
+    `cache` is the size of the latents' cache in bytes; `known` says that the numbers are exact, `left_out` lists the
+    pictures that cannot be used, judging by their headers.
     """
 
     training: int
@@ -36,17 +37,17 @@ class Forecast:
 
     @property
     def per_epoch(self) -> int:
-        """Showings in an epoch."""
+        """Samples of an epoch, repeats counted."""
         return sum(self.showings.values())
 
     @property
     def largest(self) -> int:
-        """The pixels of the largest bucket."""
+        """Number of pixels of the largest bucket."""
         return max((width * height for width, height in self.showings), default=0)
 
 
 def of_manifest(manifest: Manifest) -> Forecast:
-    """What a prepared dataset is."""
+    """Return the exact numbers of a prepared dataset."""
     showings: Counter[Pair] = Counter()
     for picture in manifest.training:
         showings[picture.bucket] += picture.repeats
@@ -63,9 +64,9 @@ def of_folder(
     augment: Augmentation,
     numbers: float = 4 / 64,
 ) -> Forecast:
-    """What a folder will come to; `numbers` are those of the latents for each pixel: 4 for 8×8 pixels of SD.
+    """Return the forecast of a folder. `numbers` is the size of the latents per pixel: 4 channels for 8×8 pixels in SD.
 
-    Duplicates and damage behind the heads are not seen: about right, never too few.
+    Duplicates and damage after the headers are not seen, so the counts are approximate upper bounds.
     """
     found: list[tuple[Pair, int]] = []
     left_out: list[LeftOut] = []

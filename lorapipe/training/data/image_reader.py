@@ -1,9 +1,8 @@
-"""Which of Pillow's readers are let near a user's file, and what is said where none of them can read it.
+"""Open picture files with a safe subset of Pillow's decoders, and say why a file cannot be read.
 
-A file's first bytes choose the reader, and only that one is asked. Closed stay those that run other programs (EPS is
-PostScript, WMF asks Windows to draw), those that read containers with more than a picture in them (FPX and MIC are OLE
-files, PSD has layers, PDF), and those of formats in which nobody keeps photographs or drawings: each reader is code that an
-attacker may try.
+A file's first bytes choose the decoder, and only that one is tried. Excluded are decoders that run other programs (EPS is
+PostScript, WMF calls Windows), those of containers (FPX and MIC are OLE files, PSD has layers, PDF), and those of
+formats in which nobody stores photographs or drawings: each decoder is attack surface.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ FORMATS = (
     "PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF", "HEIF", "TIFF", "JPEG2000", "PPM", "TGA", "ICO", "CUR", "PCX", "SGI", "QOI",
     "DDS",
 )  # fmt: skip
-"""JPEG's reader also reads MPO, a phone's JPEG with a second one inside; HEIF's is pillow-heif's."""
+"""The formats that are read. JPEG includes MPO, a phone's JPEG with a second one inside; HEIF needs pillow-heif."""
 LOSSLESS = frozenset(("PNG", "BMP", "TIFF", "PPM", "TGA", "PCX", "SGI", "QOI"))
 SMALL_FILE = 16_000_000
-"""Bytes of a file that is read without asking for room first."""
+"""Bytes up to which a file is read without a reservation in the memory budget."""
 SLOW_PIXELS = 16_000_000
-"""Pixels of a kind that Pillow decodes in Python, a microsecond each."""
+"""Most pixels of formats that Pillow decodes in Python, at a microsecond each."""
 BLOCK = 64 << 20
-"""Bytes in which Pillow takes memory for a large picture. glibc keeps blocks of its usual 16 MB for the thread that had
-them, so that eight threads which decode in turn come to take eight times as much; those of more than 32 MB it gives back."""
+"""Size in bytes of the blocks in which Pillow allocates a large picture. With the default of 16 MB glibc keeps freed blocks
+in each thread's arena, so eight threads take up to eight times the memory; blocks above 32 MB go back to the system."""
 ASK_FOR_HEIF = 'a HEIC picture, for which pillow-heif is needed: pip install "lorapipe[heic]", or save it as png or jpg'
 
 
 class Unreadable(Exception):
-    """This file is no picture that can be trained on, and why."""
+    """A file is not a picture that can be trained on, and why."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, large pictures); what matters is raised. Enter before threads start."""
+    """Silence Pillow's warnings (odd EXIF, large pictures); errors are still raised. Enter it before threads start."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -55,27 +54,27 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[bytes]:
-    """The bytes of a picture's file. A large one is read when there is room for it and for the picture in it.
+    """Read a picture's file. A large one first waits for memory for the file and its decoded picture.
 
-    Raises `Unreadable` where it cannot be read, is no ordinary file, or is larger than all of the room.
+    Raises `Unreadable` if it cannot be read, is not a regular file, or is larger than the memory budget.
     """
     with _ordinary(path) as (file, size):
         if size > LIMIT:
             raise Unreadable(f"a file of {size / 1e9:.1f} GB, too large for a picture")
-        with BUDGET.hold(_weighed(file, size)) if size > SMALL_FILE else _free():
+        with BUDGET.hold(_memory_needed(file, size)) if size > SMALL_FILE else _unreserved():
             yield _read(file, size)
 
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image]:
-    """The picture in a file's bytes, its header read; whatever is raised within comes out as `Unreadable`."""
+    """Open the picture in a file's bytes and read its header. Errors within the block become `Unreadable`."""
     if not data:
         raise Unreadable("the file is empty")
     name = _reader(data, len(data))
     profile = None
     if name == "PNG":
         data, profile = png_chunks.plain(data)
-    with _in_words(name), _opened(io.BytesIO(data), name) as image:
+    with _as_unreadable(name), _opened(io.BytesIO(data), name) as image:
         if profile is not None:
             image.info["icc_profile"] = profile
         jpeg_decode.hasten(image, len(data))
@@ -84,56 +83,56 @@ def opened(data: bytes) -> Iterator[Image]:
 
 @contextmanager
 def room(image: Image, length: int = 0) -> Iterator[None]:
-    """Waits until an opened picture can be decoded within the memory that there is for pictures; see `needed`."""
+    """Reserve the memory to decode an opened picture, and wait for it if need be; see `needed`."""
     with BUDGET.hold(needed(image, length)):
         try:
             yield
         except BaseException:
-            image.close()  # the error holds on to it
+            image.close()  # the traceback would keep it in memory
             raise
 
 
 def head_of(path: Path) -> tuple[tuple[int, int], int]:
-    """(width, height) and EXIF's orientation of a picture, from the head of its file. Raises `Unreadable`."""
+    """Return (width, height) and the EXIF orientation of a picture, from its header. Raises `Unreadable`."""
     with _ordinary(path) as (file, size):
         head = file.read(1000)
         name = _reader(head, size)
         file.seek(0)
         try:
-            with _in_words(name), _opened(file, name) as image:
+            with _as_unreadable(name), _opened(file, name) as image:
                 return image.size, orientation(image, head=True)
         except Unreadable:
             if name != "PNG":
                 raise
-    with reading(path) as data, opened(data) as image:  # something hangs on it that has to be taken off
+    with reading(path) as data, opened(data) as image:  # a PNG with chunks that have to be removed first
         return image.size, orientation(image, head=True)
 
 
 def orientation(image: Image, head: bool = False) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none, or none that makes sense.
+    """Return the EXIF orientation, 1 (upright) to 8; 1 if there is none or it is invalid.
 
-    A PNG is decoded for it, as it may be said behind the pixels; unless only the `head` is to be asked.
+    A PNG is decoded for it, since EXIF may follow the pixels, unless only the `head` is to be read.
     """
     import PIL.Image
 
-    if image.format in ("TIFF", "HEIF"):  # these are turned by their readers
+    if image.format in ("TIFF", "HEIF"):  # their decoders rotate them
         return 1
     try:
         exif = PIL.Image.Image.getexif(image) if head else image.getexif()
         return int(exif.get(0x0112, 1))
-    except Exception:  # a garbled EXIF block raises anything, and does no harm to the picture
+    except Exception:  # a damaged EXIF block raises anything, but the picture is readable
         return 1
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether a file's format keeps every pixel as it was."""
+    """Whether a file's format is lossless."""
     name = format_of(data[:HEAD], len(data))
     return name in LOSSLESS or (name == "WEBP" and data[12:16] == b"VP8L")
 
 
 @contextmanager
 def _ordinary(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """A file opened for reading, and its size; pipes and devices are not opened, or not waited for."""
+    """Open a regular file for reading, and return it with its size; never blocks on pipes and devices."""
     try:
         opened = open_regular(path)
     except OSError as error:
@@ -156,16 +155,16 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 @contextmanager
-def _free() -> Iterator[None]:
+def _unreserved() -> Iterator[None]:
     yield
 
 
-def _weighed(file: IO[bytes], size: int) -> int:
-    """What a large file and the picture in it take; of what is no picture, the file alone."""
+def _memory_needed(file: IO[bytes], size: int) -> int:
+    """Return the bytes that a large file and its decoded picture take; if it is not a picture, its size."""
     try:
         with _opened(file, _reader(file.read(1000), size)) as image:
             return needed(image, 2 * size)
-    except Exception:  # what is wrong with it is said when it is decoded
+    except Exception:  # decoding it will say what is wrong
         return size
 
 
@@ -190,7 +189,7 @@ def _opened(file: IO[bytes], name: str) -> Iterator[Any]:
 
 
 def _check(image: Image, name: str) -> None:
-    """Refuse what would take more memory or time than a picture may, before it takes any."""
+    """Raise `Unreadable` for pictures that would take too much memory or time, before decoding begins."""
     pixels = image.width * image.height
     if (size := needed(image, 0)) > LIMIT:
         what = f"{image.width}x{image.height} pixels would take {size / 1e9:.1f} GB to decode"
@@ -203,7 +202,7 @@ def _check(image: Image, name: str) -> None:
 
 
 def _embedded(image: Any) -> list[int]:
-    """The pixels of the pictures in an icon as these say them: an icon of 256 pixels may hold a PNG of any size."""
+    """Return the pixel counts in the headers of an icon's pictures: a 256-pixel icon may contain a PNG of any size."""
     found = [0, 0]
     for entry in image.ico.entry:
         image.fp.seek(entry.offset)
@@ -216,8 +215,8 @@ def _embedded(image: Any) -> list[int]:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
-    """Whatever Pillow's readers raise on a bad file, as `Unreadable`."""
+def _as_unreadable(name: str) -> Iterator[None]:
+    """Turn whatever Pillow's decoders raise on a bad file into `Unreadable`."""
     import PIL.Image
 
     try:
@@ -231,21 +230,21 @@ def _in_words(name: str) -> Iterator[None]:
         raise Unreadable("more than 178 megapixels") from None
     except MemoryError:
         raise Unreadable("too large for this computer's memory") from None
-    except Exception as error:  # Pillow's readers raise whatever their format's parser came across
+    except Exception as error:  # Pillow's decoders raise any type of error
         reason = "the file breaks off" if "truncated" in str(error).lower() else f"damaged ({_short(error)})"
         raise Unreadable(reason) from None
 
 
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    if "decoder error" in text:  # a number of libtiff's, which says no more
+    if "decoder error" in text:  # libtiff's error number, which says nothing to a user
         return "its pixels cannot be unpacked"
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
 @cache
 def _import_readers() -> None:
-    """Pillow registers its readers on first use, which goes wrong when that is in several threads; imports do not."""
+    """Import Pillow's decoders here: Pillow would register them on first use, which is not thread-safe."""
     from PIL import (  # noqa: F401
         AvifImagePlugin,
         BmpImagePlugin,
@@ -279,7 +278,7 @@ def _import_heif() -> None:
 
 
 def _what_instead(data: bytes) -> str:
-    """The reason for a file that is none of the pictures that are read."""
+    """Return why a file in none of the formats is not read."""
     if kind := other_kind(data):
         return f"not a picture that can be read, but {kind}"
     if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
@@ -292,7 +291,7 @@ def _what_instead(data: bytes) -> str:
 def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8", errors="strict")
-    except UnicodeDecodeError as error:  # a character cut in two at the end is still text
+    except UnicodeDecodeError as error:  # the last character may be cut
         if error.start < len(head) - 3:
             return False
         text = head[: error.start].decode("utf-8")

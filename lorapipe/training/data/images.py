@@ -1,7 +1,7 @@
-"""Opening pictures as a person sees them: upright, opaque, in 8-bit sRGB, and cut to their bucket.
+"""Decode pictures as viewers show them (upright, opaque, 8-bit sRGB), and crop them to their bucket.
 
-The pictures are users' files: phones' JPEGs turned by EXIF, scans in CMYK or 16 bits, drawings with transparency,
-downloads that broke off. Whatever cannot be decoded in full raises `Unreadable` with a reason a person understands.
+The pictures are users' files: phones' JPEGs rotated by EXIF, scans in CMYK or 16 bits, drawings with transparency,
+truncated downloads. A file that cannot be decoded completely raises `Unreadable` with a reason for the user.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 RECIPE = 3
-"""Raised when the same file and settings come to give other pixels, so that no cached latent outlives its picture."""
+"""Version of decoding, part of cache keys: bump when the same file and settings give other pixels."""
 STRIP = 1 << 20
-"""Pixels that are converted in one piece, so that there is no second copy of a large picture."""
+"""Pixels that are converted at once: larger pictures are converted in strips, without a second full copy."""
 GLANCED = 1 << 22
-"""Pixels from which on a picture is made smaller for a glance while it is converted."""
+"""Number of pixels from which `glance` downscales a picture during conversion."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ WHITE = Colour((255, 255, 255))
 
 
 def decode(data: bytes, background: Colour = WHITE) -> Image:
-    """The picture in a file's bytes, upright, mode RGB, in the sRGB colour space; of an animation the first frame.
+    """Decode a picture: upright, mode RGB, sRGB; of an animation the first frame.
 
     Transparent parts show `background`. Raises `Unreadable`.
     """
@@ -67,7 +67,7 @@ def decode(data: bytes, background: Colour = WHITE) -> Image:
 
 
 def alpha(data: bytes, size: Pair) -> Image:
-    """The opacity of the picture in a file's bytes, upright, resized, mode L: 255 is opaque. Raises `Unreadable`."""
+    """Decode a picture's alpha channel: upright, resized, mode L; 255 is opaque. Raises `Unreadable`."""
     with opened(data) as image, room(image, len(data)):
         image.load()
         whole = _by_strips(image, lambda strip: strip.convert("RGBA").getchannel("A"), "L")
@@ -77,7 +77,7 @@ def alpha(data: bytes, size: Pair) -> Image:
 
 
 def greys(data: bytes, size: Pair) -> Image:
-    """The picture in a file's bytes, upright, resized, in grey, mode L. Raises `Unreadable`."""
+    """Decode a picture in greyscale: upright, resized, mode L. Raises `Unreadable`."""
     with opened(data) as image, room(image, len(data)):
         image.load()
         to_rgb = converter(image, WHITE.rgb)
@@ -88,10 +88,10 @@ def greys(data: bytes, size: Pair) -> Image:
 
 
 def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Image]:
-    """(width, height) of the upright picture, and a small version of it (sides at least `side`, if it had them).
+    """Return (width, height) of the upright picture, and a small version of it (sides at least `side`, unless smaller).
 
-    Reads every byte, so that a file that breaks off is noticed, but decodes a JPEG at 1/8 of its size where that will
-    do, which is 3.5 times as fast. Raises `Unreadable`.
+    It reads every byte, so truncated files are noticed, but decodes a JPEG at 1/8 of its size where that is enough, which
+    is 3.5 times as fast. Raises `Unreadable`.
     """
     with opened(data) as image:
         width, height = image.size
@@ -101,21 +101,21 @@ def glance(data: bytes, side: int, background: Colour = WHITE) -> tuple[Pair, Im
             coarse = jpeg_decode.straight(image, (width, height))
             factor = min(coarse.size) // side if coarse.width * coarse.height > GLANCED else 1
             small = _finished(coarse, background, max(1, factor))
-            if image.format == "TIFF":  # turned while it was read
+            if image.format == "TIFF":  # the decoder has rotated it
                 width, height = image.size
-            turned = orientation(image) in _TURNED  # asked last: a PNG may say so behind its pixels
+            turned = orientation(image) in _TURNED  # asked last: a PNG's EXIF may follow its pixels
             _let_go(image, small)
         return ((height, width) if turned else (width, height)), small
 
 
 def header_size(path: Path) -> Pair:
-    """(width, height) of the upright picture by the head of its file, which is fast. Raises `Unreadable`."""
+    """Return (width, height) of the upright picture from its header, which is fast. Raises `Unreadable`."""
     (width, height), turn = head_of(path)
     return (height, width) if turn in _TURNED else (width, height)
 
 
 def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
-    """The part of the picture that the trainer sees, of the size `fit.bucket`. Raises `Unreadable`."""
+    """Decode the part of a picture that the trainer sees, of size `fit.bucket`. Raises `Unreadable`."""
     with opened(data) as image:
         length = len(data) + jpeg_decode.coefficients(image)
         if image.format in jpeg_decode.FORMATS:
@@ -127,14 +127,14 @@ def view(data: bytes, fit: Fit, background: Colour = WHITE) -> Image:
 
 
 def _as_stored(image: Image, size: Pair) -> Pair:
-    """A size of the upright picture as its file has the sides. A PNG is decoded to tell."""
+    """Return a size of the upright picture in the orientation of its file. A PNG is decoded for that."""
     return size[::-1] if orientation(image) in _TURNED else size
 
 
 def _shrunk(image: Image, size: Pair, background: Colour) -> Image:
-    """The picture finished, and made `size`, as the file has its sides, if it is large and will be that much smaller.
+    """Return the picture upright in RGB. A large one is scaled to `size` (in the file's orientation) on the way.
 
-    It is averaged down by a whole factor while it is converted, three times as large as it will be, or more.
+    During conversion it is averaged down by a whole factor, to at least three times `size`, and then resampled.
     """
     from PIL.Image import Resampling
 
@@ -148,12 +148,12 @@ def _shrunk(image: Image, size: Pair, background: Colour) -> Image:
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Like kohya: area averaging when shrinking, Lanczos when either side grows.
+    """Resize like kohya's scripts: area averaging to shrink, Lanczos if either side grows.
 
-    Pillow averages areas exactly for whole factors only, in `reduce`, which is also five times as fast as its filters. For
-    other factors the filter is taken that comes nearest on photographs, in dB: below 1.45 BILINEAR (44 to 58; BICUBIC and
-    HAMMING 39 to 56), which PyTorch has five times as fast, and else HAMMING (43 to 58). BOX, which drops or takes whole
-    pixels, has 32 to 48.
+    Pillow averages areas exactly only for whole factors, in `reduce`, which is also five times as fast as its filters. For
+    other factors the filter is used that is closest to area averaging on photographs (PSNR in dB): BILINEAR below a factor
+    of 1.45 (44 to 58; BICUBIC and HAMMING 39 to 56), which PyTorch does five times as fast, and HAMMING above (43 to 58).
+    BOX, which drops or takes whole pixels, has 32 to 48.
     """
     from PIL.Image import Resampling
 
@@ -168,7 +168,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _bilinear(image: Image, size: tuple[int, int]) -> Image:
-    """`Image.resize` with the BILINEAR filter, by PyTorch where it has that for this processor."""
+    """Resize with an antialiased bilinear filter, by PyTorch where it is fast on this processor, else by Pillow."""
     import numpy as np
     import PIL.Image
     import torch
@@ -182,25 +182,25 @@ def _bilinear(image: Image, size: tuple[int, int]) -> Image:
 
 
 def to_pixels(image: Image) -> torch.Tensor:
-    """An RGB picture as (1, 3, H, W), float32 in −1 … 1."""
+    """Return an RGB picture as (1, 3, H, W), float32 in −1 … 1."""
     import numpy as np
     import torch
 
     pixels = np.empty((1, 3, image.height, image.width), np.float32)
-    for plane, band in zip(pixels[0], image.split(), strict=True):  # Pillow parts colours faster than NumPy
+    for plane, band in zip(pixels[0], image.split(), strict=True):  # Pillow splits channels faster than NumPy
         np.divide(np.asarray(band), 127.5, out=plane, dtype=np.float32)
-        plane -= 1  # PyTorch would set more threads to work, which wait for each other
+        plane -= 1  # PyTorch would start more threads, which wait for each other
     return torch.from_numpy(pixels)
 
 
 def _let_go(image: Image, result: Image) -> None:
-    """Free a decoded picture while its room is still held, as far as it is not the result itself."""
+    """Close a decoded picture before its memory reservation ends, unless it is the result itself."""
     if result is not image:
         image.close()
 
 
 def _finished(image: Image, background: Colour, factor: int = 1) -> Image:
-    """The picture upright, in RGB; with a factor, averaged down by it."""
+    """Return the picture upright in RGB, averaged down by `factor`."""
     image.load()
     to_rgb = converter(image, background.rgb)
     if factor == 1 and image.width * image.height <= STRIP:
@@ -211,7 +211,7 @@ def _finished(image: Image, background: Colour, factor: int = 1) -> Image:
 
 
 def _straight(coarse: Image, image: Image, factor: int) -> Image:
-    """An averaged picture whose last row and column stand for as much as the others."""
+    """Resample an averaged picture whose last row or column averages fewer pixels than the others."""
     from PIL.Image import Resampling
 
     if image.width % factor == image.height % factor == 0:
@@ -221,7 +221,7 @@ def _straight(coarse: Image, image: Image, factor: int) -> Image:
 
 
 def _by_strips(image: Image, convert: Callable[[Image], Image], mode: str, factor: int = 1) -> Image:
-    """`convert(image)`, a strip of it at a time, each averaged down by `factor`: only the result takes memory."""
+    """Return `convert(image)` averaged down by `factor`, computed in strips so that only the result takes memory."""
     import PIL.Image
 
     width, height = image.size
@@ -241,4 +241,4 @@ def _upright(image: Image, turn: int) -> Image:
 _UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 """EXIF orientation → the `PIL.Image.Transpose` that undoes it."""
 _TURNED = (5, 6, 7, 8)
-"""EXIF orientations of pictures that lie on their side."""
+"""EXIF orientations that swap width and height."""

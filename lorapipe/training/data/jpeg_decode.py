@@ -1,4 +1,4 @@
-"""JPEGs, read faster than any other: in one piece, and smaller where that is as good."""
+"""Faster JPEG decoding: the file in one piece, and at 1/2, 1/4 or 1/8 of its size where that loses nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "MPO")
-"""Pillow's names of them; an MPO is a phone's JPEG with a second one inside."""
+"""Pillow's names of the formats; an MPO is a phone's JPEG with a second one inside."""
 
 
 def hasten(image: Any, length: int) -> None:
-    """Hand a JPEG's decoder the whole file and let it write four bytes a pixel, as Pillow does: as it was, but faster."""
+    """Let the JPEG decoder take the whole file at once and write RGBX, Pillow's own layout: same pixels, faster."""
     from PIL import features
 
     if image.format in FORMATS:
@@ -23,21 +23,22 @@ def hasten(image: Any, length: int) -> None:
 
 
 def coefficients(image: Image) -> int:
-    """The bytes that a progressive JPEG takes beside its pixels, however small it is decoded; ask before it is made so."""
+    """Return the bytes of a progressive JPEG's coefficients, needed at any decoding scale; call it before `draft`."""
     return 6 * image.width * image.height if image.info.get("progressive") else 0
 
 
 def draft(image: Image, side: int) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8, no smaller than `side`; others stay as they are."""
-    if image.format in FORMATS:  # a HEIC would give its thumbnail
+    """Set a JPEG to be decoded at 1/2, 1/4 or 1/8, with sides of at least `side`; other formats are unchanged."""
+    if image.format in FORMATS:  # for a HEIC, `draft` would give its thumbnail
         width, height = image.size
         scale = max(1.0, min(image.size) / side)
         image.draft(None, (max(1, int(width / scale)), max(1, int(height / scale))))
 
 
 def straight(image: Image, size: tuple[int, int]) -> Image:
-    """A JPEG whose file has this size, after `draft`: its decoder rounds sizes up, the last row and column standing for less
-    than a pixel.
+    """Correct the rounding of a JPEG after `draft`; `size` is that of the file.
+
+    The decoder rounds sizes up, so the last row and column cover less than the others; they are resampled.
     """
     from PIL.Image import Resampling
 
@@ -51,18 +52,21 @@ def straight(image: Image, size: tuple[int, int]) -> Image:
 
 
 def reduced(image: Image, size: tuple[int, int]) -> Image:
-    """A JPEG decoded at 1/2, 1/4 or 1/8, where that averages areas as well as `pictures.resize`; others as they are.
+    """Set a JPEG to be decoded at 1/2, 1/4 or 1/8 where that is as good as `images.resize`; others are unchanged.
 
-    `size` is what it will be made, as the file has its sides. The decoder's smaller pictures are the exact averages, rounded
-    (52 dB and more); colours that the file has at half the size are not blurred by enlarging them first (42 dB from those
-    that are). So nothing is lost where the rest of the way is a whole factor, and about 1 dB where it is 3 or more.
+    `size` is the target in the file's orientation. The decoder's scaled pictures are exact averages, rounded (52 dB and
+    more); chroma that the file stores at half the size is not upsampled and averaged again (which differs by 42 dB). So
+    nothing is lost if the remaining factor is whole, and about 1 dB if it is 3 or more.
     """
-    if image.format not in FORMATS or image.mode not in ("RGB", "L"):  # CMYK's mean is not that of its colours
+    if image.format not in FORMATS or image.mode not in (
+        "RGB",
+        "L",
+    ):  # the mean of CMYK values is not the mean of the colours
         return image
     width, height = size
     for scale in (8, 4, 2):
         across, down = image.width / scale, image.height / scale
-        even = across.is_integer() and down.is_integer()  # otherwise the last row and column stand for parts of pixels
+        even = across.is_integer() and down.is_integer()  # otherwise the last row and column cover parts of pixels
         whole = across % width == down % height == 0
         if even and (whole or (across >= 3 * width and down >= 3 * height)):
             image.draft(None, (int(across), int(down)))

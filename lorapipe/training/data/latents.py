@@ -1,6 +1,6 @@
-"""Latents of pictures, and their masks, in the cache: each view goes through the VAE once.
+"""The cache of latents and masks: each view of a picture is encoded by the VAE once.
 
-The VAE is frozen, so the latents of a view are a constant of the training.
+The VAE is frozen, so a view's latents are constant during training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLOURING = 1
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a dataset's files lie: its pictures and their masks, and the colour behind transparent ones."""
+    """The folders of a dataset's pictures and masks, and the colour behind transparent pictures."""
 
     images: Path
     background: Colour
@@ -41,39 +41,39 @@ class Scene:
 
 
 class View(NamedTuple):
-    """A picture in one of the ways in which it is shown."""
+    """A picture in one of its variants."""
 
     picture: Picture
     variant: Variant
 
     @property
     def corner(self) -> Pair:
-        """(left, top) of what is seen in the scaled picture, which is mirrored first where it is shown so."""
+        """(left, top) of the crop in the scaled picture, which is mirrored first if the variant is."""
         (left, top), width = self.variant.crop, self.picture.bucket[0]
         return (self.variant.resized[0] - width - left, top) if self.variant.flip else (left, top)
 
 
 def views_of(pictures: Sequence[Picture]) -> list[View]:
-    """Every way in which pictures are shown, the plain one first; held-out ones are only looked at as they are."""
+    """Return all views of the pictures, the plain one first; of held-out pictures only the plain one."""
 
-    def ways(picture: Picture) -> Iterable[Variant]:
+    def variants(picture: Picture) -> Iterable[Variant]:
         return dict.fromkeys((picture.plain, *(() if picture.held_out else picture.variants)))
 
-    return [View(picture, variant) for picture in pictures for variant in ways(picture)]
+    return [View(picture, variant) for picture in pictures for variant in variants(picture)]
 
 
 def latents_key(picture: Picture, variant: Variant, background: Colour, encoder: str) -> str:
-    """The key of a picture's latents: its bytes, how it is cut, what shows through it, and who encodes it."""
+    """Return the cache key of a view's latents: the picture's bytes, crop, background, variant, mask and encoder."""
     geometry = [variant.resized, variant.crop, picture.bucket]
     further: dict[str, Any] = {"flip": variant.flip, "colour": variant.colour and [COLOURING, variant.colour]}
     further["mask"] = picture.mask and picture.mask.digest
-    told = [further] if any(further.values()) else []
-    return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder, *told)
+    options = [further] if any(further.values()) else []
+    return key_of("latents", RECIPE, picture.digest, background.plain(), geometry, encoder, *options)
 
 
 @contextmanager
 def picture_bytes(images: Path, picture: Picture) -> Iterator[bytes]:
-    """The file of a picture, `images` being the dataset's folder; `LorapipeError` where it has changed."""
+    """Read a picture's file from the dataset's folder `images`. `LorapipeError` if it has changed since `prepare`."""
     path, cure = images / picture.path, "Run the pipeline again; prepare will take it up."
     try:
         with reading(path) as data:
@@ -85,43 +85,43 @@ def picture_bytes(images: Path, picture: Picture) -> Iterator[bytes]:
 
 
 def picture_view(images: Path, picture: Picture, background: Colour) -> Image:
-    """What the trainer sees of a picture: RGB, of the size of its bucket."""
+    """Return the part of a picture that the trainer sees: RGB, of its bucket's size."""
     with picture_bytes(images, picture) as data:
         return view(data, picture.fit, background)
 
 
 def missing_latents(pictures: Sequence[Picture], cache: Cache) -> list[View]:
-    """Whose latents are not in the cache, or are damaged."""
-    found = {showing.variant.latents: showing for showing in views_of(pictures)}
-    return [showing for key, showing in found.items() if cache.tensors("latents", key) is None]
+    """Return the views whose latents are missing from the cache or damaged."""
+    found = {view.variant.latents: view for view in views_of(pictures)}
+    return [view for key, view in found.items() if cache.tensors("latents", key) is None]
 
 
 def encode_latents(missing: Sequence[View], scene: Scene, model: Encoders, cache: Cache) -> Iterator[View]:
-    """Encode pictures, and their masks, into the cache under their `latents` keys; yields each when it is done.
+    """Encode views and their masks into the cache under their `latents` keys; yield each when it is done.
 
-    Threads read, decode and resize ahead of the encoder. One picture at a time is encoded: on a CPU batches gain
-    nothing, on a GPU little, and a picture's latents must not depend on which others were missing.
+    Threads read, decode and resize ahead of the encoder. Pictures are encoded one at a time: batches gain nothing on a CPU
+    and little on a GPU, and a picture's latents must not depend on which others were missing.
     """
     import torch
     from torch.nn.functional import interpolate
 
     with quiet(), torch.no_grad():
-        seen = prefetched(lambda showing: _seen(showing, scene), missing)
-        for showing, (pixels, mask) in zip(missing, seen, strict=True):
+        decoded = prefetched(lambda each: _decode(each, scene), missing)
+        for each, (pixels, mask) in zip(missing, decoded, strict=True):
             latents = model.encode_images(pixels.to(model.device)).float().cpu()
             if not torch.isfinite(latents).all():
                 cure = "The VAE in this checkpoint is damaged or overflows; give the base another one."
-                raise LorapipeError("the VAE encodes this picture to NaN.", where=showing.picture.path, cure=cure)
-            kept = {"latents": latents[0]}
+                raise LorapipeError("the VAE encodes this picture to NaN.", where=each.picture.path, cure=cure)
+            entry = {"latents": latents[0]}
             if mask is not None:
-                kept["mask"] = interpolate(mask, latents.shape[2:], mode="area")[0]
-            cache.keep_tensors("latents", showing.variant.latents, kept)
-            yield showing
+                entry["mask"] = interpolate(mask, latents.shape[2:], mode="area")[0]
+            cache.keep_tensors("latents", each.variant.latents, entry)
+            yield each
 
 
-def _seen(showing: View, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The pixels (1, 3, H, W) in −1 … 1, and the mask (1, 1, H, W) in 0 … 1 if there is one."""
-    picture, variant = showing
+def _decode(each: View, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the pixels (1, 3, H, W) in −1 … 1, and the mask (1, 1, H, W) in 0 … 1 if there is one."""
+    picture, variant = each
     fit = fit_of(picture, variant)
     with picture_bytes(scene.images, picture) as data:
         pixels = to_pixels(shown(view(data, fit, scene.background), variant))
@@ -132,12 +132,12 @@ def _seen(showing: View, scene: Scene) -> tuple[torch.Tensor, torch.Tensor | Non
 
 
 def load_latents(pictures: Sequence[Picture], cache: Cache) -> torch.Tensor:
-    """Scaled latents of pictures of one bucket as they are, (B, C, h, w), float32, on the CPU."""
+    """Return the scaled latents of the plain views of pictures of one bucket: (B, C, h, w), float32, on the CPU."""
     return load_views([View(picture, picture.plain) for picture in pictures], cache)[0]
 
 
 def load_views(chosen: Sequence[View], cache: Cache) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Latents (B, C, h, w) of showings of one bucket, and their masks (B, 1, h, w) where any has one."""
+    """Return the latents (B, C, h, w) of views of one bucket, and their masks (B, 1, h, w) if any has one."""
     import torch
 
     found = [cache.require("latents", variant.latents, picture.path) for picture, variant in chosen]

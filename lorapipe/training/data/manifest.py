@@ -1,8 +1,7 @@
-"""The manifest: which pictures are trained on, how each is cut and captioned; beside it, which were left out and why.
+"""The manifest: the pictures of a dataset with their crops and captions; and the list of files that were left out.
 
-Both are JSON that a person can read and that is the same, byte for byte, for the same pictures and settings: no absolute
-paths, no times, sorted. Sizes are [width, height] in pixels. What was left out has a file of its own, because no training
-depends on it.
+Both are readable JSON files that are byte for byte the same for the same pictures and settings: no absolute paths, no
+times, sorted. Sizes are [width, height] in pixels. The left-out files have their own file, since no training depends on it.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from lorapipe.training.data.buckets import Fit, Pair
 from lorapipe.training.data.images import Colour
 
 VERSION = 1
-"""Of the manifest's form; raised when a reader must change."""
+"""Version of the file's format; bump when readers must change."""
 
 
 ALPHA = "(alpha)"
-"""Stands for a mask's path where the picture's own transparency is the mask."""
+"""The path of a mask that is the picture's own alpha channel."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of showing a picture: scaled, cut at `crop`, then coloured (0: not) and mirrored.
+    """One augmented version of a picture: scaled to `resized`, cropped at `crop`, then recoloured and mirrored.
 
-    `latents` is the key of the picture encoded so.
+    `colour` seeds the recolouring (0: none). `latents` is the cache key of the encoded variant.
     """
 
     resized: Pair
@@ -46,7 +45,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Mask:
-    """Which part of a picture the training looks at: a file below the folder of masks, or `ALPHA`; and its SHA-256."""
+    """A picture's loss mask: a file below the folder of masks, or `ALPHA`, and its SHA-256."""
 
     path: str
     digest: str
@@ -56,11 +55,11 @@ class Mask:
 class Picture:
     """A picture to train on.
 
-    `path` is relative to the dataset's images, `digest` the SHA-256 of the file, `size` that of the upright picture.
-    The trainer sees the `bucket`-sized part at `crop` of the picture scaled to `resized`, `repeats` times an epoch; a
-    `held_out` picture is never trained on. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents`
-    is the key of the encoded picture in the cache. With `variants`, each showing is one of them; `mask` says where the
-    training looks, everywhere if None.
+    `path` is relative to the folder of images, `digest` the SHA-256 of the file, `size` that of the upright picture. The
+    trainer sees the picture scaled to `resized`, of it the part of size `bucket` at `crop`, `repeats` times an epoch; it
+    never sees a `held_out` picture. `caption_from` is a file's name, `folder`, `class_word` or `none`. `latents` is the
+    cache key of the encoded picture. If there are `variants`, training draws one of them each time. `mask` weights the
+    loss by position; None means everywhere 1.
     """
 
     path: str
@@ -79,24 +78,30 @@ class Picture:
 
     @property
     def plain(self) -> Variant:
-        """The picture as it is."""
+        """The picture without augmentation."""
         return Variant(self.resized, self.crop, latents=self.latents)
 
     @property
     def fit(self) -> Fit:
-        """How the picture comes to fill its bucket."""
+        """How the picture fills its bucket."""
         return Fit(self.bucket, self.resized, self.crop)
 
 
 class DatasetManifest(TypedDict):
-    """Which pictures a dataset has, how each is cut and captioned. Sizes and places are [width, height] in pixels."""
+    """The pictures of a dataset with their crops and captions. Sizes and offsets are [width, height] in pixels."""
 
-    version: Annotated[Literal[1], Param("of the manifest's form")]
-    resolution: Annotated[Pair, Param("about how many pixels a picture has in training")]
+    version: Annotated[Literal[1], Param("version of the manifest's format")]
+    resolution: Annotated[Pair, Param("training resolution: the area of the buckets")]
     background: Annotated[str, Param("the colour behind transparent pictures")]
-    totals: NotRequired[Annotated[dict[str, int], Param("pictures to train on, held out, and shown in an epoch")]]
-    buckets: NotRequired[Annotated[dict[str, int], Param("pictures to train on of each size, repeats not counted")]]
-    captions: NotRequired[Annotated[dict[str, Any], Param("how captions vary, where the training does not say it")]]
+    totals: NotRequired[
+        Annotated[dict[str, int], Param("number of pictures to train on, held out, and in an epoch with repeats")]
+    ]
+    buckets: NotRequired[
+        Annotated[dict[str, int], Param("number of pictures to train on by bucket, repeats not counted")]
+    ]
+    captions: NotRequired[
+        Annotated[dict[str, Any], Param("caption augmentation of this dataset; if absent, that of the training")]
+    ]
     pictures: list[Picture]
 
 
@@ -105,11 +110,10 @@ DOCUMENT = JsonDocument("dataset", DatasetManifest, "Run prepare again.")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that `prepare` decided; see the module. A loaded manifest knows of nothing left out.
+    """Everything that `prepare` decided; see the module.
 
-    `left_out` are pictures, `not_used` is what else lies in the folder.
-
-    `captions` says how captions of these pictures vary, in document form, where that is not the training's affair.
+    `left_out` are pictures, `not_used` other files of the folder; a loaded manifest has neither. `captions` is the caption
+    augmentation of this dataset as a plain mapping; None leaves it to the training.
     """
 
     resolution: Pair
@@ -126,20 +130,20 @@ class Manifest:
 
     @property
     def held_out(self) -> tuple[Picture, ...]:
-        """The pictures kept from training, to see whether the adapter has learnt or memorised."""
+        """The pictures that are not trained on; evaluation measures on them whether the adapter generalises or memorises."""
         return tuple(picture for picture in self.pictures if picture.held_out)
 
     @property
     def pictures_per_epoch(self) -> int:
-        """How many pictures an epoch shows, repeats counted."""
+        """Number of pictures in an epoch, repeats counted."""
         return per_epoch(self.training)
 
     def buckets(self) -> dict[Pair, int]:
-        """Bucket → pictures of it to train on (repeats not counted), sorted."""
+        """Return bucket → number of its pictures to train on (repeats not counted), sorted."""
         return by_bucket(self.training)
 
     def save(self, path: Path) -> None:
-        """Write the JSON aside and rename it into place."""
+        """Write the JSON file atomically."""
         body = {
             "version": VERSION,
             "resolution": self.resolution,
@@ -157,13 +161,13 @@ class Manifest:
         write_text(text, path)
 
     def save_left_out(self, path: Path) -> None:
-        """Write what was left out and what else is not used: a list of objects with `path`, `kind` and `reason`."""
+        """Write the pictures left out and the other unused files: a list of objects with `path`, `kind` and `reason`."""
         files = sorted([*self.left_out, *self.not_used], key=lambda file: file.path)
         write_text(_lines([{**dataclasses.asdict(file), "path": _text(file.path)} for file in files]) + "\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The manifest of a dataset; `InputError` where the file is none of this version."""
+        """Read a dataset's manifest. `InputError` if the file is not a manifest of this version."""
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             if body["version"] != VERSION:
@@ -181,12 +185,12 @@ class Manifest:
 
 
 def per_epoch(pictures: Iterable[Picture]) -> int:
-    """How many pictures an epoch shows, repeats counted."""
+    """Return the number of pictures in an epoch, repeats counted."""
     return sum(picture.repeats for picture in pictures)
 
 
 def by_bucket(pictures: Iterable[Picture]) -> dict[Pair, int]:
-    """Bucket → pictures of it (repeats not counted), sorted."""
+    """Return bucket → number of its pictures (repeats not counted), sorted."""
     return dict(sorted(Counter(picture.bucket for picture in pictures).items()))
 
 
@@ -195,14 +199,14 @@ def _json(value: Any) -> str:
 
 
 def _lines(value: Any) -> str:
-    """JSON with a line for each entry of a list of objects: a picture a line."""
+    """Return JSON in which each entry of a list has one line."""
     if isinstance(value, list) and value:
         return "[\n  " + ",\n  ".join(map(_json, value)) + "\n ]"
     return _json(value)
 
 
 def _text(name: str) -> str:
-    """A name as text that can be written: one may hold bytes that are no characters."""
+    """Return a file name with bytes that are not UTF-8 replaced, so that it can be written."""
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -212,7 +216,7 @@ def _pair(value: Any) -> Pair:
 
 
 def _entry(picture: Picture) -> dict[str, Any]:
-    """A picture as JSON; what it does not have is not there, so that a manifest without it is what it always was."""
+    """Return a picture as JSON without empty variants and mask, so that older manifests keep their bytes."""
     entry = dataclasses.asdict(picture)
     return {name: value for name, value in entry.items() if name not in ("variants", "mask") or value}
 

@@ -1,4 +1,4 @@
-"""Masks: which parts of a picture the training looks at."""
+"""Loss masks: greyscale images that weight the loss by position."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from lorapipe.training.data.buckets import Fit
 
 SKEWED = 0.02
-"""A mask of another shape than its picture, by more than this share, is another picture's."""
+"""Relative difference of aspect ratio above which a mask does not belong to its picture."""
 
 
 def masks_in(folder: Path, pictures: Iterable[Picture], images: Path | None = None) -> dict[str, Mask]:
-    """The masks of pictures, by the pictures' paths: files of the same name, whatever their kind, in the same subfolder.
+    """Return the masks of pictures by the pictures' paths: files of the same name in the same subfolder, in any format.
 
-    Where `folder` is that of the pictures too (`images`), masks are called as OneTrainer and others call them:
-    `cat-masklabel.png`, `cat-mask.png`, `cat_mask.png`.
+    If `folder` is also the folder of the pictures (`images`), masks are named as in OneTrainer and other programs:
+    `cat-masklabel.png`, `cat-mask.png`, `cat_mask.png`. `InputError` for masks that cannot be read or do not fit.
     """
     names = sorted(filter(is_picture, find(folder)[0]), reverse=True)
     files = {(folder_of(name), same_name(stem_of(name))): name for name in names}
@@ -46,9 +46,9 @@ def masks_in(folder: Path, pictures: Iterable[Picture], images: Path | None = No
             with reading(folder / file) as data:
                 complaint, digest = _complaint(data, picture), hashlib.sha256(data).hexdigest()
         except Unreadable as reason:
-            complaint, digest = f"is no mask: {reason}.", ""
+            complaint, digest = f"is not a mask: {reason}.", ""
         if complaint:
-            problems.append(Problem(complaint, str(folder / file), "Make it anew from the picture, or delete it."))
+            problems.append(Problem(complaint, str(folder / file), "Make it again from the picture, or delete it."))
         found[picture.path] = Mask(file, digest)
     if problems:
         raise InputError(problems)
@@ -64,13 +64,13 @@ def _complaint(data: bytes, picture: Picture) -> str:
 
 
 def mask_of(picture: Picture, data: bytes, masks: Path | None, fit: Fit) -> Image:
-    """The mask of a picture whose file is `data`, cut as the picture is: mode L, 255 where the training looks."""
+    """Return a picture's mask, cropped like the picture: mode L, 255 is a loss weight of 1. `data` is the picture's file."""
     if picture.mask is None:
         raise ValueError(f"{picture.path} has no mask")
     if picture.mask.path == ALPHA:
         whole = alpha(data, fit.resized)
     else:
-        assert masks is not None, "masks of files have a folder"
+        assert masks is not None, "masks from files need a folder"
         whole = _grey(masks / picture.mask.path, picture.mask.digest, fit)
     return whole.crop(fit.box)
 

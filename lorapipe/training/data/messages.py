@@ -1,4 +1,4 @@
-"""Messages about a dataset: pictures that were left out, files that are not used, captions that are missing."""
+"""Messages about a dataset: left-out pictures, unused files, missing captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
-    """What the user should know, a line for each kind of thing; the files beside the manifest have the rest."""
+    """Yield warnings about a dataset, one line for each kind; the files beside the manifest list everything."""
     yield from left_out(manifest.left_out)
     if complaints:
         files = "1 caption file" if len(complaints) == 1 else f"{len(complaints)} caption files"
@@ -27,13 +27,13 @@ def warnings(manifest: Manifest, complaints: list[str]) -> Iterator[str]:
 
 
 CURES = {
-    "duplicate": "duplicate_tolerance says how alike copies are, 0 keeps all but equal files",
+    "duplicate": "duplicate_tolerance sets how similar copies are; 0 leaves out only identical files",
 }
-"""What can be done about pictures that were left out, by kind."""
+"""What a user can do about left-out pictures, by kind."""
 
 
 def left_out(files: Sequence[LeftOut]) -> Iterator[str]:
-    """Which pictures were left out, a line for each kind of reason."""
+    """Yield the left-out pictures, one line for each kind of reason."""
     for kind, those in by_kind(files):
         cure = f" {CURES[kind]}:" if kind in CURES else ""
         reasons = first_few([f"{file.path}: {file.reason}" for file in those], all_in=ALL)
@@ -41,8 +41,8 @@ def left_out(files: Sequence[LeftOut]) -> Iterator[str]:
 
 
 ALL = "left_out.json has all"
-UNTOLD = frozenset(("hidden", "other", "caption of a picture not used"))
-"""What anybody expects: it is in left_out.json, and mentioned in passing."""
+EXPECTED = frozenset(("hidden", "other", "caption of a picture not used"))
+"""Kinds of unused files that need no warning, only a line in the log."""
 NOT_USED = {
     "passed over": ("left by systems and other programs", ""),
     "mask": ("masks", "To use them, write `masks: {root}`"),
@@ -65,26 +65,26 @@ NOT_USED = {
     "captions in another form": ("may hold captions", "Captions are read from cat.txt beside cat.png"),
     "unreadable": ("folders that cannot be entered", ""),
 }
-"""Of each kind: what the files are, and what can be done about it."""
+"""For each kind: what the files are, and what a user can do about them."""
 
 
 def not_used(contents: Contents, root: str) -> Iterator[Log]:
-    """What lies in the folder and is not used, a line for each kind; captions that were found under a longer name."""
+    """Yield the folder's unused files, one line for each kind; then captions found by the picture's whole name."""
     for kind, files in by_kind(contents.left_out):
         what, cure = NOT_USED.get(kind, (kind, ""))
         cure = f" {cure.format(root=root)}:" if cure else ""
-        shown = [f"{file.path}: {file.reason}" for file in files] if kind in TOLD_WHY else [f.path for f in files]
+        shown = [f"{file.path}: {file.reason}" for file in files] if kind in WITH_REASON else [f.path for f in files]
         text = f"{_files(len(files))} not used ({what}):{cure} {first_few(shown, all_in=ALL)}"
-        yield Log(text=text, level="info" if kind in UNTOLD else "warning")
+        yield Log(text=text, level="info" if kind in EXPECTED else "warning")
     if long := [files[0] for picture, files in contents.captions.items() if files[0].startswith(f"{picture}.")]:
         yield Log(text=f"{_files(len(long))} with the picture's whole name, taken as its caption: {first_few(long)}")
 
 
-TOLD_WHY = frozenset(("passed over", "not read"))
+WITH_REASON = frozenset(("passed over", "not read"))
 
 
 def by_kind(files: Sequence[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
-    """Files by their kinds, these sorted."""
+    """Group files by kind, sorted by kind."""
     kinds: dict[str, list[LeftOut]] = {}
     for file in files:
         kinds.setdefault(file.kind, []).append(file)
@@ -96,9 +96,9 @@ def _files(count: int) -> str:
 
 
 def folder_name_ignored(name: str, said: FolderName) -> str:
-    """What to do where the folder itself is named in kohya's way: only those below it are read so."""
+    """Say that a kohya-style name of the folder of images itself is ignored: only names of folders below it count."""
     cure = f"set repeats: {said.repeats} and class_word: {said.word}" if said.word else f"set repeats: {said.repeats}"
-    return f"{name!r} would give repeats and captions if it lay below the folder of images: name the one above it, or {cure}"
+    return f"{name!r} gives repeats and captions only below the folder of images: name its parent folder, or {cure}"
 
 
 def pictures_listed(paths: list[str], what: str) -> str:
@@ -116,10 +116,10 @@ def first_few(lines: Sequence[str], most: int = 4, all_in: str = "") -> str:
 
 
 def no_pictures_message(left_out: Sequence[LeftOut], found: int, beside: Sequence[LeftOut] = ()) -> str:
-    """Why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
+    """Say why no picture is left: `12 pictures found, none usable: 11 unreadable, 1 tiny.`"""
     if found:
         return f"{pictures(found)} found, none usable: {_reasons(left_out)}."
-    there = [file for file in beside if file.kind not in UNTOLD]
+    there = [file for file in beside if file.kind not in EXPECTED]
     return f"no pictures found; there are {_reasons(there)}." if there else "no pictures found."
 
 

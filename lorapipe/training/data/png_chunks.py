@@ -1,7 +1,7 @@
-"""PNGs, without what hangs on them: a workflow of megabytes, a history, a profile larger than Pillow takes.
+"""Remove PNG chunks that Pillow refuses: workflows of megabytes, editing histories, very large colour profiles.
 
-Pillow gives up a file over a text of more than 1 MB, unpacked, or one that breaks off behind the picture. Viewers show such
-files, and nothing in these texts is needed but the few that say how to hold the picture.
+Pillow rejects a file with a text of more than 1 MB, unpacked, or one that is truncated after the picture. Viewers show
+such files, and of these texts only those with the orientation are needed.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT"))
-"""Chunks that are the picture."""
+"""Chunks that make up the picture."""
 TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 UPRIGHT = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
-"""Texts that may say how to hold the picture."""
+"""Keys of texts that may contain the orientation."""
 MOST_TEXT = 100_000
-"""Bytes of a text that is left where it is; packed ones, of which nobody knows what they unpack to, are not."""
+"""Most bytes of an uncompressed text that is kept; compressed texts, whose unpacked size is unknown, are removed."""
 MOST_CHUNKS = 500_000
 PILLOWS_MOST = 1_000_000
+"""Most bytes of a text or profile that Pillow accepts, unpacked."""
 MOST_PROFILE = 32_000_000
-"""Bytes that a colour profile may have, unpacked; the largest of printers have a few million."""
+"""Most bytes of a colour profile, unpacked; the largest printer profiles have a few million."""
 
 
 class Chunk(NamedTuple):
-    """A chunk's name, where it begins and ends in the file (length, name, body and checksum), and whether it is whole."""
+    """A chunk's name, its start and end in the file (length, name, body and checksum), and whether it is complete."""
 
     name: bytes
     start: int
@@ -35,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG, in their order; the last may break off."""
+    """Yield the chunks of a PNG in order; the last may be truncated. ValueError if there are more than `MOST_CHUNKS`."""
     at, count = len(SIGNATURE), 0
     while at + 8 <= len(data):
         if (count := count + 1) > MOST_CHUNKS:
@@ -49,15 +50,15 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def plain(data: bytes) -> tuple[bytes, bytes | None]:
-    """A PNG that Pillow reads, and its colour profile where that was too large for it; the same bytes where all is well."""
+    """Return a PNG that Pillow can read, and its colour profile if too large for Pillow; unchanged if nothing is wrong."""
     found = list(chunks(data))
-    behind = _start_of_pixels(found)
+    pixels_start = _start_of_pixels(found)
     kept, profile, texts = [], None, 0
     for place, chunk in enumerate(found):
         if chunk.name in NEEDED:
             keeps = True
         elif not chunk.whole or not _checksum_fits(data, chunk):
-            keeps = place < behind and not chunk.whole  # before the picture: there is none
+            keeps = place < pixels_start and not chunk.whole  # truncated before the pixels: let Pillow report it
         elif chunk.name in TEXTS:
             texts += chunk.end - chunk.start
             keeps = texts <= PILLOWS_MOST and _is_harmless(data, chunk)
@@ -79,7 +80,7 @@ def _joined(data: bytes, kept: Iterable[Chunk]) -> bytes:
 
 
 def _start_of_pixels(found: Sequence[Chunk]) -> int:
-    """The place of the first chunk of pixels; the end where there is none."""
+    """Return the index of the first IDAT chunk; the number of chunks if there is none."""
     return next((place for place, chunk in enumerate(found) if chunk.name == b"IDAT"), len(found))
 
 
@@ -101,13 +102,13 @@ def _is_harmless(data: bytes, chunk: Chunk) -> bool:
 
 
 def _profile(data: bytes, chunk: Chunk) -> bytes:
-    """The colour profile in a chunk; empty where it is damaged."""
+    """Return the colour profile in a chunk; empty if it is damaged."""
     stream = data[chunk.start + 8 : chunk.end - 4].partition(b"\0")[2][1:]
     return _unpacked(stream, MOST_PROFILE) or b""
 
 
 def _unpacked(stream: bytes, most: int) -> bytes | None:
-    """What a stream unpacks to, no more than `most` bytes of it; None where it is damaged."""
+    """Decompress at most `most` bytes of a stream; None if it is damaged."""
     try:
         return zlib.decompressobj().decompress(stream, most)
     except zlib.error:

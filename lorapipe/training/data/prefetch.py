@@ -1,4 +1,4 @@
-"""Work done in threads ahead of the one who needs it."""
+"""Prefetching: a map whose results threads compute ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ R = TypeVar("R")
 
 
 def prefetched(work: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
-    """`map(work, items)`, in order, with as many threads as there are cores (8 at most) working ahead.
+    """Return `map(work, items)` in order, computed ahead by one thread per core (8 at most).
 
-    No more than two results a thread are waiting at any time, so a folder of large photographs does not fill the
-    memory. Reading, decoding and resizing pictures let go of the interpreter lock: threads are enough.
+    At most two results per thread wait at any time, so a folder of large photographs does not fill the memory. Reading,
+    decoding and resizing pictures release the GIL, so threads are enough.
     """
     threads = threads or min(8, os.cpu_count() or 1)
     waiting: deque[Future[R]] = deque()

@@ -1,4 +1,4 @@
-"""Progress of work on many items."""
+"""Progress events for loops over many items."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SECONDS = 0.5
-"""Between two events."""
+"""Seconds between two events."""
 
 
 def with_progress(items: Iterable[T], total: int, unit: str, context: Context) -> Iterator[T]:
-    """The items, with progress events twice a second; `Interrupted` where the user asks to stop."""
+    """Yield the items and emit progress events twice a second. Raises `Interrupted` when the user stops the run."""
     start = shown = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item

@@ -1,4 +1,4 @@
-"""From the colours of a file to 8-bit sRGB, as its owner sees them: transparency, 16 bits, floats, inks, profiles."""
+"""Conversion of any picture to 8-bit sRGB: transparency, 16 bits, floats, CMYK, LAB, colour profiles."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _WHITE_IS_ZERO = 0
 
 
 def same(image: Image) -> Image:
-    """The image as it is."""
+    """Return the image unchanged."""
     return image
 
 
 def converter(image: Image, background: tuple[int, int, int]) -> Convert:
-    """What makes RGB of a loaded image, or of any part of it; `ValueError` where that would be a guess."""
+    """Return a function that converts a loaded image, or a part of it, to RGB. `ValueError` if its values are ambiguous."""
     profile = image.info.get("icc_profile")
     if image.mode == "F":
         return _of_floats(image)
@@ -36,7 +36,7 @@ def converter(image: Image, background: tuple[int, int, int]) -> Convert:
 
 
 def _plain(image: Image, background: tuple[int, int, int]) -> tuple[Convert, str]:
-    """What makes RGB, CMYK or L, which colour profiles may be for; transparency shows the background."""
+    """Return a conversion to RGB, CMYK or L (the modes of profiles), and that mode; transparency shows the background."""
     if image.mode in _CLEAR or "transparency" in image.info:
         return lambda part: _over(part, background), "RGB"
     if image.mode in ("RGB", "CMYK", "L"):
@@ -58,7 +58,7 @@ def _through(plain: Convert, transform: Any) -> Convert:
 
 
 def _by_profile(profile: bytes, mode: str) -> Any:
-    """Colours by the profile in the file (phones' Display P3, print's CMYK); None where it changes nothing or is broken."""
+    """Return the transform from the file's profile (Display P3, CMYK …) to sRGB; None if it changes nothing or is broken."""
     from PIL import ImageCms
 
     try:
@@ -67,7 +67,7 @@ def _by_profile(profile: bytes, mode: str) -> Any:
             return None
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return None  # broken, or unfitting (a grey one on a colour picture): as if there were none
+        return None  # broken, or for another mode (a grey profile on a colour picture): ignored
 
 
 def _of_lab() -> Convert:
@@ -78,7 +78,7 @@ def _of_lab() -> Convert:
 
 
 def _of_integers(image: Any) -> Convert:
-    """16 bits scaled to 8; Pillow's own conversion would cut every value above 255 to white."""
+    """Scale 16 bits to 8; Pillow's own conversion would clip all values above 255 to white."""
     if image.mode == "I" and _range(image)[1] > 65_535:
         raise ValueError("32 bits a pixel; save it with 8 or 16")
     negative = getattr(image, "tag_v2", {}).get(262) == _WHITE_IS_ZERO
@@ -86,9 +86,9 @@ def _of_integers(image: Any) -> Convert:
 
 
 def _of_floats(image: Any) -> Convert:
-    """Values from 0 to 1; what has others is no picture for a screen, or nobody can know how bright it is meant."""
+    """Scale values in 0 … 1 to 8 bits; the brightness of other values is ambiguous."""
     least, most = _range(image)
-    if not (least >= -0.001 and most <= 1.001):  # also where they are no numbers
+    if not (least >= -0.001 and most <= 1.001):  # also true for NaN
         raise ValueError("its values are not between 0 and 1; save it with 8 or 16 bits")
     return lambda part: _grey(part, 1 / 255, False)
 
@@ -115,5 +115,5 @@ def _range(image: Image) -> tuple[float, float]:
 
 
 def _rgb(image: Image) -> Image:
-    """In mode RGB; not copied where it is."""
+    """Return the image in mode RGB; not copied if it already is."""
     return image if image.mode == "RGB" else image.convert("RGB")

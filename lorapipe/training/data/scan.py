@@ -1,7 +1,7 @@
-"""Looking through a folder: which files are pictures, and what each one is.
+"""Scan a folder: find its pictures, and examine each for size, digest and duplicate signature.
 
-Every file is read once and in full (for its digest), and decoded coarsely once ever: what was learnt of a file is kept
-in the cache under its digest, so that a folder with three new pictures costs three looks.
+Each run reads every file once (for its digest), but decodes each picture only once ever: the results are cached under the
+digest, so in a folder with three new pictures three are decoded.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lorapipe.training.data.prefetch import prefetched
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a readable picture is: the file's SHA-256, the upright size, and the signature that shows duplicates.
+    """A readable picture: the file's SHA-256, the upright size, and the signature for duplicate detection.
 
-    `lossless` and `length` (bytes) say which of two copies is the better one.
+    `lossless` and `length` (bytes) decide which of two copies is better.
     """
 
     path: str
@@ -42,15 +42,15 @@ class ImageInfo:
 def look_through(
     root: Path, exclude: Sequence[str] = (), extensions: Sequence[str] = USUAL, apart: Sequence[Path] = ()
 ) -> Contents:
-    """What the files below a folder are; see `find` and `sort_out`."""
+    """Return the contents of a folder, by kind of file; see `find` and `sort_out`."""
     names, closed = find(root, exclude, apart)
     found = sort_out(names, extensions, lambda name: begins_like_a_picture(f"{root}/{name}"))
     return replace(found, left_out=tuple(sorted([*found.left_out, *closed], key=lambda file: file.path)))
 
 
 def captions_beside(root: Path, pictures: Sequence[str], extensions: Sequence[str] = USUAL) -> tuple[str, int]:
-    """A folder of captions beside one of images (`set/images`, `set/captions`), and how many of its files are named like
-    pictures; an empty name where there is none.
+    """Return a folder of captions beside the folder of images (`set/images`, `set/captions`), and how many of its files are
+    named like pictures; an empty name if there is none.
     """
     if root.name.casefold() not in ("images", "image", "imgs", "img", "pictures", "photos"):
         return "", 0
@@ -66,14 +66,13 @@ def captions_beside(root: Path, pictures: Sequence[str], extensions: Sequence[st
 
 
 def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
-    """Every file below a folder, by its relative name, and the folders that cannot be read.
+    """Return all files below a folder by relative name, and the folders that cannot be read.
 
-    What systems and other programs leave behind (`.git`, `@eaDir`, `$RECYCLE.BIN`) is not entered: it is one name that ends
-    with `/`. Subfolders named in `exclude` and those in `apart` are not looked at, however deep they lie; upper and lower
-    case are the same.
+    Folders of systems and other programs (`.git`, `@eaDir`, `$RECYCLE.BIN`) are not entered; each is one name that ends
+    with `/`. Subfolders named in `exclude` (at any depth, ignoring case) and the folders in `apart` are skipped.
 
-    Links to folders are followed, but no folder is entered twice, so a link that leads back up ends there. Links into
-    lorapipe's own store (`outputs/dataset`) are not, nor is the store: its contact sheets are no pictures of the user's.
+    Links to folders are followed, but no folder is entered twice, so cycles end. Links into lorapipe's own store
+    (`outputs/dataset`) and the store itself are skipped: its contact sheets are not the user's pictures.
     """
     excluded = set(map(str.casefold, exclude))
     names: list[str] = []
@@ -102,19 +101,19 @@ def find(root: Path, exclude: Sequence[str] = (), apart: Sequence[Path] = ()) ->
 
 
 def _leads_into_store(folder: str, real: str) -> bool:
-    """Whether a folder is a link into a store of lorapipe's."""
+    """Whether a folder is a link into a store of lorapipe."""
     return os.path.islink(folder) and ".lorapipe" in Path(real).parts  # noqa: PTH114
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a cyclic link
         return False
 
 
 def examine(root: Path, pictures: Sequence[str], cache: Cache, background: Colour) -> Iterator[ImageInfo | LeftOut]:
-    """A look at each picture, or why it cannot be used, in the given order; threads work ahead."""
+    """Yield the info of each picture, or why it cannot be used, in the given order; threads work ahead."""
     return prefetched(lambda path: _examine(root, path, cache, background), pictures)
 
 
@@ -122,15 +121,15 @@ def _examine(root: Path, name: str, cache: Cache, background: Colour) -> ImageIn
     try:
         name.encode("utf-8")
         with reading(root / name) as data:
-            return _look(name, data, cache, background)
+            return _info(name, data, cache, background)
     except UnicodeEncodeError:
         shown = name.encode("utf-8", errors="replace").decode("utf-8")
         return LeftOut(shown, "unreadable", "its name is not valid text; rename it")
-    except Unreadable as reason:  # not kept: another Pillow may read it
+    except Unreadable as reason:  # not cached: another version of Pillow may read it
         return LeftOut(name, "unreadable", str(reason))
 
 
-def _look(name: str, data: bytes, cache: Cache, background: Colour) -> ImageInfo:
+def _info(name: str, data: bytes, cache: Cache, background: Colour) -> ImageInfo:
     digest, lossless = hashlib.sha256(data).hexdigest(), is_lossless(data)
     key = key_of("glance", RECIPE, digest, background.plain())
     if (kept := cache.record("glances", key)) is not None:
@@ -143,7 +142,7 @@ def _look(name: str, data: bytes, cache: Cache, background: Colour) -> ImageInfo
 
 
 def closer(root: Path, look: ImageInfo, cache: Cache, background: Colour) -> bytes:
-    """The picture in the detail that tells a copy from a drawing with another face; empty where it has changed since."""
+    """Return `duplicates.detail` of a picture, from the cache if possible; empty if the file has changed since."""
     key = key_of("detail", DETAIL, RECIPE, look.digest, background.plain())
     if (kept := cache.record("details", key)) is not None:
         return b64decode(kept)

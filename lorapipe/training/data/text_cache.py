@@ -1,4 +1,4 @@
-"""Encoded captions in the cache: each goes through the text encoders once, where these are frozen."""
+"""The cache of encoded captions, used if the text encoders are frozen: each caption is encoded once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
-    """The key of an encoded caption."""
+    """Return the cache key of an encoded caption."""
     how = [reading.max_tokens, reading.clip_skip, *(["weighted"] if reading.weighted else [])]
     return key_of("text", caption, encoder, *how)
 
@@ -22,7 +22,7 @@ def condition_key(caption: str, encoder: str, reading: TextReading) -> str:
 def encode_captions(
     captions: Sequence[str], model: Encoders, encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
 ) -> Iterator[str]:
-    """Encode the captions that the cache does not hold; yields each new one when it is done.
+    """Encode the captions that are not in the cache; yield each new one when it is done.
 
     `encoder` is the `encoder_digest` of the model's text encoders.
     """
@@ -40,7 +40,7 @@ def encode_captions(
 def load_conditions(
     captions: Sequence[str], encoder: str, cache: Cache, reading: TextReading = PLAIN_READING
 ) -> dict[str, torch.Tensor]:
-    """The condition of a batch of captions that `encode_captions` has seen, on the CPU."""
+    """Return the condition of a batch of captions that `encode_captions` has encoded, on the CPU."""
     import torch
 
     keys = [condition_key(caption, encoder, reading) for caption in captions]

@@ -1,4 +1,4 @@
-"""The training set: pictures of one or more datasets, and those of the class that regularise the training."""
+"""The training set: the pictures of one or more datasets, and regularisation pictures of the class."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Pictures to learn, regularisation pictures, and how much one of the latter counts (`prior`, the prior loss weight).
+    """Training pictures, regularisation pictures, and the loss weight `prior` of the latter (prior loss weight).
 
-    `held_out` is the number of pictures held out, which are not among them; `resolution` that of the first dataset.
-    `captions` has the caption augmentation of pictures whose dataset has its own, by their index in `all`.
+    `held_out` is the number of held-out pictures, which are not included; `resolution` is that of the first dataset.
+    `captions` maps indices in `all` to the caption augmentation of their dataset, if that has its own.
     """
 
     resolution: Pair
@@ -37,18 +37,18 @@ class TrainingSet:
 
     @property
     def all(self) -> tuple[Picture, ...]:
-        """All pictures of an epoch."""
+        """All pictures of the training, regularisation last."""
         return self.pictures + self.regularisation
 
     @property
     def weights(self) -> tuple[float, ...] | None:
-        """The loss weight of each of `all`; None where all are 1."""
+        """The loss weight of each picture in `all`; None if all are 1."""
         if not self.regularisation or self.prior == 1:
             return None
         return (1.0,) * len(self.pictures) + (self.prior,) * len(self.regularisation)
 
     def buckets(self) -> dict[Pair, int]:
-        """Number of pictures by bucket, repeats not counted, sorted."""
+        """Return the number of pictures by bucket, repeats not counted, sorted."""
         return by_bucket(self.all)
 
 
@@ -61,7 +61,10 @@ def load_training_set(
     device: str,
     context: Context,
 ) -> TrainingSet:
-    """The pictures of all datasets, with their latents in the cache. `captions` is how the training augments captions."""
+    """Load the pictures of all datasets, and encode latents that the cache lacks.
+
+    `captions` is the training's caption augmentation.
+    """
     manifests = [_load(dataset, cache, device, context) for dataset in datasets]
     pictures = tuple(picture for manifest in manifests for picture in manifest.training)
     own = [_own_captions(manifest) for manifest in manifests for _ in manifest.training]
@@ -81,9 +84,9 @@ def load_training_set(
 
 
 def _load(dataset: Dataset, cache: Cache, device: str, context: Context, held_out: bool = True) -> Manifest:
-    """The manifest of a dataset. Latents that the cache does not have, or has lost since `prepare`, are encoded.
+    """Load a dataset's manifest, and encode latents that the cache lacks or has lost since `prepare`.
 
-    Without `held_out` nothing is held out: so it is with regularisation, from which evaluation takes no pictures.
+    If `held_out` is false, nothing is held out: regularisation sets, which evaluation does not use, have no held-out split.
     """
     manifest = Manifest.load(dataset.manifest)
     if not held_out:
@@ -93,12 +96,12 @@ def _load(dataset: Dataset, cache: Cache, device: str, context: Context, held_ou
         vae = cast("Family", dataset.base).load(device, "fp32")
         for _ in encode_latents(missing, scene_of(dataset, manifest), vae, cache):
             context.check()
-        context.emit(Log(text=f"{len(missing)} pictures were encoded that the cache did not have."))
+        context.emit(Log(text=f"{len(missing)} pictures encoded that were missing from the cache."))
     return manifest
 
 
 def scene_of(dataset: Dataset, manifest: Manifest) -> Scene:
-    """Where the files of a dataset are, and the colour behind transparent pictures."""
+    """Return the folders of a dataset and the colour behind transparent pictures."""
     return Scene(dataset.images, manifest.background, dataset.masks)
 
 
@@ -107,20 +110,20 @@ def _own_captions(manifest: Manifest) -> Captioning | None:
 
 
 def _class_captions(own: Captioning | None, captions: Captioning, context: Context) -> Captioning | None:
-    """The caption augmentation of regularisation pictures: never with the trigger words of the subject."""
+    """Return the caption augmentation of regularisation pictures, always without the subject's trigger word."""
     if own is not None:
         return own
     if captions.prefix or captions.suffix:
-        what = "the prefix and suffix of captions are said of the regularisation pictures too"
-        context.emit(Log(text=f"{what}; captions: {{}} in their prepare stage leaves them out.", level="warning"))
+        what = "the regularisation pictures' captions get the prefix and suffix too"
+        context.emit(Log(text=f"{what}; to avoid that, set captions: {{}} in their prepare stage.", level="warning"))
     return replace(captions, trigger="") if captions.trigger else None
 
 
 def matched(pictures: Sequence[Picture], wanted: int) -> tuple[Picture, ...]:
-    """Regularisation pictures repeated, or left out from the end, until an epoch shows `wanted` of them.
+    """Repeat regularisation pictures, or drop some from the end, until an epoch has `wanted` of them.
 
-    As in kohya's sd-scripts (`train_util.py`, `DreamBoothDataset`): each with its own repeats once, then one more of each
-    in turn.
+    As in kohya's sd-scripts (`train_util.py`, `DreamBoothDataset`): first each picture with its own repeats, then one more
+    repeat of each in turn.
     """
     repeats: list[int] = []
     for picture in pictures:

@@ -47,6 +47,8 @@ class Optimizer(Spec, contract="type"):
     """True where what is kept is an average of its own of all steps: nobody else may change the parameters meanwhile."""
     slow: ClassVar[bool] = False
     """True where a training of the usual length is too short."""
+    denoiser_rate: ClassVar[float] = 1e-4
+    """The denoiser's usual learning rate, where the optimizer is not adaptive (guide §3, §4)."""
     low_alpha: ClassVar[bool] = False
     """True where an alpha above half the rank spoils the estimate of the rate (guide §5)."""
     states: ClassVar[float] = 2.0
@@ -60,10 +62,17 @@ class Optimizer(Spec, contract="type"):
         kohya=("optimizer_args",),
     )
 
-    @property
-    def usual_rates(self) -> dict[str, float]:
-        """The learning rate of each role where the user gives none (guide §3, §4)."""
-        return {"denoiser": 1.0, "text_encoder": 1.0} if self.adaptive else {"denoiser": 1e-4, "text_encoder": 5e-5}
+    def usual_rate(self, role: str) -> float:
+        """The learning rate of parts of this role (`Model.roles`) where the user gives none.
+
+        1 where the optimizer is adaptive; else the denoiser's, half of it for a text encoder (guide §3, §4), and far more
+        for the vectors of a word, of which a step moves few: 5e-3 of AdamW, as A1111's (`textual_inversion.py`).
+        """
+        if self.adaptive:
+            return 1.0
+        if role == "embedding":
+            return min(50 * self.denoiser_rate, 0.01)
+        return self.denoiser_rate if role == "denoiser" else self.denoiser_rate / 2
 
     def keywords(self) -> dict[str, Any]:
         """The knobs as arguments of the library's class: by their names, `beta1, beta2 …` as `betas`.
@@ -118,10 +127,11 @@ class Optimizer(Spec, contract="type"):
             raise InputError(f"{name} does not take {told}: {error}", where="optimizer.arguments") from None
         return optimizer
 
-    def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
-        """d, and d × lr (the rate that AdamW would be given for steps like these), where the optimizer finds a d.
+    def effective_learning_rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
+        """The effective learning rates for the log: d, and d × lr, which AdamW would be given for steps like these.
 
-        For each part where each has its own. Asked at every step: tensors stay tensors.
+        {} where the optimizer finds no d (D-Adaptation: Defazio & Mishchenko 2023, arXiv:2301.07733). For each part where
+        each has its own. Asked at every step: tensors stay tensors.
         """
         groups = [group for group in optimizer.param_groups if "d" in group]
         if not groups:

@@ -52,7 +52,7 @@ class Adafactor(Optimizer):
             group["lr"] = given["lr"]
         return optimizer
 
-    def estimates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
+    def effective_learning_rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float | torch.Tensor]:
         """The rate that it makes for itself, before the size of what it changes: min(10⁻² or 10⁻⁶ · step, 1/√step)."""
         steps = [state["step"] for state in optimizer.state.values()]
         if not (self.relative_step and steps):

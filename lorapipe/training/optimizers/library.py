@@ -13,6 +13,9 @@ from lorapipe.spec import param
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers._signature import defaults_of, package_folder
 
+ADAPTIVE = 0.1
+"""A usual rate of this or more is a factor on a step size that the optimizer finds."""
+
 
 @dataclass(frozen=True)
 class Library(Optimizer):
@@ -32,12 +35,14 @@ class Library(Optimizer):
         return known().get(self.use, "pytorch_optimizer:")
 
     @property
-    def usual_rates(self) -> dict[str, float]:
-        """The package's rate for the denoiser, half of it for the text encoder."""
-        rate = float(str(defaults_of(self.implementation).get("lr") or 1e-4))
-        return {"denoiser": rate, "text_encoder": rate if rate >= 0.1 else rate / 2}
+    def denoiser_rate(self) -> float:  # type: ignore[override]
+        """The package's."""
+        return float(str(defaults_of(self.implementation).get("lr") or Optimizer.denoiser_rate))
 
-    adaptive = property(lambda self: self.usual_rates["denoiser"] >= 0.1)
+    adaptive = property(lambda self: self.denoiser_rate >= ADAPTIVE)
+
+    def usual_rate(self, role: str) -> float:
+        return self.denoiser_rate if self.adaptive else super().usual_rate(role)
 
     def problems(self) -> Iterator[Problem]:
         if self.use not in known():

@@ -20,10 +20,7 @@ class ScheduleFreeAdamW(Adam):
     implementation: ClassVar[str] = "pytorch_optimizer.optimizer.schedulefree:ScheduleFreeAdamW"
     states: ClassVar[float] = 2
     averages: ClassVar[bool] = True
+    denoiser_rate: ClassVar[float] = 2e-4
+    """Twice AdamW's: the average damps."""
 
     warmup_steps: int = param(0, "steps over which the rate rises; the average then leaves them out", ge=0)
-
-    @property
-    def usual_rates(self) -> dict[str, float]:
-        """Twice AdamW's: the average damps."""
-        return {"denoiser": 2e-4, "text_encoder": 1e-4}

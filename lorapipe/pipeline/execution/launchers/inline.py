@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from lorapipe.pipeline.context import ModelCache
 from lorapipe.pipeline.events import Failed
-from lorapipe.pipeline.execution.job import Job, perform
+from lorapipe.pipeline.execution.job import Job
 from lorapipe.pipeline.execution.launchers import Launcher
 from lorapipe.pipeline.execution.pool import Slot, Tell, Worker
+from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.supervised_thread import SupervisedThread
 
 

@@ -1,0 +1,85 @@
+"""Embeddings (textual inversion) in files: the keys by which programs know a word's vectors.
+
+| key | who writes it |
+|---|---|
+| `emb_params` | sd-scripts and A1111, of a base with one text encoder; OneTrainer spells it `emp_params` |
+| `clip_l`, `clip_g` | all of them, of SDXL |
+| `*` | A1111's `.pt`, as its `string_to_param` |
+| the word itself | diffusers, as the only tensor of a file |
+| `bundle_emb.WORD.…` | OneTrainer, in a LoRA's file: `clip_l`, `clip_g`, or `string_to_param.*` |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import Problem
+from lorapipe.formats.algorithms import shape_in_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Keys = dict[str, dict[str, str]]
+"""Word → text encoder → the key of its vectors."""
+
+ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+"""What files call the text encoders of a base that has two."""
+ONLY = "text_encoder"
+NAMELESS = ("emb_params", "emp_params", "*", "string_to_param.*", "clip_h")
+"""Keys of a base's only text encoder that do not tell the word."""
+BUNDLED = re.compile(r"bundle_emb\.(.+)\.(string_to_param\.\*|[^.]+)")
+OTHERS = re.compile(r"\.|^lora_|_weight$|alpha$")
+"""How keys look that are no word of diffusers'."""
+
+
+def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
+    """The keys of a file that are vectors of words, and the others. `word` is the file's name, which is its word's."""
+    found: Keys = {}
+    rest: list[str] = []
+    for key in keys:
+        if bundled := BUNDLED.fullmatch(key):
+            found.setdefault(bundled[1], {})[ENCODERS.get(bundled[2], ONLY)] = key
+        else:
+            rest.append(key)
+    if rest and set(rest) <= ENCODERS.keys():
+        found[word] = {ENCODERS[key]: key for key in rest}
+    elif len(rest) == 1 and rest[0] in NAMELESS:
+        found[word] = {ONLY: rest[0]}
+    elif len(rest) == 1 and not found and not OTHERS.search(rest[0]):
+        found[rest[0]] = {ONLY: rest[0]}
+    else:
+        return found, rest
+    return found, []
+
+
+def vectors(keys: Keys, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Word → text encoder → (n, d), of tensors without a flaw."""
+    return {
+        word: {part: tensors[key].reshape(-1, tensors[key].shape[-1]) for part, key in of_word.items()}
+        for word, of_word in keys.items()
+    }
+
+
+def flaws(keys: Keys, tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
+    """Tensors that cannot be vectors of a word, and words whose text encoders have different numbers of them."""
+    for word, of_word in keys.items():
+        found = {key: tensors[key] for key in of_word.values()}
+        odd = [key for key, each in found.items() if each.dim() not in (1, 2) or not each.numel()]
+        for key in odd:
+            what = f"{key} is {shape_in_words(found[key])}, where the vectors of a word should be (n x d)."
+            yield Problem(what, cure="Is it the right file?")
+        counts = {key: len(each.reshape(-1, each.shape[-1])) for key, each in found.items() if key not in odd}
+        if len({*counts.values()}) > 1:
+            told = " and ".join(f"{key} has {count}" for key, count in counts.items())
+            yield Problem(f"the vectors of {word} do not fit: {told}.", cure="The file is incomplete.")
+
+
+def kohya_keys(word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
+    """Text encoder → the key of a word's vectors for it, as A1111 and ComfyUI read it alone, or within a LoRA."""
+    names = {part: name for name, part in ENCODERS.items()}
+    if bundled:
+        alone = [*encoders] == [ONLY]
+        return {part: f"bundle_emb.{word}.{'string_to_param.*' if alone else names[part]}" for part in encoders}
+    return {ONLY: "emb_params"} if [*encoders] == [ONLY] else {part: names[part] for part in encoders}

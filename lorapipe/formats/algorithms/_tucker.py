@@ -1,0 +1,15 @@
+"""The Tucker decomposition of a convolution's weight (LyCORIS' `use_tucker`, in older versions `use_cp`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Σᵢⱼ core[i, j, x, y] · a[i, o] · b[j, c]: (out, in, k, k) from a core (r, r, k, k), a (r, out) and b (r, in)."""
+    import torch
+
+    return torch.einsum("ijxy,io,jc->ocxy", core, a, b)

@@ -1,0 +1,102 @@
+"""LoKr, the Kronecker product with a low-rank factor (Yeh et al. 2023, arXiv:2309.14859; as LyCORIS, `modules/lokr.py`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
+from lorapipe.formats.algorithms._tucker import tucker
+from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
+
+
+class LokrAlgorithm(DecomposableAlgorithm):
+    """ΔW = (alpha / rank) · w1 ⊗ w2, each factor whole or a product of two; where both are whole, alpha means nothing.
+
+    `w1` (out_l, in_m), or `w1_a` (out_l, r) · `w1_b` (r, in_m). `w2` (out_k, in_n[, k, k]), or `w2_a` (out_k, r) · `w2_b`
+    (r, in_n · k · k), or with `t2` (r, r, k, k) Tucker's product, `w2_a` (r, out_k), `w2_b` (r, in_n).
+    """
+
+    keys: ClassVar = {**{name: f"lokr_{name}" for name in NAMES}, **DORA}
+    optional: ClassVar = frozenset(keys)
+
+    def rank(self, tensors: Tensors) -> int:
+        """1 where both factors are whole."""
+        low = [tensors[name] for name in ("w1_b", "w2_b") if name in tensors]
+        return int(low[0].shape[0]) if low else 1
+
+    def scale(self, tensors: Tensors, alpha: float) -> float:
+        return 1.0 if "w1" in tensors and "w2" in tensors else alpha / self.rank(tensors)
+
+    def missing(self, tensors: Tensors) -> list[str]:
+        found: list[str] = []
+        for whole in ("w1", "w2"):
+            pair = [f"{whole}_a", f"{whole}_b"]
+            if whole not in tensors:
+                lacking = [name for name in pair if name not in tensors]
+                found += [whole] if len(lacking) == 2 else lacking
+        return found
+
+    def product(self, tensors: Tensors, alpha: float) -> Tensor:
+        import torch
+
+        left, right = whole(tensors, "w1"), whole(tensors, "w2")
+        left = left.reshape(*left.shape, *[1] * (right.dim() - 2))
+        return torch.kron(left, right.contiguous()) * self.scale(tensors, alpha)
+
+    def scaled(self, tensors: Tensors, factor: float | Tensor) -> dict[str, Tensor]:
+        name = "w2" if "w2" in tensors else "w2_b"
+        return {**tensors, name: tensors[name] * factor}
+
+    def balanced(self, tensors: Tensors) -> dict[str, Tensor]:
+        if "w2" not in tensors:
+            return evened(tensors, "w2_b", "w2_a")
+        return evened(tensors, "w2", "w1" if "w1" in tensors else "w1_a")
+
+    def product_flaw(self, tensors: Tensors) -> str:
+        shapes = shapes_in_words(tensors)
+        if any(not tensor.numel() for tensor in tensors.values()):
+            return f"its factors are empty, {shapes}"
+        for name in ("w1", "w2"):
+            if name in tensors and f"{name}_a" in tensors:
+                return f"it has {name} as a whole and in two factors, {shapes}"
+        core = tensors.get("t2")
+        left = tensors["w1"].dim() == 2 if "w1" in tensors else _are_factors(tensors["w1_a"], tensors["w1_b"])
+        if "w2" in tensors:
+            right = tensors["w2"].dim() in (2, 4) and core is None
+        else:
+            right = _are_factors(tensors["w2_a"], tensors["w2_b"], core)
+        return "" if left and right else f"its shapes do not fit, {shapes}"
+
+
+def whole(tensors: Tensors, name: str) -> Tensor:
+    """w1 or w2, multiplied out where it is factors."""
+    if name in tensors:
+        return tensors[name]
+    a, b, core = tensors[f"{name}_a"], tensors[f"{name}_b"], tensors.get("t2") if name == "w2" else None
+    return a @ b if core is None else tucker(core, a, b)
+
+
+def factorization(size: int, factor: int) -> tuple[int, int]:
+    """Two whole numbers whose product is a size, the smaller first, as LyCORIS' (`functional/general.py`).
+
+    (factor, size / factor) where that goes; else the most square pair whose smaller number is at most `factor`, and with −1
+    of all pairs: 320 by −1 is (16, 20), by 8 is (8, 40); 1280 by −1 is (32, 40).
+    """
+    if factor > 0 and size % factor == 0:
+        return min(factor, size // factor), max(factor, size // factor)
+    most = size if factor < 0 else factor
+    small = max(each for each in range(1, int(size**0.5) + 1) if size % each == 0 and (each <= most or each == 1))
+    return small, size // small
+
+
+def _are_factors(a: Tensor, b: Tensor, core: Tensor | None = None) -> bool:
+    if a.dim() != 2 or b.dim() != 2:
+        return False
+    if core is None:
+        return a.shape[1] == b.shape[0]
+    return core.dim() == 4 and tuple(core.shape[:2]) == (a.shape[0], b.shape[0])

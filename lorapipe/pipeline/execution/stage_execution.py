@@ -1,0 +1,122 @@
+"""The execution of a job in a worker: its stage gets its inputs and a context, and the worker its process's state back."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from lorapipe.errors import InputError, Interrupted
+from lorapipe.pipeline.artifact_json import decode, encode
+from lorapipe.pipeline.context import Context, ModelCache
+from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
+from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for
+from lorapipe.pipeline.execution.job import Done, Job, failure
+from lorapipe.pipeline.execution.process_state import restored
+from lorapipe.pipeline.locks import Busy, holding
+from lorapipe.pipeline.publication import begin
+from lorapipe.pipeline.references import resolve
+from lorapipe.spec import from_dict
+from lorapipe.stages import Stage
+
+PROGRESS_SECONDS = 0.1
+"""Progress is told no more often than this: nobody reads faster, and a training may take a thousand steps a second."""
+
+
+def perform(
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], model_cache: ModelCache
+) -> Done | Failed:
+    """Run the job's stage and return its outcome. Never raises."""
+    try:
+        return Done(_perform(job, emit, stopping, model_cache))
+    except BaseException as error:
+        import traceback
+
+        with suppress(OSError):  # on a full disk it has no place in the log
+            if isinstance(error, InputError):  # a mistake of the user's, not of the code that found it
+                print(error, file=sys.stderr)
+            else:
+                traceback.print_exc()
+            sys.stderr.flush()
+        return failure(job.name, error)
+
+
+def _perform(
+    job: Job, emit: Callable[[Event], None], stopping: Callable[[], bool], model_cache: ModelCache
+) -> dict[str, object]:
+    attempt, store = Path(job.attempt), Path(job.store)
+    contract: Any = Stage
+    spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of
+    stage = resolve(spec, {name: decode(dict(data), store) for name, data in job.inputs.items()})
+
+    def wait(busy: Busy) -> None:
+        if stopping():
+            raise Interrupted("Stopped while waiting.")
+        here = f"waits for {busy.who}, which is still at work here"
+        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
+
+    tell = _deduplicated(emit)
+    with ExitStack() as held:
+        held.enter_context(holding(Path(job.lock), wait))
+        for lock in turns_on(job.device, stage.trains) if job.takes_turns else ():
+            held.enter_context(holding(lock, wait))
+            say_who(lock, f"{job.name} in {store.parent.parent}")
+        begin(attempt)  # only now: an orphan of an earlier run may have been writing there
+        emit(Started(job.name, job.key))
+        held.enter_context(_guarded(stage))
+        context = Context(
+            out=attempt / "out",
+            resume=attempt / "resume",
+            cache=Path(job.cache),
+            emit=_throttled(emit),
+            stopping=stopping,
+            device=job.device,
+            model_cache=model_cache,
+        )
+        artifact = stage.run(context)
+    if not isinstance(artifact, stage.makes):
+        raise TypeError(f"stage {stage.name} returned {type(artifact).__name__}, not {stage.makes.__name__}")
+    return encode(artifact, store, attempt)
+
+
+def _guarded(stage: Stage) -> AbstractContextManager[None]:
+    """Restore the process's global state once the stage is over.
+
+    Torch is loaded first where it is going to be: what is not loaded cannot be put back.
+    """
+    if stage.needs_device:
+        with suppress(ImportError):
+            importlib.import_module("torch")
+    return restored()
+
+
+def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Tell the same thing once."""
+    told: set[str] = set()
+
+    def tell(event: Event) -> None:
+        if repr(event) not in told:
+            told.add(repr(event))
+            emit(event)
+
+    return tell
+
+
+def _throttled(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Pass on what a stage tells, but of its progress no more than can be read."""
+    last = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress) and event.step < event.total:
+            now = time.monotonic()
+            if now - last < PROGRESS_SECONDS:
+                return
+            last = now
+        emit(event)
+
+    return tell

@@ -1,0 +1,206 @@
+"""Adapter layers in a model: put in, scaled, read, taken out again. The same for every algorithm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
+from lorapipe.training.adapter_layers.block_widths import Blocks, Width
+from lorapipe.training.adapter_layers.layer import AdapterLayer
+from lorapipe.training.adapter_layers.norm_layer import NormLayer
+from lorapipe.training.adapter_layers.targets import Targets
+from lorapipe.training.adapters import Attached
+
+if TYPE_CHECKING:
+    from lorapipe.models import Model
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an adapter's knobs say of all its layers.
+
+    `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
+    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With `norms`,
+    normalisations are trained too.
+    """
+
+    targets: Targets
+    norms: bool
+    width: Callable[[bool], Width]
+    blocks: Blocks
+    dropouts: Mapping[str, float]
+    lora_plus: Mapping[str, float]
+
+
+def attach(
+    model: Model,
+    parts: Sequence[str],
+    layer: Callable[[torch.nn.Module, Width], AdapterLayer],
+    options: Options,
+    seed: int,
+) -> Attached:
+    """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
+    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
+    for (part, path), site in sites.items():
+        site.layer.reset(generator(seed, model.kohya_name(part, path)))
+        for name, share in options.dropouts.items():
+            setattr(site.layer, name, share)
+        site.put_in()
+    return LayersAttached(sites, options.lora_plus)
+
+
+def attach_weights(
+    model: Model, weights: AdapterWeights, layer: Callable[[torch.nn.Module, ModuleWeights], AdapterLayer]
+) -> Attached:
+    """Put layers around the modules of weights, each such as `layer` gives for its base, and load them."""
+    sites = {}
+    for (part, path), module in weights.modules.items():
+        parent, child, base = _located(model.part(part), path)
+        try:
+            made = layer(base, module)
+        except InputError as error:
+            what = [Problem(f"{part} {path}: {each.what}", each.where, each.cure) for each in error.problems]
+            raise InputError(what) from None
+        sites[part, path] = _Site(part, path, parent, child, base, made, 1.0)
+    for site in sites.values():
+        site.put_in()
+    found = LayersAttached(sites, dict.fromkeys(weights.parts, 1.0))
+    try:
+        found.load(weights)
+    except InputError:
+        found.detach()
+        raise
+    return found
+
+
+def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, torch.nn.Module]:
+    """A module's parent, its name in it, and the module."""
+    parent_path, _, child = path.rpartition(".")
+    parent = root.get_submodule(parent_path)
+    return parent, child, parent.get_submodule(child)
+
+
+def _sites(
+    model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
+) -> Iterator[_Site]:
+    root = model.part(part)
+    for ref in options.targets.of(model, part):
+        parent, child, base = _located(root, ref.path)
+        width = options.blocks.width(options.width(ref.pointwise), ref.block, ref.pointwise)
+        if width.rank and (rate := options.blocks.rate(ref.block)):
+            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
+    for ref in model.outer_modules(part) if options.norms else ():
+        if ref.group == "norm":
+            parent, child, base = _located(root, ref.path)
+            yield _Site(part, ref.path, parent, child, base, NormLayer(base), 1.0)
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """Initial values depend on the seed and the module's name, not on which modules came before."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass
+class _Site:
+    """One module of the base, and the layer that takes its place; `rate` is the factor on its learning rate."""
+
+    part: str
+    path: str
+    parent: torch.nn.Module
+    child: str
+    base: torch.nn.Module
+    layer: AdapterLayer
+    rate: float
+
+    def put_in(self) -> None:
+        self.layer.train(self.base.training)
+        setattr(self.parent, self.child, self.layer)
+
+    def take_out(self) -> None:
+        setattr(self.parent, self.child, self.base)
+
+
+class LayersAttached(Attached):
+    """Adapter layers inside a model."""
+
+    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
+        self._sites = dict(sites)
+        self._lora_plus = lora_plus
+
+    @property
+    def layers(self) -> dict[tuple[str, str], AdapterLayer]:
+        """(part, path) → its layer."""
+        return {place: site.layer for place, site in self._sites.items()}
+
+    def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
+        found: dict[str, list[torch.nn.Parameter]] = {}
+        for (part, _), site in self._sites.items():
+            found.setdefault(part, []).extend(site.layer.tensors().values())
+        return found
+
+    def rate_factors(self) -> dict[int, float]:
+        return {
+            id(tensor): site.rate * (self._lora_plus[part] if name in site.layer.fast else 1)
+            for (part, _), site in self._sites.items()
+            for name, tensor in site.layer.tensors().items()
+        }
+
+    def learned(self) -> AdapterWeights:
+        def module(layer: AdapterLayer) -> ModuleWeights:
+            tensors = {
+                name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+                for name, tensor in layer.tensors().items()
+            }
+            return ModuleWeights(layer.algorithm, tensors, layer.width.alpha)
+
+        return AdapterWeights({place: module(layer) for place, layer in self.layers.items()})
+
+    def load(self, weights: AdapterWeights) -> None:
+        ours, theirs = self._sites.keys(), weights.modules.keys()
+        if ours != theirs:
+            odd = sorted(ours ^ theirs)[0]
+            raise InputError(f"the weights are of other modules than the adapter: {odd[0]} {odd[1]} is only in one.")
+        with torch.no_grad():
+            for place, layer in self.layers.items():
+                _load(layer, weights.modules[place], " ".join(place))
+
+    def set_strength(self, strengths: Mapping[str, float]) -> None:
+        for (part, _), site in self._sites.items():
+            if part in strengths:
+                site.layer.strength = strengths[part]
+
+    @torch.no_grad()
+    def limit_norms(self, maximum: float) -> None:
+        for site in self._sites.values():
+            site.layer.shrink((maximum / site.layer.norm()).clamp(max=1))
+
+    def detach(self) -> None:
+        for site in self._sites.values():
+            site.take_out()
+
+
+def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
+    """Another alpha than ours is the same update at another scale."""
+    ours = layer.tensors()
+    if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
+        what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
+        raise InputError(what, cure="Use the adapter that the weights were trained with.")
+    for short, tensor in module.tensors.items():
+        if numbers(tensor) != numbers(ours[short]):
+            what = (
+                f"{name}: {short} is {shape_in_words(tensor)} in the weights, and {shape_in_words(ours[short])} here."
+            )
+            raise InputError(what, cure="Use the adapter that the weights were trained with.")
+    mine, theirs = Algorithm.of(layer.algorithm).scale(ours, layer.width.alpha), module.scale
+    if mine == theirs:  # or alpha is no scale: an OFT's is a limit
+        layer.width = replace(layer.width, alpha=module.alpha)
+    for short, tensor in (module if mine == theirs else module.scaled(theirs / mine)).tensors.items():
+        ours[short].copy_(tensor.reshape(ours[short].shape))

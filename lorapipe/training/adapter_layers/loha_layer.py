@@ -1,0 +1,69 @@
+"""LoHa's layer.
+
+A Hadamard product of two products of rank r is one product of rank r²: (A B) ⊙ (C D) = (A ∗ C) (B ⋆ D), where a row of
+A ∗ C is the Kronecker product of the rows of A and C, and likewise the columns of B ⋆ D (Khatri–Rao). So where r² is small
+beside the module's sides, the update is LoRA's two narrow products, and no matrix of the weight's size is made at all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.layer import FactorsLayer, is_plain, shape_of
+from lorapipe.training.adapter_layers.products import UpDown, how_of
+
+SPREADS = {"w1_a": 0.1, "w1_b": 1.0, "w2_a": 0.0, "w2_b": 1.0, "t1": 0.1, "t2": 0.1}
+"""Standard deviations of the initial values, as LyCORIS'; ΔW is zero."""
+COST = 7 / 6
+"""What a number of the narrow products costs beside one of ΔW in full, counted in the multiplications of a step."""
+
+
+class LohaLayer(FactorsLayer):
+    """base(x) + strength · alpha / rank · ((w1_a · w1_b) ⊙ (w2_a · w2_b)) x."""
+
+    algorithm: ClassVar[str] = "loha"
+    fast: ClassVar = ("w2_a",)
+
+    def __init__(self, base: torch.nn.Module, width: Width, has_tucker: bool = False) -> None:
+        (out, inputs, *kernel), rank = shape_of(base), width.rank
+        is_tucker = has_tucker and math.prod(kernel) > 1
+        columns = inputs * math.prod(kernel)
+        if is_tucker:
+            halves = {"a": (rank, out), "b": (rank, inputs)}
+            cores: dict[str, Any] = {"t1": (rank, rank, *kernel), "t2": (rank, rank, *kernel)}
+        else:
+            halves, cores = {"a": (out, rank), "b": (rank, columns)}, {}
+        shapes = {f"w{number}_{side}": halves[side] for number in (1, 2) for side in "ab"}
+        super().__init__(base, width, shapes | cores)
+        is_narrow = COST * rank**2 * (out + columns) < out * columns
+        self._is_fused = is_plain(base) and not is_tucker and is_narrow
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.fill(
+            {
+                name: torch.randn(tensor.shape, generator=generator) * SPREADS[name]
+                for name, tensor in self.factors.items()
+            }
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self._is_fused or (torch.is_grad_enabled() and (self.dropout or self.rank_dropout)):
+            return super().forward(input)
+        base: Any = self.base_layer
+        scale = self.factor_now() * self.width.alpha / self.width.rank
+        fused: Tensor = UpDown.apply(
+            input, base.weight, base.bias, self._narrow, scale, how_of(base), *self.factors.values()
+        )
+        return fused
+
+    def _narrow(self, w1_a: Tensor, w1_b: Tensor, w2_a: Tensor, w2_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Down (r², in[, k, k]) and up (out, r²[, 1, 1]) of the same update."""
+        (out, inputs, *kernel), square = shape_of(self.base_layer), self.width.rank**2
+        up = (w1_a[:, :, None] * w2_a[:, None, :]).reshape(out, square, *[1 for _ in kernel])
+        down = (w1_b[:, None, :] * w2_b[None, :, :]).reshape(square, inputs, *kernel)
+        return down, up

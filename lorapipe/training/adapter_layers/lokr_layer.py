@@ -1,0 +1,95 @@
+"""LoKr's layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lorapipe.formats.algorithms.lokr import factorization, whole
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.layer import FactorsLayer, shape_of
+from lorapipe.training.adapter_layers.products import Recomputed
+
+ZERO = ("w2", "w2_b")
+"""What begins as zero; everything else is kaiming-uniform(a=√5), as LyCORIS'."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the factors are made: see the knobs of `lokr`."""
+
+    factor: int = -1
+    is_whole: bool = False
+    decompose_both: bool = False
+    tucker: bool = False
+
+    def shapes(self, shape: tuple[int, ...], rank: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of a weight's tensors, by LyCORIS' rules (`modules/lokr.py`)."""
+        out, inputs, *kernel = shape
+        (out_l, out_k), (in_m, in_n) = factorization(out, self.factor), factorization(inputs, self.factor)
+        if self.decompose_both and not self.is_whole and rank < max(out_l, in_m) / 2:
+            left: dict[str, tuple[int, ...]] = {"w1_a": (out_l, rank), "w1_b": (rank, in_m)}
+        else:
+            left = {"w1": (out_l, in_m)}
+        if self.is_whole or rank >= max(out_k, in_n) / 2:
+            return {**left, "w2": (out_k, in_n, *kernel)}
+        if self.tucker and math.prod(kernel) > 1:
+            return {**left, "w2_a": (rank, out_k), "w2_b": (rank, in_n), "t2": (rank, rank, *kernel)}
+        return {**left, "w2_a": (out_k, rank), "w2_b": (rank, in_n * math.prod(kernel))}
+
+
+class LokrLayer(FactorsLayer):
+    """base(x) + strength · alpha / rank · (w1 ⊗ w2) x.
+
+    Of Linear layers the Kronecker product is never made: with x seen as (in_m, in_n), it is w1 · x · w2ᵀ.
+    """
+
+    algorithm: ClassVar[str] = "lokr"
+    fast: ClassVar = ("w1", "w1_a")
+
+    def __init__(self, base: torch.nn.Module, width: Width, form: Form) -> None:
+        super().__init__(base, width, form.shapes(shape_of(base), width.rank))
+        self._is_linear = len(shape_of(base)) == 2
+
+    def reset(self, generator: torch.Generator) -> None:
+        values = {}
+        for name, tensor in self.factors.items():
+            drawn = torch.empty(tensor.shape)
+            torch.nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+            values[name] = torch.zeros_like(drawn) if name in ZERO else drawn
+        self.fill(values)
+
+    def update(self, x: Tensor) -> Tensor:
+        if not self._is_linear or (torch.is_grad_enabled() and self.rank_dropout):
+            return super().update(x)
+        names, scale = [*self.factors], self._scale()
+
+        def product(x: Tensor, *tensors: Tensor) -> Tensor:
+            ours: Mapping[str, Tensor] = dict(zip(names, tensors, strict=True))
+            return _kronecker(x, {name: tensor.to(x.dtype) for name, tensor in ours.items()}, scale)
+
+        updated: Tensor = Recomputed.apply(x, product, *self.factors.values())
+        return updated
+
+    def _scale(self) -> float:
+        return 1.0 if {"w1", "w2"} <= self.factors.keys() else self.width.alpha / self.width.rank
+
+    def norm(self) -> Tensor:
+        """‖w1 ⊗ w2‖ = ‖w1‖ · ‖w2‖."""
+        ours = self.tensors()
+        return (whole(ours, "w1").norm() * whole(ours, "w2").norm() * self._scale()).clamp(min=1e-12)
+
+
+def _kronecker(x: Tensor, tensors: Mapping[str, Tensor], scale: float) -> Tensor:
+    """(w1 ⊗ w2) applied to (…, in): row = i_l · out_k + i_k, column = j_m · in_n + j_n."""
+    left = whole(tensors, "w1") * scale
+    seen = x.unflatten(-1, (left.shape[1], -1))
+    right = [tensors["w2"]] if "w2" in tensors else [tensors["w2_b"], tensors["w2_a"]]
+    for each in right:
+        seen = seen @ each.T
+    return torch.matmul(left, seen).flatten(-2)

@@ -1,0 +1,156 @@
+"""The knobs of adapters that put a layer of some rank around each target: dropouts, LoRA+, DoRA, ranks by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from lorapipe.errors import Problem
+from lorapipe.spec import param
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Role
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class LoraKnobs(TargetKnobs):
+    """Dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`; DoRA; rsLoRA.
+
+    A subclass has `rank` and `alpha` as knobs, and gives the layer.
+    """
+
+    dropout: float = param(
+        0.0,
+        "share of what goes from down to up that training zeroes at random; 0 is usual",
+        ge=0,
+        lt=1,
+        kohya=("network_dropout",),
+    )
+    rank_dropout: float = param(
+        0.0,
+        "share of each module's ranks that training leaves out at random; 0.1 to 0.3 where it over-fits",
+        ge=0,
+        lt=1,
+        kohya=("rank_dropout",),
+    )
+    lora_plus: float = param(
+        1.0,
+        "LoRA+: how many times faster up learns than down; 4 to 16 converges sooner, with a lower rate "
+        "for all; 1 is plain LoRA  (Hayou et al. 2024, arXiv:2402.12354)",
+        ge=1,
+        le=64,
+        kohya=("loraplus_lr_ratio", "loraplus_unet_lr_ratio"),
+    )
+    lora_plus_text_encoder: float | None = param(
+        None, "LoRA+ of the text encoders; empty: as lora_plus", ge=1, le=64, kohya=("loraplus_text_encoder_lr_ratio",)
+    )
+    block_ranks: tuple[int, ...] = param(
+        (),
+        "a rank for each block of the U-Net in place of `rank`: 25 numbers for SD1.x and SD2 (12 down, the "
+        "middle, 12 up), 23 for SDXL (1, 9 down, 3 in the middle, 9 up, 1); 0 leaves a block out",
+        ge=0,
+        le=768,
+        kohya=("block_dims",),
+    )
+    block_alphas: tuple[float, ...] = param(
+        (),
+        "with block_ranks: an alpha for each block in place of `alpha`; 0 means the block's rank",
+        ge=0,
+        kohya=("block_alphas",),
+    )
+    block_rates: tuple[float, ...] = param(
+        (),
+        "a factor on the U-Net's rate for each block, as many numbers as block_ranks; 0 leaves a block out",
+        ge=0,
+        le=100,
+        kohya=("block_lr", "down_lr_weight", "mid_lr_weight", "up_lr_weight"),
+    )
+    force_alpha: bool = param(False, "let alpha be above the rank, which over-fits")
+    dora: bool = param(
+        False,
+        "DoRA: weights keep magnitudes of their own, which are trained beside the update; often better at low ranks, and "
+        "slower  (Liu et al. 2024, arXiv:2402.09353)",
+        kohya=("dora_wd",),
+    )
+    dora_axis: Literal["input", "output"] = param(
+        "input",
+        "what has a magnitude: each input, which ComfyUI, Forge and A1111 read rightly; or each output, as the paper and "
+        "LyCORIS since 3.2, which they misread",
+    )
+    rs_lora: bool = param(
+        False,
+        "rsLoRA: scale by alpha / √rank, so that high ranks learn as fast as low ones; files hold alpha · √rank  "
+        "(Kalajdzievski 2023, arXiv:2312.03732)",
+        kohya=("rs_lora",),
+    )
+
+    def width(self, pointwise: bool) -> Width:
+        return Width.of(getattr(self, "rank"), getattr(self, "alpha"))  # noqa: B009 (a subclass's knobs)
+
+    def layer_of(self, base: Module, width: Width) -> AdapterLayer:
+        if self.rs_lora:
+            width = replace(width, alpha=width.alpha * math.sqrt(width.rank))
+        inner = self.layer(base, width)
+        if not self.dora:
+            return inner
+        from lorapipe.training.adapter_layers.dora_layer import DoraLayer
+
+        return DoraLayer(inner, on_output=self.dora_axis == "output")
+
+    def lora_plus_of(self, role: Role) -> float:
+        text = self.lora_plus_text_encoder
+        return self.lora_plus if role == "denoiser" or text is None else text
+
+    @classmethod
+    def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
+        args = super().network_args(settings)
+        if settings.get("dora"):
+            args["wd_on_output"] = str(settings.get("dora_axis") == "output")
+        return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
+
+    def widest(self, is_denoiser: bool, usual: int) -> int:
+        """The largest rank in a part; only the denoiser's blocks may differ."""
+        return max(self.block_ranks, default=usual) if is_denoiser else usual
+
+    @property
+    def has_rates_of_its_own(self) -> bool:
+        ratios = {1.0, self.lora_plus, self.lora_plus_text_encoder} - {None}
+        return len(ratios) > 1 or len(set(self.block_rates)) > 1
+
+    def problems(self) -> Iterator[Problem]:
+        """Alpha above rank is over-fitting by design (guide §7); lists that belong together are of one length."""
+        yield from super().problems()
+        for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
+            if hasattr(self, rank):
+                yield from self._too_strong(alpha, getattr(self, alpha), rank, getattr(self, rank))
+        for alphas, ranks in (("block_alphas", "block_ranks"), ("conv_block_alphas", "conv_block_ranks")):
+            if hasattr(self, ranks):
+                yield from self._by_block(alphas, ranks)
+
+    def _by_block(self, alphas: str, ranks: str) -> Iterator[Problem]:
+        given: tuple[float, ...] = getattr(self, alphas)
+        wide: tuple[int, ...] = getattr(self, ranks)
+        if given and len(given) != len(wide):
+            what = f"{len(given)} numbers, but {ranks} has {len(wide)}."
+            yield Problem(what, cure=f"Give both for every block, or take {alphas} away.", path=(alphas,))
+        elif given:
+            for place, (alpha, rank) in enumerate(zip(given, wide, strict=True)):
+                yield from self._too_strong(alphas, alpha, f"the rank of block {place},", rank)
+        elif wide and (narrow := [rank for rank in wide if rank]):
+            name = "conv_alpha" if ranks.startswith("conv_") else "alpha"
+            yield from self._too_strong(name, getattr(self, name), f"the lowest of {ranks},", min(narrow))
+
+    def _too_strong(self, alpha: str, strength: float, rank: str, width: int) -> Iterator[Problem]:
+        if width and strength > width and not self.force_alpha:
+            what = f"{strength:g} is above {rank} {width}, which over-fits."
+            cure = (
+                f"Use at most {width}, or a higher learning rate, which does the same honestly; or force_alpha: true."
+            )
+            yield Problem(what, cure=cure, path=(alpha,))

@@ -1,0 +1,212 @@
+"""LoRA's layer: a frozen module with the update up · down beside it.
+
+Our own rather than PEFT's. PEFT computes the update in the parameters' float32 and keeps a float32 copy of every input for
+it: over a half-precision base half as much memory again. Here the parameters are float32, and cast to the base's precision
+where they are used, as autocast does it; the input is kept once for all who read it. And base and update are one
+operation, forward and backward: the update is added by the product that makes it, the scale is applied on the narrow side,
+and a training step, which on a fast GPU waits for Python, has a fifth of the nodes to walk.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
+from lorapipe.training.adapter_layers.products import add_product, rows
+
+Factor: TypeAlias = float | torch.Tensor
+"""What the narrow side is multiplied by: the scale, or one for each sample and rank."""
+Gradients: TypeAlias = tuple[torch.Tensor | None, ...]
+
+
+class _Linear(torch.autograd.Function):
+    """x · Wᵀ + b + factor · (x · downᵀ) · upᵀ in the precision of x, W and b frozen.
+
+    Keeps down and up as they are for the way back, not their cast copies.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+        factor: Factor,
+        dropout: float,
+    ) -> torch.Tensor:
+        low = torch.nn.functional.linear(x, down.to(x.dtype))
+        ctx.factor = _dropped(factor, dropout, low)
+        low = _times(low, ctx.factor)
+        out = torch.nn.functional.linear(x, weight, bias)
+        add_product(out, low, up.to(x.dtype).T)
+        ctx.save_for_backward(x, low, weight, down, up)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
+        x, low, weight, down, up = ctx.saved_tensors
+        narrow = _times(gradient @ up.to(gradient.dtype), ctx.factor)
+        of_up = rows(gradient).T @ rows(low)
+        of_down = rows(narrow).T @ rows(x)
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = gradient @ weight
+            add_product(of_x, narrow, down.to(gradient.dtype))
+        return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None
+
+
+class _Conv2d(torch.autograd.Function):
+    """As `_Linear`, a convolution; `how` is its stride, padding and dilation, which down shares. Up is 1×1."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+        factor: Factor,
+        dropout: float,
+        *how: Any,
+    ) -> torch.Tensor:
+        low = torch.nn.functional.conv2d(x, down.to(x.dtype), None, *how)
+        ctx.factor, ctx.how = _dropped(factor, dropout, low), how
+        low = _times(low, ctx.factor)
+        out = torch.nn.functional.conv2d(x, weight, bias, *how)
+        out += torch.nn.functional.conv2d(low, up.to(x.dtype))
+        ctx.save_for_backward(x, low, weight, down, up)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
+        x, low, weight, down, up = ctx.saved_tensors
+        through = ctx.needs_input_grad[0]
+        narrow, of_up = _convolved_back(gradient, low, up, ([1, 1], [0, 0], [1, 1]), True, True)
+        of_x, of_down = _convolved_back(_times(narrow, ctx.factor), x, down, ctx.how, through, True)
+        if through:
+            of_x += _convolved_back(gradient, x, weight, ctx.how, True, False)[0]
+        return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None, *[None] * len(ctx.how)
+
+
+def _convolved_back(
+    gradient: torch.Tensor, input: torch.Tensor, weight: torch.Tensor, how: Any, of_input: bool, of_weight: bool
+) -> tuple[Any, Any]:
+    """A convolution's gradients with respect to its input and its weight, where they are asked for."""
+    cast, wanted = weight.to(gradient.dtype), [of_input, of_weight, False]
+    found = torch.ops.aten.convolution_backward(gradient, input, cast, None, *how, False, [0, 0], 1, wanted)
+    return found[0], found[1]
+
+
+def _times(low: torch.Tensor, factor: Factor) -> torch.Tensor:
+    """A tensor nobody else has, times a factor."""
+    if isinstance(factor, torch.Tensor):
+        return low.mul_(factor.to(low.dtype))
+    return low if factor == 1 else low.mul_(factor)
+
+
+def _dropped(factor: Factor, dropout: float, low: torch.Tensor) -> Factor:
+    """A factor with some of the numbers on the narrow side left out, the others making up for them."""
+    if not dropout:
+        return factor
+    return factor * (torch.rand_like(low) >= dropout) / (1 - dropout)
+
+
+class LoraLayer(AdapterLayer):
+    """base(x) + strength · alpha / rank · up(dropout(down(x))); down has the base's kernel, up is 1×1.
+
+    Over a plain Linear or Conv2d of floating-point weights base and update are one operation; over any other, such as a
+    quantised one, the base is called, and the update added.
+    """
+
+    algorithm: ClassVar = "lora"
+    fast: ClassVar = ("up",)
+
+    def __init__(self, base: torch.nn.Module, width: Width) -> None:
+        super().__init__(base, width)
+        self.lora_down, self.lora_up = _pair(base, width.rank)
+        self._is_fused = is_plain(base)
+
+    def tensors(self) -> dict[str, torch.nn.Parameter]:
+        return {"down": self.lora_down.weight, "up": self.lora_up.weight}
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Up is zero and down kaiming-uniform(a=√5), as kohya's."""
+        ours = self.tensors()
+        initial = torch.empty(ours["down"].shape)
+        torch.nn.init.kaiming_uniform_(initial, a=math.sqrt(5), generator=generator)
+        with torch.no_grad():
+            ours["down"].copy_(initial)
+            ours["up"].zero_()
+
+    def update(self, x: torch.Tensor) -> torch.Tensor:
+        """Up · down applied to the input; the dropout is between them."""
+        base: Any = self.base_layer
+        down, up = (tensor.to(x.dtype) for tensor in self.tensors().values())
+        if down.dim() == 2:
+            low = torch.nn.functional.linear(x, down)
+        else:
+            low = torch.nn.functional.conv2d(x, down, None, base.stride, base.padding, base.dilation)
+        factor = _dropped(self._factor(x), self._dropout_now, low)
+        low = low * (factor.to(low.dtype) if isinstance(factor, torch.Tensor) else factor)
+        return torch.nn.functional.linear(low, up) if up.dim() == 2 else torch.nn.functional.conv2d(low, up)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        base: Any = self.base_layer
+        if not self._is_fused:
+            output: torch.Tensor = base(input)
+            return output + self.update(input).to(output.dtype)
+        matrices = base.weight, base.bias, self.lora_down.weight, self.lora_up.weight
+        left = self._factor(input), self._dropout_now
+        if isinstance(base, torch.nn.Linear):
+            fused: torch.Tensor = _Linear.apply(input, *matrices, *left)
+        else:
+            fused = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
+        return fused
+
+    def norm(self) -> torch.Tensor:
+        """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
+        down, up = (tensor.flatten(1) for tensor in self.tensors().values())
+        scale = self.width.alpha / self.width.rank
+        return ((up.T @ up) * (down @ down.T)).sum().clamp(min=1e-24).sqrt() * scale
+
+    def shrink(self, factor: torch.Tensor) -> None:
+        """√factor on each side, as kohya does."""
+        root = factor.sqrt()
+        for tensor in self.tensors().values():
+            tensor.mul_(root)
+
+    @property
+    def _dropout_now(self) -> float:
+        return self.dropout if torch.is_grad_enabled() else 0.0
+
+    def _factor(self, input: torch.Tensor) -> Factor:
+        """The scale; where ranks or the module are left out, 0. Ranks that are kept make up for those that are not."""
+        factor: Factor = self.strength * self.width.alpha / self.width.rank
+        if not torch.is_grad_enabled():
+            return factor
+        if self.rank_dropout:
+            samples, rank, others = input.shape[0], self.width.rank, [1] * (input.ndim - 2)
+            shape = [samples, rank, *others] if input.ndim == 4 else [samples, *others, rank]
+            factor = factor * kept(shape, self.rank_dropout, input.device) / (1 - self.rank_dropout)
+        if self.module_dropout:
+            factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
+        return factor
+
+
+def _pair(base: torch.nn.Module, rank: int) -> tuple[torch.nn.Module, torch.nn.Module]:
+    layer: Any = base
+    (out, inside, *kernel), device = shape_of(base), device_of(base)
+    if not kernel:
+        down = torch.nn.Linear(inside, rank, bias=False, device=device)
+        return down, torch.nn.Linear(rank, out, bias=False, device=device)
+    assert layer.groups == 1, "targets are Linear and whole convolutions"
+    how: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    convolution = torch.nn.Conv2d(inside, rank, *how, bias=False, device=device)
+    return convolution, torch.nn.Conv2d(rank, out, 1, bias=False, device=device)

@@ -1,0 +1,156 @@
+"""What layers with gradients of their own are made of: products with a weight, and their gradients.
+
+`how` of a convolution is its stride, padding and dilation; a Linear layer's is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+How: TypeAlias = tuple[Any, ...]
+Gradients: TypeAlias = tuple[Any, ...]
+POINTWISE: How = ([1, 1], [0, 0], [1, 1])
+
+
+def how_of(base: torch.nn.Module) -> How:
+    """Of a Linear layer or a convolution."""
+    layer: Any = base
+    return () if hasattr(layer, "in_features") else (layer.stride, layer.padding, layer.dilation)
+
+
+def applied(x: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
+    """The layer with this weight, applied."""
+    if not how:
+        return torch.nn.functional.linear(x, weight, bias)
+    return torch.nn.functional.conv2d(x, weight, bias, *how)
+
+
+def applied_back(
+    gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bool, of_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of `applied` with respect to its input and its weight, where they are asked for."""
+    if not how:
+        return gradient @ weight if of_x else None, rows(gradient).T @ rows(x) if of_weight else None
+    wanted = [of_x, of_weight, False]
+    found = torch.ops.aten.convolution_backward(gradient, x, weight, None, *how, False, [0, 0], 1, wanted)
+    return found[0], found[1]
+
+
+def rows(tensor: Tensor) -> Tensor:
+    """(…, n) as (N, n)."""
+    return tensor.reshape(-1, tensor.shape[-1])
+
+
+def add_product(to: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left · right to a tensor nobody else has."""
+    to.view(-1, to.shape[-1]).addmm_(rows(left), right)
+
+
+def tracked(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same numbers as leaves of a new graph, to compute something again and differentiate it."""
+    return [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
+
+
+class Rebuilt(torch.autograd.Function):
+    """`applied(x, make(*tensors), bias, how)`, of which only x and the tensors are kept.
+
+    The weight is made again on the way back: a ΔW in full is never kept, however it is computed. `make` must give the same
+    each time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, make: Callable[..., Tensor], bias: Tensor | None, how: How, *tensors: Tensor
+    ) -> Tensor:
+        ctx.make, ctx.how, ctx.has_bias = make, how, bias is not None
+        ctx.save_for_backward(x, *tensors)
+        return applied(x, make(*tensors).to(x.dtype), None if bias is None else bias.to(x.dtype), how)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        x, *tensors = ctx.saved_tensors
+        leaves = tracked(tensors)
+        with torch.enable_grad():
+            weight = ctx.make(*leaves)
+        cast = weight.detach().to(gradient.dtype)
+        of_x, of_weight = applied_back(gradient, x, cast, ctx.how, ctx.needs_input_grad[0], True)
+        assert of_weight is not None
+        of_bias = gradient.sum([axis for axis in range(gradient.dim()) if axis != _channel(ctx.how, gradient)])
+        return (
+            of_x, None, of_bias.float() if ctx.has_bias else None, None,
+            *torch.autograd.grad(weight, leaves, of_weight.reshape(weight.shape).to(weight.dtype), allow_unused=True),
+        )  # fmt: skip
+
+
+class Recomputed(torch.autograd.Function):
+    """`function(x, *tensors)`, of which only x and the tensors are kept; it is computed again on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(x, *tensors)
+        return function(x, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        x, *tensors = ctx.saved_tensors
+        leaves, input = tracked(tensors), x.detach().requires_grad_(ctx.needs_input_grad[0])
+        with torch.enable_grad():
+            output = ctx.function(input, *leaves)
+        asked = [input, *leaves] if ctx.needs_input_grad[0] else leaves
+        found = torch.autograd.grad(output, asked, gradient)
+        of_x, of_tensors = (found[0], found[1:]) if ctx.needs_input_grad[0] else (None, found)
+        return (of_x, None, *of_tensors)
+
+
+class UpDown(torch.autograd.Function):
+    """base(x) + scale · x · downᵀ · upᵀ, where `make(*tensors)` gives down (r, in[, k, k]) and up (out, r[, 1, 1]).
+
+    Down and up are made again on the way back, and so is what is between them: only x and the tensors are kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, make: Callable[..., tuple[Tensor, Tensor]],
+        scale: float, how: How, *tensors: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.make, ctx.scale, ctx.how = make, scale, how
+        ctx.save_for_backward(x, weight, *tensors)
+        down, up = (each.to(x.dtype) for each in make(*tensors))
+        low = applied(x, down, None, how).mul_(scale)
+        out = applied(x, weight, bias, how)
+        if how:
+            out += torch.nn.functional.conv2d(low, up)
+        else:
+            add_product(out, low, up.T)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
+        x, weight, *tensors = ctx.saved_tensors
+        leaves, how, of_input = tracked(tensors), ctx.how, ctx.needs_input_grad[0]
+        with torch.enable_grad():
+            made = ctx.make(*leaves)
+        down, up = (each.detach().to(x.dtype) for each in made)
+        low = applied(x, down, None, how).mul_(ctx.scale)
+        narrow, of_up = applied_back(gradient, low, up, how and POINTWISE, True, True)
+        assert narrow is not None
+        narrow *= ctx.scale
+        of_x = applied_back(gradient, x, weight, how, True, False)[0] if of_input else None
+        if of_x is not None and not how:
+            add_product(of_x, narrow, down)
+            of_down = rows(narrow).T @ rows(x)
+        else:
+            through, of_down = applied_back(narrow, x, down, how, of_input, True)
+            of_x = None if of_x is None else of_x.add_(through)
+        found = [each.to(whole.dtype) for each, whole in zip((of_down, of_up), made, strict=True)]
+        return (of_x, None, None, None, None, None, *torch.autograd.grad(made, leaves, found))
+
+
+def _channel(how: How, tensor: Tensor) -> int:
+    """The axis of the outputs."""
+    return 1 if how else tensor.dim() - 1

@@ -1,0 +1,88 @@
+"""Which modules of a base an adapter sits on: presets, as LyCORIS has them (`lycoris/config.py`), and patterns of paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lorapipe.errors import InputError
+
+if TYPE_CHECKING:
+    from lorapipe.models import Model, ModuleRef
+
+Preset = Literal[
+    "auto", "full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only"
+]
+INSIDE_ATTENTION = re.compile(r"(^|\.)(attn\d*|self_attn)\.")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a preset takes: of which groups, whether larger convolutions too, and whether of text encoders."""
+
+    groups: frozenset[str]
+    larger: bool = False
+    text: bool = True
+
+
+TRANSFORMER = frozenset({"attention", "feed_forward", "modulation"})
+PRESETS: Mapping[str, _Kind] = {
+    "full": _Kind(TRANSFORMER | {"conv", "embedding"}, larger=True),
+    "full-lin": _Kind(TRANSFORMER | {"conv"}),
+    "attn-mlp": _Kind(TRANSFORMER),
+    "attn-only": _Kind(frozenset({"attention"})),
+    "unet-only": _Kind(TRANSFORMER | {"conv", "embedding"}, larger=True, text=False),
+    "unet-transformer-only": _Kind(TRANSFORMER, text=False),
+    "unet-convblock-only": _Kind(frozenset({"conv"}), larger=True, text=False),
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A choice of modules. `convolutions` is what `auto` means: whether LoCon's targets, or LoRA's.
+
+    `include` and `exclude` are regular expressions, looked for anywhere in a module's path.
+    """
+
+    preset: Preset
+    include: Sequence[str]
+    exclude: Sequence[str]
+    convolutions: bool
+
+    def of(self, model: Model, part: str) -> list[ModuleRef]:
+        """The modules of a part, in model order; `InputError` where there is none."""
+        found = [ref for ref in self._preset(model, part) if self._is_meant(ref.path)]
+        if not found:
+            what = f"the adapter has no module in the {part.replace('_', ' ')}: preset {self.preset}"
+            what += f", include {', '.join(self.include)}" if self.include else ""
+            what += f", exclude {', '.join(self.exclude)}" if self.exclude else ""
+            rate = "unet_lr" if part == model.denoiser else f"{part}_lr"
+            raise InputError(f"{what}.", where="adapter", cure=f"Write {rate}: 0, or take others.")
+        return found
+
+    def _preset(self, model: Model, part: str) -> Iterator[ModuleRef]:
+        if self.preset == "auto":
+            yield from model.targets(part, self.convolutions)
+            return
+        kind = PRESETS[self.preset]
+        if part != model.denoiser and not kind.text:
+            return
+        for ref in (*model.modules(part), *model.outer_modules(part)):
+            attention = self.preset != "attn-only" or INSIDE_ATTENTION.search(ref.path)
+            if ref.group in kind.groups and (kind.larger or ref.pointwise) and attention:
+                yield ref
+
+    def _is_meant(self, path: str) -> bool:
+        wanted = not self.include or any(re.search(each, path) for each in self.include)
+        return wanted and not any(re.search(each, path) for each in self.exclude)
+
+
+def complaint(pattern: str) -> str:
+    """Why a text is no regular expression; empty where it is."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return ""

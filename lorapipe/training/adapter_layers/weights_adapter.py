@@ -1,0 +1,62 @@
+"""Weights that exist, as an adapter: whoever has trained or computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorapipe.errors import InputError
+from lorapipe.formats import AdapterWeights, ModuleWeights
+from lorapipe.formats.algorithms import numbers
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
+from lorapipe.training.adapters import Adapter, Attached
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Model
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class WeightsAdapter:
+    """The modules, ranks and alphas of the weights, in layers of their algorithm's adapter or of any tensors; and words."""
+
+    weights: AdapterWeights
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        """Put the weights into the parts of the model that they are of; `InputError` where they do not fit."""
+        from lorapipe.training.adapter_layers import host, words_attached
+        from lorapipe.training.adapter_layers.together import TogetherAttached
+
+        modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
+        layers = host.attach_weights(model, AdapterWeights(modules), _layer_of)
+        if not self.weights.embeddings:
+            return layers
+        try:
+            return TogetherAttached([layers, words_attached.attach_weights(model, self.weights.embeddings)])
+        except InputError:
+            layers.detach()
+            raise
+
+
+def _layer_of(base: Module, module: ModuleWeights) -> AdapterLayer:
+    """The layer of an adapter that trains such tensors, which is the fastest, or a plain one."""
+    from lorapipe.training.adapter_layers.layer import is_norm
+    from lorapipe.training.adapter_layers.norm_layer import NormLayer
+    from lorapipe.training.adapter_layers.weights_layer import WeightsLayer
+
+    if is_norm(base):
+        return NormLayer(base, has_bias="bias" in module.tensors)
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]
+    assert contract.registry is not None
+    for kind in map(contract.registry.get, contract.registry.names()):
+        if issubclass(kind, TargetKnobs) and kind.algorithm == module.algorithm:
+            layer = kind().layer(base, Width(module.rank, module.alpha))
+            if {name: numbers(tensor) for name, tensor in layer.tensors().items()} == {
+                name: numbers(tensor) for name, tensor in module.tensors.items()
+            }:
+                return layer
+    return WeightsLayer(base, module)

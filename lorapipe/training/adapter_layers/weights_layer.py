@@ -1,0 +1,53 @@
+"""A layer made of any tensors that make an update: what files hold, whoever trained it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lorapipe.errors import InputError
+from lorapipe.formats import ModuleWeights
+from lorapipe.formats.algorithms import Algorithm, shapes_in_words
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, shape_of
+
+
+class WeightsLayer(AdapterLayer):
+    """base(x) + strength · ΔW x of an algorithm's tensors, in whatever shapes; `InputError` where they fit no such base."""
+
+    def __init__(self, base: torch.nn.Module, module: ModuleWeights) -> None:
+        super().__init__(base, Width(module.rank, module.alpha))
+        self.algorithm = module.algorithm  # type: ignore[misc]  # of the instance
+        flags, device = Algorithm.of(module.algorithm).flags, device_of(base)
+        self.factors = torch.nn.ParameterDict(
+            {
+                name: torch.nn.Parameter(tensor.float().to(device, copy=True), requires_grad=name not in flags)
+                for name, tensor in module.tensors.items()
+            }
+        )
+        _must_fit(base, module)
+
+    def tensors(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.factors)
+
+    def reset(self, generator: torch.Generator) -> None:
+        """The weights are what they are."""
+
+
+def _must_fit(base: torch.nn.Module, module: ModuleWeights) -> None:
+    """Try it without numbers."""
+    flags, shape = Algorithm.of(module.algorithm).flags, shape_of(base)
+
+    def empty(name: str, tensor: Tensor) -> Tensor:
+        return tensor if name in flags else torch.empty(tensor.shape, device="meta")
+
+    tensors = {name: empty(name, tensor) for name, tensor in module.tensors.items()}
+    weight = torch.empty(shape, device="meta")
+    try:
+        fits = Algorithm.of(module.algorithm).delta(tensors, module.alpha, weight).numel() == weight.numel()
+    except (RuntimeError, IndexError):
+        fits = False
+    bias = Algorithm.of(module.algorithm).delta_bias(module.tensors)
+    if not fits or (bias is not None and bias.numel() != shape[0]):
+        what = f"its shapes are of another weight than {'x'.join(map(str, shape))}: {shapes_in_words(module.tensors)}."
+        raise InputError(what, cure="Is it of another base model?")

@@ -1,0 +1,149 @@
+"""Vectors of words in a model: given to captions, trained, read, taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lorapipe.errors import InputError
+from lorapipe.formats import EMBEDDING, AdapterWeights
+from lorapipe.training.adapter_layers.host import generator
+from lorapipe.training.adapters import Attached
+
+if TYPE_CHECKING:
+    from lorapipe.models import Model
+    from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
+
+Vectors = Mapping[str, Tensor]
+"""Of one word: text encoder → (n, d)."""
+REPEATED = 0.01
+"""Spread of what is added to initial vectors that repeat others, as a share of the vocabulary's: equal ones learn alike."""
+
+
+def attach(knobs: WordEmbedding, model: Model, seed: int) -> Attached:
+    """Give a model the word of these knobs, at its initial vectors."""
+    if not model.word_encoders:
+        raise InputError("this base has no text encoder whose words can be learnt.", where="adapter")
+    vectors = {part: _initial(knobs, model, part, seed) for part in model.word_encoders}
+    return WordsAttached(model, {knobs.trigger: vectors}, knobs.norm)
+
+
+def attach_weights(model: Model, embeddings: Mapping[str, Vectors]) -> Attached:
+    """Give a model words that exist; `InputError` where they are not of such a base."""
+    for word, vectors in embeddings.items():
+        if missing := [part for part in model.word_encoders if part not in vectors]:
+            what = f"the embedding {word} has vectors for {_names(vectors)}, and none for {_names(missing)}."
+            raise InputError(what, cure="Is it of another family?")
+        for part in model.word_encoders:
+            _must_fit(word, part, vectors[part].shape[1:], model.token_table(part).shape[1:])
+    fitting = {word: {part: each[part] for part in model.word_encoders} for word, each in embeddings.items()}
+    return WordsAttached(model, fitting)
+
+
+def _initial(knobs: WordEmbedding, model: Model, part: str, seed: int) -> Tensor:
+    """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones, float32."""
+    table = model.token_table(part).float()
+    own = model.token_rows(part, knobs.trigger).float()
+    if len(own) == 1 and not knobs.replace:
+        what = f"{knobs.trigger} is a word that this base knows."
+        cure = "Choose one that it does not know, or write replace: true, which gives it another meaning."
+        raise InputError(what, where="trigger", cure=cure)
+    words = model.token_rows(part, knobs.init).float() if knobs.init else own[: len(own) if knobs.replace else 0]
+    drawn = torch.randn(knobs.vectors, table.shape[1], generator=generator(seed, f"{part} {knobs.trigger}"))
+    spread, drawn = table.std(0), drawn.to(table.device)
+    if not len(words):
+        return table.mean(0) + spread * drawn
+    found = words[torch.arange(knobs.vectors) % len(words)]
+    found[len(words) :] += REPEATED * spread * drawn[len(words) :]
+    return found
+
+
+class WordsAttached(Attached):
+    """Words that a model's captions may have. With `norm` p, each step multiplies a vector by (m / its length)^p.
+
+    m is the median length of the vocabulary's: p 1 is OneTrainer's `preserve_embedding_norm`.
+    """
+
+    def __init__(self, model: Model, words: Mapping[str, Vectors], norm: float = 0.0) -> None:
+        self._model, self._norm = model, norm
+        self._words = {
+            word: {part: _parameter(rows, model.device) for part, rows in vectors.items()}
+            for word, vectors in words.items()
+        }
+        self._usual = (
+            {part: model.token_table(part).float().norm(dim=1).median() for part in model.word_encoders} if norm else {}
+        )
+        self._before = {word: model.words.get(word) for word in words}
+        model.words.update(self._words)
+
+    def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
+        return {EMBEDDING: [rows for vectors in self._words.values() for rows in vectors.values()]}
+
+    def learned(self) -> AdapterWeights:
+        def copied(vectors: Vectors) -> dict[str, Tensor]:
+            return {part: rows.detach().to("cpu", torch.float32, copy=True) for part, rows in vectors.items()}
+
+        return AdapterWeights(embeddings={word: copied(vectors) for word, vectors in self._words.items()})
+
+    def load(self, weights: AdapterWeights) -> None:
+        """A single word may have another name in a file, which need not tell it."""
+        theirs = dict(weights.embeddings)
+        if len(theirs) == len(self._words) == 1:
+            theirs = dict(zip(self._words, theirs.values(), strict=True))
+        if theirs.keys() != self._words.keys():
+            what = f"the weights have {_names(theirs)} as words, and the adapter {_names(self._words)}."
+            raise InputError(what, cure="Is it the right file?")
+        with torch.no_grad():
+            for word, vectors in self._words.items():
+                for part, rows in vectors.items():
+                    if part not in theirs[word]:
+                        raise InputError(
+                            f"the embedding {word} has no vectors for {part}.", cure="Is it of another base?"
+                        )
+                    found = theirs[word][part]
+                    _must_fit(word, part, found.shape, rows.shape)
+                    rows.copy_(found)
+
+    def set_strength(self, strengths: Mapping[str, float]) -> None:
+        """A word is whole or not there: where all parts are 0 it is read as the base reads it."""
+        if any(strengths.values()):
+            self._model.words.update(self._words)
+        else:
+            self._withdraw()
+
+    def limit_norms(self, maximum: float) -> None:
+        """There is no ΔW of a module."""
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        if self._norm:
+            for vectors in self._words.values():
+                for part, rows in vectors.items():
+                    rows.mul_((self._usual[part] / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)) ** self._norm)
+
+    def detach(self) -> None:
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        for word, before in self._before.items():
+            self._model.words.pop(word, None)
+            if before is not None:
+                self._model.words[word] = before
+
+
+def _names(names: Iterable[str]) -> str:
+    return " and ".join(names) or "nothing"
+
+
+def _parameter(rows: Tensor, device: torch.device) -> torch.nn.Parameter:
+    return torch.nn.Parameter(rows.detach().to(device, torch.float32, copy=True))
+
+
+def _must_fit(word: str, part: str, theirs: torch.Size, ours: torch.Size) -> None:
+    if theirs != ours:
+        found, wanted = ("x".join(map(str, shape)) for shape in (theirs, ours))
+        what = f"the embedding {word} is {found} for {part}, where {wanted} is wanted."
+        raise InputError(what, cure="It must be of such a base, and have as many vectors.")

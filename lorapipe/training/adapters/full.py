@@ -1,0 +1,40 @@
+"""Full: every number of the chosen modules, as a difference from the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.spec import param
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Footprint
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class Full(TargetKnobs):
+    """ΔW is a matrix of the weight's own size, Δb a bias  (LyCORIS' `full`); for modules chosen with `preset` or `include`.
+
+    Files are as large as the base's weights are, and the optimizer's state some times that.
+    """
+
+    algorithm: ClassVar[str] = "full"
+
+    biases: bool = param(True, "train the biases of modules that have one too (diff_b)")
+
+    def width(self, pointwise: bool) -> Width:
+        return Width(1, 1.0)
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        return sum(footprint.parameters[part] for part in parts)
+
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapter_layers.full_layer import FullLayer
+
+        return FullLayer(base, width, self.biases)

@@ -1,0 +1,60 @@
+"""LoHa: a Hadamard product of two low-rank products, whose rank is up to the square of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.spec import param
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.models import Footprint
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class LoHa(LoraKnobs):
+    """ΔW = (alpha / rank) · (w1_a · w1_b) ⊙ (w2_a · w2_b)  (Hyeon-Woo et al. 2021, arXiv:2108.06098; LyCORIS' `loha`)."""
+
+    algorithm: ClassVar[str] = "loha"
+
+    rank: int = param(
+        8,
+        "width of each of the two products, which have as many numbers as a LoRA of twice that: 4 to 8 for characters, 16 "
+        "for styles; above 32 it tends to be unstable",
+        ge=1,
+        le=256,
+        kohya=("network_dim",),
+    )
+    alpha: float = param(
+        0.0, "scale: the update is multiplied by alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",)
+    )
+    conv_rank: int = param(
+        0, "width of the products of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=256,
+        kohya=("conv_dim",),
+    )  # fmt: skip
+    conv_alpha: float = param(
+        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+    )
+    tucker: bool = param(
+        False,
+        "3×3 convolutions in Tucker form: fewer numbers, with a kernel of their own (LyCORIS' use_tucker)",
+        kohya=("use_tucker",),
+    )
+
+    def width(self, pointwise: bool) -> Width:
+        rank = self.rank if pointwise else self.conv_rank or self.rank
+        return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        return sum(2 * self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
+
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapter_layers.loha_layer import LohaLayer
+
+        return LohaLayer(base, width, self.tucker)

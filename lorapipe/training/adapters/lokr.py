@@ -1,0 +1,66 @@
+"""LoKr: a Kronecker product of a small matrix with a larger one, which may be of low rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.spec import param
+from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lorapipe.training.adapter_layers.layer import AdapterLayer
+
+
+@dataclass(frozen=True)
+class LoKr(LoraKnobs):
+    """ΔW = (alpha / rank) · w1 ⊗ (w2_a · w2_b), or w1 ⊗ w2  (Yeh et al. 2023, arXiv:2309.14859; LyCORIS' `lokr`)."""
+
+    algorithm: ClassVar[str] = "lokr"
+
+    rank: int = param(
+        8,
+        "rank of the larger factor; where it is half of that factor's side or more, the factor is whole, and alpha means "
+        "nothing: a very high rank, or full_matrix, is the usual way for it",
+        ge=1,
+        le=100_000,
+        kohya=("network_dim",),
+    )
+    alpha: float = param(
+        0.0, "scale: the update is multiplied by alpha / rank; 0 means rank", ge=0, kohya=("network_alpha",)
+    )
+    factor: int = param(
+        8,
+        "side of the smaller factor, where it divides the module's: 4 to 16; smaller is more numbers; -1 splits as evenly "
+        "as can be, the smallest files",
+        ge=-1,
+        le=1024,
+        kohya=("factor",),
+    )
+    full_matrix: bool = param(False, "both factors are whole, whatever the rank", kohya=("full_matrix",))
+    decompose_both: bool = param(
+        False, "the smaller factor is of low rank too, where that is less", kohya=("decompose_both",)
+    )
+    conv_rank: int = param(
+        0, "rank of 3×3 convolutions, with a preset that has them; 0: as rank", ge=0, le=100_000, kohya=("conv_dim",)
+    )
+    conv_alpha: float = param(
+        0.0, "scale of those: conv_alpha / conv_rank; 0 means conv_rank", ge=0, kohya=("conv_alpha",)
+    )
+    tucker: bool = param(
+        False,
+        "3×3 convolutions in Tucker form: fewer numbers; ComfyUI and Forge do not load it (LyCORIS' use_tucker)",
+        kohya=("use_tucker",),
+    )
+
+    def width(self, pointwise: bool) -> Width:
+        rank = self.rank if pointwise else self.conv_rank or self.rank
+        return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
+
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapter_layers.lokr_layer import Form, LokrLayer
+
+        return LokrLayer(base, width, Form(self.factor or -1, self.full_matrix, self.decompose_both, self.tucker))
