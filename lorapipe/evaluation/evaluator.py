@@ -58,7 +58,6 @@ class Evaluator:
         """Sample, score and probe every cell, then judge. `InputError` where a snapshot's file cannot be used."""
         base = self.prober.base
         self.grid.sample_base()
-<<<<<<< HEAD
         with self._attached() as adapter:
             probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
         images, read = self.grid.images, FeatureReader(self.model)
@@ -92,21 +91,6 @@ class Evaluator:
         """The adapter in the parts that its first snapshot has."""
         with attached(self.adapter, self.model, self._weights(self.plan.steps[0]).parts) as adapter:
             yield adapter
-=======
-        images = self.grid.images
-        scorer = Scorer(self.clip, images.prompts, images.prompt_of, images.pictures(BASE), self.training)
-        with attached(self.adapter, self.model, first.parts) as adapter:
-            probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
-            scored = {cell: scorer(images.pictures(cell)) for cell in self.plan.cells}
-            results = self._results(scored, scorer, base, probes)
-            best = results.best.step
-            adapter.load(self._weights(best))
-            for cell in self.plan.part_cells(best):
-                self.grid.sample(cell, adapter)
-                scored[cell] = scorer(images.pictures(cell))
-        results = self._results(scored, scorer, base, probes)
-        return EvaluationResult(results, judge(results), {BASE: scorer.base, **scored}, images, self.training)
->>>>>>> main
 
     def _weights(self, step: int) -> AdapterWeights:
         try:

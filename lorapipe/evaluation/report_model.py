@@ -99,18 +99,18 @@ def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:
 
 
 def _parts_table(result: EvaluationResult) -> Table:
-    best, images = result.best, result.images
+    images, step = result.images, next(cell.step for cell in result.apart if not cell.uniform)
     across = sorted({cell.strength for cell in result.apart if not cell.uniform})
     down = sorted({cell.text_encoder for cell in result.apart if not cell.uniform})
     rows = tuple(
         Row(
             f"text encoder {theirs:g}",
-            tuple(tuple(images.pictures(Cell(best.step, ours, theirs))[: images.count]) for ours in across),
+            tuple(tuple(images.pictures(Cell(step, ours, theirs))[: images.count]) for ours in across),
         )
         for theirs in down
     )
     columns = tuple(Column(f"{result.results.denoiser} {ours:g}") for ours in across)
-    return Table("Parts apart", f"of step {best.step}: {images.prompts[0]}", columns, rows)
+    return Table("Parts apart", f"of step {step}: {images.prompts[0]}", columns, rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- charts
