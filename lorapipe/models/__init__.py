@@ -13,8 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
@@ -49,6 +50,17 @@ class TextReading:
 
 
 PLAIN_READING = TextReading()
+
+
+class FeatureLayers(NamedTuple):
+    """Paths of two modules inside the denoiser, whose outputs say what a picture shows and how it is drawn.
+
+    `semantic` gives features that match between pictures where they show the same part (DIFT: Tang et al. 2023,
+    arXiv:2306.03881); `texture` is shallow. Each gives maps (B, C, h, w) or tokens (B, h · w, C).
+    """
+
+    semantic: str
+    texture: str
 
 
 @dataclass(frozen=True)
@@ -328,6 +340,18 @@ class Model(ABC):
     @abstractmethod
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
+
+    @property
+    def feature_layers(self) -> FeatureLayers:
+        """Where the denoiser's features of a picture are read: its middle block and its first, of those with numbers."""
+        modules = self.modules(self.denoiser)
+        last = max((ref.block for ref in modules if ref.block is not None), default=0)
+
+        def of(block: int) -> str:
+            paths = [ref.path.split(".") for ref in modules if (ref.block or 0) == block]
+            return ".".join(part[0] for part in takewhile(lambda part: len({*part}) == 1, zip(*paths, strict=False)))
+
+        return FeatureLayers(of((last + 1) // 2), of(0))
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.models import PLAIN_READING, Condition, Group, ModuleRef, Shape, TextReading
+from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
 from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
@@ -85,6 +85,12 @@ class LatentDiffusion(PartsModel):
         unet: Any = self.part("unet")
         hidden = condition["hidden"].to(self.device, self.dtype)
         return unet(noisy.to(self.dtype), t, encoder_hidden_states=hidden, return_dict=False)[0].float()
+
+    @property
+    def feature_layers(self) -> FeatureLayers:
+        """DIFT's up block, whose maps have half of the latents' sides (`up_ft_index` 1 of SD1.x), and the first resnet."""
+        levels = len(self.source.config("unet")["block_out_channels"])
+        return FeatureLayers(f"up_blocks.{max(0, levels - 3)}", "down_blocks.0.resnets.0")
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 
