@@ -11,10 +11,11 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors (B, …). Only the family that made them interprets them."""
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the denoiser, a text encoder, or the embeddings of new words (textual inversion)."""
 Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
@@ -50,6 +52,17 @@ class TextReading:
 PLAIN_READING = TextReading()
 
 
+class FeatureLayers(NamedTuple):
+    """Paths of two modules in the denoiser whose outputs describe what a picture shows and how it is drawn.
+
+    `semantic` gives features that match between pictures where they show the same part (DIFT: Tang et al. 2023,
+    arXiv:2306.03881); `texture` is shallow. Each gives maps (B, C, h, w) or tokens (B, h · w, C).
+    """
+
+    semantic: str
+    texture: str
+
+
 @dataclass(frozen=True)
 class ModuleRef:
     """A layer that an adapter can target: Linear, Conv2d, or a normalisation.
@@ -61,15 +74,13 @@ class ModuleRef:
 
     path: str
     kind: Literal["linear", "conv", "norm"]
-    shape: tuple[int, ...]
+    shape: Shape
     block: int | None
     group: Group
 
     @classmethod
-    def of(cls, path: str, layer: torch.nn.Module, group: Group, block: int | None = None) -> Self:
-        """Return the reference of a layer with this path."""
-        weight: Tensor = layer.weight
-        shape = tuple(weight.shape)
+    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
+        """Return the reference of a module with this path and this shape of its weight."""
         kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
         return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
@@ -79,22 +90,49 @@ class ModuleRef:
         return all(side == 1 for side in self.shape[2:])
 
 
+def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
+    """Return the modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
+    return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The size of the denoiser's activations, in bytes per pixel of a picture, with half-precision weights.
+
+    `kept` is without gradient checkpointing, `recomputed` with it. Measured by `benchmarks/memory.py`.
+    """
+
+    kept: int
+    recomputed: int
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """The memory that training a base takes, measured by `benchmarks/memory.py`.
+    """The memory that training a base takes, computed from the shapes of its tensors; no weights are read.
 
-    `parameters` and `widths` are by part; a part's width is Σ (in + out) over its LoRA modules, so a LoRA of rank r has r
-    times as many parameters. `convolutions` are the widths of LoCon's additional modules: 1×1 and Linear, and larger ones
-    (in · k² + out). `kept` is the size of the denoiser's activations in bytes per pixel of a picture, in half precision;
-    `recomputed` the same with gradient checkpointing.
+    `parameters` is the number of parameters of each part; `inner` and `outer` are its modules. Modules and blocks are those
+    of the `Model`, except for the order of the modules. `activations` is None if they were not measured for a base of this
+    shape.
     """
 
     denoiser: str
     parameters: Mapping[str, int]
-    widths: Mapping[str, int]
-    convolutions: tuple[int, int]
-    kept: int
-    recomputed: int
+    inner: Mapping[str, list[ModuleRef]]
+    outer: Mapping[str, list[ModuleRef]]
+    blocks: int
+    activations: Activations | None = None
+
+    def modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.modules`."""
+        return self.inner[part]
+
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.outer_modules`."""
+        return self.outer[part]
+
+    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
+        """See `Model.targets`."""
+        return targets(self.inner[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -128,7 +166,7 @@ class Family(Spec, contract="family"):
     """The part that predicts: `unet`, `transformer`."""
 
     @classmethod
-    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+    def recognises(cls, keys: Mapping[str, Shape]) -> bool:
         """Whether a single file with tensors of these names and shapes belongs to this family."""
         return False
 
@@ -185,7 +223,7 @@ class Family(Spec, contract="family"):
         return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
 
     def footprint(self) -> Footprint | None:
-        """Return the memory that training takes; None if it was not measured for this architecture."""
+        """Return the memory that training takes; None if the tensors' shapes are unknown without loading them."""
         return None
 
     def problems_of_captions(self) -> Iterator[Problem]:
@@ -303,6 +341,18 @@ class Model(ABC):
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The network's output, float32, for noisy latents (B, C, h, w) at `Diffusion`'s t (B,)."""
 
+    @property
+    def feature_layers(self) -> FeatureLayers:
+        """Where the denoiser's features of a picture are read: its middle block and its first, of those with numbers."""
+        modules = self.modules(self.denoiser)
+        last = max((ref.block for ref in modules if ref.block is not None), default=0)
+
+        def of(block: int) -> str:
+            paths = [ref.path.split(".") for ref in modules if (ref.block or 0) == block]
+            return ".".join(part[0] for part in takewhile(lambda part: len({*part}) == 1, zip(*paths, strict=False)))
+
+        return FeatureLayers(of((last + 1) // 2), of(0))
+
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     @abstractmethod
@@ -313,9 +363,8 @@ class Model(ABC):
         """
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Return the layers that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
-        found = self.modules(part)
-        return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
+        """Return the layers that LoRA trains, or with `convolutions` LoCon; see `targets`."""
+        return targets(self.modules(part), convolutions)
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
         """Further layers that files may hold, and that adapters train on request alone.
