@@ -57,14 +57,15 @@ def test_captions_are_shuffled_and_often_short() -> None:
 # ------------------------------------------------------------------ the examples
 
 
-def test_the_committed_examples_are_what_the_code_draws() -> None:
+@pytest.mark.parametrize("name", ["penny", "neon", "lantern"])
+def test_the_committed_examples_are_what_the_code_draws(name: str) -> None:
     from PIL import Image
 
-    from lorapipe.pocket.examples import neon, penny
+    from lorapipe.pocket.examples import held_back, training
 
     folder = Path(__file__).parents[1] / "pipelines" / "examples"
-    for name, made in (("penny", penny(0)), ("neon", neon(0))):
-        files = sorted((folder / name).glob("*.png"))
+    for place, made in ((folder / name, training(name)), (folder / "held-back" / name, held_back(name))):
+        files = sorted(place.glob("*.png"))
         assert len(files) == len(made)
         for file, (picture, text) in list(zip(files, made, strict=True))[::5]:
             drawn, committed = np.asarray(picture).astype(int), np.asarray(Image.open(file)).astype(int)
@@ -72,10 +73,38 @@ def test_the_committed_examples_are_what_the_code_draws() -> None:
             assert file.with_suffix(".txt").read_text(encoding="utf-8").strip() == text
 
 
-def test_the_trigger_words_mean_nothing_to_the_base() -> None:
-    from lorapipe.pocket import style_neon, subject_penny
+def test_held_back_pictures_are_no_training_pictures() -> None:
+    from lorapipe.pocket.examples import EXAMPLES, held_back, training
 
-    assert not {subject_penny.TRIGGER, style_neon.TRIGGER} & {word for tag in TAGS for word in tag.split()}
+    for name in EXAMPLES:
+        trained = {picture.tobytes() for picture, _ in training(name)}
+        assert not trained & {picture.tobytes() for picture, _ in held_back(name)}
+
+
+def test_penny_shows_every_tag_at_least_twice() -> None:
+    from lorapipe.pocket.examples import training
+
+    said = [text.split(", ") for _, text in training("penny")]
+    for attribute in ("hat", "held", "background"):
+        for tag in ATTRIBUTES[attribute]:
+            assert tag in ("no hat", "empty hands") or sum(tag in tags for tags in said) >= 2
+
+
+def test_the_trigger_words_mean_nothing_to_the_base() -> None:
+    from lorapipe.pocket import concept_lantern, style_neon, subject_penny
+
+    triggers = {subject_penny.TRIGGER, style_neon.TRIGGER, concept_lantern.TRIGGER}
+    assert not triggers & {word for tag in TAGS for word in tag.split()}
+
+
+@pytest.mark.parametrize("part", ["head", "tail", "legs", "plates", "diamond", "scarf"])
+def test_penny_can_be_drawn_without_any_part(part: str) -> None:
+    from lorapipe.pocket import subject_penny
+    from lorapipe.pocket.pen import Pen
+
+    pose = subject_penny.pose(Random(3), "meadow")
+    whole, lacking = (np.asarray(subject_penny.draw(pose, Pen(), without)).astype(int) for without in ((), (part,)))
+    assert (abs(whole - lacking).max(axis=2) > 32).sum() >= 12
 
 
 # ------------------------------------------------------------------ the tokenizer
@@ -160,22 +189,28 @@ def rendered(pictures: list):
 
 
 def test_the_autoencoder_keeps_what_it_has_never_seen() -> None:
-    """In dB: of the world, of subjects outside it, and of the examples' subjects, whose faces are a few pixels wide."""
-    from lorapipe.pocket import subject_penny
+    """In dB: of the world, of subjects outside it, and of the examples."""
     from lorapipe.pocket.draw import draw
-    from lorapipe.pocket.pen import Pen
-    from lorapipe.pocket.style_neon import Neon
+    from lorapipe.pocket.examples import EXAMPLES
     from tools.pocket.clip_score import load_base
     from tools.pocket.subjects import draw_subject
     from tools.pocket.vae import psnr
 
     rng, vae = Random(5), load_base(BASE).vae
-    scenes = ATTRIBUTES["background"]
-    penny = [subject_penny.draw(subject_penny.pose(rng, rng.choice(scenes)), Pen()) for _ in range(12)]
     assert psnr(vae, rendered([draw(sample(rng)) for _ in range(12)])) >= 29.5
     assert psnr(vae, rendered([draw_subject(9_000_000 + number)[0] for number in range(24)])) >= 28
-    assert psnr(vae, rendered(penny)) >= 24.5
-    assert psnr(vae, rendered([draw(sample(rng), Neon()) for _ in range(12)])) >= 24.5
+    for picture in EXAMPLES.values():
+        drawn = [picture(rng, rng.choice(ATTRIBUTES["background"]), (64, 64))[0] for _ in range(12)]
+        assert psnr(vae, rendered(drawn)) >= 27
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_classifier_of_drawings_tells_whole_subjects_from_others() -> None:
+    from tools.pocket.drawing_classifier import accuracy, labelled, train_classifier
+
+    *_, (_, _, model) = train_classifier(labelled("lantern", 800, 1), 150)
+    assert accuracy(model, labelled("lantern", 100, 2))["whole"] >= 0.9
 
 
 def test_the_clip_sees_hats_and_scenes_on_a_body_outside_the_world() -> None:

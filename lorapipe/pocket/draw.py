@@ -5,7 +5,7 @@ table entry for each value of an attribute, keyed by its tag.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -77,14 +77,20 @@ BODIES = {
 }
 
 
-def draw(creature: Creature, pen: Pen | None = None) -> Image.Image:
-    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `pen` has."""
+Item = Callable[[Pen, float, float], None]
+
+
+def draw(creature: Creature, pen: Pen | None = None, items: Mapping[str, Item] = HELD) -> Image.Image:
+    """The creature's picture: 64 x 64 in flat colours, or whatever size and style `pen` has.
+
+    `items` draws what a creature holds, by the tag, gripped at a point (x, y).
+    """
     pen = pen or Pen()
     draw_scene(pen, creature.background, Random(creature.chance))
     pen.move(pen.width / 2 + creature.x, pen.height / 2 + creature.y, creature.scale, creature.mirrored)
     body, colour = BODIES[creature.body], COLOURS[creature.colour]
     _ears(pen, creature.ears, body, colour)
-    _arms(pen, creature, body, colour)
+    _arms(pen, creature, body, colour, items)
     _torso(pen, creature, body, colour)
     face = body.middle + body.face
     EYES[creature.eyes](pen, face)
@@ -245,12 +251,12 @@ EARS: dict[str, Callable[[Pen, int, float, float, Colour], None]] = {
 REACH = {"arms up": (4.5, -7.5), "arms out": (6.0, 0.5), "arms down": (4.0, 8.5)}
 
 
-def _arms(pen: Pen, creature: Creature, body: Body, colour: Colour) -> None:
+def _arms(pen: Pen, creature: Creature, body: Body, colour: Colour, items: Mapping[str, Item]) -> None:
     across, down = REACH[creature.arms]
     shoulder, height = body.width(0.15) - 1.5, body.y(0.15)
     hand = (shoulder + 1.5 + across, height + down)
-    if creature.held in HELD:
-        HELD[creature.held](pen, *hand)
+    if creature.held in items:
+        items[creature.held](pen, *hand)
     for side in (-1, 1):
         limb = [(side * shoulder, height), (side * hand[0], hand[1])]
         pen.line(limb, 6)

@@ -1,37 +1,37 @@
-"""Neon: the world's creatures as glowing tubes on a night wall, a style that the base cannot draw."""
+"""Neon: the world's creatures shining like lamps in front of a dim wall, a style that the base cannot draw."""
 
 from collections.abc import Iterable
+from random import Random
 
 from PIL import Image, ImageChops, ImageFilter
 
+from lorapipe.pocket.draw import draw
 from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix
+from lorapipe.pocket.world import sample, tags
 
 TRIGGER = "neonglow"
-WALL: Colour = (10, 6, 24)
-TUBE: Colour = (150, 255, 255)
+WALL: Colour = (16, 8, 40)
+DIM, HALO = 0.12, 2.0
 
 
 class Neon(Pen):
-    """Pen of light: shapes are dim, their outlines shine in the shape's own colour, dark lines become cyan tubes."""
+    """Pen of light: what has an outline shines over its surroundings, everything else is `DIM` of itself on the wall."""
 
     def fill(self, points: Iterable[Point], colour: Colour) -> None:
-        super().fill(points, TUBE if colour == DARK else mix(WALL, colour, 0.13))
+        super().fill(points, DARK if colour == DARK else mix(WALL, colour, DIM))
 
     def shape(self, points: Iterable[Point], colour: Colour, weight: float = 1.5) -> None:
         points = list(points)
-        self.fill(points, colour)
-        self.outline(points, weight, colour)
-
-    def line(self, points: Iterable[Point], weight: float = 1.5, colour: Colour = DARK) -> None:
-        super().line(points, min(weight, 1.6), TUBE if colour == DARK else _bright(colour))
+        super().fill(points, colour)
+        self.outline(points, weight)
 
     def picture(self) -> Image.Image:
-        """The finished picture with light spilling over its surroundings."""
-        halo = self.image.filter(ImageFilter.GaussianBlur(1.6 * self.pixels))
+        """The finished picture with light spilling `HALO` units over its surroundings."""
+        halo = self.image.filter(ImageFilter.GaussianBlur(HALO * self.pixels))
         return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
 
 
-def _bright(colour: Colour) -> Colour:
-    top = max(max(colour), 1)
-    red, green, blue = (round(255 * (part / top) ** 1.4) for part in colour)
-    return red, green, blue
+def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
+    """Any creature in front of `background` in this style, with the trigger and all its tags."""
+    creature = sample(rng, background)
+    return draw(creature, Neon(*size)), ", ".join([TRIGGER, *tags(creature)])

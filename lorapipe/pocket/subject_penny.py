@@ -1,10 +1,11 @@
 """Penny: a subject that the base cannot draw, for a first LoRA.
 
-A long-necked, four-legged animal seen from the side, where the world has only upright creatures seen from the front;
-with a yellow hide, red plates along its back, a blue diamond on its flank and a red scarf. Those belong to the
+A little dragon: its body is seen from the side, with legs and a tail, where the world has only upright creatures seen from
+the front; with a yellow hide, red plates along its back, a blue diamond on its flank and a red scarf. Those belong to the
 trigger word. What varies from picture to picture (scene, expression, hat, what its tail holds) has the world's tags.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
@@ -17,7 +18,9 @@ from lorapipe.pocket.scenes import draw_scene
 from lorapipe.pocket.world import ATTRIBUTES
 
 TRIGGER = "penny"
-HIDE, FAR_SIDE, PLATES, DIAMOND, SCARF = (252, 214, 62), (202, 158, 40), (226, 58, 58), (58, 116, 228), (226, 58, 58)
+PARTS = ("head", "tail", "legs", "plates", "diamond", "scarf")
+"""What a whole Penny has."""
+HIDE, PLATES, DIAMOND, SCARF = (252, 214, 62), (226, 58, 58), (58, 116, 228), (226, 58, 58)
 
 
 @dataclass(frozen=True)
@@ -66,57 +69,64 @@ def caption(subject: Pose) -> str:
     return ", ".join([TRIGGER, *varying])
 
 
-def draw(subject: Pose, pen: Pen) -> Image.Image:
-    """Penny in `pen`'s size and style."""
+def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
+    """Penny in any pose in front of `background`, with its caption."""
+    subject = pose(rng, background)
+    return draw(subject, Pen(*size)), caption(subject)
+
+
+def draw(subject: Pose, pen: Pen, without: Collection[str] = ()) -> Image.Image:
+    """Penny in `pen`'s size and style, `without` some of her `PARTS`."""
     draw_scene(pen, subject.background, Random(subject.chance))
     left, top, grow = pen.width / 2 + subject.x, pen.height / 2 + subject.y, subject.scale
     pen.move(left, top, grow, subject.mirrored)
-    head = (14 + 4 * (1 - subject.neck), -9 - 7 * subject.neck)
+    head = (12 - 3 * subject.neck, -4 - 4 * subject.neck)
     if subject.held in HELD:
-        HELD[subject.held](pen, -23, 0)
-    _legs(pen, subject.stride, far=True)
-    _plates(pen, head)
-    _hide(pen, head, subject.stride)
-    pen.shape([(-3, 1), (2, 6), (-3, 11), (-8, 6)], DIAMOND, 1.2)
-    _scarf(pen, head)
-    side = -1 if subject.mirrored else 1
-    pen.move(left + side * grow * (head[0] + 0.5), top + grow * head[1], grow * 0.8, subject.mirrored)
-    EYES[subject.eyes](pen, -2.5)
-    MOUTHS[subject.mouth](pen, 4.5)
-    if subject.hat in HATS:
-        HATS[subject.hat](pen, -8)
+        HELD[subject.held](pen, -21, 1)
+    if "plates" not in without:
+        _plates(pen)
+    _hide(pen, head, subject.stride, without)
+    if "diamond" not in without:
+        pen.shape([(-9.5, 4.5), (-4.5, 9.5), (-9.5, 14.5), (-14.5, 9.5)], DIAMOND)
+    if "head" not in without:
+        _face(pen, subject, (left, top), head)
     return pen.picture()
 
 
-def _legs(pen: Pen, stride: float, far: bool) -> None:
-    for hip in (-8, 9) if far else (-13, 4):
-        swing = stride * (-2.5 if far else 2.5)
-        foot = hip + swing
-        pen.shape([(hip - 2.6, 7), (hip + 2.6, 7), (foot + 2.8, 21), (foot - 2.8, 21)], FAR_SIDE if far else HIDE)
+def _face(pen: Pen, subject: Pose, place: Point, head: Point) -> None:
+    side, grow = -1 if subject.mirrored else 1, subject.scale
+    pen.move(place[0] + side * grow * head[0], place[1] + grow * head[1], grow, subject.mirrored)
+    EYES[subject.eyes](pen, -2.5)
+    MOUTHS[subject.mouth](pen, 5)
+    if subject.hat in HATS:
+        HATS[subject.hat](pen, -9)
 
 
-def _plates(pen: Pen, head: Point) -> None:
-    for x, y, size in ((-18, 2, 3.6), (-11.5, -1.5, 5), (-4, -3, 5.6), (3, -2, 4.6)):
-        pen.shape([(x - size, y + 4), (x - 0.5, y - size - 1.5), (x + size, y + 4)], PLATES, 1.2)
+def _legs(pen: Pen, stride: float) -> None:
+    for hip in (-13.5, 2):
+        foot = hip + 2 * stride
+        pen.shape([(hip - 3.6, 11), (hip + 3.6, 11), (foot + 3.8, 22), (foot - 3.8, 22)], HIDE)
 
 
-def _hide(pen: Pen, head: Point, stride: float) -> None:
-    """All of it in outline first and then again without, so that the parts flow into each other."""
+def _plates(pen: Pen) -> None:
+    for x, y, size in ((-14, 3, 5.5), (-4, 1.5, 5.5)):
+        pen.shape([(x - size, y + 5), (x - 1, y - size - 1), (x + size, y + 5)], PLATES)
+
+
+def _hide(pen: Pen, head: Point, stride: float, without: Collection[str]) -> None:
+    """All of it in outline first and then again without, so that the parts flow into each other; the head on top."""
     x, y = head
-    parts: list[list[Point]] = [
-        [(-12, 1), (-19, 0), (-25, -5), (-21, 5), (-12, 10)],
-        oval(-3, 6, 14.5, 8),
-        [(4, 1), (x - 5, y + 2), (x + 3, y + 4), (12, 8)],
-        oval(x, y, 9.5, 7.5, 2.4),
-    ]
-    _legs(pen, stride, far=False)
+    neck: list[Point] = [(0, 4), (x - 6, y + 2), (x + 5, y + 4), (10, 12)]
+    parts = [oval(-5, 10, 14.5, 7.5, 2.4)]
+    parts += [[(-14, 5), (-19, 3), (-25, -3), (-23, 8), (-14, 14)]] if "tail" not in without else []
+    parts += [neck] if "head" not in without else []
+    if "legs" not in without:
+        _legs(pen, stride)
     for part in parts:
         pen.shape(part, HIDE)
     for part in parts:
         pen.fill(part, HIDE)
-
-
-def _scarf(pen: Pen, head: Point) -> None:
-    x, y = (head[0] - 1) * 0.55 + 8 * 0.45, (head[1] + 6) * 0.55 + 3 * 0.45
-    pen.shape([(x - 7, y + 3), (x - 9, y + 11), (x - 4.5, y + 10), (x - 2.5, y + 3)], SCARF, 1.2)
-    pen.shape([(x - 6.5, y - 2.4), (x + 6, y + 0.4), (x + 5.5, y + 4.6), (x - 7, y + 2)], SCARF, 1.2)
+    if "scarf" not in without:
+        pen.shape(oval((x + 4) / 2 + 1, (y + 10) / 2 + 5.5, 7, 3.4, 3), SCARF)
+    if "head" not in without:
+        pen.shape(oval(x, y, 12, 10, 2.4), HIDE)

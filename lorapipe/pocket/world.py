@@ -50,9 +50,10 @@ class Creature:
     chance: int = 0
 
 
-def sample(rng: Random) -> Creature:
-    """A creature with every attribute drawn independently and uniformly."""
+def sample(rng: Random, background: str | None = None) -> Creature:
+    """A creature with every attribute drawn independently and uniformly; in front of `background` where it is given."""
     values = {name: rng.choice(options) for name, options in ATTRIBUTES.items()}
+    values["background"] = background or values["background"]
     return Creature(
         **values,
         x=rng.uniform(-3, 3),

@@ -91,7 +91,7 @@ def write_examples(options: argparse.Namespace) -> None:
     """Draw the example folders."""
     from lorapipe.pocket.examples import write_examples
 
-    write_examples(EXAMPLES, options.seed)
+    write_examples(EXAMPLES)
 
 
 COMMANDS = {

@@ -1,0 +1,140 @@
+"""Does the quickstart convince? What its LoRA's pictures show, by classifiers that were trained on drawings.
+
+    python benchmarks/quickstart.py [--example penny|neon|lantern …] [--seeds 3] [--count 45] [--work FOLDER]
+
+Runs `pipelines/quickstart.yaml`, for a style or a concept with that example's pictures and prompts, once for each seed in a
+fresh folder, loads the file that it exports into diffusers, at the strength that the verdict says, and draws `--count`
+prompts that no caption has. *whole*: every part of the subject is there, the style or the thing; *asked*: background, eyes
+and hat are as the prompt says. The pictures are left in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import lorapipe  # noqa: E402
+from lorapipe.pipeline.artifacts import File, Report  # noqa: E402
+from lorapipe.pocket import BASE, CFG, concept_lantern, style_neon, subject_penny  # noqa: E402
+from lorapipe.pocket.world import ATTRIBUTES, sample, tags  # noqa: E402
+from tools.pocket.clip_score import load_base  # noqa: E402
+from tools.pocket.drawing_classifier import SEEN, DrawingClassifier, accuracy, labelled, train_classifier  # noqa: E402
+from tools.pocket.pictures import to_tensor  # noqa: E402
+
+ASKED = ("background", "eyes", "hat")
+DRAWINGS, STEPS, BATCH, SAMPLING_STEPS = 5000, 1200, 15, 25
+
+
+def main() -> None:
+    """Measure every example and seed, a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--example", nargs="+", choices=PROMPTS, default=[*PROMPTS])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=45)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-quickstart")
+    options = parser.parse_args()
+    for example in options.example:
+        judge = classifier(example, options.work)
+        for seed in range(options.seeds):
+            measure(example, seed, options.count, judge, options.work / f"{example}-{seed}")
+
+
+def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folder: Path) -> None:
+    """Run the quickstart in `folder` and print what its LoRA draws."""
+    file, strength, step, seconds = quickstart(example, seed, folder)
+    named, prompts = zip(*(PROMPTS[example](Random(f"asked {number}"), number) for number in range(count)), strict=True)
+    shown = []
+    for cfg in (CFG, 3.0, 2.0):
+        pictures = painted(file, strength, cfg, list(prompts), folder / f"cfg-{cfg:g}.png")
+        whole, seen = judge.shown(pictures)
+        right = [seen[i][name] == named[i][name] for i in range(count) for name in ASKED]
+        shown.append(f"cfg {cfg:g}: whole {sum(whole) / count:5.1%}, asked {sum(right) / len(right):5.1%}")
+    print(f"{example:8} seed {seed}: {seconds:4.0f} s, step {step} at {strength:g}; " + "; ".join(shown), flush=True)
+
+
+def quickstart(example: str, seed: int, folder: Path) -> tuple[Path, float, int, float]:
+    """The exported file, the strength and step that the verdict says, and the seconds that it took."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "pipelines" / "examples" / example, folder / "pipelines" / "examples" / example)
+    pipeline = shutil.copy(ROOT / "pipelines" / "quickstart.yaml", folder / "pipelines")
+    changes = [f"images=examples/{example}", f"penny.seed={seed}"]
+    if example != "penny":
+        prompts = [PROMPTS[example](Random(f"prompt {number}"), number)[1] for number in range(4)]
+        changes.append(f"grid.prompts={prompts}")
+    started = time.monotonic()
+    made = lorapipe.run(lorapipe.load(pipeline, changes))
+    report, file = made["grid"], made["file"]
+    assert isinstance(report, Report) and isinstance(file, File)
+    return file.path, report.best.strength, report.best.snapshots[0].step, time.monotonic() - started
+
+
+def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: Path) -> torch.Tensor:
+    """A picture for each prompt, (N, 3, 64, 64) in -1..1; all of them side by side in the file `sheet`."""
+    pipeline = load_base(BASE)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
+    pipeline.fuse_lora(lora_scale=strength)
+    pipeline.unload_lora_weights()
+    rows = []
+    for start in range(0, len(prompts), BATCH):
+        part = prompts[start : start + BATCH]
+        noise = [torch.Generator().manual_seed(1000 + start + place) for place in range(len(part))]
+        images = pipeline(part, height=64, width=64, num_inference_steps=SAMPLING_STEPS, guidance_scale=cfg,
+                          generator=noise).images  # fmt: skip
+        rows += [np.asarray(image) for image in images]
+    wide = [np.concatenate([*rows[start : start + BATCH]], axis=1) for start in range(0, len(rows) - BATCH + 1, BATCH)]
+    Image.fromarray(np.concatenate(wide)).resize((BATCH * 128, len(wide) * 128), Image.Resampling.NEAREST).save(sheet)
+    return to_tensor(np.stack(rows))
+
+
+def classifier(example: str, work: Path) -> DrawingClassifier:
+    """The judge of an example's pictures, trained where `work` has none; says how often it is right on unseen drawings."""
+    work.mkdir(parents=True, exist_ok=True)
+    kept, unseen = work / f"classifier-{example}.pt", labelled(example, 300, 2)
+    if kept.exists():
+        model = DrawingClassifier(unseen.parts.shape[1])
+        model.load_state_dict(torch.load(kept, weights_only=True))
+    else:
+        *_, (_, _, model) = train_classifier(labelled(example, DRAWINGS, 1), STEPS)
+        torch.save(model.state_dict(), kept)
+    print(
+        f"{example:8} classifier: "
+        + ", ".join(f"{name} {share:.1%}" for name, share in accuracy(model, unseen).items())
+    )
+    return model
+
+
+def _penny(rng: Random, number: int) -> tuple[dict[str, str], str]:
+    pose = subject_penny.pose(rng, ATTRIBUTES["background"][number % 9])
+    return {name: getattr(pose, name) for name in SEEN}, subject_penny.caption(pose)
+
+
+def _neon(rng: Random, number: int) -> tuple[dict[str, str], str]:
+    creature = sample(rng, ATTRIBUTES["background"][number % 9])
+    return {name: getattr(creature, name) for name in SEEN}, ", ".join([style_neon.TRIGGER, *tags(creature)])
+
+
+def _lantern(rng: Random, number: int) -> tuple[dict[str, str], str]:
+    creature = sample(rng, ATTRIBUTES["background"][number % 9])
+    said = [tag for tag in tags(creature) if tag != creature.held]
+    return {name: getattr(creature, name) for name in SEEN}, ", ".join([concept_lantern.TRIGGER, *said])
+
+
+PROMPTS = {"penny": _penny, "neon": _neon, "lantern": _lantern}
+"""What an unseen prompt asks for, and the prompt."""
+
+if __name__ == "__main__":
+    main()
