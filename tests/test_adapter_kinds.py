@@ -15,7 +15,7 @@ from lorapipe.errors import InputError, Interrupted
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
 from lorapipe.pipeline.artifacts import Dataset, Weights
-from lorapipe.pipeline.events import Metric
+from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Destination, Duration
 from lorapipe.stages.export import Export
 from lorapipe.stages.train import Train
@@ -100,6 +100,40 @@ def test_it_is_trained_stopped_resumed_exported_and_used(
         assert (not algo or arguments["algo"] == algo) and ("dora" not in kind or arguments["dora_wd"] == "True")
         again = used(model, anybodys, formats.open(file, names), 1.0)
         assert float((again - changed).norm()) <= near * float((changed - base).norm()) + 1e-5
+
+
+@pytest.mark.parametrize("kind", ["loha", "dora", "oft", "full"])
+def test_it_is_exported_as_a_difference_and_as_a_lora(
+    kind: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
+) -> None:
+    """The difference is the same pictures; the LoRA is as near as singular values allow, and its error is told."""
+    adapter = KINDS[kind][0]
+    weights = trained(dataset, kind, bench, f"converted {kind}")
+    names, base = model.kohya_names(), answer(model)
+    learned = formats.open(weights.snapshots[-1].path, names)
+    changed = used(model, adapter, learned, 1.0)
+
+    def exported(**knobs: object) -> AdapterWeights:
+        to = Destination(tmp_path / str(knobs["convert"]) / "a.safetensors")
+        return formats.open(Export(weights=weights, to=to, dtype="fp32", **knobs).run(bench.context("c")).path, names)
+
+    dense = exported(convert="diff")
+    assert dense.algorithms == ("full",)
+    again = used(model, WeightsAdapter(dense), dense, 1.0)
+    assert float((again - changed).norm()) <= 1e-3 * float((changed - base).norm()) + 1e-5
+    low = exported(convert="lora", convert_rank=4)
+    assert low.algorithms == ("lora",)
+    lost = whole = 0.0
+    for place, module in learned.modules.items():
+        delta = module.delta(model.weight(*place)).flatten(1)
+        values = torch.linalg.svdvals(delta)
+        lost, whole = lost + float(values[4:].square().sum()), whole + float(values.square().sum())
+        error = (low.modules[place].delta().flatten(1) - delta.reshape(len(delta), -1)).norm()
+        assert float(error) <= float(values[4:].norm()) * 1.001 + 1e-6
+    (told,) = [log for log in bench.of(Log) if "As a LoRA" in log.text]
+    percent = float(told.text.partition(" is ")[2].partition("%")[0])
+    assert percent == pytest.approx(100 * (lost / whole) ** 0.5, abs=0.2)
+    assert (told.level == "warning") == (percent > 10 or "biases" in told.text)
 
 
 def test_a_training_starts_from_a_file_of_its_kind_alone(dataset: Dataset, bench: tiny.Bench, model: Model) -> None:
