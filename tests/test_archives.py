@@ -139,9 +139,9 @@ def test_one_encrypted_file_among_others_is_noticed_before_any_is_written(tmp_pa
         ("a.zip.part", b"PK", "is still being downloaded"),
         ("a.png.!qB", b"", "is still being downloaded"),
         ("set.tmp", b"", "is still being downloaded"),
-        ("a.z01", b"PK", "is one part of an archive"),
-        ("a.zip.001", b"PK", "is one part of an archive"),
-        ("a.part2.rar", b"Rar!", "is one part of an archive"),
+        ("a.z01", b"PK", "is one part of a multi-part archive"),
+        ("a.zip.001", b"PK", "is one part of a multi-part archive"),
+        ("a.part2.rar", b"Rar!", "is one part of a multi-part archive"),
         ("a.png", b"\x89PNG", "put it into a folder"),
     ],
 )
@@ -167,8 +167,8 @@ def test_names_that_this_disk_has_no_place_for(tmp_path: Path) -> None:
     assert "name is too long" in refused(zip_of(tmp_path / "long.zip", {b"a" * 300 + b".png": PICTURE}))
     assert "name is too long" in refused(zip_of(tmp_path / "deep.zip", {b"a/" * 100 + b"a.png": PICTURE}))
     assert "twice" in refused(zip_of(tmp_path / "twice.zip", {b"a/b.png": PICTURE, b"a/./b.png": PICTURE}))
-    assert "the same on this disk" in refused(zip_of(tmp_path / "both.zip", {b"a": PICTURE, b"a/b.png": PICTURE}))
-    assert "the same on this disk" in refused(zip_of(tmp_path / "both2.zip", {b"a/b.png": PICTURE, b"a": PICTURE}))
+    assert "the same name on this disk" in refused(zip_of(tmp_path / "both.zip", {b"a": PICTURE, b"a/b.png": PICTURE}))
+    assert "the same name on this disk" in refused(zip_of(tmp_path / "both2.zip", {b"a/b.png": PICTURE, b"a": PICTURE}))
     assert "outside" in refused(zip_of(tmp_path / "nul.zip", {b"a\0.png": PICTURE}))
 
 

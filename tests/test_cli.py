@@ -299,7 +299,7 @@ def test_a_quiet_stage_is_said_to_be_quiet(here: Path, capsys: pytest.CaptureFix
 
 def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "No job has failed or was set aside.\nNothing waits.\n"
+    assert capsys.readouterr().out == "No job has failed or been set aside.\nNothing waits.\n"
     assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
     assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
 

@@ -42,8 +42,8 @@ def told(text: str) -> list[str]:
         (HEAD + "    steps = 5\n    batch: 2\n", "p:4:11", "written with ':', not with '='"),
         ("stages:\n  d:\n    steps = 5\n    batch: 2\n", "p:3:11", "written with ':', not with '='"),
         ("stages:\n  d:\n    steps = 5\n", "p:3:5", "is written with '='"),
-        (HEAD + "    prompt: penny: smiling\n", "p:4:18", "Put text with ': ' in quotes"),
-        (HEAD + "    prompts:\n      - a: b: c\n", "p:5:13", "Put text with ': ' in quotes"),
+        (HEAD + "    prompt: penny: smiling\n", "p:4:18", "Put text that contains ': ' in quotes"),
+        (HEAD + "    prompts:\n      - a: b: c\n", "p:5:13", "Put text that contains ': ' in quotes"),
         ("stages:\n  d:\n    train\n    steps: 5\n", "p:3:5", "this line is not `name: value`"),
         # spaces that are none, tabs
         (HEAD + "\u00a0\u00a0\u00a0\u00a0steps: 6\n    batch: 2\n", "p:4:1", "no-break space (U+00A0)"),
@@ -207,7 +207,7 @@ SUBSETS = '[general]\nkeep_tokens = 1\n[[datasets]]\nresolution = 512\n  [[datas
         ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(100), "a packed file"),
         ("a.gguf", b"GGUF" + bytes(100), "a GGUF file"),
         ("lfs.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "was not downloaded"),
-        ("noise.yaml", bytes(range(256)) * 40 + bytes(9000), "is not text"),
+        ("noise.yaml", bytes(range(256)) * 40 + bytes(9000), "is not a text file"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_program_is_named(tmp_path: Path, name: str, data: str | bytes, words: str) -> None:

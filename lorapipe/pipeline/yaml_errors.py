@@ -18,7 +18,7 @@ WIDE_MARKS = {"，": ",", "、": ",", "｛": "{", "｝": "}", "［": "[", "］":
 WIDE = f"[{''.join(WIDE_MARKS)}]"
 NEAR = 40
 """Lines above the parser's that are searched."""
-COLON_IN_TEXT = "Put text that holds ': ' in quotes, and check the indentation."
+COLON_IN_TEXT = "Put text that contains ': ' in quotes, and check the indentation."
 
 
 class Mark(NamedTuple):
