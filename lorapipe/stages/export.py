@@ -137,7 +137,7 @@ class Export(Stage):
             step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
-            chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+            chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
         if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.

@@ -43,7 +43,7 @@ class Algorithm(ABC):
     flags: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that are whole numbers: settings of the module, not weights."""
     network_module: ClassVar[str] = "lycoris.kohya"
-    """The module of kohya's trainer that makes and loads it (`ss_network_module`)."""
+    """The module that trains and loads it (`ss_network_module`); empty: kohya's for a LoRA of the base's family."""
     algo: ClassVar[str] = ""
     """What LyCORIS calls it (`algo` of `ss_network_args`); empty: as it is registered here."""
     has_alpha: ClassVar[bool] = True
