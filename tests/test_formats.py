@@ -29,7 +29,7 @@ from pipelines import pipeline_of
 
 PARTS = ("unet", "text_encoder")
 assert Format.registry is not None
-FORMATS = Format.registry.names()
+FORMATS = [name for name in Format.registry.names() if Format.registry.get(name).updates]
 
 
 def learned_by(adapter: Adapter, model: Model, parts: tuple[str, ...] = PARTS) -> AdapterWeights:

@@ -29,7 +29,7 @@ ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 ONLY = "text_encoder"
 NAMELESS = ("emb_params", "emp_params", "*", "string_to_param.*", "clip_h")
 """Keys of a base's only text encoder that do not tell the word."""
-BUNDLED = re.compile(r"bundle_emb\.(.+)\.(string_to_param\.\*|[^.]+)")
+BUNDLED = re.compile(r"bundle_emb\.(.+)\.(string_to_param\.\*|[^.*]+)")
 OTHERS = re.compile(r"\.|^lora_|_weight$|alpha$")
 """How keys look that are no word of diffusers'."""
 

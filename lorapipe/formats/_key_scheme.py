@@ -30,6 +30,9 @@ class KeyScheme(ABC):
     alphas: ClassVar[Literal["tensors", "settings", "folded"]] = "tensors"
     """Where a module's alpha is: in a tensor, in a text beside the tensors, or multiplied into them."""
 
+    updates: ClassVar[bool] = True
+    """Whether files have a place for updates of modules; else only for embeddings."""
+
     @abstractmethod
     def split(self, key: str) -> tuple[str, str] | None:
         """A key of this format as (module's name, kohya's suffix); None for any other key."""

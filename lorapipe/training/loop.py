@@ -148,7 +148,8 @@ def _accumulate(update: Update, objective: Objective, scaler: torch.amp.GradScal
             samples = samples[batch.samples.start : batch.samples.stop : batch.samples.step]
         if samples:
             loss = objective(update.step, samples, batch).sum() / count
-            scaler.scale(loss).backward()
+            if loss.requires_grad:  # not where only a word is learnt that no caption of the batch says
+                scaler.scale(loss).backward()
             total += loss.detach()
         done += size
     return total

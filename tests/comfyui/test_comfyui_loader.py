@@ -104,7 +104,7 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
             formats.save(learnt, model.kohya_names(), made / "learnt.safetensors", Kohya())
             weights, context = weights_of(base, made), Context(made, made, made, lambda event: None, lambda: False)
             for form in Format.registry.names():
-                if not Format.registry.get(form).ending:  # a folder, which ComfyUI does not load
+                if Format.registry.get(form).ending != ".safetensors":  # a folder, or for embeddings alone
                     continue
                 stage = Export(
                     weights=weights,

@@ -139,7 +139,9 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _parameter(rows: Tensor, device: torch.device) -> torch.nn.Parameter:
-    return torch.nn.Parameter(rows.detach().to(device, torch.float32, copy=True))
+    found = torch.nn.Parameter(rows.detach().to(device, torch.float32, copy=True))
+    found.grad = torch.zeros_like(found)  # where no caption of a step says the word, that is its gradient
+    return found
 
 
 def _must_fit(word: str, part: str, theirs: torch.Size, ours: torch.Size) -> None:
