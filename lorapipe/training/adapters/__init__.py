@@ -33,6 +33,9 @@ class Adapter(Spec, contract="type"):
     has_strength: ClassVar[bool] = True
     """Whether it can be applied in part: an embedding is there, or is not."""
 
+    snapshot_format: ClassVar[str] = "kohya"
+    """The registered name of the format of its snapshots; all formats can be evaluated, exported and gone on from."""
+
     @property
     def has_rates_of_its_own(self) -> bool:
         """Whether some of its parameters learn at another rate than their part; see `Attached.rate_factors`."""
