@@ -163,9 +163,9 @@ class Export(Stage):
             step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
-            chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+            chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
         if self.convert != "own":
-            loader = untrained_metadata(base.base_model_version(prediction), learned, "none")
+            loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
             chosen |= {key: loader[key] for key in ("ss_network_module", "ss_network_dim", "ss_network_alpha")}
             chosen["ss_network_args"] = loader["ss_network_args"]
         if self.metadata != "none":
