@@ -162,8 +162,11 @@ def _words(train: TrainingOptions) -> Iterator[Problem]:
         )
     for option, role in RATES.items():
         if role not in train.rates_in_use and getattr(train, option):
-            what = "no word is learnt" if role == "embedding" else "an embedding leaves the rest of the base as it is"
+            what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} trains nothing that it is for"
             yield Problem(f"{what}: this rate would change nothing.", cure="Take it away.", path=(option,))
+    if train.scale_weight_norms and not train.adapter.has_norms:
+        what = f"{train.adapter.name} has no modules whose norm it could limit."
+        yield Problem(what, cure="Take it away.", path=("scale_weight_norms",))
     if train.optimizer.averages and any(word.norm for word in train.words):
         what = f"{train.optimizer.name} keeps an average of its own, which a limit on the vectors does not reach."
         yield Problem(what, cure="Set norm to 0, or use another optimizer.", path=("optimizer",))

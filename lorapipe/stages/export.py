@@ -112,10 +112,14 @@ class Export(Stage):
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
         """What is to be written of it."""
+        if learned.hypernetwork is not None and self.format.updates:
+            cure = "Write format: a1111, and a name that ends in .pt."
+            raise InputError("programs read hypernetworks in A1111's format alone.", where="format", cure=cure)
         if self.what == "all":
             return learned
-        kept = replace(learned, **{"embeddings" if self.what == "adapter" else "modules": {}})
-        if not kept.parts:
+        is_adapter = self.what == "adapter"
+        kept = replace(learned, embeddings={}) if is_adapter else replace(learned, modules={}, hypernetwork=None)
+        if not kept.parts and kept.hypernetwork is None:
             raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
         return kept
 
@@ -185,19 +189,30 @@ class Export(Stage):
     def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
         """The same of the vectors of words; their names are not in every kind of file."""
         worst = 0.0
+        if (nets := learned.hypernetwork) is not None:
+            theirs = read.hypernetwork.tensors() if read.hypernetwork else {}
+            worst = max(_error(theirs[key], tensor) for key, tensor in nets.tensors().items())
+            if not worst <= ROUNDING[self.dtype]:
+                raise LorapipeError(f"the networks were not saved as they are ({worst:.1e}).", where=str(path))
         for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
             if wanted.keys() != found.keys():
                 raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
             for part, vectors in wanted.items():
-                error = float((found[part].float() - vectors).norm() / vectors.norm().clamp(min=1e-12))
+                error = _error(found[part], vectors)
                 if not error <= ROUNDING[self.dtype]:
                     raise LorapipeError(f"the vectors were not saved as they are ({error:.1e}).", where=str(path))
                 worst = max(worst, error)
         return worst
 
 
+def _error(found: Tensor, wanted: Tensor) -> float:
+    """The relative error of numbers."""
+    return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
 def _contents(learned: AdapterWeights) -> str:
     vectors = {word: len(next(iter(each.values()))) for word, each in learned.embeddings.items()}
     words = [f"{word} of {count} vectors" for word, count in vectors.items()]
     modules = [f"{len(learned.modules)} modules"] if learned.modules else []
-    return ", ".join([*modules, *words])
+    nets = [f"a hypernetwork of {', '.join(map(str, learned.hypernetwork.nets))}"] if learned.hypernetwork else []
+    return ", ".join([*modules, *words, *nets])

@@ -24,7 +24,7 @@ class Embedding(WordEmbedding, Adapter):
     """
 
     trains: ClassVar[tuple[str, ...]] = ("embedding",)
-    has_strength: ClassVar[bool] = False
+    has_norms: ClassVar[bool] = False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         return self.vectors * WIDEST
