@@ -66,7 +66,7 @@ def _loader(
         return of_base
     found = [Algorithm.of(name) for name in algorithms]
     modules = {algorithm.network_module for algorithm in found}
-    module = modules.pop() if len(modules) == 1 else Algorithm.network_module
+    module = modules.pop() if len(modules) == 1 and not BEYOND_LORA & args.keys() else Algorithm.network_module
     kind = {"algo": found[0].algo or found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
     return {
         **of_base,
@@ -81,6 +81,8 @@ def _as_text(values: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+BEYOND_LORA = {"dora_wd", "train_norm"}
+"""Arguments that LyCORIS alone knows, also of a LoRA."""
 ORDER = (
     "conv_dim", "loraplus_lr_ratio", "loraplus_text_encoder_lr_ratio", "block_dims", "conv_block_dims", "block_lr",
     "block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout",

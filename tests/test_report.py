@@ -138,5 +138,6 @@ def test_smoothing_follows_the_mean_and_starts_without_bias() -> None:
 
 
 def test_data_is_json_whatever_the_numbers() -> None:
-    text = report_json.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf}})
-    assert json.loads(text) == {"a": None, "b": [1, 0.123457], "c": {"d": None}}
+    text = report_json.as_json({"a": math.nan, "b": (1, 0.1234567891), "c": {"d": math.inf, "unet_lr": 1.25e-7}})
+    found = json.loads(text)
+    assert found == {"a": None, "b": [1, 0.123457], "c": {"d": None, "unet_lr": 1.25e-7}}, "a small rate is not 0"

@@ -136,7 +136,7 @@ def test_blocks_have_ranks_of_their_own_or_are_refused(flow: TinyFlow) -> None:
     ranks = {path.split(".")[1]: module.rank for (_, path), module in attached.learned().modules.items()}
     attached.detach()
     assert ranks == {"0": 1, "1": 2}
-    with pytest.raises(InputError, match="3 blocks"):
+    with pytest.raises(InputError, match="blocks of this base are 3"):
         LoRA(block_ranks=(4,) * 25).attach(model, ["transformer"])
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.image_store import ImageStore
+from lorapipe.evaluation.measures import Measure
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.verdict import Verdict
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class EvaluationResult:
     """Everything an evaluation found: metrics, verdict, pictures.
 
-    `scored` has the base (`BASE`) too; `training` are the training pictures.
+    `scored` has the base (`BASE`) too; `training` are the training pictures, `measures` what was measured.
     """
 
     results: Results
@@ -28,6 +29,7 @@ class EvaluationResult:
     scored: Mapping[Cell, CellScores]
     images: ImageStore
     training: Sequence[Image]
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
     def best(self) -> Cell:
@@ -46,6 +48,6 @@ class EvaluationResult:
 
     @property
     def apart(self) -> list[Cell]:
-        """The best snapshot with its parts at strengths of their own; empty where that was not asked for."""
-        cells = [cell for cell in self.scored if cell.step == self.best.step]
-        return sorted(cells) if any(not cell.uniform for cell in cells) else []
+        """The last sound snapshot with its parts at strengths of their own; empty where that was not asked for."""
+        steps = {cell.step for cell in self.scored if not cell.uniform}
+        return sorted(cell for cell in self.scored if cell.step in steps)

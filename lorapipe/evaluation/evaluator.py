@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 from lorapipe import formats
 from lorapipe.errors import InputError
 from lorapipe.evaluation.evaluation_result import EvaluationResult
+from lorapipe.evaluation.features import FeatureReader
 from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
+from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.probe import Prober
-from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.results import Kind, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
@@ -27,16 +30,16 @@ if TYPE_CHECKING:
 
     from lorapipe.evaluation.clip import Clip
 
-UNSCORED = "CLIP cannot tell the base's pictures from the training pictures"
+UNSCORED = "The training pictures cannot be told from the base's by what the base sees in them"
 
 
 @dataclass(frozen=True)
 class Evaluator:
     """Judges the snapshots of one training.
 
-    `adapter` is attached to `model` while `run` lasts. `snapshots` are adapter files by step, `training` the pictures that
-    likeness is measured against, `knobs` those of the training that advice may change (see `Results.knobs`). Without `clip`
-    the loss alone decides.
+    `adapter` is attached to `model` while pictures are sampled, and is out of it while they are looked at. `snapshots`
+    are adapter files by step, `training` the pictures that were trained on with their `captions`, `knobs` those of the
+    training that advice may change (see `Results.knobs`), `kind` what the training is of, None to find out.
     """
 
     model: Model
@@ -47,26 +50,47 @@ class Evaluator:
     prober: Prober
     clip: Clip | None
     training: Sequence[Image]
+    captions: Sequence[str]
     knobs: Mapping[str, float]
+    kind: Kind | None = None
 
     def run(self) -> EvaluationResult:
         """Sample, score and probe every cell, then judge. `InputError` where a snapshot's file cannot be used."""
-        first = self._weights(self.plan.steps[0])
         base = self.prober.base
         self.grid.sample_base()
-        images = self.grid.images
-        scorer = Scorer(self.clip, images.prompts, images.prompt_of, images.pictures(BASE), self.training)
-        with attached(self.adapter, self.model, first.parts) as adapter:
+        with self._attached() as adapter:
             probes = {step: self._sample_snapshot(step, adapter) for step in self.plan.steps}
-            scored = {cell: scorer(images.pictures(cell)) for cell in self.plan.cells}
-            results = self._results(scored, scorer, base, probes)
-            best = results.best.step
-            adapter.load(self._weights(best))
-            for cell in self.plan.part_cells(best):
-                self.grid.sample(cell, adapter)
-                scored[cell] = scorer(images.pictures(cell))
+        images, read = self.grid.images, FeatureReader(self.model)
+        scorer = Scorer(
+            Reference(
+                read(self.training),
+                self.captions,
+                read(images.pictures(BASE)),
+                images.prompts,
+                images.prompt_of,
+                self.clip,
+            ),
+            self.kind,
+        )
+        scored = {cell: scorer(read(images.pictures(cell))) for cell in self.plan.cells}
         results = self._results(scored, scorer, base, probes)
-        return EvaluationResult(results, judge(results), {BASE: scorer.base, **scored}, images, self.training)
+        cells = self.plan.part_cells(results.last_sound)
+        if cells:
+            with self._attached() as adapter:
+                adapter.load(self._weights(results.last_sound))
+                for cell in cells:
+                    self.grid.sample(cell, adapter)
+            scored |= {cell: scorer(read(images.pictures(cell))) for cell in cells}
+            results = self._results(scored, scorer, base, probes)
+        return EvaluationResult(
+            results, judge(results), {BASE: scorer.base, **scored}, images, self.training, scorer.measures
+        )
+
+    @contextmanager
+    def _attached(self) -> Iterator[Attached]:
+        """The adapter in the parts that its first snapshot has."""
+        with attached(self.adapter, self.model, self._weights(self.plan.steps[0]).parts) as adapter:
+            yield adapter
 
     def _weights(self, step: int) -> AdapterWeights:
         try:
@@ -88,7 +112,7 @@ class Evaluator:
     def _results(
         self, scored: Mapping[Cell, CellScores], scorer: Scorer, base: Probe, probes: Mapping[int, Probe]
     ) -> Results:
-        results = Results(
+        return Results(
             cells=sorted(scored),
             scores={cell: each.scores for cell, each in scored.items() if each.scores is not None},
             probe=base,
@@ -98,6 +122,8 @@ class Evaluator:
             training=scorer.training,
             broken=frozenset(cell for cell, each in scored.items() if each.broken),
             knobs=self.knobs,
+            unscored=UNSCORED,
             denoiser=self.model.denoiser_title,
+            prompt_of=self.grid.images.prompt_of,
+            kind=scorer.kind,
         )
-        return results if self.clip is None else replace(results, unscored=UNSCORED)

@@ -1,4 +1,6 @@
-"""Metrics of pictures: likeness, prompt-following, diversity, copies. Embeddings are unit vectors of a CLIP model.
+"""Metrics of pictures by a CLIP model, likeness and prompt-following, and what pictures are like whatever they show.
+
+Embeddings are unit vectors.
 
 Similarity is the cosine (Radford et al. 2021, arXiv:2103.00020). DreamBooth's measures (Ruiz et al. 2023,
 arXiv:2208.12242, §5) are the starting point: CLIP-I, the mean similarity of generated to real pictures of the subject,
@@ -71,29 +73,6 @@ def following_scale(base: Vectors, prompts: Vectors, prompt_of: Sequence[int]) -
     error = float(contrast.std(ddof=1)) / math.sqrt(len(contrast)) if len(contrast) > 1 else 0.0
     mean = float(contrast.mean())
     return mean if mean > max(DISCERNIBLE * error, 1e-3) else None
-
-
-def copied(pictures: Vectors, training: Vectors) -> float:
-    """Share of pictures nearer to a training picture than any two training pictures are to each other."""
-    if len(training) < 3:
-        return 0.0
-    between = training @ training.T
-    np.fill_diagonal(between, -1.0)
-    return float(((pictures @ training.T).max(axis=1) > between.max()).mean())
-
-
-def nearest(pictures: Vectors, training: Vectors) -> list[int]:
-    """For each picture, the training picture that it is most like."""
-    return [int(index) for index in (pictures @ training.T).argmax(axis=1)]
-
-
-def diversity(pictures: Vectors, prompt_of: Sequence[int]) -> float | None:
-    """How different pictures of one prompt are: the mean over prompts of 1 − their mean cosine; None without pairs."""
-    groups = [
-        pictures[[n for n, prompt in enumerate(prompt_of) if prompt == each]] for each in dict.fromkeys(prompt_of)
-    ]
-    values = [1 - among(group) for group in groups if len(group) > 1]
-    return float(np.mean(values)) if values else None
 
 
 # ------------------------------------------------------------------------------------------- of the pictures themselves

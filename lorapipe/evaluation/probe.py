@@ -162,5 +162,9 @@ def _subject(picture: Picture, cache: Cache, model: Model, captioning: Captionin
 
 def training_pictures(manifest: Manifest, scene: Scene) -> list[Image]:
     """The training pictures as the trainer saw them, evenly chosen where there are many."""
-    chosen = evenly_spaced(manifest.training, COMPARED)
-    return [picture_view(scene.images, each, scene.background) for each in chosen]
+    return [picture_view(scene.images, each, scene.background) for each in compared(manifest)]
+
+
+def compared(manifest: Manifest) -> list[Picture]:
+    """The training pictures that samples are compared with, evenly chosen where there are many."""
+    return evenly_spaced(manifest.training, COMPARED)

@@ -28,25 +28,23 @@ class VerdictData(TypedDict):
 
     state: State
     best: Annotated[CellData, Param("the cell to use, even where nothing is good")]
+    agreement: Annotated[
+        float, Param("share of other draws of prompts and noises that give the same state", ge=0, le=1)
+    ]
     headline: Annotated[str, Param("the verdict in a sentence")]
     reasons: list[str]
     advice: list[AdviceData]
 
 
 class ScoredCell(CellData):
-    """The scores of a cell; null where there is none: of the base, and without a CLIP model."""
+    """The scores of a cell; null where there is none."""
 
-    likeness: Annotated[float | None, Param("nearness to the training pictures: 0 the base's, 1 theirs to one another")]
-    following: Annotated[float | None, Param("how much nearer to the own prompt than to the others: 1 the base's")]
-    merit: Annotated[float | None, Param("harmonic mean of the two, each at most 1; the verdict goes by it")]
-    clip_i: Annotated[float | None, Param("cosine of CLIP's image vectors to the training pictures'")]
-    clip_t: Annotated[float | None, Param("cosine of CLIP's image vectors to the prompts' text vectors")]
+    identity: Annotated[float | None, Param("how much of the subject or style the pictures show: 0 none, 1 all of it")]
+    following: Annotated[float | None, Param("how much of the prompts the pictures show: 1 as much as the base's")]
+    merit: Annotated[float | None, Param("identity × following × what has no artefacts; the verdict goes by it")]
+    measures: Annotated[dict[str, float], Param("the mean of every measure over the pictures, by its name")]
     saturation: Annotated[float | None, Param("mean of the pictures, 0 to 1")]
     contrast: Annotated[float | None, Param("mean of the pictures, 0 to 1")]
-    diversity: Annotated[float | None, Param("how different pictures of one prompt are")]
-    copied: Annotated[
-        float | None, Param("share of pictures closer to a training picture than those are to one another")
-    ]
     broken: Annotated[bool, Param("whether a picture is of one colour, or of no numbers")]
 
 
@@ -60,7 +58,7 @@ class ProbeData(TypedDict):
 class ReportData(TypedDict):
     """The verdict on a training and all that it is drawn from. What is no number is null."""
 
-    version: Annotated[Literal[1], Param("of the report's form")]
+    version: Annotated[Literal[2], Param("of the report's form")]
     verdict: VerdictData
     cells: list[ScoredCell]
     probe: Annotated[dict[str, ProbeData], Param("by step; 0 is the base")]

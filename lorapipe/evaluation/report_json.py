@@ -11,7 +11,7 @@ from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.report_data import CellData, ProbeData, ReportData, ScoredCell, VerdictData
 from lorapipe.evaluation.scorer import CellScores
-from lorapipe.evaluation.selection import Probe, merit
+from lorapipe.evaluation.selection import Probe, following, identity, merit
 from lorapipe.evaluation.verdict import Verdict
 
 
@@ -19,7 +19,7 @@ def report_data(result: EvaluationResult, about: Mapping[str, str]) -> ReportDat
     """The data of a report. `about` are the settings by name."""
     probes = sorted({0: result.results.probe, **result.results.probes}.items())
     return ReportData(
-        version=1,
+        version=2,
         verdict=_verdict(result.verdict),
         cells=[_scored_cell(cell, scored) for cell, scored in sorted(result.scored.items())],
         probe={str(step): _probe(probe) for step, probe in probes},
@@ -32,6 +32,7 @@ def _verdict(verdict: Verdict) -> VerdictData:
     return VerdictData(
         state=verdict.state,
         best=_cell(verdict.best),
+        agreement=verdict.agreement,
         headline=verdict.headline,
         reasons=list(verdict.reasons),
         advice=[{"what": advice.what, "patch": dict(advice.patch)} for advice in verdict.advice],
@@ -46,15 +47,12 @@ def _scored_cell(cell: Cell, scored: CellScores) -> ScoredCell:
     scores, stats = scored.scores, scored.image_stats
     return ScoredCell(
         **_cell(cell),
-        likeness=fmean(scores.likeness) if scores else None,
-        following=fmean(scores.following) if scores and scores.following else None,
+        identity=identity(scores) if scores else None,
+        following=following(scores) if scores else None,
         merit=merit(scores) if scores else None,
-        clip_i=scored.image_similarity,
-        clip_t=scored.text_similarity,
+        measures=scored.means,
         saturation=stats.saturation,
         contrast=stats.contrast,
-        diversity=stats.diversity,
-        copied=stats.copied,
         broken=scored.broken,
     )
 
@@ -64,13 +62,13 @@ def _probe(probe: Probe) -> ProbeData:
 
 
 def as_json(value: Mapping[str, object]) -> str:
-    """Readable JSON: floats of six decimals, and null for what is not finite."""
+    """Readable JSON: floats of six digits (no small rate becomes 0), and null for what is not finite."""
     return json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n"
 
 
 def _plain(value: object) -> object:
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value

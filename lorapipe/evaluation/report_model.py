@@ -12,8 +12,9 @@ from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.image_store import ImageStore
-from lorapipe.evaluation.scorer import CellScores
-from lorapipe.evaluation.selection import merit
+from lorapipe.evaluation.measures import Measure
+from lorapipe.evaluation.scorer import FOLLOWING, IDENTITY, CellScores
+from lorapipe.evaluation.selection import following, identity, merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 PAIRS = 6
 """Prompts shown before and after, at the head of the page."""
 NOTES = (
-    "Likeness is how near the pictures are to the training pictures: 0 % is the base's, 100 % is as near as the training "
-    "pictures are to one another. Above 100 % they are nearer than that: copies.",
-    "Following is how much nearer the pictures are to their own prompt than to the other prompts: 100 % is as much as the "
-    "base's, 0 % is pictures that have nothing to do with the prompt.",
-    "Merit joins the two (their harmonic mean, each at most 100 %); the verdict goes by it, and takes the earliest "
-    "snapshot among those that differ from the highest by no more than chance.",
-    "CLIP-I and CLIP-T are the bare cosines: of the pictures with the training pictures, and with their prompts.",
+    "Identity is how much of the subject's parts, or of the style, the pictures show, by features of the base's own "
+    "denoiser: 100 % is as the training pictures show it.",
+    "Following is how much of the prompts the pictures show, by tags that the captions taught: 100 % is as much as "
+    "the base's.",
+    "Merit is identity × following × the share without artefacts. The verdict compares it among cells that show the "
+    "subject, pooled with the snapshots before and after, and takes the earliest of those that differ from the highest "
+    "by no more than chance.",
     "The loss is the training's own at fixed noise and timesteps, as a share of the base's.",
 )
 
@@ -98,40 +99,40 @@ def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:
 
 
 def _parts_table(result: EvaluationResult) -> Table:
-    best, images = result.best, result.images
+    images, step = result.images, next(cell.step for cell in result.apart if not cell.uniform)
     across = sorted({cell.strength for cell in result.apart if not cell.uniform})
     down = sorted({cell.text_encoder for cell in result.apart if not cell.uniform})
     rows = tuple(
         Row(
             f"text encoder {theirs:g}",
-            tuple(tuple(images.pictures(Cell(best.step, ours, theirs))[: images.count]) for ours in across),
+            tuple(tuple(images.pictures(Cell(step, ours, theirs))[: images.count]) for ours in across),
         )
         for theirs in down
     )
     columns = tuple(Column(f"{result.results.denoiser} {ours:g}") for ours in across)
-    return Table("Parts apart", f"of step {best.step}: {images.prompts[0]}", columns, rows)
+    return Table("Parts apart", f"of step {step}: {images.prompts[0]}", columns, rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- charts
 
 
 def charts(result: EvaluationResult, log: Sequence[Point]) -> list[Chart]:
-    """How likeness, following and losses went over the training; those without data are left empty."""
+    """How identity, following and losses went over the training; those without data are left empty."""
     results, chosen = result.results, result.best.step
-    scored = [(cell.step, results.scores[cell]) for cell in result.row if cell in results.scores]
-    likeness = tuple((step, fmean(scores.likeness)) for step, scores in scored)
-    following = tuple((step, fmean(scores.following)) for step, scores in scored if scores.following is not None)
-    lines = [Line("likeness", ((0, 0.0), *likeness))] if likeness else []
-    lines += [Line("following", ((0, 1.0), *following), "second")] if following else []
+    scored = [(cell.step, results.pooled[cell]) for cell in result.row if cell in results.pooled]
+    shown = tuple((step, identity(scores)) for step, scores in scored)
+    followed = tuple((step, asked) for step, scores in scored if (asked := following(scores)) is not None)
+    lines = [Line("identity", shown)] if shown else []
+    lines += [Line("following", ((0, 1.0), *followed), "second")] if followed else []
     probes = sorted({0: results.probe, **results.probes}.items())
     losses = [Line("training", tuple((step, fmean(probe.training)) for step, probe in probes))]
     if results.probe.held_out:
         losses.append(Line("held out", tuple((step, fmean(probe.held_out)) for step, probe in probes), "second"))
     detail = (
-        f"At strength {result.best.strength:g}. The best is where likeness is high and following has not fallen yet."
+        f"At strength {result.best.strength:g}. The best is where identity is high and following has not fallen yet."
     )
     return [
-        Chart("Likeness and following", detail, tuple(lines), chosen, percent=True),
+        Chart("Identity and following", detail, tuple(lines), chosen, percent=True),
         Chart(
             "Loss on fixed noise",
             "As a share of the base's. A held-out loss that rises means memorising.",
@@ -160,21 +161,36 @@ def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str]
         pairs=_pairs(result),
         grid=grid,
         charts=charts(result, log),
-        columns=("likeness", "following", "merit", "CLIP-I", "CLIP-T", "loss", "held-out loss"),
+        columns=(
+            "identity",
+            "following",
+            "merit",
+            *(each.title for each in _others(result).values()),
+            "loss",
+            "held-out loss",
+        ),
         rows=[_table_row(result, cell, scored) for cell, scored in sorted(result.scored.items())],
         settings=about,
-        notes=NOTES,
+        notes=(*NOTES, *(f"{each.title.capitalize()}: {each.meaning}." for each in _others(result).values())),
     )
 
 
 def _figures(result: EvaluationResult) -> dict[str, str]:
-    scores = result.results.scores.get(result.best)
+    scores = result.results.pooled.get(result.best)
     figures = {}
     if scores is not None:
-        figures["likeness"] = _percent(fmean(scores.likeness))
-        if scores.following is not None:
-            figures["following the prompt"] = _percent(fmean(scores.following))
+        figures["identity"] = _percent(identity(scores))
+        if (asked := following(scores)) is not None:
+            figures["following the prompt"] = _percent(asked)
+        figures["agreement of other draws"] = _percent(result.verdict.agreement)
     return {**figures, "snapshot": f"step {result.best.step}", "strength": f"{result.best.strength:g}"}
+
+
+def _others(result: EvaluationResult) -> dict[str, Measure]:
+    """The measures besides those that identity and following are."""
+    return {
+        name: each for name, each in result.measures.items() if name not in (IDENTITY[result.results.kind], FOLLOWING)
+    }
 
 
 def _pairs(result: EvaluationResult) -> list[Pair]:
@@ -189,12 +205,12 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
     scores = scored.scores
     probes = {BASE: result.results.probe} | {Cell(step, 1, 1): probe for step, probe in result.results.probes.items()}
     probe = probes.get(cell)
+    asked = following(scores) if scores else None
     values = (
-        _percent(fmean(scores.likeness)) if scores else "",
-        _percent(fmean(scores.following)) if scores and scores.following else "",
+        _percent(identity(scores)) if scores else "",
+        "" if asked is None else _percent(asked),
         _percent(merit(scores)) if scores else "",
-        _bare(scored.image_similarity),
-        _bare(scored.text_similarity),
+        *(_percent(scored.means[name]) if name in scored.means else "" for name in _others(result)),
         _percent(fmean(probe.training)) if probe else "",
         _percent(fmean(probe.held_out)) if probe and probe.held_out else "",
     )
@@ -203,7 +219,3 @@ def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> Tabl
 
 def _percent(share: float) -> str:
     return f"{round(100 * share)} %" if math.isfinite(share) else "not a number"
-
-
-def _bare(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

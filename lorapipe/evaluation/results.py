@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from random import Random
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, merit
+from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, pooled
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
 
 
+Kind = Literal["subject", "style"]
+"""What a training is of: a character or thing, whose parts are looked for, or a way of drawing, which is texture."""
+
+
 @dataclass(frozen=True)
 class ImageStats:
-    """What a cell's pictures are like, whatever they show: means over its pictures, 0 … 1.
-
-    `saturation` and `contrast` see `metrics`; `diversity` is how different pictures of one prompt are (None with one
-    picture a prompt), `copied` the share closer to a training picture than those are to one another (None: no CLIP).
-    """
+    """What a cell's pictures are like, whatever they show: means over its pictures, 0 … 1; see `metrics`."""
 
     saturation: float
     contrast: float
-    diversity: float | None = None
-    copied: float | None = None
 
 
 RATE_KNOBS: Mapping[str, Role] = {
@@ -42,10 +41,10 @@ RATE_KNOBS: Mapping[str, Role] = {
 class Results:
     """Everything measured on the grid. The base is not one of `cells`.
 
-    `scores` is empty where there is no CLIP; `probes` are by step; `broken` are cells with pictures of one colour or of
-    no numbers; `knobs` are the train stage's and their values: `steps`, `adapter.rank`, those of `RATE_KNOBS` or, where the
-    optimizer finds its rate, `optimizer.d_coef`; those that it has not are missing. `unscored` says why there are no scores,
-    where there are none. `denoiser` is what people call it: U-Net, transformer.
+    `scores` is empty where nothing can be measured, which `unscored` explains; `probes` are by step; `broken` are cells
+    with pictures of one colour or of no numbers; `knobs` are the train stage's and their values: `steps`, `adapter.rank`,
+    those of `RATE_KNOBS` or, where the optimizer finds its rate, `optimizer.d_coef`; those that it has not are missing.
+    `prompt_of` has the prompt of each of a cell's pictures. `denoiser` is what people call it: U-Net, transformer.
     """
 
     cells: Sequence[Cell]
@@ -57,8 +56,10 @@ class Results:
     training: ImageStats | None = None
     broken: frozenset[Cell] = frozenset()
     knobs: Mapping[str, float] = field(default_factory=dict)
-    unscored: str = "There is no CLIP model to compare pictures with"
+    unscored: str = "Nothing could be measured on the pictures"
     denoiser: str = "U-Net"
+    prompt_of: Sequence[int] = ()
+    kind: Kind = "subject"
 
     @cached_property
     def valid(self) -> dict[Cell, Scores]:
@@ -66,14 +67,18 @@ class Results:
         return {
             cell: each
             for cell, each in self.scores.items()
-            if cell not in self.broken and math.isfinite(merit(each)) and math.isfinite(fmean(each.likeness))
+            if cell not in self.broken and math.isfinite(fmean(each.identity))
         }
+
+    @cached_property
+    def pooled(self) -> dict[Cell, Scores]:
+        """The valid cells with both parts at one strength, each pooled with the snapshots beside it."""
+        return pooled({cell: each for cell, each in self.valid.items() if cell.uniform})
 
     @cached_property
     def best(self) -> Cell:
         """The cell to use: by its scores, else by the probe at the strength nearest 1."""
-        scores = {cell: each for cell, each in self.valid.items() if cell.uniform}
-        return choose(scores) if scores else self._best_by_probe()
+        return choose(self.pooled) if self.pooled else self._best_by_probe()
 
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]
@@ -87,6 +92,32 @@ class Results:
         """The snapshots' steps, in order."""
         return sorted({cell.step for cell in self.cells})
 
-    def scores_at(self, step: int) -> Scores | None:
-        """The scores of a snapshot at the best strength."""
-        return self.valid.get(Cell(step, self.best.strength, self.best.text_encoder))
+    def scores_at(self, step: int, strength: float | None = None) -> Scores | None:
+        """The pooled scores of a snapshot at a strength of both parts, by default the best's."""
+        strength = self.best.strength if strength is None else strength
+        return self.pooled.get(Cell(step, strength, strength))
+
+    @property
+    def last_sound(self) -> int:
+        """The last snapshot that has not broken down: where a part that learns too fast shows first."""
+        sound = [step for step in self.steps if any(cell.step == step for cell in self.valid)]
+        finite = [step for step in sound if step not in self.probes or math.isfinite(fmean(self.probes[step].training))]
+        return (finite or sound or [self.best.step])[-1]
+
+    @property
+    def strengths(self) -> list[float]:
+        """The strengths at which both parts were tried alike, in order."""
+        return sorted({cell.strength for cell in self.cells if cell.uniform})
+
+    def resampled(self, rng: Random) -> Results:
+        """The same as if other prompts and noises had been drawn: a bootstrap over both (Efron & Tibshirani 1993, §6;
+        Owen 2007).
+        """
+        by_prompt: dict[int, list[int]] = {}
+        for place, prompt in enumerate(self.prompt_of):
+            by_prompt.setdefault(prompt, []).append(place)
+        prompts = rng.choices([*by_prompt], k=len(by_prompt))
+        noises = rng.choices(range(min(map(len, by_prompt.values()))), k=min(map(len, by_prompt.values())))
+        places = [by_prompt[prompt][noise] for prompt in prompts for noise in noises]
+        scores = {cell: each.of(places) for cell, each in self.scores.items()}
+        return replace(self, scores=scores, prompt_of=[self.prompt_of[place] for place in places])

@@ -1,85 +1,79 @@
-"""Scores a cell's pictures against the base's pictures and the training pictures."""
+"""Scores a cell's pictures with every measure that the training allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorapipe.evaluation import metrics
-from lorapipe.evaluation.results import ImageStats
+from lorapipe.evaluation import measures, metrics
+from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from PIL.Image import Image
 
-    from lorapipe.evaluation.clip import Clip
+    from lorapipe.evaluation.features import Seen
+
+IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
+"""The measure that says whether a picture shows what was trained, by the training's kind."""
+FOLLOWING, ARTEFACTS, COPIES = "taught", "artefacts", "copies"
 
 
 @dataclass(frozen=True)
 class CellScores:
-    """A cell's scores (None: no CLIP, or no scale), its image statistics, and its mean CLIP-I and CLIP-T."""
+    """A cell's figures: by measure one for each picture (`figures`), and those that the verdict goes by (`scores`)."""
 
+    figures: Mapping[str, tuple[float, ...]]
     scores: Scores | None
     image_stats: ImageStats
     broken: bool
-    image_similarity: float | None = None
-    text_similarity: float | None = None
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Each measure's mean over the pictures that have a figure."""
+        return {name: float(np.nanmean(each)) for name, each in self.figures.items() if not np.isnan(each).all()}
 
 
 class Scorer:
-    """Scores pictures against the base's and the training pictures. `prompt_of[n]` is the prompt of the n-th picture."""
+    """Fits every measure to a training, and scores cells with them.
 
-    def __init__(
-        self,
-        clip: Clip | None,
-        prompts: Sequence[str],
-        prompt_of: Sequence[int],
-        base: Sequence[Image],
-        training: Sequence[Image],
-    ) -> None:
-        self.clip = clip
-        self.prompt_of = prompt_of
-        self.likeness: tuple[float, float] | None = None
-        self.following: float | None = None
-        if clip is not None:
-            self._training = clip.pictures(training)
-            self._prompts = clip.texts(prompts if len(prompts) > 1 else [*prompts, ""])
-            vectors = clip.pictures(base)
-            self.likeness = metrics.likeness_scale(vectors, self._training)
-            self.following = metrics.following_scale(vectors, self._prompts, prompt_of)
-        self.base = self(base)
-        self.training = ImageStats(_mean(metrics.saturation, training), _mean(metrics.contrast, training))
+    `kind` is what the training is of; where it is not known, it is a style if no part is common to its pictures.
+    """
 
-    def __call__(self, pictures: Sequence[Image]) -> CellScores:
-        """The scores of a cell's pictures."""
-        broken = any(metrics.blank(picture) for picture in pictures)
-        saturation, contrast = _mean(metrics.saturation, pictures), _mean(metrics.contrast, pictures)
-        if self.clip is None:
-            return CellScores(None, ImageStats(saturation, contrast), broken)
-        vectors = self.clip.pictures(pictures)
-        to_training = metrics.image_similarity(vectors, self._training)
-        diversity, copied = metrics.diversity(vectors, self.prompt_of), metrics.copied(vectors, self._training)
-        return CellScores(
-            self._scores(vectors, to_training),
-            ImageStats(saturation, contrast, diversity, copied),
-            broken,
-            float(to_training.mean()),
-            float(metrics.text_similarity(vectors, self._prompts, self.prompt_of).mean()),
-        )
+    def __init__(self, reference: Reference, kind: Kind | None = None) -> None:
+        self.reference = reference
+        self.measures: Mapping[str, Measure] = measures.fitted(reference)
+        self.kind: Kind = kind or ("subject" if "parts" in self.measures else "style")
+        self.training = _stats(reference.training.pictures)
 
-    def _scores(self, vectors: metrics.Vectors, to_training: metrics.Vectors) -> Scores | None:
-        if self.likeness is None:
+    @cached_property
+    def base(self) -> CellScores:
+        """The scores of the base's pictures."""
+        return self(self.reference.base)
+
+    def __call__(self, seen: Seen) -> CellScores:
+        """The scores of a cell's pictures, in the order of `Reference.prompt_of`."""
+        figures = {name: tuple(map(float, measure(seen))) for name, measure in self.measures.items()}
+        broken = any(metrics.blank(picture) for picture in seen.pictures)
+        return CellScores(figures, self._scores(figures), _stats(seen.pictures), broken)
+
+    def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
+        identity = figures.get(IDENTITY[self.kind])
+        if identity is None:
             return None
-        low, high = self.likeness
-        likeness = tuple(float(value) for value in (to_training - low) / (high - low))
-        if self.following is None:
-            return Scores(likeness)
-        contrast = metrics.contrast_to_others(vectors, self._prompts, self.prompt_of) / self.following
-        return Scores(likeness, tuple(float(value) for value in contrast))
+        sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
+        return Scores(identity, figures.get(FOLLOWING), sound, figures.get(COPIES, ()))
 
 
-def _mean(measure: Callable[[Image], float], pictures: Sequence[Image]) -> float:
-    return float(np.mean([measure(picture) for picture in pictures]))
+def _stats(pictures: Sequence[Image]) -> ImageStats:
+    def mean(measure: Callable[[Image], float]) -> float:
+        return float(np.mean([measure(picture) for picture in pictures]))
+
+    return ImageStats(mean(metrics.saturation), mean(metrics.contrast))

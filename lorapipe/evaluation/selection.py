@@ -1,21 +1,21 @@
-"""Selects the best snapshot and strength: arithmetic on scores, with neither torch nor pictures.
+"""Selects the best snapshot and strength: arithmetic on figures of pictures, with neither torch nor pictures.
 
-Two things are wanted of a LoRA and pull apart as it trains. **Likeness**: its pictures resemble the training pictures.
-**Following**: they still show what the prompt asks for. Both are put on a scale that means something by itself (see
-`Scores`) and joined by their harmonic mean (an F-score), the *merit*, which is high only where both are: the base itself (no
-likeness) and a memorised picture (no following) get 0.
+What is wanted first is that the pictures show the subject (or the style): **identity**. Prompts are followed best where
+the subject is absent, because such pictures look like the base's; so cells are compared by **following** only if their
+identity is near the highest there is. Their *merit* is identity × following × the share that has no artefacts.
 
-Scores come from a few pictures, so the highest is often the luckiest. Cells whose merit is within one standard error of
-the highest count as equal to it (the one-standard-error rule: Breiman et al. 1984; Hastie et al. 2009, §7.10), and of
-equals the one at the strength nearest 1 is chosen, then the earliest, which has had the least chance to over-fit. The
-error is that of the *difference* between two cells, whose pictures share prompts and noise one by one: a jackknife over
-those pairs (Efron & Stein 1981).
+Figures come from a few pictures, so the highest is often the luckiest. A snapshot's figures are pooled with those of its
+neighbours at the same strength, a quarter from each side (a triangular kernel: Nadaraya 1964), since trainings move
+smoothly. Cells whose merit is within one standard error of the highest count as equal to it (the one-standard-error rule:
+Breiman et al. 1984; Hastie et al. 2009, §7.10), and of equals the one at the strength nearest 1 is chosen, then the
+earliest. The error is that of the *difference* between two cells, whose pictures share prompts and noise one by one: a
+jackknife over those pairs (Efron & Stein 1981).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -23,44 +23,64 @@ from lorapipe.evaluation.grid_plan import Cell
 
 LEAST_MARGIN, MOST_MARGIN = 0.02, 0.10
 """Merits closer than 0.02 are equal to the eye; and however noisy the pictures, a tenth is a difference."""
+GATE = 0.8
+"""Cells with this share of the highest identity show the subject, and are compared."""
+NEIGHBOUR = 0.5
+"""What a neighbouring snapshot counts, beside 1 of the snapshot itself."""
 
 
 @dataclass(frozen=True)
 class Scores:
     """How the pictures of a cell did, a number for each picture, in the same order of prompts and seeds in every cell.
 
-    `likeness`: 0 as the base's pictures, 1 as alike to the training pictures as these are to one another.
-    `following`: 0 a picture that has nothing to do with its prompt, 1 as the base follows it. None where it cannot be
-    measured.
+    `identity`: 0 none of the subject or style, 1 as the training pictures show it. `following`: the share of what was
+    asked for that can be seen, NaN where nothing was; None where it cannot be measured. `sound`: 1 no artefacts, 0
+    nothing but these. `copied`: 1 a training picture itself, 0 as far from them as they are from each other.
     """
 
-    likeness: tuple[float, ...]
+    identity: tuple[float, ...]
     following: tuple[float, ...] | None = None
+    sound: tuple[float, ...] = ()
+    copied: tuple[float, ...] = ()
+
+    def of(self, places: Sequence[int]) -> Scores:
+        """The same of some of its pictures, which may be there more than once."""
+
+        def some(values: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(values[place] for place in places) if values else ()
+
+        asked = None if self.following is None else some(self.following)
+        return Scores(some(self.identity), asked, some(self.sound), some(self.copied))
+
+
+def identity(scores: Scores, without: int | None = None) -> float:
+    """Mean identity, 0 … 1; `without` leaves one picture out."""
+    return _share(scores.identity, without)
+
+
+def following(scores: Scores, without: int | None = None) -> float | None:
+    """Mean following of the pictures for which something was asked, 0 … 1."""
+    return None if scores.following is None else _share(scores.following, without)
 
 
 def merit(scores: Scores, without: int | None = None) -> float:
-    """Harmonic mean of mean likeness and mean following, each within 0 … 1; `without` leaves one picture out.
-
-    More than 1 earns nothing: pictures closer to the training pictures than these are to each other are copies.
-    """
-    likeness = _share(scores.likeness, without)
-    if scores.following is None:
-        return likeness
-    following = _share(scores.following, without)
-    return 2 * likeness * following / (likeness + following) if likeness + following > 0 else 0.0
+    """Identity × following × soundness, each a mean within 0 … 1; `without` leaves one picture out."""
+    asked = following(scores, without)
+    sound = _share(scores.sound, without) if scores.sound else 1.0
+    return identity(scores, without) * (1.0 if asked is None else asked) * sound
 
 
 def _share(values: Sequence[float], without: int | None) -> float:
-    kept = [value for place, value in enumerate(values) if place != without]
-    return min(max(fmean(kept), 0.0), 1.0)
+    kept = [value for place, value in enumerate(values) if place != without and not math.isnan(value)]
+    return min(max(fmean(kept), 0.0), 1.0) if kept else 0.0
 
 
-def margin(first: Scores, second: Scores, of: Callable[[Scores, int | None], float] = merit) -> float:
+def margin(first: Scores, second: Scores) -> float:
     """How far apart two cells must be to differ: one standard error of the difference, within sensible limits."""
-    count = len(first.likeness)
+    count = len(first.identity)
     if count < 2:
         return MOST_MARGIN
-    differences = [of(first, place) - of(second, place) for place in range(count)]
+    differences = [merit(first, place) - merit(second, place) for place in range(count)]
     middle = fmean(differences)
     error = math.sqrt((count - 1) / count * sum((each - middle) ** 2 for each in differences))
     return min(max(error, LEAST_MARGIN), MOST_MARGIN)
@@ -71,14 +91,43 @@ def worse(cell: Scores, than: Scores) -> bool:
     return merit(than) - merit(cell) > margin(than, cell)
 
 
+def pooled(scores: Mapping[Cell, Scores]) -> dict[Cell, Scores]:
+    """Each cell's figures with those of the snapshots before and after it at the same strengths, picture by picture."""
+    rows: dict[tuple[float, float], list[Cell]] = {}
+    for cell in sorted(scores):
+        rows.setdefault((cell.strength, cell.text_encoder), []).append(cell)
+    found = {}
+    for row in rows.values():
+        for place, cell in enumerate(row):
+            beside = [scores[row[other]] for other in (place - 1, place + 1) if 0 <= other < len(row)]
+            found[cell] = _mixed(scores[cell], beside)
+    return found
+
+
+def _mixed(scores: Scores, beside: Sequence[Scores]) -> Scores:
+    def mean(values: Sequence[float], others: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        whole = 1 + NEIGHBOUR * len(others)
+        return tuple((value + NEIGHBOUR * sum(more)) / whole for value, *more in zip(values, *others, strict=True))
+
+    asked = [each.following for each in beside if each.following is not None]
+    return Scores(
+        mean(scores.identity, [each.identity for each in beside]),
+        None if scores.following is None else mean(scores.following, asked),
+        mean(scores.sound, [each.sound for each in beside]) if scores.sound else (),
+        scores.copied,
+    )
+
+
 def choose(scores: Mapping[Cell, Scores]) -> Cell:
     """The cell to use, of those given; their scores must be finite."""
-    highest = max(scores.values(), key=merit)
-    equals = [cell for cell, each in scores.items() if not worse(each, highest)]
-    return min(equals, key=lambda cell: (abs(cell.strength - 1), abs(cell.text_encoder - 1), cell.step))
+    most = max(identity(each) for each in scores.values())
+    shown = {cell: each for cell, each in scores.items() if identity(each) >= GATE * most}
+    highest = max(shown.values(), key=merit)
+    equals = [cell for cell, each in shown.items() if not worse(each, highest)]
+    return min(equals, key=lambda cell: (abs(math.log(cell.strength)), abs(cell.text_encoder - 1), cell.step))
 
 
-# ------------------------------------------------------------------------------------------------- without a CLIP
+# ------------------------------------------------------------------------------------------------- without scores
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import margin, merit, risen, worse
+from lorapipe.evaluation.selection import Scores, following, identity, margin, merit, risen, worse
 
 BEYOND = 1.25
 """Saturation or contrast this many times outside what the base and the training pictures have is seen as wrong."""
+
+
+FEW = 4
+"""Held-out pictures below this tell nothing of memorising."""
 
 
 def reasons(results: Results) -> tuple[str, ...]:
@@ -19,16 +23,18 @@ def reasons(results: Results) -> tuple[str, ...]:
 
 
 def _figures(results: Results) -> Iterator[str]:
-    """Its likeness and following."""
+    """How much of the subject is shown, and how much of the prompts."""
     scores = results.scores_at(results.best.step)
     if scores is None:
         yield f"{results.unscored}: this goes by the loss on fixed noise alone."
         return
-    text = f"Its pictures are {_percent(fmean(scores.likeness))} of the way from the base to the training pictures"
-    if scores.following is None:
-        yield f"{text}. How well prompts are followed could not be measured: CLIP cannot tell these prompts apart."
+    what = "of the subject's parts" if results.kind == "subject" else "of the way to the training pictures' style"
+    text = f"Its pictures show {_percent(identity(scores))} {what}"
+    asked = following(scores)
+    if asked is None:
+        yield f"{text}. How well prompts are followed could not be measured: no tag of them is in some captions only."
     else:
-        yield f"{text}, and follow their prompts {_percent(fmean(scores.following))} as well as the base's."
+        yield f"{text}, and {_percent(asked)} of what the prompts ask for."
 
 
 def _others(results: Results) -> Iterator[str]:
@@ -37,9 +43,10 @@ def _others(results: Results) -> Iterator[str]:
     scores, end = results.scores_at(chosen.step), results.scores_at(last)
     if chosen.step == last or scores is None or end is None:
         return
-    figures = _percent(fmean(end.likeness))
-    if end.following is not None:
-        figures += f" likeness, {_percent(fmean(end.following))} following"
+    asked = following(end)
+    figures = f"{_percent(identity(end))} of the subject" + (
+        "" if asked is None else f", {_percent(asked)} of the prompts"
+    )
     if worse(end, scores):
         yield f"The last snapshot, step {last}, is worse: {figures}."
     elif merit(end) > merit(scores):
@@ -53,6 +60,9 @@ def _memory(results: Results) -> Iterator[str]:
     """Whether the held-out loss shows memorising."""
     if not results.probe.held_out:
         yield "No pictures were held out, so memorising cannot be told from learning by the loss."
+        return
+    if len(results.probe.held_out) < FEW:
+        yield f"Only {len(results.probe.held_out)} pictures were held out: too few to tell memorising by the loss."
         return
     losses = {step: probe.held_out for step, probe in sorted(results.probes.items())}
     finite = {step: fmean(loss) for step, loss in losses.items() if math.isfinite(fmean(loss))}
@@ -68,17 +78,19 @@ def _memory(results: Results) -> Iterator[str]:
 
 
 def _appearance(results: Results) -> Iterator[str]:
-    """Saturation and contrast outside what the base and the training pictures have; sameness; copies."""
+    """Saturation and contrast outside what the base and the training pictures have; artefacts; copies."""
     stats, base, training = results.image_stats.get(results.best), results.base, results.training
-    if stats is None or base is None:
-        return
-    normal = [base] if training is None else [base, training]
-    yield from _outside("saturation", stats.saturation, [each.saturation for each in normal])
-    yield from _outside("contrast", stats.contrast, [each.contrast for each in normal])
-    if stats.diversity is not None and base.diversity and stats.diversity < 0.5 * base.diversity:
-        yield f"Pictures of one prompt differ only {_percent(stats.diversity / base.diversity)} as much as the base's."
-    if stats.copied is not None and stats.copied >= 0.25:
-        yield f"{_percent(stats.copied)} of its pictures are closer to a training picture than those are to one another."
+    if stats is not None and base is not None:
+        normal = [base] if training is None else [base, training]
+        yield from _outside("saturation", stats.saturation, [each.saturation for each in normal])
+        yield from _outside("contrast", stats.contrast, [each.contrast for each in normal])
+    scores = results.valid.get(results.best)
+    if scores is not None and scores.copied and (share := _copied(scores)) >= 0.25:
+        yield f"{_percent(share)} of its pictures are copies: far nearer to one training picture than to the others."
+
+
+def _copied(scores: Scores) -> float:
+    return fmean(share >= 0.5 for share in scores.copied)
 
 
 def _outside(name: str, ours: float, normal: Sequence[float]) -> Iterator[str]:

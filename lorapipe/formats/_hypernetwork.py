@@ -132,23 +132,20 @@ def _flaws(keys: Sequence[str], tensors: Mapping[str, Tensor]) -> Iterator[Probl
     """Networks that do not lead from their width to their width."""
     for width in sorted({int(found[1]) for key in keys if (found := KEY.fullmatch(key))}):
         for which, whose in (("0", "keys"), ("1", "values")):
-            side = width
-            for place, each in _places(keys, width, which).items():
-                name = f"hypernetwork {width} of {whose}, linear.{place}"
-                if "weight" not in each:
-                    yield Problem(f"{name} has no weight: {each['bias']}.", cure="The file is incomplete.")
-                    return
-                weight = tensors[each["weight"]]
-                if weight.dim() not in (1, 2) or weight.shape[-1] != side:
-                    what = f"{name} is {shape_in_words(weight)}, and {side} numbers come to it."
-                    yield Problem(what, cure="The file is damaged.")
-                    return
-                side = weight.shape[0]
-                if "bias" in each and tensors[each["bias"]].shape != (side,):
-                    yield Problem(
-                        f"{name} has a bias of {shape_in_words(tensors[each['bias']])}.", cure="It is damaged."
-                    )
-            if side != width or not _places(keys, width, which):
-                yield Problem(
-                    f"hypernetwork {width} of {whose} does not end at {width}.", cure="The file is incomplete."
-                )
+            if (what := _flaw(width, _places(keys, width, which), tensors)) is not None:
+                yield Problem(f"hypernetwork {width} of {whose}{what}.", cure="The file is damaged, or not whole.")
+
+
+def _flaw(width: int, layers: Mapping[int, Mapping[str, str]], tensors: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with the layers of one network; None where nothing is."""
+    side = width
+    for place, keys in layers.items():
+        if "weight" not in keys:
+            return f", linear.{place} has no weight ({keys['bias']})"
+        weight = tensors[keys["weight"]]
+        if weight.dim() not in (1, 2) or weight.shape[-1] != side:
+            return f", linear.{place} is {shape_in_words(weight)}, and {side} numbers come to it"
+        side = weight.shape[0]
+        if "bias" in keys and tensors[keys["bias"]].shape != (side,):
+            return f", linear.{place} has a bias of {shape_in_words(tensors[keys['bias']])}"
+    return None if layers and side == width else f" does not end at {width}"

@@ -102,13 +102,16 @@ class KeyScheme(ABC):
                 tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
             if self.alphas == "tensors" and Algorithm.of(module.algorithm).has_alpha:
                 tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
+        return tensors | self._others(weights)
+
+    def _others(self, weights: AdapterWeights) -> dict[str, Tensor]:
+        """The tensors of what is no update of a module, by their keys."""
+        tensors: dict[str, Tensor] = {}
         bundled = bool(weights.modules) or len(weights.embeddings) > 1
         for word, vectors in weights.embeddings.items():
             for part, key in self.embedding_keys(word, [*vectors], bundled).items():
                 tensors[key] = vectors[part].contiguous()
-        if weights.hypernetwork is not None:
-            tensors |= self.hypernetwork_tensors(weights.hypernetwork)
-        return tensors
+        return tensors if weights.hypernetwork is None else tensors | self.hypernetwork_tensors(weights.hypernetwork)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
         """The files of an adapter by their paths in a folder; `""` is the one file. A single word is their `name`."""

@@ -39,7 +39,7 @@ READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": Fals
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -59,12 +59,17 @@ class Evaluate(Stage):
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
     seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
-        (0.6, 0.8, 1.0), "how strongly the LoRA is applied; a good one works at 1", gt=0, le=4, min_items=1
+        (0.5, 1.0, 1.5),
+        "how strongly the LoRA is applied; a good one works at 1. Strengths below and above show whether it is too much "
+        "or too little",
+        gt=0,
+        le=4,
+        min_items=1,
     )
     text_encoder_strengths: tuple[float, ...] = param(
         (),
-        "also try the best snapshot with its text encoder at these strengths against its U-Net at each of `strengths`, "
-        "to find which part is off: 0.5, 1.0, 2.0",
+        "also try the last sound snapshot with its text encoder at these strengths against its U-Net at each of "
+        "`strengths`, to find which part is off: 0.5, 1.0, 2.0",
         ge=0,
         le=4,
     )
@@ -86,7 +91,13 @@ class Evaluate(Stage):
         4, "pictures sampled at once; more is faster on a GPU and takes memory", ge=1, le=256, content=False
     )
     clip: Source | None = param(
-        None, "a CLIP model folder (transformers) to compare pictures with; by default the one that comes with the base"
+        None,
+        "a CLIP model folder (transformers): adds its similarities to the report. The verdict goes by what the base sees",
+    )
+    kind: Literal["auto", "subject", "style"] = param(
+        "auto",
+        "what was trained: a subject (a character, a thing), whose parts are looked for, or a style, which is texture. "
+        "auto: a subject, if most of the pictures share a part",
     )
     embeddings: tuple[Source, ...] = param(
         (),
@@ -122,7 +133,7 @@ class Evaluate(Stage):
         from lorapipe.evaluation.evaluator import Evaluator
         from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
         from lorapipe.evaluation.image_store import ImageStore
-        from lorapipe.evaluation.probe import Prober, training_pictures
+        from lorapipe.evaluation.probe import Prober, compared, training_pictures
         from lorapipe.evaluation.sampler import Sampler
         from lorapipe.models import TextReading
         from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
@@ -135,7 +146,7 @@ class Evaluate(Stage):
         dataset, record = self._dataset, TrainingRecord.load(self.weights.training) if self.weights.training else None
         manifest, base = Manifest.load(dataset.manifest), cast("Family", self.weights.model)
         compute = Compute.of(context.device, self.precision)
-        folder = self._clip_folder(base, context)
+        folder = self.clip.path if self.clip else None
         clip = None if folder is None else Clip(folder, compute.device)
         model = compute.model(base, context.model_cache)
         adapter: Attachable
@@ -159,7 +170,9 @@ class Evaluate(Stage):
             prober=prober,
             clip=clip,
             training=training_pictures(manifest, scene),
+            captions=[captioning.canonical(each.caption) for each in compared(manifest)],
             knobs=_knobs(base, record) if record else {},
+            kind=None if self.kind == "auto" else self.kind,
         )
         with self._further_words(model):
             result = evaluator.run()
@@ -181,15 +194,6 @@ class Evaluate(Stage):
                 raise InputError(what, where=f"embeddings[{place}]", cure="Name an embedding's file.")
             words[file.path.stem] = next(iter(found.embeddings.values()))
         return attached(WeightsAdapter(AdapterWeights(embeddings=words)), model, ()) if words else nullcontext()
-
-    def _clip_folder(self, base: Family, context: Context) -> Path | None:
-        folder = self.clip.path if self.clip else base.clip()
-        if folder is None:
-            text = (
-                "There is no CLIP model, so likeness and prompt-following are not measured and the loss alone decides"
-            )
-            context.emit(Log(text=f"{text}. Name the folder of one as clip.", level="warning"))
-        return folder
 
     @property
     def _dataset(self) -> Dataset:
@@ -250,7 +254,7 @@ class Evaluate(Stage):
             "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
             "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
             **({"strengths": ", ".join(f"{strength:g}" for strength in self.strengths)} if not whole else {}),
-            "CLIP": "none" if clip is None else "the base's own" if self.clip is None else clip.name,
+            **({} if clip is None else {"CLIP": clip.name}),
         }
 
     def _published(self, result: EvaluationResult, about: Mapping[str, str], context: Context) -> Report:
@@ -313,14 +317,16 @@ def _knobs(base: Family, record: TrainingRecord) -> dict[str, float]:
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:
     """The scores of the snapshots as metrics, and the verdict for the log."""
+    from lorapipe.evaluation.selection import following, identity
+
     for cell in result.row:
         scores, probe = result.scored[cell].scores, result.results.probes[cell.step]
         values = {"probe/training": fmean(probe.training)}
         if probe.held_out:
             values["probe/held_out"] = fmean(probe.held_out)
         if scores is not None:
-            values["likeness"] = fmean(scores.likeness)
-            if scores.following is not None:
-                values["following"] = fmean(scores.following)
+            values["identity"] = identity(scores)
+            if (asked := following(scores)) is not None:
+                values["following"] = asked
         context.emit(Metric(step=cell.step, values=values))
     context.emit(Log(text=" ".join([f"{result.verdict.state}:", result.verdict.headline, *result.verdict.reasons])))

@@ -31,6 +31,9 @@ ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
 """Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
 
+NOTABLE = 0.1
+"""An error of a conversion from which on it is a warning."""
+
 
 @dataclass(frozen=True)
 class Export(Stage):
@@ -73,6 +76,12 @@ class Export(Stage):
         "of a word that was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 read), or "
         "either alone",
     )
+    convert: Literal["own", "lora", "diff"] = param(
+        "own",
+        "write another form than the adapter's own: lora, by singular values, which every program reads, with its error "
+        "told; or diff, the dense difference, exact and as large as the base",
+    )
+    convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
     overwrite: bool = param(
         False,
         "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
@@ -100,7 +109,7 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()
-        learned = self._chosen(formats.open(snapshot.path, names))
+        learned = self._converted(self._chosen(formats.open(snapshot.path, names)), model, context)
         (delivery,) = self.deliveries()
         path = context.out / delivery.place("lora").name
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
@@ -123,6 +132,23 @@ class Export(Stage):
             raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
         return kept
 
+    def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
+        """The update in the form that is asked for; loads the base only where ΔW depends on it."""
+        if self.convert == "own":
+            return learned
+        from lorapipe.formats import converted
+
+        form, rank = self.convert, self.convert_rank
+        found = converted(
+            learned, form, rank, lambda place: model.shape(*place), lambda place: model.weight(*place).float()
+        )
+        if self.convert == "lora":
+            level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
+            text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
+            text += f", and changes of {found.biases} biases are left out." if found.biases else "."
+            context.emit(Log(text=text, level=level))
+        return found.weights
+
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import lacking
 
@@ -132,7 +158,7 @@ class Export(Stage):
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, str]:
         from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes, kohya_metadata, modelspec, untrained_metadata
+        from lorapipe.metadata import hashes, kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training) if self.weights.training else None
@@ -142,24 +168,39 @@ class Export(Stage):
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
             chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+        if self.convert != "own":
+            loader = untrained_metadata(base.base_model_version(prediction), learned, "none")
+            chosen |= {key: value for key, value in loader.items() if key.startswith("ss_network_")}
         if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             chosen["ss_training_finished_at"] = str(made.timestamp())
-            chosen |= modelspec(
-                record.architecture if record else base.architecture(prediction),
-                record.prediction if record else prediction,
-                self.title,
-                made.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                record.resolution if record else None,
-                record.settings.get("clip_skip", 1) if record else 1,
-                self.trigger or next(iter(learned.embeddings), ""),
-                self._hint(record),
-                kind="lora" if learned.modules else "textual-inversion",
-            )
+            chosen |= self._modelspec(record, base, prediction, made, learned)
         chosen |= hashes(serialize(tensors, {}))
         return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+
+    def _modelspec(
+        self,
+        record: TrainingRecord | None,
+        base: Family,
+        prediction: str,
+        made: datetime.datetime,
+        learned: AdapterWeights,
+    ) -> dict[str, str]:
+        from lorapipe.metadata import modelspec
+
+        return modelspec(
+            record.architecture if record else base.architecture(prediction),
+            record.prediction if record else prediction,
+            self.title,
+            made.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            record.resolution if record else None,
+            record.settings.get("clip_skip", 1) if record else 1,
+            self.trigger or next(iter(learned.embeddings), ""),
+            self._hint(record),
+            kind="lora" if learned.modules else "textual-inversion",
+        )
 
     def _hint(self, record: TrainingRecord | None) -> str:
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""

@@ -92,7 +92,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.evaluation": (
-        "lorapipe.evaluation", "lorapipe.formats", "=lorapipe.training.adapters", "lorapipe.training.data",
+        "lorapipe.evaluation", "lorapipe.registry", "lorapipe.formats", "=lorapipe.training.adapters",
+        "lorapipe.training.data",
         "lorapipe.training.diffusion", "=lorapipe.models", "lorapipe.training.model_contexts",
         "lorapipe.training.noise", "lorapipe.training.seeds", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),

@@ -42,6 +42,8 @@ class Algorithm(ABC):
     """Short names of tensors that a module may lack."""
     flags: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that are whole numbers: settings of the module, not weights."""
+    precise: ClassVar[frozenset[str]] = frozenset()
+    """Short names of tensors that files hold in float32, whatever their precision: few numbers, of which much depends."""
     network_module: ClassVar[str] = "lycoris.kohya"
     """The module of kohya's trainer that makes and loads it (`ss_network_module`)."""
     algo: ClassVar[str] = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,15 +10,11 @@ from torch import Tensor, nn
 
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, Hypernetwork
-from lorapipe.training.adapter_layers.host import generator
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
     from lorapipe.models import Model
-    from lorapipe.training.adapters.hypernetwork import Hypernetwork as Knobs
 
-SPREAD = 0.01
-"""Of initial weights: A1111's `Normal`."""
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "linear": nn.Identity, "relu": nn.ReLU, "leakyrelu": nn.LeakyReLU, "elu": nn.ELU, "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid, "softsign": nn.Softsign, "mish": nn.Mish, "swish": nn.Hardswish,
@@ -61,19 +56,9 @@ class ContextNet(nn.Module):
         return x + (self.strength * found).to(x.dtype)
 
 
-def attach(knobs: Knobs, model: Model, seed: int) -> Attached:
-    """Put new networks into the denoiser, one pair for each width of its contexts."""
-    nets = {}
-    for width in sorted({width for _, width, _ in _sites(model)}):
-        for which, kind in enumerate(KINDS):
-            layers = [*_initial(knobs, width, generator(seed, f"hypernetwork.{width}.{kind}"))]
-            nets[width, which] = ContextNet(layers, knobs.activation, False, knobs.dropout)
-    return HypernetworkAttached(model, nets, knobs.activation, False)
-
-
 def attach_weights(model: Model, weights: Hypernetwork) -> Attached:
     """Put networks that exist into the denoiser; `InputError` where it has no context of their widths."""
-    known = {width for _, width, _ in _sites(model)}
+    known = {width for _, width, _ in sites(model)}
     if not known & weights.nets.keys():
         ours, theirs = (", ".join(map(str, sorted(each))) for each in (known, weights.nets))
         raise InputError(
@@ -87,28 +72,12 @@ def attach_weights(model: Model, weights: Hypernetwork) -> Attached:
     return HypernetworkAttached(model, nets, weights.activation, weights.activate_output)
 
 
-def _sites(model: Model) -> Iterator[tuple[str, int, int]]:
+def sites(model: Model) -> Iterator[tuple[str, int, int]]:
     """(path, width of the context, 0 of keys or 1 of values) of the denoiser's attention."""
     for ref in model.modules(model.denoiser):
         kind = ref.path.rpartition(".")[2]
         if kind in KINDS:
             yield ref.path, ref.shape[1], KINDS.index(kind)
-
-
-def _initial(knobs: Knobs, width: int, draw: torch.Generator) -> Iterator[nn.Module]:
-    sides = [int(width * share) for share in knobs.structure]
-    for place, (inside, out) in enumerate(pairwise(sides), start=2):
-        is_last = place == len(sides)
-        linear = nn.Linear(inside, out)
-        nn.init.zeros_(linear.bias)
-        drawn = torch.randn(linear.weight.shape, generator=draw) * SPREAD
-        linear.weight.data.copy_(drawn * (not is_last or knobs.layer_norm))
-        yield linear
-        if knobs.layer_norm:
-            norm = nn.LayerNorm(out)
-            if is_last:
-                nn.init.zeros_(norm.weight)
-            yield norm
 
 
 def _layer(tensors: tuple[Tensor, Tensor | None]) -> nn.Module:
@@ -136,7 +105,7 @@ class HypernetworkAttached(Attached):
         root = model.part(model.denoiser)
         self._hooks = [
             root.get_submodule(path).register_forward_pre_hook(_hook(self._nets[width, which]))
-            for path, width, which in _sites(model)
+            for path, width, which in sites(model)
             if (width, which) in self._nets
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.errors import Problem
@@ -11,7 +12,12 @@ from lorapipe.spec import param
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
+    import torch
+
     from lorapipe.models import Model
+
+SPREAD = 0.01
+"""Of initial weights: A1111's `Normal`."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,34 @@ class Hypernetwork(Adapter):
     dropout: float = param(0.0, "share of what goes from layer to layer that training zeroes at random", ge=0, lt=1)
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
-        from lorapipe.training.adapter_layers import hypernetwork_nets
+        from lorapipe.training.adapter_layers.host import generator
+        from lorapipe.training.adapter_layers.hypernetwork_nets import KINDS, ContextNet, HypernetworkAttached, sites
 
-        return hypernetwork_nets.attach(self, model, seed)
+        nets = {}
+        for width in sorted({width for _, width, _ in sites(model)}):
+            for which, kind in enumerate(KINDS):
+                layers = [*self._initial(width, generator(seed, f"hypernetwork.{width}.{kind}"))]
+                nets[width, which] = ContextNet(layers, self.activation, False, self.dropout)
+        return HypernetworkAttached(model, nets, self.activation, False)
+
+    def _initial(self, width: int, draw: torch.Generator) -> Iterator[torch.nn.Module]:
+        """The layers of a network of contexts of this width."""
+        import torch
+        from torch import nn
+
+        sides = [int(width * share) for share in self.structure]
+        for place, (inside, out) in enumerate(pairwise(sides), start=2):
+            is_last = place == len(sides)
+            linear = nn.Linear(inside, out)
+            nn.init.zeros_(linear.bias)
+            drawn = torch.randn(linear.weight.shape, generator=draw) * SPREAD
+            linear.weight.data.copy_(drawn * (not is_last or self.layer_norm))
+            yield linear
+            if self.layer_norm:
+                norm = nn.LayerNorm(out)
+                if is_last:
+                    nn.init.zeros_(norm.weight)
+                yield norm
 
     def problems(self) -> Iterator[Problem]:
         """What comes out must have the width of what went in."""

@@ -1,0 +1,97 @@
+"""How much of the subject a picture shows: which of its parts have a place in the picture that looks like them.
+
+Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
+All places of all training pictures are grouped by k-means (Lloyd 1982; seeded as k-means++: Arthur & Vassilvitskii 2007).
+A group that most pictures have is a part of the subject, since scenes and clothes change and the subject does not. A
+picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures.
+
+A part counts the less the more of the base's pictures have it: what every picture has tells nothing of the subject.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from lorapipe.evaluation.measures import Measure, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lorapipe.evaluation.features import Array, Seen
+
+GROUPS = 48
+COMMON = 0.6
+"""A group in this share of the training pictures is a part of the subject."""
+NEAR = 0.9
+"""A place is near enough if it is nearer than the nearest places of a tenth of the training pictures."""
+MOST_PLACES = 12_288
+"""Places that groups are made of, evenly chosen where there are more."""
+ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Parts(Measure):
+    """`centres` (K, d), `near` (K,) the largest squared distance that counts, `weights` (K,) which sum to 1."""
+
+    title = "subject"
+    meaning = "the share of the subject's parts that a picture shows: 1 as many as the training pictures, 0 none"
+
+    centres: Array
+    near: Array
+    weights: Array
+
+    @classmethod
+    def fit(cls, reference: Reference) -> Self | None:
+        training = reference.training.patches
+        if len(training) < 3:
+            return None
+        every = np.concatenate(training)
+        owner = np.repeat(np.arange(len(training)), [len(each) for each in training])
+        chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_PLACES)).astype(int)
+        centres = k_means(every[chosen], min(GROUPS, max(8, len(chosen) // 16)))
+        group = _squares(every, centres).argmin(axis=1)
+        shares = [len(np.unique(owner[group == place])) / len(training) for place in range(len(centres))]
+        centres = centres[np.array(shares) >= COMMON]
+        if not len(centres):
+            return None
+        near = np.quantile(nearest(training, centres), NEAR, axis=0)
+        weights = 1 - (nearest(reference.base.patches, centres) <= near).mean(axis=0)
+        if weights.sum() < 0.5:
+            return None
+        return cls(centres, near.astype(np.float32), (weights / weights.sum()).astype(np.float32))
+
+    def __call__(self, seen: Seen) -> Array:
+        shown: Array = (nearest(seen.patches, self.centres) <= self.near).astype(np.float32) @ self.weights / NEAR
+        return np.minimum(shown, 1)
+
+
+def k_means(points: Array, count: int) -> Array:
+    """Centres (count, d) of groups of points (N, d)."""
+    rng = np.random.default_rng(0)
+    centres = points[rng.integers(len(points))][None]
+    least = _squares(points, centres)[:, 0]
+    for _ in range(count - 1):
+        chance = least / least.sum() if least.sum() > 0 else None
+        centres = np.concatenate([centres, points[rng.choice(len(points), p=chance)][None]])
+        least = np.minimum(least, _squares(points, centres[-1:])[:, 0])
+    for _ in range(ROUNDS):
+        group = _squares(points, centres).argmin(axis=1)
+        means = [
+            points[group == place].mean(axis=0) if (group == place).any() else centres[place] for place in range(count)
+        ]
+        centres = np.stack(means)
+    return centres
+
+
+def _squares(points: Array, centres: Array) -> Array:
+    """Squared distances (N, K)."""
+    found: Array = (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)
+    return np.maximum(found, 0)
+
+
+def nearest(patches: Sequence[Array], centres: Array) -> Array:
+    """The squared distance of each picture's nearest place to each centre, (N, K)."""
+    return np.stack([_squares(each, centres).min(axis=0) for each in patches])

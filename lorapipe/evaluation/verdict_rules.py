@@ -1,0 +1,223 @@
+"""Rules of the verdict: each looks at the results for one state of affairs; the first that applies is the verdict.
+
+They are a training guide's: a LoRA should work at strength 1; one that needs less is over-fit, one that needs more wants
+more training or a higher rate; from no effect over growing likeness to over-fit is the natural progress, so the best of
+the snapshots is kept; one that is over-fit from the start wants a lower rate; noise wants a rate at least 8 times lower.
+Nothing is called over-trained while the loss on held-out pictures still falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
+from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.evaluation.results import Results
+from lorapipe.evaluation.selection import Scores, following, identity, merit, risen, worse
+
+State = Literal["good", "under-trained", "over-trained", "copies", "no effect", "broken", "not sure"]
+
+NO_EFFECT = 0.2
+"""Identity below this is not seen in the pictures."""
+WEAK = 0.6
+"""Identity below this is a family resemblance, no likeness."""
+FAITHLESS = 0.5
+"""Following below this: most of what the prompt asks for is missing."""
+COPY, COPYING = 0.5, 0.25
+"""A picture with `copied` of the first is a copy; a cell with the second share of such pictures copies."""
+RUINED = 0.5
+"""Soundness below this: noise and burnt colours, whatever is shown."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found."""
+
+    state: State
+    headline: str
+    advice: tuple[Advice, ...] = ()
+
+
+def finding(results: Results) -> Finding:
+    """What the first rule that applies says."""
+    return next(found for rule in RULES if (found := rule(results)) is not None)
+
+
+def use(results: Results) -> str:
+    """The beginning of a headline: what to use."""
+    return f"Use {results.best}"
+
+
+# ------------------------------------------------------------------------------------------------- rules, by severity
+
+
+def _broken(results: Results) -> Finding | None:
+    """Noise, blank pictures or a loss above the base's: the rate was far too high."""
+    failed = [step for step in results.steps if _diverged(results, step)]
+    if not failed:
+        return None
+    cure = Advice(
+        "Learn far more slowly: noise is what a learning rate many times too high makes.", rates(results, 1 / 8)
+    )
+    if len(failed) == len(results.steps):
+        return Finding("broken", "The training has broken the model: no snapshot can be used.", (cure,))
+    if failed[-1] != results.steps[-1]:
+        return None
+    return Finding("broken", f"{use(results)}: at step {failed[0]} the training broke down.", (cure,))
+
+
+def _diverged(results: Results, step: int) -> bool:
+    cells = [cell for cell in results.cells if cell.step == step and cell.uniform]
+    if all(cell in results.broken for cell in cells):
+        return True
+    probe = results.probes.get(step)
+    if probe is None or not any(cell.strength >= 1 for cell in cells):
+        return False
+    loss = fmean(probe.training)
+    if not math.isfinite(loss):
+        return True
+    shown = [identity(results.valid[cell]) for cell in cells if cell in results.valid]
+    return loss > 1.05 * fmean(results.probe.training) and max(shown, default=0.0) < WEAK
+
+
+def _no_effect(results: Results) -> Finding | None:
+    """The pictures are still the base's."""
+    if results.pooled:
+        if max(map(identity, results.pooled.values())) >= NO_EFFECT:
+            return None
+    elif risen(results.probes[results.best.step].training, results.probe.training):
+        return None
+    advice = Advice("Train longer, and faster.", {**longer(results, 2), **rates(results, 2)})
+    return Finding("no effect", "No effect yet: the pictures are still those of the base.", (advice,))
+
+
+def copying(scores: Scores) -> float:
+    """The share of a cell's pictures that are copies of training pictures."""
+    return fmean(share >= COPY for share in scores.copied) if scores.copied else 0.0
+
+
+def copying_cells(results: Results) -> Sequence[Cell]:
+    """Every cell that copies, in order."""
+    return sorted(cell for cell, each in results.valid.items() if cell.uniform and copying(each) >= COPYING)
+
+
+def _copies(results: Results) -> Finding | None:
+    """It paints its training pictures again."""
+    cells = copying_cells(results)
+    usable = [cell for cell in results.pooled if cell.strength <= 1 and identity(results.pooled[cell]) >= WEAK]
+    if not cells or not usable or sum(cell in cells for cell in usable) * 2 < len(usable):
+        return None
+    advice = (
+        Advice("Add pictures that differ: this is the cure that lasts. Until then train less.", rates(results, 0.5)),
+        *half_rank(results),
+    )
+    return Finding("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
+
+
+def _needs_lowering(results: Results) -> Finding | None:
+    """A LoRA that works only below strength 1 is over-fit, or its rates were too high."""
+    strength = results.best.strength
+    if strength >= 1 or not any(cell.strength >= 1 for cell in results.pooled):
+        return None
+    advice = Advice("It should work at strength 1: learn more gently.", rates(results, max(0.5, strength)))
+    return Finding("over-trained", f"{use(results)}: at full strength it is too much.", (advice,))
+
+
+def _needs_raising(results: Results) -> Finding | None:
+    """A LoRA that works only above strength 1 has learnt too little."""
+    if results.best.strength <= 1 or not any(cell.strength <= 1 for cell in results.pooled):
+        return None
+    advice = Advice("It should work at strength 1: train longer.", longer(results))
+    return Finding("under-trained", f"{use(results)}: at strength 1 it is too little.", (advice,))
+
+
+def _still_rising(results: Results) -> Finding | None:
+    """The last snapshot is the best, clearly better than the one before."""
+    steps, chosen = results.steps, results.best
+    if chosen.step != steps[-1] or len(steps) < 2:
+        return None
+    before, last = results.scores_at(steps[-2]), results.scores_at(steps[-1])
+    if before is not None and last is not None:
+        rising = worse(before, last) and identity(last) < 0.9 and identity(last) > identity(before)
+    else:
+        rising = not results.scores and loss_still_falls(results) and _falling(results)
+    if not rising:
+        return None
+    advice = Advice("It was still getting better at the end: train longer.", longer(results))
+    return Finding("under-trained", f"{use(results)}: the last, and more steps would help.", (advice,))
+
+
+def _falling(results: Results) -> bool:
+    before, last = (results.probes[step].held_out for step in results.steps[-2:])
+    return risen(last, before)
+
+
+def _from_the_start(results: Results) -> Finding | None:
+    """The first snapshot is the best, and the last clearly worse; or even the best ignores the prompts."""
+    if loss_still_falls(results):
+        return None
+    chosen, scores = results.best, results.scores_at(results.best.step)
+    slower = Advice("Learn more gently, so that there is a best moment to catch.", rates(results, 0.5))
+    followed = following(scores) if scores is not None else None
+    if followed is not None and followed < FAITHLESS:
+        found = f"{use(results)}, though it ignores most of the prompt."
+        return Finding("over-trained", found, (slower, *half_rank(results)))
+    if chosen.step != results.steps[0] or len(results.steps) < 2:
+        return None
+    if not _last_is_worse(results):
+        return None
+    return Finding("over-trained", f"{use(results)}: the first, and all later ones are worse.", (slower,))
+
+
+def _last_is_worse(results: Results) -> bool:
+    """Whether the last snapshot is worse than the best, by the held-out loss where there are no scores."""
+    best, last = results.best.step, results.steps[-1]
+    if not results.scores:
+        first, end = results.probes.get(best), results.probes.get(last)
+        return first is not None and end is not None and risen(first.held_out, end.held_out)
+    scores, end_scores = results.scores_at(best), results.scores_at(last)
+    return scores is not None and end_scores is not None and worse(end_scores, scores)
+
+
+def _stuck(results: Results) -> Finding | None:
+    """It has stopped learning short of the subject."""
+    scores = results.scores_at(results.best.step)
+    if scores is None or identity(scores) >= WEAK:
+        return None
+    if loss_still_falls(results):
+        advice = Advice("It has not arrived yet: train longer.", longer(results))
+        return Finding(
+            "under-trained", f"{use(results)}, though the likeness is weak: more steps would help.", (advice,)
+        )
+    what = "It has stopped short of the subject: give it more room and a higher rate."
+    advice = Advice(what, {**rates(results, 2), **double_rank(results)})
+    return Finding("under-trained", f"{use(results)}, though the likeness is weak.", (advice,))
+
+
+def _good(results: Results) -> Finding:
+    """What is left."""
+    chosen, last = results.best, results.steps[-1]
+    headline = f"{use(results)}."
+    scores, end = results.scores_at(chosen.step), results.scores_at(last)
+    if chosen.step != last and scores is not None and end is not None and worse(end, scores) and merit(scores) > 0:
+        return Finding(
+            "good", headline, (Advice("Later steps only over-fit: next time, stop here.", {"steps": chosen.step}),)
+        )
+    return Finding("good", headline)
+
+
+RULES: tuple[Callable[[Results], Finding | None], ...] = (
+    _broken,
+    _no_effect,
+    _copies,
+    _needs_lowering,
+    _needs_raising,
+    _still_rising,
+    _from_the_start,
+    _stuck,
+    _good,
+)

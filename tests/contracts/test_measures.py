@@ -1,0 +1,158 @@
+"""Measures: what every one of them must do on every family, and what each must say of drawings that are known.
+
+The drawings are the examples' subjects and the world's creatures; the base that looks at them is the bundled one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import families
+import numpy as np
+import pytest
+from PIL import Image
+
+from lorapipe.evaluation import measures
+from lorapipe.evaluation.features import FeatureReader, Seen
+from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.scorer import Scorer
+from lorapipe.models import Checkpoint, Family
+from lorapipe.models.sd15 import SD15
+from lorapipe.pocket import subject_penny
+from lorapipe.pocket.draw import draw as draw_creature
+from lorapipe.pocket.pen import Pen
+from lorapipe.pocket.style_neon import Neon
+from lorapipe.pocket.world import ATTRIBUTES, sample
+
+SCENES = ATTRIBUTES["background"]
+PROMPTS = ("penny, night sky", "penny, meadow")
+FAMILIES = ("sd15", "sd2", "sdxl", families.NAME)
+
+
+@pytest.fixture(scope="module")
+def read() -> FeatureReader:
+    return FeatureReader(SD15(checkpoint=Checkpoint.parse("pocket", Path())).load("cpu"))
+
+
+def penny(rng: Random, background: str) -> Image.Image:
+    return subject_penny.draw(subject_penny.pose(rng, background), Pen())
+
+
+def creatures(count: int, seed: int = 5, pen: type[Pen] = Pen) -> list[Image.Image]:
+    rng = Random(seed)
+    return [draw_creature(sample(rng), pen()) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def reference(read: FeatureReader) -> Reference:
+    """Eighteen pictures of Penny, two in front of each background, and what the base paints of two prompts."""
+    rng = Random(0)
+    scenes = [*SCENES, *SCENES]
+    training = read([penny(rng, scene) for scene in scenes])
+    base = [draw_creature(sample(rng)) for _ in range(2)]
+    base = [*(_in(scene, picture) for scene, picture in zip(("night sky", "meadow"), base, strict=True)), *creatures(2)]
+    captions = [f"penny, {scene}" for scene in scenes]
+    return Reference(training, captions, read([base[0], base[0], base[1], base[1]]), PROMPTS, (0, 0, 1, 1))
+
+
+def _in(scene: str, _: Image.Image) -> Image.Image:
+    """A creature in front of a background."""
+    from dataclasses import replace
+
+    return draw_creature(replace(sample(Random(3)), background=scene))
+
+
+@pytest.fixture(scope="module")
+def fitted(reference: Reference) -> dict[str, Measure]:
+    return measures.fitted(reference)
+
+
+def test_all_that_need_no_clip_can_be_taken(fitted: dict[str, Measure]) -> None:
+    assert {*fitted} == {name for name in measures.REGISTRY.names() if not name.startswith("clip_")}
+    assert all(measure.title and measure.meaning for measure in fitted.values())
+
+
+def four(pictures: list[Image.Image], read: FeatureReader) -> Seen:
+    assert len(pictures) == 4
+    return read(pictures)
+
+
+def test_parts_are_the_subjects_in_scenes_never_seen(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    rng = Random(77)
+    unseen = fitted["parts"](four([penny(rng, scene) for scene in SCENES[:4]], read))
+    others = fitted["parts"](four(creatures(4), read))
+    assert unseen.mean() > 0.75 and others.mean() < 0.4
+
+
+def test_half_of_the_subject_is_half_of_its_parts(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    """An average of all training pictures, which a mean similarity would like best, and a picture cut in half."""
+    rng = Random(78)
+    whole = [penny(rng, scene) for scene in SCENES[:4]]
+    halves = [picture.copy() for picture in whole]
+    for half in halves:
+        half.paste(half.getpixel((1, 1)), (0, 0, 32, 64))
+    figures = [float(fitted["parts"](four(each, read)).mean()) for each in (whole, halves)]
+    assert figures[1] < 0.75 * figures[0]
+
+
+def test_taught_tags_are_found_where_they_are_drawn(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    rng = Random(79)
+    right = [penny(rng, scene) for scene in ("night sky", "night sky", "meadow", "meadow")]
+    wrong = [right[2], right[3], right[0], right[1]]
+    assert fitted["taught"](four(right, read)).mean() > 0.7 > 0.4 > fitted["taught"](four(wrong, read)).mean()
+
+
+def test_copies_are_the_training_pictures_and_not_new_ones(
+    fitted: dict[str, Measure], read: FeatureReader, reference: Reference
+) -> None:
+    known = list(reference.training.pictures[:2])
+    noisy = [Image.blend(each, Image.effect_noise((64, 64), 60).convert("RGB"), 0.1) for each in known]
+    rng = Random(80)
+    assert (fitted["copies"](four([*known, *noisy], read)) >= 0.5).all()
+    assert (fitted["copies"](four([penny(rng, scene) for scene in SCENES[:4]], read)) < 0.5).all()
+
+
+def test_artefacts_are_noise_and_burnt_colours(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    rng = Random(81)
+    clean = [penny(rng, scene) for scene in SCENES[:4]]
+    noise = np.random.default_rng(0).normal(0, 40, (64, 64, 3))
+    noisy = [Image.fromarray((np.asarray(each) + noise).clip(0, 255).astype("uint8")) for each in clean]
+    grey = [each.convert("L").convert("RGB") for each in clean]
+    sound, noisy_figures, grey_figures = (fitted["artefacts"](four(each, read)) for each in (clean, noisy, grey))
+    assert sound.max() < 0.3 and noisy_figures.min() > 0.5 and grey_figures.min() > 0.5
+
+
+def test_diversity_is_none_where_a_prompt_gives_one_picture(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    rng = Random(82)
+    first, second, third, fourth = (penny(rng, scene) for scene in SCENES[:4])
+    assert fitted["diversity"](four([first, first, second, second], read)).max() == pytest.approx(0, abs=1e-3)
+    assert fitted["diversity"](four([first, second, third, fourth], read)).min() > 0.5
+
+
+def test_style_is_the_pen_and_not_what_it_draws(read: FeatureReader) -> None:
+    plain = read(creatures(4))
+    captions = ["glow"] * 12
+    neon = Reference(read(creatures(12, 1, Neon)), captions, plain, ("glow a", "glow b"), (0, 0, 1, 1))
+    found = measures.fitted(neon)["style"]
+    assert found(read(creatures(4, 9, Neon))).mean() > 0.7 > 0.3 > found(read(creatures(4, 9))).mean()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_measures_hold_on_every_family(family: str, tmp_path: Path) -> None:
+    families.register()
+    registry = Family.registry
+    assert registry is not None
+    model = registry.get(family).tiny(tmp_path).load("cpu")
+    read = FeatureReader(model)
+    rng = Random(0)
+    wide = [Image.effect_noise((64, 128), 90).convert("RGB")]
+    training = read([penny(rng, scene) for scene in SCENES] + wide)
+    captions = [f"penny, {scene}" for scene in ("meadow", "snow") * 5]
+    base = read(creatures(4))
+    scorer = Scorer(Reference(training, captions, base, ("penny, snow", "penny, meadow"), (0, 0, 1, 1)))
+    scored = scorer(read(creatures(4, 11)))
+    assert scored.figures and all(len(each) == 4 for each in scored.figures.values())
+    assert not scored.broken and all(np.isfinite(mean) for mean in scored.means.values())
+    again = scorer(read(creatures(4, 11)))
+    assert again.figures == scored.figures, "the same pictures give the same figures"
