@@ -167,9 +167,9 @@ class Export(Stage):
             step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
-            chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+            chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
         if self.convert != "own":
-            loader = untrained_metadata(base.base_model_version(prediction), learned, "none")
+            loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
             chosen |= {key: value for key, value in loader.items() if key.startswith("ss_network_")}
         if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}

@@ -68,7 +68,7 @@ class WordEmbedding(Spec):
         return WordsAttached(model, {self.trigger: vectors}, self.norm)
 
     def _initial(self, model: Model, part: str, seed: int) -> Tensor:
-        """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones: (n, d), float32."""
+        """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones: (n, d)."""
         import torch
 
         from lorapipe.training.adapter_layers.host import generator
