@@ -11,7 +11,7 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
 Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
@@ -73,15 +74,13 @@ class ModuleRef:
 
     path: str
     kind: Literal["linear", "conv", "norm"]
-    shape: tuple[int, ...]
+    shape: Shape
     block: int | None
     group: Group
 
     @classmethod
-    def of(cls, path: str, layer: torch.nn.Module, group: Group, block: int | None = None) -> Self:
-        """Of a module with this path."""
-        weight: Tensor = layer.weight
-        shape = tuple(weight.shape)
+    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
+        """Of a module with this path, whose weight has this shape."""
         kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
         return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
@@ -91,22 +90,49 @@ class ModuleRef:
         return all(side == 1 for side in self.shape[2:])
 
 
+def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
+    """Those of some modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
+    return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The bytes that the denoiser's forward pass over half-precision weights keeps for the backward pass.
+
+    For each pixel of a picture: `kept`, or with gradient checkpointing `recomputed`. Measured by `benchmarks/memory.py`.
+    """
+
+    kept: int
+    recomputed: int
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """What a training of a base keeps in memory, counted by `benchmarks/memory.py`.
+    """What a training of a base keeps in memory, by the shapes of its tensors: no weights are read.
 
-    `parameters` of each part; `widths` of its LoRA modules (Σ in + out: a LoRA of rank r has r times as many parameters).
-    `convolutions` are those widths of what LoCon has besides: of its 1×1 and Linear modules, and of its larger ones (in · k²
-    + out). `kept` are the bytes that the denoiser's forward pass over half-precision weights keeps for the backward one, for
-    each pixel of a picture; `recomputed` those with gradient checkpointing.
+    `parameters` are the numbers in each part; `inner` and `outer` its modules. What it says of modules and blocks is what
+    the `Model` will say, but for the order of modules. `activations` is None where nobody has measured them for a base of
+    this shape.
     """
 
     denoiser: str
     parameters: Mapping[str, int]
-    widths: Mapping[str, int]
-    convolutions: tuple[int, int]
-    kept: int
-    recomputed: int
+    inner: Mapping[str, list[ModuleRef]]
+    outer: Mapping[str, list[ModuleRef]]
+    blocks: int
+    activations: Activations | None = None
+
+    def modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.modules`."""
+        return self.inner[part]
+
+    def outer_modules(self, part: str) -> list[ModuleRef]:
+        """See `Model.outer_modules`."""
+        return self.outer[part]
+
+    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
+        """See `Model.targets`."""
+        return targets(self.inner[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -138,9 +164,12 @@ class Family(Spec, contract="family"):
     """How messages call a single file of the family, with its article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
+    lora_module: ClassVar[str]
+    """kohya's module that trains and loads a LoRA of the family (`ss_network_module`): `networks.lora` is for U-Nets alone,
+    `networks.lora_flux` and `networks.lora_sd3` are for others."""
 
     @classmethod
-    def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
+    def recognises(cls, keys: Mapping[str, Shape]) -> bool:
         """Whether a single file that holds tensors of these names and shapes is of this family."""
         return False
 
@@ -197,7 +226,7 @@ class Family(Spec, contract="family"):
         return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
 
     def footprint(self) -> Footprint | None:
-        """What a training keeps in memory; None where that was not counted for a base of this shape."""
+        """What a training keeps in memory; None where the shapes of the tensors are not known without loading them."""
         return None
 
     def problems_of_captions(self) -> Iterator[Problem]:
@@ -337,9 +366,8 @@ class Model(ABC):
         """
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Those that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
-        found = self.modules(part)
-        return found if convolutions else [ref for ref in found if ref.group != "conv" and ref.pointwise]
+        """Those that LoRA trains, or with `convolutions` LoCon: see `targets`."""
+        return targets(self.modules(part), convolutions)
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
         """Further layers that files may hold, and that adapters train on request alone.
@@ -348,12 +376,20 @@ class Model(ABC):
         """
         return []
 
+    def weight(self, part: str, path: str) -> Tensor:
+        """A module's weight; loads the part."""
+        found: Tensor = self.part(part).get_submodule(path).weight.detach()
+        return found
+
+    def shape(self, part: str, path: str) -> tuple[int, ...]:
+        """The shape of a module's weight; no weights are loaded."""
+        return next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
+
     def drawn_weight(self, part: str, path: str) -> Tensor:
         """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
         import torch
 
-        shape = next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        return torch.randn(self.shape(part, path), generator=torch.Generator().manual_seed(0))
 
     @property
     def blocks(self) -> int:

@@ -18,6 +18,7 @@ from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, vae_file
 from lorapipe.models._ldm_names import older_vae_name, vae_name
 from lorapipe.models._missing_tensors import (
     CALLED,
+    ODD_CONFIGURATION,
     OTHER,
     SMALLER,
     in_folder,
@@ -110,7 +111,7 @@ def _looked(look: Look, base: Base, knob: str, root: Path) -> Iterator[Problem]:
     except InputError as error:
         for problem in error.problems:
             yield Problem(_inside(root, problem), cure=problem.cure, path=(knob,))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
+    except ODD_CONFIGURATION as error:
         what = f"has a configuration that cannot be right: {str(error)[:100]}."
         yield Problem(what, cure=COPY, path=(knob,))
 

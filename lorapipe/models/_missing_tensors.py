@@ -17,6 +17,8 @@ Keys = Mapping[str, Shape]
 Wanted = tuple[tuple[str, ...], Shape]
 """The names under which a tensor may be in a file, and its shape."""
 CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
+ODD_CONFIGURATION = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
+"""What reading a configuration whose values cannot be right may raise."""
 OTHER = "The file is incomplete or of another kind of model."
 SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
 

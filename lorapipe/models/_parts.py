@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError, OutOfMemory
-from lorapipe.models import Model, ModuleRef, Pair
-from lorapipe.models._diffusers_folder import COPY
+from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
+from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, weights_in
 from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
 from lorapipe.models._word_vectors import WordVectors
 
@@ -117,21 +118,44 @@ class PartsModel(Model):
 
     def modules(self, part: str) -> list[ModuleRef]:
         if part not in self._modules:
-            self._modules[part] = self.module_refs(part, self.skeleton(part))
+            self._modules[part] = self.module_refs(part, self._layers(part), self.source.config(part))
         return self._modules[part]
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
         if part not in self._outer:
-            self._outer[part] = self.outer_refs(part, self.skeleton(part))
+            self._outer[part] = self.outer_refs(part, self._layers(part))
         return self._outer[part]
 
-    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """`Model.outer_modules` of a part's skeleton."""
+    def _layers(self, part: str) -> dict[str, Shape]:
+        """The shapes of the weights of a part's Linear, Conv2d and normalisations, in model order."""
+        import torch
+
+        kinds = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        found = ((path, layer) for path, layer in self.skeleton(part).named_modules() if isinstance(layer, kinds))
+        return {path: tuple(layer.weight.shape) for path, layer in found if layer.weight is not None}
+
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
+        """`Model.outer_modules` of a part, by its layers as in `module_refs`."""
         return []
 
+    @classmethod
     @abstractmethod
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """`Model.modules` of a part's skeleton."""
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        """`Model.modules` of a part, by its configuration and its layers: path → shape of the weight, in model order.
+
+        Layers are Linear (a matrix), Conv2d (four dimensions) and normalisations (one). Plans ask this too, without torch,
+        and may have embeddings among the matrices.
+        """
+
+    @property
+    def blocks(self) -> int:
+        return self.block_count(self.source.config(self.denoiser))
+
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        """`Model.blocks` by the denoiser's configuration."""
+        return 0
 
     # ------------------------------------------------------------------------------------------------ words of captions
 
@@ -210,6 +234,34 @@ class PartsModel(Model):
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
             what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
             raise InputError(what, where=self.where(), cure=COPY) from error
+
+
+def footprint(
+    model: type[PartsModel],
+    configs: Mapping[str, Mapping[str, Any]],
+    shapes: Mapping[str, Mapping[str, Shape]],
+    activations: Activations | None = None,
+) -> Footprint:
+    """The footprint of a base by the configurations of its trainable parts, and the names and shapes of their tensors."""
+    parameters = {part: sum(map(math.prod, tensors.values())) for part, tensors in shapes.items()}
+    layers = {part: _layers(tensors) for part, tensors in shapes.items()}
+    inner = {part: model.module_refs(part, found, configs[part]) for part, found in layers.items()}
+    outer = {part: model.outer_refs(part, found) for part, found in layers.items()}
+    blocks = model.block_count(configs[model.denoiser])
+    return Footprint(model.denoiser, parameters, inner, outer, blocks, activations)
+
+
+def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:
+    """The footprint of a base in a diffusers folder, by its configurations and the heads of its files."""
+    configs = {part: read_json(folder / part / "config.json") for part in model.trainable}
+    shapes = {part: keys_in(weights_in(folder / part)) for part in model.trainable}
+    return footprint(model, configs, shapes, activations)
+
+
+def _layers(tensors: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The weights that may be of Linear, Conv2d or normalisations, by the modules' paths."""
+    weights = {name.removesuffix(".weight"): shape for name, shape in tensors.items() if name.endswith(".weight")}
+    return {path: shape for path, shape in weights.items() if len(shape) in (1, 2, 4)}
 
 
 def _decoded(vae: Any, latents: Tensor) -> Tensor | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.models import PLAIN_READING, Condition, Pair, TextReading
 from lorapipe.models._clip_text import penultimate
 from lorapipe.models._parts import halvings
-from lorapipe.models._unet import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion, down_blocks, original_path
 from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:
@@ -72,21 +72,23 @@ class SDXLModel(LatentDiffusion):
         """The U-Net's modules go by their names in the original code."""
         if part != "unet":
             return super().kohya_name(part, path)
-        return f"lora_unet_{self.ldm_path(path).replace('.', '_')}"
+        original = original_path(path, self.source.config("unet"))
+        return f"lora_unet_{original.replace('.', '_')}"
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
         """Diffusers' names, as OneTrainer and diffusers' own scripts write them."""
         return (super().kohya_name(part, path),) if part == "unet" else ()
 
-    @property
-    def blocks(self) -> int:
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
         """The embeddings, those that go down, three in the middle, those that go up, the output."""
-        return 1 + self._down + 3 + self._down + 1
+        return 1 + down_blocks(config) + 3 + down_blocks(config) + 1
 
-    def block(self, path: str) -> int:
-        half, place = self.ldm_path(path).split(".")[:2]
-        first = {"input_blocks": 1, "middle_block": 1 + self._down, "output_blocks": 4 + self._down}[half]
-        return first + int(place)
+    @classmethod
+    def block_of(cls, path: str, config: Mapping[str, Any]) -> int:
+        half, place = original_path(path, config).split(".")[:2]
+        down = down_blocks(config)
+        return {"input_blocks": 1, "middle_block": 1 + down, "output_blocks": 4 + down}[half] + int(place)
 
     def text_prefix(self, part: str) -> str:
         return {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}[part]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.models import Family, Footprint, Pair, TextReading, _checkpoint_problems
+from lorapipe.models import Activations, Family, Footprint, Pair, TextReading, _checkpoint_problems
 from lorapipe.models._diffusers_folder import COPY, read_json
-from lorapipe.models._parts import Parts, halvings
+from lorapipe.models._missing_tensors import ODD_CONFIGURATION, shapes_of
+from lorapipe.models._parts import Parts, footprint, halvings
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.spec import Source, param
 
@@ -80,8 +81,8 @@ class StableDiffusion(Family):
     """The configuration of the parts by the published numbers, for single files, which carry none."""
     model: ClassVar[type[LatentDiffusion]] = LatentDiffusion
     """The class of the loaded base."""
-    counted: ClassVar[Footprint]
-    """The footprint of a base of the published shape."""
+    activations: ClassVar[Activations]
+    """What the forward pass of a base of the published shape keeps."""
     kind: ClassVar[str]
     """What a single file of the family is; see `_model_detection`."""
 
@@ -97,6 +98,7 @@ class StableDiffusion(Family):
             yield problem
 
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
+    lora_module: ClassVar[str] = "networks.lora"
     reads_other_layers: ClassVar[bool] = True
     """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
 
@@ -129,9 +131,19 @@ class StableDiffusion(Family):
         return self._part("vae").get("latent_channels", 4), size[1] // factor, size[0] // factor
 
     def footprint(self) -> Footprint | None:
+        configs = {part: self._part(part) for part in self.trainable}
+        try:
+            shapes = {part: shapes_of(self.model.texts, part, config) for part, config in configs.items()}
+            known = {part: tensors for part, tensors in shapes.items() if tensors is not None}
+            return footprint(self.model, configs, known, self._activations()) if len(known) == len(shapes) else None
+        except ODD_CONFIGURATION:  # which the check of the checkpoint tells of
+            return None
+
+    def _activations(self) -> Activations | None:
+        """What was measured, if this base's U-Net is of the shape that it was measured for."""
         shape = ("block_out_channels", "layers_per_block", "cross_attention_dim")
         ours, published = self._part("unet"), self.known["unet"]
-        return self.counted if all(ours.get(name) == published[name] for name in shape) else None
+        return self.activations if all(ours.get(name) == published[name] for name in shape) else None
 
     def load(self, device: str, dtype: str = "fp32") -> LatentDiffusion:
         source = self._source()

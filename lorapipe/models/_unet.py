@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, TextReading
+from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
 from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
 
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
 """Where a configuration does not say: those of SD1.x, diffusers' default."""
-TRANSFORMER_BLOCKS = ("Transformer2DModel",)
-CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
-TEXT_BLOCKS = ("CLIPAttention", "CLIPMLP")
-"""The modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
+TRANSFORMER = r"\battentions\.\d+\.(proj_in|proj_out|transformer_blocks)\b"
+CONVOLUTION = r"\b(resnets|downsamplers|upsamplers)\.\d+\."
+TEXT = r"\blayers\.\d+\.(self_attn|mlp)\."
+"""Paths of modules inside diffusers' Transformer2DModel, its ResnetBlock2D, Downsample2D and Upsample2D, and transformers'
+CLIPAttention and CLIPMLP, where kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
 
 
 class LatentDiffusion(PartsModel):
@@ -94,50 +94,48 @@ class LatentDiffusion(PartsModel):
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """Linear and Conv2d of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
-        if part != self.denoiser:
-            return list(_layers(skeleton, TEXT_BLOCKS))
-        found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
-        return [replace(ref, block=self.block(ref.path)) for ref in found]
+    @classmethod
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        """Those of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
+        matrices = {path: shape for path, shape in layers.items() if len(shape) > 1}
+        if part != cls.denoiser:
+            return [
+                ModuleRef.of(path, shape, _group(path)) for path, shape in matrices.items() if re.search(TEXT, path)
+            ]
+        found = []
+        for path, shape in matrices.items():
+            if re.search(TRANSFORMER, path):
+                found.append(ModuleRef.of(path, shape, _group(path), cls.block_of(path, config)))
+            elif re.search(CONVOLUTION, path):
+                found.append(ModuleRef.of(path, shape, "conv", cls.block_of(path, config)))
+        return found
 
-    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
         """LyCORIS' `full` names the former, and `train_norm` means the latter."""
-        import torch
+        found = []
+        for path, shape in layers.items():
+            if len(shape) == 1:
+                found.append(ModuleRef.of(path, shape, "norm"))
+            elif part == cls.denoiser and path in OUTSIDE:
+                found.append(ModuleRef.of(path, shape, "embedding"))
+        return found
 
-        def group(path: str, layer: torch.nn.Module) -> Group | None:
-            if isinstance(layer, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
-                return "norm"
-            return "embedding" if part == self.denoiser and path in OUTSIDE else None
-
-        found = ((path, layer, group(path, layer)) for path, layer in skeleton.named_modules())
-        return [ModuleRef.of(path, layer, kind) for path, layer, kind in found if kind]
-
-    @property
-    def blocks(self) -> int:
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
         """Those that go down, the middle, those that go up: 25 of SD1.x."""
-        return 2 * self._down + 1
+        return 2 * down_blocks(config) + 1
+
+    @classmethod
+    def block_of(cls, path: str, config: Mapping[str, Any]) -> int:
+        """Which of them a module of a U-Net of this configuration is in."""
+        half, place = original_path(path, config).split(".")[:2]
+        down = down_blocks(config)
+        return {"input_blocks": int(place), "middle_block": down, "output_blocks": down + 1 + int(place)}[half]
 
     def block(self, path: str) -> int:
-        """Which of them a module of the U-Net is in."""
-        half, place = self.ldm_path(path).split(".")[:2]
-        return {"input_blocks": int(place), "middle_block": self._down, "output_blocks": self._down + 1 + int(place)}[
-            half
-        ]
-
-    @property
-    def _down(self) -> int:
-        config = self.source.config("unet")
-        down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
-        return down
-
-    def ldm_path(self, path: str) -> str:
-        """A module's path in the original code."""
-        if path in OUTSIDE:
-            return OUTSIDE[path]
-        config = self.source.config("unet")
-        kinds = config.get("up_block_types", UP_BLOCKS)
-        return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
+        """Which block a module of the U-Net is in."""
+        return self.block_of(path, self.source.config("unet"))
 
     def kohya_name(self, part: str, path: str) -> str:
         if part == self.denoiser:
@@ -149,19 +147,18 @@ class LatentDiffusion(PartsModel):
         return "lora_te"
 
 
-def _layers(skeleton: torch.nn.Module, blocks: Sequence[str]) -> Iterator[ModuleRef]:
-    """The Linear and Conv2d modules inside blocks of these classes, in model order."""
-    import torch
+def down_blocks(config: Mapping[str, Any]) -> int:
+    """How many blocks of a U-Net of this configuration go down, as the original code counts them; as many go up."""
+    down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
+    return down
 
-    seen: set[str] = set()
-    for place, block in skeleton.named_modules():
-        kind = type(block).__name__
-        if kind not in blocks:
-            continue
-        for path, layer in block.named_modules(prefix=place):
-            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and path not in seen:
-                seen.add(path)
-                yield ModuleRef.of(path, layer, group="conv" if kind in CONVOLUTION_BLOCKS else _group(path))
+
+def original_path(path: str, config: Mapping[str, Any]) -> str:
+    """A module's path in the original code (LDM's)."""
+    if path in OUTSIDE:
+        return OUTSIDE[path]
+    kinds = config.get("up_block_types", UP_BLOCKS)
+    return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
 
 
 def _group(path: str) -> Group:

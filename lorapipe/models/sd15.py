@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models import Activations, Checkpoint
 from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
@@ -32,14 +32,7 @@ class SD15(StableDiffusion):
 
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     kind: ClassVar[str] = "an SD1.x checkpoint"
-    counted: ClassVar[Footprint] = Footprint(
-        denoiser="unet",
-        parameters={"unet": 859_520_964, "text_encoder": 123_060_480},
-        widths={"unet": 423_936, "text_encoder": 165_888},
-        convolutions=(82_880, 544_000),
-        kept=3540,
-        recomputed=588,
-    )
+    activations: ClassVar[Activations] = Activations(kept=3540, recomputed=588)
 
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models import Activations, Checkpoint
 from lorapipe.models._model_detection import SD2_TEXT, SD2_WIDTH, context_width, text_layout
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
@@ -58,14 +58,7 @@ class SD2(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SD2Model
     kind: ClassVar[str] = "an SD2 checkpoint"
-    counted: ClassVar[Footprint] = Footprint(
-        denoiser="unet",
-        parameters={"unet": 865_910_724, "text_encoder": 340_387_840},
-        widths={"unet": 432_128, "text_encoder": 423_936},
-        convolutions=(82_880, 544_000),
-        kept=3540,
-        recomputed=588,
-    )
+    activations: ClassVar[Activations] = Activations(kept=3540, recomputed=588)
 
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models import Activations, Checkpoint
 from lorapipe.models._model_detection import SDXL_TEXT, SDXL_WIDTH, context_width, text_layout
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
@@ -58,14 +58,7 @@ class SDXL(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SDXLModel
     kind: ClassVar[str] = "an SDXL checkpoint"
-    counted: ClassVar[Footprint] = Footprint(
-        denoiser="unet",
-        parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
-        widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
-        convolutions=(58_560, 355_840),
-        kept=6510,
-        recomputed=548,
-    )
+    activations: ClassVar[Activations] = Activations(kept=6510, recomputed=548)
 
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:

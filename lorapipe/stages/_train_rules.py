@@ -181,6 +181,7 @@ def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> 
 def _unlike_base(train: TrainingOptions, base: Family) -> Iterator[Problem]:
     """Settings that the base has no use for."""
     yield from base.objections(train.reading)
+    yield from (replace(each, path=("adapter", *each.path)) for each in train.adapter.objections(base))
     if train.text_encoder_2_lr is not None and [*base.roles.values()].count("text_encoder") < 2:
         what = f"{base.name} has no second text encoder."
         yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))

@@ -31,6 +31,9 @@ ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
 """Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
 
+NOTABLE = 0.1
+"""An error of a conversion from which on it is a warning."""
+
 
 @dataclass(frozen=True)
 class Export(Stage):
@@ -73,6 +76,12 @@ class Export(Stage):
         "of a word that was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 read), or "
         "either alone",
     )
+    convert: Literal["own", "lora", "diff"] = param(
+        "own",
+        "write another form than the adapter's own: lora, by singular values, which every program reads, with its error "
+        "told; or diff, the dense difference, exact and as large as the base",
+    )
+    convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
     overwrite: bool = param(
         False,
         "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
@@ -100,7 +109,7 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()
-        learned = self._chosen(formats.open(snapshot.path, names))
+        learned = self._converted(self._chosen(formats.open(snapshot.path, names)), model, context)
         (delivery,) = self.deliveries()
         path = context.out / delivery.place("lora").name
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
@@ -118,6 +127,23 @@ class Export(Stage):
         if not kept.parts:
             raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
         return kept
+
+    def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
+        """The update in the form that is asked for; loads the base only where ΔW depends on it."""
+        if self.convert == "own":
+            return learned
+        from lorapipe.formats import converted
+
+        form, rank = self.convert, self.convert_rank
+        found = converted(
+            learned, form, rank, lambda place: model.shape(*place), lambda place: model.weight(*place).float()
+        )
+        if self.convert == "lora":
+            level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
+            text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
+            text += f", and changes of {found.biases} biases are left out." if found.biases else "."
+            context.emit(Log(text=text, level=level))
+        return found.weights
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import lacking
@@ -137,7 +163,11 @@ class Export(Stage):
             step, epoch, algorithms = snapshot.step, snapshot.epoch, learned.algorithms
             chosen = kohya_metadata(record, self.title, step, epoch, self.metadata, algorithms)
         else:
-            chosen = untrained_metadata(base.base_model_version(prediction), learned, self.metadata)
+            chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
+        if self.convert != "own":
+            loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
+            chosen |= {key: loader[key] for key in ("ss_network_module", "ss_network_dim", "ss_network_alpha")}
+            chosen["ss_network_args"] = loader["ss_network_args"]
         if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.

@@ -10,17 +10,18 @@ To add one, create a file here. ΔW's formula lives with the algorithm in `lorap
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from lorapipe.errors import Problem
 from lorapipe.spec import Spec, knobs
 
 if TYPE_CHECKING:
     import torch
 
     from lorapipe.formats import AdapterWeights
-    from lorapipe.models import Footprint, Model
+    from lorapipe.models import Family, Footprint, Model
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class Adapter(Spec, contract="type"):
         return False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """How many numbers it trains in these parts of a base of this footprint, at most; 0 if that cannot be told."""
+        """How many numbers it trains in these parts of a base of this footprint; 0 if that cannot be told."""
         return 0
+
+    def objections(self, base: Family) -> Iterator[Problem]:
+        """What this base cannot do of its settings; paths are its knobs. Reads no weights."""
+        return iter(())
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
