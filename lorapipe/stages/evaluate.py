@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
@@ -320,6 +319,8 @@ def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:
     """The scores of the snapshots as metrics, and the verdict for the log."""
+    from statistics import fmean
+
     from lorapipe.evaluation.selection import following, identity
 
     for cell in result.row:
