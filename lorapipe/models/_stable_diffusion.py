@@ -96,6 +96,7 @@ class StableDiffusion(Family):
             yield problem
 
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
+    lora_module: ClassVar[str] = "networks.lora"
     reads_other_layers: ClassVar[bool] = True
     """Whether another layer of the text encoder than the last can be used (`clip_skip`)."""
 

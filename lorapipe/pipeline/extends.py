@@ -1,12 +1,13 @@
 """`extends: other.yaml`: a document that overrides one or more others, of which the last takes precedence.
 
 Mappings are merged, and everything else is replaced. A mapping that names another implementation (`uses`, `type`,
-`family`) is replaced too, since it has other settings. `null` removes a stage. Every value keeps its position in its file:
-messages point there, and relative paths start there.
+`family`) is replaced too, since it has other settings. A name alone (`adapter: lora`) is a mapping that names it. `null`
+removes a stage. Every value keeps its position in its file: messages point there, and relative paths start there.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from lorapipe.spec.paths import path_of, tidy, trouble
 EXTENDS = "extends"
 TAGS = ("uses", "type", "family")
 """The keys that name a mapping's implementation."""
+SHORT = "type"
+"""The key of which a word alone is the value."""
+_WORD = re.compile(r"[a-z]\w*")
 
 
 def open_layers(path: Path) -> Document:
@@ -80,19 +84,24 @@ def _over(upper: Document, lower: Document) -> Document:
     value = _merged(upper.value, lower.value)
     for names in ("vars", "stages"):  # here, a key `type` is a user's name
         if isinstance(upper.value.get(names), dict) and isinstance(lower.value.get(names), dict):
-            value[names] = _merged(upper.value[names], lower.value[names])
+            value[names] = _merged(upper.value[names], lower.value[names], names == "stages")
     stages = value.get("stages")
     if isinstance(stages, dict):
         value["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
     return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
 
 
-def _merged(upper: dict[object, object], lower: dict[object, object]) -> dict[object, object]:
+def _merged(
+    upper: dict[object, object], lower: dict[object, object], has_short_forms: bool = False
+) -> dict[object, object]:
+    """`has_short_forms`: settings of stages are below, where `adapter: lora` is `adapter: {type: lora}`."""
     merged = dict(lower)
     for key, value in upper.items():
         old = lower.get(key)
+        if has_short_forms and isinstance(value, dict) and isinstance(old, str) and _WORD.fullmatch(old):
+            old = {SHORT: old}
         if isinstance(value, dict) and isinstance(old, dict) and not _other_kind(value, old):
-            value = _merged(value, old)
+            value = _merged(value, old, has_short_forms)
         merged[key] = value
     return merged
 
