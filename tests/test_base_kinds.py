@@ -87,7 +87,7 @@ def test_the_pocket_base_is_an_sd1() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "word"),
-    [(9, "inpainting"), (8, "InstructPix2Pix"), (5, "depth"), (7, "upscaler"), (12, "12 channels")],
+    [(9, "inpainting"), (8, "InstructPix2Pix"), (5, "depth"), (7, "upscaler"), (12, "12 input channels")],
 )
 @pytest.mark.parametrize("family", NAMES)
 def test_networks_that_read_more_than_a_picture(

@@ -123,7 +123,7 @@ def test_what_the_owners_pipeline_names_may_be_named(folder: Path) -> None:
 )
 def test_it_writes_only_into_the_folder_of_the_results(folder: Path, to: str) -> None:
     error = refused(folder, f"stages: {{file: {{to: '{to}'}}}}")
-    assert "may only write into the folder of the results" in str(error)
+    assert "may only write into the folder of results" in str(error)
     assert (
         made(folder, "stages: {file: {to: '${folder}/mine.safetensors'}}").stages["file"].to.path.name
         == "mine.safetensors"
