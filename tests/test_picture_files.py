@@ -15,7 +15,7 @@ from photographs import encoded, photograph
 from lorapipe.picture_files import sort_out
 from lorapipe.picture_files.captions import caption_of
 from lorapipe.picture_files.suffixes import suffix_of
-from lorapipe.training.data.scan import look_through
+from lorapipe.training.data.image_folder import look_through
 from lorapipe.watch.archive import zip_state
 from lorapipe.watch.folder_state import inspect_path, opened
 

@@ -11,7 +11,7 @@ from lorapipe.cli import main
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.captions import CaptionFiles
-from lorapipe.training.data.scan import look_through
+from lorapipe.training.data.image_folder import look_through
 from lorapipe.watch.pipeline_writer import DroppedFolder, InboxPipeline, write
 from lorapipe.watch.settings import WatchSettings
 

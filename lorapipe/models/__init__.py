@@ -164,6 +164,9 @@ class Family(Spec, contract="family"):
     """How messages call a single file of the family, with its article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
+    lora_module: ClassVar[str]
+    """kohya's module that trains and loads a LoRA of the family (`ss_network_module`): `networks.lora` is for U-Nets alone,
+    `networks.lora_flux` and `networks.lora_sd3` are for others."""
 
     @classmethod
     def recognises(cls, keys: Mapping[str, Shape]) -> bool:

@@ -98,6 +98,7 @@ class StableDiffusion(Family):
             yield problem
 
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
+    lora_module: ClassVar[str] = "networks.lora"
     reads_other_layers: ClassVar[bool] = True
     """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
 

@@ -14,6 +14,7 @@ from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Family, Model, ModuleRef, TextReading
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.options import RATES, rate_options
 
 REGISTRY = Family.registry
 assert REGISTRY is not None
@@ -138,6 +139,12 @@ def test_what_a_training_keeps_is_foretold_from_shapes_alone(family: Family, loa
         assert trained <= footprint.parameters[part] <= trained + sum(each.numel() for each in module.buffers())
         assert told(footprint.modules(part)) == told(loaded.modules(part))
         assert told(footprint.outer_modules(part)) == told(loaded.outer_modules(part))
+
+
+def test_every_part_obeys_an_option_of_the_training_and_loaders_are_told_the_right_module(family: Family) -> None:
+    options = rate_options(family.roles)
+    assert set(family.roles) < set(options) and set(options.values()) <= set(RATES)
+    assert (family.lora_module == "networks.lora") == (family.denoiser == "unet"), "it loads U-Nets alone"
 
 
 def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:

@@ -136,6 +136,7 @@ class TinyFlow(Family):
     """A flow-matching transformer of some hundred thousand numbers; pictures of 64 pixels."""
 
     denoiser = TinyFlowModel.denoiser
+    lora_module = "networks.lora_tiny_flow"
     text_encoders = TinyFlowModel.text_encoders
     trainable = TinyFlowModel.trainable
 

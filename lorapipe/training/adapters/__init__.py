@@ -30,8 +30,11 @@ class Adapter(Spec, contract="type"):
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser", "text_encoder")
     """The roles (`lorapipe.models.Role`) of what it changes, and so which learning rates it has."""
-    has_strength: ClassVar[bool] = True
-    """Whether it can be applied in part: an embedding is there, or is not."""
+    has_norms: ClassVar[bool] = True
+    """Whether there is a ΔW of modules, whose norms `Attached.limit_norms` limits."""
+
+    snapshot_format: ClassVar[str] = "kohya"
+    """The registered name of the format of its snapshots; all formats can be evaluated, exported and gone on from."""
 
     @property
     def has_rates_of_its_own(self) -> bool:
