@@ -11,14 +11,15 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
+from lorapipe.models._footprint import Activations, Footprint, Group, ModuleRef, Shape, targets
 from lorapipe.spec import Source, Spec, param
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
     from lorapipe.training.diffusion import Diffusion
 
+__all__ = [
+    "PLAIN_READING", "Activations", "Checkpoint", "Condition", "Family", "FeatureLayers", "Footprint", "Group", "Model",
+    "ModuleRef", "Pair", "Role", "Shape", "TextReading", "targets",
+]  # fmt: skip
+
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors (B, …). Only the family that made them interprets them."""
 Pair = tuple[int, int]
-Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the denoiser, a text encoder, or the embeddings of new words (textual inversion)."""
-Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
 
 
 @dataclass(frozen=True)
@@ -61,78 +65,6 @@ class FeatureLayers(NamedTuple):
 
     semantic: str
     texture: str
-
-
-@dataclass(frozen=True)
-class ModuleRef:
-    """A layer that an adapter can target: Linear, Conv2d, or a normalisation.
-
-    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) for a normalisation. `block` is the number of its block, as
-    in kohya's block weights; None outside the denoiser's blocks. The Linear layers of convolutional blocks belong to the
-    group `conv` too.
-    """
-
-    path: str
-    kind: Literal["linear", "conv", "norm"]
-    shape: Shape
-    block: int | None
-    group: Group
-
-    @classmethod
-    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
-        """Return the reference of a module with this path and this shape of its weight."""
-        kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
-        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether it is Linear or a 1×1 convolution."""
-        return all(side == 1 for side in self.shape[2:])
-
-
-def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
-    """Return the modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
-    return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
-
-
-@dataclass(frozen=True)
-class Activations:
-    """The size of the denoiser's activations, in bytes per pixel of a picture, with half-precision weights.
-
-    `kept` is without gradient checkpointing, `recomputed` with it. Measured by `benchmarks/memory.py`.
-    """
-
-    kept: int
-    recomputed: int
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """The memory that training a base takes, computed from the shapes of its tensors; no weights are read.
-
-    `parameters` is the number of parameters of each part; `inner` and `outer` are its modules. Modules and blocks are those
-    of the `Model`, except for the order of the modules. `activations` is None if they were not measured for a base of this
-    shape.
-    """
-
-    denoiser: str
-    parameters: Mapping[str, int]
-    inner: Mapping[str, list[ModuleRef]]
-    outer: Mapping[str, list[ModuleRef]]
-    blocks: int
-    activations: Activations | None = None
-
-    def modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.modules`."""
-        return self.inner[part]
-
-    def outer_modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.outer_modules`."""
-        return self.outer[part]
-
-    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """See `Model.targets`."""
-        return targets(self.inner[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -171,6 +103,14 @@ class Family(Spec, contract="family"):
     @classmethod
     def recognises(cls, keys: Mapping[str, Shape]) -> bool:
         """Whether a single file with tensors of these names and shapes belongs to this family."""
+        return False
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether a diffusers folder belongs to this family.
+
+        `parts` maps its subfolders to their `config.json`; `model_index` is the folder's `model_index.json`.
+        """
         return False
 
     @property
@@ -375,21 +315,6 @@ class Model(ABC):
         The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
         """
         return []
-
-    def weight(self, part: str, path: str) -> Tensor:
-        """A module's weight; loads the part."""
-        found: Tensor = self.part(part).get_submodule(path).weight.detach()
-        return found
-
-    def shape(self, part: str, path: str) -> tuple[int, ...]:
-        """The shape of a module's weight; no weights are loaded."""
-        return next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
-
-    def drawn_weight(self, part: str, path: str) -> Tensor:
-        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
-        import torch
-
-        return torch.randn(self.shape(part, path), generator=torch.Generator().manual_seed(0))
 
     @property
     def blocks(self) -> int:

@@ -50,6 +50,12 @@ class Adapter(Spec, contract="type"):
         return iter(())
 
     @classmethod
+    def network_dim(cls, settings: Mapping[str, object]) -> int:
+        """What kohya's metadata calls its rank, of settings in document form; 0 where it has none."""
+        found = [settings.get(knob.name) for knob in knobs(cls) if "network_dim" in knob.param.kohya]
+        return next((value for value in found if isinstance(value, int)), 0)
+
+    @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
         """Its settings in document form as kohya's `network_args`, by the names that `param(kohya=…)` gives.
 
