@@ -272,10 +272,7 @@ class Model(ABC):
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
     words: dict[str, Mapping[str, Tensor]]
-    """Words that captions may have beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder.
-
-    Whoever adds one takes it out again. Captions that are read meanwhile have its vectors, through which gradients flow.
-    """
+    """Words of captions beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder."""
     word_encoders: tuple[str, ...] = ()
     """The text encoders for which a word may have vectors."""
 
