@@ -368,7 +368,7 @@ def test_a_training_that_never_had_a_loss_blames_the_base(base: SD15, tmp_path: 
     given = SD15(checkpoint=Checkpoint(folder))
     prepare = Prepare(images=Source(tiny.draw(tmp_path / "pictures")), base=given, duplicate_tolerance=0)
     prepared = prepare.run(bench.context("prepare"))
-    with pytest.raises(LorapipeError, match=r"from step 1 on.*the base itself answers NaN") as error:
+    with pytest.raises(LorapipeError, match=r"from step 1 on.*the base itself predicts NaN") as error:
         Train(dataset=prepared, adapter=LoRA(rank=2), steps=Duration(9), snapshots=Interval(1)).run(
             bench.context("train")
         )

@@ -11,14 +11,15 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
+from lorapipe.models._footprint import Activations, Footprint, Group, ModuleRef, Shape, targets
 from lorapipe.spec import Source, Spec, param
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
     from lorapipe.training.diffusion import Diffusion
 
+__all__ = [
+    "PLAIN_READING", "Activations", "Checkpoint", "Condition", "Family", "FeatureLayers", "Footprint", "Group", "Model",
+    "ModuleRef", "Pair", "Role", "Shape", "TextReading", "targets",
+]  # fmt: skip
+
 Condition = Mapping[str, "Tensor"]
 """Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
 Pair = tuple[int, int]
-Shape = tuple[int, ...]
 Role = Literal["denoiser", "text_encoder", "embedding"]
 """What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
-Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", "norm"]
 
 
 @dataclass(frozen=True)
@@ -61,78 +65,6 @@ class FeatureLayers(NamedTuple):
 
     semantic: str
     texture: str
-
-
-@dataclass(frozen=True)
-class ModuleRef:
-    """A layer that an adapter can sit on: Linear or Conv2d, or a normalisation.
-
-    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) of a normalisation. `block` is the number of its block as
-    those count who give each a rate of its own, None outside the denoiser and its blocks. Convolutional blocks' Linear
-    layers are of the group `conv` too.
-    """
-
-    path: str
-    kind: Literal["linear", "conv", "norm"]
-    shape: Shape
-    block: int | None
-    group: Group
-
-    @classmethod
-    def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
-        """Of a module with this path, whose weight has this shape."""
-        kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
-        return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether it is Linear or a 1×1 convolution."""
-        return all(side == 1 for side in self.shape[2:])
-
-
-def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
-    """Those of some modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
-    return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
-
-
-@dataclass(frozen=True)
-class Activations:
-    """The bytes that the denoiser's forward pass over half-precision weights keeps for the backward pass.
-
-    For each pixel of a picture: `kept`, or with gradient checkpointing `recomputed`. Measured by `benchmarks/memory.py`.
-    """
-
-    kept: int
-    recomputed: int
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What a training of a base keeps in memory, by the shapes of its tensors: no weights are read.
-
-    `parameters` are the numbers in each part; `inner` and `outer` its modules. What it says of modules and blocks is what
-    the `Model` will say, but for the order of modules. `activations` is None where nobody has measured them for a base of
-    this shape.
-    """
-
-    denoiser: str
-    parameters: Mapping[str, int]
-    inner: Mapping[str, list[ModuleRef]]
-    outer: Mapping[str, list[ModuleRef]]
-    blocks: int
-    activations: Activations | None = None
-
-    def modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.modules`."""
-        return self.inner[part]
-
-    def outer_modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.outer_modules`."""
-        return self.outer[part]
-
-    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """See `Model.targets`."""
-        return targets(self.inner[part], convolutions)
 
 
 @dataclass(frozen=True)
@@ -171,6 +103,14 @@ class Family(Spec, contract="family"):
     @classmethod
     def recognises(cls, keys: Mapping[str, Shape]) -> bool:
         """Whether a single file that holds tensors of these names and shapes is of this family."""
+        return False
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether a diffusers folder is of this family.
+
+        `parts` are the folders in it that have a `config.json` → what that says; `model_index` is the folder's own file.
+        """
         return False
 
     @property
@@ -272,10 +212,7 @@ class Model(ABC):
     tokens: int = 75
     """Tokens of a caption that a text encoder reads at once, without its two ends."""
     words: dict[str, Mapping[str, Tensor]]
-    """Words that captions may have beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder.
-
-    Whoever adds one takes it out again. Captions that are read meanwhile have its vectors, through which gradients flow.
-    """
+    """Words of captions beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder."""
     word_encoders: tuple[str, ...] = ()
     """The text encoders for which a word may have vectors."""
 
@@ -375,21 +312,6 @@ class Model(ABC):
         The first and last convolution and the embedding of time (group `embedding`), and normalisations (`norm`).
         """
         return []
-
-    def weight(self, part: str, path: str) -> Tensor:
-        """A module's weight; loads the part."""
-        found: Tensor = self.part(part).get_submodule(path).weight.detach()
-        return found
-
-    def shape(self, part: str, path: str) -> tuple[int, ...]:
-        """The shape of a module's weight; no weights are loaded."""
-        return next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
-
-    def drawn_weight(self, part: str, path: str) -> Tensor:
-        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
-        import torch
-
-        return torch.randn(self.shape(part, path), generator=torch.Generator().manual_seed(0))
 
     @property
     def blocks(self) -> int:

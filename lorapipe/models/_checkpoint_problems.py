@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.models import Checkpoint, Family, _model_detection, _tensor_shapes
+from lorapipe.models import Checkpoint, Family, _folder_detection, _model_detection, _tensor_shapes
 from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, vae_files, vocabulary_in, weights_in
 from lorapipe.models._ldm_names import older_vae_name, vae_name
 from lorapipe.models._missing_tensors import (
@@ -132,7 +132,7 @@ def _kind(base: Base, root: Path) -> Iterator[Problem]:
 def mismatch(base: Base) -> Problem | None:
     """What is wrong with the kind of the checkpoint, if something is; `InputError` where it cannot be read at all."""
     path = base.checkpoint.path
-    kind = _model_detection.of_folder(path) if path.is_dir() else _model_detection.of_keys(keys_of(path))
+    kind = _folder_detection.of_folder(path) if path.is_dir() else _model_detection.of_keys(keys_of(path))
     if not _is(base, kind):
         return Problem(f"is {kind.what}.", cure=_cure(base, kind), path=("checkpoint",))
     if path.is_dir():
@@ -170,7 +170,7 @@ def _configured(base: Base, root: Path) -> Iterator[Problem]:
     if not root.is_dir():
         yield Problem("is a file.", cure="Name a diffusers folder, whose configurations describe the checkpoint.")
         return
-    kind = _model_detection.of_folder(root)
+    kind = _folder_detection.of_folder(root)
     if not _is(base, kind):
         yield Problem(f"is {kind.what}.", cure=_cure(base, kind))
         return
@@ -257,7 +257,7 @@ def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
     if wrong:
         return
     config = _described_vae(base)
-    told = _model_detection.of_vae(path) if path.is_dir() else {}
+    told = _folder_detection.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
     if ours and theirs and ours != theirs:
         what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
@@ -281,7 +281,7 @@ def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
 def _no_vae(base: Base, path: Path) -> Iterator[Problem]:
     """That a file or folder is no VAE at all, where it is none."""
     if path.is_dir():
-        _model_detection.of_vae(path)
+        _folder_detection.of_vae(path)
     keys = _vae_keys(path)
     if not any(key.startswith(VAE_BEGINS) for key in keys):
         what = _model_detection.of_keys(keys).what.removesuffix(", not a base model")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
+from lorapipe.models._folder_detection import has_unet_alone, is_refiner
 from lorapipe.models._model_detection import SDXL_TEXT, SDXL_WIDTH, context_width, text_layout
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
@@ -63,6 +64,12 @@ class SDXL(StableDiffusion):
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
         return text_layout(keys) == SDXL_TEXT or context_width(keys) == SDXL_WIDTH
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Its U-Net is told of sizes; the refiner's is too."""
+        sizes = has_unet_alone(parts) and parts["unet"].get("addition_embed_type") == "text_time"
+        return sizes and not is_refiner(parts)
 
     def base_model_version(self, prediction: str) -> str:
         return "sdxl_base_v1-0"

@@ -67,8 +67,8 @@ class Evaluate(Stage):
     )
     text_encoder_strengths: tuple[float, ...] = param(
         (),
-        "also try the last sound snapshot with its text encoder at these strengths against its U-Net at each of "
-        "`strengths`, to find which part is off: 0.5, 1.0, 2.0",
+        "also try the last sound snapshot with its text encoder at these strengths against its denoiser "
+        "(U-Net or transformer) at each of `strengths`, to find which part is off: 0.5, 1.0, 2.0",
         ge=0,
         le=4,
     )

@@ -137,11 +137,10 @@ class Export(Stage):
         if self.convert == "own":
             return learned
         from lorapipe.formats import converted
+        from lorapipe.training.adapter_layers.base_weights import shape, weight
 
         form, rank = self.convert, self.convert_rank
-        found = converted(
-            learned, form, rank, lambda place: model.shape(*place), lambda place: model.weight(*place).float()
-        )
+        found = converted(learned, form, rank, partial(shape, model), partial(weight, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
             text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
@@ -212,13 +211,14 @@ class Export(Stage):
         Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
         """
         from lorapipe import formats
+        from lorapipe.training.adapter_layers.base_weights import drawn
 
         read = formats.open(path, model.kohya_names())
         if read.modules.keys() != learned.modules.keys():
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
         for place, module in learned.modules.items():
-            weight = model.drawn_weight(*place) if module.needs_weight else None
+            weight = drawn(model, place) if module.needs_weight else None
             wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:

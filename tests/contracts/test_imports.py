@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.formats",
-        "=lorapipe.formats.algorithms", *LIGHT
+        "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.adapter_layers": (
         "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
