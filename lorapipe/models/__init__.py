@@ -212,10 +212,7 @@ class Model(ABC):
     tokens: int = 75
     """Tokens of a caption per pass of the text encoder, without BOS and EOS."""
     words: dict[str, Mapping[str, Tensor]]
-    """Words beside the vocabulary (textual inversion) → their embeddings (n, d) for each text encoder.
-
-    Code that adds a word must remove it again. Captions encoded meanwhile use its embeddings, which receive gradients.
-    """
+    """Words beside the vocabulary (textual inversion) → their embeddings (n, d) for each text encoder."""
     word_encoders: tuple[str, ...] = ()
     """The text encoders for which a word may have embeddings."""
 
