@@ -164,7 +164,7 @@ def test_other_files_are_named_as_what_they_are(tmp_path: Path) -> None:
     word = inspect(tmp_path / "word.safetensors", READERS)
     assert (word.report.kind, word.report.base, word.report.trigger) == ("embedding", "SDXL", "word")
     assert word.report.words == {"word": {"text encoder": (2, 768), "text encoder 2": (2, 1280)}}
-    assert "word: text encoder 2 × 768" in word.as_text()
+    assert "text encoder (2 × 768)" in word.as_text()
 
 
 def test_without_readers_torch_is_not_loaded(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _rows(report: FileReport) -> Iterator[tuple[str, str]]:
     for part, found in report.parts.items():
         yield part, f"{counted(found.modules, 'module')}: {_blocks(found.blocks)}"
     for word, encoders in report.words.items():
-        sizes = ", ".join(f"{part} {count} × {width}" for part, (count, width) in encoders.items())
+        sizes = ", ".join(f"{part} ({count} × {width})" for part, (count, width) in encoders.items())
         yield "embedding", f"{word}: {sizes}"
     yield "made for", report.base
     yield "trigger", report.trigger
