@@ -52,7 +52,7 @@ def build(name: str, folder: Path) -> dict[str, Any]:
     for part in ("unet", "vae", *(text.name for text in model.texts)):
         parts[part] = filled(model.skeleton(part), device)
         parts[part].save_pretrained(folder / part)
-    model._scheduler().save_pretrained(folder / "scheduler")
+    model.scheduler().save_pretrained(folder / "scheduler")
     for text in model.texts:
         shutil.copytree(pocket.BASE / "tokenizer", folder / text.tokenizer, dirs_exist_ok=True)
     return parts

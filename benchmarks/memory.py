@@ -2,10 +2,9 @@
 
     python benchmarks/memory.py
 
-For each family: the parameters of its parts, the width of its LoRA modules (Σ in + out: a LoRA of rank r has r times as
-many parameters) and of those that LoCon adds, and the bytes that a forward pass keeps for the backward one, for each pixel
-of the picture. Those are the figures that `lorapipe plan` estimates with (`Footprint` in the families' files). It takes
-seconds, and no memory.
+For each family the bytes that a forward pass keeps for the backward pass, for each pixel of the picture: the `Activations`
+in the families' files. `lorapipe plan` estimates with them, and with the shapes of the tensors of the base (`Footprint`).
+It takes seconds, and no memory.
 """
 
 from __future__ import annotations
@@ -84,12 +83,6 @@ def kept(model: LatentDiffusion, side: int, checkpointed: bool) -> int:
     return sum(sizes.values())
 
 
-def width(model: LatentDiffusion, part: str, paths: list[str]) -> int:
-    """Σ in · k² + out of modules."""
-    weights = [model.part(part).get_submodule(path).weight for path in paths]
-    return sum(len(weight) + weight[0].numel() for weight in weights)
-
-
 def main() -> None:
     """Count and say."""
     torch.nn.functional.scaled_dot_product_attention = attention
@@ -100,14 +93,9 @@ def main() -> None:
             continue
         model = held(family)
         print(name)
-        for part in (*model.trainable, "vae"):
+        for part in model.trainable:
             count = sum(parameter.numel() for parameter in model.part(part).parameters())
-            usual = [] if part == "vae" else [ref.path for ref in model.targets(part)]
-            print(f"  {part:16} {count:>13,} parameters  width {width(model, part, usual):>9,}")
-        others = [ref for ref in model.modules("unet") if ref not in model.targets("unet")]
-        further, larger = [ref.path for ref in others], [ref.path for ref in others if not ref.pointwise]
-        wide = width(model, "unet", larger)
-        print(f"  convolutions     width {width(model, 'unet', further) - wide:,} (1x1 and Linear) and {wide:,}")
+            print(f"  {part:16} {count:>13,} parameters  {len(model.modules(part)):>5,} modules for adapters")
         attached = LoRA(rank=RANK).attach(model, ["unet"])
         for checkpointed in (False, True):
             sides = (256, 512, 1024)

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -53,24 +54,40 @@ def main() -> None:
 
 
 def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folder: Path) -> None:
-    """Run the quickstart in `folder` and print what its LoRA draws."""
+    """Run the quickstart in a fresh `folder` and print what its LoRA draws."""
+    shutil.rmtree(folder, ignore_errors=True)
     file, strength, step, seconds = quickstart(example, seed, folder)
-    named, prompts = zip(*(PROMPTS[example](Random(f"asked {number}"), number) for number in range(count)), strict=True)
+    named, prompts = named_prompts(example, count)
     shown = []
     for cfg in (CFG, 3.0, 2.0):
-        pictures = painted(file, strength, cfg, list(prompts), folder / f"cfg-{cfg:g}.png")
-        whole, seen = judge.shown(pictures)
-        right = [seen[i][name] == named[i][name] for i in range(count) for name in ASKED]
-        shown.append(f"cfg {cfg:g}: whole {sum(whole) / count:5.1%}, asked {sum(right) / len(right):5.1%}")
+        pictures = painted(file, strength, cfg, prompts, folder / f"cfg-{cfg:g}.png")
+        whole, asked = shares(judge, pictures, named)
+        shown.append(f"cfg {cfg:g}: whole {whole:5.1%}, asked {asked:5.1%}")
     print(f"{example:8} seed {seed}: {seconds:4.0f} s, step {step} at {strength:g}; " + "; ".join(shown), flush=True)
 
 
-def quickstart(example: str, seed: int, folder: Path) -> tuple[Path, float, int, float]:
-    """The exported file, the strength and step that the verdict says, and the seconds that it took."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(ROOT / "pipelines" / "examples" / example, folder / "pipelines" / "examples" / example)
+def named_prompts(example: str, count: int) -> tuple[list[dict[str, str]], list[str]]:
+    """What unseen prompts ask for, and the prompts."""
+    both = [PROMPTS[example](Random(f"asked {number}"), number) for number in range(count)]
+    return [named for named, _ in both], [prompt for _, prompt in both]
+
+
+def shares(judge: DrawingClassifier, pictures: torch.Tensor, named: list[dict[str, str]]) -> tuple[float, float]:
+    """The shares of the pictures that are whole, and of the attributes of `ASKED` that they show as they were named."""
+    whole, seen = judge.shown(pictures)
+    right = [seen[place][name] == each[name] for place, each in enumerate(named) for name in ASKED]
+    return sum(whole) / len(whole), sum(right) / len(right)
+
+
+def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) -> tuple[Path, float, int, float]:
+    """The exported file, the strength and step that the verdict says, and the seconds that it took.
+
+    What `folder` has from a run before is not made again.
+    """
+    examples = folder / "pipelines" / "examples" / example
+    shutil.copytree(ROOT / "pipelines" / "examples" / example, examples, dirs_exist_ok=True)
     pipeline = shutil.copy(ROOT / "pipelines" / "quickstart.yaml", folder / "pipelines")
-    changes = [f"images=examples/{example}", f"penny.seed={seed}"]
+    changes = [*more, f"vars.images=examples/{example}", f"penny.seed={seed}"]
     if example != "penny":
         prompts = [PROMPTS[example](Random(f"prompt {number}"), number)[1] for number in range(4)]
         changes.append(f"grid.prompts={prompts}")

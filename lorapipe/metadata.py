@@ -33,7 +33,8 @@ def kohya_metadata(
     `algorithms` are those of the weights in the file (`AdapterWeights.algorithms`).
     """
     args = _network_args(record.settings.get("adapter") or {})
-    loader = _loader(record.base_model_version, algorithms, record.rank, record.alpha, args)
+    family = _family(record)
+    loader = _loader(family, record.base_model_version, algorithms, record.rank, record.alpha, args)
     if privacy == "none":
         return _as_text(loader)
     chosen = {**loader, **_run(record, step, epoch), **_knobs(record), **_data(record)}
@@ -49,24 +50,31 @@ def kohya_metadata(
     return _as_text({**chosen, "lorapipe_version": __version__})
 
 
-def untrained_metadata(base_model_version: str, learned: AdapterWeights, privacy: Privacy) -> dict[str, str]:
+def untrained_metadata(
+    family: type[Family], base_model_version: str, learned: AdapterWeights, privacy: Privacy
+) -> dict[str, str]:
     """The same of weights that no training here has made: what loaders need, from the weights themselves."""
     widest = max(learned.modules.values(), key=lambda module: module.rank, default=None)
     rank, alpha = (widest.rank, widest.alpha) if widest else (0, 0.0)
-    loader = _loader(base_model_version, learned.algorithms, rank, alpha, {})
+    loader = _loader(family, base_model_version, learned.algorithms, rank, alpha, {})
     return _as_text(loader if privacy == "none" else {**loader, "lorapipe_version": __version__})
 
 
 def _loader(
-    base_model_version: str, algorithms: Sequence[str], rank: int, alpha: float, args: Mapping[str, str]
+    family: type[Family],
+    base_model_version: str,
+    algorithms: Sequence[str],
+    rank: int,
+    alpha: float,
+    args: Mapping[str, str],
 ) -> dict[str, object]:
     """What programs need to load a file; of an embedding only its base."""
     of_base = {"ss_v2": base_model_version.startswith("sd_v2"), "ss_base_model_version": base_model_version}
     if not algorithms:
         return of_base
     found = [Algorithm.of(name) for name in algorithms]
-    modules = {algorithm.network_module for algorithm in found}
-    module = modules.pop() if len(modules) == 1 else Algorithm.network_module
+    modules = {algorithm.network_module or family.lora_module for algorithm in found}
+    module = modules.pop() if len(modules) == 1 and not BEYOND_LORA & args.keys() else Algorithm.network_module
     kind = {"algo": found[0].algo or found[0].name} if module == Algorithm.network_module and len(found) == 1 else {}
     return {
         **of_base,
@@ -81,6 +89,8 @@ def _as_text(values: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+BEYOND_LORA = {"dora_wd", "train_norm"}
+"""Arguments that LyCORIS alone knows, also of a LoRA."""
 ORDER = (
     "conv_dim", "loraplus_lr_ratio", "loraplus_text_encoder_lr_ratio", "block_dims", "conv_block_dims", "block_lr",
     "block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout",
@@ -119,9 +129,13 @@ def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
 
 def _denoiser(record: TrainingRecord) -> str:
     """The part that predicts, as the base's family calls it."""
+    return _family(record).denoiser
+
+
+def _family(record: TrainingRecord) -> type[Family]:
     contract: type[Family] = Family  # type: ignore[type-abstract]
     assert contract.registry is not None
-    return contract.registry.get(record.family).denoiser
+    return contract.registry.get(record.family)
 
 
 def _text_encoder_rates(record: TrainingRecord) -> float | list[float] | None:

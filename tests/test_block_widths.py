@@ -16,7 +16,7 @@ from lorapipe.models._parts import Parts
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._unet import LatentDiffusion
 from lorapipe.models._weight_files import SingleFile
-from lorapipe.models.sd15 import CONFIGURATION
+from lorapipe.models.sd15 import CONFIGURATION, SD15
 from lorapipe.models.sdxl import CONFIGURATION as SDXL
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
@@ -121,8 +121,15 @@ def test_rates_by_block_multiply_those_of_lora_plus(model: Model) -> None:
 
 
 def test_another_number_of_blocks_is_refused(model: Model) -> None:
-    with pytest.raises(InputError, match=f"3 numbers, but this base's U-Net has {model.blocks} blocks"):
+    with pytest.raises(InputError, match=f"3 numbers, but the blocks of this base are {model.blocks}"):
         LoRA(block_ranks=(1, 2, 3)).attach(model, PARTS)
+
+
+def test_another_number_of_blocks_is_told_before_anything_runs(tmp_path: Path) -> None:
+    base = SD15.tiny(tmp_path)
+    [problem] = LoRA(block_ranks=(1, 2, 3), block_rates=(1.0,) * 9).objections(base)
+    assert problem.path == ("block_ranks",) and "are 9" in problem.what
+    assert not [*LoRA(block_ranks=(4,) * 9).objections(base), *LoRA().objections(base)]
 
 
 def test_a_training_with_both(tmp_path: Path, model: Model) -> None:

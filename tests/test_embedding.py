@@ -284,7 +284,7 @@ class Code:
 
 
 HOSTILE: dict[str, tuple[Any, str]] = {
-    "code": ({"string_to_param": {"*": T}, "name": Code()}, "may be code"),
+    "code": ({"string_to_param": {"*": T}, "name": Code()}, "may be malicious code"),
     "NaN": ({"emb_params": T * float("nan")}, "emb_params"),
     "whole numbers": ({"emb_params": T.to(torch.int8)}, "emb_params"),
     "a picture's shape": ({"emb_params": T.reshape(1, 2, 3)}, "emb_params is 1x2x3"),
@@ -468,6 +468,7 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "a rate that is nobody's": ({"adapter": Embedding(trigger="x"), "unet_lr": 1e-4}, "unet_lr"),
     "a rate without a word": ({"adapter": LoRA(), "embedding_lr": 1e-3}, "embedding_lr"),
     "two words": ({"adapter": Embedding(trigger="x"), "embedding": WordEmbedding(trigger="y")}, "embedding"),
+    "norms of no modules": ({"adapter": Embedding(trigger="x"), "scale_weight_norms": 1.0}, "scale_weight_norms"),
     "no rate": ({"adapter": Embedding(trigger="x"), "embedding_lr": 0.0}, "embedding_lr"),
     "no rate beside": ({"embedding": WordEmbedding(trigger="y"), "embedding_lr": 0.0}, "embedding_lr"),
 }

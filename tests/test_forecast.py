@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import partial
 from pathlib import Path
 
+import published
 import pytest
 import tiny
-import torch
 from PIL import Image
 
-from lorapipe.models import Checkpoint, Family, Footprint
-from lorapipe.models._unet import LatentDiffusion
+from lorapipe.models import Checkpoint
 from lorapipe.models.sd15 import SD15
 from lorapipe.models.sdxl import SDXL
 from lorapipe.spec import Duration, Ref, Source
 from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
+from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapters.full import Full
 from lorapipe.training.adapters.locon import LoCon
+from lorapipe.training.adapters.loha import LoHa
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.data.augment import Augmentation
 from lorapipe.training.data.forecast import of_manifest
@@ -126,63 +128,78 @@ def test_memory_is_reckoned_for_bases_of_the_published_shape(tmp_path: Path) -> 
     assert any("with gradient_checkpointing: true" in line for line in lines)
 
 
-def test_memory_follows_what_is_asked_for() -> None:
-    counted, unet, side = SDXL.counted, ["unet"], 1024**2
-    numbers = LoRA(rank=16).size(counted, unet)
-    plain = need(counted, unet, numbers, 2, side)
-    assert need(counted, unet, numbers, Prodigy.states, side).adapter > plain.adapter
-    assert need(counted, unet, numbers, AdamW8bit.states, side).adapter < plain.adapter
-    assert need(counted, unet, 4 * numbers, 2, side).adapter == 4 * plain.adapter
-    assert need(counted, unet, numbers, 2, 2 * side).pictures == 2 * plain.pictures
-    assert need(counted, unet, numbers, 2, side, checkpointing=True).total < plain.total
-    assert need(counted, [*unet, "text_encoder_2"], numbers, 2, side).base > plain.base
-    assert need(counted, unet, numbers, 2, side, bytes_each=4).base == 2 * plain.base
-    assert need(counted, unet, numbers, 2, 400 * side).card() is None
+def test_memory_follows_what_is_asked_for(tmp_path: Path) -> None:
+    base, side = published.base("sdxl", tmp_path).footprint(), 1024**2
+    assert base is not None and base.activations is not None
+    needed, unet = partial(need, base, base.activations), ["unet"]
+    numbers = LoRA(rank=16).size(base, unet)
+    plain = needed(unet, numbers, 2, side)
+    assert needed(unet, numbers, Prodigy.states, side).adapter > plain.adapter
+    assert needed(unet, numbers, AdamW8bit.states, side).adapter < plain.adapter
+    assert needed(unet, 4 * numbers, 2, side).adapter == 4 * plain.adapter
+    assert needed(unet, numbers, 2, 2 * side).pictures == 2 * plain.pictures
+    assert needed(unet, numbers, 2, side, checkpointing=True).total < plain.total
+    assert needed([*unet, "text_encoder_2"], numbers, 2, side).base > plain.base
+    assert needed(unet, numbers, 2, side, bytes_each=4).base == 2 * plain.base
+    assert needed(unet, numbers, 2, 400 * side).card() is None
 
 
-def footprint_of(model: LatentDiffusion) -> Footprint:
-    """What can be counted without a forward pass, of modules that need have no weights."""
-    modules = {part: model.skeleton(part) for part in model.trainable}
-    parameters = {part: sum(each.numel() for each in module.parameters()) for part, module in modules.items()}
-    usual = {part: [ref.path for ref in model.targets(part)] for part in modules}
-    widths = {part: sum(width(modules[part].get_submodule(path)) for path in usual[part]) for part in modules}
-    further = [ref.path for ref in model.modules("unet") if ref.path not in usual["unet"]]
-    layers = [modules["unet"].get_submodule(path) for path in further]
-    larger = [layer for layer in layers if getattr(layer, "kernel_size", (1, 1)) != (1, 1)]
-    wide = sum(map(width, larger))
-    return Footprint("unet", parameters, widths, (sum(map(width, layers)) - wide, wide), 0, 0)
-
-
-def width(layer: torch.nn.Module) -> int:
-    weight = layer.weight
-    assert isinstance(weight, torch.Tensor)
-    return len(weight) + weight[0].numel()
-
-
-@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
-def test_footprints_are_those_of_the_modules(family: str) -> None:
-    """The counts of `benchmarks/memory.py`, of modules without weights."""
-    from lorapipe.models._parts import Parts
-    from lorapipe.models._weight_files import SingleFile
-
-    kind = Family.registry.get(family)  # type: ignore[union-attr]
-    model = kind.model(Parts(SingleFile(Path("none"), kind.known, kind.model.texts)), "cpu", "fp32")  # type: ignore[attr-defined]
-    counted = kind.counted  # type: ignore[attr-defined]
-    assert dataclasses.replace(counted, kept=0, recomputed=0) == footprint_of(model)
+@pytest.mark.parametrize(
+    ("family", "unet", "texts"),
+    [
+        ("sd15", (859_520_964, 423_936, 626_880), [(123_060_480, 165_888, 165_888)]),
+        ("sd2", (865_910_724, 432_128, 626_880), [(340_387_840, 423_936, 423_936)]),
+        (
+            "sdxl",
+            (2_567_463_684, 2_659_840, 414_400),
+            [(123_060_480, 165_888, 165_888), (694_659_840, 737_280, 737_280)],
+        ),
+    ],
+)
+def test_footprints_are_those_of_the_published_models(
+    tmp_path: Path, family: str, unet: tuple[int, int, int], texts: list[tuple[int, int, int]]
+) -> None:
+    """Numbers in each part, and in a LoRA and a LoCon of rank 1 of it, as counted in diffusers' full-size modules."""
+    base = published.base(family, tmp_path).footprint()
+    assert base is not None
+    (plain, larger) = (LoRA(rank=1), LoCon(rank=1, conv_rank=1))
+    counted = [(base.parameters[part], plain.size(base, [part]), larger.size(base, [part])) for part in base.parameters]
+    assert counted == [(unet[0], unet[1], unet[1] + unet[2]), *texts]
 
 
 ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  # type: ignore[union-attr]
+FURTHER = [
+    LoRA(rank=4),
+    LoRA(dora=True, norms=True),
+    LoRA(dora=True, dora_axis="output", preset="full"),
+    LoCon(rank=4, conv_rank=2),
+    LoHa(rank=3, tucker=True, preset="full"),
+]
+RANKS = (4, 0, 8, 2, 1, 0, 2, 3, 4)
+"""Of the blocks of a tiny SD1.x."""
 
 
-@pytest.mark.parametrize("adapter", [*ADAPTERS, LoRA(rank=4), LoCon(rank=4, conv_rank=2)])
+@pytest.mark.parametrize("adapter", [*ADAPTERS, *FURTHER])
 def test_the_size_of_an_adapter_is_known_before_it_is_made(adapter: Adapter, tmp_path: Path) -> None:
-    model = SD15.tiny(tmp_path / "base").load("cpu")
-    told = adapter.size(footprint_of(model), model.trainable)
+    told, made = sizes(adapter, tmp_path)
+    if isinstance(adapter, Full):
+        assert made <= told <= 1.02 * made, "not every module has a bias"
+    else:
+        assert told in (made, 0)
+    assert told or not isinstance(adapter, (LoRA, LoCon, LoHa))
+
+
+@pytest.mark.parametrize("adapter", [LoRA, LoCon])
+def test_the_size_of_an_adapter_of_differing_blocks_is_theirs(adapter: type[LoraKnobs], tmp_path: Path) -> None:
+    told, made = sizes(adapter(block_ranks=RANKS, block_rates=(1.0,) * 8 + (0.0,)), tmp_path)
+    assert told == made > 0
+
+
+def sizes(adapter: Adapter, folder: Path) -> tuple[int, int]:
+    """The numbers that an adapter is expected to train in a tiny base, and those that it does."""
+    base = SD15.tiny(folder / "base")
+    model, footprint = base.load("cpu"), base.footprint()
+    assert footprint is not None
     attached = adapter.attach(model, model.trainable)
     made = sum(parameter.numel() for found in attached.parameters().values() for parameter in found)
-    assert told in (made, 0)
-
-
-def test_the_size_of_an_adapter_of_differing_blocks_is_that_of_the_widest() -> None:
-    ranks = (4,) * 24 + (8,)
-    assert LoRA(block_ranks=ranks).size(SD15.counted, ["unet"]) == LoRA(rank=8).size(SD15.counted, ["unet"])
+    return adapter.size(footprint, model.trainable), made

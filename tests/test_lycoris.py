@@ -278,6 +278,28 @@ def test_the_gradient_of_a_dora_is_pefts() -> None:
         assert close(tensor.grad, twins[name].grad.reshape(tensor.shape)), name
 
 
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("ours", [LoCon(rank=4, conv_rank=4, dora=True), LoHa(rank=2, dora=True)], ids=["lora", "loha"])
+def test_the_short_way_of_a_dora_is_the_long_one(ours: LoraKnobs, base: str) -> None:
+    """Without a matrix of the weight's size, and with it: outputs and all gradients."""
+    torch.manual_seed(0)
+    layer, x = BASES[base]()
+    dora = ours.layer_of(layer.requires_grad_(False), ours.width(base != "3x3"))
+    dora.reset(torch.Generator().manual_seed(0))
+    assert torch.equal(dora(x), layer(x)) and dora.inner.narrow() is not None  # type: ignore[attr-defined, operator]
+    found = []
+    for way in (dora, lambda x: AdapterLayer.forward(dora, x)):
+        torch.manual_seed(1)
+        for tensor in dora.tensors().values():
+            tensor.data.copy_(torch.randn(tensor.shape) * 0.3)
+            tensor.grad = None
+        mine = x.clone().requires_grad_()
+        output = way(mine)
+        output.square().sum().backward()
+        found.append([output.detach(), mine.grad, *(tensor.grad for tensor in dora.tensors().values())])
+    assert all(close(short, long) for short, long in zip(*found, strict=True))
+
+
 def test_rotations_as_kohyas_script_and_early_lycoris_wrote_them_are_read(tmp_path: Path) -> None:
     torch.manual_seed(0)
     blocks = torch.randn(4, 8, 8) * 0.2

@@ -17,10 +17,11 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.duplicates import near_duplicates, signature
 from lorapipe.training.data.filter import Rules, select
+from lorapipe.training.data.image_folder import find, look_through
 from lorapipe.training.data.image_reader import quiet
 from lorapipe.training.data.images import WHITE, Colour
 from lorapipe.training.data.manifest import DOCUMENT, LeftOut, Manifest, Picture
-from lorapipe.training.data.scan import ImageInfo, closer, examine, find, look_through
+from lorapipe.training.data.scan import ImageInfo, closer, examine
 
 RULES = Rules(Buckets((512, 512), 256, 1024, 64), 64, 10, 0.1, 1, "", WHITE)
 

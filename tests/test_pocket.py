@@ -213,24 +213,28 @@ def test_a_classifier_of_drawings_tells_whole_subjects_from_others() -> None:
     assert accuracy(model, labelled("lantern", 100, 2))["whole"] >= 0.9
 
 
-def test_the_clip_sees_hats_and_scenes_on_a_body_outside_the_world() -> None:
+def test_the_clip_knows_the_tags_of_a_body_outside_the_world() -> None:
+    """What a caption of Penny says of a kind is the best of that kind."""
     import torch
 
     from lorapipe.pocket import subject_penny
     from lorapipe.pocket.pen import Pen
     from tools.pocket.clip import attribute_logits
     from tools.pocket.clip_score import load_clip
-    from tools.pocket.pools import ABSENT, answers_of
 
     rng, judge = Random(6), load_clip(CLIP)
-    poses = [subject_penny.pose(rng, rng.choice(ATTRIBUTES["background"])) for _ in range(40)]
+    poses = [subject_penny.pose(rng, rng.choice(ATTRIBUTES["background"])) for _ in range(100)]
     with torch.no_grad():
-        seen = judge.see(rendered([subject_penny.draw(pose, Pen()) for pose in poses]))
-        nearest = torch.stack([part.argmax(1) for part in attribute_logits(seen @ judge.read(judge.tags).T)], dim=1)
-    answers = torch.tensor([answers_of(vars(pose)) for pose in poses])
-    right = {name: float((nearest == answers)[answers[:, i] != ABSENT, i].float().mean())
-             for i, name in enumerate(ATTRIBUTES) if (answers[:, i] != ABSENT).any()}  # fmt: skip
-    assert right["background"] >= 0.9 and right["hat"] >= 0.9 and right["held"] >= 0.7 and right["eyes"] >= 0.6
+        logits = attribute_logits(
+            judge.see(rendered([subject_penny.draw(pose, Pen()) for pose in poses])) @ judge.read(judge.tags).T
+        )
+    right = {}
+    for name, values in (("background", 0.9), ("hat", 0.9), ("held", 0.9), ("eyes", 0.75)):
+        best = logits[list(ATTRIBUTES).index(name)].argmax(1).tolist()
+        said = [(getattr(pose, name), ATTRIBUTES[name][place]) for pose, place in zip(poses, best, strict=True)]
+        hits = [tag == seen for tag, seen in said if tag not in ("no hat", "empty hands")]
+        right[name] = (sum(hits) / len(hits), values)
+    assert all(share >= least for share, least in right.values()), right
 
 
 # ------------------------------------------------------------------ training

@@ -178,13 +178,24 @@ def test_copies_are_looked_for_in_every_cell() -> None:
     assert judge(results([(0.95, 0.8)] * 3, more={cell(240): copied(0.1)})).state == "good"
 
 
-def test_a_state_that_other_pictures_would_not_give_is_not_held() -> None:
-    """Half of the prompts speak for strength 0.5 and half for 2, each with a large difference: luck of the draw."""
-    low, high = (0.9,) * 4 + (0.3,) * 4, (0.3,) * 4 + (0.85,) * 4
-    cells = {cell(80, 0.5): Scores(low), cell(80, 1.0): Scores((0.4,) * 8), cell(80, 2.0): Scores(high)}
+def test_a_state_that_other_prompts_would_not_give_is_not_held() -> None:
+    """Each prompt speaks for another strength, with large differences: a verdict would be luck of the draw."""
+    strengths, best = (0.5, 1.0, 2.0), (0, 1, 2, 2)
+    figures = {
+        strength: [0.9 if place == best[n // 2] else 0.3 for n in range(8)] for place, strength in enumerate(strengths)
+    }
+    cells = {cell(80, strength): Scores(tuple(each)) for strength, each in figures.items()}
+    cells[cell(80, 0.5)] = Scores((0.95,) * 2 + (0.5,) * 6)
     verdict = judge(results([(0.4, 0.9)], more=cells))
-    assert verdict.state == "not sure" and verdict.agreement < 0.7
+    assert verdict.state == "not sure" and verdict.agreement < 0.5
     assert "Paint 8 more" in verdict.advice[0].what and not verdict.advice[0].patch
+
+
+def test_the_verdict_is_what_most_draws_give_and_names_one_cell_throughout() -> None:
+    """One prompt of four would be better at 1.5, which is the mean of no draw but a few."""
+    flat = {cell(step, 1.5): Scores((0.9, 0.9, 0.75, 0.75, 0.72, 0.72, 0.7, 0.7)) for step in (80, 160)}
+    verdict = judge(results([(0.85, 0.95), (0.86, 0.95)], more=flat))
+    assert verdict.state == "good" and str(verdict.best) in verdict.headline and verdict.agreement >= 0.5
 
 
 def test_advice_names_only_knobs_of_the_training_and_never_a_rate_of_nothing() -> None:

@@ -1,6 +1,6 @@
 """Are the verdicts right? Planted trainings of drawn subjects, judged, beside what the drawings' classifier sees.
 
-python -m benchmarks.judging [--work FOLDER] [paint | truth | report]
+python -m benchmarks.judging [--work FOLDER] [paint | report]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.judging.grids import paint_all
+from benchmarks.judging.report import report
 from benchmarks.judging.trainings import REPORTED, TUNED, Training, styles, trainings
 
 
@@ -31,6 +32,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.what == "paint":
         paint_all(options.work, planted())
+    else:
+        print(report(options.work, planted()))
     return 0
 
 

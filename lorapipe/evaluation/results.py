@@ -60,6 +60,7 @@ class Results:
     denoiser: str = "U-Net"
     prompt_of: Sequence[int] = ()
     kind: Kind = "subject"
+    chosen: Cell | None = None
 
     @cached_property
     def valid(self) -> dict[Cell, Scores]:
@@ -77,7 +78,9 @@ class Results:
 
     @cached_property
     def best(self) -> Cell:
-        """The cell to use: by its scores, else by the probe at the strength nearest 1."""
+        """The cell to use: what was `chosen`, else by its scores, else by the probe at the strength nearest 1."""
+        if self.chosen is not None:
+            return self.chosen
         return choose(self.pooled) if self.pooled else self._best_by_probe()
 
     def _best_by_probe(self) -> Cell:

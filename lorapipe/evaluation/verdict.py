@@ -1,16 +1,16 @@
 """The verdict: what to use, whether the training was too long or too short, and what to change. No torch.
 
-The rules are in `verdict_rules`. Figures come from a few pictures, so the state is held only if it survives other prompts
-and other noises: both are drawn anew, with replacement (a bootstrap: Efron & Tibshirani 1993), and the rules are asked
-again each time. If too few of these agree, the verdict is that it is not sure, and how many pictures more would make it
-so.
+The rules are in `verdict_rules`. Figures come from a few pictures, so prompts and noises are drawn anew with replacement
+(a bootstrap: Efron & Tibshirani 1993), and the rules are asked each time. The state that most draws give is the verdict,
+and the cell that most of these choose is the best (bagging: Breiman 1996), which is steadier than what one draw says. If
+less than half of the draws agree, the verdict is that it is not sure, and how many pictures more would make it so.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
 REPLICATES = 40
-SURE = 0.7
+SURE = 0.5
 """The share of replicates that must agree with a state."""
-CERTAIN: frozenset[State] = frozenset({"broken"})
-"""States that do not rest on how a few pictures look."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +48,27 @@ class Verdict:
 
 def judge(results: Results) -> Verdict:
     """Judges the results."""
-    found = finding(results)
-    agreement, rival = _agreement(results, found)
+    found, best, agreement, rival = _bagged(results)
+    results = replace(results, chosen=best)
     if agreement < SURE:
         found = _not_sure(results, found, rival)
     advice = (*found.advice, *_parts(results))
-    return Verdict(found.state, results.best, found.headline, reasons(results), advice, agreement)
+    return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
 
 
-def _agreement(results: Results, found: Finding) -> tuple[float, State]:
-    """The share of replicates with the same state, and the state that is found most besides."""
-    several = len(results.prompt_of) > 1 and results.pooled and found.state not in CERTAIN
-    if not several:
-        return 1.0, found.state
+def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:
+    """What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+    found = finding(results)
+    if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
+        return found, results.best, 1.0, found.state
     rng = Random(0)
-    states = Counter(finding(results.resampled(rng)).state for _ in range(REPLICATES))
-    others = [(count, state) for state, count in states.items() if state != found.state]
-    return states[found.state] / REPLICATES, max(others)[1] if others else found.state
+    draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
+    votes = [(each.best, finding(each)) for each in draws]
+    states = Counter(each.state for _, each in votes).most_common()
+    state, count = states[0]
+    best, _ = Counter(cell for cell, each in votes if each.state == state).most_common(1)[0]
+    first = next(each for cell, each in votes if each.state == state and cell == best)
+    return first, best, count / len(votes), states[1][0] if len(states) > 1 else state
 
 
 def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
@@ -76,7 +78,7 @@ def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
         f"{found.state} or {rival}: {pictures} pictures a cell do not tell. Paint {pictures} more of each: twice as many "
         "`pictures` of each prompt in this stage, or twice as many `prompts`."
     )
-    return Finding("not sure", found.headline, (Advice(what[0].upper() + what[1:]),))
+    return Finding("not sure", f"Use {results.best}.", (Advice(what[0].upper() + what[1:]),))
 
 
 def _parts(results: Results) -> Iterator[Advice]:

@@ -12,6 +12,7 @@ import torch
 from lorapipe.atomic import write_bytes, write_text
 from lorapipe.formats._key_scheme import KeyScheme
 from lorapipe.formats._weights import Stored
+from lorapipe.formats.algorithms import Algorithm
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Metadata = Callable[[Mapping[str, torch.Tensor]], Mapping[str, str]]
@@ -35,9 +36,11 @@ def write(files: Mapping[str, Stored], path: Path, format: KeyScheme, dtype: str
 
 
 def _cast(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
-    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256, and flags are whole numbers."""
+    """The tensors in the file's dtype; alpha keeps float32, since bf16 rounds it above 256, and so do magnitudes."""
+    algorithms = [Algorithm.of(name) for name in Algorithm.registry.names()]
+    precise = (".alpha", *(f".{each.keys[short]}" for each in algorithms for short in each.precise))
 
     def kept(key: str, tensor: torch.Tensor) -> bool:
-        return key.endswith(".alpha") or not tensor.is_floating_point()
+        return key.endswith(precise) or not tensor.is_floating_point()
 
     return {key: tensor if kept(key, tensor) else tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}

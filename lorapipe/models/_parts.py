@@ -1,7 +1,8 @@
-"""The parts of a base in memory, each loaded when it is first asked for; and the VAE, which all bases have."""
+"""Load the parts of a base lazily; and the VAE, which all bases have."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.errors import InputError, OutOfMemory
-from lorapipe.models import Model, ModuleRef, Pair
-from lorapipe.models._diffusers_folder import COPY
+from lorapipe.models import Activations, Footprint, Model, ModuleRef, Pair, Shape
+from lorapipe.models._diffusers_folder import COPY, keys_in, read_json, weights_in
 from lorapipe.models._weight_files import Folder, SingleFile, Tensors, TextPart, fill, vae_tensors
 from lorapipe.models._word_vectors import WordVectors
 
@@ -21,18 +22,18 @@ if TYPE_CHECKING:
     from lorapipe.training.diffusion import Diffusion
 
 MOST_TIMESTEPS = 100_000
-PREDICTS = "Say what its network predicts, beside its checkpoint: prediction: epsilon or v_prediction."
+PREDICTS = "Set what its network predicts, beside checkpoint: prediction: epsilon or v_prediction."
 
 
 def halvings(config: Mapping[str, Any]) -> int:
-    """What an autoencoder or U-Net of this configuration divides a picture's sides by: each level but the last halves."""
+    """Return the downscaling factor of an autoencoder or U-Net: each level but the last halves the sides."""
     factor: int = 2 ** (len(config["block_out_channels"]) - 1)
     return factor
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a base comes from: its checkpoint, a VAE of another file, and what is known better than the checkpoint.
+    """The sources of a base: its checkpoint, and a VAE from another file.
 
     `schedule` overrides the scheduler's configuration.
     """
@@ -43,7 +44,7 @@ class Parts:
 
 
 class PartsModel(Model):
-    """A model whose parts are diffusers' and transformers' modules, read from a folder or a single file."""
+    """A model whose parts are modules of diffusers and transformers, loaded from a folder or a single file."""
 
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(),)
 
@@ -83,7 +84,7 @@ class PartsModel(Model):
         import torch
 
         module = self.skeleton(name)
-        # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs once per picture only.
+        # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs only once per picture.
         dtype = torch.float32 if name == "vae" else self.dtype
         if name == "vae" and self._vae_file:
             fill(module, vae_tensors(self._vae_file, self.source.config(name)), dtype, where=str(self._vae_file))
@@ -92,11 +93,11 @@ class PartsModel(Model):
         return module
 
     def tensors(self, name: str) -> Tensors:
-        """A part's weights under the names of its modules, memory-mapped."""
+        """Return a part's weights by the names of its modules, memory-mapped."""
         return self.source.tensors(name)
 
     def skeleton(self, name: str) -> torch.nn.Module:
-        """A part's modules by its configuration, without weights (on the meta device)."""
+        """Build a part's modules from its configuration, without weights (on the meta device)."""
         from accelerate import init_empty_weights
         from diffusers import AutoencoderKL
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -113,25 +114,48 @@ class PartsModel(Model):
 
     @abstractmethod
     def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
-        """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
+        """Build the denoiser, or another part that is neither VAE nor CLIP text encoder, from its configuration."""
 
     def modules(self, part: str) -> list[ModuleRef]:
         if part not in self._modules:
-            self._modules[part] = self.module_refs(part, self.skeleton(part))
+            self._modules[part] = self.module_refs(part, self._layers(part), self.source.config(part))
         return self._modules[part]
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
         if part not in self._outer:
-            self._outer[part] = self.outer_refs(part, self.skeleton(part))
+            self._outer[part] = self.outer_refs(part, self._layers(part))
         return self._outer[part]
 
-    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """`Model.outer_modules` of a part's skeleton."""
+    def _layers(self, part: str) -> dict[str, Shape]:
+        """Return the shapes of the weights of a part's Linear, Conv2d and normalisations, in model order."""
+        import torch
+
+        kinds = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        found = ((path, layer) for path, layer in self.skeleton(part).named_modules() if isinstance(layer, kinds))
+        return {path: tuple(layer.weight.shape) for path, layer in found if layer.weight is not None}
+
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
+        """Return `Model.outer_modules` of a part, given its layers as for `module_refs`."""
         return []
 
+    @classmethod
     @abstractmethod
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """`Model.modules` of a part's skeleton."""
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        """Return `Model.modules` of a part, given its configuration and its layers: path → shape, in model order.
+
+        Layers are Linear (a matrix), Conv2d (four dimensions) and normalisations (one). Plans call this without torch;
+        their matrices may include embeddings.
+        """
+
+    @property
+    def blocks(self) -> int:
+        return self.block_count(self.source.config(self.denoiser))
+
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        """Return `Model.blocks`, given the denoiser's configuration."""
+        return 0
 
     # ------------------------------------------------------------------------------------------------ words of captions
 
@@ -149,7 +173,7 @@ class PartsModel(Model):
         return table.detach()
 
     def where(self) -> str:
-        """The checkpoint, for messages."""
+        """Return the checkpoint's path, for messages."""
         return str(self.source.root if isinstance(self.source, Folder) else self.source.path)
 
     # -------------------------------------------------------------------------------------------------------- the VAE
@@ -175,17 +199,17 @@ class PartsModel(Model):
         if shift := vae.config.shift_factor:
             latents = latents + shift
         pixels = _decoded(vae, latents)
-        if pixels is None:  # SDXL's, beside the base, on 12 GB: this and the others in tiles
+        if pixels is None:  # such as SDXL's beside the base on 12 GB: from now on in tiles
             vae.enable_tiling()
             pixels = _decoded(vae, latents)
         if pixels is None:
-            raise OutOfMemory("out of memory while painting.", cure="Use a smaller size, or precision: bf16.")
+            raise OutOfMemory("out of memory while decoding pictures.", cure="Use a smaller size, or precision: bf16.")
         return pixels.float()
 
     # ---------------------------------------------------------------------------------------------------- the process
 
     def forward_process(self) -> Diffusion:
-        """By the scheduler's configuration."""
+        """Return the diffusion process that the scheduler's configuration describes."""
         import torch
 
         from lorapipe.training.diffusion import discrete
@@ -198,7 +222,7 @@ class PartsModel(Model):
             raise InputError(f"cannot be trained: {error}.", where=self.where(), cure=PREDICTS) from error
 
     def scheduler(self) -> Any:
-        """The noise schedule of the training, as diffusers has it."""
+        """Return the noise schedule of the training as a diffusers scheduler."""
         from diffusers import DDPMScheduler
 
         config = self.source.config("scheduler", "scheduler_config.json")
@@ -208,12 +232,40 @@ class PartsModel(Model):
                 raise ValueError(f"num_train_timesteps is {steps}")
             return DDPMScheduler.from_config({**config, **self._schedule})
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
-            what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
+            what = f"has an invalid scheduler: {str(error).partition(chr(10))[0][:100]}."
             raise InputError(what, where=self.where(), cure=COPY) from error
 
 
+def footprint(
+    model: type[PartsModel],
+    configs: Mapping[str, Mapping[str, Any]],
+    shapes: Mapping[str, Mapping[str, Shape]],
+    activations: Activations | None = None,
+) -> Footprint:
+    """Return a base's footprint, given its trainable parts' configurations and their tensors' names and shapes."""
+    parameters = {part: sum(map(math.prod, tensors.values())) for part, tensors in shapes.items()}
+    layers = {part: _layers(tensors) for part, tensors in shapes.items()}
+    inner = {part: model.module_refs(part, found, configs[part]) for part, found in layers.items()}
+    outer = {part: model.outer_refs(part, found) for part, found in layers.items()}
+    blocks = model.block_count(configs[model.denoiser])
+    return Footprint(model.denoiser, parameters, inner, outer, blocks, activations)
+
+
+def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:
+    """Return the footprint of a base in a diffusers folder, from its configurations and the headers of its files."""
+    configs = {part: read_json(folder / part / "config.json") for part in model.trainable}
+    shapes = {part: keys_in(weights_in(folder / part)) for part in model.trainable}
+    return footprint(model, configs, shapes, activations)
+
+
+def _layers(tensors: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the weights that may belong to Linear, Conv2d or normalisations, by path of the module."""
+    weights = {name.removesuffix(".weight"): shape for name, shape in tensors.items() if name.endswith(".weight")}
+    return {path: shape for path, shape in weights.items() if len(shape) in (1, 2, 4)}
+
+
 def _decoded(vae: Any, latents: Tensor) -> Tensor | None:
-    """Pixels of latents; None where the memory does not suffice. What was begun is let go before anything else."""
+    """Return the pixels of latents; None if memory is short, after freeing what was allocated."""
     import torch
 
     try:

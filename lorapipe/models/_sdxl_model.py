@@ -1,14 +1,14 @@
-"""SDXL in memory: two text encoders side by side, and what the network is told of a picture's shape."""
+"""The SDXL model: two text encoders, and size conditioning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorapipe.models import PLAIN_READING, Condition, Pair, TextReading
 from lorapipe.models._clip_text import penultimate
 from lorapipe.models._parts import halvings
-from lorapipe.models._unet import LatentDiffusion
+from lorapipe.models._unet import LatentDiffusion, down_blocks, original_path
 from lorapipe.models._weight_files import TextPart
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ class SDXLModel(LatentDiffusion):
     trainable = ("unet", *text_encoders)
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """The last layer but one is always read, so `clip_skip` must be 1."""
+        """`clip_skip` must be 1: SDXL always uses the last layer but one."""
         import torch
 
         if reading.clip_skip != 1:
-            raise ValueError("SDXL reads the last layer but one; there is no clip skip")
+            raise ValueError("SDXL always uses the last layer but one; it has no clip skip")
         states = []
         for text in self.texts:
             ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
@@ -69,24 +69,26 @@ class SDXLModel(LatentDiffusion):
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     def kohya_name(self, part: str, path: str) -> str:
-        """The U-Net's modules go by their names in the original code."""
+        """Modules of the U-Net have their names of the original code."""
         if part != "unet":
             return super().kohya_name(part, path)
-        return f"lora_unet_{self.ldm_path(path).replace('.', '_')}"
+        original = original_path(path, self.source.config("unet"))
+        return f"lora_unet_{original.replace('.', '_')}"
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
-        """Diffusers' names, as OneTrainer and diffusers' own scripts write them."""
+        """Diffusers' names, which OneTrainer and diffusers' scripts write."""
         return (super().kohya_name(part, path),) if part == "unet" else ()
 
-    @property
-    def blocks(self) -> int:
-        """The embeddings, those that go down, three in the middle, those that go up, the output."""
-        return 1 + self._down + 3 + self._down + 1
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        """The embeddings, the down blocks, three in the middle, the up blocks, the output."""
+        return 1 + down_blocks(config) + 3 + down_blocks(config) + 1
 
-    def block(self, path: str) -> int:
-        half, place = self.ldm_path(path).split(".")[:2]
-        first = {"input_blocks": 1, "middle_block": 1 + self._down, "output_blocks": 4 + self._down}[half]
-        return first + int(place)
+    @classmethod
+    def block_of(cls, path: str, config: Mapping[str, Any]) -> int:
+        half, place = original_path(path, config).split(".")[:2]
+        down = down_blocks(config)
+        return {"input_blocks": 1, "middle_block": 1 + down, "output_blocks": 4 + down}[half] + int(place)
 
     def text_prefix(self, part: str) -> str:
         return {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}[part]

@@ -1,13 +1,12 @@
-"""A latent-diffusion base: a U-Net that predicts, and CLIP text encoders that read captions."""
+"""Latent diffusion with a U-Net and CLIP text encoders."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, TextReading
+from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
 from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
-"""Where a configuration does not say: those of SD1.x, diffusers' default."""
-TRANSFORMER_BLOCKS = ("Transformer2DModel",)
-CONVOLUTION_BLOCKS = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
-TEXT_BLOCKS = ("CLIPAttention", "CLIPMLP")
-"""The modules inside which kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
+"""The up blocks of SD1.x, diffusers' default."""
+TRANSFORMER = r"\battentions\.\d+\.(proj_in|proj_out|transformer_blocks)\b"
+CONVOLUTION = r"\b(resnets|downsamplers|upsamplers)\.\d+\."
+TEXT = r"\blayers\.\d+\.(self_attn|mlp)\."
+"""Paths in diffusers' Transformer2DModel, in its ResnetBlock2D, Downsample2D and Upsample2D, and in transformers'
+CLIPAttention and CLIPMLP, where kohya's LierLa, and additionally C3Lier, target Linear and Conv2d."""
 
 
 class LatentDiffusion(PartsModel):
@@ -42,7 +42,7 @@ class LatentDiffusion(PartsModel):
     # ------------------------------------------------------------------------------------------------------- captions
 
     def tokenizer(self, text: TextPart) -> Any:
-        """The tokenizer of a text encoder."""
+        """Return the tokenizer of a text encoder."""
         from transformers import CLIPTokenizer
 
         if text.name not in self._tokenizers:
@@ -54,7 +54,7 @@ class LatentDiffusion(PartsModel):
         return len(token_ids(self.tokenizer(self.texts[0]), text, self.word_vectors(self.texts[0].name)))
 
     def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
+        """Return token ids (B, n, 77) of captions. If the base has a tokenizer, that defines the padding."""
         pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
         words = self.word_vectors(text.name)
         return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted, words)
@@ -66,7 +66,7 @@ class LatentDiffusion(PartsModel):
         return {"hidden": self.emphasised(hidden, text, captions, reading)}
 
     def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """The hidden states of captions, with the weights of their pieces where those are obeyed."""
+        """Apply the weights in captions to their hidden states, if `reading` is weighted."""
         if not reading.weighted:
             return hidden
         weights = emphasis(self.tokenizer(text), captions, reading.max_tokens, self.word_vectors(text.name))
@@ -81,7 +81,7 @@ class LatentDiffusion(PartsModel):
     # ----------------------------------------------------------------------------------------------------- prediction
 
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The network runs in the model's dtype."""
+        """Run the network in the model's dtype."""
         unet: Any = self.part("unet")
         hidden = condition["hidden"].to(self.device, self.dtype)
         return unet(noisy.to(self.dtype), t, encoder_hidden_states=hidden, return_dict=False)[0].float()
@@ -94,50 +94,48 @@ class LatentDiffusion(PartsModel):
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """Linear and Conv2d of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
-        if part != self.denoiser:
-            return list(_layers(skeleton, TEXT_BLOCKS))
-        found = _layers(skeleton, TRANSFORMER_BLOCKS + CONVOLUTION_BLOCKS)
-        return [replace(ref, block=self.block(ref.path)) for ref in found]
+    @classmethod
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        """Return Linear and Conv2d of the transformer, resnet, down- and upsample blocks, or of a text encoder's layers."""
+        matrices = {path: shape for path, shape in layers.items() if len(shape) > 1}
+        if part != cls.denoiser:
+            return [
+                ModuleRef.of(path, shape, _group(path)) for path, shape in matrices.items() if re.search(TEXT, path)
+            ]
+        found = []
+        for path, shape in matrices.items():
+            if re.search(TRANSFORMER, path):
+                found.append(ModuleRef.of(path, shape, _group(path), cls.block_of(path, config)))
+            elif re.search(CONVOLUTION, path):
+                found.append(ModuleRef.of(path, shape, "conv", cls.block_of(path, config)))
+        return found
 
-    def outer_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        """LyCORIS' `full` names the former, and `train_norm` means the latter."""
-        import torch
+    @classmethod
+    def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
+        """Return the layers outside of blocks (LyCORIS' `full`) and the norms (`train_norm`)."""
+        found = []
+        for path, shape in layers.items():
+            if len(shape) == 1:
+                found.append(ModuleRef.of(path, shape, "norm"))
+            elif part == cls.denoiser and path in OUTSIDE:
+                found.append(ModuleRef.of(path, shape, "embedding"))
+        return found
 
-        def group(path: str, layer: torch.nn.Module) -> Group | None:
-            if isinstance(layer, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
-                return "norm"
-            return "embedding" if part == self.denoiser and path in OUTSIDE else None
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        """The down blocks, the middle, the up blocks: 25 in SD1.x."""
+        return 2 * down_blocks(config) + 1
 
-        found = ((path, layer, group(path, layer)) for path, layer in skeleton.named_modules())
-        return [ModuleRef.of(path, layer, kind) for path, layer, kind in found if kind]
-
-    @property
-    def blocks(self) -> int:
-        """Those that go down, the middle, those that go up: 25 of SD1.x."""
-        return 2 * self._down + 1
+    @classmethod
+    def block_of(cls, path: str, config: Mapping[str, Any]) -> int:
+        """Return the number of the block that contains a module of a U-Net with this configuration."""
+        half, place = original_path(path, config).split(".")[:2]
+        down = down_blocks(config)
+        return {"input_blocks": int(place), "middle_block": down, "output_blocks": down + 1 + int(place)}[half]
 
     def block(self, path: str) -> int:
-        """Which of them a module of the U-Net is in."""
-        half, place = self.ldm_path(path).split(".")[:2]
-        return {"input_blocks": int(place), "middle_block": self._down, "output_blocks": self._down + 1 + int(place)}[
-            half
-        ]
-
-    @property
-    def _down(self) -> int:
-        config = self.source.config("unet")
-        down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
-        return down
-
-    def ldm_path(self, path: str) -> str:
-        """A module's path in the original code."""
-        if path in OUTSIDE:
-            return OUTSIDE[path]
-        config = self.source.config("unet")
-        kinds = config.get("up_block_types", UP_BLOCKS)
-        return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
+        """Return the number of the block that contains a module of the U-Net."""
+        return self.block_of(path, self.source.config("unet"))
 
     def kohya_name(self, part: str, path: str) -> str:
         if part == self.denoiser:
@@ -145,25 +143,24 @@ class LatentDiffusion(PartsModel):
         return f"{self.text_prefix(part)}_text_model_{path.removeprefix('text_model.').replace('.', '_')}"
 
     def text_prefix(self, part: str) -> str:
-        """What the names of a text encoder's modules begin with."""
+        """Return the prefix of a text encoder's module names."""
         return "lora_te"
 
 
-def _layers(skeleton: torch.nn.Module, blocks: Sequence[str]) -> Iterator[ModuleRef]:
-    """The Linear and Conv2d modules inside blocks of these classes, in model order."""
-    import torch
+def down_blocks(config: Mapping[str, Any]) -> int:
+    """Return the number of down blocks of a U-Net in the original code; there are as many up blocks."""
+    down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
+    return down
 
-    seen: set[str] = set()
-    for place, block in skeleton.named_modules():
-        kind = type(block).__name__
-        if kind not in blocks:
-            continue
-        for path, layer in block.named_modules(prefix=place):
-            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and path not in seen:
-                seen.add(path)
-                yield ModuleRef.of(path, layer, group="conv" if kind in CONVOLUTION_BLOCKS else _group(path))
+
+def original_path(path: str, config: Mapping[str, Any]) -> str:
+    """Return a module's path in the original code (LDM)."""
+    if path in OUTSIDE:
+        return OUTSIDE[path]
+    kinds = config.get("up_block_types", UP_BLOCKS)
+    return ldm_path(path, config["layers_per_block"], tuple("CrossAttn" in kind for kind in kinds))
 
 
 def _group(path: str) -> Group:
-    """Of a module in a transformer block; the projections around it count as attention."""
+    """Return the group of a module of a transformer; its input and output projections count as attention."""
     return "feed_forward" if re.search(r"\.(ff|mlp)\.", path) else "attention"

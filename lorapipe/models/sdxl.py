@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its kin: Pony, Illustrious, NoobAI, Animagine."""
+"""Stable Diffusion XL and models derived from it: Pony, Illustrious, NoobAI, Animagine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lorapipe.models import Checkpoint, Footprint
+from lorapipe.models import Activations, Checkpoint
+from lorapipe.models._folder_detection import has_unet_alone, is_refiner
 from lorapipe.models._model_detection import SDXL_TEXT, SDXL_WIDTH, context_width, text_layout
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
@@ -47,7 +48,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     },
     "scheduler": SCHEDULE,
 }
-"""SDXL by its published numbers (Podell et al. 2023, arXiv:2307.01952)."""
+"""The published configuration of SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,17 @@ class SDXL(StableDiffusion):
     known: ClassVar[Mapping[str, Mapping[str, Any]]] = CONFIGURATION
     model: ClassVar[type[LatentDiffusion]] = SDXLModel
     kind: ClassVar[str] = "an SDXL checkpoint"
-    counted: ClassVar[Footprint] = Footprint(
-        denoiser="unet",
-        parameters={"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
-        widths={"unet": 2_659_840, "text_encoder": 165_888, "text_encoder_2": 737_280},
-        convolutions=(58_560, 355_840),
-        kept=6510,
-        recomputed=548,
-    )
+    activations: ClassVar[Activations] = Activations(kept=6510, recomputed=548)
 
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
         return text_layout(keys) == SDXL_TEXT or context_width(keys) == SDXL_WIDTH
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """True for U-Nets with size conditioning, except the refiner's."""
+        sizes = has_unet_alone(parts) and parts["unet"].get("addition_embed_type") == "text_time"
+        return sizes and not is_refiner(parts)
 
     def base_model_version(self, prediction: str) -> str:
         return "sdxl_base_v1-0"
@@ -78,7 +78,7 @@ class SDXL(StableDiffusion):
         return "stable-diffusion-xl-v1-base"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """V-prediction models have empty tensors of these names, as a sign."""
+        """V-prediction models mark themselves with empty tensors of these names."""
         if source.tensor("v_pred") is None:
             return {}
         return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.errors import InputError
@@ -73,15 +73,15 @@ def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -
     return Demand(total * train.accumulation, painted, train.snapshots.times(total, per_epoch))
 
 
-def memory(train: TrainingOptions, base: Family, pixels: int) -> Need | None:
-    """What the training needs on a GPU, by counting; None where a base's shape or an adapter's size is not known.
+def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Need] | None:
+    """What the training needs on a GPU, by counting, and what it would with gradient checkpointing.
 
-    `pixels` are those of the largest picture.
+    None where a base's shape or an adapter's size is not known. `pixels` are those of the largest picture.
     """
     from lorapipe.training.memory_estimate import need
 
     footprint = base.footprint()
-    if footprint is None:
+    if footprint is None or footprint.activations is None:
         return None
     rates = train.rates(base.roles)
     parts = [part for part in rates if part in base.roles]
@@ -90,30 +90,31 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> Need | None:
         return None
     if EMBEDDING in rates:
         parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
-    return need(
+    needed = partial(
+        need,
         footprint,
+        footprint.activations,
         parts,
         numbers,
         train.optimizer.states,
         pixels * train.batch,
         bytes_each=4 if train.precision == "fp32" else 2,
-        checkpointing=train.gradient_checkpointing,
     )
+    return needed(checkpointing=train.gradient_checkpointing), needed(checkpointing=True)
 
 
 def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]:
-    found = memory(train, base, largest)
-    if found is None:
+    needs = memory(train, base, largest)
+    if needs is None:
         return
+    found, less = needs
     pieces = {"base": found.base, "adapter and optimizer": found.adapter, "pictures": found.pictures}
     told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in pieces.items())
     card = f"a {found.card()} GB card" if found.card() else "more than any card has"
     how = "reckoned from the base's shape; trainings that were measured took 1 to 5 % less"
     yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; {how}"
-    if not train.gradient_checkpointing:
-        less = cast("Need", memory(replace(train, gradient_checkpointing=True), base, largest))
-        if less.card() != found.card():
-            yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
+    if not train.gradient_checkpointing and less.card() != found.card():
+        yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
 
 
 def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:

@@ -30,7 +30,7 @@ def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iter
 
 def _of_dataset(trigger: str, dataset: Prepare, captioning: Captioning) -> Iterator[str]:
     from lorapipe.training.data.captions import CaptionFiles
-    from lorapipe.training.data.scan import look_through
+    from lorapipe.training.data.image_folder import look_through
 
     root = dataset.images.path
     if not root.is_dir():

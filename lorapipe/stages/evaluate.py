@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
@@ -68,8 +67,8 @@ class Evaluate(Stage):
     )
     text_encoder_strengths: tuple[float, ...] = param(
         (),
-        "also try the last sound snapshot with its text encoder at these strengths against its U-Net at each of "
-        "`strengths`, to find which part is off: 0.5, 1.0, 2.0",
+        "also try the last sound snapshot with its text encoder at these strengths against its denoiser "
+        "(U-Net or transformer) at each of `strengths`, to find which part is off: 0.5, 1.0, 2.0",
         ge=0,
         le=4,
     )
@@ -171,7 +170,7 @@ class Evaluate(Stage):
             clip=clip,
             training=training_pictures(manifest, scene),
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
-            knobs=_knobs(base, record) if record else {},
+            knobs=advised_options(base, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
         )
         with self._further_words(model):
@@ -301,14 +300,17 @@ def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning
     return from_dict(Captioning, manifest.captions or (record.settings.get("captions") if record else None) or {})
 
 
-def _knobs(base: Family, record: TrainingRecord) -> dict[str, float]:
+def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
     """The knobs of the training that advice may change, and their values."""
+    from lorapipe.training.options import rate_options
+
     knobs = {"steps": float(record.steps)}
     optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
     if "d_coef" in optimizer:
         knobs["optimizer.d_coef"] = optimizer["d_coef"]
     else:
-        rates = {"unet_lr" if part == base.denoiser else f"{part}_lr": rate for part, rate in record.rates.items()}
+        options = rate_options(base.roles)
+        rates = {options[part]: rate for part, rate in record.rates.items() if part in options}
         if rates.get("text_encoder_2_lr") == rates.get("text_encoder_lr"):
             rates.pop("text_encoder_2_lr", None)  # it follows text_encoder_lr
         knobs |= rates
@@ -317,6 +319,8 @@ def _knobs(base: Family, record: TrainingRecord) -> dict[str, float]:
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:
     """The scores of the snapshots as metrics, and the verdict for the log."""
+    from statistics import fmean
+
     from lorapipe.evaluation.selection import following, identity
 
     for cell in result.row:

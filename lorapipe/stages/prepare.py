@@ -22,9 +22,9 @@ from lorapipe.training.data.images import WHITE, Colour
 
 if TYPE_CHECKING:
     from lorapipe.picture_files import Contents
-    from lorapipe.training.data.build import ImageFolder
     from lorapipe.training.data.filter import Rules
     from lorapipe.training.data.forecast import Forecast
+    from lorapipe.training.data.image_folder import ImageFolder
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Prepare(Stage):
 
     def _file_problems(self) -> Iterator[Problem]:
         """What is wrong with the folders and endings that are named."""
-        from lorapipe.training.data.build import no_folder
+        from lorapipe.training.data.image_folder import no_folder
 
         for name, source in (("images", self.images), ("masks", self.masks)):
             if source is not None and (problem := no_folder(source.path)):
@@ -249,7 +249,7 @@ class Prepare(Stage):
     @property
     def folder(self) -> ImageFolder:
         """The folder of pictures."""
-        from lorapipe.training.data.build import ImageFolder
+        from lorapipe.training.data.image_folder import ImageFolder
 
         masks = self.masks.path if self.masks else None
         return ImageFolder(self.images.path, self.exclude, self.caption_extensions, self.caption_lines, masks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from lorapipe.models import Footprint
+from lorapipe.models import Activations, Footprint
 
 CARDS = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 80, 96, 141)
 """Memory of common GPUs in GiB."""
@@ -37,6 +37,7 @@ class Need:
 
 def need(
     footprint: Footprint,
+    activations: Activations,
     parts: Collection[str],
     numbers: int,
     states: float,
@@ -51,6 +52,7 @@ def need(
     `bytes_each` per weight.
     """
     base = sum(footprint.parameters[part] for part in {footprint.denoiser, *parts}) * bytes_each
-    activations = footprint.recomputed if checkpointing else footprint.kept
-    block = (footprint.kept - footprint.recomputed) / 12 if checkpointing else 0  # the block that is being recomputed
-    return Need(base, 4 * numbers * (2 + states), (activations + block) * pixels * bytes_each / 2)
+    kept = activations.recomputed if checkpointing else activations.kept
+    # With checkpointing, the block that is being recomputed is kept too.
+    block = (activations.kept - activations.recomputed) / 12 if checkpointing else 0
+    return Need(base, 4 * numbers * (2 + states), (kept + block) * pixels * bytes_each / 2)

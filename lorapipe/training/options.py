@@ -35,6 +35,13 @@ DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are results of other stages."""
 
 
+def rate_options(roles: Mapping[str, Role]) -> dict[str, str]:
+    """Return the option of `RATES` that each part of a model obeys, and the learnt word; `roles` is `Model.roles`."""
+    encoders = [part for part, role in roles.items() if role == "text_encoder"]
+    names = {part: "unet_lr" if part not in encoders else "text_encoder_lr" for part in roles}
+    return names | dict.fromkeys(encoders[1:], "text_encoder_2_lr") | {EMBEDDING: "embedding_lr"}
+
+
 @dataclass(frozen=True)
 class TrainingOptions(Spec):
     """All options of a training."""
@@ -203,10 +210,7 @@ class TrainingOptions(Spec):
 
     def rates(self, roles: Mapping[str, Role]) -> dict[str, float]:
         """Return the learning rate of each trained part of a model; `roles` is `Model.roles`."""
-        encoders = [part for part, role in roles.items() if role == "text_encoder"]
-        names = {part: "unet_lr" if part not in encoders else "text_encoder_lr" for part in roles}
-        names |= dict.fromkeys(encoders[1:], "text_encoder_2_lr")
-        names[EMBEDDING] = "embedding_lr"
+        names = rate_options(roles)
         used = self.rates_in_use
         return {part: rate for part, name in names.items() if RATES[name] in used and (rate := self.rate(name)) > 0}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import families
@@ -9,9 +11,11 @@ import pytest
 import torch
 
 from lorapipe.formats.kohya import Kohya
-from lorapipe.models import Family, Model, TextReading
+from lorapipe.models import Family, Model, ModuleRef, TextReading
+from lorapipe.models._folder_detection import configurations, of_folder
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
+from lorapipe.training.options import RATES, rate_options
 
 REGISTRY = Family.registry
 assert REGISTRY is not None
@@ -118,6 +122,38 @@ def test_roles_are_told_without_weights(family: Family, loaded: Model) -> None:
     assert (family.denoiser, family.text_encoders) == (loaded.denoiser, loaded.text_encoders)
     assert (family.trainable, family.roles) == (loaded.trainable, loaded.roles)
     assert set(loaded.trainable) <= {loaded.denoiser, *loaded.text_encoders}
+
+
+def test_what_a_training_keeps_is_foretold_from_shapes_alone(family: Family, loaded: Model) -> None:
+    """The adapters' sizes and the memory in a plan are made from this, without torch."""
+
+    def told(refs: Iterable[ModuleRef]) -> set[ModuleRef]:
+        return {replace(ref, path=ref.path.removeprefix("text_model.")) for ref in refs}  # by transformers' version
+
+    footprint = family.footprint()
+    assert footprint is not None
+    assert (footprint.denoiser, footprint.blocks) == (loaded.denoiser, loaded.blocks)
+    assert list(footprint.parameters) == list(loaded.trainable)
+    for part in loaded.trainable:
+        module = loaded.part(part)
+        trained = sum(each.numel() for each in module.parameters())
+        assert trained <= footprint.parameters[part] <= trained + sum(each.numel() for each in module.buffers())
+        assert told(footprint.modules(part)) == told(loaded.modules(part))
+        assert told(footprint.outer_modules(part)) == told(loaded.outer_modules(part))
+
+
+def test_every_part_obeys_an_option_of_the_training_and_loaders_are_told_the_right_module(family: Family) -> None:
+    options = rate_options(family.roles)
+    assert set(family.roles) < set(options) and set(options.values()) <= set(RATES)
+    assert (family.lora_module == "networks.lora") == (family.denoiser == "unet"), "it loads U-Nets alone"
+
+
+def test_a_folder_is_known_by_its_own_family_alone(family: Family) -> None:
+    parts = configurations(family.checkpoint.path)
+    names = {*REGISTRY.names(), family.name}
+    assert [name for name in names if REGISTRY.get(name).recognises_folder(parts)] == [family.name]
+    article, _, what = family.kind.removesuffix(" checkpoint").partition(" ")
+    assert of_folder(family.checkpoint.path).what in (f"{article} {what} folder", "a diffusion-transformer folder")
 
 
 def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:

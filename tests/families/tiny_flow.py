@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe import pocket
 from lorapipe.errors import Problem
-from lorapipe.models import PLAIN_READING, Checkpoint, Condition, Family, ModuleRef, Pair, TextReading
+from lorapipe.models import (
+    PLAIN_READING,
+    Checkpoint,
+    Condition,
+    Family,
+    Footprint,
+    Group,
+    ModuleRef,
+    Pair,
+    Shape,
+    TextReading,
+)
 from lorapipe.models._clip_text import penultimate, token_ids, tokenize
-from lorapipe.models._parts import Parts, PartsModel, halvings
+from lorapipe.models._parts import Parts, PartsModel, folder_footprint, halvings
 from lorapipe.models._weight_files import Folder, Tensors, TextPart
 
 if TYPE_CHECKING:
@@ -99,25 +110,21 @@ class TinyFlowModel(PartsModel):
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 
-    def module_refs(self, part: str, skeleton: torch.nn.Module) -> list[ModuleRef]:
-        import torch
-
-        inside = (
-            r"transformer_blocks\.(\d+)\.(attn|ff)"
-            if part == self.denoiser
-            else r"encoder\.layers\.\d+\.()(self_attn|mlp)"
-        )
+    @classmethod
+    def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
+        in_transformer = r"transformer_blocks\.(\d+)\.(attn|ff)\."
+        in_text_encoder = r"encoder\.layers\.\d+\.()(self_attn|mlp)\."
         found = []
-        for path, layer in skeleton.named_modules():
-            place = re.search(inside, path)
-            if place and isinstance(layer, torch.nn.Linear):
-                group = "attention" if "attn" in place[2] else "feed_forward"
-                found.append(ModuleRef.of(path, layer, group, int(place[1]) if place[1] else None))
+        for path, shape in layers.items():
+            place = re.search(in_transformer if part == cls.denoiser else in_text_encoder, path)
+            if place and len(shape) == 2:
+                group: Group = "attention" if "attn" in place[2] else "feed_forward"
+                found.append(ModuleRef.of(path, shape, group, int(place[1]) if place[1] else None))
         return found
 
-    @property
-    def blocks(self) -> int:
-        layers: int = self.source.config("transformer")["num_layers"]
+    @classmethod
+    def block_count(cls, config: Mapping[str, Any]) -> int:
+        layers: int = config["num_layers"]
         return layers
 
     def kohya_name(self, part: str, path: str) -> str:
@@ -128,9 +135,15 @@ class TinyFlowModel(PartsModel):
 class TinyFlow(Family):
     """A flow-matching transformer of some hundred thousand numbers; pictures of 64 pixels."""
 
+    kind = "a tiny flow-matching checkpoint"
     denoiser = TinyFlowModel.denoiser
+    lora_module = "networks.lora_tiny_flow"
     text_encoders = TinyFlowModel.text_encoders
     trainable = TinyFlowModel.trainable
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        return parts.get("transformer", {}).get("_class_name") == "SD3Transformer2DModel" and "t5" in parts
 
     def base_model_version(self, prediction: str) -> str:
         return "tiny_flow"
@@ -153,6 +166,9 @@ class TinyFlow(Family):
             yield Problem("tiny_flow has no clip skip.", cure="Take it away.", path=("clip_skip",))
         if reading.weighted:
             yield Problem("tiny_flow reads no weights.", cure="Write false.", path=("captions", "weighted"))
+
+    def footprint(self) -> Footprint | None:
+        return None if self.is_pending else folder_footprint(TinyFlowModel, self.checkpoint.path)
 
     def load(self, device: str, dtype: str = "fp32") -> TinyFlowModel:
         return TinyFlowModel(Parts(Folder(self.checkpoint.path)), device, dtype)

@@ -3,7 +3,8 @@
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
 All places of all training pictures are grouped by k-means (Lloyd 1982; seeded as k-means++: Arthur & Vassilvitskii 2007).
 A group that most pictures have is a part of the subject, since scenes and clothes change and the subject does not. A
-picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures.
+picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures, each left
+out in its turn.
 
 A part counts the less the more of the base's pictures have it: what every picture has tells nothing of the subject.
 """
@@ -57,7 +58,7 @@ class Parts(Measure):
         centres = centres[np.array(shares) >= COMMON]
         if not len(centres):
             return None
-        near = np.quantile(nearest(training, centres), NEAR, axis=0)
+        near = np.quantile(_left_out(training, centres), NEAR, axis=0)
         weights = 1 - (nearest(reference.base.patches, centres) <= near).mean(axis=0)
         if weights.sum() < 0.5:
             return None
@@ -66,6 +67,25 @@ class Parts(Measure):
     def __call__(self, seen: Seen) -> Array:
         shown: Array = (nearest(seen.patches, self.centres) <= self.near).astype(np.float32) @ self.weights / NEAR
         return np.minimum(shown, 1)
+
+
+def _left_out(training: Sequence[Array], centres: Array) -> Array:
+    """How near each picture comes to each centre, (N, K), if the centre is made without its own places.
+
+    A centre that a picture has helped to make is nearer to it than to a new picture, the more so the fewer there are.
+    """
+    groups = [_squares(each, centres).argmin(axis=1) for each in training]
+    places = range(len(centres))
+    pairs = list(zip(training, groups, strict=True))
+    sums = np.stack([[each[group == place].sum(axis=0) for place in places] for each, group in pairs])
+    counts = np.stack([np.bincount(group, minlength=len(centres)) for group in groups])
+    found = []
+    for picture, each in enumerate(training):
+        others = counts.sum(axis=0) - counts[picture]
+        without = (sums.sum(axis=0) - sums[picture]) / np.maximum(others, 1)[:, None]
+        without[others == 0] = centres[others == 0]
+        found.append(_squares(each, without.astype(np.float32)).min(axis=0))
+    return np.stack(found)
 
 
 def k_means(points: Array, count: int) -> Array:

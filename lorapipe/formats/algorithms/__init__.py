@@ -42,8 +42,10 @@ class Algorithm(ABC):
     """Short names of tensors that a module may lack."""
     flags: ClassVar[frozenset[str]] = frozenset()
     """Short names of tensors that are whole numbers: settings of the module, not weights."""
+    precise: ClassVar[frozenset[str]] = frozenset()
+    """Short names of tensors that files hold in float32, whatever their precision: few numbers, of which much depends."""
     network_module: ClassVar[str] = "lycoris.kohya"
-    """The module of kohya's trainer that makes and loads it (`ss_network_module`)."""
+    """The module that trains and loads it (`ss_network_module`); empty: kohya's for a LoRA of the base's family."""
     algo: ClassVar[str] = ""
     """What LyCORIS calls it (`algo` of `ss_network_args`); empty: as it is registered here."""
     has_alpha: ClassVar[bool] = True

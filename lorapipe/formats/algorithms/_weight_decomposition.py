@@ -25,6 +25,7 @@ class DecomposableAlgorithm(Algorithm):
     """
 
     optional: ClassVar = frozenset({MAGNITUDE})
+    precise: ClassVar = frozenset({MAGNITUDE})
 
     @abstractmethod
     def product(self, tensors: Tensors, alpha: float) -> Tensor:

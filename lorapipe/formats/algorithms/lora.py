@@ -21,7 +21,7 @@ class LoraAlgorithm(DecomposableAlgorithm):
     peft_keys: ClassVar = {"down": "lora_A.weight", "up": "lora_B.weight"}
     peft_type: ClassVar = "LORA"
     optional: ClassVar = frozenset({"mid", *DORA})
-    network_module: ClassVar = "networks.lora"
+    network_module: ClassVar = ""
     algo: ClassVar = "locon"
 
     def rank(self, tensors: Tensors) -> int:

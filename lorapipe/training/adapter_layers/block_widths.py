@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    pass
-
+    from lorapipe.models import ModuleRef
 
 BY_BLOCK = ("block_ranks", "block_alphas", "block_rates", "conv_block_ranks", "conv_block_alphas")
 """Knobs that have a number for each block."""
@@ -27,6 +27,10 @@ class Width:
     def of(cls, rank: int, alpha: float) -> Width:
         """A rank with an alpha as it is given, where 0 means the rank."""
         return cls(rank, alpha or float(rank))
+
+    def numbers(self, shape: Sequence[int]) -> int:
+        """How many numbers LoRA's two matrices have for a weight of this shape."""
+        return self.rank * (shape[0] + math.prod(shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Widths:
 
 @dataclass(frozen=True)
 class Blocks:
-    """What is different from block to block of the U-Net: rank and alpha, and the factor on the rate.
+    """What is different from block to block of the denoiser: rank and alpha, and the factor on the rate.
 
     Of Linear layers and 1×1 convolutions, and of larger convolutions; without ranks nothing is different. As kohya's
     `block_dims`, `conv_block_dims` and `block_lr` (`networks/lora.py`).
@@ -59,20 +63,25 @@ class Blocks:
     def of(cls, spec: object, blocks: int) -> Blocks:
         """What a spec's knobs say of a model with so many blocks; `InputError` where it counts them otherwise."""
         lists = {name: getattr(spec, name, ()) for name in BY_BLOCK}
-        problems = [
-            Problem(
-                f"{len(given)} numbers, but this base's U-Net has {blocks} blocks.",
-                where=f"adapter.{name}",
-                cure="Give a number for each.",
-            )
-            for name, given in lists.items()
-            if given and len(given) != blocks
-        ]
-        if problems:
+        if problems := [replace(each, where=f"adapter.{each.path[0]}") for each in cls.problems(spec, blocks)]:
             raise InputError(problems)
         small = Widths(lists["block_ranks"], lists["block_alphas"], getattr(spec, "alpha", 0.0))
         large = Widths(lists["conv_block_ranks"], lists["conv_block_alphas"], getattr(spec, "conv_alpha", 0.0))
         return cls(small, large, lists["block_rates"])
+
+    @staticmethod
+    def problems(spec: object, blocks: int) -> Iterator[Problem]:
+        """What is wrong with the lists of a spec for a model with so many blocks; paths are knobs of the spec."""
+        for name in BY_BLOCK:
+            given = getattr(spec, name, ())
+            if given and len(given) != blocks:
+                what = f"{len(given)} numbers, but the blocks of this base are {blocks}."
+                yield Problem(what, cure="Give a number for each.", path=(name,))
+
+    def of_module(self, usual: Width, ref: ModuleRef) -> tuple[Width, float] | None:
+        """The width of a module's update and the factor on its rate, `usual` where the blocks are alike; None: left out."""
+        width, rate = self.width(usual, ref.block, ref.pointwise), self.rate(ref.block)
+        return (width, rate) if width.rank and rate else None
 
     def width(self, usual: Width, block: int | None, pointwise: bool) -> Width:
         """The width of a module in a block (None: of the text encoder), `usual` where the blocks are alike.

@@ -93,8 +93,8 @@ def _sites(
     root = model.part(part)
     for ref in options.targets.of(model, part):
         parent, child, base = _located(root, ref.path)
-        width = options.blocks.width(options.width(ref.pointwise), ref.block, ref.pointwise)
-        if width.rank and (rate := options.blocks.rate(ref.block)):
+        if found := options.blocks.of_module(options.width(ref.pointwise), ref):
+            width, rate = found
             yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
     for ref in model.outer_modules(part) if options.norms else ():
         if ref.group == "norm":

@@ -12,7 +12,7 @@ from torch import Tensor
 from lorapipe.errors import InputError
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.products import Rebuilt, how_of
+from lorapipe.training.adapter_layers.products import Narrow, Rebuilt, how_of
 
 MULTIPLIED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Numbers that matrix products take as they are; of the 8-bit ones none is."""
@@ -85,6 +85,10 @@ class AdapterLayer(torch.nn.Module):
         output: Tensor = self.base_layer(input)
         x = torch.nn.functional.dropout(input, self.dropout) if torch.is_grad_enabled() else input
         return output + self.factor_now() * self.update(x).to(output.dtype)
+
+    def narrow(self) -> Narrow | None:
+        """ΔW at strength 1 as two narrow products beside a plain base, where that is less work than ΔW in full."""
+        return None
 
     def factor_now(self) -> float:
         """The strength; 0 in a step that leaves the module out."""

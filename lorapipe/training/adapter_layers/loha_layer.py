@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import FactorsLayer, is_plain, shape_of
-from lorapipe.training.adapter_layers.products import UpDown, how_of
+from lorapipe.training.adapter_layers.products import Narrow, UpDown, how_of
 
 SPREADS = {"w1_a": 0.1, "w1_b": 1.0, "w2_a": 0.0, "w2_b": 1.0, "t1": 0.1, "t2": 0.1}
 """Standard deviations of the initial values, as LyCORIS'; ΔW is zero."""
@@ -55,13 +55,17 @@ class LohaLayer(FactorsLayer):
         if not self._is_fused or (torch.is_grad_enabled() and (self.dropout or self.rank_dropout)):
             return super().forward(input)
         base: Any = self.base_layer
-        scale = self.factor_now() * self.width.alpha / self.width.rank
-        fused: Tensor = UpDown.apply(
-            input, base.weight, base.bias, self._narrow, scale, how_of(base), *self.factors.values()
-        )
+        narrow = self._narrow(self.factor_now())
+        fused: Tensor = UpDown.apply(input, base.weight, base.bias, None, narrow, how_of(base), *narrow.tensors)
         return fused
 
-    def _narrow(self, w1_a: Tensor, w1_b: Tensor, w2_a: Tensor, w2_b: Tensor) -> tuple[Tensor, Tensor]:
+    def narrow(self) -> Narrow | None:
+        return self._narrow(1.0) if self._is_fused else None
+
+    def _narrow(self, strength: float) -> Narrow:
+        return Narrow(self._khatri_rao, tuple(self.factors.values()), strength * self.width.alpha / self.width.rank)
+
+    def _khatri_rao(self, w1_a: Tensor, w1_b: Tensor, w2_a: Tensor, w2_b: Tensor) -> tuple[Tensor, Tensor]:
         """Down (r², in[, k, k]) and up (out, r²[, 1, 1]) of the same update."""
         (out, inputs, *kernel), square = shape_of(self.base_layer), self.width.rank**2
         up = (w1_a[:, :, None] * w2_a[:, None, :]).reshape(out, square, *[1 for _ in kernel])

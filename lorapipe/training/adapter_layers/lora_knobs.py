@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -115,9 +115,10 @@ class LoraKnobs(TargetKnobs):
             args["wd_on_output"] = str(settings.get("dora_axis") == "output")
         return {name: value for name, value in args.items() if name != "loraplus_lr_ratio" or float(value) != 1}
 
-    def widest(self, is_denoiser: bool, usual: int) -> int:
-        """The largest rank in a part; only the denoiser's blocks may differ."""
-        return max(self.block_ranks, default=usual) if is_denoiser else usual
+    def numbers_of(self, shape: Sequence[int], width: Width) -> int:
+        found = self.numbers(shape, width)
+        magnitudes = shape[0 if self.dora_axis == "output" else 1]
+        return found + magnitudes if found and self.dora else found
 
     @property
     def has_rates_of_its_own(self) -> bool:

@@ -16,7 +16,7 @@ import torch
 
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
-from lorapipe.training.adapter_layers.products import add_product, rows
+from lorapipe.training.adapter_layers.products import Narrow, add_product, rows
 
 Factor: TypeAlias = float | torch.Tensor
 """What the narrow side is multiplied by: the scale, or one for each sample and rank."""
@@ -170,6 +170,10 @@ class LoraLayer(AdapterLayer):
             fused = _Conv2d.apply(input, *matrices, *left, base.stride, base.padding, base.dilation)
         return fused
 
+    def narrow(self) -> Narrow | None:
+        scale = self.width.alpha / self.width.rank
+        return Narrow(_down_and_up, tuple(self.tensors().values()), scale) if self._is_fused else None
+
     def norm(self) -> torch.Tensor:
         """‖s · up · down‖² = s² tr(upᵀup · down downᵀ), so no matrix larger than rank × rank is made."""
         down, up = (tensor.flatten(1) for tensor in self.tensors().values())
@@ -198,6 +202,10 @@ class LoraLayer(AdapterLayer):
         if self.module_dropout:
             factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
         return factor
+
+
+def _down_and_up(down: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return down, up
 
 
 def _pair(base: torch.nn.Module, rank: int) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -79,9 +80,9 @@ class Rebuilt(torch.autograd.Function):
         cast = weight.detach().to(gradient.dtype)
         of_x, of_weight = applied_back(gradient, x, cast, ctx.how, ctx.needs_input_grad[0], True)
         assert of_weight is not None
-        of_bias = gradient.sum([axis for axis in range(gradient.dim()) if axis != _channel(ctx.how, gradient)])
+        of_bias = _sum_to_channel(gradient, ctx.how) if ctx.has_bias else None
         return (
-            of_x, None, of_bias.float() if ctx.has_bias else None, None,
+            of_x, None, of_bias, None,
             *torch.autograd.grad(weight, leaves, of_weight.reshape(weight.shape).to(weight.dtype), allow_unused=True),
         )  # fmt: skip
 
@@ -107,21 +108,31 @@ class Recomputed(torch.autograd.Function):
         return (of_x, None, *of_tensors)
 
 
+@dataclass(frozen=True)
+class Narrow:
+    """An update as two narrow products: `make(*tensors)` gives down (r, in[, k, k]) and up (out, r[, 1, 1])."""
+
+    make: Callable[..., tuple[Tensor, Tensor]]
+    tensors: tuple[Tensor, ...]
+    scale: float
+
+
 class UpDown(torch.autograd.Function):
-    """base(x) + scale · x · downᵀ · upᵀ, where `make(*tensors)` gives down (r, in[, k, k]) and up (out, r[, 1, 1]).
+    """base(c ⊙ x) + scale · (c ⊙ x) · downᵀ · upᵀ, see `Narrow`; `inputs` c has a number for each input, or is None.
 
     Down and up are made again on the way back, and so is what is between them: only x and the tensors are kept.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, make: Callable[..., tuple[Tensor, Tensor]],
-        scale: float, how: How, *tensors: Tensor,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor | None, narrow: Narrow, how: How,
+        *tensors: Tensor,
     ) -> Tensor:  # fmt: skip
-        ctx.make, ctx.scale, ctx.how = make, scale, how
-        ctx.save_for_backward(x, weight, *tensors)
-        down, up = (each.to(x.dtype) for each in make(*tensors))
-        low = applied(x, down, None, how).mul_(scale)
+        ctx.make, ctx.scale, ctx.how = narrow.make, narrow.scale, how
+        ctx.save_for_backward(x, weight, inputs, *tensors)
+        down, up = (each.to(x.dtype) for each in narrow.make(*tensors))
+        x = _times(x, inputs, how)
+        low = applied(x, down, None, how).mul_(narrow.scale)
         out = applied(x, weight, bias, how)
         if how:
             out += torch.nn.functional.conv2d(low, up)
@@ -131,8 +142,9 @@ class UpDown(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Gradients:
-        x, weight, *tensors = ctx.saved_tensors
-        leaves, how, of_input = tracked(tensors), ctx.how, ctx.needs_input_grad[0]
+        plain, weight, inputs, *tensors = ctx.saved_tensors
+        leaves, how = tracked(tensors), ctx.how
+        x, of_input = _times(plain, inputs, how), ctx.needs_input_grad[0] or inputs is not None
         with torch.enable_grad():
             made = ctx.make(*leaves)
         down, up = (each.detach().to(x.dtype) for each in made)
@@ -147,10 +159,25 @@ class UpDown(torch.autograd.Function):
         else:
             through, of_down = applied_back(narrow, x, down, how, of_input, True)
             of_x = None if of_x is None else of_x.add_(through)
+        of_inputs = None
+        if inputs is not None and of_x is not None:
+            of_inputs = _sum_to_channel(of_x * plain, how).to(inputs.dtype)
+            of_x = _times(of_x, inputs, how) if ctx.needs_input_grad[0] else None
         found = [each.to(whole.dtype) for each, whole in zip((of_down, of_up), made, strict=True)]
-        return (of_x, None, None, None, None, None, *torch.autograd.grad(made, leaves, found))
+        return (of_x, None, None, of_inputs, None, None, *torch.autograd.grad(made, leaves, found))
+
+
+def _times(x: Tensor, inputs: Tensor | None, how: How) -> Tensor:
+    """Every input times its number."""
+    if inputs is None:
+        return x
+    return x * inputs.to(x.dtype).reshape(-1, *([1, 1] if how else []))
+
+
+def _sum_to_channel(tensor: Tensor, how: How) -> Tensor:
+    return tensor.float().sum([axis for axis in range(tensor.dim()) if axis != _channel(how, tensor)])
 
 
 def _channel(how: How, tensor: Tensor) -> int:
-    """The axis of the outputs."""
+    """The axis of the inputs or outputs."""
     return 1 if how else tensor.dim() - 1

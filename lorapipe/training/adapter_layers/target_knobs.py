@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lorapipe.errors import Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.spec import param
-from lorapipe.training.adapter_layers.block_widths import Blocks, Width
+from lorapipe.training.adapter_layers.block_widths import BY_BLOCK, Blocks, Width
 from lorapipe.training.adapter_layers.targets import Preset, Targets, complaint
 from lorapipe.training.adapters import Adapter, Attached
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Model, Role
+    from lorapipe.models import Family, Footprint, Model, Role
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
@@ -67,6 +67,9 @@ class TargetKnobs(Adapter):
     def width(self, pointwise: bool) -> Width:
         """How wide the update of a Linear or 1×1 convolution is, or that of a larger convolution."""
 
+    def _targets(self) -> Targets:
+        return Targets(self.preset, self.include, self.exclude, self.convolutions)
+
     def layer_of(self, base: Module, width: Width) -> AdapterLayer:
         """`layer`, with what further knobs put around it."""
         return self.layer(base, width)
@@ -75,7 +78,7 @@ class TargetKnobs(Adapter):
         from lorapipe.training.adapter_layers import host
 
         options = host.Options(
-            targets=Targets(self.preset, self.include, self.exclude, self.convolutions),
+            targets=self._targets(),
             norms=self.norms,
             width=self.width,
             blocks=Blocks.of(self, model.blocks),
@@ -83,6 +86,36 @@ class TargetKnobs(Adapter):
             lora_plus={part: self.lora_plus_of(model.roles[part]) for part in parts},
         )
         return host.attach(model, parts, self.layer_of, options, seed)
+
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        """How many numbers a layer of this width trains beside a weight of this shape; 0 if that cannot be told."""
+        return 0
+
+    def numbers_of(self, shape: Sequence[int], width: Width) -> int:
+        """`numbers`, with those of what further knobs put around the layer."""
+        return self.numbers(shape, width)
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        if [*Blocks.problems(self, footprint.blocks)]:
+            return 0
+        blocks, targets = Blocks.of(self, footprint.blocks), self._targets()
+        try:
+            refs = [ref for part in parts for ref in targets.of(footprint, part)]
+        except InputError:
+            return 0
+        widths = ((ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs)
+        counts = [self.numbers_of(ref.shape, found[0]) for ref, found in widths if found]
+        return sum(counts) + self._norm_numbers(footprint, parts) if all(counts) else 0
+
+    def _norm_numbers(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """The numbers of the normalisations' weights and biases, where those are trained."""
+        outer = [ref for part in parts for ref in footprint.outer_modules(part)] if self.norms else []
+        return sum(2 * ref.shape[0] for ref in outer if ref.group == "norm")
+
+    def objections(self, base: Family) -> Iterator[Problem]:
+        """Lists by block must be as long as the base has blocks."""
+        if any(getattr(self, name, ()) for name in BY_BLOCK) and (footprint := base.footprint()):
+            yield from Blocks.problems(self, footprint.blocks)
 
     def lora_plus_of(self, role: Role) -> float:
         """How many times faster the layers' `fast` tensors learn in parts of a role."""

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from lorapipe.errors import InputError
 
 if TYPE_CHECKING:
-    from lorapipe.models import Model, ModuleRef
+    from lorapipe.models import ModuleRef
+
+
+class HasModules(Protocol):
+    """A `Model`, or the `Footprint` of one that is not loaded."""
+
+    @property
+    def denoiser(self) -> str: ...
+    def modules(self, part: str) -> list[ModuleRef]: ...
+    def outer_modules(self, part: str) -> list[ModuleRef]: ...
+    def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]: ...
+
 
 Preset = Literal[
     "auto", "full", "full-lin", "attn-mlp", "attn-only", "unet-only", "unet-transformer-only", "unet-convblock-only"
@@ -51,7 +62,7 @@ class Targets:
     exclude: Sequence[str]
     convolutions: bool
 
-    def of(self, model: Model, part: str) -> list[ModuleRef]:
+    def of(self, model: HasModules, part: str) -> list[ModuleRef]:
         """The modules of a part, in model order; `InputError` where there is none."""
         found = [ref for ref in self._preset(model, part) if self._is_meant(ref.path)]
         if not found:
@@ -62,7 +73,7 @@ class Targets:
             raise InputError(f"{what}.", where="adapter", cure=f"Write {rate}: 0, or take others.")
         return found
 
-    def _preset(self, model: Model, part: str) -> Iterator[ModuleRef]:
+    def _preset(self, model: HasModules, part: str) -> Iterator[ModuleRef]:
         if self.preset == "auto":
             yield from model.targets(part, self.convolutions)
             return

@@ -12,9 +12,6 @@ from lorapipe.training.adapters import Adapter
 if TYPE_CHECKING:
     from lorapipe.models import Footprint
 
-WIDEST = 768 + 1280
-"""Numbers of a vector in all text encoders of a base: SDXL's, which are the widest."""
-
 
 @dataclass(frozen=True)
 class Embedding(WordEmbedding, Adapter):
@@ -24,7 +21,9 @@ class Embedding(WordEmbedding, Adapter):
     """
 
     trains: ClassVar[tuple[str, ...]] = ("embedding",)
-    has_strength: ClassVar[bool] = False
+    has_norms: ClassVar[bool] = False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        return self.vectors * WIDEST
+        """A vector is as wide as what the first layer of each text encoder reads."""
+        texts = [layers for part, layers in footprint.inner.items() if part != footprint.denoiser]
+        return self.vectors * sum(layers[0].shape[1] for layers in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -13,7 +14,6 @@ from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Footprint
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
@@ -31,8 +31,9 @@ class Full(TargetKnobs):
     def width(self, pointwise: bool) -> Width:
         return Width(1, 1.0)
 
-    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        return sum(footprint.parameters[part] for part in parts)
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        """A few more than there are, where modules have no bias."""
+        return math.prod(shape) + (shape[0] if self.biases else 0)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.full_layer import FullLayer

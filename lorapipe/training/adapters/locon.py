@@ -13,7 +13,6 @@ from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Footprint
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
@@ -49,13 +48,8 @@ class LoCon(LoraKnobs):
         kohya=("conv_block_alphas",),
     )
 
-    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        found = sum(self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
-        if footprint.denoiser not in parts:
-            return found
-        pointwise, larger = footprint.convolutions
-        wide = max(self.conv_block_ranks, default=self.conv_rank)
-        return found + self.widest(True, self.rank) * pointwise + wide * larger
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        return width.numbers(shape)
 
     def width(self, pointwise: bool) -> Width:
         return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -13,7 +14,6 @@ from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Footprint
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 
@@ -51,8 +51,11 @@ class LoHa(LoraKnobs):
         rank = self.rank if pointwise else self.conv_rank or self.rank
         return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
 
-    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        return sum(2 * self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        kernel = math.prod(shape[2:])
+        if self.tucker and kernel > 1:
+            return 2 * width.rank * (shape[0] + shape[1] + width.rank * kernel)
+        return 2 * width.numbers(shape)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.loha_layer import LohaLayer

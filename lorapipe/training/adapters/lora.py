@@ -12,7 +12,6 @@ from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Footprint
     from lorapipe.training.adapter_layers.block_widths import Width
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
@@ -39,8 +38,8 @@ class LoRA(LoraKnobs):
         kohya=("network_alpha",),
     )
 
-    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        return sum(self.widest(part == footprint.denoiser, self.rank) * footprint.widths[part] for part in parts)
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        return width.numbers(shape)
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.lora_layer import LoraLayer

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe import kohya_folders
-from lorapipe.errors import InputError, Problem
-from lorapipe.picture_files import Contents
-from lorapipe.picture_files.captions import Lines
+from lorapipe.errors import InputError
 from lorapipe.pipeline.events import Log
 from lorapipe.training.data import contact_sheet, messages
 from lorapipe.training.data.augment import Augmentation, face
@@ -18,12 +15,13 @@ from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.encoders import PICTURE_PARTS, encoder_digest
 from lorapipe.training.data.filter import Rules, select, with_latents
+from lorapipe.training.data.image_folder import ImageFolder
 from lorapipe.training.data.latents import Scene, encode_latents, latents_key, missing_latents, picture_bytes, views_of
 from lorapipe.training.data.manifest import ALPHA, Manifest, Mask, Picture
 from lorapipe.training.data.masks import masks_in
 from lorapipe.training.data.prefetch import prefetched
 from lorapipe.training.data.progress import with_progress
-from lorapipe.training.data.scan import captions_beside, closer, examine, look_through
+from lorapipe.training.data.scan import closer, examine
 from lorapipe.training.device import Compute
 
 if TYPE_CHECKING:
@@ -31,42 +29,6 @@ if TYPE_CHECKING:
 
     from lorapipe.models import Family, Model
     from lorapipe.pipeline.context import Context
-
-
-@dataclass(frozen=True)
-class ImageFolder:
-    """A folder of images, and which of its files are read."""
-
-    root: Path
-    exclude: tuple[str, ...] = ()
-    caption_extensions: tuple[str, ...] = (".txt", ".caption")
-    caption_lines: Lines = "joined"
-    masks: Path | None = None
-
-    def contents(self) -> Contents:
-        """Return what the folder contains, by file names. `InputError` if it is not a folder."""
-        if problem := no_folder(self.root):
-            raise InputError(replace(problem, where=str(self.root)))
-        apart = [self.masks] if self.masks and self.masks.resolve() != self.root.resolve() else []
-        return look_through(self.root, self.exclude, self.caption_extensions, apart)
-
-    def unused_files(self, found: Contents) -> Iterator[Log]:
-        """Yield messages about files in the folder that are not used."""
-        yield from messages.not_used(found, str(self.root))
-        folder, count = captions_beside(self.root, found.pictures, self.caption_extensions)
-        if folder and not found.captions:
-            files = "1 file" if count == 1 else f"{count} files"
-            what = f"{files} in the folder {folder} beside {self.root.name} named like pictures, not read"
-            yield Log(text=f"{what}: captions are read from cat.txt beside cat.png", level="warning")
-
-
-def no_folder(path: Path) -> Problem | None:
-    """Return why a path is not a folder; None if it is one."""
-    if path.is_dir():
-        return None
-    is_archive = path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".cbz")
-    cure = "Unpack it, and name the folder." if is_archive else "Name the folder that contains it."
-    return Problem(f"{path.name} is a file, not a folder of pictures.", cure=cure)
 
 
 def build_dataset(

@@ -11,10 +11,10 @@ from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.picture_files import is_picture
 from lorapipe.picture_files.caption_names import same_name
 from lorapipe.picture_files.layouts import folder_of, mask_stems, stem_of
+from lorapipe.training.data.image_folder import find
 from lorapipe.training.data.image_reader import Unreadable, reading
 from lorapipe.training.data.images import alpha, glance, greys
 from lorapipe.training.data.manifest import ALPHA, Mask, Picture
-from lorapipe.training.data.scan import find
 
 if TYPE_CHECKING:
     from PIL.Image import Image
