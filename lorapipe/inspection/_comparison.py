@@ -150,22 +150,30 @@ def _stand_in(module: NamedModule, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _shape(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """The shape of the base's weight, as far as the tensors tell it."""
-    if (magnitude := tensors.get(MAGNITUDE)) is not None:
-        plain = {short: tensor for short, tensor in tensors.items() if short != MAGNITUDE}
-        product = module.algorithm.delta(plain, 1.0)
-        if product.dim() == 2 and magnitude.dim() == 4:
-            rows, columns = product.shape
-            inputs = columns if is_of_outputs(tensors) else magnitude.shape[1]
-            side = math.isqrt(columns // inputs)
-            return (rows, inputs, side, side)
-        return tuple(product.shape)
-    if "blocks" in tensors or "diag" in tensors:
-        blocks = tensors.get("blocks", tensors.get("diag"))
-        assert blocks is not None
+    if MAGNITUDE in tensors:
+        return _shape_of_dora(module, tensors)
+    if (blocks := tensors.get("blocks", tensors.get("diag"))) is not None:
         return (blocks.shape[0] * blocks.shape[1], SIDE)
     if "b1" in tensors:
-        wide, deep = ("a1", "b1") if tensors["b1"].shape[1] == tensors["b2"].shape[0] else ("a2", "b2")
-        inner = tensors["b2"] if deep == "b1" else tensors["b1"]
-        return (tensors[deep].shape[0], tensors[wide].shape[0], *inner.shape[2:])
+        return _shape_of_glora(tensors)
     count = tensors["weight"].numel()
     return (SIDE, count) if bool(tensors["on_input"].any()) else (count, SIDE)
+
+
+def _shape_of_dora(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The shape of the factors' product; the magnitude tells the inputs where the product does not know the kernel."""
+    plain = {short: tensor for short, tensor in tensors.items() if short != MAGNITUDE}
+    product, magnitude = module.algorithm.delta(plain, 1.0), tensors[MAGNITUDE]
+    if product.dim() != 2 or magnitude.dim() != 4:
+        return tuple(product.shape)
+    rows, columns = product.shape
+    inputs = columns if is_of_outputs(tensors) else magnitude.shape[1]
+    side = math.isqrt(columns // inputs)
+    return (rows, inputs, side, side)
+
+
+def _shape_of_glora(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """As it is written now, or before LyCORIS 2.0 with each pair the other way round."""
+    is_new = tensors["b1"].shape[1] == tensors["b2"].shape[0]
+    outer, inner, first = (tensors[name] for name in (("b1", "b2", "a1") if is_new else ("b2", "b1", "a2")))
+    return (outer.shape[0], first.shape[0], *inner.shape[2:])
