@@ -15,7 +15,7 @@ from lorapipe.formats.peft import Peft
 from lorapipe.inspection import _base_family, _training_facts
 from lorapipe.inspection._module_names import ModuleName, parsed
 from lorapipe.inspection._tensor_file import AGAIN, TensorFile
-from lorapipe.models import _model_detection
+from lorapipe.models import _folder_detection, _model_detection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def open_file_in_words(path: Path) -> TensorFile:
     from lorapipe.inspection._tensor_file import open_file
 
     if path.is_dir() and not any((path / name / "adapter_config.json").is_file() for name in ("", *_folders(path))):
-        what = _model_detection.of_folder(path).what
+        what = _folder_detection.of_folder(path).what
         raise InputError(f"is {what}, not an adapter's file.", where=str(path), cure="Name a file.")
     return open_file(path)
 
