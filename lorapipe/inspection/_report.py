@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lorapipe.errors import InputError, Problem, counted
-from lorapipe.formats import all_formats
+from lorapipe.formats import _hypernetwork, all_formats
 from lorapipe.formats._reader import Contents, NamedModule, contents
 from lorapipe.formats.peft import Peft
 from lorapipe.inspection import _base_family, _training_facts
@@ -126,6 +126,8 @@ def _folders(path: Path) -> Iterator[str]:
 
 def _other_kind(file: TensorFile, found: Contents) -> str | None:
     """What a file is that holds mostly other things than an adapter's; None for an adapter's or an embedding's."""
+    if _hypernetwork.sorted_keys([*file.headers])[0]:
+        return "a hypernetwork"
     ours = sum(len(module.keys) + bool(module.alpha_key) for module in found.modules if not module.flaw)
     ours += sum(map(len, found.words.values()))
     if 2 * ours >= len(file.headers):

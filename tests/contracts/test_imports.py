@@ -92,8 +92,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
     "lorapipe.inspection": (
-        "lorapipe.inspection", "lorapipe.formats", "lorapipe.models._folder_detection", "lorapipe.models._model_detection", "lorapipe.models._tensor_index",
-        "lorapipe.file_signatures", "lorapipe.regular_files", *LIGHT
+        "lorapipe.inspection", "lorapipe.formats", "lorapipe.models._folder_detection",
+        "lorapipe.models._model_detection", "lorapipe.models._tensor_index", "lorapipe.file_signatures",
+        "lorapipe.regular_files", *LIGHT
     ),
     "lorapipe.inspection.readers": (
         "=lorapipe.inspection.readers", "lorapipe.inspection._module_names", "=lorapipe.formats.algorithms",
