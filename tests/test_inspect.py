@@ -81,6 +81,18 @@ def test_every_reader_says_what_it_makes_of_every_kind(kind: str, tmp_path: Path
         assert seen == expected, reading
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TABLE if not kind.startswith("dora")])
+def test_diffusers_itself_refuses_what_its_rules_here_refuse(kind: str) -> None:
+    loaders = pytest.importorskip("diffusers.loaders")
+    tensors = {f"{NAME}.{suffix}": tensor.clone() for suffix, tensor in KINDS[kind].items()}
+    try:
+        keys = loaders.StableDiffusionLoraLoaderMixin.lora_state_dict(tensors)[0]
+    except ValueError:
+        keys = {"refused": None}
+    is_refused = not all("lora" in key for key in keys)  # as load_lora_weights asks
+    assert is_refused == (TABLE[kind][READERS.index("diffusers")] == REFUSED)
+
+
 def test_the_readers_in_this_table_are_those_that_there_are() -> None:
     assert sorted(READERS) == Reader.registry.names()
 
