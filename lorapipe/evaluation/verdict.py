@@ -52,8 +52,14 @@ def judge(results: Results) -> Verdict:
     results = replace(results, chosen=best)
     if agreement < SURE:
         found = _not_sure(results, found, rival)
-    advice = (*found.advice, *_parts(results))
+    advice = _joined(found.advice, tuple(_parts(results)))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
+
+
+def _joined(found: tuple[Advice, ...], parts: tuple[Advice, ...]) -> tuple[Advice, ...]:
+    """All advice; where a part is named that learns too fast or too slowly, its rate alone is to change."""
+    named = {knob for advice in parts for knob in advice.patch}
+    return parts + tuple(advice for advice in found if not named & {*advice.patch}) if named else found + parts
 
 
 def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:

@@ -233,11 +233,6 @@ class Family(Spec, contract="family"):
         """What is wrong where captions are to be read (which `prepare` does not): a vocabulary that is missing."""
         return iter(())
 
-    def clip(self) -> Path | None:
-        """A CLIP model folder that belongs to the base, for scoring; None where it has none."""
-        beside = self.checkpoint.path.parent / "clip"
-        return beside if self.checkpoint.path.is_dir() and (beside / "config.json").is_file() else None
-
     @abstractmethod
     def load(self, device: str, dtype: str = "fp32") -> Model:
         """The base on a device (`cpu`, `cuda:0`, `mps`), frozen, weights held as fp32, fp16 or bf16. Parts load lazily."""
