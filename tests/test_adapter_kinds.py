@@ -19,6 +19,7 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Destination, Duration
 from lorapipe.stages.export import Export
 from lorapipe.stages.train import Train
+from lorapipe.training.adapter_layers.base_weights import weight
 from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
 from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.full import Full
@@ -125,7 +126,7 @@ def test_it_is_exported_as_a_difference_and_as_a_lora(
     assert low.algorithms == ("lora",)
     lost = whole = 0.0
     for place, module in learned.modules.items():
-        delta = module.delta(model.weight(*place)).flatten(1)
+        delta = module.delta(weight(model, place)).flatten(1)
         values = torch.linalg.svdvals(delta)
         lost, whole = lost + float(values[4:].square().sum()), whole + float(values.square().sum())
         error = (low.modules[place].delta().flatten(1) - delta.reshape(len(delta), -1)).norm()

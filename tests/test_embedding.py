@@ -468,6 +468,7 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "a rate that is nobody's": ({"adapter": Embedding(trigger="x"), "unet_lr": 1e-4}, "unet_lr"),
     "a rate without a word": ({"adapter": LoRA(), "embedding_lr": 1e-3}, "embedding_lr"),
     "two words": ({"adapter": Embedding(trigger="x"), "embedding": WordEmbedding(trigger="y")}, "embedding"),
+    "norms of no modules": ({"adapter": Embedding(trigger="x"), "scale_weight_norms": 1.0}, "scale_weight_norms"),
     "no rate": ({"adapter": Embedding(trigger="x"), "embedding_lr": 0.0}, "embedding_lr"),
     "no rate beside": ({"embedding": WordEmbedding(trigger="y"), "embedding_lr": 0.0}, "embedding_lr"),
 }

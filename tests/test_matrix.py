@@ -11,6 +11,7 @@ from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Failed, Started
 from lorapipe.pipeline.execution.runner import Run
+from lorapipe.pipeline.extends import open_layers
 from lorapipe.pipeline.ledger import Ledger
 from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.pipeline.plan import plan
@@ -206,6 +207,20 @@ def test_a_mistake_is_found_in_the_file_that_has_it(project: Path) -> None:
     (project / "base.yaml").write_text("stages:\n  text: {uses: words, folder: texts, uper: true}\n", encoding="utf-8")
     [problem] = problems(project, "  tally: {uses: count, text: $text}\n", head="extends: base.yaml\n")
     assert problem.startswith("base.yaml:2:38 text.uper: unknown setting")
+
+
+def test_settings_are_laid_over_a_kind_that_is_named_by_a_word_alone(tmp_path: Path) -> None:
+    low = "vars: {x: word}\nstages:\n  penny: {uses: train, dataset: $x, adapter: lora, optimizer: {type: lion}}\n"
+    (tmp_path / "low.yaml").write_text(low, encoding="utf-8")
+    over = "extends: low.yaml\nvars: {x: {rank: 4}}\nstages:\n  penny: {adapter: {rank: 64}, optimizer: adamw}\n"
+    (tmp_path / "over.yaml").write_text(over, encoding="utf-8")
+    found = open_layers(tmp_path / "over.yaml").value
+    penny = found["stages"]["penny"]
+    assert penny["adapter"] == {"type": "lora", "rank": 64}
+    assert penny["optimizer"] == "adamw" and found["vars"] == {"x": {"rank": 4}}
+    (tmp_path / "other.yaml").write_text(over.replace("{rank: 64}", "{type: locon, rank: 64}"), encoding="utf-8")
+    adapter = open_layers(tmp_path / "other.yaml").value["stages"]["penny"]["adapter"]
+    assert adapter == {"type": "locon", "rank": 64}
 
 
 @pytest.mark.parametrize(

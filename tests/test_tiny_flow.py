@@ -99,6 +99,17 @@ def test_it_is_judged_and_exported(weights: Weights, told: tiny.Bench, tmp_path:
     assert any(name.startswith("lora_te1_") for name in names)
 
 
+def test_snapshots_are_in_the_format_that_the_adapter_asks_for(
+    pictures: Dataset, flow: TinyFlow, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LoRA, "snapshot_format", "diffusers")
+    train = Train(dataset=pictures, adapter=LoRA(rank=2), steps=Duration(1), text_encoder_lr=0)
+    path = train.run(tiny.Bench(place).context("diffusers")).snapshots[-1].path
+    assert all(key.startswith("transformer.transformer_blocks.") for key in load_file(path))
+    model = flow.load("cpu")
+    assert len(formats.open(path, model.kohya_names()).modules) == len(model.targets("transformer"))
+
+
 # ------------------------------------------------------------------------------------------ what would be wrong in silence
 
 
@@ -127,10 +138,13 @@ def test_the_models_own_settings_are_part_of_the_key(flow: TinyFlow, tmp_path: P
         assert (digest(other, tmp_path / "cache") != digest(flow, tmp_path / "cache")) == decides
 
 
-def test_every_encoder_leaves_the_memory_once_captions_are_encoded(pictures: Dataset, place: Path) -> None:
+@pytest.mark.parametrize("previews", [(), ("red",)])
+def test_every_encoder_leaves_the_memory_once_captions_are_encoded(
+    pictures: Dataset, place: Path, previews: tuple[str, ...]
+) -> None:
     bench = tiny.Bench(place)
     train = Train(
-        dataset=pictures, adapter=LoRA(rank=2), steps=Duration(1), text_encoder_lr=0, preview_prompts=("red",)
+        dataset=pictures, adapter=LoRA(rank=2), steps=Duration(1), text_encoder_lr=0, preview_prompts=previews
     )
     train.run(bench.context("frozen"))
     assert set(bench.model_cache._value._parts) == {"transformer"}

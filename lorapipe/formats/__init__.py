@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from lorapipe.errors import Problem
 from lorapipe.formats._conversion import Converted, converted
+from lorapipe.formats._hypernetwork import Hypernetwork
 from lorapipe.formats._key_scheme import KeyScheme
 from lorapipe.formats._weights import EMBEDDING, AdapterWeights, Learned, ModuleWeights, Names, NameTable, Place, Stored
 from lorapipe.spec import Spec
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "EMBEDDING", "AdapterWeights", "Converted", "Format", "Learned", "ModuleWeights", "NameTable", "Names", "Place",
-    "Stored", "all_formats", "complaints", "converted", "open", "save", "serialize",
+    "EMBEDDING", "AdapterWeights", "Converted", "Format", "Hypernetwork", "Learned", "ModuleWeights", "NameTable", "Names",
+    "Place", "Stored", "all_formats", "complaints", "converted", "open", "save", "serialize",
 ]  # fmt: skip
 
 

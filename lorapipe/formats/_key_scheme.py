@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorapipe.errors import InputError
+from lorapipe.formats._hypernetwork import SETTINGS, Hypernetwork
 from lorapipe.formats._weights import AdapterWeights, Names, NameTable, Place, Stored
 from lorapipe.formats.algorithms import Algorithm
 
@@ -63,6 +65,11 @@ class KeyScheme(ABC):
         )
         raise InputError(what, cure="Export it in kohya's format.")
 
+    def hypernetwork_tensors(self, weights: Hypernetwork) -> dict[str, Tensor]:
+        """The tensors of a hypernetwork by their keys; `InputError` where the format has no place for one."""
+        what = "has a hypernetwork, for which this format has no place."
+        raise InputError(what, cure="Export it with format: a1111, to a name that ends in .pt.")
+
     def encode(self, stored: Stored) -> bytes:
         """The bytes of a file that holds these tensors and this metadata."""
         from lorapipe.formats._safetensors_file import serialize
@@ -95,16 +102,22 @@ class KeyScheme(ABC):
                 tensors[self.key(place, suffixes[short], table)] = tensor.contiguous()
             if self.alphas == "tensors" and Algorithm.of(module.algorithm).has_alpha:
                 tensors[self.key(place, ALPHA, table)] = torch.tensor(float(module.alpha))
+        return tensors | self._others(weights)
+
+    def _others(self, weights: AdapterWeights) -> dict[str, Tensor]:
+        """The tensors of what is no update of a module, by their keys."""
+        tensors: dict[str, Tensor] = {}
         bundled = bool(weights.modules) or len(weights.embeddings) > 1
         for word, vectors in weights.embeddings.items():
             for part, key in self.embedding_keys(word, [*vectors], bundled).items():
                 tensors[key] = vectors[part].contiguous()
-        return tensors
+        return tensors if weights.hypernetwork is None else tensors | self.hypernetwork_tensors(weights.hypernetwork)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
         """The files of an adapter by their paths in a folder; `""` is the one file. A single word is their `name`."""
         name = dict.fromkeys(["name"] if len(weights.embeddings) == 1 else [], "".join(weights.embeddings))
-        return {"": Stored(self.save(weights, names), name)}
+        told = {} if weights.hypernetwork is None else {SETTINGS: json.dumps(weights.hypernetwork.plain())}
+        return {"": Stored(self.save(weights, names), {**name, **told})}
 
 
 def suffix_table(to: Literal["keys", "peft_keys"] = "keys") -> Mapping[str, str]:

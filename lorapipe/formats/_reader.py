@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.formats import _embeddings, _safetensors_file, _torch_file, _unread_keys
+from lorapipe.formats import _embeddings, _hypernetwork, _safetensors_file, _torch_file, _unread_keys
 from lorapipe.formats._key_scheme import ALPHA, KeyScheme
 from lorapipe.formats._unread_keys import first_few
 from lorapipe.formats._weights import AdapterWeights, ModuleWeights, NameTable, Place, Stored
@@ -44,7 +44,7 @@ def complaints(path: Path, formats: Sequence[KeyScheme]) -> Iterator[Problem]:
         yield from error.problems
         return
     if keys is not None:
-        _, rest = _embeddings.sorted_keys(keys, path.stem)
+        _, rest = _embeddings.sorted_keys(_hypernetwork.sorted_keys(keys)[1], path.stem)
         yield from _unread_keys.problems(key for key in rest if all(each.split(key) is None for each in formats))
 
 
@@ -70,7 +70,8 @@ def learned(
     """What tensors hold. Every key is used, or the file refused. `word` is an embedding's where no key tells it."""
     if not stored.tensors:
         raise InputError("holds no LoRA: there is no tensor in it.", cure="Is it the right file?")
-    words, rest = _embeddings.sorted_keys([*stored.tensors], stored.metadata.get("name", word))
+    of_nets, rest = _hypernetwork.sorted_keys([*stored.tensors])
+    words, rest = _embeddings.sorted_keys(rest, stored.metadata.get("name", word))
     present = [each for each in formats if each.matches(rest)]
     updates = replace(stored, tensors={key: stored.tensors[key] for key in rest})
     modules, others = _sorted(updates, NameTable(names), present)
@@ -79,6 +80,7 @@ def learned(
     return AdapterWeights(
         {each.place: _weights(each, stored) for each in modules if each.place is not None},
         _embeddings.vectors(words, stored.tensors),
+        _hypernetwork.read(of_nets, stored.tensors, stored.metadata),
     )
 
 

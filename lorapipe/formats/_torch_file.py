@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from lorapipe.errors import InputError
 from lorapipe.file_signatures import kind_of
+from lorapipe.formats._hypernetwork import SETTINGS
 from lorapipe.formats._weights import Stored
 from lorapipe.regular_files import open_regular
 
@@ -25,9 +27,12 @@ def is_one(path: Path) -> bool:
 
 def read(path: Path) -> Stored:
     """The tensors of a file; `InputError` where it is damaged, or asks for anything that tensors do not need."""
+    from lorapipe.models._tensor_index import settings_of
     from lorapipe.models._weight_files import read_tensors
 
-    return Stored({key: tensor.clone() for key, tensor in read_tensors(path).items()})
+    tensors = {key: tensor.clone() for key, tensor in read_tensors(path).items()}
+    is_network = any(key.startswith(f"{SETTINGS}.") for key in tensors)
+    return Stored(tensors, {SETTINGS: json.dumps(settings_of(path))} if is_network else {})
 
 
 def keys(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+from lorapipe.formats._hypernetwork import Hypernetwork
 from lorapipe.formats.algorithms import Algorithm
 
 if TYPE_CHECKING:
@@ -71,13 +72,14 @@ class ModuleWeights:
 
 @dataclass(frozen=True)
 class AdapterWeights:
-    """Everything an adapter has learnt: (part, module path) → its update, and the vectors of words (textual inversion).
+    """Everything an adapter has learnt: (part, module path) → its update, the vectors of words (textual inversion).
 
-    `embeddings`: word → text encoder → its vectors (n, d).
+    `embeddings`: word → text encoder → its vectors (n, d). `hypernetwork` is what attention's contexts go through.
     """
 
     modules: Mapping[Place, ModuleWeights] = field(default_factory=dict)
     embeddings: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    hypernetwork: Hypernetwork | None = None
 
     @property
     def algorithms(self) -> tuple[str, ...]:

@@ -1,25 +1,30 @@
-"""A1111's embeddings as its own trainer writes them: a `.pt` file of torch.save."""
+"""A1111's embeddings and hypernetworks as its own trainers write them: a `.pt` file of torch.save."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError
-from lorapipe.formats import Format, NameTable, Place, Stored
+from lorapipe.formats import Format, Hypernetwork, NameTable, Place, Stored
 from lorapipe.formats._embeddings import ONLY, kohya_keys
+from lorapipe.formats._hypernetwork import read, sorted_keys
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VECTORS = "*"
+NOBODYS = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None}
 
 
 @dataclass(frozen=True)
 class A1111(Format):
-    """`string_to_param: {"*": vectors}` and the word as `name`; `clip_l` and `clip_g` of SDXL. Only for an embedding.
+    """An embedding: `string_to_param: {"*": vectors}`, the word as `name`; `clip_l` and `clip_g` of SDXL. Or a hypernetwork.
 
-    As `textual_inversion.py` of stable-diffusion-webui saves it. It is a pickle, which some programs refuse: kohya's format
-    is read by all of them, A1111 included.
+    As `textual_inversion.py` and `hypernetwork.py` of stable-diffusion-webui save them. It is a pickle, which some programs
+    refuse; of an embedding, kohya's format is read by all of them, A1111 included.
     """
 
     ending: ClassVar[str] = ".pt"
@@ -39,19 +44,22 @@ class A1111(Format):
             return super().embedding_keys(word, encoders, bundled)
         return {ONLY: VECTORS} if [*encoders] == [ONLY] else kohya_keys(word, encoders, bundled)
 
-    def encode(self, stored: Stored) -> bytes:
-        import torch
+    def hypernetwork_tensors(self, weights: Hypernetwork) -> dict[str, Tensor]:
+        return weights.tensors()
 
-        told = {
-            "name": stored.metadata.get("name", ""),
-            "step": None,
-            "sd_checkpoint": None,
-            "sd_checkpoint_name": None,
-        }
-        if (vectors := stored.tensors.get(VECTORS)) is None:
-            content: dict[str, object] = dict(stored.tensors)
-        else:
-            content = {"string_to_token": {VECTORS: 265}, "string_to_param": {VECTORS: vectors}, **told}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        return buffer.getvalue()
+    def encode(self, stored: Stored) -> bytes:
+        name, tensors = stored.metadata.get("name", ""), stored.tensors
+        if (weights := read(sorted_keys([*tensors])[0], tensors, stored.metadata)) is not None:
+            return _saved(weights.a1111(name or "hypernetwork"))
+        if (vectors := tensors.get(VECTORS)) is None:
+            return _saved(dict(tensors))
+        both = {"string_to_token": {VECTORS: 265}, "string_to_param": {VECTORS: vectors}}
+        return _saved({**both, "name": name, **NOBODYS})
+
+
+def _saved(content: object) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lorapipe.formats import Format, NameTable, Place
+from lorapipe.formats import Format, Hypernetwork, NameTable, Place
 from lorapipe.formats._embeddings import kohya_keys
 from lorapipe.formats._key_scheme import ALPHA, suffix_table
 
 OFT_PREFIX = re.compile(r"^oft_unet_")
 """What sd-scripts' `networks/oft.py` puts before a module's name in place of `lora_unet_`."""
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,3 +38,7 @@ class Kohya(Format):
 
     def embedding_keys(self, word: str, encoders: Sequence[str], bundled: bool) -> dict[str, str]:
         return kohya_keys(word, encoders, bundled)
+
+    def hypernetwork_tensors(self, weights: Hypernetwork) -> dict[str, Tensor]:
+        """In keys of our own, for snapshots: other programs read A1111's file."""
+        return weights.tensors()

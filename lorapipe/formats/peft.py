@@ -62,6 +62,8 @@ class Peft(Format):
         return alpha_of(parse(stored.texts[part]), path, usual)
 
     def files(self, weights: AdapterWeights, names: Names) -> Mapping[str, Stored]:
+        if weights.hypernetwork is not None:
+            self.hypernetwork_tensors(weights.hypernetwork)
         found: dict[str, Stored] = {}
         for word, vectors in weights.embeddings.items():
             self.embedding_keys(word, [*vectors], bundled=bool(weights.modules))

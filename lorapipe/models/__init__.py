@@ -371,21 +371,6 @@ class Model(ABC):
         """
         return []
 
-    def weight(self, part: str, path: str) -> Tensor:
-        """A module's weight; loads the part."""
-        found: Tensor = self.part(part).get_submodule(path).weight.detach()
-        return found
-
-    def shape(self, part: str, path: str) -> tuple[int, ...]:
-        """The shape of a module's weight; no weights are loaded."""
-        return next(ref.shape for ref in (*self.modules(part), *self.outer_modules(part)) if ref.path == path)
-
-    def drawn_weight(self, part: str, path: str) -> Tensor:
-        """Random numbers in the shape of a module's weight, always the same ones; no weights are loaded."""
-        import torch
-
-        return torch.randn(self.shape(part, path), generator=torch.Generator().manual_seed(0))
-
     @property
     def blocks(self) -> int:
         """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""

@@ -83,6 +83,12 @@ def numbers_of(path: Path) -> Mapping[str, Numbers]:
     return found
 
 
+def settings_of(path: Path) -> Mapping[str, Any]:
+    """What a file of torch.save says beside its tensors: numbers, texts, and lists of them."""
+    found: Mapping[str, Any] = _asked(path, _torch_file.settings_of)
+    return found
+
+
 @lru_cache(maxsize=64)
 def _keys(path: Path, size: int, changed: int) -> Mapping[str, Shape]:
     found = _asked(path, _reading({**PICKLES, SAFETENSORS: _header}))

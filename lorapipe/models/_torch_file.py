@@ -32,6 +32,26 @@ class Numbers:
     stride: tuple[int, ...]
 
 
+def settings_of(file: IO[bytes]) -> dict[str, Any]:
+    """What a file says beside its tensors, under names: numbers, texts, and lists of them."""
+    if file.read(1) == b"\x80":
+        file.seek(0)
+        stream = io.BytesIO(file.read(MOST_BYTES))
+        _, _, _, whole = (Pickle(stream).value() for _ in range(4))
+    else:
+        archive = zipfile.ZipFile(file)
+        index = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
+        whole = Pickle(io.BytesIO(_entry(archive, index))).value()
+    pairs = whole.items() if isinstance(whole, dict) else ()
+    return {key: value for key, value in pairs if isinstance(key, str) and _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) < 100 and all(isinstance(each, (str, int, float)) for each in value)
+    return value is None or isinstance(value, (str, int, float))
+
+
 def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
     """Key → place of every tensor; see `_state` for which they are."""
     try:
@@ -104,10 +124,23 @@ def _another_zip(names: list[str]) -> Refused:
 def _state(loaded: Any) -> dict[str, View]:
     """The tensors of what was saved: those of its `state_dict`, its own, or those of the one mapping in it that has some."""
     whole = loaded if isinstance(loaded, dict) else {}
+    if found := _pairs(whole):
+        return found
     if found := _tensors(whole.get("state_dict", whole)):
         return found
     inner = [tensors for value in whole.values() if (tensors := _tensors(value))]
     return inner[0] if len(inner) == 1 else {}
+
+
+def _pairs(whole: Mapping[Any, Any]) -> dict[str, View]:
+    """A1111's hypernetworks: a width → two mappings, of the keys' network and of the values'."""
+    return {
+        f"hypernetwork.{width}.{which}.{key}": view
+        for width, pair in whole.items()
+        if isinstance(width, int) and isinstance(pair, (tuple, list))
+        for which, mapping in enumerate(pair)
+        for key, view in _tensors(mapping).items()
+    }
 
 
 def _tensors(mapping: Any) -> dict[str, View]:

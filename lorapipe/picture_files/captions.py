@@ -17,7 +17,7 @@ from typing import Literal
 from unicodedata import category
 
 from lorapipe.picture_files.caption_names import USUAL, CaptionNames
-from lorapipe.picture_files.encodings import CONTROL, MARKS, WIDE, encoding_of, fits_better, language_of
+from lorapipe.picture_files.unicode_texts import CONTROL, MARKS, WIDE
 from lorapipe.regular_files import open_regular, read_regular
 
 Lines = Literal["joined", "first", "each"]
@@ -101,6 +101,8 @@ def _read_all(root: Path, files: Iterable[str], lines: Lines) -> dict[str, Capti
         else:
             unknown[file] = data
     if unknown:
+        from lorapipe.picture_files.encodings import encoding_of, fits_better  # most captions are UTF-8
+
         together = encoding_of(list(unknown.values()))
         by_chance = {file: data for file, data in unmarked.items() if fits_better(data, together)}
         for file, data in {**unknown, **by_chance}.items():  # a short word may be UTF-8 by chance
@@ -153,6 +155,8 @@ def _are_letters(text: str) -> bool:
 
 def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
     """Text in an encoding that was guessed, and what is to be said of it; in another one where it cannot be that."""
+    from lorapipe.picture_files.encodings import encoding_of, language_of
+
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
@@ -167,7 +171,11 @@ def decode_as(data: bytes, encoding: str) -> tuple[str, str]:
 
 def decode(data: bytes) -> tuple[str, str]:
     """Text of any encoding that caption tools and editors write, and a complaint where it had to be guessed."""
-    return decode_known(data) or decode_as(data, encoding_of([data]))
+    if (known := decode_known(data)) is not None:
+        return known
+    from lorapipe.picture_files.encodings import encoding_of
+
+    return decode_as(data, encoding_of([data]))
 
 
 def _arranged(text: str, lines: Lines) -> str:

@@ -9,7 +9,6 @@ Names in zips, where every code page is met and no UTF-16, are read by `lorapipe
 
 from __future__ import annotations
 
-import codecs
 import locale
 import re
 from collections import Counter
@@ -19,17 +18,10 @@ from functools import cache
 from math import log
 
 from lorapipe import common_characters
+from lorapipe.picture_files.unicode_texts import CONTROL, WIDE
 
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with UTF-16's
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 MOST = 60_000
 """Bytes that are enough to tell by."""
-WIDE = ("utf-16-le", "utf-16-be")
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,6 @@ _MISFIT = log(1e-7)
 _MARK = log(0.02 / len(common_characters.MARKS))
 _HOME = 2.0
 """How much rather it is the code page that the computer is set to, in natural units."""
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _LIKE_OTHERS = 6.0
 """How much rather a file is in the encoding of the others of its folder."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")

@@ -1,12 +1,14 @@
 """`extends: other.yaml`: a document over another one, or over several, the last of which wins.
 
 Mappings are merged, ours over theirs; everything else is replaced as a whole, and so is a mapping that names another kind
-(`uses`, `type`, `family`), whose settings would mean nothing here. `null` takes a stage away. Every part keeps the place
+(`uses`, `type`, `family`), whose settings would mean nothing here. A kind by its name alone (`adapter: lora`) is the mapping
+that names it. `null` takes a stage away. Every part keeps the place
 where it is written, so that a message points there, and a relative path means what it means there.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from lorapipe.spec.paths import path_of, tidy, trouble
 EXTENDS = "extends"
 TAGS = ("uses", "type", "family")
 """The keys that say of which kind a mapping is."""
+SHORT = "type"
+"""The one that a word alone stands for."""
+_WORD = re.compile(r"[a-z]\w*")
 
 
 def open_layers(path: Path) -> Document:
@@ -80,19 +85,24 @@ def _over(upper: Document, lower: Document) -> Document:
     value = _merged(upper.value, lower.value)
     for names in ("vars", "stages"):  # what is called `type` in these is a name of the user's
         if isinstance(upper.value.get(names), dict) and isinstance(lower.value.get(names), dict):
-            value[names] = _merged(upper.value[names], lower.value[names])
+            value[names] = _merged(upper.value[names], lower.value[names], names == "stages")
     stages = value.get("stages")
     if isinstance(stages, dict):
         value["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
     return Document(upper.name, value, {**lower.positions, **upper.positions}, {**lower.lines, **upper.lines})
 
 
-def _merged(upper: dict[object, object], lower: dict[object, object]) -> dict[object, object]:
+def _merged(
+    upper: dict[object, object], lower: dict[object, object], has_short_forms: bool = False
+) -> dict[object, object]:
+    """`has_short_forms`: settings of stages are below, where `adapter: lora` is `adapter: {type: lora}`."""
     merged = dict(lower)
     for key, value in upper.items():
         old = lower.get(key)
+        if has_short_forms and isinstance(value, dict) and isinstance(old, str) and _WORD.fullmatch(old):
+            old = {SHORT: old}
         if isinstance(value, dict) and isinstance(old, dict) and not _other_kind(value, old):
-            value = _merged(value, old)
+            value = _merged(value, old, has_short_forms)
         merged[key] = value
     return merged
 

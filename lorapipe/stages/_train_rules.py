@@ -52,6 +52,7 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _ignored_rates(train, rates)
     yield from _misleading_warmup(train)
     yield from _words(train)
+    yield from _unused_rates(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -160,13 +161,20 @@ def _words(train: TrainingOptions) -> Iterator[Problem]:
         yield Problem(
             "the word would learn nothing.", cure="Take embedding away, or give a rate.", path=("embedding_lr",)
         )
-    for option, role in RATES.items():
-        if role not in train.rates_in_use and getattr(train, option):
-            what = "no word is learnt" if role == "embedding" else "an embedding leaves the rest of the base as it is"
-            yield Problem(f"{what}: this rate would change nothing.", cure="Take it away.", path=(option,))
+    if train.scale_weight_norms and not train.adapter.has_norms:
+        what = f"{train.adapter.name} has no modules whose norm it could limit."
+        yield Problem(what, cure="Take it away.", path=("scale_weight_norms",))
     if train.optimizer.averages and any(word.norm for word in train.words):
         what = f"{train.optimizer.name} keeps an average of its own, which a limit on the vectors does not reach."
         yield Problem(what, cure="Set norm to 0, or use another optimizer.", path=("optimizer",))
+
+
+def _unused_rates(train: TrainingOptions) -> Iterator[Problem]:
+    """Rates of what the adapter does not train."""
+    for option, role in RATES.items():
+        if role not in train.rates_in_use and getattr(train, option):
+            what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} trains nothing that it is for"
+            yield Problem(f"{what}: this rate would change nothing.", cure="Take it away.", path=(option,))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:

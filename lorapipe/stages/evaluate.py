@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
@@ -68,8 +67,8 @@ class Evaluate(Stage):
     )
     text_encoder_strengths: tuple[float, ...] = param(
         (),
-        "also try the last sound snapshot with its text encoder at these strengths against its U-Net at each of "
-        "`strengths`, to find which part is off: 0.5, 1.0, 2.0",
+        "also try the last sound snapshot with its text encoder at these strengths against its denoiser "
+        "(U-Net or transformer) at each of `strengths`, to find which part is off: 0.5, 1.0, 2.0",
         ge=0,
         le=4,
     )
@@ -320,6 +319,8 @@ def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:
     """The scores of the snapshots as metrics, and the verdict for the log."""
+    from statistics import fmean
+
     from lorapipe.evaluation.selection import following, identity
 
     for cell in result.row:

@@ -121,10 +121,14 @@ class Export(Stage):
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
         """What is to be written of it."""
+        if learned.hypernetwork is not None and self.format.updates:
+            cure = "Write format: a1111, and a name that ends in .pt."
+            raise InputError("programs read hypernetworks in A1111's format alone.", where="format", cure=cure)
         if self.what == "all":
             return learned
-        kept = replace(learned, **{"embeddings" if self.what == "adapter" else "modules": {}})
-        if not kept.parts:
+        is_adapter = self.what == "adapter"
+        kept = replace(learned, embeddings={}) if is_adapter else replace(learned, modules={}, hypernetwork=None)
+        if not kept.parts and kept.hypernetwork is None:
             raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
         return kept
 
@@ -133,11 +137,10 @@ class Export(Stage):
         if self.convert == "own":
             return learned
         from lorapipe.formats import converted
+        from lorapipe.training.adapter_layers.base_weights import shape, weight
 
         form, rank = self.convert, self.convert_rank
-        found = converted(
-            learned, form, rank, lambda place: model.shape(*place), lambda place: model.weight(*place).float()
-        )
+        found = converted(learned, form, rank, partial(shape, model), partial(weight, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
             text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
@@ -154,7 +157,7 @@ class Export(Stage):
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, str]:
         from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes, kohya_metadata, modelspec, untrained_metadata
+        from lorapipe.metadata import hashes, kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training) if self.weights.training else None
@@ -166,26 +169,37 @@ class Export(Stage):
             chosen = untrained_metadata(type(base), base.base_model_version(prediction), learned, self.metadata)
         if self.convert != "own":
             loader = untrained_metadata(type(base), base.base_model_version(prediction), learned, "none")
-            chosen |= {key: loader[key] for key in ("ss_network_module", "ss_network_dim", "ss_network_alpha")}
-            chosen["ss_network_args"] = loader["ss_network_args"]
+            chosen |= {key: value for key, value in loader.items() if key.startswith("ss_network_")}
         if self.metadata != "none":
             chosen |= {"ss_training_comment": self.comment} if self.comment else {}
             # The snapshot's own time: exporting the same weights twice gives the same bytes.
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             chosen["ss_training_finished_at"] = str(made.timestamp())
-            chosen |= modelspec(
-                record.architecture if record else base.architecture(prediction),
-                record.prediction if record else prediction,
-                self.title,
-                made.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                record.resolution if record else None,
-                record.settings.get("clip_skip", 1) if record else 1,
-                self.trigger or next(iter(learned.embeddings), ""),
-                self._hint(record),
-                kind="lora" if learned.modules else "textual-inversion",
-            )
+            chosen |= self._modelspec(record, base, prediction, made, learned)
         chosen |= hashes(serialize(tensors, {}))
         return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+
+    def _modelspec(
+        self,
+        record: TrainingRecord | None,
+        base: Family,
+        prediction: str,
+        made: datetime.datetime,
+        learned: AdapterWeights,
+    ) -> dict[str, str]:
+        from lorapipe.metadata import modelspec
+
+        return modelspec(
+            record.architecture if record else base.architecture(prediction),
+            record.prediction if record else prediction,
+            self.title,
+            made.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            record.resolution if record else None,
+            record.settings.get("clip_skip", 1) if record else 1,
+            self.trigger or next(iter(learned.embeddings), ""),
+            self._hint(record),
+            kind="lora" if learned.modules else "textual-inversion",
+        )
 
     def _hint(self, record: TrainingRecord | None) -> str:
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
@@ -197,13 +211,14 @@ class Export(Stage):
         Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
         """
         from lorapipe import formats
+        from lorapipe.training.adapter_layers.base_weights import drawn
 
         read = formats.open(path, model.kohya_names())
         if read.modules.keys() != learned.modules.keys():
             raise LorapipeError("the file read back has other modules than the adapter.", where=str(path))
         worst = 0.0
         for place, module in learned.modules.items():
-            weight = model.drawn_weight(*place) if module.needs_weight else None
+            weight = drawn(model, place) if module.needs_weight else None
             wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
@@ -215,19 +230,30 @@ class Export(Stage):
     def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
         """The same of the vectors of words; their names are not in every kind of file."""
         worst = 0.0
+        if (nets := learned.hypernetwork) is not None:
+            theirs = read.hypernetwork.tensors() if read.hypernetwork else {}
+            worst = max(_error(theirs[key], tensor) for key, tensor in nets.tensors().items())
+            if not worst <= ROUNDING[self.dtype]:
+                raise LorapipeError(f"the networks were not saved as they are ({worst:.1e}).", where=str(path))
         for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
             if wanted.keys() != found.keys():
                 raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
             for part, vectors in wanted.items():
-                error = float((found[part].float() - vectors).norm() / vectors.norm().clamp(min=1e-12))
+                error = _error(found[part], vectors)
                 if not error <= ROUNDING[self.dtype]:
                     raise LorapipeError(f"the vectors were not saved as they are ({error:.1e}).", where=str(path))
                 worst = max(worst, error)
         return worst
 
 
+def _error(found: Tensor, wanted: Tensor) -> float:
+    """The relative error of numbers."""
+    return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
 def _contents(learned: AdapterWeights) -> str:
     vectors = {word: len(next(iter(each.values()))) for word, each in learned.embeddings.items()}
     words = [f"{word} of {count} vectors" for word, count in vectors.items()]
     modules = [f"{len(learned.modules)} modules"] if learned.modules else []
-    return ", ".join([*modules, *words])
+    nets = [f"a hypernetwork of {', '.join(map(str, learned.hypernetwork.nets))}"] if learned.hypernetwork else []
+    return ", ".join([*modules, *words, *nets])

@@ -27,6 +27,8 @@ def initialise_from(file: Path, adapter: Attached, model: Model) -> None:
     if len(mine.embeddings) != len(learnt.embeddings):
         what = f"has {len(learnt.embeddings)} embeddings, and {len(mine.embeddings)} are trained."
         raise InputError(what, where=str(file), cure="It must be of the same kind: with a word if one is learnt.")
+    if (mine.hypernetwork is None) != (learnt.hypernetwork is None):
+        raise InputError("is of another kind than the adapter.", where=str(file), cure=ALIKE)
     if ours.keys() != learnt.modules.keys():
         odd = sorted(ours.keys() ^ learnt.modules.keys())
         where = "the file" if odd[0] in learnt.modules else "the adapter"

@@ -7,6 +7,7 @@ from typing import Any
 
 from lorapipe.models import Family, Model
 from lorapipe.training import dataset_statistics
+from lorapipe.training.adapters import Adapter
 from lorapipe.training.data.manifest import per_epoch
 from lorapipe.training.data.training_set import TrainingSet
 from lorapipe.training.data_loader import TrainingLength
@@ -23,7 +24,9 @@ def record_of(
     warmup_steps: int,
 ) -> TrainingRecord:
     """Return the record. `settings` are the training's options as plain values, `rates` the learning rates by part."""
-    rank = settings["adapter"].get("rank", 0)
+    contract: type[Adapter] = Adapter  # type: ignore[type-abstract]
+    assert contract.registry is not None
+    rank = contract.registry.get(settings["adapter"]["type"]).network_dim(settings["adapter"])
     return TrainingRecord(
         family=base.name,
         base_model_version=base.base_model_version(model.diffusion.prediction),

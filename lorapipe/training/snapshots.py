@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorapipe import formats
-from lorapipe.formats.kohya import Kohya
+from lorapipe.formats import Format
 from lorapipe.metadata import kohya_metadata
 from lorapipe.models import Model
 from lorapipe.training.adapters import Attached
@@ -21,18 +21,19 @@ def file_name(step: int) -> str:
 
 @dataclass(frozen=True)
 class SnapshotWriter:
-    """Writes the adapter of a training to a file in kohya's format: fp32, with metadata."""
+    """Writes the adapter of a training to a file in a format: fp32, with metadata."""
 
     adapter: Attached
     model: Model
     record: TrainingRecord
     length: TrainingLength
     folder: Path
+    format: Format
 
     def write(self, step: int) -> Path:
         """Write the snapshot after `step`, and return its path."""
         learned, epoch = self.adapter.learned(), self.length.epoch(step)
         metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.folder / file_name(step)
-        formats.save(learned, self.model.kohya_names(), path, Kohya(), metadata=lambda tensors: metadata)
+        formats.save(learned, self.model.kohya_names(), path, self.format, metadata=lambda tensors: metadata)
         return path

@@ -16,6 +16,7 @@ from typing import Self, cast
 
 from lorapipe.errors import InputError, Interrupted
 from lorapipe.evaluation.sampler import SamplingOptions
+from lorapipe.formats import Format
 from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
@@ -45,9 +46,10 @@ from lorapipe.training_record import TrainingRecord
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The adapter, its learning rate for each trained part of the base, and options of the base's forward pass."""
+    """The adapter and its files' format, its learning rate for each trained part, and options of the base's forward pass."""
 
     adapter: Attachable
+    format: Format
     rates: dict[str, float]
     seed: int
     start_from: Path | None
@@ -141,7 +143,8 @@ class Trainer:
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
-                options.trained, rates, options.seed, options.start_from.path if options.start_from else None,
+                options.trained, Format.default(options.adapter.snapshot_format)(), rates, options.seed,
+                options.start_from.path if options.start_from else None,
                 options.gradient_checkpointing, options.compile,
             ),
             optimization=Optimization(
@@ -174,7 +177,7 @@ class Trainer:
     def _monitored(self, adapter: Attached, trainable: Trainable, parallel: DataParallel) -> Iterator[loop.Step]:
         """Yield the steps of rank 0, and do what is due after each."""
         context, optimizer = self.context, self.optimization.optimizer
-        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume)
+        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, self.adaptation.format)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
         steps = self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:

@@ -12,6 +12,7 @@ import torch
 
 from lorapipe.models import Family, Model
 from lorapipe.spec import knobs
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapters import Adapter, Attached
 
 REGISTRY = Adapter.registry
@@ -22,7 +23,7 @@ FAMILIES = Family.registry
 
 NAMES = [*REGISTRY.names(), "trilora"]
 """All adapters; trilora is another package's, one file."""
-OF_LAYERS = [name for name in NAMES if name == "trilora" or "denoiser" in REGISTRY.get(name).trains]
+OF_LAYERS = [name for name in NAMES if name == "trilora" or issubclass(REGISTRY.get(name), TargetKnobs)]
 """Those that update modules, by some ΔW."""
 
 

@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "lorapipe.training.adapters": (
         "=lorapipe.training.adapters", "lorapipe.training.adapter_layers", "=lorapipe.formats",
-        "=lorapipe.formats.algorithms", *LIGHT
+        "lorapipe.formats.algorithms", *LIGHT
     ),
     "lorapipe.training.adapter_layers": (
         "lorapipe.training.adapter_layers", "=lorapipe.training.adapters", "=lorapipe.formats",
@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     **{f"lorapipe.training.data.{name}": (
         "lorapipe.training.data", "lorapipe.training.device", "lorapipe.pipeline.events", *SHARED, *LIGHT
-    ) for name in ("image_folder", "build", "messages", "progress")},
+    ) for name in ("build", "image_folder", "messages", "progress")},
     **{f"lorapipe.training.{name}": (
         "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation.sampler", "lorapipe.metadata",
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",

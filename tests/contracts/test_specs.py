@@ -23,12 +23,12 @@ from lorapipe.spec import (
     Shape,
     Spec,
     from_dict,
-    json_schema,
     knobs,
     parse_spec,
     registry_of,
     to_dict,
 )
+from lorapipe.spec.schema import json_schema
 from lorapipe.stages import Stage
 
 ROOT = Path(__file__).parents[2]

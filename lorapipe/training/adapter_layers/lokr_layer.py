@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lorapipe.formats.algorithms.lokr import factorization, whole
+from lorapipe.formats.algorithms.lokr import whole
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import FactorsLayer, shape_of
+from lorapipe.training.adapter_layers.lokr_form import Form
 from lorapipe.training.adapter_layers.products import Recomputed
 
 ZERO = ("w2", "w2_b")
 """What begins as zero; everything else is kaiming-uniform(a=√5), as LyCORIS'."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """How the factors are made: see the knobs of `lokr`."""
-
-    factor: int = -1
-    is_whole: bool = False
-    decompose_both: bool = False
-    tucker: bool = False
-
-    def shapes(self, shape: tuple[int, ...], rank: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of a weight's tensors, by LyCORIS' rules (`modules/lokr.py`)."""
-        out, inputs, *kernel = shape
-        (out_l, out_k), (in_m, in_n) = factorization(out, self.factor), factorization(inputs, self.factor)
-        if self.decompose_both and not self.is_whole and rank < max(out_l, in_m) / 2:
-            left: dict[str, tuple[int, ...]] = {"w1_a": (out_l, rank), "w1_b": (rank, in_m)}
-        else:
-            left = {"w1": (out_l, in_m)}
-        if self.is_whole or rank >= max(out_k, in_n) / 2:
-            return {**left, "w2": (out_k, in_n, *kernel)}
-        if self.tucker and math.prod(kernel) > 1:
-            return {**left, "w2_a": (rank, out_k), "w2_b": (rank, in_n), "t2": (rank, rank, *kernel)}
-        return {**left, "w2_a": (out_k, rank), "w2_b": (rank, in_n * math.prod(kernel))}
 
 
 class LokrLayer(FactorsLayer):

@@ -55,6 +55,7 @@ class TogetherAttached(Attached):
         return AdapterWeights(
             {place: module for each in all_learned for place, module in each.modules.items()},
             {word: vectors for each in all_learned for word, vectors in each.embeddings.items()},
+            next((each.hypernetwork for each in all_learned if each.hypernetwork is not None), None),
         )
 
     def load(self, weights: AdapterWeights) -> None:

@@ -28,18 +28,21 @@ class WeightsAdapter:
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Put the weights into the parts of the model that they are of; `InputError` where they do not fit."""
-        from lorapipe.training.adapter_layers import host, words_attached
+        from lorapipe.training.adapter_layers import host, hypernetwork_nets, words_attached
         from lorapipe.training.adapter_layers.together import TogetherAttached
 
         modules = {place: module for place, module in self.weights.modules.items() if place[0] in parts}
-        layers = host.attach_weights(model, AdapterWeights(modules), _layer_of)
-        if not self.weights.embeddings:
-            return layers
+        found: list[Attached] = [host.attach_weights(model, AdapterWeights(modules), _layer_of)]
         try:
-            return TogetherAttached([layers, words_attached.attach_weights(model, self.weights.embeddings)])
+            if self.weights.embeddings:
+                found.append(words_attached.attach_weights(model, self.weights.embeddings))
+            if self.weights.hypernetwork is not None:
+                found.append(hypernetwork_nets.attach_weights(model, self.weights.hypernetwork))
         except InputError:
-            layers.detach()
+            for each in found:
+                each.detach()
             raise
+        return found[0] if len(found) == 1 else TogetherAttached(found)
 
 
 def _layer_of(base: Module, module: ModuleWeights) -> AdapterLayer:

@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorapipe.errors import Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.spec import Spec, param
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lorapipe.models import Model
     from lorapipe.training.adapters import Attached
 
 NAME = re.compile(r"[^\s,()\[\]{}|:\\/\"'](?:[^,()\[\]{}|:\\/\"'\n]*[^\s,()\[\]{}|:\\/\"'])?")
 """A word without what captions use as marks, and file names cannot have."""
+REPEATED = 0.01
+"""Spread of what is added to initial vectors that repeat others, as a share of the vocabulary's: equal ones learn alike."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,32 @@ class WordEmbedding(Spec):
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         """Let captions call the vectors by the trigger; they alone require gradients. `InputError` where it cannot be."""
-        from lorapipe.training.adapter_layers import words_attached
+        from lorapipe.training.adapter_layers.words_attached import WordsAttached
 
-        return words_attached.attach(self, model, seed)
+        if not model.word_encoders:
+            raise InputError("this base has no text encoder whose words can be learnt.", where="adapter")
+        vectors = {part: self._initial(model, part, seed) for part in model.word_encoders}
+        return WordsAttached(model, {self.trigger: vectors}, self.norm)
+
+    def _initial(self, model: Model, part: str, seed: int) -> Tensor:
+        """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones: (n, d)."""
+        import torch
+
+        from lorapipe.training.adapter_layers.host import generator
+
+        table, own = model.token_table(part).float(), model.token_rows(part, self.trigger).float()
+        if len(own) == 1 and not self.replace:
+            what = f"{self.trigger} is a word that this base knows."
+            cure = "Choose one that it does not know, or write replace: true, which gives it another meaning."
+            raise InputError(what, where="trigger", cure=cure)
+        words = model.token_rows(part, self.init).float() if self.init else own[: len(own) if self.replace else 0]
+        drawn = torch.randn(self.vectors, table.shape[1], generator=generator(seed, f"{part} {self.trigger}"))
+        spread, drawn = table.std(0), drawn.to(table.device)
+        if not len(words):
+            return table.mean(0) + spread * drawn
+        found = words[torch.arange(self.vectors) % len(words)]
+        found[len(words) :] += REPEATED * spread * drawn[len(words) :]
+        return found
 
     def problems(self) -> Iterator[Problem]:
         """A trigger that prompts and files can have."""

@@ -10,25 +10,13 @@ from torch import Tensor
 
 from lorapipe.errors import InputError
 from lorapipe.formats import EMBEDDING, AdapterWeights
-from lorapipe.training.adapter_layers.host import generator
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
     from lorapipe.models import Model
-    from lorapipe.training.adapter_layers.word_embedding import WordEmbedding
 
 Vectors = Mapping[str, Tensor]
 """Of one word: text encoder → (n, d)."""
-REPEATED = 0.01
-"""Spread of what is added to initial vectors that repeat others, as a share of the vocabulary's: equal ones learn alike."""
-
-
-def attach(knobs: WordEmbedding, model: Model, seed: int) -> Attached:
-    """Give a model the word of these knobs, at its initial vectors."""
-    if not model.word_encoders:
-        raise InputError("this base has no text encoder whose words can be learnt.", where="adapter")
-    vectors = {part: _initial(knobs, model, part, seed) for part in model.word_encoders}
-    return WordsAttached(model, {knobs.trigger: vectors}, knobs.norm)
 
 
 def attach_weights(model: Model, embeddings: Mapping[str, Vectors]) -> Attached:
@@ -41,24 +29,6 @@ def attach_weights(model: Model, embeddings: Mapping[str, Vectors]) -> Attached:
             _must_fit(word, part, vectors[part].shape[1:], model.token_table(part).shape[1:])
     fitting = {word: {part: each[part] for part in model.word_encoders} for word, each in embeddings.items()}
     return WordsAttached(model, fitting)
-
-
-def _initial(knobs: WordEmbedding, model: Model, part: str, seed: int) -> Tensor:
-    """The words' vectors repeated in order (sd-scripts, `train_textual_inversion.py`), or random ones, float32."""
-    table = model.token_table(part).float()
-    own = model.token_rows(part, knobs.trigger).float()
-    if len(own) == 1 and not knobs.replace:
-        what = f"{knobs.trigger} is a word that this base knows."
-        cure = "Choose one that it does not know, or write replace: true, which gives it another meaning."
-        raise InputError(what, where="trigger", cure=cure)
-    words = model.token_rows(part, knobs.init).float() if knobs.init else own[: len(own) if knobs.replace else 0]
-    drawn = torch.randn(knobs.vectors, table.shape[1], generator=generator(seed, f"{part} {knobs.trigger}"))
-    spread, drawn = table.std(0), drawn.to(table.device)
-    if not len(words):
-        return table.mean(0) + spread * drawn
-    found = words[torch.arange(knobs.vectors) % len(words)]
-    found[len(words) :] += REPEATED * spread * drawn[len(words) :]
-    return found
 
 
 class WordsAttached(Attached):

@@ -30,8 +30,11 @@ class Adapter(Spec, contract="type"):
 
     trains: ClassVar[tuple[str, ...]] = ("denoiser", "text_encoder")
     """The roles (`lorapipe.models.Role`) of what it changes, and so which learning rates it has."""
-    has_strength: ClassVar[bool] = True
-    """Whether it can be applied in part: an embedding is there, or is not."""
+    has_norms: ClassVar[bool] = True
+    """Whether there is a ΔW of modules, whose norms `Attached.limit_norms` limits."""
+
+    snapshot_format: ClassVar[str] = "kohya"
+    """The registered name of the format of its snapshots; all formats can be evaluated, exported and gone on from."""
 
     @property
     def has_rates_of_its_own(self) -> bool:
@@ -45,6 +48,12 @@ class Adapter(Spec, contract="type"):
     def objections(self, base: Family) -> Iterator[Problem]:
         """What this base cannot do of its settings; paths are its knobs. Reads no weights."""
         return iter(())
+
+    @classmethod
+    def network_dim(cls, settings: Mapping[str, object]) -> int:
+        """What kohya's metadata calls its rank, of settings in document form; 0 where it has none."""
+        found = [settings.get(knob.name) for knob in knobs(cls) if "network_dim" in knob.param.kohya]
+        return next((value for value in found if isinstance(value, int)), 0)
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:

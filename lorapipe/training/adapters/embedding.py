@@ -21,7 +21,7 @@ class Embedding(WordEmbedding, Adapter):
     """
 
     trains: ClassVar[tuple[str, ...]] = ("embedding",)
-    has_strength: ClassVar[bool] = False
+    has_norms: ClassVar[bool] = False
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         """A vector is as wide as what the first layer of each text encoder reads."""

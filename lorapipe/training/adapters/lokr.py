@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers.block_widths import Width
+from lorapipe.training.adapter_layers.lokr_form import Form
 from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 
 if TYPE_CHECKING:
@@ -60,7 +63,14 @@ class LoKr(LoraKnobs):
         rank = self.rank if pointwise else self.conv_rank or self.rank
         return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
 
-    def layer(self, base: Module, width: Width) -> AdapterLayer:
-        from lorapipe.training.adapter_layers.lokr_layer import Form, LokrLayer
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        return sum(map(math.prod, self._form.shapes(shape, width.rank).values()))
 
-        return LokrLayer(base, width, Form(self.factor or -1, self.full_matrix, self.decompose_both, self.tucker))
+    @property
+    def _form(self) -> Form:
+        return Form(self.factor or -1, self.full_matrix, self.decompose_both, self.tucker)
+
+    def layer(self, base: Module, width: Width) -> AdapterLayer:
+        from lorapipe.training.adapter_layers.lokr_layer import LokrLayer
+
+        return LokrLayer(base, width, self._form)

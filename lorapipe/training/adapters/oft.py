@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from lorapipe.formats.algorithms.lokr import factorization
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
@@ -38,6 +40,10 @@ class OFT(TargetKnobs):
 
     def width(self, pointwise: bool) -> Width:
         return Width(self.block_size, self.constraint)
+
+    def numbers(self, shape: Sequence[int], width: Width) -> int:
+        size, blocks = factorization(shape[0], width.rank)
+        return blocks * size**2
 
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.oft_layer import OftLayer

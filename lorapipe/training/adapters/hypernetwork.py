@@ -1,0 +1,81 @@
+"""Hypernetworks as A1111 trains them: what attention looks at goes through small networks first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorapipe.errors import Problem
+from lorapipe.spec import param
+from lorapipe.training.adapters import Adapter, Attached
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorapipe.models import Model
+
+SPREAD = 0.01
+"""Of initial weights: A1111's `Normal`."""
+
+
+@dataclass(frozen=True)
+class Hypernetwork(Adapter):
+    """net(x) = x + strength · f(x) of the contexts of attention's keys and values, two networks for each width of contexts.
+
+    After stable-diffusion-webui's `hypernetwork.py` (2022). Of styles, and old: a LoRA does more for fewer numbers. The last
+    layer begins at zero, so that it begins as the base.
+    """
+
+    trains: ClassVar[tuple[str, ...]] = ("denoiser",)
+    has_norms: ClassVar[bool] = False
+
+    structure: tuple[float, ...] = param(
+        (1, 2, 1),
+        "widths of the layers as multiples of the context's; begins and ends with 1",
+        gt=0,
+        le=16,
+        min_items=2,
+    )
+    activation: Literal["linear", "relu", "leakyrelu", "elu", "tanh", "sigmoid", "softsign", "mish", "swish"] = param(
+        "linear", "between the layers: linear is none, which is the safest; relu, swish and mish are usual"
+    )
+    layer_norm: bool = param(False, "LayerNorm after each layer: steadier, and slower to learn")
+    dropout: float = param(0.0, "share of what goes from layer to layer that training zeroes at random", ge=0, lt=1)
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        from lorapipe.training.adapter_layers.host import generator
+        from lorapipe.training.adapter_layers.hypernetwork_nets import KINDS, ContextNet, HypernetworkAttached, sites
+
+        nets = {}
+        for width in sorted({width for _, width, _ in sites(model)}):
+            for which, kind in enumerate(KINDS):
+                layers = [*self._initial(width, generator(seed, f"hypernetwork.{width}.{kind}"))]
+                nets[width, which] = ContextNet(layers, self.activation, False, self.dropout)
+        return HypernetworkAttached(model, nets, self.activation, False)
+
+    def _initial(self, width: int, draw: torch.Generator) -> Iterator[torch.nn.Module]:
+        """The layers of a network of contexts of this width."""
+        import torch
+        from torch import nn
+
+        sides = [int(width * share) for share in self.structure]
+        for place, (inside, out) in enumerate(pairwise(sides), start=2):
+            is_last = place == len(sides)
+            linear = nn.Linear(inside, out)
+            nn.init.zeros_(linear.bias)
+            drawn = torch.randn(linear.weight.shape, generator=draw) * SPREAD
+            linear.weight.data.copy_(drawn * (not is_last or self.layer_norm))
+            yield linear
+            if self.layer_norm:
+                norm = nn.LayerNorm(out)
+                if is_last:
+                    nn.init.zeros_(norm.weight)
+                yield norm
+
+    def problems(self) -> Iterator[Problem]:
+        """What comes out must have the width of what went in."""
+        if self.structure[0] != 1 or self.structure[-1] != 1:
+            what = "its networks must begin and end at the width of the context."
+            yield Problem(what, cure="Write 1 as the first and the last: [1, 2, 1].", path=("structure",))
