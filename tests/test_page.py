@@ -539,6 +539,25 @@ def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue:
 
 
 @in_a_browser
+def test_a_question_that_is_asked_again_at_once_waits_for_its_own_answer(
+    watched: Browser, page: Page, queue: Queue, tmp_path: Path
+) -> None:
+    number = add(queue, tmp_path / "a", "job a")
+    claim = start(queue)
+    watched.open(page)
+    watched.sees("Cancel", where="main")
+    ask = "[...document.querySelectorAll('main button')].find((each) => each.textContent === 'Cancel').click()"
+    let_it_run = "document.querySelector('#sure [value=no]').click()"
+    watched.do(f"await page.evaluate(() => {{ {ask}; {let_it_run}; {ask}; }});")  # before the browser draws a frame
+    watched.do("await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));")
+    assert queue.asked(number) == 0
+    watched.do("await page.getByRole('button', {name: 'Cancel it'}).click();")
+    watched.sees("stopping", where="main")
+    assert queue.asked(number) == 1
+    queue.finish(claim, "cancelled")
+
+
+@in_a_browser
 def test_a_phone_shows_the_list_and_then_a_job(watched: Browser, page: Page, queue: Queue, tmp_path: Path) -> None:
     name = "a" * 120 + NASTY
     made = str(tmp_path / ("long" * 30) / "penny.safetensors")

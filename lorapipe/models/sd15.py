@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
+from lorapipe.models._folder_detection import has_unet_alone
 from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
+WIDTH = 768
+"""Width of the text embeddings that the U-Net takes."""
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
         "sample_size": 64,
@@ -23,7 +26,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "text_encoder": CLIP_L,
     "scheduler": SCHEDULE,
 }
-"""SD1.x by its published numbers (Rombach et al. 2022)."""
+"""The published configuration of SD1.x (Rombach et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class SD15(StableDiffusion):
             and not text_layout(keys)
             and context_width(keys) not in (SD2_WIDTH, SDXL_WIDTH, REFINER_WIDTH)
         )
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """True for U-Nets with neither SDXL's size conditioning nor SD2's text width."""
+        unet = parts.get("unet", {})
+        seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
+        if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":
+            return False
+        return seen == WIDTH or (seen != SD2_WIDTH and not is_linear)
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v1"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
+from lorapipe.models._folder_detection import has_unet_alone
 from lorapipe.models._model_detection import SD2_TEXT, SD2_WIDTH, context_width, text_layout
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
@@ -16,6 +17,7 @@ from lorapipe.models._weight_files import TextPart
 if TYPE_CHECKING:
     from lorapipe.models._weight_files import SingleFile
 
+SD1_WIDTH = 768
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
         "sample_size": 96,
@@ -37,15 +39,15 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     },
     "scheduler": SCHEDULE,
 }
-"""SD2.x by its published numbers (Stability AI 2022)."""
+"""The published configuration of SD2.x (Stability AI 2022)."""
 TELLING = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 SPREAD = 0.09
-"""No file says what it predicts, but in v-prediction models the values of this bias are spread wider than this: so
-ComfyUI tells them apart (`supported_models.py`)."""
+"""The standard deviation of this bias above which a single file predicts v. Files do not record it; ComfyUI uses the same
+test (`supported_models.py`)."""
 
 
 class SD2Model(LatentDiffusion):
-    """As SD1.x, but for the text encoder's layout in a single file, and its padding."""
+    """As SD1.x, except for the text encoder's layout in a single file, and its padding."""
 
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(prefix="cond_stage_model.model.", open_clip=True, pad=0),)
 
@@ -63,6 +65,15 @@ class SD2(StableDiffusion):
     @classmethod
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
         return text_layout(keys) == SD2_TEXT or context_width(keys) == SD2_WIDTH
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Decides by the U-Net's text width; for unknown widths, by its Linear projections."""
+        unet = parts.get("unet", {})
+        seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
+        if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":
+            return False
+        return seen == SD2_WIDTH or (seen != SD1_WIDTH and bool(is_linear))
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v2_v" if prediction == "v_prediction" else "sd_v2"

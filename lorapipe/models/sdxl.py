@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its kin: Pony, Illustrious, NoobAI, Animagine."""
+"""Stable Diffusion XL and models derived from it: Pony, Illustrious, NoobAI, Animagine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
+from lorapipe.models._folder_detection import has_unet_alone, is_refiner
 from lorapipe.models._model_detection import SDXL_TEXT, SDXL_WIDTH, context_width, text_layout
 from lorapipe.models._sdxl_model import SDXLModel
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
@@ -47,7 +48,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     },
     "scheduler": SCHEDULE,
 }
-"""SDXL by its published numbers (Podell et al. 2023, arXiv:2307.01952)."""
+"""The published configuration of SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ class SDXL(StableDiffusion):
     def recognises(cls, keys: Mapping[str, tuple[int, ...]]) -> bool:
         return text_layout(keys) == SDXL_TEXT or context_width(keys) == SDXL_WIDTH
 
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        """True for U-Nets with size conditioning, except the refiner's."""
+        sizes = has_unet_alone(parts) and parts["unet"].get("addition_embed_type") == "text_time"
+        return sizes and not is_refiner(parts)
+
     def base_model_version(self, prediction: str) -> str:
         return "sdxl_base_v1-0"
 
@@ -71,7 +78,7 @@ class SDXL(StableDiffusion):
         return "stable-diffusion-xl-v1-base"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """V-prediction models have empty tensors of these names, as a sign."""
+        """V-prediction models mark themselves with empty tensors of these names."""
         if source.tensor("v_pred") is None:
             return {}
         return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}

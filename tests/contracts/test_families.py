@@ -12,6 +12,7 @@ import torch
 
 from lorapipe.formats.kohya import Kohya
 from lorapipe.models import Family, Model, ModuleRef, TextReading
+from lorapipe.models._folder_detection import configurations, of_folder
 from lorapipe.spec import from_dict, to_dict
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.options import RATES, rate_options
@@ -145,6 +146,14 @@ def test_every_part_obeys_an_option_of_the_training_and_loaders_are_told_the_rig
     options = rate_options(family.roles)
     assert set(family.roles) < set(options) and set(options.values()) <= set(RATES)
     assert (family.lora_module == "networks.lora") == (family.denoiser == "unet"), "it loads U-Nets alone"
+
+
+def test_a_folder_is_known_by_its_own_family_alone(family: Family) -> None:
+    parts = configurations(family.checkpoint.path)
+    names = [*REGISTRY.names(), families.NAME]
+    assert [name for name in names if REGISTRY.get(name).recognises_folder(parts)] == [family.name]
+    article, _, what = family.kind.removesuffix(" checkpoint").partition(" ")
+    assert of_folder(family.checkpoint.path).what in (f"{article} {what} folder", "a diffusion-transformer folder")
 
 
 def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:

@@ -135,10 +135,15 @@ class TinyFlowModel(PartsModel):
 class TinyFlow(Family):
     """A flow-matching transformer of some hundred thousand numbers; pictures of 64 pixels."""
 
+    kind = "a tiny flow-matching checkpoint"
     denoiser = TinyFlowModel.denoiser
     lora_module = "networks.lora_tiny_flow"
     text_encoders = TinyFlowModel.text_encoders
     trainable = TinyFlowModel.trainable
+
+    @classmethod
+    def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
+        return parts.get("transformer", {}).get("_class_name") == "SD3Transformer2DModel" and "t5" in parts
 
     def base_model_version(self, prediction: str) -> str:
         return "tiny_flow"

@@ -217,9 +217,12 @@ function sure(what, more, yes) {
   $("#sure-more").textContent = more;
   dialog.querySelector("[value=no]").textContent = "Let it run";
   dialog.querySelector("[value=yes]").textContent = yes;
-  dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((done) => {
+    // not "close": that comes with the next frame, when the same may have been asked again
+    dialog.onsubmit = (event) => done(event.submitter?.value === "yes");
+    dialog.oncancel = () => done(false);
+  });
 }
 
 // -------------------------------------------------------------------------------------------------------- beginning

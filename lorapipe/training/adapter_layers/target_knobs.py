@@ -103,10 +103,14 @@ class TargetKnobs(Adapter):
             refs = [ref for part in parts for ref in targets.of(footprint, part)]
         except InputError:
             return 0
-        found = [(ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs]
-        counts = [self.numbers_of(ref.shape, own[0]) for ref, own in found if own]
-        norms = [ref for part in parts for ref in footprint.outer_modules(part) if self.norms and ref.group == "norm"]
-        return sum(counts) + sum(2 * ref.shape[0] for ref in norms) if all(counts) else 0
+        widths = ((ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs)
+        counts = [self.numbers_of(ref.shape, found[0]) for ref, found in widths if found]
+        return sum(counts) + self._norm_numbers(footprint, parts) if all(counts) else 0
+
+    def _norm_numbers(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """The numbers of the normalisations' weights and biases, where those are trained."""
+        outer = [ref for part in parts for ref in footprint.outer_modules(part)] if self.norms else []
+        return sum(2 * ref.shape[0] for ref in outer if ref.group == "norm")
 
     def objections(self, base: Family) -> Iterator[Problem]:
         """Lists by block must be as long as the base has blocks."""
