@@ -100,7 +100,7 @@ def test_a_damaged_zip_of_any_packing_is_refused_in_words(tmp_path: Path, method
 @pytest.mark.parametrize(
     ("method", "flags", "words"),
     [
-        (9, 0, "is whole, but packed in a way that is not read here (Deflate64). Unpack it yourself"),
+        (9, 0, "is intact, but its compression method is not supported (Deflate64). Unpack it yourself"),
         (98, 0, "(PPMd). Unpack it yourself"),
         (93, 0, "(Zstandard). Unpack it yourself"),
         (77, 0, "(method 77). Unpack it yourself"),
@@ -125,13 +125,13 @@ def test_one_encrypted_file_among_others_is_noticed_before_any_is_written(tmp_pa
     ("name", "data", "words"),
     [
         ("a.zip", b"", "is empty"),
-        ("a.zip", b"PK\x05\x06" + bytes(18), "is a zip of nothing"),
-        ("a.zip", b"Rar!\x1a\x07\x00" + bytes(99), "is no zip but a RAR archive"),
-        ("a.zip", b"7z\xbc\xaf\x27\x1c" + bytes(99), "is no zip but a 7z archive"),
-        ("a.zip", b"\x1f\x8b\x08" + bytes(99), "is no zip but a gzip archive"),
-        ("a.zip", b"<!doctype html><html>", "is no zip but a web page"),
-        ("a.zip", b"version https://git-lfs.github.com/spec/v1\n", "is no zip but a pointer of Git LFS"),
-        ("a.zip", b"PK\x05\x06" + struct.pack("<HHHHIIH", 3, 3, 1, 4, 99, 99, 0), "not a whole zip|in several"),
+        ("a.zip", b"PK\x05\x06" + bytes(18), "is an empty zip"),
+        ("a.zip", b"Rar!\x1a\x07\x00" + bytes(99), "is not a zip but a RAR archive"),
+        ("a.zip", b"7z\xbc\xaf\x27\x1c" + bytes(99), "is not a zip but a 7z archive"),
+        ("a.zip", b"\x1f\x8b\x08" + bytes(99), "is not a zip but a gzip archive"),
+        ("a.zip", b"<!doctype html><html>", "is not a zip but a web page"),
+        ("a.zip", b"version https://git-lfs.github.com/spec/v1\n", "is not a zip but a pointer of Git LFS"),
+        ("a.zip", b"PK\x05\x06" + struct.pack("<HHHHIIH", 3, 3, 1, 4, 99, 99, 0), "not a whole zip|multi-part"),
         ("a.rar", b"Rar!", "unpack it, or pack it as a zip"),
         ("a.7z", b"7z", "unpack it, or pack it as a zip"),
         ("a.tar.gz", b"\x1f\x8b", "unpack it, or pack it as a zip"),
@@ -139,9 +139,9 @@ def test_one_encrypted_file_among_others_is_noticed_before_any_is_written(tmp_pa
         ("a.zip.part", b"PK", "is still being downloaded"),
         ("a.png.!qB", b"", "is still being downloaded"),
         ("set.tmp", b"", "is still being downloaded"),
-        ("a.z01", b"PK", "is one part of an archive"),
-        ("a.zip.001", b"PK", "is one part of an archive"),
-        ("a.part2.rar", b"Rar!", "is one part of an archive"),
+        ("a.z01", b"PK", "is one part of a multi-part archive"),
+        ("a.zip.001", b"PK", "is one part of a multi-part archive"),
+        ("a.part2.rar", b"Rar!", "is one part of a multi-part archive"),
         ("a.png", b"\x89PNG", "put it into a folder"),
     ],
 )
@@ -160,15 +160,15 @@ def test_whatever_lies_loose_in_the_inbox_is_told_what_to_do_with_it(tmp_path: P
 def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
     for inner in ("more/set.zip", "set.RAR", "set.tar.gz"):
         look = zip_state(packed(tmp_path / "a.zip", zipfile.ZIP_STORED, PICTURE, inner))
-        assert look.trouble == f"holds no picture, but {Path(inner).name}: unpack that, and put the folder here"
+        assert look.trouble == f"has no picture, but {Path(inner).name}: unpack that, and put the folder here"
 
 
 def test_names_that_this_disk_has_no_place_for(tmp_path: Path) -> None:
     assert "name is too long" in refused(zip_of(tmp_path / "long.zip", {b"a" * 300 + b".png": PICTURE}))
     assert "name is too long" in refused(zip_of(tmp_path / "deep.zip", {b"a/" * 100 + b"a.png": PICTURE}))
     assert "twice" in refused(zip_of(tmp_path / "twice.zip", {b"a/b.png": PICTURE, b"a/./b.png": PICTURE}))
-    assert "the same on this disk" in refused(zip_of(tmp_path / "both.zip", {b"a": PICTURE, b"a/b.png": PICTURE}))
-    assert "the same on this disk" in refused(zip_of(tmp_path / "both2.zip", {b"a/b.png": PICTURE, b"a": PICTURE}))
+    assert "the same name on this disk" in refused(zip_of(tmp_path / "both.zip", {b"a": PICTURE, b"a/b.png": PICTURE}))
+    assert "the same name on this disk" in refused(zip_of(tmp_path / "both2.zip", {b"a/b.png": PICTURE, b"a": PICTURE}))
     assert "outside" in refused(zip_of(tmp_path / "nul.zip", {b"a\0.png": PICTURE}))
 
 

@@ -87,7 +87,7 @@ def test_the_pocket_base_is_an_sd1() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "word"),
-    [(9, "inpainting"), (8, "InstructPix2Pix"), (5, "depth"), (7, "upscaler"), (12, "12 channels")],
+    [(9, "inpainting"), (8, "InstructPix2Pix"), (5, "depth"), (7, "upscaler"), (12, "12 input channels")],
 )
 @pytest.mark.parametrize("family", NAMES)
 def test_networks_that_read_more_than_a_picture(
@@ -122,7 +122,7 @@ def test_the_refiner(bases: dict[str, StableDiffusion], files: dict[str, Path], 
     for place in (folder, file):
         for asked in NAMES:
             text = told(asked, place)
-            assert "is an SDXL refiner" in text and "Take the SDXL base model" in text
+            assert "is an SDXL refiner" in text and "Use the SDXL base model" in text
 
 
 OTHERS = {
@@ -193,7 +193,7 @@ def test_folders_that_are_no_base_are_called_what_they_are(
         make(tmp_path / name)
         return told("sd15", tmp_path / name)
 
-    assert "no diffusers folder" in of("empty", lambda place: None)
+    assert "not a diffusers folder" in of("empty", lambda place: None)
     assert "Name it: sd15.safetensors" in of("one", lambda place: shutil.copy(files["sd15"], place))
     two = of("two", lambda place: [shutil.copy(files[name], place) for name in ("sd15", "sd2")])
     assert "Name one of them: sd15.safetensors, sd2.safetensors" in two
@@ -202,7 +202,7 @@ def test_folders_that_are_no_base_are_called_what_they_are(
     assert "Name the folder in it: inner" in of("unpacked", lambda place: shutil.copytree(base, place / "inner"))
     assert told("sd15", base / "unet").startswith("is a bare U-Net")
     assert told("sd15", base / "vae").startswith("is a VAE, not a base model. Write it as vae")
-    assert told("sd15", base / "text_encoder").startswith("is no diffusers folder")
+    assert told("sd15", base / "text_encoder").startswith("is not a diffusers folder")
     lora = of(
         "lora", lambda place: save_file({"a.lora_A.weight": torch.zeros(1)}, place / "pytorch_lora_weights.safetensors")
     )
@@ -232,14 +232,14 @@ def test_parts_of_different_models_do_not_fit(bases: dict[str, StableDiffusion],
         checkpoints.retensored(checkpoints.weights(folder / "vae"), lambda tensors: dict(list(tensors.items())[7:]))
 
     assert "its U-Net lacks" in changed("weights", other_weights)
-    assert "reads captions of width 32, and its text encoder writes 128" in changed("text", other_text)
+    assert "expects text of width 32, but its text encoder gives 128" in changed("text", other_text)
     known = json.loads((pocket.BASE / "text_encoder" / "config.json").read_text())["vocab_size"]
-    assert f"tokenizer knows 49408 words and text_encoder only {known}" in changed("words", other_words)
+    assert f"tokenizer has 49408 tokens but text_encoder only {known}" in changed("words", other_words)
     assert "its VAE lacks 7 of" in changed("fewer", fewer)
     assert "does not fit its configuration" in changed(
         "wider", lambda f: checkpoints.configured(f, "unet", cross_attention_dim=64)
     )
-    assert "unet/config.json is no readable configuration" in changed(
+    assert "unet/config.json is not a readable configuration" in changed(
         "json", lambda f: (f / "unet" / "config.json").write_text("{")
     )
 
@@ -347,7 +347,7 @@ def test_a_checkpoint_lacks_its_network(
         assert "U-Net" in told(name, copy, config=Source(bases[name].checkpoint.path))
         ema = {f"model_ema.diffusion_model{number}": torch.zeros(1) for number in range(3)}
         checkpoints.retensored(copy, lambda t, ema=ema: t | ema)  # type: ignore[misc]
-        assert "EMA copy alone. Take the pruned file" in told(name, copy)
+        assert "only as an EMA copy. Use the pruned file" in told(name, copy)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are POSIX")

@@ -44,7 +44,7 @@ def complaints(folder: Path, *sets: str) -> list[str]:
         ([], []),
         (
             ["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.clip_skip=2"],
-            ["penny.clip_skip: sdxl always reads the last layer but one"],
+            ["penny.clip_skip: sdxl always uses the last layer but one"],
         ),
         (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
         (

@@ -70,7 +70,7 @@ def test_a_failure_names_the_command_that_goes_on(
     assert main(["run", "bad.yaml", "--quiet", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
     assert main(["run", "bad.yaml", "--set", f"bad.how={how}", "--set", "after.word=a b"]) == status
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == "Failed: bad. What is done is kept. To go on:"
+    assert lines[-2] == "Failed: bad. Finished results are kept. To resume:"
     assert lines[-1] == f"  lorapipe run bad.yaml --set bad.how={how} --set 'after.word=a b'"
     assert any(line.startswith("· after  not run, because it needs bad") for line in lines)
 
@@ -152,7 +152,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path) -> None:
     lines = rest.decode("utf-8").splitlines()
     assert run.returncode == 130 and errors == b""
     assert lines[0].startswith("Stopping as soon as")
-    assert lines[-2] == "Stopped. What is done is kept. To go on:"
+    assert lines[-2] == "Stopped. Finished results are kept. To resume:"
     assert (next((here / ".lorapipe" / "work").iterdir()) / "resume" / "step.txt").exists()
 
 
@@ -289,7 +289,7 @@ def test_several_pipelines_are_told_apart(here: Path, capsys: pytest.CaptureFixt
     assert main(["run", *files]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert [line[:-1] for line in lines if line[:-1] in files] == files
-    assert lines[-2] == "Failed: one/p.yaml: made; three/p.yaml: made. What is done is kept. To go on:"
+    assert lines[-2] == "Failed: one/p.yaml: made; three/p.yaml: made. Finished results are kept. To resume:"
 
 
 def test_a_quiet_stage_is_said_to_be_quiet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,7 +299,7 @@ def test_a_quiet_stage_is_said_to_be_quiet(here: Path, capsys: pytest.CaptureFix
 
 def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "No job has failed or was set aside.\nNothing waits.\n"
+    assert capsys.readouterr().out == "No job has failed or been set aside.\nNothing waits.\n"
     assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
     assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
 
@@ -309,7 +309,7 @@ def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.Capture
     (here / "texts").rename(here / "moved")
     assert main(["plan", "cat.yaml", "--set", "vars.folder=moved"]) == 0
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == f"text   run    {here / 'texts'} was moved or deleted; all is looked at again"
+    assert first == f"text   run    {here / 'texts'} was moved or deleted"
 
 
 PROMPTS = """\

@@ -108,7 +108,7 @@ def test_a_damaged_ledger_mends_itself(here: Path, caplog: Lines, capsys, name: 
     assert all(" done " in line and line.endswith("cat.yaml") for line in listed[-3:])
     assert len(told(caplog)) <= 1 and (name in UNNOTICED or len(told(caplog)) == 1)
     if told(caplog) and name != "deleted":
-        assert "the damaged one is kept as ledger.damaged-1.db" in told(caplog)[0]
+        assert "the damaged file is kept as ledger.damaged-1.db" in told(caplog)[0]
         assert "ledger.damaged-1.db" in kept(here / ".lorapipe")
 
 

@@ -22,7 +22,7 @@ from lorapipe.spec import Destination
 from lorapipe.stages.export import Export
 from lorapipe.watch.results import deliver
 
-FOREIGN = "there is a file already, which lorapipe has not made"
+FOREIGN = "a file that lorapipe has not made is already there"
 CHANGED = "has been changed since lorapipe wrote it"
 SOURCE = "is a source of this pipeline"
 
@@ -310,7 +310,7 @@ def test_the_ending_may_make_a_name_too_long(project: Path) -> None:
 def test_a_pipe_and_a_ring_of_links_are_not_written_to(project: Path) -> None:
     os.mkfifo(project / "pipe.html")
     (project / "ring.html").symlink_to("ring.html")
-    assert "no ordinary file" in refused(project, "kept.to=pipe.html", "kept.overwrite=true")
+    assert "not a regular file" in refused(project, "kept.to=pipe.html", "kept.overwrite=true")
     assert "cannot be written" in refused(project, "kept.to=ring.html")
 
 

@@ -284,7 +284,7 @@ class Code:
 
 
 HOSTILE: dict[str, tuple[Any, str]] = {
-    "code": ({"string_to_param": {"*": T}, "name": Code()}, "may be code"),
+    "code": ({"string_to_param": {"*": T}, "name": Code()}, "may be malicious code"),
     "NaN": ({"emb_params": T * float("nan")}, "emb_params"),
     "whole numbers": ({"emb_params": T.to(torch.int8)}, "emb_params"),
     "a picture's shape": ({"emb_params": T.reshape(1, 2, 3)}, "emb_params is 1x2x3"),

@@ -182,7 +182,7 @@ def test_what_ends_one_devices_thread_ends_the_queue_in_words(
         raise ZeroDivisionError("nobody has thought of this")
 
     queue.add(project / "cat.yaml", ["tally.steps=4000", "tally.pause=0.01"])
-    with pytest.raises(LorapipeError, match=r"the queue can no longer be worked off: ZeroDivisionError: nobody has th"):
+    with pytest.raises(LorapipeError, match=r"the queue can no longer be run: ZeroDivisionError: nobody has th"):
         for told in QueueRunner(queue, ["cpu", "cuda:1"], on="inline", forever=True).events():
             if isinstance(told.event, Progress):
                 monkeypatch.setattr(Queue, "recover", fail)
@@ -202,7 +202,7 @@ def test_a_queue_that_cannot_be_changed_waits_says_so_and_can_be_ended(
     with pytest.raises(LorapipeError, match="database or disk is full"):
         list(QueueRunner(queue, ["cpu"], on="inline", forever=True, stopping=stop.is_set).events())
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-        "database or disk is full The queue waits, and tries again."
+        "database or disk is full The queue waits and tries again."
     ]
 
 

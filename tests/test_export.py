@@ -184,9 +184,9 @@ def test_a_file_of_ours_is_known_by_itself_until_somebody_changes_it(export: Exp
     for place in (tmp_path / "downloaded.safetensors", tmp_path / "stranger" / "out.safetensors"):
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(path.read_bytes())
-        assert stranger.objection(place) == "there is a LoRA already that lorapipe has made, but not in this project."
+        assert stranger.objection(place) == "a LoRA that lorapipe has made in another project is already there."
         (tmp_path / "new").write_bytes(b"another")
-        with pytest.raises(InputError, match="not in this project"):
+        with pytest.raises(InputError, match="in another project"):
             stranger.put(tmp_path / "new", place, "file of p.yaml")
         assert place.read_bytes() == path.read_bytes()
         stranger.put(tmp_path / "new", place, "file of p.yaml", overwrite=True)

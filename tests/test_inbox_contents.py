@@ -108,7 +108,7 @@ def test_what_lies_in_the_status_files_place_is_left_alone(inbox: Path, queue: Q
     stop = threading.Event()
     box = Inbox(inbox, queue, Terms(WatchSettings(quiet=1.0, room=0.0), None, ()))
     box.run(lambda job: None, lambda text: (told.append(text), stop.set()), stop)
-    assert STATUS in told[0] and "take it away" in told[0]
+    assert STATUS in told[0] and "remove it" in told[0]
 
 
 @unix

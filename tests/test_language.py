@@ -75,7 +75,7 @@ def test_a_missing_file_names_the_near_miss(project: Path) -> None:
 
 
 def test_a_key_given_twice_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"p:3:1: 'a' is given twice; the first is in line 1\. Keep one\."):
+    with pytest.raises(InputError, match=r"p:3:1: 'a' is given twice; the first is on line 1\. Keep one\."):
         parse("a: 1\nb: 2\na: 3\n", "p")
 
 
@@ -89,7 +89,7 @@ def test_an_alias_stands_for_the_last_value_of_its_name() -> None:
         "p:1:4: there is no &nobody before this *nobody.",
         "p:2:1: a key must be a word, not a list, a mapping or an alias",
         "p:3:1: a key must be a word, not a list, a mapping or an alias",
-        "p:5:1: 'b' is given twice; the first is in line 4",
+        "p:5:1: 'b' is given twice; the first is on line 4",
     ]
 
 
@@ -148,7 +148,7 @@ stages:
   tally: {uses: count, text: $text, least: "${a}"}
 """
     assert complaints(project, text) == [
-        "p.yaml:2:19 vars.b: variables go round in a circle: a -> b -> a.",
+        "p.yaml:2:19 vars.b: variables depend on one another in a cycle: a -> b -> a.",
         "p.yaml:4:23 text.folder: there is no variable 'foldr'. Known: a, b, c.",
     ]
 
@@ -177,7 +177,8 @@ stages:
         "p.yaml:2:1 stage: unknown key \"stage\". Did you mean 'stages'?",
         "p.yaml:5:5 tally.uses: there is no stage \"cuont\". Did you mean 'count'?",
         "p.yaml:7:44 text.uper: unknown setting \"uper\". Did you mean 'upper'?",
-        "p.yaml:8:3 kept: stages go round in a circle: kept -> kept. One of them must start from something else.",
+        "p.yaml:8:3 kept: stages depend on one another in a cycle: kept -> kept. "
+        "One of them must start from something else.",
         "p.yaml:8:22 kept.tally: $text is a Text, but a Tally is needed here. Did you mean $one or $two?",
         "p.yaml:8:36 kept.to: 3 is not a path. The file to write.",
         "p.yaml:8:52 kept.others[0]: $kept is a Tally and has no artifact 'txt'. Did you mean 'text'?",
@@ -200,7 +201,7 @@ stages:
   b: {uses: trouble, text: $c}
   c: {uses: trouble, text: $a}
 """
-    assert "stages go round in a circle: a -> b -> c -> a." in complaints(project, text)[0]
+    assert "stages depend on one another in a cycle: a -> b -> c -> a." in complaints(project, text)[0]
 
 
 def test_an_artifact_that_fits_is_proposed(project: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_stage_must_have_made_what_it_says(toys: None, ledger: Ledger) -> None
 
     attempt = attempted(ledger, KEY)
     artifact = encode(Text(attempt / "out" / "text.txt", ledger.folder), ledger.store, attempt)
-    with pytest.raises(LorapipeError, match=r"said that it made out/text\.txt"):
+    with pytest.raises(LorapipeError, match=r"returned out/text\.txt"):
         ledger.publish(Identity(KEY, {}, dict), artifact, ABOUT)
     assert ledger.result(KEY) is None
 

@@ -94,9 +94,9 @@ def test_settings_reach_every_cell(project: Path) -> None:
         ("{steps: [1, 0]}", "p.yaml:6:25 tally-0.steps: 0 is below the minimum 1. How many times to count."),
         ("{steps: 3}", "p.yaml:6:14 tally.matrix.steps: is not a list of values. Write [3, …]."),
         ("{steps: []}", "p.yaml:6:14 tally.matrix.steps: is not a list of values. Write [[], …]."),
-        ("{steps: [2, 2]}", "p.yaml:6:5 tally.matrix: makes 'tally-2' twice."),
+        ("{steps: [2, 2]}", "p.yaml:6:5 tally.matrix: gives 'tally-2' twice."),
         ("$tetx", "p.yaml:6:5 tally.matrix: '$tetx' is not a stage with a matrix. Write a mapping of settings to lists."),
-        ("{word: [a], exclude: [{word: b}]}", "p.yaml:6:35 tally.matrix.exclude[0]: leaves out nothing."),
+        ("{word: [a], exclude: [{word: b}]}", "p.yaml:6:35 tally.matrix.exclude[0]: matches no combination."),
         (
             "{steps: [" + ",".join(["1"] * 1001) + "]}",
             "p.yaml:6:5 tally.matrix: has 1001 combinations; 1000 is the most.",
@@ -112,8 +112,8 @@ def test_one_thing_from_many_says_what_can_be_done(project: Path) -> None:
     kept = "  kept: {uses: keep, tally: $tally, to: out.html}\n"
     [problem] = problems(project, TEXT + MATRIX + kept)
     assert problem == (
-        "p.yaml:7:22 kept.tally: $tally stands for 4 stages, and one is needed here. "
-        "Write `matrix: $tally` to make one of this for each, or name one: $tally-a-1."
+        "p.yaml:7:22 kept.tally: $tally stands for 4 stages, but one is needed here. "
+        "Write `matrix: $tally` to make one of this stage for each, or name one: $tally-a-1."
     )
     load(project, TEXT + MATRIX + kept.replace("$tally", "$tally-b-2"))
 
@@ -165,7 +165,7 @@ def test_a_stage_that_takes_too_long_saves_and_is_ended(project: Path) -> None:
     slow = TEXT + "  tally: {uses: count, text: $text, steps: 4000, pause: 0.01, timeout: 1 s}\n"
     [failed] = [event for event in Run(load(project, slow)) if isinstance(event, Failed)]
     assert (failed.cause, failed.message) == ("timeout", "not finished within its timeout of 1 s")
-    assert "goes on where it stopped" in plan(load(project, slow), Ledger(project)).stages[1].reason
+    assert "resumes where it stopped" in plan(load(project, slow), Ledger(project)).stages[1].reason
 
 
 def test_options_do_not_enter_the_result(project: Path) -> None:

@@ -136,7 +136,7 @@ def test_what_may_unpack_to_any_size_at_once_is_looked_into_when_it_is_unpacked(
 )
 def test_an_inbox_says_what_is_in_a_folder_without_a_picture_to_train_on(tmp_path, names, what):
     folder = lay(tmp_path / "penny", names, PNG)
-    assert opened(folder, inspect_path(folder)).trouble == f"holds no picture to train on, but {what}"
+    assert opened(folder, inspect_path(folder)).trouble == f"has no picture to train on, only {what}"
     lay(folder, ["mine.png"], PNG)
     assert (look := opened(folder, inspect_path(folder))).pictures == 1 and not look.trouble
 

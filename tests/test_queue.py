@@ -53,7 +53,7 @@ def test_jobs_are_moved_among_those_that_wait(queue: Queue) -> None:
     add(queue, "e")
     assert titles(queue)[-1] == "e"
     queue.claim("cpu")
-    with pytest.raises(InputError, match="does not wait: it is running"):
+    with pytest.raises(InputError, match="is not waiting: it is running"):
         queue.move(c.number, 2)
 
 

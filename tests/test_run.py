@@ -99,7 +99,7 @@ def test_the_files_to_open_are_named(project: Path) -> None:
         ("input", "input", "a.png: the picture is broken. Take it away."),
         ("memory", "oom", "CUDA out of memory. Tried to allocate 2 GiB"),
         ("die", "lost", "the worker process ended unexpectedly (status 3)"),
-        ("nothing", "error", "The stage said that it made out/missing.txt, but it did not."),
+        ("nothing", "error", "The stage returned out/missing.txt, but did not make it."),
     ],
 )
 def test_a_failing_stage_ends_alone(project: Path, how: str, cause: str, message: str) -> None:
@@ -158,7 +158,7 @@ def test_a_stopped_stage_goes_on_where_it_was(project: Path, on: str) -> None:
     again = go(project, "tally.steps=400", "tally.pause=0", on=on)
     assert ends(again) == {"text": "reused", "tally": "finished", "kept": "finished"}
     assert [event.reason for event in again if isinstance(event, Planned) and event.stage == "tally"] == [
-        "first run; goes on where it stopped"
+        "first run; resumes where it stopped"
     ]
     assert min(event.step for event in again if isinstance(event, Metric)) >= 3
 

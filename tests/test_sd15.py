@@ -72,7 +72,7 @@ def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: P
         "conditioner.embedders.1.model.x": "an SDXL checkpoint",
         "cond_stage_model.model.x": "an SD2 checkpoint",
         "model.diffusion_model.x": "a checkpoint without VAE and text encoder",
-        "weight": "no Stable Diffusion checkpoint",
+        "weight": "not a Stable Diffusion checkpoint",
     }
     for key, kind in kinds.items():
         save_file({key: torch.zeros(1)}, tmp_path / "x.safetensors")
@@ -82,7 +82,7 @@ def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: P
     (tmp_path / "x.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="readable"):
         SD15(checkpoint=Checkpoint(tmp_path / "x.safetensors")).load("cpu")
-    with pytest.raises(InputError, match="no diffusers folder"):
+    with pytest.raises(InputError, match="not a diffusers folder"):
         SD15(checkpoint=Checkpoint(tmp_path)).load("cpu")
 
 

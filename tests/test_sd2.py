@@ -76,7 +76,7 @@ def test_a_schedule_that_ends_in_pure_noise(base: SD2) -> None:
 def test_noise_cannot_be_learned_where_nothing_else_is(base: SD2, tmp_path: Path) -> None:
     told = SD2(checkpoint=base.checkpoint, zero_terminal_snr=True, prediction="epsilon")
     assert [problem.path for problem in told.problems()] == [("zero_terminal_snr",)]
-    with pytest.raises(InputError, match="only v can be learned"):
+    with pytest.raises(InputError, match="needs v-prediction"):
         SD15(checkpoint=SD15.tiny(tmp_path / "sd15").checkpoint, zero_terminal_snr=True).load("cpu")
 
 

@@ -42,9 +42,9 @@ def told(text: str) -> list[str]:
         (HEAD + "    steps = 5\n    batch: 2\n", "p:4:11", "written with ':', not with '='"),
         ("stages:\n  d:\n    steps = 5\n    batch: 2\n", "p:3:11", "written with ':', not with '='"),
         ("stages:\n  d:\n    steps = 5\n", "p:3:5", "is written with '='"),
-        (HEAD + "    prompt: penny: smiling\n", "p:4:18", "Put text that holds ': ' in quotes"),
-        (HEAD + "    prompts:\n      - a: b: c\n", "p:5:13", "Put text that holds ': ' in quotes"),
-        ("stages:\n  d:\n    train\n    steps: 5\n", "p:3:5", "this line is no `name: value`"),
+        (HEAD + "    prompt: penny: smiling\n", "p:4:18", "Put text that contains ': ' in quotes"),
+        (HEAD + "    prompts:\n      - a: b: c\n", "p:5:13", "Put text that contains ': ' in quotes"),
+        ("stages:\n  d:\n    train\n    steps: 5\n", "p:3:5", "this line is not `name: value`"),
         # spaces that are none, tabs
         (HEAD + "\u00a0\u00a0\u00a0\u00a0steps: 6\n    batch: 2\n", "p:4:1", "no-break space (U+00A0)"),
         (HEAD + "    steps:\u00a06\n    batch: 2\n", "p:4:11", "no-break space (U+00A0)"),
@@ -54,7 +54,7 @@ def told(text: str) -> list[str]:
         (HEAD + "    \u200bsteps: 6\n    batch: 2\n", "p:4:5", "zero-width space (U+200B)"),
         (HEAD + "    steps: 6\u2009\n", "p:4:12", "space of a typesetter (U+2009)"),
         (HEAD + "\tsteps: 6\n", "p:4:1", "Indent with spaces, not with tabs"),
-        (HEAD.replace(" ", "\u00a0") + "steps: 6\n", "p:2:1", "1 more line has such"),
+        (HEAD.replace(" ", "\u00a0") + "steps: 6\n", "p:2:1", "1 more line has one"),
         # marks of other keyboards
         (HEAD + "    base: {family: sd15， vae: x}\n", "p:4:24", "a full-width ，. Type the plain one: ,"),
         (HEAD + "    base: ｛family: sd15, vae: x｝\n", "p:4:11", "a full-width bracket"),
@@ -72,17 +72,17 @@ def told(text: str) -> list[str]:
         # quotes, brackets, commas
         (HEAD + '    x: "abc\n    y: 1\n    z: 2\n', "p:4:8", "this quote is not closed"),
         (HEAD + "    x: 'abc\n    y: 1\n    z: it's\n", "p:4:8", "this quote is not closed"),
-        (HEAD + "    x: 'it's\n    y: 1\n", "p:4:12", "behind the closing quote"),
+        (HEAD + "    x: 'it's\n    y: 1\n", "p:4:12", "after the closing quote"),
         (HEAD + "    x: [a, b\n    y: 1\n", "p:4:8", "this [ is not closed. Close it with ]"),
         ("stages:\n  d: {uses: train, x: 1\n  e: {uses: b}\n", "p:2:6", "this { is not closed"),
-        (HEAD + "    x: [a, b]]\n", "p:4:14", "behind the closing quote or bracket"),
-        (HEAD + '    x: "penny", smiling\n', "p:4:15", "behind the closing quote or bracket"),
+        (HEAD + "    x: [a, b]]\n", "p:4:14", "after the closing quote or bracket"),
+        (HEAD + '    x: "penny", smiling\n', "p:4:15", "after the closing quote or bracket"),
         ("stages:\n  d: {uses: train steps: 5}\n", "p:2:24", "a comma is missing"),
         (HEAD + '    x: ["a" "b"]\n', "p:4:13", "a comma is missing"),
         ("stages:\n  d: {uses: prepare, images: ${images}}\n", "p:2:31", '"${name}"'),
         # indentation and dashes
-        (HEAD + "      steps: 5\n", "p:4:7", "deeper than line 3, which has its value already. Give it 4 spaces"),
-        (HEAD + "   steps: 5\n", "p:4:4", "Give it 2 spaces, as line 2 has or 4 spaces, as line 3 has"),
+        (HEAD + "      steps: 5\n", "p:4:7", "more than line 3, which already has a value. Indent it with 4 spaces"),
+        (HEAD + "   steps: 5\n", "p:4:4", "Indent it with 2 spaces, like line 2 or 4 spaces, like line 3"),
         (HEAD + "    prompts:\n      - a\n      b\n    steps: 1\n", "p:6:7", "'- ' is missing before it"),
         (HEAD + "    prompts:\n      - a\n      -b\n", "p:6:7", "a space is missing after '-'"),
         (HEAD + "    prompts:\n      -a\n      -b\n", "p:5:7", "lacks a space after '-'"),
@@ -93,10 +93,10 @@ def told(text: str) -> list[str]:
         (HEAD + "    x: `a`\n", "p:4:8", "'`' cannot begin a text"),
         (HEAD + "    x: *a*\n", "p:4:8", "'*' cannot begin a text"),
         (HEAD + "    x: & a\n", "p:4:8", "'&' cannot begin a text"),
-        (HEAD + "    x: |a\n", "p:4:8", "the text begins in the next line"),
-        ("```yaml\nstages:\n  d: 1\n```\n", "p:1:1", "a fence of a web page"),
-        (HEAD + "```\n", "p:4:1", "a fence of a web page"),
-        ("a: &a {x: 1}\nb:\n  <<: *a\n", "p:3:3", "Write `extends: FILE`"),
+        (HEAD + "    x: |a\n", "p:4:8", "the text begins on the next line"),
+        ("```yaml\nstages:\n  d: 1\n```\n", "p:1:1", "a code fence from a web page"),
+        (HEAD + "```\n", "p:4:1", "a code fence from a web page"),
+        ("a: &a {x: 1}\nb:\n  <<: *a\n", "p:3:3", "Use `extends: FILE`"),
         # escapes
         (HEAD + '    images: "C:\\Users\\me\\photos"\n', "p:4:18", "Use single quotes, or /"),
         (HEAD + '    images: "D:\\photos\\new"\n', "p:4:16", "Use single quotes, or /"),
@@ -104,7 +104,7 @@ def told(text: str) -> list[str]:
         (HEAD + '    images: "E:\\Photos\\Lucy"\n', "p:4:13", "Use single quotes, or /"),
         (HEAD + '    images: "\\\\nas\\new"\n', "p:4:13", "Use single quotes, or /"),
         (HEAD + '    images: "a\\0b"\n', "p:4:13", "U+0000"),
-        (HEAD + "    images: a\x80b\n", "p:4:14", "U+0080. Take it away"),
+        (HEAD + "    images: a\x80b\n", "p:4:14", "U+0080. Remove it"),
         (HEAD + "    images: a\ud800b\n", "p:4:14", "U+D800"),
     ],
 )  # fmt: skip
@@ -207,7 +207,7 @@ SUBSETS = '[general]\nkeep_tokens = 1\n[[datasets]]\nresolution = 512\n  [[datas
         ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(100), "a packed file"),
         ("a.gguf", b"GGUF" + bytes(100), "a GGUF file"),
         ("lfs.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "was not downloaded"),
-        ("noise.yaml", bytes(range(256)) * 40 + bytes(9000), "is not text"),
+        ("noise.yaml", bytes(range(256)) * 40 + bytes(9000), "is not a text file"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_program_is_named(tmp_path: Path, name: str, data: str | bytes, words: str) -> None:
@@ -270,14 +270,14 @@ def test_a_pipeline_is_never_taken_for_another_programs_file(project: Path) -> N
 )
 def test_what_an_escape_has_made_of_a_path_is_named(path: str, what: str) -> None:
     (text,) = told(f'vars: {{images: "{path}"}}\n')
-    assert text.startswith("p:1:16") and f'"{path}" is no path, but {what}' in text and "single quotes" in text
+    assert text.startswith("p:1:16") and f'"{path}" is not a path: it {what}' in text and "single quotes" in text
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("type: SD_LORA\nseed: 1\nmodel: x\n", "p.yaml:1:1: is no pipeline: of vars, stages, extends it has none."),
-        ('{"txt2img/Prompt/visible": true, "samples_save": true}', "is no pipeline"),
+        ("type: SD_LORA\nseed: 1\nmodel: x\n", "p.yaml:1:1: is not a pipeline: it has none of vars, stages, extends."),
+        ('{"txt2img/Prompt/visible": true, "samples_save": true}', "is not a pipeline"),
         ("penny: {uses: train}\n", "Write `stages:` and below it"),
         ("Stages: {penny: {uses: train}}\n", "unknown key \"Stages\". Did you mean 'stages'?"),
         ("output_dir = '/data'\n[model]\ntype = 'sdxl'\n", "is a TOML file of another program"),

@@ -319,7 +319,7 @@ def test_a_base_that_answers_with_no_numbers_is_not_called_a_training_gone_wrong
     tensors["conv_in.weight"][:] = 3e38  # a number, but what it gives is none
     save_file(tensors, file)
     base = dataclasses.replace(dataset.base, checkpoint=Checkpoint(broken))  # type: ignore[type-var]
-    with pytest.raises(LorapipeError, match="the base itself answers NaN") as error:
+    with pytest.raises(LorapipeError, match="the base itself predicts NaN") as error:
         run(bench, f"base {steps}", short(dataclasses.replace(dataset, base=base), steps=Duration(steps)))
     assert "rates" not in str(error.value)
 

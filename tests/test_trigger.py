@@ -1,4 +1,4 @@
-"""The trigger word: where captions lack it, it is put before them; where they have it, it is left alone."""
+"""The trigger word: where captions lack it, it is added to them; where they have it, it is left alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_word_in_another_word_is_not_the_trigger(tmp_path: Path) -> None:
     pipeline, told = made(folder)
     assert pipeline.stages["lora"].captions.prefix == "ann," and pipeline.stages["file"].trigger == "ann"
     assert said(folder, pipeline) == {"0": "ann, planning the night", "1": "ann, a red hat"}
-    assert told == ["2 of 2 captions lack the trigger word 'ann'; it is put before them"]
+    assert told == ["2 of 2 captions lack the trigger word 'ann'; it is added to them"]
 
 
 @pytest.mark.parametrize("name", ["README", "notes", "0.png"])
@@ -67,7 +67,7 @@ def test_a_caption_that_lacks_it_among_others_gets_it(tmp_path: Path) -> None:
     captions = {str(index): "a hat, luna" if index == 3 else f"hat {index}" for index in range(6)}
     folder = dropped(tmp_path / "luna", {**captions, "6": None})
     pipeline, told = made(folder)
-    assert told == ["5 of 6 captions lack the trigger word 'luna'; it is put before them"]
+    assert told == ["5 of 6 captions lack the trigger word 'luna'; it is added to them"]
     texts = said(folder, pipeline)
     assert texts["3"] == "a hat, luna" and texts["0"] == "luna, hat 0" and texts["6"] == "luna"
 
@@ -98,13 +98,13 @@ def test_the_words_of_folders_are_captions_too(tmp_path: Path) -> None:
     folder = dropped(tmp_path / "penny", {"10_smile/0": None, "5_hat, penny/1": None})
     pipeline, told = made(folder)
     assert said(folder, pipeline) == {"10_smile/0": "penny, smile", "5_hat, penny/1": "hat, penny"}
-    assert told == ["1 of 2 captions lack the trigger word 'penny'; it is put before them"]
+    assert told == ["1 of 2 captions lack the trigger word 'penny'; it is added to them"]
 
 
 def test_regularisation_captions_neither_count_nor_get_it(tmp_path: Path) -> None:
     folder = dropped(tmp_path / "luna", {"0": "luna", "1": "a hat", "reg/0": "a woman", "reg/1": "lunatic"})
     pipeline, told = made(folder)
-    assert told == ["1 of 2 captions lack the trigger word 'luna'; it is put before them"]
+    assert told == ["1 of 2 captions lack the trigger word 'luna'; it is added to them"]
     assert pipeline.stages["class"].captions == Captioning()
 
 
@@ -117,8 +117,8 @@ stages:
 """
     folder = dropped(tmp_path / "luna", {"0": "luna", "1": "a hat"})
     for captions, words in (
-        ("", "nothing puts it before"),
-        ('trigger: "${trigger}"', "it is put before"),
+        ("", "nothing adds it to"),
+        ('trigger: "${trigger}"', "it is added to"),
         ('prefix: "luna,"', "it is"),
     ):
         (tmp_path / "mine.yaml").write_text(text.replace("CAPTIONS", captions), encoding="utf-8")

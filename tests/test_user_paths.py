@@ -156,7 +156,7 @@ def test_a_file_that_is_none_is_not_opened(place: Path, capsys: pytest.CaptureFi
         os.mkfifo(place / "pipe.yaml")
         for name in (str(place / "pipe.yaml"), "/dev/zero"):
             assert main(["check", name]) == 2
-            assert capsys.readouterr().err == f"{name}: is no ordinary file. Name a YAML file.\n"
+            assert capsys.readouterr().err == f"{name}: is not a regular file. Name a YAML file.\n"
 
 
 def test_what_comes_from_a_variable_is_told_where_it_is_written(place: Path) -> None:

@@ -136,9 +136,9 @@ def test_what_is_no_set_of_pictures_is_not_given_out_and_said_why(inbox: Path, c
         "empty": "",
         "notes": "",
         "only": "",
-        "loose.png": "is left alone: put it into a folder",
+        "loose.png": "is ignored: put it into a folder",
         "set.rar": "is not unpacked: unpack it, or pack it as a zip",
-        "texts.zip": "holds no picture",
+        "texts.zip": "has no picture",
     }
 
 
@@ -441,7 +441,7 @@ def test_settings_of_watching_are_checked_together(tmp_path: Path) -> None:
         watching(["watch.quiet=-1", "watch.laest=3", "watch.webhook=ftp://x"], tmp_path)
     text = str(caught.value)
     assert "--set watch.quiet: -1.0 is below the minimum" in text and "Did you mean 'least'?" in text
-    with pytest.raises(InputError, match="no http address"):
+    with pytest.raises(InputError, match="not an http URL"):
         watching(["watch.webhook=ftp://x"], tmp_path)
 
 
@@ -544,7 +544,7 @@ def test_failures_are_in_plain_words_and_the_next_one_goes(inbox: Path, queue: Q
     reasons = {job.title: (job.state, job.reason) for job in work_off(queue)}
     assert reasons["good"] == ("done", "")
     assert reasons["few"][0] == "failed" and "2 pictures needed, 1 there." in reasons["few"][1]
-    assert "was taken away before its turn" in reasons["gone"][1]
+    assert "was removed before its job began" in reasons["gone"][1]
     assert "is not a whole zip file" in reasons["broken"][1]
     text = (inbox.parent / "outputs" / "few" / "failed.txt").read_text(encoding="utf-8")
     assert "2 pictures needed, 1 there." in text and "lorapipe queue retry" in text
@@ -599,7 +599,7 @@ def test_a_full_disk_is_waited_out(
     usage = shutil.disk_usage(inbox)
     monkeypatch.setattr(job_hooks.shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
     assert [job.state for job in work_off(queue)] == ["waiting"]
-    assert queue.jobs()[0].reason.startswith("waits for room: 0.0 GB are free")
+    assert queue.jobs()[0].reason.startswith("waits for disk space: 0.0 GB are free")
     monkeypatch.setattr(job_hooks.shutil, "disk_usage", lambda path: usage._replace(free=10**12))
     assert [(job.state, job.reason) for job in work_off(queue)] == [("done", "")]
 
@@ -648,7 +648,7 @@ def test_a_notification_that_fails_is_only_written_down(inbox: Path, queue: Queu
     ("words", "said"),
     [
         (["inbx"], "Did you mean 'inbox'?"),
-        (["inbox", "--set", "watch.outputs=inbox/out"], "lie in each other"),
+        (["inbox", "--set", "watch.outputs=inbox/out"], "contains the other"),
         (["inbox", "--set", "lora.stesp=4"], "Did you mean 'steps'?"),
         (["inbox", "--set", "watch.quite=4"], "Did you mean 'quiet'?"),
         (["inbox", "--device", "gpu"], "'gpu' is not a device"),

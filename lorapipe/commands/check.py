@@ -9,16 +9,16 @@ from lorapipe.commands import DONE, notices, takes_pipeline
 
 HELP = "look for mistakes, and change nothing"
 MOST_STAGES = 100
-"""That are named."""
+"""Most stages that the output names."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser, several=True)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Read the pipelines; what is wrong is raised."""
+    """Load the pipelines; all problems are raised."""
     from lorapipe.errors import listed
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.loader import load_all

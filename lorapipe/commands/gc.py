@@ -1,4 +1,4 @@
-"""`lorapipe gc`: free what no recent run uses."""
+"""`lorapipe gc`: remove results and caches that no recent run has used."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lorapipe.commands import DONE
 if TYPE_CHECKING:
     from lorapipe.terminal import Printer
 
-HELP = "free the disk space of what no recent run has used"
+HELP = "remove results and caches that no recent run has used"
 DAYS = 30.0
 NOUNS = {"cache entry": "cache entries"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
-    text = f"what was used in the last DAYS is kept (default {DAYS:g}); the last run of each pipeline always is"
+    """Add its arguments."""
+    text = f"keep what was used in the last DAYS (default {DAYS:g}); the last run of each pipeline is always kept"
     parser.add_argument("days", type=float, nargs="?", default=DAYS, help=text)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Say what can go, ask, and remove it."""
+    """List what can be removed, ask, and remove it."""
     from lorapipe.errors import counted
     from lorapipe.pipeline.garbage_collection import clean, waste
     from lorapipe.pipeline.ledger import Ledger
@@ -55,6 +55,6 @@ def main(options: argparse.Namespace) -> int:
 
 def _agreed(printer: Printer) -> bool:
     if not sys.stdin.isatty():
-        printer.line("Nothing is removed: nobody is there to ask. Add --yes.")
+        printer.line("Nothing is removed: there is no terminal to ask on. Add --yes.")
         return False
     return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")

@@ -12,7 +12,7 @@ HELP = "write lorapipe.lock: all that is needed to repeat a finished run elsewhe
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser)
 
 

@@ -13,7 +13,7 @@ HELP = "print the log of a stage's last result or attempt"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.add_argument("stage", help="a stage's name")
 
 
@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _text_of(log: Path) -> str | None:
-    """The text of a log; None where there is none, or something else."""
+    """Return the text of a log; None if it is not a readable file."""
     with suppress(OSError, ValueError):
         if log.is_file():
             return log.read_text("utf-8", errors="replace")

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 HELP = "say what would run, and why"
 MOST_OUTLOOKS = 200
-"""Stages, and stages that they need, of which it is said how much work they are: that reads the heads of their files."""
+"""Most stages, and stages that they need, whose work is estimated, which reads the headers of their files."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser)
     takes_choice(parser)
     takes_json(parser)
@@ -58,7 +58,7 @@ def main(options: argparse.Namespace) -> int:
 def _lines(
     pipeline: Pipeline, planned: Plan, last: Mapping[str, float | None], destinations: Destinations
 ) -> Iterator[str]:
-    """The plan for people: each stage with what there is to say of it, then of all together."""
+    """Yield the plan as text: each stage with its estimate and cautions, then the total."""
     from lorapipe.pipeline.event_text import duration
     from lorapipe.pipeline.plan import expected_seconds
 
@@ -69,18 +69,18 @@ def _lines(
         took = f"  (took {duration(seconds)})" if seconds >= 1 else ""
         yield f"{step.name:<{width}}  {step.action:<5}  {step.reason}{took}"
         asked += 1 + len(pipeline.needs[step.name]) if step.action == "run" else 0
-        said = [*_work(pipeline, step)] if step.action == "run" and asked <= MOST_OUTLOOKS else []
-        yield from (f"{'':<{width}}         {line}" for line in (*said, *destinations.outlook(step.name)))
+        work = [*_work(pipeline, step)] if step.action == "run" and asked <= MOST_OUTLOOKS else []
+        yield from (f"{'':<{width}}         {line}" for line in (*work, *destinations.outlook(step.name)))
     yield from notices(pipeline)
     if asked > MOST_OUTLOOKS:
-        yield "\nHow much work a stage is, is said of the first ones; --only STAGE says it of another."
+        yield "\nThe work is estimated only for the first stages; --only STAGE estimates another."
     expected = expected_seconds(last) or 0.0
     if expected >= 60:
-        yield f"\nAbout {duration(expected)}, if nothing takes longer than it did last time."
+        yield f"\nAbout {duration(expected)}, if each stage takes as long as last time."
 
 
 def _work(pipeline: Pipeline, step: PlannedStage) -> Iterator[str]:
-    """How much work a stage will be, and what its user should know before it begins."""
+    """Yield an estimate of a stage's work, and cautions before it begins."""
     stage = step.stage or pipeline.stages[step.name]
     yield from stage.outlook(pipeline.stages)
     yield from stage.cautions(pipeline.stages)

@@ -26,12 +26,12 @@ HELP = (
 )
 USAGE = """\
   lorapipe queue                       list them
-  lorapipe queue add FILE …            put pipelines at the end; --set changes settings in them
-  lorapipe queue cancel N …            take out what waits, stop what runs; a second time stops it at once
-  lorapipe queue retry [N …]           try again what has ended; without numbers, all that failed or was set aside
-  lorapipe queue move N first|last|2   change its place among those that wait
-  lorapipe queue pause | resume        begin no further job; begin again
-  lorapipe queue clear                 forget those that have ended; what they made stays
+  lorapipe queue add FILE …            add pipelines at the end; --set changes settings in them
+  lorapipe queue cancel N …            remove waiting jobs, stop running ones; a second time stops them at once
+  lorapipe queue retry [N …]           retry ended jobs; without numbers, all that failed or were set aside
+  lorapipe queue move N first|last|2   change a job's place among those that wait
+  lorapipe queue pause | resume        start no further jobs; start jobs again
+  lorapipe queue clear                 forget ended jobs; their results stay
   lorapipe queue ui                    show it on a page in your browser, on this machine only
   lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
 """
@@ -40,7 +40,7 @@ NUMBER = re.compile("[0-9]{1,9}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = USAGE
     parser.add_argument("what", nargs="?", default="list", help=argparse.SUPPRESS)
@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Do what the first word says."""
+    """Run the subcommand."""
     from lorapipe.errors import InputError, near_miss
     from lorapipe.job_queue.queue import Queue
 
@@ -110,12 +110,12 @@ def _add(queue: Queue, options: argparse.Namespace) -> None:
     files = [Path(word) for word in options.words]
     if not files:
         raise InputError("there is no pipeline to add.", cure="lorapipe queue add FILE")
-    load_all(files, sets)  # every mistake now, not in the night
+    load_all(files, sets)  # report mistakes now, not when the job begins
     _say([queue.add(file.absolute(), sets, devices[0], priority) for file in files], options)
 
 
 def _priority(sets: list[str]) -> tuple[list[str], int]:
-    """The settings for the pipeline, and the job's priority."""
+    """Split the settings into those of the pipeline and the job's priority."""
     from lorapipe.errors import InputError
 
     own = [text.partition("=")[2].strip() for text in sets if text.partition("=")[0].strip() == PRIORITY]
@@ -134,7 +134,7 @@ def _retry(queue: Queue, options: argparse.Namespace) -> None:
     unlucky = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
     numbers = _numbers(options.words) if options.words else unlucky
     if not numbers and not options.json:
-        _line("No job has failed or was set aside.")
+        _line("No job has failed or been set aside.")
     _say([queue.retry(number) for number in numbers], options)
 
 
@@ -201,7 +201,7 @@ def _ui(queue: Queue, options: argparse.Namespace) -> int:
 def open_page(
     queue: Queue, teller: Teller, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] | None = None
 ) -> Page:
-    """The page that shows a queue; it is served within the block that it is entered for."""
+    """Return the page that shows a queue; it is served while its context is entered."""
     from lorapipe.page.routes import Routes, nothing_arrives
     from lorapipe.page.server import Page
 
@@ -222,7 +222,7 @@ def _numbers(words: list[str]) -> list[int]:
 
 
 def _say(jobs: list[QueueJob], options: argparse.Namespace) -> None:
-    """What has become of jobs."""
+    """Print the state of jobs."""
     from lorapipe.job_queue.views import as_json
     from lorapipe.terminal import Printer
 
@@ -241,7 +241,7 @@ def _line(text: str) -> None:
 
 
 class Teller:
-    """Prints the events of the queue on standard output: a line where a job or a stage of it begins and ends."""
+    """Prints the events of the queue on standard output: a line when a job or one of its stages begins or ends."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
         from lorapipe.terminal import Printer
@@ -251,12 +251,12 @@ class Teller:
         self._printer = Printer(sys.stdout)
 
     def note(self, text: str) -> None:
-        """Something about all of it."""
+        """Print a line about the queue as a whole."""
         if not (self._as_json or self._quiet):
             self._printer.line(text)
 
     def show(self, told: JobEvent) -> None:
-        """One thing."""
+        """Print an event of a job."""
         from lorapipe.job_queue.views import as_json
         from lorapipe.pipeline.event_text import duration
         from lorapipe.pipeline.events import Failed, Finished, to_json

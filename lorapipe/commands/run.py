@@ -1,4 +1,4 @@
-"""`lorapipe run`: make what is not there yet."""
+"""`lorapipe run`: run the stages whose results do not exist yet."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.execution.pool import Pool
     from lorapipe.pipeline.pipeline import Pipeline
 
-HELP = "make what is not there yet"
+HELP = "run the stages whose results do not exist yet"
 MOST_ASKED = 200
-"""Stages that are asked for cautions: that may read as many folders of captions."""
+"""Most stages that are asked for cautions, since each may read a folder of captions."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser, several=True)
     takes_choice(parser)
     takes_json(parser)
@@ -67,7 +67,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _status(failures: Mapping[str, Sequence[Failed]]) -> int:
-    """The exit status after these failures, by pipeline."""
+    """Return the exit status after these failures, by pipeline."""
     if not any(failures.values()):
         return DONE
     causes = {each.cause for of_one in failures.values() for each in of_one} - {"cancelled"}
@@ -77,7 +77,7 @@ def _status(failures: Mapping[str, Sequence[Failed]]) -> int:
 def _run(
     pipeline: Pipeline, anew: frozenset[str], pool: Pool, stop: Stop, options: argparse.Namespace, heading: str
 ) -> list[Failed]:
-    """Run one pipeline and show it; what failed."""
+    """Run one pipeline and display it; return its failures."""
     from lorapipe import run_display
     from lorapipe.pipeline.events import Failed, Log, Planned
     from lorapipe.pipeline.execution.runner import Run
@@ -103,18 +103,18 @@ def _run(
 
 
 def _summary(failures: Mapping[str, Sequence[Failed]], options: argparse.Namespace) -> str:
-    """What has no result, by pipeline, and the one command that goes on."""
+    """Return the failed stages by pipeline, and the command that resumes."""
     stages = {
         heading: ", ".join(each.stage for each in of_one if each.cause != "cancelled")
         for heading, of_one in failures.items()
     }
     failed = [f"{heading}: {names}" if heading else names for heading, names in stages.items() if names]
     head = f"Failed: {'; '.join(failed)}." if failed else "Stopped."
-    return f"{head} What is done is kept. To go on:\n  {' '.join(_command(options))}"
+    return f"{head} Finished results are kept. To resume:\n  {' '.join(_command(options))}"
 
 
 def _command(options: argparse.Namespace) -> list[str]:
-    """The words of this command, as one types them."""
+    """Return the words of this command line."""
     import shlex
 
     words = ["lorapipe", "run", *(shlex.quote(str(file)) for file in options.files)]
@@ -126,14 +126,14 @@ def _command(options: argparse.Namespace) -> list[str]:
 
 
 class Notes(Protocol):
-    """Whatever can show a line about the run as a whole."""
+    """Anything that can show a line about the run as a whole."""
 
     def note(self, text: str) -> None:
         """Show it."""
 
 
 class Stop:
-    """Ctrl-C (and the system's request to end): once to stop when the stage has saved, twice to stop now."""
+    """Handles Ctrl-C and SIGTERM: once to stop after the stage has saved its work, twice to stop now."""
 
     def __init__(self) -> None:
         self.view: Notes | None = None
@@ -141,7 +141,7 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def level(self) -> int:
-        """How urgently the run is asked to stop: 0, 1 or 2."""
+        """Return how urgently the run is asked to stop: 0, 1 or 2."""
         return min(self._count, 2)
 
     def _asked(self, number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""`lorapipe runs`: what has been run here, one run in detail, or two compared."""
+"""`lorapipe runs`: list runs, show one in detail, or compare two."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.history import RunRecord
     from lorapipe.terminal import Printer
 
-HELP = "list what was run; one run in detail; two compared: runs 41 42"
+HELP = "list runs; show one in detail: runs 41; compare two: runs 41 42"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.add_argument(
-        "numbers", metavar="number", type=int, nargs="*", help="none: all; one: its stages; two: what differs"
+        "numbers", metavar="number", type=int, nargs="*", help="none: all runs; one: its stages; two: their differences"
     )
     takes_json(parser)
 
@@ -88,5 +88,5 @@ def _when(seconds: float) -> str:
 
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):  # a clock that was set to where no calendar goes
+    except (ValueError, OverflowError, OSError):  # a time outside the calendar
         return f"{'?':16}"

@@ -1,4 +1,4 @@
-"""`lorapipe schema`: the JSON Schemas of pipelines and of files that lorapipe writes; and all else made from the specs."""
+"""`lorapipe schema`: the JSON Schemas of pipelines and of files that lorapipe writes; also writes other generated files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PIPELINE = "pipeline"
 NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report", "dataset")
 FOLDER = Path("schemas")
 OURS = '"title": "lorapipe'
-"""By this a file is known to be ours to replace."""
+"""The mark of a file that may be replaced."""
 NODES = Path("comfy_nodes")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
-    parser.add_argument("name", nargs="?", choices=NAMES, default=PIPELINE, help=f"what of: {', '.join(NAMES)}")
+    """Add its arguments."""
+    parser.add_argument("name", nargs="?", choices=NAMES, default=PIPELINE, help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--write", action="store_true", help=f"write all of them to {FOLDER}, and the pages of {NODES}")
 
 
@@ -37,12 +37,12 @@ def schemas() -> dict[str, str]:
 
 
 def file_of(name: str) -> Path:
-    """Return where a schema is written."""
+    """Return the file of a schema."""
     return FOLDER / f"{name}.schema.json"
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print one, or write all."""
+    """Print one schema, or write all."""
     from lorapipe.errors import InputError
 
     texts = schemas()
@@ -51,7 +51,7 @@ def main(options: argparse.Namespace) -> int:
         return DONE
     for file in map(file_of, texts):
         if file.exists() and OURS not in file.read_text("utf-8", "replace"):
-            raise InputError("is no schema of lorapipe's.", where=str(file), cure="Move it away.")
+            raise InputError("is not a schema of lorapipe.", where=str(file), cure="Move it away.")
     FOLDER.mkdir(exist_ok=True)
     for name, text in texts.items():
         file_of(name).write_text(text, encoding="utf-8", newline="\n")

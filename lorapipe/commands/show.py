@@ -1,4 +1,4 @@
-"""`lorapipe show`: what can be chosen, and what each knob means."""
+"""`lorapipe show`: list choices, and explain settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HELP = "list what can be chosen, or explain one: show adapter lora, show min-snr
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.add_argument("kind", nargs="?", help="stage, adapter, optimizer …; watch for the settings of an inbox")
     parser.add_argument(
         "name", nargs="*", help="one of them; or any words, to find a setting by its name or kohya's flag"

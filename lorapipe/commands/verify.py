@@ -12,7 +12,7 @@ HELP = "say what differs from lorapipe.lock; 0 nothing, 1 something, 2 there is 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser)
     takes_json(parser)
 

@@ -1,4 +1,4 @@
-"""`lorapipe watch`: whatever is dropped into a folder becomes a LoRA."""
+"""`lorapipe watch`: make a LoRA of every folder that is dropped into an inbox."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ HELP = "make a LoRA of every folder (or zip) of pictures that is dropped into a 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
-    parser.add_argument("inbox", type=Path, help="the folder to watch; it is only read, but for a status file")
+    """Add its arguments."""
+    parser.add_argument("inbox", type=Path, help="the folder to watch; it is only read, except for a status file")
     parser.add_argument(
-        "--pipeline", metavar="FILE", type=Path, help="a pipeline with ${images} and ${name}, for the built-in one"
+        "--pipeline",
+        metavar="FILE",
+        type=Path,
+        help="a pipeline with ${images} and ${name}, instead of the built-in one",
     )
     takes_sets(
         parser, "a setting of watching, watch.NAME=VALUE, or one of the pipeline; vars.checkpoint=FILE is the base"
@@ -33,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Watch, and work the queue off, until stopped."""
+    """Watch the inbox and run the queue until stopped."""
     import threading
 
     from lorapipe.commands.queue import Teller, open_page
@@ -84,7 +87,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _from_here(text: str, folder: Path) -> str:
-    """A setting that names a file of the current folder, with its whole path: jobs are run elsewhere."""
+    """Make the path of an existing file in a setting absolute, since jobs run in other folders."""
     from lorapipe.spec.paths import path_of
 
     name, _, value = text.partition("=")
@@ -95,4 +98,4 @@ def _from_here(text: str, folder: Path) -> str:
         file = path_of(value, folder)
         return f"{name}={file.absolute().as_posix()}" if file.exists() else text
     except (OSError, ValueError):
-        return text  # it is told where it is used
+        return text  # reported where it is used

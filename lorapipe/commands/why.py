@@ -13,7 +13,7 @@ HELP = "say what a stage's last result was made from, and why it was made"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.add_argument("stage", help="a stage's name")
     takes_json(parser)
 
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
         return DONE
     printer = Printer(sys.stdout)
     printer.line(
-        f"{options.stage}: {reason or 'made before the runs that are kept'}{f' (run {number})' if number else ''}"
+        f"{options.stage}: {reason or 'made before the oldest run in the history'}{f' (run {number})' if number else ''}"
     )
     for line in described(manifest) if manifest is not None else ["its result is gone"]:
         printer.line(f"  {line}")

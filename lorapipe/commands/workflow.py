@@ -1,4 +1,4 @@
-"""`lorapipe workflow`: a pipeline as a graph for ComfyUI."""
+"""`lorapipe workflow`: convert a pipeline to a ComfyUI workflow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ENDING, API = ".json", ".api.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     takes_pipeline(parser)
-    text = f"the file to write (default: the pipeline's name with .json); NAME{API} is the form that ComfyUI's server takes"
+    text = f"the file to write (default: the pipeline's name with .json); NAME{API} is written in ComfyUI's API format"
     parser.add_argument("to", type=Path, nargs="?", help=text)
 
 

@@ -1,4 +1,4 @@
-"""A sheet of labelled pictures: boxes, pictures and lines of text are placed first and drawn when its size is known."""
+"""A sheet of labelled pictures: boxes, pictures and texts are collected first and drawn when the size is known."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PAPER, INK, FAINT, RULE, ACCENT, MAT = "#fbfaf8", "#22201d", "#86807a", "#ddd8d2
 
 
 class Sheet:
-    """Collects what is on a sheet. Positions are of top left corners, all sizes in pixels.
+    """Collects the elements of a sheet. Positions are top left corners; all sizes are in pixels.
 
-    Drawn in this order, whenever they were placed: boxes, pictures, texts. `right` is where the longest text ends.
+    Boxes are drawn first, then pictures, then texts. `right` is the right end of the longest text.
     """
 
     def __init__(self) -> None:
@@ -26,34 +26,34 @@ class Sheet:
         self._texts: list[tuple[int, int, str, int, str]] = []
 
     def box(self, left: int, top: int, right: int, bottom: int, colour: str) -> None:
-        """A filled box, without the pixels at `right` and `bottom`."""
+        """Add a filled box; `right` and `bottom` are exclusive."""
         self._boxes.append(((left, top, right - 1, bottom - 1), colour))
 
     def rule(self, left: int, top: int, length: int) -> None:
-        """A thin horizontal line."""
+        """Add a thin horizontal line."""
         self.box(left, top, left + length, top + 1, RULE)
 
     def picture(self, x: int, y: int, picture: Image, scale: float = 1.0) -> None:
-        """A picture, enlarged or shrunk by a factor."""
+        """Add a picture, scaled by a factor."""
         self._pictures.append((x, y, picture, scale))
 
     def text(self, x: int, y: int, text: str, size: int, ink: str = INK) -> None:
-        """A line of text."""
+        """Add a line of text."""
         self._texts.append((x, y, text, size, ink))
         self.right = max(self.right, x + width(text, size))
 
     def lines(self, x: int, y: int, lines: Iterable[str], size: int, height: int, ink: str = INK) -> None:
-        """Lines of text, `height` apart."""
+        """Add lines of text, `height` apart."""
         for number, line in enumerate(lines):
             self.text(x, y + number * height, line, size, ink)
 
     def noted(self, x: int, y: int, text: str, size: int, note: str, note_size: int, gap: int, ink: str = INK) -> None:
-        """A line of text and, `gap` after it on the same baseline, a fainter note."""
+        """Add a line of text and, `gap` after it on the same baseline, a fainter note."""
         self.text(x, y, text, size, ink)
         self.text(x + width(text, size) + gap, y + size - note_size, note, note_size, FAINT)
 
     def drawn(self, size: tuple[int, int]) -> Image:
-        """The sheet as a picture of this width and height."""
+        """Draw the sheet as a picture of this width and height."""
         import PIL.Image
         from PIL import ImageDraw
 
@@ -69,12 +69,12 @@ class Sheet:
 
 
 def scaled_size(picture: Image, scale: float) -> tuple[int, int]:
-    """The size of a picture at a scale, 1 pixel at least."""
+    """Return the size of a picture at a scale, at least 1 pixel."""
     return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
 def _scaled(picture: Image, scale: float) -> Image:
-    """Pixel by pixel at whole factors, else resampled."""
+    """Scale by nearest neighbour at whole factors, else by Lanczos."""
     from PIL.Image import Resampling
 
     whole = scale >= 1 and scale == round(scale)

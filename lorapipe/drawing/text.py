@@ -1,4 +1,4 @@
-"""Text on pictures: measured, wrapped and drawn in whatever script it is written, with nothing but Pillow."""
+"""Measure, wrap and draw text in any script with Pillow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FALLBACKS = (
     "DroidSansFallbackFull.ttf",
     "DejaVuSans.ttf",
 )
-"""System fonts for what Pillow's own font, which is Latin, does not have. Where none does, a letter becomes a box."""
+"""System fonts for characters that Pillow's Latin font lacks. A character that no font has becomes a box."""
 
 
 def write(draw: ImageDraw, x: float, y: float, text: str, size: int, ink: str) -> None:
@@ -32,13 +32,13 @@ def write(draw: ImageDraw, x: float, y: float, text: str, size: int, ink: str) -
 
 
 def width(text: str, size: int) -> int:
-    """How wide a line of text is, in pixels."""
+    """Return the width of a line of text in pixels."""
     length: float = sum(font.getlength(part) for part, font in _runs(text, size))
     return round(length)
 
 
 def wrap(text: str, room: int, lines: int, size: int) -> list[str]:
-    """Text cut into at most `lines` lines of `room` pixels, at spaces where there are any; … where it goes on."""
+    """Wrap text at spaces into at most `lines` lines of `room` pixels; truncated text ends with …."""
     text = " ".join(text[: 100 * lines].split()) + ("…" if len(text) > 100 * lines else "")
     cut: list[str] = []
     while text:
@@ -54,7 +54,7 @@ def wrap(text: str, room: int, lines: int, size: int) -> list[str]:
 
 
 def _fitting(text: str, room: int, size: int) -> int:
-    """How many characters of the text fit; 1 at least."""
+    """Return how many characters of the text fit, at least 1."""
     used = 0.0
     for count, char in enumerate(text):
         used += _font_for(char, size).getlength(char)
@@ -64,7 +64,7 @@ def _fitting(text: str, room: int, size: int) -> int:
 
 
 def _runs(text: str, size: int) -> Iterator[tuple[str, Font]]:
-    """The text in parts, each with a font that has its letters."""
+    """Split text into parts, each with a font that has its characters."""
     part, current = "", None
     for char in text:
         font = _font_for(char, size)
@@ -96,5 +96,5 @@ def _font_for(char: str, size: int) -> Font:
 
 
 def _has(font: Font, char: str) -> bool:
-    """Whether a font has a letter: it draws something else than for a character that no font has."""
+    """Whether a font has a character: its glyph differs from that of a character that no font has."""
     return char.isspace() or bytes(font.getmask(char)) != bytes(font.getmask("\U0010fffe"))

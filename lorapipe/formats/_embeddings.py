@@ -39,7 +39,7 @@ def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
     found: Keys = {}
     rest: list[str] = []
     for key in keys:
-        if bundled := BUNDLED.fullmatch(key):
+        if (bundled := BUNDLED.fullmatch(key)) and (bundled[2] in ENCODERS or bundled[2] in NAMELESS):
             found.setdefault(bundled[1], {})[ENCODERS.get(bundled[2], ONLY)] = key
         else:
             rest.append(key)

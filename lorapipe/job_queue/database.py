@@ -1,7 +1,8 @@
 """The queue's database: its tables, and their recovery after damage.
 
-Nothing else records the jobs, so every change also goes to a journal. After damage, the journal's rows win, and rows that it
-lacks are salvaged from the damaged file; where only tables or columns are missing, the file's rows win.
+
+Jobs are recorded nowhere else, so every change also goes to a journal. After damage, the journal's rows take precedence, and
+missing ones are salvaged from the damaged file; if only tables or columns are missing, the file's rows take precedence.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TABLES = Tables(1, SCHEMA)
 
 
 def open_database(path: Path, journal: Journal) -> Database:
-    """Open the database, created if need be. Raises `Unavailable` where it cannot be used."""
+    """Open the database; create it if missing. Raises `Unavailable` if it cannot be used."""
 
     def refill(db: sqlite3.Connection, aside: Path | None) -> str:
         known = journal.read()
@@ -51,7 +52,7 @@ def open_database(path: Path, journal: Journal) -> Database:
 
 
 def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], kept: Salvage) -> int:
-    """Refill a table; returns the number of its rows."""
+    """Refill a table; return the number of its rows."""
     numbers = kept.tables[table].keys() | (set() if kept.is_whole else {number for number, row in known.items() if row})
     return sum(
         _put(db, table, number, _versions(number, known, kept.tables[table], kept.is_whole))
@@ -60,9 +61,9 @@ def _fill(db: sqlite3.Connection, table: str, known: Mapping[int, Row | None], k
 
 
 def _versions(number: int, known: Mapping[int, Row | None], kept: Mapping[int, Row], is_whole: bool) -> list[Row]:
-    """Candidates for a row, the likeliest first; a column that one source lacks comes from the other."""
+    """Return candidates for a row, the most likely first; columns that one source lacks come from the other."""
     from_file, from_journal = kept.get(number, {}), known.get(number, {})
-    if from_journal is None:  # it is gone
+    if from_journal is None:  # the row was deleted
         return [from_file] if is_whole else []
     versions = [{**from_file, **from_journal}, {**from_journal, **from_file}]
     return versions[::-1] if is_whole else versions

@@ -1,7 +1,7 @@
-"""Runs one job of the queue on a thread of its own, which its owner can abandon.
+"""Run one job of the queue on a separate thread, which its owner can abandon.
 
-Reading a pipeline and its sources may take as long as what they name is large, and for ever where a disk does not answer.
-Whoever cancels the job or ends the program does not wait for that.
+Reading a pipeline and its sources may take long, and for ever if a disk does not answer. Cancelling the job or ending the
+program does not wait for that.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.supervised_thread import SupervisedThread, in_words
 
 LOOK_SECONDS = 0.1
-"""Seconds between checks whether the job is to stop."""
+"""Seconds between checks whether the job should stop."""
 OPENING_SECONDS = 3.0
-"""How long a job that has not begun to run may take to stop; there is nothing to save yet."""
+"""How long a job that has not started running may take to stop; there is nothing to save yet."""
 ENDING_SECONDS = 60.0
-"""How long one that runs may take that is to stop now: its workers are being ended."""
+"""How long a running job may take to stop at once, which ends its workers."""
 SAVING_SECONDS = GRACE_SECONDS + ENDING_SECONDS
-"""How long one that runs may take to save what it needs."""
+"""How long a running job may take to save its state and stop."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended; `waiting` if its owner was told to stop."""
+    """How a job ended; `waiting` if its owner was asked to stop."""
 
     state: State
     reason: str = ""
 
 
 class Execution:
-    """A running job. `asked` returns how urgently to cancel it, `stopping` how urgently its owner is to end (0, 1, 2)."""
+    """A running job. `asked` returns how urgently to cancel it, `stopping` how urgently its owner should stop (0, 1, 2)."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Execution:
         self._level = 0
         self._runs = False
         self.is_left_behind = False
-        """Whether its thread did not end in time: its events are ignored from now on, and its workers are to be closed."""
+        """Whether its thread did not end in time: its events are then ignored, and its workers must be closed."""
 
     def outcome(self) -> Outcome:
-        """Run the job and wait for its end; once it is to stop, only for as long as stopping may take."""
+        """Run the job and wait for its end; after a stop request only as long as stopping may take."""
         thread = SupervisedThread(f"job {self._job.number}", self._work)
         thread.start()
         wanted_at = 0.0
@@ -110,7 +110,7 @@ class Execution:
         return 2 if self.is_left_behind else self._level
 
     def _follow(self, run: Run) -> None:
-        """Pass on what a run tells."""
+        """Pass on a run's events."""
         for event in run:
             if not self._runs and run.number is not None:
                 self._numbered(run.number)
@@ -123,14 +123,14 @@ class Execution:
 
 
 def _of(failures: Sequence[Failed]) -> Outcome:
-    """Set aside if a worker was lost more often than the stage may be retried; otherwise failed."""
+    """Return `aside` if a worker was lost more often than the stage's retries allow; otherwise `failed`."""
     lost = any(each.cause == "lost" for each in failures)
     reasons = [" ".join(filter(None, [f"{each.stage}:", each.message, each.hint])) for each in failures]
     return Outcome("aside" if lost else "failed", "\n".join(reasons))
 
 
 def _all(error: BaseException) -> str:
-    """The error, one line for each problem."""
+    """Return the error as text, one line for each problem."""
     if not isinstance(error, LorapipeError):
         return in_words(error)
     return "\n".join("\n".join(filter(None, [str(each), each.excerpt])) for each in error.problems)

@@ -17,9 +17,9 @@ OURS = ("queue.*", "digests.*", "page.key")
 
 
 def home() -> Path:
-    """The folder, created if need be. It is per machine too: machines may share a home folder, but not a database.
+    """Return the folder; create it if missing. It is per machine: machines may share a home folder, but not a database.
 
-    `InputError` where it cannot be made.
+    `InputError` if it cannot be created.
     """
     named = os.environ.get(HOME)
     folder = named_path(named, HOME) if named else state_folder()
@@ -28,15 +28,15 @@ def home() -> Path:
         _make_private(folder)
     except OSError as error:
         cure = f"Name another folder in the environment variable {HOME}."
-        raise InputError(f"cannot be made: {error.strerror}.", where=str(folder), cure=cure) from None
+        raise InputError(f"cannot be created: {error.strerror}.", where=str(folder), cure=cure) from None
     return folder
 
 
 def _make_private(folder: Path) -> None:
-    """Make our files private: they hold names of folders, settings, and addresses of webhooks."""
+    """Make the files private: they contain folder names, settings and webhook URLs."""
     for pattern in OURS if os.name == "posix" else ():
         for file in folder.glob(pattern):
-            with suppress(OSError):  # another user's: he may read it
+            with suppress(OSError):  # the file belongs to another user
                 found = file.lstat()
                 if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
                     file.chmod(0o600)

@@ -16,12 +16,12 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
 
 @dataclass(frozen=True)
 class QueueJob:
-    """A pipeline that is to be run, is running, or has ended.
+    """A pipeline that waits, runs, or has ended.
 
-    `reason` says in plain words why it failed, was set aside, or still waits. `asked` is how urgently its owner is asked to
-    stop (see `run.Stopping`), `run` the number of its last run in the ledger of its folder. Of what came through an inbox,
-    `source` is the folder or zip, `fingerprint` its content, `version` counts the contents that the source has had, and
-    `settings` (JSON) is how its inbox is watched.
+    `reason` says why it failed, was set aside, or still waits. `asked` is how urgently its owner is asked to stop (see
+    `runner.StopLevel`), `run` the number of its last run in the ledger of its folder. For jobs from an inbox, `source` is
+    the folder or zip, `fingerprint` the digest of its content, `version` counts the contents that the source has had, and
+    `settings` (JSON) are the inbox's settings.
     """
 
     number: int
@@ -47,19 +47,19 @@ class QueueJob:
 
     @property
     def folder(self) -> Path:
-        """Where its pipeline file lies: its ledger is there, and of an inbox's job everything that it made."""
+        """The folder of its pipeline file, with its ledger and, for a job from an inbox, all its results."""
         return Path(self.pipeline).parent
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The job in a row of the database. Raises `ValueError` if the row is no job."""
+        """Return the job of a database row. Raises `ValueError` if the row is invalid."""
         if row["state"] not in get_args(State):
             raise ValueError(f"its state is {row['state']!r}")
         known = {field.name: row[field.name] for field in fields(cls)}
         return cls(**{**known, "sets": tuple(json.loads(row["sets"]))})
 
     def to_dict(self) -> dict[str, object]:
-        """JSON types."""
+        """Return the job as JSON types."""
         return {
             **asdict(self),
             "sets": list(self.sets),
@@ -70,7 +70,7 @@ class QueueJob:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that is ours to run until it is finished or released."""
+    """A job that this process owns until it is finished or released."""
 
     job: QueueJob
     lock: Lock

@@ -1,11 +1,12 @@
-"""What the owners of jobs do: claim one for a device, run it, finish it or give it back.
+"""Operations for runners of jobs: claim a job for a device, then finish or release it.
 
     waiting ─ claim ─→ running ─┬─ finish ─→ done, failed, cancelled, aside
        ↑                        ├─ release (the owner was stopped) ─→ waiting
        └────────────────────────┴─ recover (the owner is gone) ─→ waiting, or aside the second time
 
-A running job has a lock file, which its owner holds; locks are only taken and files only removed inside a transaction, so
-nobody can be between the two.
+
+A running job has a lock file, which its owner holds. Locks are taken and lock files removed only inside a transaction, so
+no process can come between the two.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from lorapipe.pipeline.execution.devices import locks_of
 from lorapipe.pipeline.locks import Busy, take
 
 MOST_CRASHES = 2
-"""A job that has taken its owner with it so often is set aside: the queue must go on."""
+"""A job that has crashed its owner this often is set aside, so that the queue continues."""
 MANY = 500
 REST = 50
 MOST_REST_SECONDS = 10.0
-"""A search in vain among `MANY` jobs is not repeated for `REST` times its computing time, `MOST_REST_SECONDS` at most."""
+"""An unsuccessful search among `MANY` jobs is not repeated for `REST` times its CPU time, at most `MOST_REST_SECONDS`."""
 
 
 class JobClaims(JobTable):
-    """The jobs of a queue, for those that run them."""
+    """The jobs of a queue, for processes that run them."""
 
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self._searches: dict[str, tuple[dict[State, tuple[int, int]], float]] = {}
@@ -40,10 +41,10 @@ class JobClaims(JobTable):
 
     @mended
     def claim(self, device: str, objection: Callable[[QueueJob], str] = lambda job: "") -> Claim | None:
-        """The next job for a device, which is ours now; None where there is none, or the queue is paused.
+        """Claim the next job for a device; None if there is none, or the queue is paused.
 
-        Passed over: jobs for another device, of a source whose other version is running, and those against which there
-        is an `objection`, which is noted as what they wait for.
+        Skipped are jobs for another device, jobs of a source of which another version is running, and those with an
+        `objection`, which becomes their `reason`.
         """
         now = self._states()
         if "waiting" not in now or self.is_paused or self._searched_lately(device, now):
@@ -62,12 +63,12 @@ class JobClaims(JobTable):
         return None
 
     def _candidates(self) -> list[QueueJob]:
-        """The jobs that wait, in their order, without those of a source whose other version is running."""
+        """Return the waiting jobs in order, without those of a source of which another version is running."""
         busy = {job.source for job in self._select("WHERE state = 'running' AND source <> ''")}
         return [job for job in self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}") if job.source not in busy]
 
     def _remember_search(self, device: str, now: dict[State, tuple[int, int]], seconds: float) -> None:
-        """Note a search that found nothing among many jobs, and took `seconds` of computing."""
+        """Remember an unsuccessful search among many jobs that took `seconds` of CPU time."""
         if now["waiting"][0] >= MANY:
             self._searches[device] = now, time.monotonic() + min(REST * seconds, MOST_REST_SECONDS)
 
@@ -80,14 +81,14 @@ class JobClaims(JobTable):
 
     @mended
     def release(self, claim: Claim) -> QueueJob:
-        """Give the job back because its owner is to stop. It keeps its place and resumes where it was."""
+        """Return the job to the queue because its owner stops. It keeps its place and will resume."""
         with self._releasing(claim) as db:
             db.execute("UPDATE job SET state = 'waiting' WHERE number = ? AND state = 'running'", (claim.job.number,))
         return self.job(claim.job.number)
 
     @mended
     def recover(self) -> list[QueueJob]:
-        """Take back the running jobs whose owner is gone; returns them."""
+        """Return running jobs whose owner is gone to the queue; returns these jobs."""
         if not self.count("running"):
             return []
         with self._writing() as db:
@@ -98,7 +99,7 @@ class JobClaims(JobTable):
 
     @mended
     def ended(self) -> list[QueueJob]:
-        """The jobs that ended since the last call, each returned once, however it ended."""
+        """Return the jobs that have ended since the last call, each once."""
         with self._guard:
             if self._db.execute("SELECT 1 FROM job WHERE finished IS NOT NULL AND NOT told").fetchone() is None:
                 return []
@@ -109,7 +110,7 @@ class JobClaims(JobTable):
 
     @mended
     def asked(self, number: int) -> int:
-        """How urgently the job's owner is asked to stop: 0, 1 or 2."""
+        """Return how urgently the job's owner is asked to stop: 0, 1 or 2."""
         with self._guard:
             row = self._db.execute("SELECT asked FROM job WHERE number = ?", (number,)).fetchone()
         return 0 if row is None else int(row[0])
@@ -128,13 +129,13 @@ class JobClaims(JobTable):
             db.execute("INSERT OR REPLACE INTO progress (number, at, told) VALUES (?, ?, ?)", row)
 
     def _states(self) -> dict[State, tuple[int, int]]:
-        """The number of waiting and running jobs, and the newest of each; a new search is worthwhile when it changes."""
+        """Return the number of waiting and running jobs, and the newest of each; a change makes a new search worthwhile."""
         query = "SELECT state, count(*), max(number) FROM job WHERE state IN ('waiting', 'running') GROUP BY state"
         with self._guard:
             return {state: (count, last) for state, count, last in self._db.execute(query)}
 
     def _searched_lately(self, device: str, now: dict[State, tuple[int, int]]) -> bool:
-        """Whether a search found nothing a moment ago: thousands of waiting jobs take a while to search."""
+        """Whether a search has just been unsuccessful, since searching thousands of jobs takes time."""
         then, until = self._searches.get(device, ({}, 0.0))
         return now == then and time.monotonic() < until
 

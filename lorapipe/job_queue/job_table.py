@@ -1,6 +1,7 @@
 """The table of jobs: queries, and the transactions that change it.
 
-SQLite: every operation is one small transaction; any number of processes may use it at once.
+
+Every operation is one small SQLite transaction; any number of processes may use the table at once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lorapipe.pipeline.database_errors import Unfit
 
 ORDER = "priority DESC, position"
 LAST_ENDED = "SELECT number FROM job WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC LIMIT ?"
-"""Their numbers alone: sorting whole rows takes longer."""
+"""Selects only numbers, since sorting whole rows takes longer."""
 
 
 class JobTable:
@@ -44,13 +45,13 @@ class JobTable:
 
     @mended
     def jobs(self) -> list[QueueJob]:
-        """All jobs: running, then waiting in their order, then ended, the last first."""
+        """Return all jobs: running, then waiting in order, then ended, the last first."""
         waiting = self._select(f"WHERE finished IS NULL ORDER BY state = 'waiting', {ORDER}")
         return [*waiting, *self._select("WHERE finished IS NOT NULL ORDER BY finished DESC, number DESC")]
 
     @mended
     def window(self, most: int) -> list[QueueJob]:
-        """As `jobs`, but at most the first `most` waiting and the last `most` ended ones."""
+        """Like `jobs`, but at most the first `most` waiting and the last `most` ended ones."""
         running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
         waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER} LIMIT ?", most)
         ended = self._select(f"WHERE number IN ({LAST_ENDED}) ORDER BY finished DESC, number DESC", most)
@@ -58,7 +59,7 @@ class JobTable:
 
     @mended
     def counts(self) -> dict[str, int]:
-        """How many jobs run, wait and have ended."""
+        """Return the numbers of running, waiting and ended jobs."""
         kinds = "CASE WHEN finished IS NOT NULL THEN 'ended' ELSE state END"
         with self._guard:
             rows = self._db.execute(f"SELECT {kinds}, count(*) FROM job GROUP BY 1").fetchall()
@@ -66,7 +67,7 @@ class JobTable:
 
     @mended
     def job(self, number: int) -> QueueJob:
-        """One job. Raises `InputError` if there is none."""
+        """Return one job. Raises `InputError` if there is none."""
         found = self._select("WHERE number = ?", number)
         if not found:
             known = [str(job.number) for job in self.jobs()]
@@ -76,7 +77,7 @@ class JobTable:
 
     @mended
     def count(self, *states: State) -> int:
-        """How many jobs are in one of these states."""
+        """Return the number of jobs in these states."""
         marks = ", ".join("?" * len(states))
         with self._guard:
             (count,) = self._db.execute(f"SELECT count(*) FROM job WHERE state IN ({marks})", states).fetchone()
@@ -84,12 +85,12 @@ class JobTable:
 
     @mended
     def versions(self, source: str) -> list[QueueJob]:
-        """The jobs of a folder or zip in an inbox, the newest first."""
+        """Return the jobs of a folder or zip in an inbox, the newest first."""
         return self._select("WHERE source = ? ORDER BY version DESC", source)
 
     @mended
     def progress(self) -> dict[int, dict[str, object]]:
-        """The last known progress of each running job: `at` (Unix seconds) and what `tell` was given."""
+        """Return the last progress of each running job: `at` (Unix seconds) and the values given to `tell`."""
         with self._guard:
             rows = self._db.execute("SELECT number, at, told FROM progress").fetchall()
         return {number: {"at": at, **json.loads(told)} for number, at, told in rows}
@@ -110,8 +111,8 @@ class JobTable:
             return self._db.execute("SELECT 1 FROM setting WHERE name = 'paused'").fetchone() is not None
 
     def _catch_up(self) -> None:
-        """Write changes to the journal that an earlier lorapipe, or a process that could not write it, has made."""
-        with suppress(sqlite3.Error):  # of a queue that can only be looked at
+        """Write changes to the journal that an earlier version, or a process that could not write it, has made."""
+        with suppress(sqlite3.Error):  # a read-only queue
             if self._journal.is_behind(self._db):
                 with self._writing():
                     pass
@@ -130,7 +131,7 @@ class JobTable:
             try:
                 jobs.append(QueueJob.of(row))
             except (ValueError, TypeError, KeyError) as error:
-                if not self.database.is_later:  # whose jobs may be what we do not know
+                if not self.database.is_later:  # a later version may have unknown kinds of jobs
                     raise Unfit(f"a job cannot be read: {error}") from None
         return jobs
 

@@ -1,13 +1,13 @@
-"""queue.jsonl: every change of the queue as a line, beside the database, so that a damaged database loses no job.
+"""queue.jsonl: a journal of all changes of the queue beside the database, so that no job is lost if that is damaged.
 
-    {"table": "job", "id": 12, "row": {"number": 12, "title": "penny", …}}     it is so now
-    {"table": "job", "id": 11}                                                 it is gone
+    {"table": "job", "id": 12, "row": {"number": 12, "title": "penny", …}}     the new row
+    {"table": "job", "id": 11}                                                 the row was deleted
 
-Lines are added within the transaction that they tell of, so they stand in its order. When the file has grown far beyond what
-is in the queue, it is written anew from that.
+Lines are appended within the transaction of the change, so they are in its order. When the file has grown much larger than
+the queue, it is rewritten from the database.
 
-Which rows have changed is noted in the database itself, by triggers that stay there. So the changes of a lorapipe that knows
-of no journal, and those of a process that could not write it, are told by the next one that can.
+Triggers in the database record which rows have changed. So changes of an older lorapipe without a journal, and of processes
+that could not write it, are added by the next process that can.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from lorapipe.job_queue.job import State
 from lorapipe.regular_files import lines_of
 
 KEPT = ("job", "dropped", "place", "setting")
-"""The tables that are kept; progress is of the moment."""
+"""The tables in the journal; progress is temporary."""
 Row = dict[str, Any]
 SPARE_BYTES = 1 << 20
 ROW_BYTES = 1500
-"""The file may be so large for each row, and by so much more."""
+"""The file is rewritten when it exceeds `ROW_BYTES` per row plus `SPARE_BYTES`."""
 
 WATCH = "CREATE TABLE changed (name TEXT, id INT, PRIMARY KEY (name, id)) WITHOUT ROWID"
 TRIGGERS = (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
 
 MOST = 2**53
-"""A greater number is no job's."""
+"""Greater numbers are not jobs."""
 STATES = get_args(State)
 TEXTS = ("title", "pipeline", "sets", "device", "state", "reason", "source", "fingerprint", "settings")
 NUMBERS = ("priority", "position", "asked", "crashes", "attempts", "told", "added", "version")
 
 
 class Journal:
-    """The journal of one queue. A journal that cannot be written stops nothing: it is written anew at the next change."""
+    """The journal of one queue. If it cannot be written, it is rewritten at the next change."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._is_behind = False
 
     def watch(self, db: sqlite3.Connection) -> None:
-        """Add triggers to a database that record which of its rows change. Earlier changes are not known to the journal."""
-        db.execute("PRAGMA recursive_triggers=ON")  # a row that is replaced is gone
+        """Add triggers to a database that record which rows change. Earlier changes are unknown to the journal."""
+        db.execute("PRAGMA recursive_triggers=ON")  # so that REPLACE runs the delete trigger
         if _is_watched(db):
             return
         db.execute("BEGIN IMMEDIATE")
         try:
-            if not _is_watched(db):  # another process has been quicker
+            if not _is_watched(db):  # another process was faster
                 db.execute(WATCH)
                 for table in KEPT:
                     for event, row in TRIGGERS:
@@ -72,7 +72,7 @@ class Journal:
         return self._is_behind or db.execute("SELECT 1 FROM changed LIMIT 1").fetchone() is not None
 
     def note(self, db: sqlite3.Connection) -> None:
-        """Append the changed rows, those of the transaction that is about to be committed included."""
+        """Append the changed rows, including those of the current transaction."""
         changed = db.execute("SELECT name, id FROM changed ORDER BY name, id").fetchall()
         if not changed and not self._is_behind:
             return
@@ -87,7 +87,7 @@ class Journal:
             db.execute("DELETE FROM changed")
 
     def write(self, db: sqlite3.Connection) -> None:
-        """Rewrite the journal from all that is in the queue."""
+        """Rewrite the journal from the queue."""
         part = self.path.with_name(f"{self.path.name}.new")
         try:
             part.unlink(missing_ok=True)
@@ -105,12 +105,12 @@ class Journal:
             self._is_behind = True
 
     def keep_aside(self) -> None:
-        """Rename the file before it is rewritten by a version that may not understand all of it."""
+        """Rename the file before a version rewrites it that may not understand all of it."""
         with suppress(OSError):
             self.path.replace(self.path.with_name(f"{self.path.stem}.old{self.path.suffix}"))
 
     def read(self) -> dict[str, dict[int, Row | None]]:
-        """The last state of every known row, by table and rowid; None if it was deleted. Truncated lines are skipped."""
+        """Return the last state of every row, by table and rowid; None if it was deleted. Truncated lines are skipped."""
         found: dict[str, dict[int, Row | None]] = {table: {} for table in KEPT}
         for line in lines_of(self.path):
             try:
@@ -123,14 +123,14 @@ class Journal:
         return found
 
     def _append(self, text: str) -> int | None:
-        """Append lines; returns the file's size, or None if it has to be rewritten."""
+        """Append lines; return the file's size, or None if it has to be rewritten."""
         if self._is_behind or not self.path.is_file():
             return None
         opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(opened, "ab") as file:
             file.write(
                 f"\n{text}".encode("utf-8", "surrogatepass")
-            )  # whatever a killed process has left half written ends here
+            )  # the line break ends an incomplete line of a killed process
             return file.tell()
 
 
@@ -144,7 +144,7 @@ def _line(table: str, number: int, row: Row | None) -> str:
 
 
 def _changed_lines(db: sqlite3.Connection, changed: Iterable[tuple[str, int]]) -> Iterator[str]:
-    """The lines for rows that have changed, without those that we have not written."""
+    """Yield the lines of changed rows, without invalid ones."""
     for table, number in changed:
         row = _row(db, table, number) if table in KEPT else None
         if table in KEPT and (table != "job" or not row or is_sound(row)):
@@ -169,12 +169,12 @@ def _count(db: sqlite3.Connection) -> int:
 
 
 def _last_number(db: sqlite3.Connection) -> list[int]:
-    """The number of the last job, forgotten ones included: numbers are never reused."""
+    """Return the number of the last job, cleared ones included, since numbers are never reused."""
     return [int(number) for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'")]
 
 
 def is_sound(job: Row) -> bool:
-    """Whether a row is valid: a damaged file may hold anything."""
+    """Whether a row is valid: a damaged file may contain anything."""
     try:
         sets, settings = json.loads(job["sets"]), json.loads(job.get("settings", "{}"))
     except (ValueError, TypeError, KeyError, RecursionError):

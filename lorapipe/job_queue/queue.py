@@ -1,7 +1,8 @@
 """The durable list of jobs, for its users: add, cancel, retry, move, pause.
 
-Jobs of a higher priority go first, among equals the one that came first. What the table holds is read in `job_table`; how
-jobs are claimed and finished is in `job_claims`.
+
+Jobs of higher priority go first, and among equals the oldest. Queries are in `job_table`; claiming and finishing jobs is in
+`job_claims`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Queue(JobClaims):
     def add(
         self, pipeline: Path, sets: Sequence[str] = (), device: str = "auto", priority: int = 0, title: str = ""
     ) -> QueueJob:
-        """Append a pipeline to those of its priority."""
+        """Add a pipeline after those of its priority."""
         with self._writing() as db:
             number = self._insert(db, title or pipeline.name, pipeline, tuple(sets), device, priority)
         return self.job(number)
@@ -37,8 +38,8 @@ class Queue(JobClaims):
     ) -> QueueJob | None:  # fmt: skip
         """Add a job for a folder or zip in an inbox; None if it already had one with the same content.
 
-        Its folder is `outputs/title`, or `title-2` … where another source has that or it is `taken`; a source keeps its
-        folder. Its earlier versions that still wait are cancelled.
+        Its folder is `outputs/title`, or `title-2` … if another source has that or it is `taken`; a source keeps its
+        folder. Earlier versions that still wait are cancelled.
         """
         with self._writing() as db:
             if db.execute(
@@ -65,7 +66,7 @@ class Queue(JobClaims):
 
     @mended
     def cancel(self, number: int) -> QueueJob:
-        """Cancel a waiting job; ask the owner of a running one to stop, the second time at once."""
+        """Cancel a waiting job, or ask the owner of a running one to stop; a second call asks to stop at once."""
         self.recover()
         job = self.job(number)
         if job.state in ENDED:
@@ -77,7 +78,7 @@ class Queue(JobClaims):
 
     @mended
     def retry(self, number: int) -> QueueJob:
-        """Let a job that has ended wait again, at the end; it resumes from what it has saved."""
+        """Queue an ended job again, at the end; it resumes from its saved state."""
         job = self.job(number)
         if job.state not in ENDED:
             raise InputError(f"job {number} has not ended: it is {job.state}.")
@@ -88,10 +89,10 @@ class Queue(JobClaims):
 
     @mended
     def move(self, number: int, place: int) -> None:
-        """Give a waiting job another place among those that wait, from 1; it takes the priority of its neighbours."""
+        """Move a waiting job to another place among those that wait, from 1; it gets the priority of its neighbours."""
         if self.job(number).state != "waiting":
             raise InputError(
-                f"job {number} does not wait: it is {self.job(number).state}.", cure="Only these can be moved."
+                f"job {number} is not waiting: it is {self.job(number).state}.", cure="Only waiting jobs can be moved."
             )
         with self._writing() as db:
             waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER}")
@@ -109,7 +110,7 @@ class Queue(JobClaims):
 
     @mended
     def pause(self) -> None:
-        """Begin no further job; what runs goes on."""
+        """Start no further jobs; running ones continue."""
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('paused', '1')")
 
@@ -121,7 +122,7 @@ class Queue(JobClaims):
 
     @mended
     def clear(self) -> int:
-        """Forget the jobs that have ended, but not which contents of an inbox they were for; returns their number."""
+        """Delete the ended jobs, but remember which contents of inboxes they had; return their number."""
         with self._writing() as db:
             return db.execute("DELETE FROM job WHERE finished IS NOT NULL").rowcount
 
@@ -136,7 +137,7 @@ class Queue(JobClaims):
 
 
 def _place(db: sqlite3.Connection, source: str, title: str, outputs: Path, taken: Callable[[Path], bool]) -> Path:
-    """The results folder of a source: its previous one below the same `outputs`, else a new one that no other has."""
+    """Return the results folder of a source: its previous one below the same `outputs`, else a new unique one."""
     row = db.execute("SELECT folder FROM place WHERE source = ?", (source,)).fetchone()
     if row is not None and Path(row[0]).parent == outputs:
         return Path(row[0])

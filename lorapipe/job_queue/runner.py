@@ -1,11 +1,10 @@
-"""Runs the jobs of the queue: one at a time on each device, each device on a thread of its own.
+"""Run the jobs of the queue: one at a time on each device, with a thread for each device.
 
     runner = QueueRunner(queue, ["cuda:0", "cuda:1"], stopping=stop.level)
     for told in runner.events():
         print(told.job.title, told.event or told.job.state)
 
-The worker processes of a device stay warm from job to job and end when no job waits, so that an idle queue costs nothing
-and the GPU's memory is free.
+The worker processes of a device are reused for further jobs and end when no job waits, so an idle queue needs no GPU memory.
 """
 
 from __future__ import annotations
@@ -36,27 +35,27 @@ T = TypeVar("T")
 log = logging.getLogger("lorapipe")
 
 LOOK_SECONDS = 1.0
-"""Seconds between an idle device's looks for new jobs, and a busy one's checks whether its job is cancelled."""
+"""Seconds between an idle device's checks for new jobs, and a busy one's checks whether its job is cancelled."""
 TELL_SECONDS = 1.0
 """Seconds between two records of progress for other processes."""
 ENDED_SECONDS = 120.0
-"""Seconds that the hooks of a job's end may take."""
+"""Most seconds for the hooks at a job's end."""
 ENDED_WHEN_STOPPING_SECONDS = 5.0
-"""The same when the runner is to stop."""
+"""The same when the runner stops."""
 LEAVE_SECONDS = 90.0
-"""Seconds that the threads may take to end: more than anything they wait for."""
+"""Most seconds for the threads to end: more than anything they wait for."""
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """An event of a job's run; without `event`, the job has begun or ended, as its state says."""
+    """An event of a job's run; without `event`, the job has begun or ended, according to its state."""
 
     job: QueueJob
     event: Event | None = None
 
 
 class QueueRunner:
-    """Runs the jobs of a queue on several devices. With `forever` it waits for more when the queue is empty."""
+    """Runs the jobs of a queue on several devices. With `forever` it waits for new jobs when the queue is empty."""
 
     def __init__(
         self,
@@ -81,14 +80,14 @@ class QueueRunner:
         self._threads = [thread(device) for device in devices]
 
     def wake(self) -> None:
-        """Look for a new job now."""
+        """Check for new jobs now."""
         for each in self._threads:
             each.bell.set()
 
     def events(self) -> Generator[JobEvent, None, None]:
-        """Run jobs and yield their events until none is left or `stopping` ends it; closing the generator stops it at once.
+        """Run jobs and yield their events until none is left or `stopping` is set; closing the generator stops at once.
 
-        Raises `LorapipeError` where a device's thread has ended otherwise; the others end first, as if asked to stop.
+        Raises `LorapipeError` if a device's thread fails, after the others have stopped.
         """
         for each in self._threads:
             each.start()
@@ -104,10 +103,8 @@ class QueueRunner:
                 each.join(LEAVE_SECONDS)
         reasons = dict.fromkeys(each.reason for each in self._threads if each.reason)
         if reasons:
-            cure = "What was at work is kept and goes on with the next start."
-            raise LorapipeError(
-                [Problem(f"the queue can no longer be worked off: {each}", cure=cure) for each in reasons]
-            )
+            cure = "Running jobs keep their state and resume at the next start."
+            raise LorapipeError([Problem(f"the queue can no longer be run: {each}", cure=cure) for each in reasons])
 
     @property
     def _is_at_work(self) -> bool:
@@ -143,7 +140,7 @@ class DeviceThread(SupervisedThread):
         self._pool: Pool | None = None
 
     def _work(self) -> None:
-        """Run jobs until none is left or this thread is to stop."""
+        """Run jobs until none is left or this thread should stop."""
         try:
             while not self._stopping():
                 self.bell.clear()
@@ -151,7 +148,7 @@ class DeviceThread(SupervisedThread):
                 self._tell_of_ends()
                 claim = self._retry_when_locked(lambda: self._queue.claim(self._device, self._objection))
                 if claim is not None:
-                    with closing(claim.lock):  # however it ends, the job is nobody's then
+                    with closing(claim.lock):  # the job has no owner afterwards, also after an error
                         self._do(claim)
                     continue
                 self._rest()
@@ -173,7 +170,7 @@ class DeviceThread(SupervisedThread):
         return self._pool
 
     def _objection(self, job: QueueJob) -> str:
-        """Why a job cannot begin yet. An error in the hook itself shows when the job is opened."""
+        """Return why a job cannot begin yet. Errors in the hook show when the job is opened."""
         try:
             return self._hooks.objection(job)
         except OSError as error:
@@ -215,14 +212,15 @@ class DeviceThread(SupervisedThread):
         )
 
     def _tell_of_ends(self) -> None:
-        """Run the end hooks of jobs that have ended, also of those that another process has cancelled or abandoned."""
+        """Run the end hooks of ended jobs, including those that another process has cancelled or abandoned."""
         for job in self._retry_when_locked(self._queue.ended):
             self._run_end_hooks(job)
             self._tell(JobEvent(job))
 
     def _run_end_hooks(self, job: QueueJob) -> None:
-        """Run the hooks of its end: they may call the user's own programs, for which neither the next job nor anybody
-        who wants to stop waits for long.
+        """Run the hooks of a job's end, with a time limit.
+
+        They may call users' programs, for which neither the next job nor a stop should wait long.
         """
 
         def ended() -> None:
@@ -237,7 +235,7 @@ class DeviceThread(SupervisedThread):
             thread.join(0.05)
 
     def _retry_when_locked(self, change: Callable[[], T]) -> T:
-        """Change the queue, and retry while it cannot be written: a full disk may have room again."""
+        """Change the queue, and retry while it cannot be written, such as on a full disk."""
         said = ""
         while True:
             try:
@@ -247,11 +245,11 @@ class DeviceThread(SupervisedThread):
                     raise
                 if str(error) != said:
                     said = str(error)
-                    log.warning("%s The queue waits, and tries again.", said)
+                    log.warning("%s The queue waits and tries again.", said)
                 time.sleep(LOOK_SECONDS)
 
     def _asked(self, job: QueueJob) -> Callable[[], int]:
-        """How urgently another process asks the job to stop; reads the database once a second."""
+        """Return a function that says how urgently the job is asked to stop; it reads the database once a second."""
         level, looked_at = 0, time.monotonic()
 
         def asked() -> int:

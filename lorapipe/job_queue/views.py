@@ -1,8 +1,8 @@
 """Views of the queue for a page or a program, as JSON types, read from the database and the runs' `events.jsonl`.
 
-board(queue)           every job with its state and progress
-board(queue, 100)      as many of them as a page shows at first; light enough to be asked for each second
-details(queue, 12)     one job with its stages, curve, previews and files
+board(queue)           all jobs with state and progress
+board(queue, 100)      the jobs that a page shows at first; cheap enough to poll every second
+details(queue, 12)     one job with its stages, curves, previews and files
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from lorapipe.pipeline.run_state import RunState, StageState
 from lorapipe.series import Point, bin_means
 
 MOST_POINTS = 300
-"""Points of a curve: what a page can draw."""
+"""Most points of a curve."""
 MOST_PREVIEWS = 12
 MOST_LINES = 200
 
 
 class Card(TypedDict):
-    """A job in short; `progress` has stage, step, total, unit, seconds_left, values, and `at`, when it was recorded."""
+    """A summary of a job; `progress` has stage, step, total, unit, seconds_left, values, and the time `at`."""
 
     number: int
     title: str
@@ -51,7 +51,7 @@ class Card(TypedDict):
 
 
 class Board(TypedDict):
-    """The queue: the running jobs, the waiting in their order, the ended, the last first; `now` is in Unix seconds."""
+    """The queue: running jobs, waiting ones in order, ended ones, the last first; `now` is in Unix seconds."""
 
     paused: bool
     now: float
@@ -71,7 +71,7 @@ class StageView(TypedDict):
 
 
 class PreviewView(TypedDict):
-    """A preview that exists."""
+    """A preview whose file exists."""
 
     stage: str
     path: str
@@ -81,8 +81,8 @@ class PreviewView(TypedDict):
 class JobDetails(Card):
     """A job's card and its last run.
 
-    `curves`: stage → metric → [[step, value] …]. `previews`: the newest first. `files`: what to open, the last stage's
-    first; `report` is the page of the verdict. `versions`: the cards of the same source's other contents.
+    `curves`: stage → metric → [[step, value] …]. `previews`: the newest first. `files`: files to open, the last stage's
+    first; `report` is the evaluation's page. `versions`: the cards of the same source's other versions.
     """
 
     stages: list[StageView]
@@ -95,9 +95,9 @@ class JobDetails(Card):
 
 
 def board(queue: Queue, most: int | None = None) -> Board:
-    """The queue as it stands.
+    """Return the current state of the queue.
 
-    With `most`, at most so many waiting jobs, and so many ended ones; `counts` has how many there are.
+    With `most`, at most this number of waiting and of ended jobs; `counts` has the full numbers.
     """
     queue.recover()
     progress = queue.progress()
@@ -128,7 +128,7 @@ def _card(job: QueueJob, progress: dict[str, object] | None) -> Card:
 
 
 def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> JobDetails:
-    """A job in full; `told` are the events of its last run, if they have been read already.
+    """Return a job in full; `told` are the events of its last run, if they have been read already.
 
     Raises `InputError` if there is no such job.
     """
@@ -149,7 +149,7 @@ def details(queue: Queue, number: int, told: Sequence[Event] | None = None) -> J
 
 
 def _events(job: QueueJob) -> Iterator[Event]:
-    """The events of the job's last run so far."""
+    """Yield the events of the job's last run so far."""
     if job.run is None:
         return
     path = Ledger(job.folder).runs / str(job.run) / "events.jsonl"
@@ -169,7 +169,7 @@ def _stage(stage: StageState) -> StageView:
 
 
 def _previews(told: Sequence[Event], ledger: Ledger) -> list[PreviewView]:
-    """The newest previews that exist: in the training's work folder, or in the store once it is done."""
+    """Return the newest existing previews: in the training's work folder, or in the store after it is done."""
     found = list[PreviewView]()
     for event in reversed(told):
         if isinstance(event, Preview) and len(found) < MOST_PREVIEWS:
@@ -185,7 +185,7 @@ def _previews(told: Sequence[Event], ledger: Ledger) -> list[PreviewView]:
 
 
 def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[Point]]]:
-    """Stage → metric → points; a resumed training reports some steps twice, and the later value counts."""
+    """Return stage → metric → points; a resumed training repeats some steps, whose later values count."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for event in told:
         if isinstance(event, Metric):
@@ -198,10 +198,10 @@ def _curves(told: Sequence[Event]) -> dict[str, dict[str, list[Point]]]:
 
 
 def as_json(shown: Mapping[str, object]) -> str:
-    """One line of JSON."""
+    """Return a line of JSON."""
     return json.dumps(shown, ensure_ascii=False)
 
 
 def preview_paths(shown: JobDetails) -> list[Path]:
-    """The files that a page may serve for a job's `details`: nothing else of the disk is anybody's business."""
+    """Return the only files that a page may serve for a job's `details`."""
     return [Path(each["path"]) for each in shown["previews"]] + [Path(name) for name in shown["files"]]

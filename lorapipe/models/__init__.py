@@ -1,9 +1,9 @@
-"""Model families: all that lorapipe knows of a kind of base model.
+"""Model families: everything that depends on the architecture of a base model.
 
-A family is a spec (which checkpoint, of which kind) whose `load` gives a `Model`. A model owns both sides of the base,
-the training target and the sampling, so that the two cannot drift apart: it encodes pictures and captions, predicts and
-decodes. What other code needs to know of an architecture (the roles of its parts, the modules an adapter may target, what
-kohya calls them, which sizes fit) it asks of the model or the family, and never tests by name.
+A family is a spec (a checkpoint of some architecture) whose `load` returns a `Model`. A model encodes pictures and captions,
+predicts and decodes; training and sampling use the same object, so they cannot disagree. Other code asks the model or the
+family for what it needs to know (roles of parts, modules that adapters may target, their names in kohya's files, valid
+sizes) and never tests a family's name.
 
 To add one, create a file here: a `Family` subclass and its `Model` subclass. Import torch and diffusers inside methods.
 """
@@ -34,18 +34,18 @@ __all__ = [
 ]  # fmt: skip
 
 Condition = Mapping[str, "Tensor"]
-"""Encoded captions: named tensors with the batch in front. A family reads only what it wrote itself."""
+"""Encoded captions: named tensors (B, …). Only the family that made them interprets them."""
 Pair = tuple[int, int]
 Role = Literal["denoiser", "text_encoder", "embedding"]
-"""What is trained: the part that predicts, one that reads captions, or the vectors of words that captions have."""
+"""What is trained: the denoiser, a text encoder, or the embeddings of new words (textual inversion)."""
 
 
 @dataclass(frozen=True)
 class TextReading:
-    """How captions are read.
+    """How captions are encoded.
 
-    `max_tokens` 75, 150 or 225: where a text encoder reads 75 at once, longer captions are cut into chunks of that as kohya
-    does. `clip_skip` 2 takes the last layer but one. `weighted` obeys A1111's `(tag:1.3)`.
+    `max_tokens` is 75, 150 or 225: for a text encoder of 75 tokens, longer captions are split into chunks, as in kohya's
+    scripts. `clip_skip` 2 takes the last layer but one. `weighted` applies A1111's weights, `(tag:1.3)`.
     """
 
     max_tokens: int = 75
@@ -57,7 +57,7 @@ PLAIN_READING = TextReading()
 
 
 class FeatureLayers(NamedTuple):
-    """Paths of two modules inside the denoiser, whose outputs say what a picture shows and how it is drawn.
+    """Paths of two modules in the denoiser whose outputs describe what a picture shows and how it is drawn.
 
     `semantic` gives features that match between pictures where they show the same part (DIFT: Tang et al. 2023,
     arXiv:2306.03881); `texture` is shallow. Each gives maps (B, C, h, w) or tokens (B, h · w, C).
@@ -84,7 +84,7 @@ class Checkpoint(Source):
 
 @dataclass(frozen=True)
 class Family(Spec, contract="family"):
-    """A base model: its kind and where it lies."""
+    """A base model: its architecture and its checkpoint."""
 
     checkpoint: Checkpoint = param(
         help="the base model: a diffusers folder, a .safetensors or .ckpt file, or pocket",
@@ -93,7 +93,7 @@ class Family(Spec, contract="family"):
     )
 
     kind: ClassVar[str] = ""
-    """How messages call a single file of the family, with its article: `an SDXL checkpoint`."""
+    """What messages call a single file of the family, with article: `an SDXL checkpoint`."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
     lora_module: ClassVar[str]
@@ -102,21 +102,21 @@ class Family(Spec, contract="family"):
 
     @classmethod
     def recognises(cls, keys: Mapping[str, Shape]) -> bool:
-        """Whether a single file that holds tensors of these names and shapes is of this family."""
+        """Whether a single file with tensors of these names and shapes belongs to this family."""
         return False
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether a diffusers folder is of this family.
+        """Whether a diffusers folder belongs to this family.
 
-        `parts` are the folders in it that have a `config.json` → what that says; `model_index` is the folder's own file.
+        `parts` maps its subfolders to their `config.json`; `model_index` is the folder's `model_index.json`.
         """
         return False
 
     @property
     @abstractmethod
     def text_encoders(self) -> tuple[str, ...]:
-        """Every part that reads captions."""
+        """All parts that encode captions."""
 
     @property
     @abstractmethod
@@ -124,150 +124,150 @@ class Family(Spec, contract="family"):
         """Parts that an adapter can train."""
 
     def role(self, part: str) -> Role:
-        """What a part that can be trained does."""
+        """Return the role of a trainable part."""
         return "denoiser" if part == self.denoiser else "text_encoder"
 
     @property
     def roles(self) -> dict[str, Role]:
-        """Each part that can be trained → what it does."""
+        """Trainable part → its role."""
         return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def base_model_version(self, prediction: str) -> str:
-        """What kohya's metadata calls a base that predicts `epsilon` or `v_prediction` (`ss_base_model_version`)."""
+        """Return `ss_base_model_version` of kohya's metadata for a base that predicts `epsilon` or `v_prediction`."""
 
     @abstractmethod
     def architecture(self, prediction: str) -> str:
-        """What modelspec calls such a base (`modelspec.architecture`, without `/lora`)."""
+        """Return `modelspec.architecture` (without `/lora`) for such a base."""
 
     @abstractmethod
     def native_size(self) -> int:
-        """The side in pixels of the square that the base was made for (512 for SD1.x). Reads no weights."""
+        """Return the side in pixels of the square pictures that the base was made for (512 for SD1.x). Reads no weights."""
 
     @abstractmethod
     def size_step(self) -> int:
-        """Picture sides must be a multiple of this: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
+        """Return the divisor of picture sides: VAE factor × U-Net factor (64 for SD1.x). Reads no weights."""
 
     @property
     def is_pending(self) -> bool:
-        """Whether its checkpoint is what another stage will make (`$stage`), of which nothing can be asked yet."""
+        """Whether another stage still has to make its checkpoint (`$stage`), so nothing is known of it yet."""
         return not isinstance(self.checkpoint, Source)
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:
-        """(C, h, w) of the latents of a picture of (width, height) pixels. Reads no weights."""
+        """Return (C, h, w) of the latents of a picture of (width, height) pixels. Reads no weights."""
 
     def objections(self, reading: TextReading) -> Iterator[Problem]:
-        """What this base cannot do of how captions are to be read; paths are the reading's fields."""
+        """Yield options of `reading` that this base does not support; paths are its fields."""
         return iter(())
 
     def usual_cfg(self) -> float:
-        """How strongly prompts guide this base, where nobody says otherwise (classifier-free guidance)."""
+        """Return the default scale of classifier-free guidance for this base."""
         return pocket.CFG if self.checkpoint.path == pocket.BASE else 7.0
 
     def footprint(self) -> Footprint | None:
-        """What a training keeps in memory; None where the shapes of the tensors are not known without loading them."""
+        """Return the memory that training takes; None if the tensors' shapes are unknown without loading them."""
         return None
 
     def problems_of_captions(self) -> Iterator[Problem]:
-        """What is wrong where captions are to be read (which `prepare` does not): a vocabulary that is missing."""
+        """Yield problems that prevent encoding captions, which `prepare` does not need: a missing vocabulary."""
         return iter(())
 
     def clip(self) -> Path | None:
-        """A CLIP model folder that belongs to the base, for scoring; None where it has none."""
+        """Return the folder of a CLIP model that belongs to the base, for scoring; None if it has none."""
         beside = self.checkpoint.path.parent / "clip"
         return beside if self.checkpoint.path.is_dir() and (beside / "config.json").is_file() else None
 
     @abstractmethod
     def load(self, device: str, dtype: str = "fp32") -> Model:
-        """The base on a device (`cpu`, `cuda:0`, `mps`), frozen, weights held as fp32, fp16 or bf16. Parts load lazily."""
+        """Load the base on a device (`cpu`, `cuda:0`, `mps`), frozen, weights in fp32, fp16 or bf16. Parts load lazily."""
 
     @classmethod
     @abstractmethod
     def tiny(cls, folder: Path, seed: int = 0) -> Self:
-        """A random model of the family, small enough for tests, saved below `folder`."""
+        """Make a random model of the family, small enough for tests, saved below `folder`."""
 
 
 class Model(ABC):
     """A loaded base model, frozen and in eval mode.
 
-    Parts (`unet`, `text_encoder`, `vae` …) are loaded when first asked for and let go by `release`, so a VAE that has done
-    its caching does not sit beside the training.
+    Parts (`unet`, `text_encoder`, `vae` …) are loaded on first use and freed by `release`, so the VAE takes no memory during
+    training after it has encoded the pictures.
     """
 
     device: torch.device
     dtype: torch.dtype
     diffusion: Diffusion
-    """How pictures become noise, and what the network predicts of that."""
+    """The noise schedule and the network's prediction target."""
     denoiser: ClassVar[str]
     """The part that predicts: `unet`, `transformer`."""
     denoiser_title: ClassVar[str]
-    """What people call it, in messages and reports: `U-Net`, `transformer`."""
+    """Its name in messages and reports: `U-Net`, `transformer`."""
     text_encoders: tuple[str, ...]
-    """Every part that reads captions, trainable or not."""
+    """All parts that encode captions, trainable or not."""
     trainable: tuple[str, ...]
     """Parts that an adapter can train, such as `("unet", "text_encoder")`."""
     settings_folders: tuple[str, ...]
-    """Folders of a checkpoint whose configurations and vocabularies decide, beside the weights, what its encoders answer."""
+    """Folders of a checkpoint whose configurations and vocabularies affect its encoders' output, besides the weights."""
     tokens: int = 75
-    """Tokens of a caption that a text encoder reads at once, without its two ends."""
+    """Tokens of a caption per pass of the text encoder, without BOS and EOS."""
     words: dict[str, Mapping[str, Tensor]]
-    """Words of captions beside the vocabulary (textual inversion) → their vectors (n, d) of each text encoder."""
+    """Words beside the vocabulary (textual inversion) → their embeddings (n, d) for each text encoder."""
     word_encoders: tuple[str, ...] = ()
-    """The text encoders for which a word may have vectors."""
+    """The text encoders for which a word may have embeddings."""
 
     @abstractmethod
     def part(self, name: str) -> torch.nn.Module:
-        """A part of the base, loaded if need be."""
+        """Return a part of the base; loads it on first use."""
 
     @abstractmethod
     def release(self, *names: str) -> None:
-        """Let parts go from memory; `part` loads them again."""
+        """Free the memory of parts; `part` loads them again."""
 
     def role(self, part: str) -> Role:
-        """What a part that can be trained does."""
+        """Return the role of a trainable part."""
         return "denoiser" if part == self.denoiser else "text_encoder"
 
     @property
     def roles(self) -> dict[str, Role]:
-        """Each part that can be trained → what it does."""
+        """Trainable part → its role."""
         return {part: self.role(part) for part in self.trainable}
 
     @abstractmethod
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:
-        """(C, h, w) of the latents of a picture of (width, height) pixels."""
+        """Return (C, h, w) of the latents of a picture of (width, height) pixels."""
 
     @abstractmethod
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in −1 … 1 → latents (B, C, h, w), scaled and shifted for training, float32.
+        """Encode pixels (B, 3, H, W) in −1 … 1 to latents (B, C, h, w), scaled and shifted for training, float32.
 
-        The mean of the posterior, so deterministic.
+        The result is the mode of the posterior, so it is deterministic.
         """
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """The inverse: latents (B, C, h, w) → pixels (B, 3, H, W), about −1 … 1, float32.
+        """Decode latents (B, C, h, w) to pixels (B, 3, H, W), about −1 … 1, float32.
 
-        In tiles where the memory is short; `OutOfMemory` where that does not suffice.
+        Decodes in tiles if memory is short. Raises `OutOfMemory` if that is not enough.
         """
 
     @abstractmethod
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """Captions → condition, with gradients where a text encoder is being trained.
+        """Encode captions to a condition, with gradients if a text encoder is being trained.
 
-        A caption is data: text like `<|endoftext|>` in it is spelled, not obeyed.
+        A caption is data: text like `<|endoftext|>` in it is tokenized as ordinary text.
         """
 
     @abstractmethod
     def token_count(self, text: str) -> int:
-        """The tokens of a caption without its two ends."""
+        """Return the number of tokens of a caption without BOS and EOS."""
 
     def token_table(self, part: str) -> Tensor:
-        """Return the vectors (tokens, d) of the vocabulary of one of `word_encoders`, as it holds them."""
+        """Return the token embeddings (tokens, d) of one of `word_encoders`."""
         raise NotImplementedError
 
     def token_rows(self, part: str, text: str) -> Tensor:
-        """Return those of a text's tokens, without its two ends; `words` are read as the vocabulary has them."""
+        """Return the embeddings of a text's tokens, without BOS and EOS and without using `words`."""
         raise NotImplementedError
 
     def size_conditioning(self, original: Pair, crop: Pair, size: Pair) -> Condition:
@@ -297,13 +297,13 @@ class Model(ABC):
 
     @abstractmethod
     def modules(self, part: str) -> list[ModuleRef]:
-        """The layers of a trainable part that adapters may target, in model order.
+        """Return the layers of a trainable part that adapters may target, in model order.
 
-        Read from the part's configuration: whatever is attached to the part in memory is not among them.
+        They come from the part's configuration, so attached adapters do not appear.
         """
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """Those that LoRA trains, or with `convolutions` LoCon: see `targets`."""
+        """Return the layers that LoRA trains, or with `convolutions` LoCon; see `targets`."""
         return targets(self.modules(part), convolutions)
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
@@ -315,24 +315,24 @@ class Model(ABC):
 
     @property
     def blocks(self) -> int:
-        """Blocks of the denoiser that can have a rank or rate of their own: see `ModuleRef.block`; 0 is none."""
+        """Number of the denoiser's blocks, which can have their own ranks and rates; see `ModuleRef.block`."""
         return 0
 
     @abstractmethod
     def kohya_name(self, part: str, path: str) -> str:
-        """kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in`."""
+        """Return kohya's name of a module: `lora_unet_down_blocks_0_attentions_0_proj_in`."""
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
-        """What else files call a module; such names are read, never written."""
+        """Return other names of a module in files, which are read but not written."""
         return ()
 
     def kohya_names(self) -> dict[str, tuple[str, str]]:
-        """kohya's name → (part, path) of every module that a file may hold; a module's own name before its others."""
+        """Return kohya's name → (part, path) for all modules that a file may contain, other names included."""
         layers = (self.modules, self.outer_modules)
         pairs = [(part, ref.path) for part in self.trainable for of in layers for ref in of(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
 
     def settings(self) -> dict[str, str]:
-        """What a person may want to know of the base, for logs."""
+        """Return facts about the base for logs."""
         return {"prediction": self.diffusion.prediction, "dtype": str(self.dtype), "device": str(self.device)}

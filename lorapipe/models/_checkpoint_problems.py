@@ -1,6 +1,7 @@
-"""What can be known of a base before anything runs: its kind, that its parts are there, and that they fit each other.
+"""Check a base before a run: its architecture, that all its parts are there, and that they fit each other.
 
-Heads and configurations are read, no weights and no torch; milliseconds, and once as long as the files stay as they are.
+Only headers and configurations are read, no weights and no torch. It takes milliseconds, and results are cached while the
+files do not change.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Base(Protocol):
-    """As much of a Stable Diffusion family as is looked at: its settings, and the published configuration of its parts."""
+    """The part of a Stable Diffusion family that is checked: its settings, and the published configuration of its parts."""
 
     def __hash__(self) -> int: ...
     @property
@@ -59,11 +60,11 @@ Look = Callable[[Base, Path], Iterable[Problem]]
 PARTS = (*CALLED, "tokenizer", "tokenizer_2", "scheduler", "transformer")
 MOST_FILES = 2000
 VAE_BEGINS = ("encoder.conv_in.", "encoder.down", "encoder.mid", "decoder.conv_in.", "decoder.up", "decoder.mid")
-"""What keys of a VAE begin with, in LDM's layout and in diffusers': a text encoder has an `encoder.` too."""
+"""Prefixes of a VAE's keys in LDM's and diffusers' layouts; `encoder.` alone may also be a text encoder's."""
 
 
 def problems(base: Base) -> tuple[Problem, ...]:
-    """What is wrong with the files of a base, each under the knob that names them."""
+    """Return the problems of a base's files, each under the knob that names the file."""
     knobs = {"checkpoint": base.checkpoint.path}
     knobs |= {name: source.path for name in ("vae", "config") if (source := getattr(base, name))}
     state = tuple(_state(file) for path in knobs.values() for file in _files(path))
@@ -77,7 +78,7 @@ def _problems(base: Base, state: tuple[Any, ...]) -> tuple[Problem, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a base, as far as they are looked at."""
+    """Return the files of a base that are checked."""
     if not path.is_dir():
         return [path]
     inside = (file for part in PARTS for file in (path / part).glob("*"))
@@ -99,12 +100,12 @@ def _all(base: Base) -> Iterator[Problem]:
     yield from wrong
     if not wrong:
         yield from _looked(_folder if checkpoint.is_dir() else _single_file, base, "checkpoint", checkpoint)
-    if base.vae is not None:  # whether it fits is a question where there is a base that it could fit
+    if base.vae is not None:  # whether it fits can only be checked against a valid base
         yield from _looked(_no_vae if wrong else _own_vae, base, "vae", base.vae.path)
 
 
 def _looked(look: Look, base: Base, knob: str, root: Path) -> Iterator[Problem]:
-    """The problems that a look at files finds and raises, under their knob. A file inside the folder is named."""
+    """Yield the problems that a check yields or raises, under its knob. Files inside the folder are named."""
     try:
         for problem in look(base, root):
             yield replace(problem, path=(knob,))
@@ -112,12 +113,12 @@ def _looked(look: Look, base: Base, knob: str, root: Path) -> Iterator[Problem]:
         for problem in error.problems:
             yield Problem(_inside(root, problem), cure=problem.cure, path=(knob,))
     except ODD_CONFIGURATION as error:
-        what = f"has a configuration that cannot be right: {str(error)[:100]}."
+        what = f"has an invalid configuration: {str(error)[:100]}."
         yield Problem(what, cure=COPY, path=(knob,))
 
 
 def _inside(root: Path, problem: Problem) -> str:
-    """What is wrong, with the place in the folder before it."""
+    """Return the problem's text with the relative path of its file before it."""
     file = Path(problem.where)
     if not problem.where or file == root or root not in file.parents:
         return problem.what
@@ -130,7 +131,7 @@ def _kind(base: Base, root: Path) -> Iterator[Problem]:
 
 
 def mismatch(base: Base) -> Problem | None:
-    """What is wrong with the kind of the checkpoint, if something is; `InputError` where it cannot be read at all."""
+    """Return why the checkpoint is not of this family, or None. `InputError` if it cannot be read at all."""
     path = base.checkpoint.path
     kind = _folder_detection.of_folder(path) if path.is_dir() else _model_detection.of_keys(keys_of(path))
     if not _is(base, kind):
@@ -147,13 +148,13 @@ def mismatch(base: Base) -> Problem | None:
 
 
 def _is(base: Base | type[Family], kind: Kind) -> bool:
-    """Whether a kind is a family's, as a single file or as a folder."""
+    """Whether a detected kind, a file or a folder, belongs to a family."""
     own = str(getattr(base, "kind", ""))
     return kind.what in (own, own.replace("checkpoint", "folder"))
 
 
 def _cure(base: Base, kind: Kind) -> str:
-    """Which family would take it, if one does."""
+    """Name the family that the checkpoint belongs to, if there is one."""
     registry = Family.registry
     assert registry is not None
     for name in registry.names():
@@ -166,7 +167,7 @@ def _cure(base: Base, kind: Kind) -> str:
 
 
 def _configured(base: Base, root: Path) -> Iterator[Problem]:
-    """What is wrong with a folder of configurations."""
+    """Yield the problems of the folder given as `config`."""
     if not root.is_dir():
         yield Problem("is a file.", cure="Name a diffusers folder, whose configurations describe the checkpoint.")
         return
@@ -205,28 +206,26 @@ def _folder(base: Base, root: Path) -> Iterator[Problem]:
 
 
 def _other_vocabulary(folder: Path, part: str, config: Mapping[str, Any]) -> Iterator[Problem]:
-    """A tokenizer that knows more words than the text encoder has is another model's."""
+    """Yield a problem if the tokenizer has more tokens than the text encoder: it belongs to another model."""
     if not part.startswith("text_encoder") or not (folder / "vocab.json").is_file():
         return
     words, rows = len(read_json(folder / "vocab.json")), config.get("vocab_size", _tensor_shapes.TEXT["vocab_size"])
     if words > rows:
-        what = f"{folder.name} knows {words} words and {part} only {rows}: they are not of one model."
+        what = f"{folder.name} has {words} tokens but {part} only {rows}: they are from different models."
         yield Problem(what, cure=COPY)
 
 
 def _unlike(base: Base, root: Path, missing: Sequence[str]) -> Iterator[Problem]:
-    """Parts that are whole and do not belong together: what the text encoders say is not what the U-Net reads."""
+    """Yield a problem if the text encoders' width differs from the U-Net's cross-attention width."""
     if missing:
         return
     seen = read_json(root / "unet" / "config.json").get(
         "cross_attention_dim", _tensor_shapes.UNET["cross_attention_dim"]
     )
     texts = [read_json(root / text.name / "config.json") for text in base.model.texts]
-    said = sum(config.get("hidden_size", _tensor_shapes.TEXT["hidden_size"]) for config in texts)
-    if isinstance(seen, int) and seen != said:
-        what = (
-            f"its U-Net reads captions of width {seen}, and its text encoder writes {said}: they are not of one model."
-        )
+    width = sum(config.get("hidden_size", _tensor_shapes.TEXT["hidden_size"]) for config in texts)
+    if isinstance(seen, int) and seen != width:
+        what = f"its U-Net expects text of width {seen}, but its text encoder gives {width}: they are from different models."
         yield Problem(what, cure=COPY)
 
 
@@ -251,7 +250,7 @@ def _config(base: Base, part: str) -> Mapping[str, Any]:
 
 
 def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
-    """What is wrong with a VAE of its own: of LDM's layout or diffusers', under LDM's prefix or none."""
+    """Yield the problems of a separate VAE: in LDM's or diffusers' layout, with LDM's prefix or without."""
     wrong = [*_no_vae(base, path)]
     yield from wrong
     if wrong:
@@ -260,7 +259,7 @@ def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
     told = _folder_detection.of_vae(path) if path.is_dir() else {}
     ours, theirs = (each.get("scaling_factor") for each in (config, told))
     if ours and theirs and ours != theirs:
-        what = f"is a VAE of another family: it scales its latents by {theirs}, and the base expects {ours}."
+        what = f"is a VAE of another family: its latents are scaled by {theirs}, but the base expects {ours}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
     keys = _vae_keys(path)
@@ -272,14 +271,14 @@ def _own_vae(base: Base, path: Path) -> Iterator[Problem]:
     latent = config.get("latent_channels", 4)
     there = next((keys[key][0] // 2 for key in ("encoder.conv_out.weight",) if keys.get(key)), latent)
     if there != latent:
-        what = f"is a VAE of {there} channels (SD3, FLUX and others have such), and the base's has {latent}."
+        what = f"is a VAE of {there} channels (as in SD3 and FLUX), but the base's has {latent}."
         yield Problem(what, cure="Name a VAE that was made for this kind of base.")
         return
     yield from misfits("", wanted, keys)
 
 
 def _no_vae(base: Base, path: Path) -> Iterator[Problem]:
-    """That a file or folder is no VAE at all, where it is none."""
+    """Yield a problem if a file or folder is not a VAE."""
     if path.is_dir():
         _folder_detection.of_vae(path)
     keys = _vae_keys(path)
@@ -298,7 +297,7 @@ def _described_vae(base: Base) -> Mapping[str, Any]:
 
 
 def no_vocabulary(base: Base) -> Problem | None:
-    """What is wrong where captions cannot be read for want of a vocabulary."""
+    """Return a problem if captions cannot be encoded because the vocabulary is missing."""
     from lorapipe.models._clip_vocabulary import find
 
     checkpoint = base.checkpoint.path

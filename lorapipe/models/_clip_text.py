@@ -1,4 +1,4 @@
-"""Captions → tokens → hidden states, as the reference trainer does it."""
+"""CLIP text encoding: captions → tokens → hidden states, as in kohya's sd-scripts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     import torch
 
 CHUNK = 75
-"""Tokens of one pass of CLIP's text encoder without its two ends."""
+"""Tokens per pass of CLIP's text encoder, without BOS and EOS."""
 
 
 WEIGHTS = re.compile(r"\\[()\[\]\\]|\(|\[|:\s*([+-]?[.\d]+)\s*\)|\)|\]|[^\\()\[\]:]+|:|\\")
-"""The marks of A1111's prompts (`prompt_parser.py`): escaped brackets, brackets, `:1.3)`, and what is between them."""
+"""Tokens of A1111's prompt syntax (`prompt_parser.py`): escaped brackets, brackets, `:1.3)`, and text between them."""
 STRONGER = 1.1
-"""What a pair of round brackets multiplies a weight by, and a pair of square ones divides it by."""
+"""Factor of a pair of round brackets; square brackets divide by it."""
 CLOSING = {")": ("(", STRONGER), "]": ("[", 1 / STRONGER)}
 
 
 def pieces(caption: str) -> list[tuple[str, float]]:
-    """A caption in A1111's syntax → its pieces with their weights: `a (red:1.3) hat` → a 1, red 1.3, hat 1.
+    """Parse a caption in A1111's syntax into texts and weights: `a (red:1.3) hat` → a 1, red 1.3, hat 1.
 
-    `(x)` is 1.1, `[x]` 1/1.1, `(x:w)` w; they may stand in each other; `\\(` is a bracket. Brackets without a partner
-    count to the end.
+    `(x)` is 1.1, `[x]` 1/1.1, `(x:w)` w; brackets may be nested; `\\(` is a literal bracket. An unclosed bracket extends to
+    the end.
     """
     found: list[tuple[str, float]] = []
     opened: list[tuple[str, int]] = []
@@ -59,7 +59,7 @@ def _number(text: str) -> float:
 
 
 def _merged(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Neighbours of the same weight put together."""
+    """Merge neighbours of equal weight."""
     merged: list[tuple[str, float]] = []
     for text, weight in found:
         if merged and merged[-1][1] == weight:
@@ -70,30 +70,30 @@ def _merged(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def emphasis(tokenizer: Any, captions: Sequence[str], max_tokens: int, words: WordVectors = NO_WORDS) -> torch.Tensor:
-    """The weight of each of the joined hidden states, (B, max_tokens + 2); 1 but for weighted pieces."""
+    """Return the weight of each position of the joined hidden states, (B, max_tokens + 2)."""
     import torch
 
     weights = torch.ones(len(captions), max_tokens + 2)
     for row, caption in zip(weights, captions, strict=True):
-        told = [weight for text, weight in pieces(caption) for _ in token_ids(tokenizer, text, words)][:max_tokens]
-        row[1 : 1 + len(told)] = torch.tensor(told)
+        inner = [weight for text, weight in pieces(caption) for _ in token_ids(tokenizer, text, words)][:max_tokens]
+        row[1 : 1 + len(inner)] = torch.tensor(inner)
     return weights
 
 
 def weighed(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Hidden states (B, n, d) times their weights (B, n), the mean of each caption kept: as kohya's and A1111's.
+    """Multiply hidden states (B, n, d) by weights (B, n), and restore each caption's mean, as kohya and A1111 do.
 
-    The factor that keeps it is a constant to gradients, and 1 where nothing is weighted: means may be near 0, and a gradient
-    through their ratio is then without bounds.
+    The restoring factor is a constant for gradients, since means may be near 0 and the gradient of their ratio unbounded. It
+    is 1 for captions without weights.
     """
     import torch
 
     weights = weights.to(hidden.device, hidden.dtype)
-    told = hidden * weights[:, :, None]
+    weighted = hidden * weights[:, :, None]
     with torch.no_grad():
-        factor = hidden.float().mean((1, 2)) / told.float().mean((1, 2))
+        factor = hidden.float().mean((1, 2)) / weighted.float().mean((1, 2))
         factor[(weights == 1).all(1)] = 1
-    return told * factor[:, None, None].to(hidden.dtype)
+    return weighted * factor[:, None, None].to(hidden.dtype)
 
 
 def tokenize(
@@ -104,12 +104,11 @@ def tokenize(
     weighted: bool = False,
     words: WordVectors = NO_WORDS,
 ) -> torch.Tensor:
-    """Token ids (B, n, 77): each caption cut to `max_tokens` and laid out in n chunks of 75 between BOS and EOS.
+    """Return token ids (B, n, 77): captions truncated to `max_tokens`, in n chunks of 75 between BOS and EOS.
 
-    What is left of a chunk is filled with `pad`, by default the tokenizer's own. Of `weighted` captions the marks are left
-    out. Each of `words` is as many negative ids as it has vectors.
-
-    The chunking of sd-scripts (`strategy_base.py`). Text that spells a special token is spelled: a caption is data.
+    Chunks are filled up with `pad`, by default the tokenizer's. The weights of `weighted` captions are removed. Each of
+    `words` becomes as many negative ids as it has embeddings. Chunks are as in sd-scripts (`strategy_base.py`). Special
+    tokens in a caption are tokenized as ordinary text.
     """
     import torch
 
@@ -127,7 +126,7 @@ def tokenize(
 
 
 def token_ids(tokenizer: Any, caption: str, words: WordVectors = NO_WORDS) -> list[int]:
-    """The tokens of a caption without its two ends; text that spells a special token is spelled."""
+    """Return the token ids of a caption without BOS and EOS; special tokens in it are tokenized as ordinary text."""
     return [token for text, of_word in words.split(caption) for token in (*_text_ids(tokenizer, text), *of_word)]
 
 
@@ -139,7 +138,7 @@ def _text_ids(tokenizer: Any, caption: str) -> list[int]:
 
 
 def hidden_states(text_encoder: Any, ids: torch.Tensor, clip_skip: int, words: WordVectors = NO_WORDS) -> torch.Tensor:
-    """Hidden states (B, n·75 + 2, d) of chunked ids (B, n, 77): the first BOS, all the chunks' insides, the last EOS.
+    """Return hidden states (B, n·75 + 2, d) of ids (B, n, 77): the first BOS, the chunks without their ends, the last EOS.
 
     `clip_skip` 1 is the last layer, 2 the last but one; the final layer norm is applied to either.
     """
@@ -155,7 +154,8 @@ def penultimate(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The last layer but one as it is, without the final norm, and the pooled text (B, d) where there is a projection.
 
-    What SDXL reads (Podell et al. 2023, arXiv:2307.01952, §2.1); the pooled text is the first chunk's, as kohya's.
+    This is SDXL's condition (Podell et al. 2023, arXiv:2307.01952, §2.1); the pooled text is the first chunk's, as in
+    kohya's scripts.
     """
     output = _output(text_encoder, ids, words, layers=True)
     pooled = getattr(output, "text_embeds", None)
@@ -170,7 +170,7 @@ def _output(text_encoder: Any, ids: torch.Tensor, words: WordVectors, layers: bo
 
 
 def joined(states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Chunks' states (B·n, 77, d) as one text: (B, n·75 + 2, d)."""
+    """Join the states of chunks (B·n, 77, d) to one text: (B, n·75 + 2, d)."""
     import torch
 
     states = states.reshape(*ids.shape, -1)

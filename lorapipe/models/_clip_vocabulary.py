@@ -1,7 +1,7 @@
-"""CLIP's vocabulary, for checkpoints that come without one.
+"""Find CLIP's vocabulary for checkpoints without a tokenizer.
 
-A single-file checkpoint holds weights but no tokenizer. The vocabulary is the same for every SD1.x model, and is on most
-machines already: beside the checkpoint, in a ComfyUI, in Hugging Face's cache, or inside an installed CLIP package.
+A single-file checkpoint contains weights but no tokenizer. All SD1.x models have the same vocabulary, and most machines
+have it: beside the checkpoint, in ComfyUI, in Hugging Face's cache, or in an installed CLIP package.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from lorapipe.errors import InputError
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2
-"""How many merges of the published table CLIP uses."""
+"""Number of merges of the published table that CLIP uses."""
 
 
 def clip_vocabulary(checkpoint: Path) -> Path:
-    """A folder with CLIP's `vocab.json` and `merges.txt`; an `InputError` says where one can be put."""
+    """Return a folder with CLIP's `vocab.json` and `merges.txt`. `InputError` says where to put one if there is none."""
     found = find(checkpoint)
     return _build(found) if found.is_file() else found
 
 
 def find(checkpoint: Path) -> Path:
-    """The folder that has the vocabulary, or the file that it can be made of; light, as a check asks for it."""
+    """Return the folder with the vocabulary, or the file from which it can be built. Fast, since `check` calls it."""
     for folder in (*_beside(checkpoint), *_huggingface()):
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             return folder
@@ -61,7 +61,7 @@ def _huggingface() -> Iterator[Path]:
 
 
 def _build(table: Path) -> Path:
-    """`vocab.json` and `merges.txt` from the published table of merges (Radford et al. 2021, `simple_tokenizer`)."""
+    """Build `vocab.json` and `merges.txt` from the published table of merges (Radford et al. 2021, `simple_tokenizer`)."""
     folder = Path(tempfile.gettempdir()) / f"lorapipe-clip-vocabulary-{os.getpid()}"
     folder.mkdir(exist_ok=True)
     merges = gzip.decompress(table.read_bytes()).decode("utf-8").split("\n")[1 : MERGES + 1]
@@ -75,7 +75,7 @@ def _build(table: Path) -> Path:
 
 
 def _printable() -> dict[int, str]:
-    """Byte → a printable character for it, in CLIP's order (GPT-2's `bytes_to_unicode`)."""
+    """Return byte → printable character, in CLIP's order (GPT-2's `bytes_to_unicode`)."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
     return {**{b: chr(b) for b in plain}, **{b: chr(256 + i) for i, b in enumerate(others)}}

@@ -1,7 +1,7 @@
-"""The files of a diffusers folder: which of them hold a part's weights, its settings and its vocabulary. No torch.
+"""Find weights, configurations and vocabularies in a diffusers folder, without torch.
 
-Weights are one file or shards, with or without an index, of any variant (`model.fp16.safetensors`): without a variant
-first, safetensors first.
+Weights are one file or shards, with or without an index, of any variant (`model.fp16.safetensors`). Files without a variant
+and safetensors files are preferred.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_JSON = 32 << 20
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 ENDINGS = ("safetensors", "bin", "ckpt", "pt", "pth")
 VARIANTS = ("", "fp32", "fp16", "bf16")
-"""Which is taken first; others after them, by name."""
+"""Order of preference; other variants follow by name."""
 WEIGHTS = re.compile(
     rf"(?P<stem>{'|'.join(STEMS)})(?:\.(?P<variant>[\w-]+?))?(?:-(?P<shard>\d{{1,5}})-of-(?P<of>\d{{1,5}}))?"
     rf"(?:\.(?P<late>[\w-]+))?\.(?P<ending>{'|'.join(ENDINGS)})",
@@ -29,23 +29,23 @@ COPY = "Copy the model again, with all its files."
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; a damaged one is the user's to know of."""
+    """Read a JSON object from a file. `InputError` if it is damaged."""
     try:
         if path.stat().st_size > MOST_JSON:
             raise ValueError("it is larger than any configuration")
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
-            raise ValueError("it holds no settings")
+            raise ValueError("it is not a JSON object")
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}.", where=str(path), cure=COPY) from error
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0][:100]
-        raise InputError(f"is no readable configuration ({reason}).", where=str(path), cure=COPY) from error
+        raise InputError(f"is not a readable configuration ({reason}).", where=str(path), cure=COPY) from error
     return data
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:
-    """The file that holds a part's weights, or its shards in order; `InputError` where there is none, or not all of it."""
+    """Return the file with a part's weights, or its shards in order. `InputError` if some or all are missing."""
     choices: dict[tuple[bool, int, str, int], list[re.Match[str]]] = {}
     names = _names(folder)
     for found in filter(None, map(WEIGHTS.fullmatch, names)):
@@ -63,7 +63,7 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _preference(found: re.Match[str]) -> tuple[bool, int, str, int]:
-    """Of several sets of weights in a folder the one with the least is taken."""
+    """Return a sort key: of several sets of weights the least is taken."""
     variant = (found["variant"] or found["late"] or "").lower()
     rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
     pickled = found["ending"].lower() != "safetensors"
@@ -71,28 +71,28 @@ def _preference(found: re.Match[str]) -> tuple[bool, int, str, int]:
 
 
 def vae_files(path: Path) -> tuple[Path, ...]:
-    """The files of a VAE: itself, or those in a folder, which may be a whole base's."""
+    """Return the files of a VAE: a file, or those in a folder, which may be that of a whole base."""
     if not path.is_dir():
         return (path,)
     return weights_in(path / "vae" if (path / "vae").is_dir() else path)
 
 
 def keys_in(files: Iterable[Path]) -> dict[str, Shape]:
-    """Key → shape of all of some files."""
+    """Return key → shape of all tensors in these files."""
     return {key: shape for file in files for key, shape in keys_of(file).items()}
 
 
 def _shards(folder: Path, chosen: list[re.Match[str]], names: list[str]) -> list[str]:
-    """The names that shards should have: by their index, else by what they say of their number."""
+    """Return the names of all shards: from their index, else from the count in their names."""
     first = chosen[0]
     start = first[0].partition("-")[0].partition(".")[0]
     kind = f".{first['ending']}.index"
     indexes = [name for name in names if name.startswith(start) and kind in name and name.endswith(".json")]
     for name in indexes:
         listed = read_json(folder / name).get("weight_map")
-        told = {str(file) for file in listed.values()} if isinstance(listed, Mapping) else set()
-        if first[0] in told:
-            return sorted(told)
+        files = {str(file) for file in listed.values()} if isinstance(listed, Mapping) else set()
+        if first[0] in files:
+            return sorted(files)
     total = int(first["of"])
     if not 0 < total <= 1000:
         return []
@@ -110,15 +110,15 @@ def _names(folder: Path) -> list[str]:
 
 
 def _nothing(names: list[str]) -> str:
-    """What is said of a folder in which no weights were found."""
+    """Describe a folder without weights."""
     unfinished = [name for name in names if name.lower().endswith((".incomplete", ".part", ".crdownload", ".aria2"))]
     others = [name for name in names if name.lower().endswith((".msgpack", ".h5", ".onnx", ".xml", ".gguf"))]
     shards = [name for name in names if name.endswith(".index.json")]
     if unfinished:
-        return f"holds no weights yet: {unfinished[0]} is still being downloaded, or was left."
+        return f"has no weights yet: {unfinished[0]} is an unfinished download."
     if shards:
-        return f"holds no weights, only their index ({shards[0]})."
-    return f"holds no weights of torch, only {others[0]}." if others else "holds no weights."
+        return f"has no weights, only their index ({shards[0]})."
+    return f"has no PyTorch weights, only {others[0]}." if others else "has no weights."
 
 
 def vocabulary_in(folder: Path) -> bool:

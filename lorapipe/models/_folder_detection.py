@@ -1,4 +1,4 @@
-"""What a base model's folder is, told from its configurations."""
+"""Detection of the kind of a base model's folder, from its configurations."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PIPELINES = {
     "IF": "a DeepFloyd IF", "CogVideo": "a CogVideoX", "LTX": "an LTX-Video", "Chroma": "a Chroma",
     "SD3": "an SD3", "LDMTextToImage": "a Latent Diffusion", "AudioLDM": "an AudioLDM", "OmniGen": "an OmniGen",
 }  # fmt: skip
-"""What the class of a folder's pipeline or network begins with → which model it is."""
+"""Prefixes of the pipeline's or network's class name → model."""
 NETWORKS = {
     "ControlNet": ("a ControlNet, not a base model", "Name the base that it was made for."),
     "AutoencoderKL": ("a VAE, not a base model", AS_VAE),
-    "UNet2DConditionModel": ("a bare U-Net", "Name the folder that holds it, with vae and text_encoder in it."),
-    "CLIPTextModel": ("a CLIP text encoder, not a base model", "Name the folder that holds it."),
+    "UNet2DConditionModel": ("a bare U-Net", "Name the folder that contains it, beside vae and text_encoder."),
+    "CLIPTextModel": ("a CLIP text encoder, not a base model", "Name the folder that contains it."),
     "MotionAdapter": ("an AnimateDiff motion module, not a base model", "Name a base model."),
 }
-"""What the class of a single network begins with, where a folder holds nothing else."""
+"""Prefixes of a network's class name, for folders that contain one network → what it is, and what to do."""
 
 
 def of_folder(folder: Path) -> Kind:
-    """The kind of a diffusers folder by its configurations; of any other, what it seems to be."""
+    """Return the kind of a diffusers folder from its configurations; of other folders, what they seem to be."""
     try:
         return _of_folder(folder)
     except OSError as error:
@@ -53,9 +53,9 @@ def _of_folder(folder: Path) -> Kind:
 
 
 def configurations(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """What the folders of a base say of their parts, {} where they say nothing; and `model_index`, if it is there.
+    """Return the configuration of each subfolder, {} for one without, and `model_index` if it exists.
 
-    A denoiser that says nothing is left out. `InputError` where its configuration, or the index, cannot be read.
+    A denoiser without a configuration is left out. `InputError` if its configuration or the index cannot be read.
     """
     index = folder / "model_index.json"
     found: dict[str, Mapping[str, Any]] = {"model_index": read_json(index)} if index.is_file() else {}
@@ -69,7 +69,7 @@ def configurations(folder: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _readable(file: Path) -> Mapping[str, Any]:
-    """A part's configuration; {} where it has none, or a damaged one, which is told when the parts are looked at."""
+    """Return a part's configuration; {} if it has none or a damaged one, which the check of the parts reports."""
     try:
         return read_json(file) if file.is_file() else {}
     except InputError:
@@ -77,7 +77,7 @@ def _readable(file: Path) -> Mapping[str, Any]:
 
 
 def _family(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """What the family of a folder is called, of those that are registered; None where it is none's."""
+    """Return the name of the registered family that a folder belongs to; None if there is none."""
     assert Family.registry is not None
     families = map(Family.registry.get, Family.registry.names())
     return next((each.kind.removesuffix(" checkpoint") for each in families if each.recognises_folder(parts)), None)
@@ -91,12 +91,12 @@ def _of_no_family(folder: Path, parts: Mapping[str, Mapping[str, Any]]) -> Kind:
 
 
 def has_unet_alone(parts: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a folder's denoiser is a U-Net of the Stable Diffusion families, and not of other models that have one."""
+    """Whether a folder's denoiser is a U-Net of a Stable Diffusion family, rather than of another model with a U-Net."""
     return "unet" in parts and "transformer" not in parts and other_model(parts) is None
 
 
 def is_refiner(parts: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a folder is SDXL's refiner: it has the second text encoder alone, and a narrower context."""
+    """Whether a folder is SDXL's refiner: it has only the second text encoder, or a narrower text width."""
     if not has_unet_alone(parts) or parts["unet"].get("addition_embed_type") != "text_time":
         return False
     alone = "text_encoder" not in parts and "text_encoder_2" in parts
@@ -104,7 +104,7 @@ def is_refiner(parts: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def other_model(parts: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Which model a folder says that it is, of those that are not trained yet."""
+    """Return the model that the index names, if it is one that cannot be trained yet."""
     return _named(_pipeline(parts))
 
 
@@ -117,7 +117,7 @@ def _named(name: str) -> str | None:
 
 
 def _no_base(folder: Path) -> Kind:
-    """What a folder is that holds no U-Net's configuration."""
+    """Return the kind of a folder without a U-Net's configuration."""
     parts = [name for name in ("vae", "text_encoder", "scheduler", "unet", "tokenizer") if (folder / name).is_dir()]
     if len(parts) >= 2:
         return Kind(
@@ -127,7 +127,7 @@ def _no_base(folder: Path) -> Kind:
 
 
 def _of_network(folder: Path) -> Kind | None:
-    """What the configuration in a folder says that it is; None where there is none, or it says nothing known."""
+    """Return the kind that the folder's `config.json` names; None if there is none, or an unknown one."""
     if not (folder / "config.json").is_file():
         return None
     network = str(read_json(folder / "config.json").get("_class_name", ""))
@@ -140,27 +140,25 @@ def _of_network(folder: Path) -> Kind | None:
 
 
 def _of_files(folder: Path) -> Kind:
-    """What a folder is by the files of weights in it."""
+    """Return the kind of a folder from the weight files in it."""
     names = sorted(entry.name for entry in folder.iterdir())
     models = [name for name in names if name.lower().endswith((".safetensors", ".ckpt")) and (folder / name).is_file()]
     if any("lora" in name.lower() for name in models) and len(models) == 1:
         return Kind("a folder with a LoRA file, not a base model", "Name the base that it was made for.")
     if models:
         named = f"Name it: {models[0]}." if len(models) == 1 else f"Name one of them: {_some(models)}."
-        return Kind(
-            f"no diffusers folder, but one that holds {'single files' if models[1:] else 'a single file'}", named
-        )
+        return Kind(f"not a diffusers folder, but one with {'single files' if models[1:] else 'a single file'}", named)
     inner = _inner(folder)
     cure = (
         f"Name the folder in it: {inner}."
         if inner
-        else "Give the folder that holds unet, vae and text_encoder, or a file."
+        else "Name the folder that contains unet, vae and text_encoder, or a file."
     )
-    return Kind("no diffusers folder: unet/config.json is missing", cure)
+    return Kind("not a diffusers folder: unet/config.json is missing", cure)
 
 
 def _inner(folder: Path) -> str | None:
-    """A diffusers folder inside this one, as Hugging Face's cache and unpacked archives have it."""
+    """Return a diffusers folder inside this one, as in Hugging Face's cache and in unpacked archives."""
     for pattern in ("*", "snapshots/*", "*/snapshots/*", "*/*"):
         for number, place in enumerate(folder.glob(f"{pattern}/unet/config.json")):
             if number < 100:
@@ -173,7 +171,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def of_vae(folder: Path) -> Mapping[str, Any]:
-    """The configuration of a VAE's folder, {} where it has none; `InputError` where it is none."""
+    """Return the configuration of a VAE's folder, {} if it has none. `InputError` if it is not a VAE."""
     where = folder / "vae" if (folder / "vae").is_dir() else folder
     if not (where / "config.json").is_file():
         keys_in(weights_in(where))

@@ -1,4 +1,4 @@
-"""The modules of a base that adapters may target, and what a training of it keeps in memory. No torch."""
+"""The modules of a base that adapters can target, and the memory that training it takes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Group = Literal["attention", "feed_forward", "conv", "modulation", "embedding", 
 
 @dataclass(frozen=True)
 class ModuleRef:
-    """A layer that an adapter can sit on: Linear or Conv2d, or a normalisation.
+    """A layer that an adapter can target: Linear, Conv2d, or a normalisation.
 
-    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) of a normalisation. `block` is the number of its block as
-    those count who give each a rate of its own, None outside the denoiser and its blocks. Convolutional blocks' Linear
-    layers are of the group `conv` too.
+    `shape` is its weight's, (out, in), (out, in, k, k), or (n,) for a normalisation. `block` is the number of its block, as
+    in kohya's block weights; None outside the denoiser's blocks. The Linear layers of convolutional blocks belong to the
+    group `conv` too.
     """
 
     path: str
@@ -27,7 +27,7 @@ class ModuleRef:
 
     @classmethod
     def of(cls, path: str, shape: Shape, group: Group, block: int | None = None) -> Self:
-        """Of a module with this path, whose weight has this shape."""
+        """Return the reference of a module with this path and this shape of its weight."""
         kinds: dict[int, Literal["linear", "conv", "norm"]] = {1: "norm", 2: "linear"}
         return cls(path, kinds.get(len(shape), "conv"), shape, block, group)
 
@@ -38,15 +38,15 @@ class ModuleRef:
 
 
 def targets(modules: Iterable[ModuleRef], convolutions: bool = False) -> list[ModuleRef]:
-    """Those of some modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
+    """Return the modules that LoRA trains (kohya's LierLa), or with `convolutions` LoCon (C3Lier)."""
     return [ref for ref in modules if convolutions or (ref.group != "conv" and ref.pointwise)]
 
 
 @dataclass(frozen=True)
 class Activations:
-    """The bytes that the denoiser's forward pass over half-precision weights keeps for the backward pass.
+    """The size of the denoiser's activations, in bytes per pixel of a picture, with half-precision weights.
 
-    For each pixel of a picture: `kept`, or with gradient checkpointing `recomputed`. Measured by `benchmarks/memory.py`.
+    `kept` is without gradient checkpointing, `recomputed` with it. Measured by `benchmarks/memory.py`.
     """
 
     kept: int
@@ -55,11 +55,11 @@ class Activations:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a training of a base keeps in memory, by the shapes of its tensors: no weights are read.
+    """The memory that training a base takes, computed from the shapes of its tensors; no weights are read.
 
-    `parameters` are the numbers in each part; `inner` and `outer` its modules. What it says of modules and blocks is what
-    the `Model` will say, but for the order of modules. `activations` is None where nobody has measured them for a base of
-    this shape.
+    `parameters` is the number of parameters of each part; `inner` and `outer` are its modules. Modules and blocks are those
+    of the `Model`, except for the order of the modules. `activations` is None if they were not measured for a base of this
+    shape.
     """
 
     denoiser: str

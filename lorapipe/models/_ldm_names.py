@@ -1,4 +1,4 @@
-"""Names of modules and tensors in diffusers → in the original LDM code, and in OpenCLIP."""
+"""Translate names of modules and tensors from diffusers to the original LDM code and to OpenCLIP."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OUTSIDE = {
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
-"""What is in no block of the U-Net."""
+"""Modules outside the U-Net's blocks."""
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 OLDER_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-"""What diffusers called the VAE's attention until 0.17; the folders of that time are in use."""
+"""Names of the VAE's attention in diffusers before 0.17, in folders that are still in use."""
 OPEN_CLIP = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
@@ -37,13 +37,13 @@ OPEN_CLIP = {
 
 
 def unet_name(name: str, layers: int, attentions: Sequence[bool]) -> str:
-    """The name of any tensor of the U-Net; see `ldm_path`."""
+    """Return the LDM name of a U-Net tensor; see `ldm_path`."""
     path, _, kind = name.rpartition(".")
     return f"{OUTSIDE.get(path) or ldm_path(path, layers, attentions)}.{kind}"
 
 
 def vae_name(name: str, levels: int) -> str:
-    """The name of a tensor of the VAE, which has so many levels; those of the decoder are counted from the other end."""
+    """Return the LDM name of a VAE tensor; `levels` is the VAE's. LDM numbers the decoder's levels in reverse."""
     half, _, inside = name.partition(".")
     block, _, rest = inside.partition(".")
     if block in ("down_blocks", "up_blocks"):
@@ -62,14 +62,14 @@ def vae_name(name: str, levels: int) -> str:
 
 
 def older_vae_name(name: str) -> str:
-    """The name of a tensor of the VAE in diffusers' folders of before 0.17."""
+    """Return the name of a VAE tensor in diffusers before 0.17."""
     start, attention, rest = name.partition("mid_block.attentions.0.")
     path, _, last = rest.rpartition(".")
     return f"{start}{attention}{OLDER_ATTENTION.get(path, path)}.{last}" if attention else name
 
 
 def open_clip_name(name: str) -> str:
-    """The name of a text encoder's tensor in OpenCLIP; q, k and v are one tensor there."""
+    """Return the OpenCLIP name of a text encoder's tensor; OpenCLIP has q, k and v in one tensor."""
     if name == "embeddings.position_embedding.weight":
         return "positional_embedding"
     if name == "text_projection.weight":
@@ -84,10 +84,10 @@ def open_clip_name(name: str) -> str:
 
 
 def ldm_path(path: str, layers: int, attentions: Sequence[bool]) -> str:
-    """`down_blocks.1.attentions.0.proj_in` → `input_blocks.4.1.proj_in`, of a module inside a block.
+    """Return the LDM path of a module in a block: `down_blocks.1.attentions.0.proj_in` → `input_blocks.4.1.proj_in`.
 
-    `layers` are the resnets of a level (`layers_per_block`); `attentions` says of each up block whether it has any.
-    The original code counts blocks through all levels, those that change the size included.
+    `layers` is the number of resnets per level (`layers_per_block`); `attentions` says for each up block whether it has
+    attention. LDM numbers blocks through all levels, including those that change the size.
     """
     half, _, rest = path.partition(".")
     if half == "mid_block":

@@ -1,4 +1,4 @@
-"""The tensors that a part of a base has by its configuration, their names in a file, and which of them it lacks."""
+"""Find tensors of a base's part that a file lacks, from the part's configuration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 Keys = Mapping[str, Shape]
 Wanted = tuple[tuple[str, ...], Shape]
-"""The names under which a tensor may be in a file, and its shape."""
+"""The possible names of a tensor in a file, and its shape."""
 CALLED = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
 ODD_CONFIGURATION = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 """What reading a configuration whose values cannot be right may raise."""
 OTHER = "The file is incomplete or of another kind of model."
-SMALLER = f"{OTHER} A smaller kin of its family needs config: FOLDER, with its diffusers folder."
+SMALLER = f"{OTHER} A smaller variant of the family needs config: FOLDER, with its diffusers folder."
 
 
 def shapes_of(texts: Sequence[TextPart], part: str, config: Mapping[str, Any]) -> Mapping[str, Shape] | None:
-    """A part's tensors and their shapes by its configuration; None where that has what we do not know."""
+    """Return a part's tensors and shapes from its configuration; None if that has unknown features."""
     if part == "unet":
         return _tensor_shapes.unet(config)
     if part == "vae":
@@ -33,14 +33,14 @@ def shapes_of(texts: Sequence[TextPart], part: str, config: Mapping[str, Any]) -
 
 
 def in_folder(part: str, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
-    """As they are called in a part's folder, today and by earlier versions."""
+    """Yield the tensors with their names in a part's folder, of current and earlier versions."""
     for key, shape in shapes.items():
         other = older_vae_name(key) if part == "vae" else f"text_model.{key}"
         yield ((key,) if part == "unet" else (key, other)), shape
 
 
 def in_ldm_file(part: str, config: Mapping[str, Any], shapes: Mapping[str, Shape], start: str) -> Iterator[Wanted]:
-    """As a U-Net's or VAE's are called in a single file, below what its names start with."""
+    """Yield the tensors of a U-Net or VAE with their names in a single file; `start` is the names' prefix."""
     whole = {**(_tensor_shapes.UNET if part == "unet" else _tensor_shapes.VAE), **config}
     attentions = ["CrossAttn" in kind for kind in whole["up_block_types"]]
     for key, shape in shapes.items():
@@ -51,19 +51,19 @@ def in_ldm_file(part: str, config: Mapping[str, Any], shapes: Mapping[str, Shape
 
 
 def text_in_ldm_file(text: TextPart, shapes: Mapping[str, Shape]) -> Iterator[Wanted]:
-    """As a text encoder's are called in a single file: transformers' names, or OpenCLIP's."""
+    """Yield the tensors of a text encoder with their names in a single file, transformers' or OpenCLIP's."""
     for key, shape in shapes.items():
         if not text.open_clip:
             yield (f"{text.prefix}text_model.{key}", f"{text.prefix}{key}"), shape
         elif ".q_proj." in key:
             yield (text.prefix + open_clip_name(key),), (3 * shape[0], *shape[1:])
         elif ".k_proj." not in key and ".v_proj." not in key:
-            turned = shape[::-1] if key == "text_projection.weight" else shape
-            yield (text.prefix + open_clip_name(key),), turned
+            transposed = shape[::-1] if key == "text_projection.weight" else shape
+            yield (text.prefix + open_clip_name(key),), transposed
 
 
 def misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) -> Iterator[Problem]:
-    """What of a part is missing or of another shape: one problem at most."""
+    """Yield at most one problem about a part's missing tensors or different shapes."""
     missing, other, count = list[str](), list[str](), 0
     for names, shape in wanted:
         count += 1
@@ -72,10 +72,10 @@ def misfits(part: str, wanted: Iterable[Wanted], keys: Keys, cure: str = OTHER) 
             missing.append(names[0])
         elif flat(keys[found]) != flat(shape):
             other.append(f"{found} is {_sized(keys[found])} and should be {_sized(shape)}")
-    yield from _said(part, missing, other, count, cure)
+    yield from _described(part, missing, other, count, cure)
 
 
-def _said(part: str, missing: Sequence[str], other: Sequence[str], count: int, cure: str) -> Iterator[Problem]:
+def _described(part: str, missing: Sequence[str], other: Sequence[str], count: int, cure: str) -> Iterator[Problem]:
     whose = f"its {CALLED[part]}" if part else "it"
     if part and missing and len(missing) == count:
         yield Problem(f"{whose} is missing.", cure=cure)

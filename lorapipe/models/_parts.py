@@ -1,4 +1,4 @@
-"""The parts of a base in memory, each loaded when it is first asked for; and the VAE, which all bases have."""
+"""Load the parts of a base lazily; and the VAE, which all bases have."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from lorapipe.training.diffusion import Diffusion
 
 MOST_TIMESTEPS = 100_000
-PREDICTS = "Say what its network predicts, beside its checkpoint: prediction: epsilon or v_prediction."
+PREDICTS = "Set what its network predicts, beside checkpoint: prediction: epsilon or v_prediction."
 
 
 def halvings(config: Mapping[str, Any]) -> int:
-    """What an autoencoder or U-Net of this configuration divides a picture's sides by: each level but the last halves."""
+    """Return the downscaling factor of an autoencoder or U-Net: each level but the last halves the sides."""
     factor: int = 2 ** (len(config["block_out_channels"]) - 1)
     return factor
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a base comes from: its checkpoint, a VAE of another file, and what is known better than the checkpoint.
+    """The sources of a base: its checkpoint, and a VAE from another file.
 
     `schedule` overrides the scheduler's configuration.
     """
@@ -44,7 +44,7 @@ class Parts:
 
 
 class PartsModel(Model):
-    """A model whose parts are diffusers' and transformers' modules, read from a folder or a single file."""
+    """A model whose parts are modules of diffusers and transformers, loaded from a folder or a single file."""
 
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(),)
 
@@ -84,7 +84,7 @@ class PartsModel(Model):
         import torch
 
         module = self.skeleton(name)
-        # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs once per picture only.
+        # The VAE keeps full precision: SD1.x VAEs overflow in fp16, and it runs only once per picture.
         dtype = torch.float32 if name == "vae" else self.dtype
         if name == "vae" and self._vae_file:
             fill(module, vae_tensors(self._vae_file, self.source.config(name)), dtype, where=str(self._vae_file))
@@ -93,11 +93,11 @@ class PartsModel(Model):
         return module
 
     def tensors(self, name: str) -> Tensors:
-        """A part's weights under the names of its modules, memory-mapped."""
+        """Return a part's weights by the names of its modules, memory-mapped."""
         return self.source.tensors(name)
 
     def skeleton(self, name: str) -> torch.nn.Module:
-        """A part's modules by its configuration, without weights (on the meta device)."""
+        """Build a part's modules from its configuration, without weights (on the meta device)."""
         from accelerate import init_empty_weights
         from diffusers import AutoencoderKL
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -114,7 +114,7 @@ class PartsModel(Model):
 
     @abstractmethod
     def build(self, name: str, config: Mapping[str, Any]) -> torch.nn.Module:
-        """The denoiser, or another part that is neither a VAE nor a CLIP text encoder, by its configuration."""
+        """Build the denoiser, or another part that is neither VAE nor CLIP text encoder, from its configuration."""
 
     def modules(self, part: str) -> list[ModuleRef]:
         if part not in self._modules:
@@ -127,7 +127,7 @@ class PartsModel(Model):
         return self._outer[part]
 
     def _layers(self, part: str) -> dict[str, Shape]:
-        """The shapes of the weights of a part's Linear, Conv2d and normalisations, in model order."""
+        """Return the shapes of the weights of a part's Linear, Conv2d and normalisations, in model order."""
         import torch
 
         kinds = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
@@ -136,16 +136,16 @@ class PartsModel(Model):
 
     @classmethod
     def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
-        """`Model.outer_modules` of a part, by its layers as in `module_refs`."""
+        """Return `Model.outer_modules` of a part, given its layers as for `module_refs`."""
         return []
 
     @classmethod
     @abstractmethod
     def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
-        """`Model.modules` of a part, by its configuration and its layers: path → shape of the weight, in model order.
+        """Return `Model.modules` of a part, given its configuration and its layers: path → shape, in model order.
 
-        Layers are Linear (a matrix), Conv2d (four dimensions) and normalisations (one). Plans ask this too, without torch,
-        and may have embeddings among the matrices.
+        Layers are Linear (a matrix), Conv2d (four dimensions) and normalisations (one). Plans call this without torch;
+        their matrices may include embeddings.
         """
 
     @property
@@ -154,7 +154,7 @@ class PartsModel(Model):
 
     @classmethod
     def block_count(cls, config: Mapping[str, Any]) -> int:
-        """`Model.blocks` by the denoiser's configuration."""
+        """Return `Model.blocks`, given the denoiser's configuration."""
         return 0
 
     # ------------------------------------------------------------------------------------------------ words of captions
@@ -173,7 +173,7 @@ class PartsModel(Model):
         return table.detach()
 
     def where(self) -> str:
-        """The checkpoint, for messages."""
+        """Return the checkpoint's path, for messages."""
         return str(self.source.root if isinstance(self.source, Folder) else self.source.path)
 
     # -------------------------------------------------------------------------------------------------------- the VAE
@@ -199,17 +199,17 @@ class PartsModel(Model):
         if shift := vae.config.shift_factor:
             latents = latents + shift
         pixels = _decoded(vae, latents)
-        if pixels is None:  # SDXL's, beside the base, on 12 GB: this and the others in tiles
+        if pixels is None:  # such as SDXL's beside the base on 12 GB: from now on in tiles
             vae.enable_tiling()
             pixels = _decoded(vae, latents)
         if pixels is None:
-            raise OutOfMemory("out of memory while painting.", cure="Use a smaller size, or precision: bf16.")
+            raise OutOfMemory("out of memory while decoding pictures.", cure="Use a smaller size, or precision: bf16.")
         return pixels.float()
 
     # ---------------------------------------------------------------------------------------------------- the process
 
     def forward_process(self) -> Diffusion:
-        """By the scheduler's configuration."""
+        """Return the diffusion process that the scheduler's configuration describes."""
         import torch
 
         from lorapipe.training.diffusion import discrete
@@ -222,7 +222,7 @@ class PartsModel(Model):
             raise InputError(f"cannot be trained: {error}.", where=self.where(), cure=PREDICTS) from error
 
     def scheduler(self) -> Any:
-        """The noise schedule of the training, as diffusers has it."""
+        """Return the noise schedule of the training as a diffusers scheduler."""
         from diffusers import DDPMScheduler
 
         config = self.source.config("scheduler", "scheduler_config.json")
@@ -232,7 +232,7 @@ class PartsModel(Model):
                 raise ValueError(f"num_train_timesteps is {steps}")
             return DDPMScheduler.from_config({**config, **self._schedule})
         except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
-            what = f"has a scheduler that cannot be right: {str(error).partition(chr(10))[0][:100]}."
+            what = f"has an invalid scheduler: {str(error).partition(chr(10))[0][:100]}."
             raise InputError(what, where=self.where(), cure=COPY) from error
 
 
@@ -242,7 +242,7 @@ def footprint(
     shapes: Mapping[str, Mapping[str, Shape]],
     activations: Activations | None = None,
 ) -> Footprint:
-    """The footprint of a base by the configurations of its trainable parts, and the names and shapes of their tensors."""
+    """Return a base's footprint, given its trainable parts' configurations and their tensors' names and shapes."""
     parameters = {part: sum(map(math.prod, tensors.values())) for part, tensors in shapes.items()}
     layers = {part: _layers(tensors) for part, tensors in shapes.items()}
     inner = {part: model.module_refs(part, found, configs[part]) for part, found in layers.items()}
@@ -252,20 +252,20 @@ def footprint(
 
 
 def folder_footprint(model: type[PartsModel], folder: Path, activations: Activations | None = None) -> Footprint:
-    """The footprint of a base in a diffusers folder, by its configurations and the heads of its files."""
+    """Return the footprint of a base in a diffusers folder, from its configurations and the headers of its files."""
     configs = {part: read_json(folder / part / "config.json") for part in model.trainable}
     shapes = {part: keys_in(weights_in(folder / part)) for part in model.trainable}
     return footprint(model, configs, shapes, activations)
 
 
 def _layers(tensors: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The weights that may be of Linear, Conv2d or normalisations, by the modules' paths."""
+    """Return the weights that may belong to Linear, Conv2d or normalisations, by path of the module."""
     weights = {name.removesuffix(".weight"): shape for name, shape in tensors.items() if name.endswith(".weight")}
     return {path: shape for path, shape in weights.items() if len(shape) in (1, 2, 4)}
 
 
 def _decoded(vae: Any, latents: Tensor) -> Tensor | None:
-    """Pixels of latents; None where the memory does not suffice. What was begun is let go before anything else."""
+    """Return the pixels of latents; None if memory is short, after freeing what was allocated."""
     import torch
 
     try:

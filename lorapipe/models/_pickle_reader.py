@@ -1,8 +1,8 @@
-"""A pickle of weights as plain values, read without unpickling it: nothing in it can be called.
+"""Read a pickle of weights without unpickling it, so that no code in it can run.
 
-A pickle is a program. This reads its steps itself and gives a meaning only to those that build plain values and describe
-tensors; nothing is imported, no class is made, no method called. Names of classes that usual checkpoints hold beside
-their weights (Lightning's callbacks, numpy's scalars, settings) stand for nothing; any other name is refused.
+A pickle is a program. This interpreter implements only the opcodes that build plain values and describe tensors; it imports
+nothing, creates no instances and calls nothing. Names of classes that usual checkpoints contain besides weights
+(Lightning's callbacks, numpy's scalars, settings) become placeholders; any other name is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_BYTES, MOST_STEPS = 16 << 20, 1_000_000
-"""No checkpoint's pickle is longer or has more steps: SDXL with the state of its optimizer has half a million."""
+"""Limits on a pickle's bytes and opcodes: SDXL with its optimizer's state has half a million opcodes."""
 STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -25,11 +25,11 @@ ITEM = {
     "bool": 1, "uint64": 8, "uint32": 4, "uint16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1,
     "float8_e5m2fnuz": 1, "complex64": 8, "complex128": 16,
 }  # fmt: skip
-"""torch's types of numbers → bytes of one."""
+"""torch's dtypes → bytes of an element."""
 VIEWS = {"_rebuild_tensor": 4, "_rebuild_tensor_v2": 6, "_rebuild_tensor_v3": 7}
-"""torch's functions that describe a tensor → the least arguments that they take."""
+"""torch's functions that describe a tensor → their least number of arguments."""
 PASSED_ON = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_device_tensor_from_cpu_tensor")
-"""Those that give their first argument a wrapping."""
+"""torch's functions that only wrap their first argument."""
 
 NUMPY = tuple(f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64))
 HARMLESS = {
@@ -58,13 +58,13 @@ HARMLESS = {
     "torch.nn.modules.container": ("ParameterDict",),
     "torch.serialization": ("_get_layout",),
 }  # fmt: skip
-"""Module → names in it that usual checkpoints hold. Those that do not describe tensors stand for nothing."""
+"""Module → its names that usual checkpoints contain. Those that do not describe tensors become placeholders."""
 HARMLESS_PACKAGES = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy.dtypes")
-"""Trainers and their settings: any name in them stands for nothing."""
+"""Packages of trainers and their settings: any name in them becomes a placeholder."""
 
 
 class Refused(Exception):
-    """Why a file is not read, in words that follow its name, and what to do."""
+    """A file is refused: `what` is text that follows its name, `cure` says what to do."""
 
     def __init__(self, what: str, cure: str = "Copy or download it again.") -> None:
         super().__init__(what, cure)
@@ -72,12 +72,12 @@ class Refused(Exception):
 
 
 class Broken(Exception):
-    """It breaks off, or is not what it says."""
+    """The file is truncated or inconsistent."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A class or function that was named."""
+    """The name of a class or function."""
 
     module: str
     name: str
@@ -85,7 +85,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """`count` numbers of the storage `key`, from number `begin` on."""
+    """`count` elements of the storage `key`, from element `begin` on."""
 
     key: str
     dtype: str
@@ -95,7 +95,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class View:
-    """A tensor: what is seen of a storage; see `torch.as_strided`."""
+    """A tensor as a view of a storage; see `torch.as_strided`."""
 
     storage: Storage
     dtype: str
@@ -104,12 +104,12 @@ class View:
     stride: tuple[int, ...]
 
 
-MARK, STAND = object(), object()
-"""Where a list of arguments begins; what stands in place of an object that is not looked at."""
+MARK, PLACEHOLDER = object(), object()
+"""The start of a list of arguments on the stack; an object that is ignored."""
 
 
 class Pickle:
-    """One pickle, from where a stream of bytes is: `value()` reads to its end. The stream holds all that is ever read."""
+    """Interprets one pickle from a stream's position; `value()` reads it to its end."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         self.storages: list[Storage] = []
@@ -118,11 +118,11 @@ class Pickle:
         self._memo: dict[int, Any] = {}
 
     def value(self) -> Any:
-        """What it builds: numbers, text, tuples, lists, mappings, storages and views of them."""
+        """Return the pickle's value: numbers, text, tuples, lists, mappings, storages and views of them."""
         for name, argument in self._steps():
             if name == "STOP":
                 return self._pop()
-            if name in SPELLED:
+            if name in LITERALS:
                 self._stack.append(argument)
             elif name in CONSTANTS:
                 self._stack.append(CONSTANTS[name])
@@ -141,14 +141,14 @@ class Pickle:
 
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self._stream)):
             if count > MOST_STEPS:
-                raise Refused("holds far more than the weights of a base.", "Take its .safetensors file.")
+                raise Refused("contains far more than the weights of a base.", "Use its .safetensors file.")
             yield opcode.name, argument
 
     def _pop(self) -> Any:
         return self._last(1)[0]
 
     def _last(self, count: int) -> list[Any]:
-        """The last values, taken off."""
+        """Pop the last `count` values."""
         if len(self._stack) < count:
             raise Broken
         items = self._stack[len(self._stack) - count :]
@@ -174,13 +174,13 @@ class Pickle:
         self._memo[len(self._memo) if name == "MEMOIZE" else int(place)] = self._stack[-1]
 
     def _contain(self, name: str) -> None:
-        """Lists and mappings made and filled. What is put into anything else is forgotten."""
+        """Make and fill lists and mappings; items of anything else are dropped."""
         if name in ("EMPTY_LIST", "EMPTY_DICT"):
             self._stack.append([] if name == "EMPTY_LIST" else {})
             return
         items = self._taken(name)
         if name in ("LIST", "TUPLE", "DICT", "FROZENSET"):
-            self._stack.append({"LIST": items, "TUPLE": tuple(items), "DICT": {}}.get(name, STAND))
+            self._stack.append({"LIST": items, "TUPLE": tuple(items), "DICT": {}}.get(name, PLACEHOLDER))
             if name != "DICT":
                 return
         if not self._stack:
@@ -188,18 +188,18 @@ class Pickle:
         _fill(self._stack[-1], name, items)
 
     def _taken(self, name: str) -> list[Any]:
-        """The items that an instruction takes from the stack."""
+        """Pop the items that an opcode takes from the stack."""
         if name == "APPEND":
             return self._last(1)
         return self._last(2) if name == "SETITEM" else self._to_mark()
 
     def _object(self, name: str, argument: Any) -> None:
-        """Names, and what would be called with them."""
+        """Handle names, and calls of them."""
         if name in ("GLOBAL", "INST"):
             known = _known(*argument.split(" ", 1))
             if name == "INST":
                 self._to_mark()
-            self._stack.append(known if name == "GLOBAL" else STAND)
+            self._stack.append(known if name == "GLOBAL" else PLACEHOLDER)
         elif name == "STACK_GLOBAL":
             self._stack.append(_known(*self._last(2)))
         elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
@@ -207,8 +207,8 @@ class Pickle:
             self._stack.append(_made(function, arguments))
         elif name == "OBJ":
             self._to_mark()
-            self._stack.append(STAND)
-        elif name in ("BUILD", "POP"):  # the state of an object is not looked at
+            self._stack.append(PLACEHOLDER)
+        elif name in ("BUILD", "POP"):  # the state of an object is ignored
             self._pop()
         elif name == "POP_MARK":
             self._to_mark()
@@ -217,12 +217,14 @@ class Pickle:
         elif name == "BINPERSID":
             self._stack.append(self._storage(self._pop()))
         else:
-            raise Refused(f"holds a step that weights do not need ({name}).", "Take its .safetensors file.")
+            raise Refused(f"contains an opcode that weights do not need ({name}).", "Use its .safetensors file.")
 
-    def _storage(self, told: Any) -> Storage:
-        if not isinstance(told, tuple) or len(told) < 5 or told[0] not in ("storage", b"storage"):
+    def _storage(self, persistent_id: Any) -> Storage:
+        if not isinstance(persistent_id, tuple) or len(persistent_id) < 5:
             raise Broken
-        _, kind, key, _, count, *view = told
+        if persistent_id[0] not in ("storage", b"storage"):
+            raise Broken
+        _, kind, key, _, count, *view = persistent_id
         key = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _natural(count):
             raise Broken
@@ -232,28 +234,30 @@ class Pickle:
 
 
 def _known(module: object, name: object) -> Name:
-    """A name that may stand in a checkpoint; the others are refused, and said."""
+    """Return a name that checkpoints may contain. Raises `Refused` for all others."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise Broken
     packages = (module, *(module[:place] for place, letter in enumerate(module) if letter == "."))
     if name not in HARMLESS.get(module, ()) and not any(package in HARMLESS_PACKAGES for package in packages):
-        what = f"asks for {module[:60]}.{name[:60]}, which weights do not need: it may be code. Nothing of it was run."
-        raise Refused(what, "Take the .safetensors file of this model, from where you trust.")
+        what = (
+            f"refers to {module[:60]}.{name[:60]}, which weights do not need: it may be malicious code. It was not run."
+        )
+        raise Refused(what, "Use the .safetensors file of this model, from a source that you trust.")
     return Name(module, name)
 
 
 def _fill(held: object, name: str, items: list[Any]) -> None:
-    """Put items into a list or a mapping, as an instruction of this name does."""
+    """Put items into a list or mapping, as the opcode `name` does."""
     if isinstance(held, list) and name in ("APPEND", "APPENDS"):
         held += items
     elif isinstance(held, dict) and name in ("SETITEM", "SETITEMS", "DICT"):
         pairs = zip(items[::2], items[1::2], strict=False)
-        # Other keys are none of a state_dict's, and a tuple's hash goes as deep as the tuple.
+        # A state_dict has no other keys, and hashing a nested tuple is recursive.
         held.update((key, value) for key, value in pairs if isinstance(key, (str, int)))
 
 
 def _part_of(view: Any, count: int) -> tuple[int, int]:
-    """Where a storage that is a part of another (in the older form) begins, and how many numbers it has."""
+    """Return the start and number of elements of a storage that is a part of another (older format)."""
     if not isinstance(view, tuple) or len(view) != 3 or not all(map(_natural, view[1:])):
         raise Broken
     _, begin, part = view
@@ -263,29 +267,29 @@ def _part_of(view: Any, count: int) -> tuple[int, int]:
 
 
 def _made(function: object, arguments: object) -> Any:
-    """What calling a name gives: a view, a mapping, or what stands for nothing."""
+    """Return the result of calling a name: a view, a mapping, or a placeholder."""
     if not isinstance(function, Name) or not isinstance(arguments, tuple):
-        return STAND
+        return PLACEHOLDER
     if function.module == "torch._utils":
         return _rebuilt(function.name, arguments)
     if function.name == "Parameter" and arguments:
         return arguments[0]
     if function.name == "_rebuild_from_type_v2" and len(arguments) >= 3:
-        return _made(arguments[0], arguments[2]) if arguments[0] != function else STAND
+        return _made(arguments[0], arguments[2]) if arguments[0] != function else PLACEHOLDER
     if function.module == "collections" or function.name == "dict":
         return _mapping(arguments[0] if arguments else ())
-    return STAND
+    return PLACEHOLDER
 
 
 def _rebuilt(name: str, arguments: tuple[Any, ...]) -> Any:
-    """What a function of `torch._utils` gives: a view, or its first argument."""
+    """Return the result of a function of `torch._utils`: a view, or its first argument."""
     if name in VIEWS:
         return _view(name, arguments)
-    return arguments[0] if arguments else STAND
+    return arguments[0] if arguments else PLACEHOLDER
 
 
 def _mapping(items: object) -> dict[str | int, Any]:
-    """The mapping of a list of pairs; what is none of that is left out."""
+    """Return the mapping of a list of pairs; other items are dropped."""
     pairs = (
         [pair for pair in items if isinstance(pair, (list, tuple)) and len(pair) == 2]
         if isinstance(items, list)
@@ -312,13 +316,20 @@ def _natural(number: object) -> bool:
     return isinstance(number, int) and 0 <= number < 1 << 62
 
 
-SPELLED = (
+LITERALS = (
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8", "BYTEARRAY8",
 )  # fmt: skip
-"""Steps whose value stands in the pickle itself."""
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "EMPTY_SET": STAND, "MARK": MARK}
+"""Opcodes whose argument is their value."""
+CONSTANTS = {
+    "NONE": None,
+    "NEWTRUE": True,
+    "NEWFALSE": False,
+    "EMPTY_TUPLE": (),
+    "EMPTY_SET": PLACEHOLDER,
+    "MARK": MARK,
+}
 SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 CONTAINERS = (
     "EMPTY_LIST", "EMPTY_DICT", "LIST", "TUPLE", "DICT", "FROZENSET", "APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS",

@@ -1,4 +1,4 @@
-"""SDXL in memory: two text encoders side by side, and what the network is told of a picture's shape."""
+"""The SDXL model: two text encoders, and size conditioning."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class SDXLModel(LatentDiffusion):
     trainable = ("unet", *text_encoders)
 
     def encode_text(self, captions: Sequence[str], reading: TextReading = PLAIN_READING) -> Condition:
-        """The last layer but one is always read, so `clip_skip` must be 1."""
+        """`clip_skip` must be 1: SDXL always uses the last layer but one."""
         import torch
 
         if reading.clip_skip != 1:
-            raise ValueError("SDXL reads the last layer but one; there is no clip skip")
+            raise ValueError("SDXL always uses the last layer but one; it has no clip skip")
         states = []
         for text in self.texts:
             ids, words = self.ids(text, captions, reading), self.word_vectors(text.name)
@@ -69,19 +69,19 @@ class SDXLModel(LatentDiffusion):
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     def kohya_name(self, part: str, path: str) -> str:
-        """The U-Net's modules go by their names in the original code."""
+        """Modules of the U-Net have their names of the original code."""
         if part != "unet":
             return super().kohya_name(part, path)
         original = original_path(path, self.source.config("unet"))
         return f"lora_unet_{original.replace('.', '_')}"
 
     def other_names(self, part: str, path: str) -> tuple[str, ...]:
-        """Diffusers' names, as OneTrainer and diffusers' own scripts write them."""
+        """Diffusers' names, which OneTrainer and diffusers' scripts write."""
         return (super().kohya_name(part, path),) if part == "unet" else ()
 
     @classmethod
     def block_count(cls, config: Mapping[str, Any]) -> int:
-        """The embeddings, those that go down, three in the middle, those that go up, the output."""
+        """The embeddings, the down blocks, three in the middle, the up blocks, the output."""
         return 1 + down_blocks(config) + 3 + down_blocks(config) + 1
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What the Stable Diffusion families have in common: knobs, sizes, and how a checkpoint is found to be one."""
+"""The base class of the Stable Diffusion families: knobs, sizes, checkpoint detection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEDULE: Mapping[str, Any] = {
     "clip_sample": False,
     "prediction_type": "epsilon",
 }
-"""The noise schedule of all of them (Rombach et al. 2022)."""
+"""The noise schedule of all Stable Diffusion models (Rombach et al. 2022)."""
 VAE: Mapping[str, Any] = {
     "sample_size": 512,
     "block_out_channels": [128, 256, 512, 512],
@@ -35,7 +35,7 @@ VAE: Mapping[str, Any] = {
     "latent_channels": 4,
     "scaling_factor": 0.18215,
 }
-"""The VAE of all of them but for its scale."""
+"""The VAE of all Stable Diffusion models, except for its scale."""
 CLIP_L: Mapping[str, Any] = {
     "vocab_size": 49408,
     "hidden_size": 768,
@@ -46,9 +46,7 @@ CLIP_L: Mapping[str, Any] = {
     "hidden_act": "quick_gelu",
 }
 """The text encoder of SD1.x, and SDXL's first: CLIP ViT-L (Radford et al. 2021)."""
-SINGULAR = (
-    "at the last timestep nothing of the picture is left, and its noise tells nothing: only v can be learned there."
-)
+SINGULAR = "zero terminal SNR needs v-prediction: the last timestep is pure noise, so predicting ε teaches nothing."
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class StableDiffusion(Family):
 
     vae: Source | None = param(
         None,
-        "another VAE to encode and decode with: a file, as published or in diffusers' layout, or a diffusers folder",
+        "another VAE for encoding and decoding: a file in the original or diffusers' layout, or a diffusers folder",
         shelf="vae",
     )
     config: Source | None = param(
@@ -66,29 +64,29 @@ class StableDiffusion(Family):
     )
     prediction: Literal["auto", "epsilon", "v_prediction"] = param(
         "auto",
-        "what the base's network says: the noise (epsilon) or the velocity (v_prediction). auto "
-        "looks into the checkpoint; give it where a v-prediction merge does not say so. Pictures of pure noise or of flat "
-        "colour mean that it is the other",
+        "what the base's network predicts: the noise (epsilon) or the velocity (v_prediction). auto reads it from the "
+        "checkpoint; set it for v-prediction merges that do not record it. If pictures are pure noise or flat colour, it "
+        "is the other one",
         kohya=("v_parameterization",),
     )
     zero_terminal_snr: bool | None = param(
         None,
-        "the base was trained with a schedule that ends in pure noise, so that very dark and very bright pictures are "
-        "possible; for v-prediction only. Empty: as the checkpoint says  (Lin et al. 2023, arXiv:2305.08891)",
+        "whether the base was trained with a schedule that ends in pure noise, which allows very dark and very bright "
+        "pictures; only for v-prediction. Empty: read from the checkpoint (Lin et al. 2023, arXiv:2305.08891)",
     )
 
     known: ClassVar[Mapping[str, Mapping[str, Any]]]
-    """The configuration of the parts by the published numbers, for single files, which carry none."""
+    """The published configuration of each part, for single files, which contain none."""
     model: ClassVar[type[LatentDiffusion]] = LatentDiffusion
     """The class of the loaded base."""
     activations: ClassVar[Activations]
-    """What the forward pass of a base of the published shape keeps."""
+    """The activations of a base with the published configuration."""
     kind: ClassVar[str]
-    """What a single file of the family is; see `_model_detection`."""
+    """What messages call a single file of the family; see `_model_detection`."""
 
     def problems(self) -> Iterator[Problem]:
         if self.zero_terminal_snr and self.prediction == "epsilon":
-            cure = "Take it away, or write prediction: v_prediction if the base is one."
+            cure = "Remove it, or set prediction: v_prediction if the base is one."
             yield Problem(SINGULAR, cure=cure, path=("zero_terminal_snr",))
         if not self.is_pending:
             yield from _checkpoint_problems.problems(self)
@@ -100,7 +98,7 @@ class StableDiffusion(Family):
     denoiser: ClassVar[str] = LatentDiffusion.denoiser
     lora_module: ClassVar[str] = "networks.lora"
     reads_other_layers: ClassVar[bool] = True
-    """Whether captions may be read from another layer of the text encoder than the last (`clip_skip`)."""
+    """Whether another layer of the text encoder than the last can be used (`clip_skip`)."""
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
@@ -112,18 +110,18 @@ class StableDiffusion(Family):
 
     def objections(self, reading: TextReading) -> Iterator[Problem]:
         if reading.clip_skip != 1 and not self.reads_other_layers:
-            what = f"{self.name} always reads the last layer but one of its text encoder."
-            yield Problem(what, cure="Take clip_skip away; it is for SD1.x.", path=("clip_skip",))
+            what = f"{self.name} always uses the last layer but one of its text encoder."
+            yield Problem(what, cure="Remove clip_skip; it is for SD1.x.", path=("clip_skip",))
 
     def native_size(self) -> int:
-        told = self._part("unet").get("sample_size") or self.known["unet"]["sample_size"]
-        size = max(told) if isinstance(told, list) else told
+        given = self._part("unet").get("sample_size") or self.known["unet"]["sample_size"]
+        size = max(given) if isinstance(given, list) else given
         if not isinstance(size, int) or not 0 < size <= 4096:
-            raise self._odd("unet", "sample_size", told)
+            raise self._invalid("unet", "sample_size", given)
         return size * self._halvings("vae")
 
     def size_step(self) -> int:
-        """Each level of the VAE and of the U-Net but the last halves the picture."""
+        """Each level of the VAE and of the U-Net but the last halves the sides."""
         return self._halvings("vae") * self._halvings("unet")
 
     def latent_shape(self, size: Pair) -> tuple[int, int, int]:
@@ -151,24 +149,24 @@ class StableDiffusion(Family):
         return self.model(parts, device, dtype)
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """What a single file says of its schedule, in the words of a scheduler's configuration."""
+        """Return what a single file records of its schedule, as entries of a scheduler's configuration."""
         return {}
 
     # ------------------------------------------------------------------------------------------------------ the source
 
     def _halvings(self, part: str) -> int:
-        """What a part divides a picture's sides by."""
+        """Return the downscaling factor of a part."""
         levels = self._part(part).get("block_out_channels")
         if not isinstance(levels, (list, tuple)) or not 0 < len(levels) <= 8:
-            raise self._odd(part, "block_out_channels", levels)
+            raise self._invalid(part, "block_out_channels", levels)
         return halvings({"block_out_channels": levels})
 
-    def _odd(self, part: str, name: str, value: object) -> InputError:
-        what = f"has a configuration that cannot be right: {name} of {part} is {str(value)[:40]}."
+    def _invalid(self, part: str, name: str, value: object) -> InputError:
+        what = f"has an invalid configuration: {name} of {part} is {str(value)[:40]}."
         return InputError(what, where=str(self.checkpoint.path), cure=COPY)
 
     def _part(self, part: str) -> Mapping[str, Any]:
-        """A part's configuration, without importing anything heavy (plans read it); published, before there is a base."""
+        """Return a part's configuration, or the published one while there is no base yet; imports nothing heavy."""
         if self.is_pending and not self.config:
             return self.known[part]
         described = self.config.path if self.config else self.checkpoint.path
@@ -187,7 +185,7 @@ class StableDiffusion(Family):
         return SingleFile(path, self.known, self.model.texts, Folder(self.config.path) if self.config else None)
 
     def _schedule(self, source: Folder | SingleFile) -> dict[str, Any]:
-        """What is known of the schedule: by the knobs, else by the file, over what its configuration says."""
+        """Return overrides of the scheduler's configuration: from the knobs, else from the file."""
         from lorapipe.models._weight_files import Folder
 
         described = source.config("scheduler", "scheduler_config.json")
@@ -200,5 +198,5 @@ class StableDiffusion(Family):
         if whole.get("rescale_betas_zero_snr"):
             if whole.get("prediction_type") != "v_prediction":
                 raise InputError(SINGULAR, where="zero_terminal_snr", cure="Write prediction: v_prediction, if it is.")
-            found["timestep_spacing"] = "trailing"  # sampling has to begin at the last timestep
+            found["timestep_spacing"] = "trailing"  # sampling must begin at the last timestep
         return found

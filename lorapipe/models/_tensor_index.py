@@ -1,6 +1,6 @@
-"""A file of weights by its content, whatever it is called: which tensors it holds, or what it is instead.
+"""Identify a weight file by its content, not its name: list its tensors, or say what it is instead.
 
-Only heads are read, and no torch: `check` and `plan` ask. Every reader of bases begins here.
+Reads only headers and needs no torch, since `check` and `plan` call it. All readers of bases use it.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ SAFETENSORS, ZIP, PICKLE = "safetensors", "zip", "pickle"
 SETTLED = 2_000_000_000
 PICKLES: Mapping[str, Reader] = {ZIP: _torch_file.in_zip, PICKLE: _torch_file.in_pickles}
 MOST_HEADER = 32 << 20
-"""Bytes of a safetensors header: the largest that is met has one or two million."""
+"""Most bytes of a safetensors header; the largest in use have one or two million."""
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip
-"""safetensors' types of numbers → bits of one."""
+"""safetensors' dtypes → bits of an element."""
 
 AGAIN = "Copy or download it again."
 PAGE = "The download ended at a login or an error page: sign in there, and download the file itself."
 UNPACK = "Unpack it, and name the model in it."
-TAKE = "Take the .safetensors file of this model."
+TAKE = "Use the .safetensors file of this model."
 OTHERS: Mapping[str, tuple[str, str]] = {
-    "Git LFS": ("is a Git LFS pointer: some lines of text in place of the model.",
+    "Git LFS": ("is a Git LFS pointer: some lines of text instead of the model.",
                 "Run `git lfs pull` where it was cloned, or download the file itself."),
     **{kind: (f"is a picture ({kind}), not a model.", "") for kind in PICTURES},
     "RIFF": ("is a picture or a sound (RIFF), not a model.", ""),
-    "GGUF": ("is a GGUF file: its weights are packed for drawing and cannot be trained on.", TAKE),
+    "GGUF": ("is a GGUF file: its weights are quantised for inference and cannot be trained on.", TAKE),
     **{kind: (f"is a packed archive ({kind}).", UNPACK) for kind in ("7z", "RAR")},
     **{kind: (f"is a packed file ({kind}).", UNPACK) for kind in ("gzip", "bzip2", "xz", "zstd")},
     "HDF5": ("is an HDF5 file (Keras), not a checkpoint of torch.", TAKE),
     "PDF": ("is a PDF, not a model.", ""),
 }  # fmt: skip
-"""Kind by its first bytes → what it is, and what to do."""
+"""Kind by the first bytes → what it is, and what to do."""
 
 
 def format_of(path: Path) -> str:
-    """`safetensors`, `zip` or `pickle` (the two forms of torch.save); what is none of them is refused in words."""
+    """Return `safetensors`, `zip` or `pickle` (the two formats of torch.save). `InputError` for any other file."""
     return _asked(path, _format)
 
 
 def keys_of(path: Path) -> Mapping[str, Shape]:
-    """Key → shape of every tensor. Only the head is read, once as long as the file stays as it is."""
+    """Return key → shape of every tensor. Reads only the header, and caches the result while the file does not change."""
     try:
         state = path.stat()
     except OSError as error:
@@ -68,17 +68,17 @@ def keys_of(path: Path) -> Mapping[str, Shape]:
 
 
 def flat(shape: Shape) -> Shape:
-    """A shape without the sides of a 1×1 convolution: its numbers are those of a Linear layer."""
+    """Return a shape without the trailing ones of a 1×1 convolution, so that it equals a Linear layer's."""
     return shape[:2] if len(shape) > 2 and all(side == 1 for side in shape[2:]) else shape
 
 
 def settled(changed: int) -> bool:
-    """Whether a file's time (ns) tells it from another of the same name and size: not right after it was written."""
+    """Whether a file's modification time (ns) is old enough to identify its content: not right after writing."""
     return time.time_ns() - changed > SETTLED
 
 
 def numbers_of(path: Path) -> Mapping[str, Numbers]:
-    """Where the tensors of a file of torch.save lie."""
+    """Return the positions of the tensors in a file of torch.save."""
     found: Mapping[str, Numbers] = _asked(path, _reading(PICKLES))
     return found
 
@@ -105,7 +105,7 @@ def _reading(readers: Mapping[str, Reader]) -> Reader:
 
 
 def _asked(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
-    """What a reader finds in a file; every way of failing in words."""
+    """Return what a reader finds in a file. All failures become `InputError`."""
     try:
         with _opened(path) as file:
             return reader(file)
@@ -115,15 +115,15 @@ def _asked(path: Path, reader: Callable[[IO[bytes]], Any]) -> Any:
         raise InputError(refused.what, where=str(path), cure=refused.cure) from None
     except OSError as error:
         raise _unreadable(path, error) from None
-    except Exception as error:  # damaged files fail in a dozen ways, none of them worth a traceback
-        raise InputError("is damaged: it is no readable checkpoint.", where=str(path), cure=AGAIN) from error
+    except Exception as error:  # damaged files raise many types of errors
+        raise InputError("is damaged: it is not a readable checkpoint.", where=str(path), cure=AGAIN) from error
 
 
 def _opened(path: Path) -> IO[bytes]:
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            what = "is a folder, not a file." if path.is_dir() else "is no file, but a pipe or a device."
+            what = "is a folder, not a file." if path.is_dir() else "is not a file, but a pipe or a device."
             raise InputError(what, where=str(path), cure="Name the model's file.")
         return path.open("rb")
     except OSError as error:
@@ -150,18 +150,18 @@ def _format(file: IO[bytes]) -> str:
 
 
 def _instead(head: bytes, size: int) -> tuple[str, str]:
-    """What a file that is no checkpoint seems to be, and what to do."""
+    """Return what a file that is not a checkpoint seems to be, and what to do."""
     if not head:
         return "is empty.", AGAIN
     if not head.strip(b"\0"):
-        return "begins with nothing but zeros: a copy or a download was never finished.", AGAIN
+        return "begins with zeros only: a copy or a download was not finished.", AGAIN
     if (found := OTHERS.get(kind_of(head))) is not None:
         what, cure = found
         return what, cure or "Name the model's file."
     if head[257:262] == b"ustar":
         return "is a packed archive (tar).", "Unpack it, and name the model in it."
     if (text := _text(head)) is None:
-        return f"is no checkpoint: it begins like none that is known ({head[:4].hex(' ')}).", AGAIN
+        return f"is not a checkpoint: its first bytes ({head[:4].hex(' ')}) are those of no known format.", AGAIN
     if text[:100].lower().startswith(("<!doctype", "<html", "<head", "<?xml", "<body")):
         return "is a web page, not a model.", PAGE
     begins = " ".join(text[:40].split())
@@ -171,11 +171,11 @@ def _instead(head: bytes, size: int) -> tuple[str, str]:
 
 
 def _text(head: bytes) -> str | None:
-    """The bytes as text, if they are some."""
+    """Return the bytes as text; None if they are not text."""
     try:
         text = head[: len(head) - 3 if len(head) > 64 else None].decode("utf-8-sig", "strict").lstrip()
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 8:  # not cut inside a letter
+        if error.start < len(head) - 8:  # not only a character cut at the end
             return None
         text = head[: error.start].decode("utf-8-sig").lstrip()
     return text if text and all(letter.isprintable() or letter.isspace() for letter in text) else None
@@ -185,12 +185,12 @@ def _text(head: bytes) -> str | None:
 
 
 def _header(file: IO[bytes]) -> dict[str, Shape]:
-    """Key → shape by a safetensors header, which must fit the file as its own library asks."""
+    """Return key → shape from a safetensors header, which must be consistent with the file, as safetensors requires."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if 8 + length > size:
         raise Refused(
-            f"is no readable checkpoint: it breaks off in its header: at least {8 + length - size:,} bytes are missing."
+            f"is not a readable checkpoint: it ends within its header; at least {8 + length - size:,} bytes are missing."
         )
     header = json.loads(file.read(length).decode("utf-8"))
     entries = {key: _entry(entry) for key, entry in header.items() if key != "__metadata__"}
@@ -202,15 +202,15 @@ def _header(file: IO[bytes]) -> dict[str, Shape]:
     if 8 + length + end > size:
         missing = 8 + length + end - size
         raise Refused(
-            f"is no readable checkpoint: it breaks off, {missing:,} of {8 + length + end:,} bytes are missing."
+            f"is not a readable checkpoint: it is truncated; {missing:,} of {8 + length + end:,} bytes are missing."
         )
     if 8 + length + end < size:
-        raise Refused("is damaged: there is more in it than its header tells of.")
+        raise Refused("is damaged: it is longer than its header says.")
     return {key: shape for key, (_, _, shape) in entries.items()}
 
 
 def _entry(entry: Any) -> tuple[int, int, Shape]:
-    """(first byte, byte after the last, shape) of a tensor, consistent with each other; ValueError and the like if not."""
+    """Return (first byte, byte after the last, shape) of a tensor. Raises ValueError and others if inconsistent."""
     (start, stop), shape, bits = entry["data_offsets"], entry["shape"], BITS[entry["dtype"]]
     if not all(type(number) is int and 0 <= number < 1 << 62 for number in (start, stop, *shape)):
         raise ValueError("no numbers")

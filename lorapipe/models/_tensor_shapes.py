@@ -1,7 +1,7 @@
-"""Names and shapes of a Stable Diffusion's tensors by its configurations, as diffusers names them, without torch.
+"""Names and shapes of Stable Diffusion's tensors, computed from its configurations without torch, in diffusers' names.
 
-With them a head of a file is enough to know whether a part is whole and fits. A configuration with a feature that is not
-counted here gives None: such a part is only known when it is loaded.
+With them, a file's header shows whether a part is complete and fits. For configurations with features not supported here
+the result is None, and the part is only checked when it is loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNET: Mapping[str, Any] = {
     "cross_attention_dim": 1280, "transformer_layers_per_block": 1, "use_linear_projection": False,
     "addition_embed_type": None, "projection_class_embeddings_input_dim": None, "time_cond_proj_dim": None,
 }  # fmt: skip
-"""diffusers' defaults of what is counted."""
+"""diffusers' defaults of the supported settings."""
 UNET_PLAIN: Mapping[str, tuple[Any, ...]] = {
     "mid_block_type": ("UNetMidBlock2DCrossAttn",), "class_embed_type": (None,), "num_class_embeds": (None,),
     "encoder_hid_dim": (None,), "encoder_hid_dim_type": (None,), "only_cross_attention": (False,),
@@ -27,7 +27,7 @@ UNET_PLAIN: Mapping[str, tuple[Any, ...]] = {
     "resnet_time_scale_shift": ("default",), "conv_in_kernel": (3,), "conv_out_kernel": (3,), "attention_type": ("default",),
     "cross_attention_norm": (None,), "reverse_transformer_layers_per_block": (None,),
 }  # fmt: skip
-"""Features, and the values with which they change no tensor."""
+"""Settings, and the values with which they do not change the tensors."""
 VAE: Mapping[str, Any] = {
     "in_channels": 3, "out_channels": 3, "block_out_channels": (64,), "layers_per_block": 1, "latent_channels": 4,
     "down_block_types": ("DownEncoderBlock2D",), "up_block_types": ("UpDecoderBlock2D",), "use_quant_conv": True,
@@ -46,11 +46,11 @@ MOST = {
     "block_out_channels": 65_536,
 }
 LARGEST = 1 << 20
-"""The most that a number of a configuration may be: more is a damaged file, and would have no end."""
+"""Upper limits of numbers in a configuration: larger ones come from damaged files and would take for ever."""
 
 
 def _counted(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """What is counted of a configuration; ValueError where a value is none that it could have."""
+    """Return the supported settings of a configuration. ValueError for impossible values."""
     c = {**defaults, **{name: value for name, value in config.items() if name in defaults}}
     for name, value in c.items():
         if not _can_be(name, value, defaults[name]):
@@ -62,7 +62,7 @@ def _counted(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
 
 
 def unet(config: Mapping[str, Any]) -> Shapes | None:
-    """Of a `UNet2DConditionModel`."""
+    """Return the tensors of a `UNet2DConditionModel`; None for unsupported features."""
     c = _counted(UNET, config)
     odd = (config.get(name, plain[0]) not in plain for name, plain in UNET_PLAIN.items())
     down, up, layers = c["down_block_types"], c["up_block_types"], c["layers_per_block"]
@@ -75,7 +75,7 @@ def unet(config: Mapping[str, Any]) -> Shapes | None:
 
 
 def _can_be(name: str, value: object, default: object) -> bool:
-    """Whether a setting may have this value: names, or numbers within their bounds, at most one for each level."""
+    """Whether a setting may have this value: names or numbers within limits, at most one for each level."""
     if value is None:
         return default is None or name == "projection_dim"
     if isinstance(value, (list, tuple)):
@@ -90,7 +90,7 @@ def _is_setting(name: str, value: object) -> bool:
 
 
 def _embeddings(c: Mapping[str, Any], width: int, time: int) -> Iterator[tuple[str, Shape]]:
-    """What the U-Net is told besides the text: the time, and SDXL's sizes."""
+    """Yield the embeddings of the timestep and of SDXL's size conditioning."""
     yield from _linear("time_embedding.linear_1", time, width)
     yield from _linear("time_embedding.linear_2", time, time)
     if c["time_cond_proj_dim"]:
@@ -135,7 +135,7 @@ def _unet(c: Mapping[str, Any], widths: list[int], layers: int) -> Iterator[tupl
 
 
 def vae(config: Mapping[str, Any]) -> Shapes | None:
-    """Of an `AutoencoderKL`."""
+    """Return the tensors of an `AutoencoderKL`; None for unsupported features."""
     c = _counted(VAE, config)
     if {*c["down_block_types"], *c["up_block_types"]} != {"DownEncoderBlock2D", "UpDecoderBlock2D"}:
         return None
@@ -160,7 +160,7 @@ def _vae(c: Mapping[str, Any], widths: list[int], layers: int, latent: int) -> I
 
 
 def _vae_levels(blocks: str, sampler: str, widths: list[int], layers: int) -> Iterator[tuple[str, Shape]]:
-    """The levels of one half, in the order in which data goes through them."""
+    """Yield the levels of encoder or decoder, in the order of the forward pass."""
     before = widths[0]
     for level, width in enumerate(widths):
         for layer in range(layers):
@@ -180,7 +180,7 @@ def _vae_middle(block: str, width: int, attention: bool) -> Iterator[tuple[str, 
 
 
 def text(config: Mapping[str, Any], projected: bool) -> Shapes:
-    """Of CLIP's text encoder, without `text_model.` before its names; `projected`: with its projection."""
+    """Return the tensors of CLIP's text encoder, without the prefix `text_model.`; `projected`: with the projection."""
     c = _counted(TEXT, config)
     return dict(_text(c, c["hidden_size"], c["intermediate_size"], projected))
 

@@ -1,4 +1,4 @@
-"""Random models with every joint of the real ones, small enough for tests."""
+"""Random models with the structure of the real ones, small enough for tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where each tensor lies in a file of `torch.save`, found without reading weights and without torch.
+"""Find the position of each tensor in a file of `torch.save`, without reading weights and without torch.
 
-Both forms are read: the zip of since 2020 (torch 1.6), and the one before it, in which a few pickles are followed by the
-numbers.
+Both formats are supported: the zip archive since torch 1.6 (2020), and the older one, a few pickles followed by the
+storages.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import IO, Any
 from lorapipe.models._pickle_reader import ITEM, MOST_BYTES, Broken, Pickle, Refused, Storage, View
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-"""What the older form begins with."""
+"""The first values of the older format."""
 MODELS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A tensor's place: `count` numbers from byte `start` of the file, and what it shows of them (`torch.as_strided`)."""
+    """A tensor's position: a storage of `count` elements from byte `start` of the file, and a view (`torch.as_strided`)."""
 
     dtype: str
     start: int
@@ -53,27 +53,27 @@ def _is_plain(value: object) -> bool:
 
 
 def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
-    """Key → place of every tensor; see `_state` for which they are."""
+    """Return key → position of every tensor in a zip file; see `_state` for which tensors."""
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile:
-        raise Refused("is no readable checkpoint: it breaks off, its end is missing.") from None
+        raise Refused("is not a readable checkpoint: it is truncated.") from None
     entries = {entry.filename: entry for entry in archive.infolist()}
     index = next((name for name in entries if name.rpartition("/")[2] == "data.pkl"), None)
     if index is None:
         raise _another_zip([*entries])
     root = index.removesuffix("data.pkl")
     if f"{root}constants.pkl" in entries:
-        raise Refused("is a TorchScript program, not weights alone.", "Take the checkpoint that it was made of.")
+        raise Refused("is a TorchScript program, not only weights.", "Use the checkpoint from which it was made.")
     if f"{root}byteorder" in entries:
         _same_order(_entry(archive, f"{root}byteorder") == b"little")
     found = _state(Pickle(io.BytesIO(_entry(archive, index))).value())
 
     def place(storage: Storage) -> tuple[int, int]:
         if (entry := entries.get(f"{root}data/{storage.key}")) is None:
-            raise Refused(f"is no readable checkpoint: it breaks off, its part data/{storage.key} is missing.")
+            raise Refused(f"is not a readable checkpoint: its entry data/{storage.key} is missing.")
         if entry.compress_type != zipfile.ZIP_STORED:
-            cure = "Unpack it and pack it again without compression, or take its .safetensors file."
+            cure = "Unpack it and pack it again without compression, or use its .safetensors file."
             raise Refused("is a compressed zip, whose weights cannot be read in place.", cure)
         file.seek(entry.header_offset)
         head = file.read(30)
@@ -84,10 +84,10 @@ def in_zip(file: IO[bytes]) -> dict[str, Numbers]:
 
 
 def in_pickles(file: IO[bytes]) -> dict[str, Numbers]:
-    """The same of the older form."""
+    """Return key → position of every tensor in a file of the older format."""
     stream = io.BytesIO(file.read(MOST_BYTES))
     if Pickle(stream).value() != MAGIC:
-        raise Refused("is a pickle that torch.save has not written.", "Save the model's state_dict with torch.save.")
+        raise Refused("is a pickle that torch.save did not write.", "Save the model's state_dict with torch.save.")
     if Pickle(stream).value() != PROTOCOL:
         raise Broken
     system, whole = Pickle(stream).value(), Pickle(stream)
@@ -96,7 +96,7 @@ def in_pickles(file: IO[bytes]) -> dict[str, Numbers]:
     sizes = {storage.key: storage.count * ITEM[storage.dtype] for storage in whole.storages}
     at, places = stream.tell(), dict[str, tuple[int, int]]()
     for key in map(str, keys if isinstance(keys, list) else ()):
-        places[key] = at + 8, sizes[key]  # after their number, told again
+        places[key] = at + 8, sizes[key]  # after their count, which is repeated
         at += 8 + sizes[key]
     return _placed(found, lambda storage: places[storage.key], file.seek(0, 2))
 
@@ -105,13 +105,13 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as entry:
         data = entry.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise Refused("has more than 16 MB of settings beside its weights.", "Take its .safetensors file.")
+        raise Refused("has more than 16 MB of data besides its weights.", "Use its .safetensors file.")
     return data
 
 
 def _same_order(little: bool) -> None:
     if not little:
-        raise Refused("was written on a machine with another order of bytes.", "Take its .safetensors file.")
+        raise Refused("was written on a machine with another byte order.", "Use its .safetensors file.")
 
 
 def _another_zip(names: list[str]) -> Refused:
@@ -122,7 +122,7 @@ def _another_zip(names: list[str]) -> Refused:
 
 
 def _state(loaded: Any) -> dict[str, View]:
-    """The tensors of what was saved: those of its `state_dict`, its own, or those of the one mapping in it that has some."""
+    """Return the tensors of a saved object: of its `state_dict`, its own, or of the only mapping in it that has tensors."""
     whole = loaded if isinstance(loaded, dict) else {}
     if found := _pairs(whole):
         return found
@@ -149,7 +149,7 @@ def _tensors(mapping: Any) -> dict[str, View]:
 
 
 def _placed(found: Mapping[str, View], place: Callable[[Storage], tuple[int, int]], size: int) -> dict[str, Numbers]:
-    """Views of storages → places in the file, each held against what is there. `place` gives a storage's start and bytes."""
+    """Turn views into positions, checked against the file's size. `place` returns a storage's start and number of bytes."""
     places: dict[str, tuple[int, int]] = {}
     placed = {}
     for key, view in found.items():
@@ -159,13 +159,13 @@ def _placed(found: Mapping[str, View], place: Callable[[Storage], tuple[int, int
         start, there = places[storage.key]
         if start + there > size:
             raise Refused(
-                f"is no readable checkpoint: it breaks off, at least {start + there - size:,} bytes are missing."
+                f"is not a readable checkpoint: it is truncated; at least {start + there - size:,} bytes are missing."
             )
         begin, length = storage.begin * ITEM[storage.dtype], storage.count * ITEM[storage.dtype]
         count = length // ITEM[view.dtype]
         shown = math.prod(view.shape)
         last = view.offset + sum((n - 1) * step for n, step in zip(view.shape, view.stride, strict=True))
         if begin + length > there or shown * ITEM[view.dtype] > size or (shown and last >= count):
-            raise Broken  # also a view that shows one number so often that it is larger than the file
+            raise Broken  # also a view that repeats an element until it is larger than the file
         placed[key] = Numbers(view.dtype, start + begin, count, view.offset, view.shape, view.stride)
     return placed

@@ -1,4 +1,4 @@
-"""A latent-diffusion base: a U-Net that predicts, and CLIP text encoders that read captions."""
+"""Latent diffusion with a U-Net and CLIP text encoders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
-"""Where a configuration does not say: those of SD1.x, diffusers' default."""
+"""The up blocks of SD1.x, diffusers' default."""
 TRANSFORMER = r"\battentions\.\d+\.(proj_in|proj_out|transformer_blocks)\b"
 CONVOLUTION = r"\b(resnets|downsamplers|upsamplers)\.\d+\."
 TEXT = r"\blayers\.\d+\.(self_attn|mlp)\."
-"""Paths of modules inside diffusers' Transformer2DModel, its ResnetBlock2D, Downsample2D and Upsample2D, and transformers'
-CLIPAttention and CLIPMLP, where kohya's LierLa, and in addition C3Lier, look for Linear and Conv2d."""
+"""Paths in diffusers' Transformer2DModel, in its ResnetBlock2D, Downsample2D and Upsample2D, and in transformers'
+CLIPAttention and CLIPMLP, where kohya's LierLa, and additionally C3Lier, target Linear and Conv2d."""
 
 
 class LatentDiffusion(PartsModel):
@@ -42,7 +42,7 @@ class LatentDiffusion(PartsModel):
     # ------------------------------------------------------------------------------------------------------- captions
 
     def tokenizer(self, text: TextPart) -> Any:
-        """The tokenizer of a text encoder."""
+        """Return the tokenizer of a text encoder."""
         from transformers import CLIPTokenizer
 
         if text.name not in self._tokenizers:
@@ -54,7 +54,7 @@ class LatentDiffusion(PartsModel):
         return len(token_ids(self.tokenizer(self.texts[0]), text, self.word_vectors(self.texts[0].name)))
 
     def ids(self, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """Token ids (B, n, 77) of captions for a text encoder. A base's own tokenizer knows its padding."""
+        """Return token ids (B, n, 77) of captions. If the base has a tokenizer, that defines the padding."""
         pad = None if self.source.has_tokenizer(text.tokenizer) else text.pad
         words = self.word_vectors(text.name)
         return tokenize(self.tokenizer(text), captions, reading.max_tokens, pad, reading.weighted, words)
@@ -66,7 +66,7 @@ class LatentDiffusion(PartsModel):
         return {"hidden": self.emphasised(hidden, text, captions, reading)}
 
     def emphasised(self, hidden: Tensor, text: TextPart, captions: Sequence[str], reading: TextReading) -> Tensor:
-        """The hidden states of captions, with the weights of their pieces where those are obeyed."""
+        """Apply the weights in captions to their hidden states, if `reading` is weighted."""
         if not reading.weighted:
             return hidden
         weights = emphasis(self.tokenizer(text), captions, reading.max_tokens, self.word_vectors(text.name))
@@ -81,7 +81,7 @@ class LatentDiffusion(PartsModel):
     # ----------------------------------------------------------------------------------------------------- prediction
 
     def predict(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The network runs in the model's dtype."""
+        """Run the network in the model's dtype."""
         unet: Any = self.part("unet")
         hidden = condition["hidden"].to(self.device, self.dtype)
         return unet(noisy.to(self.dtype), t, encoder_hidden_states=hidden, return_dict=False)[0].float()
@@ -96,7 +96,7 @@ class LatentDiffusion(PartsModel):
 
     @classmethod
     def module_refs(cls, part: str, layers: Mapping[str, Shape], config: Mapping[str, Any]) -> list[ModuleRef]:
-        """Those of the transformer, resnet, downsample and upsample blocks, or of a text encoder's layers."""
+        """Return Linear and Conv2d of the transformer, resnet, down- and upsample blocks, or of a text encoder's layers."""
         matrices = {path: shape for path, shape in layers.items() if len(shape) > 1}
         if part != cls.denoiser:
             return [
@@ -112,7 +112,7 @@ class LatentDiffusion(PartsModel):
 
     @classmethod
     def outer_refs(cls, part: str, layers: Mapping[str, Shape]) -> list[ModuleRef]:
-        """LyCORIS' `full` names the former, and `train_norm` means the latter."""
+        """Return the layers outside of blocks (LyCORIS' `full`) and the norms (`train_norm`)."""
         found = []
         for path, shape in layers.items():
             if len(shape) == 1:
@@ -123,18 +123,18 @@ class LatentDiffusion(PartsModel):
 
     @classmethod
     def block_count(cls, config: Mapping[str, Any]) -> int:
-        """Those that go down, the middle, those that go up: 25 of SD1.x."""
+        """The down blocks, the middle, the up blocks: 25 in SD1.x."""
         return 2 * down_blocks(config) + 1
 
     @classmethod
     def block_of(cls, path: str, config: Mapping[str, Any]) -> int:
-        """Which of them a module of a U-Net of this configuration is in."""
+        """Return the number of the block that contains a module of a U-Net with this configuration."""
         half, place = original_path(path, config).split(".")[:2]
         down = down_blocks(config)
         return {"input_blocks": int(place), "middle_block": down, "output_blocks": down + 1 + int(place)}[half]
 
     def block(self, path: str) -> int:
-        """Which block a module of the U-Net is in."""
+        """Return the number of the block that contains a module of the U-Net."""
         return self.block_of(path, self.source.config("unet"))
 
     def kohya_name(self, part: str, path: str) -> str:
@@ -143,18 +143,18 @@ class LatentDiffusion(PartsModel):
         return f"{self.text_prefix(part)}_text_model_{path.removeprefix('text_model.').replace('.', '_')}"
 
     def text_prefix(self, part: str) -> str:
-        """What the names of a text encoder's modules begin with."""
+        """Return the prefix of a text encoder's module names."""
         return "lora_te"
 
 
 def down_blocks(config: Mapping[str, Any]) -> int:
-    """How many blocks of a U-Net of this configuration go down, as the original code counts them; as many go up."""
+    """Return the number of down blocks of a U-Net in the original code; there are as many up blocks."""
     down: int = len(config["block_out_channels"]) * (config["layers_per_block"] + 1)
     return down
 
 
 def original_path(path: str, config: Mapping[str, Any]) -> str:
-    """A module's path in the original code (LDM's)."""
+    """Return a module's path in the original code (LDM)."""
     if path in OUTSIDE:
         return OUTSIDE[path]
     kinds = config.get("up_block_types", UP_BLOCKS)
@@ -162,5 +162,5 @@ def original_path(path: str, config: Mapping[str, Any]) -> str:
 
 
 def _group(path: str) -> Group:
-    """Of a module in a transformer block; the projections around it count as attention."""
+    """Return the group of a module of a transformer; its input and output projections count as attention."""
     return "feed_forward" if re.search(r"\.(ff|mlp)\.", path) else "attention"

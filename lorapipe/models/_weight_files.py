@@ -1,7 +1,7 @@
-"""Where the parts of a base model lie, and how they get into memory: a diffusers folder or one LDM-layout file.
+"""Load the weights of a base model's parts from a diffusers folder or a single file in LDM's layout.
 
-Nothing here goes to the network. Modules are built without weights and take the file's memory-mapped tensors as they
-are, so that loading costs one pass over the file and no second copy.
+Nothing is downloaded. Modules are built without weights and then get the file's memory-mapped tensors, so loading needs one
+pass over the file and no second copy.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 Tensors = dict[str, "torch.Tensor"]
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-"""Key prefixes of the parts in an LDM-layout file; of the text encoder in one of SD1.x."""
+"""Key prefixes of the parts in a file of LDM's layout; of the text encoder in SD1.x."""
 HALVES = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
-"""What a VAE's keys begin with; beside them are those of its training."""
+"""Prefixes of a VAE's keys; other keys in its file belong to its training."""
 LDM_VAE = ("encoder.down.", "encoder.mid.", "decoder.up.", "decoder.mid.")
-"""What of them only LDM's layout has."""
+"""Prefixes that only LDM's layout has."""
 
 
 @dataclass(frozen=True)
 class TextPart:
-    """A text encoder of a base: where a folder has it, and where and how a single file does.
+    """A text encoder of a base: its subfolders in a diffusers folder, and its prefix and layout in a single file.
 
-    `pad` is the token that fills a caption up where the tokenizer does not say, None for the one that ends it.
+    `pad` is the padding token if there is no tokenizer that defines it; None is EOS.
     """
 
     name: str = "text_encoder"
@@ -47,21 +47,21 @@ class TextPart:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a file, memory-mapped, whatever it is called; of a pickle only what `_pickle_reader` knows."""
+    """Return the tensors of a file, memory-mapped; the format is detected, and pickles are read by `_pickle_reader`."""
     if format_of(path) != SAFETENSORS:
         return _mapped(path)
     from safetensors.torch import load_file
 
-    keys_of(path)  # says in words what is wrong with the file, where something is
+    keys_of(path)  # raises a readable error if something is wrong with the file
     try:
         return load_file(path)
     except Exception as error:
         first = str(error).partition("\n")[0][:200]
-        raise InputError(f"is no readable checkpoint: {first}.", where=str(path), cure=AGAIN) from error
+        raise InputError(f"is not a readable checkpoint: {first}.", where=str(path), cure=AGAIN) from error
 
 
 def _mapped(path: Path) -> Tensors:
-    """The tensors of a file of torch.save."""
+    """Return the tensors of a file of torch.save."""
     import mmap
 
     import torch
@@ -78,7 +78,9 @@ def _mapped(path: Path) -> Tensors:
         if (place := (at.start, at.count, at.dtype)) not in storages:
             dtype = getattr(torch, at.dtype)
             storage = torch.frombuffer(whole, dtype=dtype, count=at.count, offset=at.start)
-            storages[place] = storage.clone() if at.start % dtype.itemsize else storage  # the older form aligns nothing
+            storages[place] = (
+                storage.clone() if at.start % dtype.itemsize else storage
+            )  # the older format does not align storages
         tensors[key] = storages[place].as_strided(at.shape, at.stride, at.offset)
     return tensors
 
@@ -90,16 +92,16 @@ class Folder:
     root: Path
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
-        """The part's configuration."""
+        """Return the part's configuration."""
         return read_json(self.root / part / name)
 
     def tensors(self, part: str) -> Tensors:
-        """The part's weights."""
+        """Return the part's weights."""
         tensors = {key: tensor for file in weights_in(self.root / part) for key, tensor in read_tensors(file).items()}
         return _with_names_of_today(tensors) if part == "vae" else tensors
 
     def tokenizer(self, name: str) -> Path:
-        """The folder of a tokenizer's vocabulary: the base's own, else CLIP's, which all published bases have."""
+        """Return the folder of a tokenizer's vocabulary: the base's own, else CLIP's, which all published bases use."""
         if self.has_tokenizer(name):
             return self.root / name
         from lorapipe.models._clip_vocabulary import clip_vocabulary
@@ -107,12 +109,12 @@ class Folder:
         return clip_vocabulary(self.root)
 
     def has_tokenizer(self, name: str) -> bool:
-        """Whether the folder has a vocabulary of its own."""
+        """Whether the folder has its own vocabulary."""
         return vocabulary_in(self.root / name)
 
 
 def vae_tensors(path: Path, config: dict[str, Any]) -> Tensors:
-    """The weights of a VAE that was published alone, or is in another base: a file or a folder, of either layout."""
+    """Return the weights of a separate VAE, or that of another base: a file or a folder, of either layout."""
     tensors = {key: tensor for file in vae_files(path) for key, tensor in read_tensors(file).items()}
     start = VAE if any(key.startswith(VAE) for key in tensors) else ""
     own = {
@@ -127,7 +129,7 @@ def vae_tensors(path: Path, config: dict[str, Any]) -> Tensors:
 
 @dataclass(frozen=True)
 class SingleFile:
-    """A base as one file in the layout of the original LDM code; its configuration is known or lies in `described`."""
+    """A base as a single file in LDM's layout; its configuration is the published one (`known`) or in `described`."""
 
     path: Path
     known: Mapping[str, Mapping[str, Any]]
@@ -135,18 +137,18 @@ class SingleFile:
     described: Folder | None = None
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
-        """The part's configuration."""
+        """Return the part's configuration."""
         return self.described.config(part, name) if self.described else dict(self.known[part])
 
     def tensors(self, part: str) -> Tensors:
-        """The part's weights under the names of its module; renaming copies nothing."""
+        """Return the part's weights by the names of its module, without copying."""
         if part in _RENAMINGS:
             return _RENAMINGS[part](self._all, self.config(part))
         text = next(text for text in self.texts if text.name == part)
         return _rename_text(_under(self._all, text.prefix), text, self.config(part))
 
     def tensor(self, key: str) -> torch.Tensor | None:
-        """One tensor under its name in the file; None where it has none such."""
+        """Return a tensor by its name in the file; None if there is none."""
         return self._all.get(key)
 
     @cached_property
@@ -154,7 +156,7 @@ class SingleFile:
         return read_tensors(self.path)
 
     def tokenizer(self, name: str) -> Path:
-        """The folder of a tokenizer's vocabulary; all published bases have the same."""
+        """Return the folder of a tokenizer's vocabulary; all published bases use the same."""
         if self.has_tokenizer(name) and self.described:
             return self.described.tokenizer(name)
         from lorapipe.models._clip_vocabulary import clip_vocabulary
@@ -162,7 +164,7 @@ class SingleFile:
         return clip_vocabulary(self.path)
 
     def has_tokenizer(self, name: str) -> bool:
-        """Whether the folder that describes it has a vocabulary."""
+        """Whether the folder `described` has a vocabulary."""
         return self.described is not None and self.described.has_tokenizer(name)
 
 
@@ -191,7 +193,7 @@ _RENAMINGS: dict[str, Callable[[Tensors, dict[str, Any]], Tensors]] = {"unet": _
 
 
 def _with_names_of_today(tensors: Tensors) -> Tensors:
-    """A VAE's tensors under the names that diffusers now has for its attention, which was made of 1×1 convolutions once."""
+    """Rename a VAE's attention from diffusers' older names, when it was made of 1×1 convolutions."""
     today = {f".attentions.0.{older}.": f".attentions.0.{name}." for name, older in OLDER_ATTENTION.items()}
     renamed = {}
     for key, tensor in tensors.items():
@@ -201,14 +203,14 @@ def _with_names_of_today(tensors: Tensors) -> Tensors:
 
 
 def _under(tensors: Tensors, prefix: str) -> Tensors:
-    # A copy of the names only: the conversion empties the mapping it is given.
+    # A shallow copy, because the conversion empties its argument.
     return {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def fill(module: torch.nn.Module, tensors: Tensors, dtype: torch.dtype, where: str) -> None:
-    """Give a module built without weights its tensors, whichever way the text encoder's keys are spelled.
+    """Load tensors into a module that was built without weights, with or without `text_model.` in their names.
 
-    transformers 5 has no `text_model.` in a text encoder's names; transformers 4 and the published files have.
+    transformers 5 omits that prefix of the text encoder; transformers 4 and the published files have it.
     """
     import torch
 
@@ -222,15 +224,15 @@ def fill(module: torch.nn.Module, tensors: Tensors, dtype: torch.dtype, where: s
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise InputError(f"does not fit its configuration: {first}", where=where, cure=INCOMPLETE) from error
-    # torch's own `to`: diffusers' warns of a case that is not ours.
+    # torch's `to`, since diffusers' warns of an unrelated case
     torch.nn.Module.to(module, dtype).requires_grad_(False).eval()
     _finite(module, own, dtype, where)
 
 
 def _finite(module: torch.nn.Module, own: Tensors, dtype: torch.dtype, where: str) -> None:
-    """InputError where a weight is NaN or infinite: the base would answer NaN, whatever is trained on it.
+    """Raise InputError if a weight is NaN or infinite, since the base would then predict NaN.
 
-    A pass over what was read: 0.2 s of SD1.5. Rows of vocabularies may never be asked for, and are let be.
+    It takes 0.2 s for SD1.5. Token embeddings are not checked: unused rows may be arbitrary.
     """
     import torch
 
@@ -241,21 +243,21 @@ def _finite(module: torch.nn.Module, own: Tensors, dtype: torch.dtype, where: st
     which = f"{len(bad)} of its tensors, such as {bad[0]}," if len(bad) > 1 else f"its tensor {bad[0]}"
     have = "have" if len(bad) > 1 else "has"
     if dtype == torch.float16 and all(_is_finite(own[key].float()) for key in bad):
-        cure = "Write precision: bf16 or fp32."
+        cure = "Set precision: bf16 or fp32."
         raise InputError(f"{which} {have} numbers too large for fp16.", where=where, cure=cure)
     cure = f"{AGAIN} If they are the model's own, take another model."
-    raise InputError(f"{which} {have} NaN or infinite numbers: it would answer NaN.", where=where, cure=cure)
+    raise InputError(f"{which} {have} NaN or infinite numbers: it would predict NaN.", where=where, cure=cure)
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
     if not tensor.numel():
         return True
-    least, most = tensor.aminmax()  # of which either is NaN where any number is
+    least, most = tensor.aminmax()  # both are NaN if any element is
     return bool(least.isfinite() & most.isfinite())
 
 
 def _shaped(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """A 1×1 convolution as a Linear layer, or the other way round, where the file has the one and the model the other."""
+    """Reshape a Linear layer's weight to a 1×1 convolution's or back, if file and model differ in that."""
     alike = flat(tuple(tensor.shape)) == flat(tuple(shape))
     return tensor.reshape(shape) if alike and tensor.shape != shape else tensor
 

@@ -13,7 +13,7 @@ from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDT
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
 WIDTH = 768
-"""Of the text that the U-Net reads."""
+"""Width of the text embeddings that the U-Net takes."""
 CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "unet": {
         "sample_size": 64,
@@ -26,7 +26,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     "text_encoder": CLIP_L,
     "scheduler": SCHEDULE,
 }
-"""SD1.x by its published numbers (Rombach et al. 2022)."""
+"""The published configuration of SD1.x (Rombach et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SD15(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Neither SDXL's sizes nor SD2's text: what is left of the family."""
+        """True for U-Nets with neither SDXL's size conditioning nor SD2's text width."""
         unet = parts.get("unet", {})
         seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
         if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":

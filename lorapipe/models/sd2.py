@@ -39,15 +39,15 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     },
     "scheduler": SCHEDULE,
 }
-"""SD2.x by its published numbers (Stability AI 2022)."""
+"""The published configuration of SD2.x (Stability AI 2022)."""
 TELLING = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 SPREAD = 0.09
-"""No file says what it predicts, but in v-prediction models the values of this bias are spread wider than this: so
-ComfyUI tells them apart (`supported_models.py`)."""
+"""The standard deviation of this bias above which a single file predicts v. Files do not record it; ComfyUI uses the same
+test (`supported_models.py`)."""
 
 
 class SD2Model(LatentDiffusion):
-    """As SD1.x, but for the text encoder's layout in a single file, and its padding."""
+    """As SD1.x, except for the text encoder's layout in a single file, and its padding."""
 
     texts: ClassVar[tuple[TextPart, ...]] = (TextPart(prefix="cond_stage_model.model.", open_clip=True, pad=0),)
 
@@ -68,7 +68,7 @@ class SD2(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """By the width of the text that the U-Net reads; of other widths, by its Linear projections."""
+        """Decides by the U-Net's text width; for unknown widths, by its Linear projections."""
         unet = parts.get("unet", {})
         seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
         if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its kin: Pony, Illustrious, NoobAI, Animagine."""
+"""Stable Diffusion XL and models derived from it: Pony, Illustrious, NoobAI, Animagine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CONFIGURATION: Mapping[str, Mapping[str, Any]] = {
     },
     "scheduler": SCHEDULE,
 }
-"""SDXL by its published numbers (Podell et al. 2023, arXiv:2307.01952)."""
+"""The published configuration of SDXL (Podell et al. 2023, arXiv:2307.01952)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SDXL(StableDiffusion):
 
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Its U-Net is told of sizes; the refiner's is too."""
+        """True for U-Nets with size conditioning, except the refiner's."""
         sizes = has_unet_alone(parts) and parts["unet"].get("addition_embed_type") == "text_time"
         return sizes and not is_refiner(parts)
 
@@ -78,7 +78,7 @@ class SDXL(StableDiffusion):
         return "stable-diffusion-xl-v1-base"
 
     def said_by(self, source: SingleFile) -> dict[str, Any]:
-        """V-prediction models have empty tensors of these names, as a sign."""
+        """V-prediction models mark themselves with empty tensors of these names."""
         if source.tensor("v_pred") is None:
             return {}
         return {"prediction_type": "v_prediction", "rescale_betas_zero_snr": source.tensor("ztsnr") is not None}

@@ -1,7 +1,7 @@
-"""Reads a run's events while they are written: each call reads only the new ones.
+"""Read a run's events while they are written; each call reads only the new ones.
 
-A training that was stopped and goes on has told the beginning of its curve in an earlier run, and one that is reused all of
-it; so what earlier runs have told of the same work is put in.
+A resumed training has emitted the beginning of its curve in an earlier run, and a reused one all of it; so the events of
+earlier runs for the same result are inserted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lorapipe.pipeline import run_files
 from lorapipe.pipeline.events import Event, Metric, Preview, Reused, Started, readable
 
 MOST_EARLIER = 10
-"""Runs before this one, in which the beginning is looked for."""
+"""Most earlier runs that are searched for the beginning."""
 Work = tuple[str, str]
 """A stage and the key of its result."""
 
@@ -30,7 +30,7 @@ class EventTail:
         self._read = 0
 
     def told(self) -> list[Event]:
-        """All events so far. A half-written line is left for the next call."""
+        """Return all events so far. An incomplete line is left for the next call."""
         new, self._read = _read(self.path, self._read)
         for event in new:
             self._told.append(event)
@@ -41,7 +41,7 @@ class EventTail:
 
     @cached_property
     def _earlier(self) -> list[dict[Work, list[Event]]]:
-        """The curves and pictures of each earlier run, the oldest first."""
+        """The metrics and previews of each earlier run, the oldest first."""
         with suppress(OSError):
             before = [number for number in run_files.numbers(self._runs) if number < self._number][-MOST_EARLIER:]
             return [_of_work(_read(self._runs / str(number) / "events.jsonl")[0]) for number in before]
@@ -49,7 +49,7 @@ class EventTail:
 
 
 def _read(path: Path, start: int = 0) -> tuple[list[Event], int]:
-    """The events from an offset in a file on, and the offset of the next."""
+    """Return the events from an offset in a file on, and the offset of the next."""
     events = list[Event]()
     with suppress(OSError), path.open("rb") as file:
         file.seek(start)

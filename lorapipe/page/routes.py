@@ -1,13 +1,14 @@
-"""The page's routes, without HTTP: which path returns what, and what changes the queue.
+"""The page's routes, without HTTP: the response to each path, and the changes of the queue.
 
     (nothing), page.css …           the page itself
-    board, board/300                the running jobs, the first that wait and the last that have ended, see `board`
-    jobs/12                         one of them, see `details`; what can be opened has an address in place of a path
-    jobs/12/files/MARK              one of those files
+    board, board/300                the running jobs, the first waiting and the last ended ones, see `board`
+    jobs/12                         one job, see `details`; files that a browser can open have an address
+    jobs/12/files/MARK              one of these files
     jobs/12/cancel, retry, first    (POST) for a job
     pause, resume                   (POST) for the queue
 
-A file is named by a mark that a job's `details` have given out, never by a path: what they do not list cannot be had.
+
+A file is named by a mark from a job's `details`, never by a path, so only files listed there can be read.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from lorapipe.pipeline.ledger import Ledger
 
 STATIC = Path(__file__).parent / "static"
 AT_FIRST = 100
-"""Waiting jobs, and ended ones, that are shown before more are asked for; `lorapipe queue` lists all."""
+"""Number of waiting and of ended jobs that are shown at first; `lorapipe queue` lists all."""
 MOST_BYTES = 64_000_000
-"""A file that is larger is not shown."""
+"""Larger files are not served."""
 MOST_REMEMBERED = 16
-"""Jobs whose marks are remembered; those of others are found anew."""
+"""Number of jobs whose marks are cached."""
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -55,19 +56,19 @@ PICTURES = {
 }
 TEXTS = dict.fromkeys((".txt", ".log", ".json", ".yaml"), TEXT)
 SHOWN = {**PICTURES, **TEXTS, ".html": PAGE}
-"""Files that a browser is given to show; SVG is not among them, since it can hold scripts."""
+"""Files that are served to a browser; not SVG, which can contain scripts."""
 
 OWN_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 FILE_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
-"""A report holds its pictures and its style, and no script; whatever a stage has written, it is given no more than that."""
+"""A report contains its pictures and styles and no script; nothing else is allowed for files of stages."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`tag` identifies the content (an ETag): whoever has it is not sent it again."""
+    """A response; `tag` identifies its content (ETag), so that a browser that has it does not get it again."""
 
     body: bytes
     kind: str = JSON
@@ -80,7 +81,7 @@ NOT_THERE = Answer(b"There is nothing here.", TEXT, 404)
 
 
 def told(value: object, status: int = 200, tag: str = "") -> Answer:
-    """A value as JSON; numbers that are not finite become null, as browsers refuse NaN."""
+    """Return a value as JSON; NaN and infinity, which browsers refuse, become null."""
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
@@ -89,12 +90,12 @@ def told(value: object, status: int = 200, tag: str = "") -> Answer:
 
 
 def nothing_arrives() -> Mapping[str, str]:
-    """For a queue without an inbox."""
+    """Return nothing, for a queue without an inbox."""
     return {}
 
 
 class Routes:
-    """All routes of a queue's page. `inbox` is the watched folder, `arriving` returns what is no job yet."""
+    """All routes of a queue's page. `inbox` is the watched folder, `arriving` returns its entries that are not jobs yet."""
 
     def __init__(
         self, queue: Queue, inbox: Path | None = None, arriving: Callable[[], Mapping[str, str]] = nothing_arrives
@@ -102,7 +103,7 @@ class Routes:
         self._queue = queue
         self._inbox = inbox
         self._arriving = arriving
-        self._start = secrets.token_hex(4)  # a queue's marks begin anew with each process
+        self._start = secrets.token_hex(4)  # marks of the queue restart with each process
         self._static = {file.name: file for file in STATIC.iterdir() if file.suffix in OURS}
         self._guard = threading.Lock()
         self._tail: EventTail | None = None
@@ -141,7 +142,7 @@ class Routes:
         return told({"done": True})
 
     def _board(self, most: int, seen: str) -> Answer:
-        self._queue.recover()  # an owner that is killed changes nothing in the database
+        self._queue.recover()  # a killed owner does not change the database
         arriving = self._arriving()
         tag = _tag(self._start, self._queue.mark, arriving, most)
         if tag == seen:
@@ -173,7 +174,7 @@ class Routes:
         while len(self._marks) > MOST_REMEMBERED:
             del self._marks[next(iter(self._marks))]
         painted: dict[str, Mapping[str, object]] = {}
-        for each in shown["previews"]:  # a training that went on may have painted one again
+        for each in shown["previews"]:  # a resumed training may have made a preview again
             painted.setdefault(each["path"], {**each, "file": _shown(Path(each["path"]), number)})
         files = [_shown(Path(name), number) for name in shown["files"]]
         report = next((each for each in files if each["kind"] == "page"), None)
@@ -193,7 +194,7 @@ class Routes:
 
 
 def _shown(path: Path, number: int) -> dict[str, object]:
-    """A file as the page shows it; `address` if a browser can open it."""
+    """Return a file as the page shows it; `address` is set if a browser can open it."""
     suffix = path.suffix.lower()
     kind = "picture" if suffix in PICTURES else "page" if suffix == ".html" else "text" if suffix in TEXTS else "other"
     address = f"jobs/{number}/files/{_tag(path)}" if suffix in SHOWN else None

@@ -1,9 +1,9 @@
 """The page's server: HTTP on the loopback interface, for the user alone.
 
-Other programs and users of the machine can reach that interface too, and so can every web page that its browser shows.
-So the address holds a key, which is kept in a file that only the user can read; the name in the address must be this
-machine's (an attacker's name can be made to lead here, but keeps its name); and what changes something must come from
-the page itself.
+
+Other programs and users of the machine can reach that interface too, and so can every web page in the browser. So the
+address contains a key, which is stored in a file that only the user can read; the Host header must be this machine's
+(against DNS rebinding); and requests that change something must come from the page itself (against CSRF).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from lorapipe.supervised_thread import SupervisedThread
 HOST = "127.0.0.1"
 PORT = 7373
 PORTS = 20
-"""Where the port is taken, so many further ones are tried."""
+"""Number of further ports to try if the port is in use."""
 OUR_NAME = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
-"""Any port: a tunnel from elsewhere may have its own."""
+"""Valid Host headers, with any port, since a tunnel may use another one."""
 MOST_CONNECTIONS = 64
 IDLE_SECONDS = 30
 STRANGER_SECONDS = 5.0
-"""How long a connection may take to show the key; any user of the machine can open one. Who has shown it may be idle."""
+"""Seconds within which a connection must send the key, since any user of the machine can open one."""
 BACKLOG = 128
-"""Connections that the system keeps until they are looked at: a crowd must not hide the user's own."""
+"""Size of the listen backlog, so that many connections cannot crowd out the user's."""
 LOOK_SECONDS = 0.1
-"""How often the server looks whether it is to end."""
+"""Seconds between checks whether the server should stop."""
 KEY = "page.key"
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -58,7 +58,7 @@ TOO_MUCH = Answer(b"Nothing is to be sent here.", TEXT, 413)
 
 
 class Page:
-    """The page while it is served; `address` is where."""
+    """The page while it is served at `address`."""
 
     def __init__(self, answers: Routes, home: Path, port: int = PORT) -> None:
         key = key_in(home)
@@ -82,7 +82,7 @@ class Page:
 
 
 def key_in(home: Path) -> str:
-    """The key in the address; it persists, so that an open page works again after a restart."""
+    """Return the key in the address; it is stored, so that an open page works after a restart."""
     path = home / KEY
     if not (path.is_file() and re.fullmatch(r"[\w-]{22}", path.read_text("ascii", "replace"), re.ASCII)):
         with (
@@ -94,7 +94,7 @@ def key_in(home: Path) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    allow_reuse_address = os.name != "nt"  # there it would share the port with another program
+    allow_reuse_address = os.name != "nt"  # on Windows it would share the port with another program
     daemon_threads = True
     request_queue_size = BACKLOG
 
@@ -103,16 +103,16 @@ class _Server(ThreadingHTTPServer):
         self.root = f"/{key}/"
         self._guard = threading.Lock()
         self._strangers: dict[socket.socket, float] = {}
-        """Connections that have not shown the key, the oldest first, and until when they may stay."""
+        """Connections that have not sent the key, the oldest first, and their deadlines."""
         self._known: set[socket.socket] = set()
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
-        """Binds as a plain TCP server: HTTPServer would look its own name up, which can take long."""
+        """Bind as a plain TCP server: HTTPServer would look up its host name, which can take long."""
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: object) -> None:
-        """Serve a connection. If there are too many, close the oldest that has not shown the key."""
+        """Serve a connection. If there are too many, close the oldest that has not sent the key."""
         with self._guard:
             full = len(self._strangers) + len(self._known) >= MOST_CONNECTIONS
             oldest = next(iter(self._strangers), None) if full else None
@@ -126,46 +126,46 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called ten times a second: closes connections that have not shown the key in time, however slowly they send."""
+        """Close connections that have not sent the key in time. Called ten times a second."""
         now = time.monotonic()
         with self._guard:
             for connection in [each for each, until in self._strangers.items() if until < now]:
                 self._hang_up(connection)
 
     def welcome(self, request: Any) -> None:
-        """Mark a connection as one that has shown the key."""
+        """Mark a connection as one that has sent the key."""
         with self._guard:
             if self._strangers.pop(request, None) is not None:
                 self._known.add(request)
 
     def _hang_up(self, connection: socket.socket) -> None:
-        """Shut a connection down; the thread that reads from it notices."""
+        """Shut a connection down, which ends the thread that reads from it."""
         self._strangers.pop(connection, None)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         with self._guard:
             self._strangers.pop(request, None)
             self._known.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Close the server and all connections, which browsers keep open."""
+        """Close the server and all connections, since browsers keep them open."""
         super().server_close()
         with self._guard:
             for connection in (*self._strangers, *self._known):
                 self._hang_up(connection)
 
     def handle_error(self, request: Any, client_address: object) -> None:
-        """Ignore errors of connections: a browser that has gone away is no error."""
+        """Ignore connection errors, such as a closed browser."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 def _open(port: int, answers: Routes, key: str) -> _Server:
-    """A server on this port, or the next that is free."""
+    """Return a server on this port, or the next free one."""
     for each in range(port, port + PORTS):
         with suppress(OSError):
             return _Server(each, answers, key)
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer)
 
     def _refusal(self, path: str) -> Answer | None:
-        """Why a request is refused; None if it is not."""
+        """Return the response to a refused request; None if it is allowed."""
         names = self.headers.get_all("Host", [])
         if len(names) != 1 or not OUR_NAME.fullmatch(names[0]):
             return FOREIGN
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         if answer.status in (403, 404, 413) or (answer.status >= 400 and self.command == "POST"):
-            self.close_connection = True  # what was sent with it is not read
+            self.close_connection = True  # the request's body is not read
         if answer.tag and answer.tag == self.headers.get("If-None-Match", "").strip('"'):
             answer = Answer(b"", answer.kind, 304, answer.tag, answer.policy)
         self.send_response(answer.status)

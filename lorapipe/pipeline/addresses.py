@@ -1,4 +1,4 @@
-"""Addresses of values in a document, from and to the form that people write: `penny.adapter.rank`."""
+"""Convert addresses of values in a document from and to the dotted form: `penny.adapter.rank`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from lorapipe.errors import shortened
 from lorapipe.spec import Address
 
 PLACE = re.compile("[0-9]{1,6}")
-"""An entry of a list, from 0."""
+"""Matches the index of a list's entry, from 0."""
 LONGEST_NAME = 80
-"""Letters of a name in a message."""
+"""Most characters of a name in a message."""
 
 
 def address_in(stage: str, knob: str) -> Address:
-    """`penny`, `adapter.rank` → where that stands in a document."""
+    """Return the address of a knob in a document: `penny`, `adapter.rank` → `("stages", "penny", "adapter", "rank")`."""
     head: Address = ("vars",) if stage == "vars" else ("stages", stage)
     return (*head, *(int(part) if PLACE.fullmatch(part) else part for part in knob.split(".")))
 
 
 def dotted(path: Address) -> str:
-    """`penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
+    """Return the dotted form of an address: `penny.adapter.rank`, `grid.prompts[2]`, `vars.images`."""
     path = path[1:] if path[:1] == ("stages",) else path
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, LONGEST_NAME)}" for part in path)
     return words.removeprefix(".")

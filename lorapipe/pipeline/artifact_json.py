@@ -1,6 +1,6 @@
-"""Artifacts as JSON, and as what a content key is made of.
+"""Artifacts as JSON, and their part of a content key.
 
-A path inside the store is written relative to the store, so that a store can be moved; a path elsewhere is a user's file.
+A path inside the store is written relative to it, so that the store can be moved; other paths are users' files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lorapipe.spec import PLAIN, Shape, Source, Spec, Value, from_dict, shape_of
 from lorapipe.spec import content as spec_content
 
 STORE = "store:"
-"""Marks a path that is relative to the store."""
+"""Prefix of a path that is relative to the store."""
 Json = dict[str, object]
 
 
@@ -39,7 +39,7 @@ def encode(artifact: Artifact, store: Path, attempt: Path | None = None) -> Json
 def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] = ()) -> Artifact:
     """Return the artifact of `encode`'s JSON, its paths below the given store.
 
-    An artifact in it that is one of `inputs` becomes that one: the same thing, wherever the user's files lie by now.
+    An artifact inside that equals one of `inputs` is replaced by it, so that it has the current paths of the user's files.
     """
     return _decode_artifact(class_of(data["kind"]), data, store, tuple(inputs))
 
@@ -47,7 +47,7 @@ def decode(data: Mapping[str, object], store: Path, inputs: Iterable[Artifact] =
 def content(artifact: Artifact, digest: Callable[[Path], str]) -> Json:
     """Return what identifies an artifact in a content key: every path by its `digest`, no field marked `LOCATION`.
 
-    A field that is None stays outside, so that one which a later release adds voids no key.
+    Fields that are None are left out, so that fields added by later releases do not change keys.
     """
     return {"kind": artifact.stored_name, **_encode_fields(artifact, digest, content_only=True)}
 
@@ -78,7 +78,7 @@ def _encode_value(value: object, path_form: Callable[[Path], str], content_only:
 
 
 def _portable(plain: object, path_form: Callable[[Path], str]) -> Json:
-    """A spec's document with the paths that are inside the store relative to it: a base that a stage has made."""
+    """Make paths inside the store relative in a spec's document, such as a base that a stage has made."""
 
     def form(value: object) -> object:
         if isinstance(value, dict):
@@ -97,7 +97,7 @@ def _spec_content(spec: Spec, path_form: Callable[[Path], str]) -> Json:
 
 
 def _decode_value(shape: Shape, data: object, store: Path, inputs: tuple[Artifact, ...]) -> object:
-    """The value of an artifact's field; `TypeError` where the JSON is of another kind than the field."""
+    """Decode the value of an artifact's field. `TypeError` if the JSON does not match the field's type."""
     if data is None and shape.optional:
         return None
     match shape.kind, data:
@@ -110,7 +110,7 @@ def _decode_value(shape: Shape, data: object, store: Path, inputs: tuple[Artifac
         case "reference", dict():
             return _decode_artifact(shape.value, data, store, inputs)
         case "path" | "list" | "spec" | "contract" | "reference", _:
-            raise TypeError(f"{data!r} is no {shape.kind}")
+            raise TypeError(f"{data!r} is not a {shape.kind}")
     return data
 
 
@@ -140,9 +140,9 @@ def _decode_artifact(
 
 
 def _is_encoded_as(value: object, data: object, store: Path) -> bool:
-    """Say whether the JSON describes this value: the same files in the store, wherever the user's own files lie.
+    """Whether the JSON describes this value: the same files in the store, wherever the user's files are.
 
-    Specs are not compared: they hold paths of the user's too (the base model's), and the files were made from them.
+    Specs are not compared: they also contain users' paths (of the base model), and the files in the store follow from them.
     """
     if isinstance(value, Path):
         return isinstance(data, str) and str(_path(data, store)) == str(value)
@@ -165,7 +165,7 @@ def _path(text: str, store: Path) -> Path:
 
 @cache
 def _stored_names(kind: type[Artifact]) -> dict[str, str]:
-    """The fields of an artifact with the names that they have in its JSON."""
+    """Return the fields of an artifact with their names in JSON."""
     return {
         name: next((mark.name for mark in marks if isinstance(mark, StoredName)), name)
         for name, marks in marks_of(kind).items()
@@ -174,7 +174,7 @@ def _stored_names(kind: type[Artifact]) -> dict[str, str]:
 
 @cache
 def _content_fields(kind: type[Artifact]) -> list[tuple[str, str]]:
-    """The fields that say what an artifact is, not where it lies, each with its name in the JSON."""
+    """Return the fields that identify an artifact's content, without locations, each with its name in JSON."""
     return [(name, key) for name, key in _stored_names(kind).items() if LOCATION not in marks_of(kind)[name]]
 
 

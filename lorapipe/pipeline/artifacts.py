@@ -22,16 +22,16 @@ class Artifact(Value):
 
     value_kind: ClassVar[ValueKind] = "reference"
     stored_name: ClassVar[str] = "Artifact"
-    """What stored results, content keys and saved graphs know the class by. It stays when the class gets another name."""
+    """The class's name in stored results, content keys and saved graphs. It stays when the class is renamed."""
 
     def __init_subclass__(cls, stored_name: str = "", **keywords: object) -> None:
-        """`class Weights(Artifact, stored_name="Weights")`; without, the class's name."""
+        """`class Weights(Artifact, stored_name="Weights")`; the default is the class's name."""
         cls.stored_name = stored_name or cls.__name__
         super().__init_subclass__(**keywords)
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> object:
-        """A reference; `Ref` stands in the field until the run puts the artifact there."""
+        """Return a `Ref`, which the run replaces by the artifact."""
         return Ref.parse(value, folder)
 
     def plain(self) -> object:
@@ -44,13 +44,13 @@ class Artifact(Value):
 
 
 LOCATION = "location"
-"""Marks a field that says where something lies, not what it is: outside the content digest."""
+"""Marks a field with the location of something, which is not part of the content digest."""
 OPEN = "open"
-"""Marks a path that a person will want to open when the stage has finished."""
+"""Marks a path that users will want to open when the stage has finished."""
 
 
 class StoredName(NamedTuple):
-    """Marks a field that has another name in stored results and content keys: the first that it had."""
+    """Marks a field that has its earlier name in stored results and content keys."""
 
     name: str
 
@@ -72,7 +72,7 @@ class Dataset(Artifact, stored_name="Dataset"):
 
 @dataclass(frozen=True)
 class Snapshot(Artifact, stored_name="Snapshot"):
-    """An adapter as it was after `step` updates: a kohya-format fp32 safetensors file."""
+    """The adapter after `step` updates: a kohya-format fp32 safetensors file."""
 
     step: int
     epoch: int
@@ -81,11 +81,11 @@ class Snapshot(Artifact, stored_name="Snapshot"):
 
 @dataclass(frozen=True)
 class Weights(Artifact, stored_name="Weights"):
-    """An adapter: its snapshots in the order of their steps, and what is known of where it comes from.
+    """An adapter: its snapshots in the order of their steps, and its origin.
 
-    `dataset` is what it was trained on, `training` a JSON file of the training's settings and counts (what `ss_*` metadata
-    is made of), `log` a JSON-lines file of its metrics per step: None where no training here has made it. `base` is the
-    model that it changes, where that is not the dataset's. `strength` is the strength to use it at.
+    `dataset` is the training set, `training` a JSON file of the training's settings and counts (the source of `ss_*`
+    metadata), `log` a JSON-lines file of metrics per step; all three are None if the adapter was not trained here. `base`
+    is its base model, if that is not the dataset's. `strength` is the recommended strength.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -97,7 +97,7 @@ class Weights(Artifact, stored_name="Weights"):
 
     @property
     def model(self) -> Spec:
-        """The base model that it changes; `TypeError` where the stage that made it says none."""
+        """The adapter's base model. `TypeError` if neither `base` nor `dataset` gives one."""
         found = self.base or (self.dataset and self.dataset.base)
         if not found:
             raise TypeError("weights have a base, or a dataset that has one")
@@ -106,9 +106,9 @@ class Weights(Artifact, stored_name="Weights"):
 
 @dataclass(frozen=True)
 class Base(Artifact, stored_name="Base"):
-    """A base model that a stage has made: it stands where a checkpoint stands, `checkpoint: $merged`.
+    """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
 
-    `path` is a checkpoint's file or diffusers folder.
+    `path` is a checkpoint file or a diffusers folder.
     """
 
     path: Annotated[Path, OPEN]
@@ -116,7 +116,7 @@ class Base(Artifact, stored_name="Base"):
 
 @dataclass(frozen=True)
 class Report(Artifact, stored_name="Report"):
-    """The verdict on weights: a page for people, the same as data, the grid of pictures, and the best snapshot."""
+    """The evaluation of weights: a web page, the same as JSON, the grid of pictures, and the best snapshot."""
 
     page: Annotated[Path, OPEN]
     data: Path
@@ -133,7 +133,7 @@ class File(Artifact, stored_name="File"):
 
 @cache
 def marks_of(kind: type[Artifact]) -> dict[str, tuple[object, ...]]:
-    """The fields of an artifact with what they are marked as."""
+    """Return the fields of an artifact with their marks."""
     assert dataclasses.is_dataclass(kind)
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: getattr(hints[field.name], "__metadata__", ()) for field in dataclasses.fields(kind)}
@@ -175,7 +175,7 @@ def to_open(artifact: Artifact) -> list[Path]:
 
 @cache
 def class_of(stored_name: object) -> type[Artifact]:
-    """The artifact class that is stored under a name, whichever package declares it, once that is imported."""
+    """Return the artifact class with a stored name; its module must have been imported."""
     classes = [Artifact]
     for cls in classes:  # grows as it goes: all subclasses, at any depth
         classes += cls.__subclasses__()
@@ -183,7 +183,7 @@ def class_of(stored_name: object) -> type[Artifact]:
 
 
 def field_kind(kind: type[Artifact], name: str) -> type[Artifact] | None:
-    """The kind of the artifact in the field `name` of another; None where there is no such artifact."""
+    """Return the class of the artifact in the field `name`; None if there is no such artifact."""
     hint = typing.get_type_hints(kind).get(name)
     for found in (hint, *typing.get_args(hint)):
         if isinstance(found, type) and issubclass(found, Artifact) and typing.get_origin(hint) is not tuple:
@@ -192,6 +192,6 @@ def field_kind(kind: type[Artifact], name: str) -> type[Artifact] | None:
 
 
 def fields_of_kind(kind: type[Artifact], wanted: type[Artifact]) -> list[str]:
-    """The fields of an artifact that hold an artifact of the wanted kind."""
+    """Return the fields of an artifact that contain an artifact of the wanted class."""
     hints = typing.get_type_hints(kind)
     return [name for name in hints if (found := field_kind(kind, name)) is not None and issubclass(found, wanted)]

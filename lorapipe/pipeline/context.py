@@ -34,9 +34,9 @@ class ModelCache:
 class Context:
     """A stage's surroundings.
 
-    `out` is empty at the start and becomes the published result. `resume` outlives a killed attempt: what is found
-    there was left by the same stage with the same key. `cache` is shared by all stages and pipelines of the store;
-    entries are files named by content, written aside and renamed. `stopping()` turns true when the user wants to stop.
+    `out` is empty at the start and becomes the published result. `resume` outlives a killed attempt: its contents come from
+    the same stage with the same key. `cache` is shared by all stages and pipelines of the store; its entries are named by
+    content and written atomically. `stopping()` turns true when the user wants to stop.
     """
 
     out: Path
@@ -48,6 +48,6 @@ class Context:
     model_cache: ModelCache = field(default_factory=ModelCache)
 
     def check(self) -> None:
-        """Raise `Interrupted` when asked to stop; for work that has nothing to save."""
+        """Raise `Interrupted` if the user wants to stop; for work that has nothing to save."""
         if self.stopping():
             raise Interrupted("Stopped; run the same command again to continue.")

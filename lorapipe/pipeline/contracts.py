@@ -1,4 +1,4 @@
-"""All kinds of things that a pipeline can name, found by walking the knobs of the stages."""
+"""All contracts that a pipeline can name, found by walking the knobs of the stages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lorapipe.stages import Stage
 
 
 def contracts() -> dict[str, type[Spec]]:
-    """Every contract that a user can name, by what one of its kind is called: stage, adapter, optimizer, launcher …"""
+    """Return every contract that a user can name, by kind: stage, adapter, optimizer, launcher …"""
     found: dict[str, type[Spec]] = {}
     waiting: list[type[Spec]] = [Stage, Launcher]
     while waiting:
@@ -26,7 +26,7 @@ def contracts() -> dict[str, type[Spec]]:
 
 
 def _contracts_in(shape: Shape) -> Iterator[type[Spec]]:
-    """Yield the contracts that a knob of this shape names, also in groups of settings."""
+    """Yield the contracts in a knob of this shape, also in groups of settings."""
     for spec in shape.specs():
         if spec.registry is not None:
             yield spec

@@ -1,4 +1,4 @@
-"""A SQLite file that processes share, that repairs itself when it is damaged, and whose errors are readable.
+"""A SQLite file that processes share, that repairs itself when damaged, and whose errors are readable.
 
     class Records:
         database: Database
@@ -7,12 +7,12 @@
         def runs(self):
             return self.database.connection.execute("SELECT …").fetchall()
 
-Damage may show at any query, not only when the file is opened. Then, and where the file is missing, empty or has not the
-tables that it must have, it is set aside, a new one is built beside its place from what else is known, and renamed into it;
-the method is called once more. A lock sees to it that one process does so, and the others take what it has built.
+Damage may show at any query, not only when the file is opened. If the file is damaged, missing, empty or lacks tables, it is
+set aside, a new one is built from other sources and renamed into its place, and the method is called again. A lock ensures
+that only one process does so; the others use the new file.
 
-A file of another version is migrated where it is older, and used as it is where a later version has only added to it. Where
-a later one has changed it, it is left alone, and what we keep stands in a file beside it.
+A file of an older version is migrated. A file of a later version is used if that has only added to the tables; otherwise
+it is left alone, and this version uses another file beside it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from lorapipe.pipeline.locks import Busy, holding
 P = ParamSpec("P")
 T = TypeVar("T")
 Refill = Callable[[sqlite3.Connection, Path | None], str]
-"""Fills new tables, from the file that was set aside too where there is one, and says from what; empty: from nothing."""
+"""Fills new tables, also from the file that was set aside if there is one; returns the sources, as text, or ""."""
 
 DURABLE = ("synchronous=FULL", "fullfsync=ON")
-"""What is nowhere else is synced with every commit; the second is what that takes on macOS."""
+"""Pragmas for a database whose data is nowhere else: sync at every commit; macOS needs the second."""
 TRY_SECONDS = 1.0
-"""How often it is tried again to open a file that could not be written."""
+"""Seconds between attempts to open a file that could not be written."""
 
 
 class Owner(Protocol):
@@ -60,7 +60,7 @@ class Owner(Protocol):
 
     @property
     def database(self) -> Database:
-        """That database."""
+        """The database that the methods use."""
         ...
 
 
@@ -70,7 +70,7 @@ def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any
     @functools.wraps(method)
     def call(self: Owner, /, *values: P.args, **named: P.kwargs) -> T:
         database = self.database
-        if database.is_entered:  # the outermost one is called again: a transaction is begun anew or not at all
+        if database.is_entered:  # only the outermost method is repeated, so that whole transactions are
             return method(self, *values, **named)
         for again in (True, False):
             with database.entered() as seen:
@@ -78,7 +78,7 @@ def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any
                     return method(self, *values, **named)
                 except sqlite3.Error as error:
                     database.mend(error, seen, again)
-                except UnicodeDecodeError as error:  # of a name in a damaged file
+                except UnicodeDecodeError as error:  # a name in a damaged file
                     database.mend(Unfit(str(error)), seen, again)
         raise AssertionError
 
@@ -86,11 +86,11 @@ def mended(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any
 
 
 class Database:
-    """One database file; with `None`, or where nothing may be written, one in memory that is forgotten.
+    """One database file; with `None`, or if nothing can be written, a temporary one in memory.
 
-    `private` files can be read by their user alone; `check` looks at every page when it is opened; `prepare` is told of each
-    new connection. What is `sole` is nowhere else: it is not kept in memory, nor in a file beside one that a later version
-    has changed. Raises `Unavailable`.
+    `private` files can be read only by their user; `check` verifies every page when the file is opened; `prepare` is called
+    with each new connection. `sole` means that the data is nowhere else: no database in memory, and no other file beside one
+    that a later version has changed, may take its place. Raises `Unavailable`.
     """
 
     def __init__(
@@ -119,18 +119,18 @@ class Database:
         self._refused: Unavailable | None = None
         self._tried = 0.0
         self.openings = 0
-        """How often it was opened: counts up when a connection takes the place of another."""
+        """Number of times the file was opened; changes when the connection is replaced."""
         self.connection = self._open()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self.guard:
             self._file = None
             self.connection.close()
 
     @property
     def is_entered(self) -> bool:
-        """Whether this thread is within a method that is `mended`."""
+        """Whether this thread is inside a `mended` method."""
         return getattr(self._entered, "here", False)
 
     @property
@@ -141,7 +141,7 @@ class Database:
 
     @contextmanager
     def entered(self) -> Iterator[sqlite3.Connection]:
-        """Give this thread the connection, opened anew if the file was replaced."""
+        """Give this thread the connection, reopened if the file was replaced."""
         self._follow()
         self._entered.here = True
         try:
@@ -178,7 +178,7 @@ class Database:
             self.connection = self._made_anew(self.path, str(error), self._file)
 
     def only_look(self, trouble: Unavailable) -> None:
-        """From now on, work in memory: nothing can be written."""
+        """Continue in memory, since nothing can be written."""
         with self.guard:
             self.connection.close()
             path, self._file = self.path, None
@@ -187,9 +187,9 @@ class Database:
     # ---------------------------------------------------------------------------------------------------------- opening
 
     def _follow(self) -> None:
-        """Open the file that is there now, where another process has put it in place of ours, or somebody deleted it."""
+        """Reopen the file if another process has replaced it, or if it was deleted."""
         if self._refused is not None and self._sole and time.monotonic() - self._tried > TRY_SECONDS:
-            with self.guard:  # there may be room by now
+            with self.guard:  # the disk may have space now
                 self.connection.close()
                 self.connection = self._open()
         if self._file is None or self.path is None:
@@ -226,9 +226,9 @@ class Database:
             return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
 
     def _usable(self, path: Path) -> sqlite3.Connection:
-        """A connection to a file that is as it should be. Raises `FileNotFoundError`, `Changed` or `sqlite3.Error`."""
+        """Open a valid file. Raises `FileNotFoundError`, `Changed` or `sqlite3.Error`."""
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Unfit("it is no file")
+            raise Unfit("it is not a file")
         if self._private:
             make_private(path)
         db = connect(path)
@@ -257,10 +257,10 @@ class Database:
         if self._sole:
             what = "was changed by a later lorapipe, which this one cannot read."
             raise Unavailable(
-                what, where=str(path), cure="Update this one, or give it a folder of its own (LORAPIPE_HOME)."
+                what, where=str(path), cure="Update this lorapipe, or give it another folder (LORAPIPE_HOME)."
             )
         self.path = path.with_name(f"{path.stem}.v{self._tables.version}{path.suffix}")
-        self._where_missing = f"stands in for {path.name}, which a later lorapipe has changed"
+        self._where_missing = f"replaces {path.name}, which a later lorapipe has changed"
         return self._open()
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -274,19 +274,19 @@ class Database:
         return db
 
     def _only_looked_at(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
-        """Open for reading where nothing can be written: a full disk must not keep anyone from freeing space.
+        """Open for reading if nothing can be written, so that users can free space on a full disk.
 
-        Where nothing is there to be looked at, or another program does not let us, the trouble is raised.
+        Raises the trouble if there is nothing to read, or if another program has locked the file.
         """
         if isinstance(trouble, Locked) or (self._sole and not path.exists()):
             raise trouble
         if self._refused is None:
-            _warn("%s It is only looked at.", trouble)
+            _warn("%s It is opened read-only.", trouble)
         self._refused, self._tried = trouble, time.monotonic()
         return self._copy_in_memory(path)
 
     def _copy_in_memory(self, path: Path) -> sqlite3.Connection:
-        """What can be read of a file beside which nothing may be written."""
+        """Copy what can be read of a file in a read-only folder into memory."""
         with suppress(OSError, sqlite3.Error), ExitStack() as stack:
             import tempfile  # seldom needed
 
@@ -303,10 +303,10 @@ class Database:
                 return db
         return self._in_memory()
 
-    # ---------------------------------------------------------------------------------------------------------- mending
+    # -------------------------------------------------------------------------------------------------------- repairing
 
     def _made_anew(self, path: Path, why: str, seen: tuple[int, int] | None) -> sqlite3.Connection:
-        """Set a damaged file aside and build a new one, or take the one that another process has built."""
+        """Set a damaged file aside and build a new one, or use the one that another process has built."""
         try:
             lock = path.with_name(f"{path.stem}.lock")
             with holding(lock, _patiently(path)):
@@ -316,7 +316,7 @@ class Database:
                 if built is not None:
                     return built
                 aside = set_aside(path)
-                told = self._build(path, aside)
+                sources = self._build(path, aside)
                 db = self._usable(path)
         except sqlite3.Error as error:
             return self._only_looked_at(path, in_words(error, self.path, self._refused))
@@ -324,11 +324,11 @@ class Database:
             return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
         if aside is not None:
             _warn(
-                "%s was damaged (%s): made anew %s; the damaged one is kept as %s.",
-                path, " ".join(why.split())[:200], f"from {told}" if told else "and empty", aside.name,
+                "%s was damaged (%s): rebuilt %s; the damaged file is kept as %s.",
+                path, " ".join(why.split())[:200], f"from {sources}" if sources else "empty", aside.name,
             )  # fmt: skip
-        elif told:
-            _warn("%s %s: made anew from %s.", path, why, told)
+        elif sources:
+            _warn("%s %s: rebuilt from %s.", path, why, sources)
         return db
 
     def _built_by_another(self, path: Path, seen: tuple[int, int] | None) -> sqlite3.Connection | None:
@@ -343,7 +343,7 @@ class Database:
         return None
 
     def _build(self, path: Path, aside: Path | None) -> str:
-        """Build a new file beside its place and rename it into it; from what it was built, in words."""
+        """Build a new file, rename it into place, and return its sources as text."""
         new = path.with_name(f"{path.name}.new")
         new.unlink(missing_ok=True)
         os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if self._private else 0o666))
@@ -352,12 +352,12 @@ class Database:
                 db.execute("PRAGMA journal_mode=MEMORY")
                 db.execute("BEGIN IMMEDIATE")
                 self._tables.make(db)
-                told = self._refill(db, aside)
+                sources = self._refill(db, aside)
                 db.execute("COMMIT")
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)
-        return told
+        return sources
 
 
 def _warn(text: str, *values: object) -> None:
@@ -367,12 +367,12 @@ def _warn(text: str, *values: object) -> None:
 
 
 def _patiently(path: Path) -> Callable[[Busy], None]:
-    """Wait for another process that repairs the same file, within limits."""
+    """Return a function that waits for another process that repairs the same file, up to a limit."""
     deadline = time.monotonic() + 2 * database_files.PATIENCE_SECONDS
 
     def wait(busy: Busy) -> None:
         if time.monotonic() > deadline:
             cure = "Try again when it has ended."
-            raise Locked(f"is being put in order by {busy.who}, for long.", where=str(path), cure=cure)
+            raise Locked(f"is being repaired by {busy.who}, which takes too long.", where=str(path), cure=cure)
 
     return wait

@@ -1,4 +1,4 @@
-"""Errors of a database: which of them mean damage, and messages with a cure for the others."""
+"""Errors of a database: which ones mean damage, and readable messages for the others."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ DAMAGED_READS = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR
 REFUSED = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY}
 )
-"""What SQLite says where the system has refused something, and why it keeps to itself."""
-SAID_OF_DAMAGE = ("no such table", "no such column", "has no column", "malformed", "Could not decode")
+"""SQLite's codes for errors of the operating system, without their reason."""
+DAMAGE_TEXTS = ("no such table", "no such column", "has no column", "malformed", "Could not decode")
 
 
 class Unavailable(LorapipeError, sqlite3.OperationalError):
-    """The database cannot be used now; it is not damaged, and may be usable later."""
+    """The database cannot be used now, but is not damaged."""
 
 
 class Locked(Unavailable):
-    """Another program has locked it for longer than we wait."""
+    """Another program keeps the database locked."""
 
 
 class Unfit(sqlite3.DatabaseError):
-    """The file does not have the tables that we wrote."""
+    """The file does not have the expected tables."""
 
 
 class Changed(Exception):
@@ -38,17 +38,17 @@ class Changed(Exception):
 
 
 def is_damaged(path: Path, error: sqlite3.Error) -> bool:
-    """Say whether an error means that the file or its journal is damaged."""
+    """Whether an error means that the file or its journal is damaged."""
     code = getattr(error, "sqlite_errorcode", 0)
     if isinstance(error, Unfit) or code & 0xFF in DAMAGED or code in DAMAGED_READS:
         return True
-    if any(words in str(error) for words in SAID_OF_DAMAGE):
+    if any(words in str(error) for words in DAMAGE_TEXTS):
         return True
     return any(os.path.lexists(each) and not each.is_file() for each in files_of(path))
 
 
 def has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
-    """Whether a table gives out no more numbers, which SQLite calls full too."""
+    """Whether a table has no more row ids, for which SQLite also reports SQLITE_FULL."""
     with suppress(sqlite3.Error):
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
@@ -57,14 +57,14 @@ def has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
 
 
 def in_words(error: sqlite3.Error, path: Path | None, refused: Unavailable | None) -> Unavailable:
-    """Describe an error with its cure; `refused` says why the database is open for reading only, if it is."""
+    """Turn an error into a readable one with its cure; `refused` is why the database is read-only, if it is."""
     if isinstance(error, Unavailable):
         return error
     where = "the records in memory" if path is None else str(path)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         what = f"another program has kept it locked for {database_files.PATIENCE_SECONDS:g} seconds."
-        cure = "Look for what has it open (a viewer of databases, a backup, a stopped lorapipe), and end that."
+        cure = "Find the program that has it open (a database viewer, a backup, a stopped lorapipe), and end it."
         return Locked(what, where=where, cure=cure)
     if code == sqlite3.SQLITE_FULL:
         return Unavailable(problem_of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where))
@@ -73,5 +73,5 @@ def in_words(error: sqlite3.Error, path: Path | None, refused: Unavailable | Non
     hindrance = refusal(path) if code in REFUSED else None
     if hindrance is not None:
         return Unavailable(problem_of(hindrance, where))
-    cure = "Look at who may write there and at the limits of this shell (`ulimit -a`), then try again."
+    cure = "Check the permissions there and the limits of this shell (`ulimit -a`), then try again."
     return Unavailable(f"cannot be used: {error}.", where=where, cure=cure)

@@ -10,21 +10,21 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
-"""How long another process may write before we give up."""
+"""How long to wait for another process that writes."""
 MOST_ASIDE = 3
-"""Damaged files that are kept of one database: after that the oldest makes room."""
+"""Most damaged files of a database that are kept; then the oldest is deleted."""
 DESCRIPTORS = 4
-"""So many files SQLite has open of one database, at the most."""
+"""Most files that SQLite has open for one database."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there: none is made."""
+    """Open an existing file; never creates one."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def copied(path: Path, folder: Path) -> Path:
-    """A copy of a database with what is not yet written into it."""
+    """Copy a database with its write-ahead log, and return the copy."""
     for each in (path, path.with_name(f"{path.name}-wal")):
         if each.is_file():
             shutil.copyfile(each, folder / each.name)
@@ -56,7 +56,7 @@ def make_private(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename a damaged database, with what is not yet written into it; None where there is none."""
+    """Rename a damaged database with its journal, and return the new path; None if there is none."""
     if not any(map(os.path.lexists, files_of(path))):
         return None
     names = [path.with_name(f"{path.stem}.damaged-{count}{path.suffix}") for count in range(1, MOST_ASIDE + 1)]
@@ -77,7 +77,7 @@ def _rename(path: Path, target: Path) -> None:
 
 
 def refusal(path: Path | None) -> OSError | None:
-    """Why nothing can be written beside a file, as the system says."""
+    """Return the system's error if nothing can be written beside a file."""
     if path is None:
         return None
     probe = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,6 +1,7 @@
 """Recover rows from a damaged database.
 
-Damage is a matter of pages: a table is read up to the first page that cannot be, and on from the next that can.
+
+Damage affects pages: a table is read up to the first unreadable page, and again from the next readable one.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from pathlib import Path
 Row = dict[str, object]
 LAST = 2**63 - 1
 MOST_GAPS = 200
-"""Unreadable places after which the rest of a table is given up."""
+"""Most unreadable ranges before the rest of a table is skipped."""
 FAR = 1 << 31
-"""No row is looked for beyond."""
+"""Rows beyond this id are not searched for."""
 MOST_BYTES = 1 << 32
-"""A length beyond this is itself damage."""
+"""A longer file length in the header is itself damage."""
 
 
 @dataclass
 class Salvage:
-    """The rows of each table by their rowid; `is_whole` if all of it was readable."""
+    """The rows of each table by rowid; `is_whole` if everything was readable."""
 
     tables: dict[str, dict[int, Row]] = field(default_factory=dict)
     is_whole: bool = True
 
 
 def salvage(path: Path, tables: Sequence[str]) -> Salvage:
-    """Read tables (with rowids) of a file that is left as it is: a copy of it is read.
+    """Read tables (with rowids) from a copy of a file.
 
-    With what its journal has not yet written into it, and without, since the journal may be another's: what has more rows.
+    It is read with its journal and without, since the journal may belong to another file; the result with more rows is used.
     """
     found = [_read(path, tables, journal) for journal in ("-wal", None)]
     return max(found, key=lambda each: sum(map(len, each.tables.values())))
@@ -59,7 +60,7 @@ def _read(path: Path, tables: Sequence[str], journal: str | None) -> Salvage:
 
 
 def _lengthen(file: Path) -> None:
-    """Give a file that was cut off the length that it says it has: SQLite reads nothing of it otherwise."""
+    """Extend a truncated file to the length in its header: otherwise SQLite reads nothing of it."""
     with file.open("r+b") as opened:
         header = opened.read(32)
         size = int.from_bytes(header[16:18], "big")
@@ -72,7 +73,7 @@ def _read_table(db: sqlite3.Connection, table: str, found: Salvage) -> None:
     try:
         for number, row in _rows(db, table, found):
             found.tables[table][number] = row
-    except (sqlite3.Error, UnicodeDecodeError):  # not even where it begins can be read
+    except (sqlite3.Error, UnicodeDecodeError):  # even the table's start cannot be read
         found.is_whole = False
 
 
@@ -84,7 +85,7 @@ def _is_sound(db: sqlite3.Connection) -> bool:
 
 
 def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[int, Row]]:
-    """The rows in order, past all that cannot be read."""
+    """Yield the rows in order, skipping unreadable ranges."""
     start = -LAST
     for _ in range(MOST_GAPS):
         try:
@@ -109,7 +110,7 @@ def _rows(db: sqlite3.Connection, table: str, found: Salvage) -> Iterator[tuple[
 
 
 def _readable_from(db: sqlite3.Connection, table: str, bad: int) -> int | None:
-    """About the first rowid after a bad place from which on something can be read; exactly, where it is near."""
+    """Return the first readable rowid after an unreadable one: exactly if it is near, else approximately."""
     step, last = 1.0, bad
     while bad + step < FAR:
         start = bad + int(step)

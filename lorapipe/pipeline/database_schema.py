@@ -1,4 +1,4 @@
-"""The tables of a database: the statements that make them, and those that lead from an earlier version to this one."""
+"""The schema of a database: the statements that create its tables, and migrations from earlier versions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lorapipe.pipeline.database_errors import Changed, Unfit
 
 @dataclass(frozen=True)
 class Tables:
-    """What is in a database: its version, the statements that make it, and those that lead from an earlier version on."""
+    """A database's version, the statements that create its tables, and the migrations from earlier versions."""
 
     version: int
     schema: str
     steps: Mapping[int, str] = field(default_factory=dict)
-    """Version → how to come to the next one."""
+    """Version → statements that migrate to the next one."""
 
     def make(self, db: sqlite3.Connection) -> None:
-        """Make them in an empty database."""
+        """Create the tables in an empty database."""
         _script(db, self.schema)
         db.execute(f"PRAGMA user_version={self.version}")
 
@@ -34,11 +34,11 @@ class Tables:
                     if _columns(db, name)}  # fmt: skip
 
     def fit(self, db: sqlite3.Connection) -> bool:
-        """Whether a database has them all, with all their columns."""
+        """Whether a database has all tables with all columns."""
         return all(columns <= _columns(db, name) for name, columns in self.columns.items())
 
     def migrate(self, db: sqlite3.Connection) -> None:
-        """Migrate the tables of an earlier version; those that a later one has only added to are used as they are."""
+        """Migrate an earlier version. Raises `Changed` if a later version has changed the tables, not only added to them."""
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > self.version and not self.fit(db):
             raise Changed

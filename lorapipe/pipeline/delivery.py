@@ -1,4 +1,4 @@
-"""A file of a stage's artifact that the user wants at a place of his own."""
+"""Delivery of a stage's file to a place outside the store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lorapipe.spec import Destination
 
 
 class Delivery(NamedTuple):
-    """A file of a stage's artifact, to be put where its knob `knob` says.
+    """A file of a stage's artifact, to be copied to the path in the knob `knob`.
 
-    `ending` is what the name must end in, and is added where it is missing. `overwrite`: what is there may go, whoever
-    has made it. With `is_folder` the artifact's path is a folder, and all files in it go into one of that name.
+    `ending` is the required file name ending, added if it is missing. `overwrite` allows replacing a file that lorapipe has
+    not made. With `is_folder`, the artifact's path is a folder, and all its files go into a folder of that name.
     """
 
     knob: str
@@ -24,7 +24,7 @@ class Delivery(NamedTuple):
     is_folder: bool = False
 
     def place(self, name: str) -> Path:
-        """Where it goes: what is named, or `name` in the folder that is named."""
+        """Return the target path; `name` is used if the knob names a folder."""
         if not self.is_folder:
             return self.to.file(name, self.ending)
         return self.to.path / name if self.to.is_folder else self.to.path

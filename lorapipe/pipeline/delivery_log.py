@@ -1,10 +1,9 @@
-"""The log of files written outside the store, so that lorapipe replaces its own files and nothing else.
+"""The log of files written outside the store, so that lorapipe replaces only files that it has written.
 
-`.lorapipe/delivered.jsonl` has a line for each file that was written: where, and the digest of its bytes. A file is ours
-while its bytes are ones that we have written there. Where there is no such line, it may be older than these lines, or the
-line may be lost: it is ours, too, if it is a result in the store. One that lorapipe has made elsewhere is somebody's, and
-may be the only copy; it says so itself while its seal is whole: other programs change a file, and keep what its metadata
-says of its making.
+`.lorapipe/delivered.jsonl` has a line for each written file: its path, and the digest of its bytes. A file may be replaced
+if its bytes are those of such a line. Without a line (it may be older than the log, or the line may be lost) it may be
+replaced if it is byte for byte a result in the store. A file that another project has made may be the only copy and is not
+replaced; it is recognised by the seal in its metadata, which is valid only while the file is unchanged.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ RECORD = "delivered.jsonl"
 MOST_HEADER = 100_000_000
 """Bytes of a safetensors header: the format allows no more."""
 OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
-"""What the metadata of an exported file has: our version, the digest of its tensors, and one of the metadata."""
+"""Keys in an exported file's metadata: lorapipe's version, the digest of the tensors, and that of the metadata."""
 
 TRIES = 20
-FOREIGN = "there is a file already, which lorapipe has not made."
-OF_ANOTHER = "there is a LoRA already that lorapipe has made, but not in this project."
+FOREIGN = "a file that lorapipe has not made is already there."
+OF_ANOTHER = "a LoRA that lorapipe has made in another project is already there."
 CHANGED = "the file there has been changed since lorapipe wrote it."
-LET_GO = "Give another name, or move that file away."
+LET_GO = "Choose another name, or move that file away."
 
 
 class DeliveryLog:
-    """The record of one project. `digest` gives the digest of a file; that of a ledger remembers."""
+    """The delivery log of a project. `digest` returns the digest of a file; a ledger's is cached."""
 
     def __init__(self, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
         self._ledger = ledger
@@ -51,38 +50,38 @@ class DeliveryLog:
 
     @property
     def _lines(self) -> dict[str, dict[str, str]]:
-        """Place → digest → who has written it, read again where another run has added to it."""
+        """Path → digest → stage that has written it; read again if another run has added lines."""
         if (now := _seen(self.path)) != self._read:
             self._known, self._read = self._parsed(), now
         return self._known
 
     def _parsed(self) -> dict[str, dict[str, str]]:
-        """What the file says. Half a line, which a killed program leaves, is passed over."""
+        """Read the file. Incomplete lines, which a killed program leaves, are skipped."""
         found: dict[str, dict[str, str]] = {}
         with suppress(OSError):
             for line in self.path.read_text("utf-8", "surrogateescape").splitlines():
                 with suppress(ValueError, KeyError, TypeError):
-                    told = json.loads(line)
-                    found.setdefault(str(told["place"]), {})[str(told["digest"])] = str(told["by"])
+                    entry = json.loads(line)
+                    found.setdefault(str(entry["place"]), {})[str(entry["digest"])] = str(entry["by"])
         return found
 
     def maker(self, place: Path) -> str:
-        """Return which stage made the file at a place; empty if none did, or if the file was changed since."""
+        """Return the stage that made the file at a path; empty if there is none, or if the file has changed since."""
         known = self._lines.get(self._name(_real(place)))
         return known.get(self._digest(str(place)), "") if known and os.path.isfile(place) else ""  # noqa: PTH113
 
     def holds(self, place: Path, source: Path) -> bool:
-        """Whether a place has the bytes of a file already."""
+        """Whether the file at a path already has the bytes of `source`."""
         return os.path.isfile(place) and self._digest(str(place)) == self._digest(str(source))  # noqa: PTH113
 
     def objection(self, place: Path) -> str:
-        """Return why the file at a place may not be replaced; empty if it may: there is none, it is empty, or it is ours."""
+        """Return why the file at a path may not be replaced; "" if it may: it is missing, empty, or lorapipe's."""
         try:
             there = place.stat()
         except FileNotFoundError:
             return ""
         if not stat.S_ISREG(there.st_mode):
-            return "what is there is no ordinary file."
+            return "what is there is not a regular file."
         if not there.st_size:
             return ""
         try:
@@ -93,14 +92,14 @@ class DeliveryLog:
             if self._name(_real(place)) in self._lines:
                 return CHANGED
             return OF_ANOTHER if is_as_exported(place) else FOREIGN
-        except (OSError, InputError):  # what cannot be read cannot be known
+        except (OSError, InputError):  # an unreadable file counts as somebody else's
             return FOREIGN
 
     def put(self, source: Path, place: Path, by: str, *, overwrite: bool = False, link: bool = False) -> None:
-        """Copy a file to a place, whole or not at all; `InputError` where what is there may not be replaced.
+        """Copy a file to a path, atomically. `InputError` if the file there may not be replaced.
 
-        Where it is a link, the file that it leads to is written. What comes to be there meanwhile is not replaced. With
-        `link`, it is a further name of the source where the file system has such: for what is only read.
+        If the path is a link, its target is written. A file that appears meanwhile is not replaced. With `link`, a hard link
+        is made if the file system has them; only for files that are never changed.
         """
 
         def fill(part: Path) -> None:
@@ -115,7 +114,7 @@ class DeliveryLog:
         self._write(fill, self._digest(str(source)), place, by, overwrite)
 
     def put_text(self, text: str, place: Path, by: str) -> None:
-        """Write a text file so, in UTF-8 with the line ends that it has."""
+        """Write a text file in the same way, in UTF-8, with its line ends unchanged."""
         data = text.encode("utf-8")
 
         def fill(part: Path) -> None:
@@ -125,12 +124,12 @@ class DeliveryLog:
 
     def _write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
         for _ in range(TRIES):
-            with suppress(FileExistsError):  # two runs put the same there, or somebody else something
+            with suppress(FileExistsError):  # another run or program has just written there
                 return self._try_to_write(fill, digest, place, by, overwrite)
-        raise InputError(Problem("what is there changes again and again.", str(place), LET_GO))
+        raise InputError(Problem("the file there keeps changing.", str(place), LET_GO))
 
     def _try_to_write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
-        """`FileExistsError` where what is there is another since it was looked at."""
+        """Write the file. `FileExistsError` if the file there has changed since it was checked."""
         real = _real(place)
         if real.is_file() and self._digest(str(real)) == digest:
             self._note(real, digest, by)
@@ -139,7 +138,7 @@ class DeliveryLog:
         objection = self.objection(real)
         if objection and not (overwrite and real.is_file()):
             raise InputError(Problem(objection, str(place), LET_GO))
-        self._note(real, digest, by)  # first: whoever is killed in between finds the file to be ours
+        self._note(real, digest, by)  # first, so that after a kill in between the file counts as lorapipe's
         with replacing(real) as part:
             fill(part)
             if before is None:
@@ -149,7 +148,7 @@ class DeliveryLog:
                 raise FileExistsError
 
     def _note(self, real: Path, digest: str, by: str) -> None:
-        """Add a line, unless it is there. Where none can be written, the file counts as somebody else's: none is lost."""
+        """Add a line, unless it exists. If it cannot be written, the file later counts as somebody else's, which is safe."""
         known = self._lines.setdefault(self._name(real), {})
         if known.get(digest) == by:
             return
@@ -164,16 +163,16 @@ class DeliveryLog:
             sync_file(self.path)
             sync_folder(self.path.parent)
         now = _seen(self.path)
-        if now is not None and now[SIZE] == size + len(line):  # nobody else has added anything
+        if now is not None and now[SIZE] == size + len(line):  # no other process has added lines
             self._read = now
 
     def _name(self, real: Path) -> str:
-        """How a place is written: below the project, relative to it, so that a project can be moved."""
+        """Return a path's name in the log: relative if inside the project, so that the project can be moved."""
         name, folder = os.path.normcase(real), os.path.normcase(_real(self._ledger.folder))
         return os.path.relpath(name, folder) if Path(name).is_relative_to(folder) else name
 
     def _is_a_result(self, place: Path, size: int) -> bool:
-        """Whether the file is one of a result in the store, byte for byte."""
+        """Whether the file is byte for byte one of a result in the store."""
         same_size = {kept["digest"] for kept in self._stored() if kept["size"] == size}
         return bool(same_size) and self._digest(str(place)) in same_size
 
@@ -184,12 +183,12 @@ class DeliveryLog:
 
 
 def seal(metadata: Mapping[str, str]) -> str:
-    """A digest of a file's metadata, in which the digest of its tensors is: it stands there as `SEAL`."""
+    """Return the digest of a file's metadata, which includes the digest of its tensors; it is stored under `SEAL`."""
     return hashlib.sha256(canonical({key: value for key, value in metadata.items() if key != SEAL})).hexdigest()
 
 
 def is_as_exported(path: Path) -> bool:
-    """Whether a safetensors file says that lorapipe has made it, and is as it was then."""
+    """Whether a safetensors file was made by lorapipe and is unchanged."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -211,7 +210,7 @@ def _is_sealed(metadata: Mapping[str, str]) -> bool:
 
 
 def _is_as_before(header: bytes, read: Mapping[str, Any]) -> bool:
-    """Whether a header is written as an earlier lorapipe did, which knew no seal, and its rank is the training's."""
+    """Whether a header is that of an earlier lorapipe, without a seal, and its rank is the training's."""
     metadata = read["__metadata__"]
     as_written = {"__metadata__": dict(sorted(metadata.items())), **read}
     rank = (
@@ -227,7 +226,7 @@ def _real(path: Path) -> Path:
 
 
 def _seen(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is replaced; None if there is none."""
+    """Return the stat values that change when a file is replaced; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -236,11 +235,11 @@ def _seen(path: Path) -> tuple[int, ...] | None:
 
 
 SIZE = 0
-"""Where `_seen` has the size."""
+"""The index of the size in `_seen`."""
 
 
 def _take_free_place(part: Path, place: Path) -> None:
-    """Give a file a second name, or, where a file system has no links, keep the place for it. `FileExistsError`."""
+    """Link a file to a path, or, without hard links, create an empty file there. `FileExistsError` if it is taken."""
     try:
         os.link(part, place)
     except FileExistsError:

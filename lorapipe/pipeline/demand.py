@@ -1,4 +1,4 @@
-"""An upper bound of the work that a pipeline's settings ask for."""
+"""An upper bound of the work that a pipeline's settings request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Demand:
-    """The work of a stage: `steps` are batches trained on, `painted` pictures sampled (one of more than a hundred steps
-    counts as several), `snapshots` what is kept of a training."""
+    """The work of a stage: `steps` are training batches, `painted` sampled pictures (one with more than a hundred steps
+    counts as several), `snapshots` saved adapters."""
 
     steps: int = 0
     painted: int = 0

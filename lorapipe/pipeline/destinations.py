@@ -1,11 +1,11 @@
-"""Check the places outside the store that stages write to, before anything runs and again at delivery.
+"""Check the paths outside the store that stages write to, before a run and again at delivery.
 
-    check, plan     `check`: nothing is written
-    run             that, and `try_out`, which makes a file beside each place and takes it away again
+    check, plan     `check`: writes nothing
+    run             the same, and `try_out`, which creates and deletes a file beside each path
     a result        `deliver`
 
-A file is replaced only where lorapipe has made it there (see `delivered`), or `overwrite: true` lets it go; never one
-that the pipeline itself is made from.
+A file is replaced only if lorapipe has written it (see `delivery_log`) or with `overwrite: true`, but never if it is a
+source of the pipeline.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
 
 MOUNTS = ("/", "/mnt", "/media", "/media/*", "/run/media", "/run/media/*", "/Volumes")
-"""Where drives appear: a folder that is missing right below is a drive that is not there, and none is made."""
+"""Mount points of drives: a missing folder directly below is a drive that is not connected, so it is not created."""
 LONGEST_NAME = 255
 OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
-"""What the system refuses anywhere, whichever place is named."""
+"""System errors that would occur at any path."""
 RESERVED = r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
 REFUSED = r'[<>:"|?*\x00-\x1f]'
-"""Names and characters that Windows keeps for itself."""
+"""Reserved names and forbidden characters of Windows."""
 
 
 class Goal(NamedTuple):
-    """A file that a stage will put somewhere: `place` is where, its ending and name made out."""
+    """A file that a stage will deliver; `place` is the complete target path."""
 
     stage: str
     delivery: Delivery
     place: Path
 
     def problem(self, what: str, cure: str) -> Problem:
-        """What is wrong with the place, at its knob."""
+        """Return a problem of the target, at its knob."""
         return Problem(what, cure=cure, path=("stages", self.stage, self.delivery.knob))
 
 
 def check(pipelines: Sequence[Pipeline]) -> None:
-    """Raise an `InputError` with everything that keeps these pipelines from putting their files where they should go.
+    """Raise an `InputError` with all reasons why these pipelines cannot deliver their files.
 
-    As far as that is seen without writing anything.
+    Nothing is written, so only problems that can be seen without writing are found.
     """
     found = [each for pipeline in pipelines for each in Destinations(pipeline, Ledger(pipeline.folder)).problems()]
     if found:
@@ -66,7 +66,7 @@ def check(pipelines: Sequence[Pipeline]) -> None:
 
 
 class Destinations:
-    """The places that a pipeline writes to outside its store. `digest` gives the digest of a file."""
+    """The paths outside the store that a pipeline writes to. `digest` returns the digest of a file."""
 
     def __init__(self, pipeline: Pipeline, ledger: Ledger, digest: Callable[[str], str] = read_digest) -> None:
         self._pipeline = pipeline
@@ -74,7 +74,7 @@ class Destinations:
         self._sources = Sources(pipeline)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem for each place that cannot be written."""
+        """Yield a problem for each path that cannot be written."""
         taken: dict[str, str] = {}
         for goal in self._goals():
             who = taken.setdefault(_same(goal.place), goal.stage)
@@ -89,7 +89,7 @@ class Destinations:
                 yield self._pipeline.located(goal.problem(*found))
 
     def outlook(self, stage: str) -> Iterator[str]:
-        """Yield lines about a stage's places: the full path where it was completed, and what will be replaced."""
+        """Yield lines about a stage's targets: the full path if it was completed, and files that will be replaced."""
         for goal in self._goals(stage):
             if goal.place != goal.delivery.to.path:
                 yield f"writes {goal.place}"
@@ -98,7 +98,7 @@ class Destinations:
                 yield f"replaces {goal.place}, which {maker} has made"
 
     def try_out(self) -> None:
-        """Make a file beside each place and take it away again, and the folders too; `InputError` where that fails."""
+        """Create and delete a file beside each path, and missing folders. `InputError` if that fails."""
         found, tried = list[Problem](), set[Path]()
         for goal in self._goals():
             folder = Path(os.path.realpath(goal.place)).parent
@@ -108,7 +108,7 @@ class Destinations:
             try:
                 _try_out(folder, goal.place.stem)
             except OSError as error:
-                if error.errno in OF_THE_MACHINE:  # another place would not do either
+                if error.errno in OF_THE_MACHINE:  # another path would not help
                     raise LorapipeError(problem_of(error, str(goal.place))) from None
                 what = f"{goal.place} cannot be written: {_reason(error)}."
                 found.append(self._pipeline.located(goal.problem(what, "Name a place where you may write.")))
@@ -116,7 +116,7 @@ class Destinations:
             raise InputError(found)
 
     def deliver(self, stage: str, spec: Stage, artifact: Artifact) -> list[Path]:
-        """Copy a result's files to the user's places and return those. `InputError` if a place may not be replaced."""
+        """Copy a result's files to their targets and return these. `InputError` if one may not be replaced."""
         made = list[Path]()
         for goal, file in self._files(stage, spec, artifact):
             try:
@@ -128,15 +128,13 @@ class Destinations:
                     what = error.problems[0].what
                 else:
                     what = f"{goal.place} cannot be written: {_reason(error)}."
-                cure = (
-                    f"What was made is kept and need not be made again: {file}. Give another name, or copy it yourself."
-                )
+                cure = f"The result is kept as {file} and need not be made again. Choose another name, or copy it."
                 raise InputError(what, cure=cure) from None
             made.append(goal.place)
         return made
 
     def _files(self, stage: str, spec: Stage, artifact: Artifact) -> Iterator[tuple[Goal, Path]]:
-        """Each file of a result, with its place; those of a folder lie in the place as they lie in it."""
+        """Yield each file of a result with its target; the files of a folder keep their relative paths."""
         for goal in self._goals(stage, spec):
             made = goal.delivery.file(artifact)
             if not goal.delivery.is_folder:
@@ -147,7 +145,7 @@ class Destinations:
                 yield Goal(stage, delivery, goal.place / file.relative_to(made)), file
 
     def _goals(self, only: str | None = None, spec: Stage | None = None) -> Iterator[Goal]:
-        """All that is put outside the store. A file in a folder that is named is called as the pipeline is."""
+        """Yield all deliveries. A file in a folder that a knob names gets the pipeline's name."""
         name = Path(self._pipeline.name).stem or "lora"
         stages = self._pipeline.stages if only is None else {only: spec or self._pipeline.stages[only]}
         for stage, each in stages.items():
@@ -158,14 +156,14 @@ class Destinations:
         return f"{stage} of {self._pipeline.name}"
 
     def _trouble(self, goal: Goal) -> tuple[str, str] | None:
-        """Return why a file cannot be written to its place, and the cure."""
+        """Return why a file cannot be written to its target, and the cure."""
         return _bad_name(goal.place) or self._trouble_of_path(goal)
 
     def _trouble_of_path(self, goal: Goal) -> tuple[str, str] | None:
         place, cure = goal.place, "Give another name."
         real = Path(os.path.realpath(place))
         if ".lorapipe" in real.parts:
-            return f"{place} lies in lorapipe's own store.", "Name a folder of yours, such as out/."
+            return f"{place} is inside lorapipe's store.", "Name another folder, such as out/."
         try:
             place.lstat()
             place.stat()
@@ -182,7 +180,7 @@ class Destinations:
         return self._trouble_of_file(goal, real)
 
     def _trouble_of_file(self, goal: Goal, real: Path) -> tuple[str, str] | None:
-        """Return why a file may not replace the one at its place, and the cure."""
+        """Return why a file may not replace the one at its target, and the cure."""
         place, cure = goal.place, "Give another name."
         if self._sources.has(place, self._delivered):
             return f"{place} is a source of this pipeline, which is never replaced.", cure
@@ -221,7 +219,7 @@ def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
         return found
     if not _may_be_written(there):
         if there.is_relative_to(os.path.realpath(project)) and not _may_be_written(project):
-            return None  # all of it may only be looked at, which a run says
+            return None  # the whole project is read-only, which a run reports
         return f"nothing can be written in {there}.", "Name a place where you may write."
     return None
 
@@ -262,7 +260,7 @@ def _reason(error: OSError) -> str:
 
 
 def _same(place: Path) -> str:
-    """What is equal for two names of one file, also where no file is there yet."""
+    """Return a text that is equal for two names of one file, even if the file does not exist yet."""
     real = os.path.normcase(os.path.realpath(place))
     return real.casefold() if sys.platform == "darwin" else real
 
@@ -275,7 +273,9 @@ def _try_out(folder: Path, stem: str) -> None:
             with suppress(FileExistsError):  # another run has just made it
                 each.mkdir()
                 made.append(each)
-        part = folder / f".{os.urandom(4).hex()}-{stem[:40]}{PART_SUFFIX}"  # with the characters of the name
+        part = (
+            folder / f".{os.urandom(4).hex()}-{stem[:40]}{PART_SUFFIX}"
+        )  # contains the name's characters, which the file system may refuse
         try:
             part.write_bytes(b"\0" * 4096)
         finally:

@@ -25,7 +25,7 @@ class Described(TypedDict):
 
 
 TAGS = ("type", "family", "uses")
-"""What says which implementation's knobs these are."""
+"""Keys that name the implementation."""
 
 
 def why(last: Described, now: Identity) -> str:
@@ -81,7 +81,7 @@ def _differences(old: object, new: object, at: tuple[str, ...], sources: Mapping
 def _differences_in(
     old: Mapping[str, object], new: Mapping[str, object], at: tuple[str, ...], sources: Mapping[str, Listing]
 ) -> Iterator[str]:
-    if any(old.get(tag) != new.get(tag) for tag in TAGS):  # another implementation: its knobs say nothing more
+    if any(old.get(tag) != new.get(tag) for tag in TAGS):  # another implementation has other knobs
         yield f"{'.'.join(at)} {_show(old)} → {_show(new)}"
         return
     of_both = [key for key in old if key in new]

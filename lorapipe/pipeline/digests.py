@@ -1,7 +1,7 @@
-"""SHA-256 of files and folders, with a memory: a file is read again only when its stat has changed.
+"""Cached SHA-256 digests of files and folders: a file is read again only if its stat has changed.
 
-The stat has the time of the last change of any kind (ctime), which no program can set back: bytes that were exchanged
-under the same size and modification time are noticed too.
+The stat includes ctime, the time of the last change of any kind, which programs cannot set. So a change of bytes with the
+same size and modification time is noticed too.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from lorapipe.spec import canonical
 
 PREFIX = "sha256:"
 SETTLED_NS = 2_000_000_000
-"""A file younger than this may change again within one tick of a coarse file system's clock: it is not remembered."""
+"""Younger files may change again within one tick of a coarse file system clock, so their digests are not cached."""
 PIECE = 1 << 18
-"""Bytes that are read at once."""
+"""Bytes per read."""
 UNREADABLE = "unreadable"
-"""In place of the digest of a folder's file that cannot be read."""
+"""Replaces the digest of an unreadable file in a folder."""
 NOISE = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Digests:
-    """Computes digests of the user's files and of stored ones, and remembers them in memory until `save`.
+    """Computes digests of users' and stored files, and caches them; `save` writes the new ones to the database.
 
-    Reading raises `Interrupted` as soon as `stopping()` says so: a source may be larger than anybody's patience. A file of
-    a folder that cannot be read is taken as that; where digests are `strict`, it is an `InputError`.
+    Reading raises `Interrupted` when `stopping()` turns true. An unreadable file in a folder gets the digest `UNREADABLE`;
+    if `strict`, it raises `InputError`.
     """
 
     def __init__(self, records: LedgerDatabase, stopping: Callable[[], object] = bool, *, strict: bool = False) -> None:
@@ -45,7 +45,7 @@ class Digests:
         """Of every folder's digest: its files (relative path → digest)."""
 
     def path(self, path: Path) -> str:
-        """The digest of a file, or of a folder: of the sorted list of its files and their digests."""
+        """Return the digest of a file, or of a folder: that of the sorted list of its files and their digests."""
         try:
             if not path.is_dir():
                 return self.file(str(path))
@@ -59,19 +59,19 @@ class Digests:
         return digest
 
     def file(self, name: str) -> str:
-        """The digest of a file."""
+        """Return the digest of a file."""
         if name not in self._known:
             self.recall(Path(name).parent)
         return self._file(name, stat_of(name))
 
     def recall(self, folder: Path) -> None:
-        """Load the remembered digests of all files below a folder from the database, in one query."""
+        """Load the cached digests of all files below a folder from the database, in one query."""
         if str(folder) not in self._asked_for:
             self._asked_for.add(str(folder))
             self._known = {**self._records.digests(str(folder)), **self._known}
 
     def know(self, name: str, digest: str) -> None:
-        """Remember a digest without reading the file: we have just written it."""
+        """Cache the digest of a file that was just written, without reading it."""
         self._known[name] = self._fresh[name] = (stat_of(name), digest)
 
     def save(self) -> None:
@@ -81,10 +81,10 @@ class Digests:
             self._fresh.clear()
 
     def _within(self, name: str, stat: Stat | None) -> str:
-        """Return the digest of a folder's file; `UNREADABLE` if it cannot be read: a broken link must not end a run."""
+        """Return the digest of a folder's file; `UNREADABLE` if it cannot be read: a broken link must not stop a run."""
         try:
             return self._file(name, stat_of(name) if stat is None else stat)
-        except FileNotFoundError:  # a link to what is gone: nothing that may yet arrive
+        except FileNotFoundError:  # a broken link, even if strict
             return UNREADABLE
         except OSError:
             if self._strict:
@@ -102,10 +102,9 @@ class Digests:
 
 
 def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
-    """Read a file and return its digest; `Interrupted` if `stopping()` turns true meanwhile.
+    """Read a file and return its digest. `Interrupted` if `stopping()` turns true meanwhile.
 
-    `OSError` where it is no regular file, which is not even opened. Of a file that grows meanwhile, as many bytes as it had:
-    whoever writes for ever is not waited for.
+    `OSError` if it is not a regular file. A growing file is read up to its size at the start.
     """
     digest = hashlib.sha256()
     with open_regular(name) as file:
@@ -119,10 +118,10 @@ def read_digest(name: str, stopping: Callable[[], object] = bool) -> str:
 
 
 def _files(root: str) -> Iterator[tuple[str, Stat | None]]:
-    """Relative POSIX paths and stats of a folder's files, as deep as they lie; no stat where there is none to be had.
+    """Yield the relative POSIX paths and stats of all files below a folder; the stat is None if it fails.
 
-    Left out: hidden files and folders (what file managers leave behind, and our own store) and links into a store.
-    Linked folders are followed, once each.
+    Hidden files and folders (of file managers, and lorapipe's store) and links into a store are skipped. Linked folders are
+    followed, once each.
     """
     seen: set[str] = set()
     waiting = [("", root)]

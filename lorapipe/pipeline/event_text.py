@@ -1,4 +1,4 @@
-"""Events of a run in words, and numbers and times as all that shows a run writes them."""
+"""Texts of a run's events, numbers and times, shared by all displays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Prev
 
 
 def words(event: Event) -> str:
-    """What an event says, without the name of its stage; empty where it is for programs alone."""
+    """Return the text of an event without its stage's name; empty if it is only for programs."""
     match event:
         case Planned():
             return f"{event.action}: {event.reason}"

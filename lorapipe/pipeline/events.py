@@ -1,7 +1,7 @@
-"""What a run tells: one frozen dataclass for each kind of event, one JSON object a line on the wire.
+"""The events of a run: a frozen dataclass for each kind, serialised as one JSON object per line.
 
-Stages and the training loop make `Progress`, `Metric`, `Preview` and `Log`; the runner makes the others. The terminal,
-the history, `on_event=`, ComfyUI and the watch page are all readers of this one stream.
+Stages and the training loop emit `Progress`, `Metric`, `Preview` and `Log`; the runner emits the others. The terminal, the
+history, `on_event=`, ComfyUI and the page all read this stream.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from lorapipe.errors import shortened
 from lorapipe.spec import JsonDocument, Param
 
 VERSION = 1
-"""The version of the event format; it rises when a reader must change."""
+"""The version of the event format; bump when readers must change."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Base: `stage` is the stage's name in the pipeline, filled in by the runner for what stages emit."""
+    """Base class: `stage` is the stage's name in the pipeline; the runner sets it for events that stages emit."""
 
     stage: str = ""
 
@@ -37,14 +37,14 @@ class Planned(Event):
 
 @dataclass(frozen=True)
 class Started(Event):
-    """A worker has taken up the stage."""
+    """A worker has started the stage."""
 
     key: str = ""
 
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """`step` of `total`; `values` are what a progress bar shows beside it (loss, lr, s/it …), in order."""
+    """`step` of `total`; `values` are shown beside a progress bar (loss, lr, s/it …), in order."""
 
     step: int = 0
     total: int = 0
@@ -55,7 +55,7 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Metric(Event):
-    """Numbers at a step, for curves: `{"loss": 0.11, "lr/unet": 1e-4}`."""
+    """Metrics after a step: `{"loss": 0.11, "lr/unet": 1e-4}`."""
 
     step: int = 0
     values: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -63,7 +63,7 @@ class Metric(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """A picture worth a look while the stage goes on."""
+    """A preview picture of a running stage."""
 
     path: str = ""
     caption: str = ""
@@ -79,7 +79,7 @@ class Log(Event):
 
 @dataclass(frozen=True)
 class Reused(Event):
-    """The stage's result was there already; `files` as in `Finished`."""
+    """The stage's result existed already; `files` as in `Finished`."""
 
     key: str = ""
     files: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The stage has no result. `cause` is the class of failure, `hint` what to do."""
+    """The stage has no result. `cause` is the kind of failure, `hint` what to do."""
 
     cause: Literal["oom", "error", "timeout", "lost", "cancelled", "input"] = "error"
     message: str = ""
@@ -114,7 +114,7 @@ KINDS: dict[str, type[Event]] = {
     "finished": Finished,
     "failed": Failed,
 }
-"""Every kind of event by its name on the wire and in stored runs."""
+"""Every kind of event by its name in JSON."""
 NAMES = {cls: name for name, cls in KINDS.items()}
 
 
@@ -131,15 +131,15 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON for an event."""
+    """Return the line of JSON for an event."""
     return _to_json({"v": VERSION, "event": NAMES[type(event)], **vars(event)})
 
 
 def from_json(line: str) -> Event:
-    """The event of one line; unknown fields of a later version are ignored. `ValueError` where it is none."""
+    """Parse a line. Unknown fields of a later version are ignored. `ValueError` if it is not an event."""
     data = json.loads(line)
     if not DOCUMENT.fits(data):
-        raise ValueError(f"{shortened(line, 200)!r} is no event")
+        raise ValueError(f"{shortened(line, 200)!r} is not an event")
     kind: str = data["event"]
     known = ((name, data[name]) for name in _names(kind) if name in data)
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known}
@@ -152,7 +152,7 @@ def _names(kind: str) -> tuple[str, ...]:
 
 
 def readable(lines: Iterable[str]) -> Iterator[Event]:
-    """The events of a run's `events.jsonl`, without lines cut short by a kill, or told by a later version."""
+    """Yield the events of a run's `events.jsonl`; lines truncated by a kill, or of later versions, are skipped."""
     for line in lines:
         try:
             yield from_json(line)

@@ -1,4 +1,4 @@
-"""How much a document may become: aliases, variables and matrices make many values of few, and texts longer."""
+"""Limits on a document's size after expansion by aliases, variables and matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lorapipe.limits import MOST_LETTERS, MOST_VALUES
 
 
 class Allowance:
-    """Values and letters that may still be made. All that copies parts of a document asks before it does."""
+    """Counts the values and characters of an expanded document. Code that copies parts of a document calls `take` first."""
 
     def __init__(self, cause: str, where: str = "") -> None:
         self._cause = cause
@@ -16,7 +16,7 @@ class Allowance:
         self._letters = MOST_LETTERS
 
     def take(self, values: int, letters: int = 0) -> None:
-        """Ask for so much; `InputError` where it is too much."""
+        """Use up so many values and characters. `InputError` if the limit is exceeded."""
         self._values -= values
         self._letters -= letters
         if self._values < 0 or self._letters < 0:
@@ -26,7 +26,7 @@ class Allowance:
 
 
 def size(plain: object) -> tuple[int, int]:
-    """How many values a plain value is, itself and all in it, and how many letters its texts and keys have."""
+    """Return the number of values in a plain value, itself included, and of characters in its texts and keys."""
     if isinstance(plain, str):
         return 1, len(plain)
     inner = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list) else ()

@@ -1,9 +1,8 @@
-"""`extends: other.yaml`: a document over another one, or over several, the last of which wins.
+"""`extends: other.yaml`: a document that overrides one or more others, of which the last takes precedence.
 
-Mappings are merged, ours over theirs; everything else is replaced as a whole, and so is a mapping that names another kind
-(`uses`, `type`, `family`), whose settings would mean nothing here. A kind by its name alone (`adapter: lora`) is the mapping
-that names it. `null` takes a stage away. Every part keeps the place
-where it is written, so that a message points there, and a relative path means what it means there.
+Mappings are merged, and everything else is replaced. A mapping that names another implementation (`uses`, `type`,
+`family`) is replaced too, since it has other settings. A name alone (`adapter: lora`) is a mapping that names it. `null`
+removes a stage. Every value keeps its position in its file: messages point there, and relative paths start there.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from lorapipe.spec.paths import path_of, tidy, trouble
 
 EXTENDS = "extends"
 TAGS = ("uses", "type", "family")
-"""The keys that say of which kind a mapping is."""
+"""The keys that name a mapping's implementation."""
 SHORT = "type"
-"""The one that a word alone stands for."""
+"""The key of which a word alone is the value."""
 _WORD = re.compile(r"[a-z]\w*")
 
 
 def open_layers(path: Path) -> Document:
-    """Read a file and all that it extends; `InputError` where one of them cannot be."""
+    """Read a file and all that it extends. `InputError` if one cannot be read."""
     return _open(path, (), [])
 
 
 def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
-    """Read a file and those below it; `opened` are the sizes of those that were read so far."""
+    """Read a file and those that it extends; `opened` lists the sizes of the files read so far."""
     text = read_text(path, MOST_BYTES - sum(opened))
     opened.append(len(text))
     document = parse_file(text, str(path))
@@ -53,7 +52,7 @@ def _open(path: Path, above: tuple[Path, ...], opened: list[int]) -> Document:
 
 
 def _base(path: Path, name: str, place: Problem) -> Path:
-    """The file of a name, which must be there."""
+    """Return the path of a name. `InputError` if there is no such file."""
     try:
         base = path_of(name, path.parent)
         there = base.is_file()
@@ -83,7 +82,7 @@ def _over(upper: Document, lower: Document) -> Document:
     if not (isinstance(upper.value, dict) and isinstance(lower.value, dict)):
         return upper
     value = _merged(upper.value, lower.value)
-    for names in ("vars", "stages"):  # what is called `type` in these is a name of the user's
+    for names in ("vars", "stages"):  # here, a key `type` is a user's name
         if isinstance(upper.value.get(names), dict) and isinstance(lower.value.get(names), dict):
             value[names] = _merged(upper.value[names], lower.value[names], names == "stages")
     stages = value.get("stages")

@@ -1,7 +1,7 @@
-"""Files of other programs that are given as a pipeline: recognised by what is in them, and named.
+"""Recognise files of other programs that are given as a pipeline.
 
-A row of `BEGINNINGS` is known by its first bytes, a row of `PROGRAMS` by the names that stand in its text: all of `has`, and
-at least `least` of `of`.
+A row of `BEGINNINGS` is recognised by the first bytes, a row of `PROGRAMS` by names in the text: all of `has`, and at least
+`least` of `of`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from lorapipe.errors import Problem
 from lorapipe.file_signatures import PACKED, PICTURES, kind_of
 
 UNPRINTED = bytes({*range(32)} - {9, 10, 12, 13, 27})
-"""Bytes that no text has."""
+"""Bytes that do not occur in text."""
 HEAD = 4096
-"""Bytes at the beginning that are looked at."""
+"""Bytes at the beginning that are examined."""
 SETTINGS = (
     "Write its settings into a copy of pipelines/train-sd15.yaml: `lorapipe show --network_dim` finds a flag's setting."
 )
@@ -36,7 +36,7 @@ BEGINNINGS: dict[str, tuple[str, str]] = {
     "program": ("a program", "Name a YAML file."),
     "Git LFS": ("a pointer to a file that was not downloaded (Git LFS)", "Run `git lfs pull`."),
 }
-"""Kind by its first bytes → what it is, and the cure."""
+"""Kind by the first bytes → what it is, and the cure."""
 
 
 class Program(NamedTuple):
@@ -92,24 +92,24 @@ SCRIPT = (
 )
 TABLE = r"(?m)^\s*\[\[?[\w.\"' -]+\]\]?[ \t]*(?:#.*)?$"
 ASSIGNED = r"(?m)^\s*[\w.-]+[ \t]*=[ \t]*\S"
-"""What makes a text TOML (or an .ini file): a `[table]`, and a `name = value`."""
+"""A text is TOML (or an .ini file) if it has a `[table]` and a `name = value`."""
 PAGE = r"(?i)\s*(<!doctype html|<html|<\?xml|<!--)"
 
 
 def of_bytes(data: bytes, name: str) -> Problem | None:
-    """What a file is that is no text; None where it may be one."""
+    """Return a problem that names a file's kind if it is not text; None if it may be text."""
     head = data[:HEAD]
     if (found := BEGINNINGS.get(kind_of(head))) is not None:
         what, cure = found
         return Problem(f"is {what}, not a pipeline.", name, cure)
     unprinted = len(head) - len(head.translate(None, UNPRINTED))
     if unprinted * 10 > len(head) > 8 and not _is_wide_text(head):
-        return Problem("is not text, and so no pipeline.", name, "Name a YAML file.")
+        return Problem("is not a text file, so it is not a pipeline.", name, "Name a YAML file.")
     return None
 
 
 def of_text(text: str, name: str) -> Problem | None:
-    """What a text is that is no pipeline: another program's file; None where that is not known."""
+    """Return a problem that names the program whose file a text is; None if it is unknown."""
     if re.match(PAGE, text):
         return Problem("is a web page, not a pipeline.", name, "Download the file itself (on GitHub: Raw).")
     if re.search(SCRIPT, text):
@@ -124,5 +124,5 @@ def of_text(text: str, name: str) -> Problem | None:
 
 
 def _is_wide_text(head: bytes) -> bool:
-    """Whether bytes are text in UTF-16, as Windows' Notepad once saved it: that has a cure of its own."""
+    """Whether bytes are UTF-16, as older versions of Windows' Notepad wrote; there is another message for that."""
     return head[:2] in (b"\xff\xfe", b"\xfe\xff") or not head[1::2].strip(b"\0") or not head[0::2].strip(b"\0")

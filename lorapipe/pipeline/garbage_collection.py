@@ -1,8 +1,9 @@
-"""Garbage collection of a store: find what nobody needs any more, and remove it.
+"""Garbage collection of a store: find and remove what is no longer needed.
 
-Kept are the results that the last run of each pipeline has used, those used in the last days (by any project, where the
-store is shared), those that a run at work uses (see `gc_roots`), and those that a kept one refers to; attempts and cache
-entries younger than that, while a run is at work all cache entries; and whatever another process holds the lock of.
+Kept results: those that the last run of each pipeline has used, those used in the last days (by any project, if the store
+is shared), those that a running run uses (see `gc_roots`), and those that a kept result refers to. Attempts and cache
+entries are kept for the same days, all cache entries while a run is running. Anything whose lock another process holds is
+kept too.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from lorapipe.pipeline.manifest import Manifest
 
 DAY = 86400.0
 GONE = ".gone"
-"""How the name of a folder ends that is being removed."""
+"""Suffix of a folder's name while it is being removed."""
 
 
 @dataclass(frozen=True)
 class Waste:
-    """Something that can go: a result, an attempt or a cache entry, its size in bytes, and when it was last changed."""
+    """A result, attempt or cache entry that can be removed, its size in bytes, and the time of its last change."""
 
     kind: str
     path: Path
@@ -38,12 +39,12 @@ class Waste:
 
     @property
     def is_as_found(self) -> bool:
-        """Whether nobody has read it (cache entries) or used it (results, where projects share a store) since."""
+        """Whether it was not used since: cache entries were not read, results in a shared store not used."""
         return self.path.lstat().st_mtime == self.changed
 
 
 def waste(ledger: Ledger, days: float, now: float | None = None) -> list[Waste]:
-    """List what can be removed, all of it inside the store. Runs and other collections may be at work meanwhile."""
+    """List what can be removed, all of it inside the store. Safe beside runs and other collections."""
     before = (time.time() if now is None else now) - days * DAY
     locks = {name for name, _ in _entries(ledger.locks)}
     used = rooted(ledger.locks)
@@ -70,9 +71,9 @@ def _waste(kind: str, folder: Path) -> Waste:
 
 
 def clean(ledger: Ledger, found: list[Waste]) -> int:
-    """Remove it, unless it has come into use or somebody else has removed it; the bytes that are free now."""
+    """Remove what was found, unless it is used again or already removed; return the number of freed bytes."""
     with removing(ledger.locks) as used:
-        current = [short(key) for key in ledger.records.current()]  # a run may have come and gone since
+        current = [short(key) for key in ledger.records.current()]  # a run may have used results since
         kept = _with_referred([*current, *(used or ())], ledger.manifest)
         taken = [
             each
@@ -85,7 +86,7 @@ def clean(ledger: Ledger, found: list[Waste]) -> int:
 
 
 def _take_away(ledger: Ledger, each: Waste) -> bool:
-    """Take it out of use atomically; returns whether we did it."""
+    """Take it out of use atomically; return whether this process did it."""
     try:
         if not each.is_as_found:
             return False
@@ -95,7 +96,7 @@ def _take_away(ledger: Ledger, each: Waste) -> bool:
         gone = _gone(each.path)
         with take(_lock(ledger, each)):
             if gone != each.path:
-                remove(gone)  # what another has left
+                remove(gone)  # left over from another collection
                 each.path.rename(gone)
         return True
     except (Busy, FileNotFoundError):
@@ -103,7 +104,7 @@ def _take_away(ledger: Ledger, each: Waste) -> bool:
 
 
 def _remove(ledger: Ledger, each: Waste) -> bool:
-    """Delete what is out of use; returns whether we did it."""
+    """Delete what is out of use; return whether this process did it."""
     gone = _gone(each.path)
     try:
         with take(_lock(ledger, each)):
@@ -123,14 +124,14 @@ def _lock(ledger: Ledger, each: Waste) -> Path:
 
 
 def _kept(ledger: Ledger, before: float, used: Iterable[str]) -> set[str]:
-    """The names of the folders in the store that are needed; `used` are those of runs at work."""
+    """Return the names of the needed folders in the store; `used` are those of running runs."""
     ledger.records.catch_up()
     keys = ledger.records.current() | {key for key, at in ledger.records.last_used().items() if at >= before}
     manifests = {short(manifest["key"]): manifest for manifest in ledger.manifests()}
     waiting = [*used, *(short(key) for key in keys)]
     waiting += [
         name for name, manifest in manifests.items() if manifest["finished"] >= before
-    ]  # a power cut took its row
+    ]  # a power cut may have lost its row
     if ledger.is_shared:
         waiting += [
             name
@@ -141,7 +142,7 @@ def _kept(ledger: Ledger, before: float, used: Iterable[str]) -> set[str]:
 
 
 def _with_referred(names: Iterable[str], manifest_of: Callable[[str], Manifest | None]) -> set[str]:
-    """These results, and those that they refer to, as far as there are manifests."""
+    """Return these results and those that they refer to, as far as they have manifests."""
     waiting, kept = [*names], set[str]()
     while waiting:
         name = waiting.pop()
@@ -153,7 +154,7 @@ def _with_referred(names: Iterable[str], manifest_of: Callable[[str], Manifest |
 
 
 def _referred(artifact: object) -> Iterator[str]:
-    """The folders of the store that an artifact's paths lead to."""
+    """Yield the folders of the store to which an artifact's paths point."""
     waiting = [artifact]
     while waiting:
         value = waiting.pop()
@@ -174,7 +175,7 @@ def _is_free(ledger: Ledger, name: str, locks: Container[str]) -> bool:
 
 
 def _entries(folder: Path | str) -> list[tuple[str, os.DirEntry[str]]]:
-    """What is in a folder, by name; nothing where it is gone."""
+    """Return a folder's entries by name; nothing if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return [(entry.name, entry) for entry in entries]
@@ -187,7 +188,7 @@ def _folders(folder: Path) -> set[str]:
 
 
 def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
-    """All files below a folder, links left out."""
+    """Yield all files below a folder, without links."""
     for _, entry in _entries(folder):
         with suppress(FileNotFoundError):
             if entry.is_dir(follow_symlinks=False):
@@ -197,7 +198,7 @@ def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _newest(folder: Path) -> float:
-    """When something was last changed in a folder, or in those in it; now where it is gone."""
+    """Return the time of the last change in a folder or below; infinity if it does not exist."""
     try:
         own = folder.lstat().st_mtime
     except FileNotFoundError:

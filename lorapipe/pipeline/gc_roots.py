@@ -1,12 +1,12 @@
-"""The results that runs at work use: `gc` beside them removes none of these. (Nix calls them temporary roots.)
+"""GC roots: the results that running runs use, which `gc` must not remove (Nix: temporary roots).
 
-    locks/<run>.roots         the results that a run uses, by the names of their folders, one a line
-    locks/<run>.roots.lock    held by that run, of whichever project that shares the store, for as long as it is at work
-    locks/roots.lock          held while roots are added, and while `gc` reads them and takes what is unused out of the store
-    locks/removals            grows by a byte whenever `gc` has done so beside a run
+    locks/<run>.roots         the results that a run uses, by the names of their folders, one per line
+    locks/<run>.roots.lock    held by that run, of any project that shares the store, while it is running
+    locks/roots.lock          held while roots are added, and while `gc` reads them and takes unused results out of the store
+    locks/removals            grows by a byte whenever `gc` has removed something beside a run
 
-A run looks for results, adds those it has found to its roots, and looks once more where `removals` has grown meanwhile. What
-`gc` removed before is then seen to be gone, and whatever it does afterwards knows of these roots.
+A run looks for results, adds those it has found to its roots, and looks again if `removals` has grown meanwhile. So it
+notices what `gc` has removed before, and later collections see its roots.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROOTS = ".roots"
 LOCK = ".lock"
 REMOVALS = "removals"
 PAUSE_SECONDS = 0.01
-"""Between two looks at a lock that others hold for milliseconds, and `gc` for a second or two."""
+"""Seconds between attempts to take a lock that runs hold for milliseconds, and `gc` for a second or two."""
 
 
 class Roots:
-    """The roots of one run, which count until they are closed. `stopping()` ends every wait with `Interrupted`."""
+    """The roots of one run, valid until closed. Waiting raises `Interrupted` when `stopping()` turns true."""
 
     def __init__(self, locks: Path, stopping: Callable[[], object] = bool) -> None:
         self._locks = locks
@@ -39,7 +39,7 @@ class Roots:
             self._removals = _removals(locks)
 
     def add(self, names: Iterable[str]) -> bool:
-        """Keep these results; whether nothing was removed since the last time: if not, look whether they are still there."""
+        """Add results. Return false if `gc` has removed something since the last call: then check that they still exist."""
         with self._alone():
             with self._path.open("a", encoding="ascii") as file:
                 file.writelines(f"{name}\n" for name in names)
@@ -47,7 +47,7 @@ class Roots:
             return before == self._removals
 
     def close(self) -> None:
-        """The run is over."""
+        """Remove the roots; the run has ended."""
         self._lock.close()
         _forget(self._path)
 
@@ -60,14 +60,14 @@ class Roots:
 
 
 def rooted(locks: Path) -> set[str] | None:
-    """The results that runs at work use; None where no run is at work."""
+    """Return the results that running runs use; None if no run is running."""
     at_work = [path for path in locks.glob(f"*{ROOTS}") if not _is_over(path)]
     return {name for path in at_work for name in _names(path)} if at_work else None
 
 
 @contextmanager
 def removing(locks: Path) -> Iterator[set[str] | None]:
-    """`rooted`, while no run can add to it: what is removed now, runs that have seen it before look for again."""
+    """Yield `rooted` while no run can add to it. Runs check again for results that are removed within the block."""
     with _alone(locks, lambda _: None):
         used = rooted(locks)
         if used is not None:
@@ -81,7 +81,7 @@ def _alone(locks: Path, waiting: Callable[[Busy], None]) -> AbstractContextManag
 
 
 def _is_over(path: Path) -> bool:
-    """Whether the run of these roots has ended; what a killed one has left is removed."""
+    """Whether the run of these roots has ended; removes the files of a killed run."""
     try:
         take(_lock_of(path)).close()
     except Busy:
@@ -99,7 +99,7 @@ def _forget(path: Path) -> None:
 def _names(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="ascii").split()
-    except FileNotFoundError:  # over, this moment
+    except FileNotFoundError:  # the run has just ended
         return []
 
 

@@ -1,4 +1,4 @@
-"""The graph of a pipeline as text that other programs draw: Mermaid and Graphviz' dot."""
+"""Export a pipeline's graph as Mermaid or Graphviz dot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COLOURS = {"run": "#fde68a", "reuse": "#d1fae5"}
 
 
 def mermaid(pipeline: Pipeline, plan: Plan) -> str:
-    """A Mermaid flowchart; what would run is yellow, what is reused green."""
+    """Return a Mermaid flowchart; stages that would run are yellow, reused ones green."""
     lines = ["flowchart LR"]
     numbers = {step.name: f"s{number}" for number, step in enumerate(plan.stages)}
     for step in plan.stages:
@@ -21,7 +21,7 @@ def mermaid(pipeline: Pipeline, plan: Plan) -> str:
 
 
 def dot(pipeline: Pipeline, plan: Plan) -> str:
-    """A digraph for Graphviz, in the same colours."""
+    """Return a digraph for Graphviz, in the same colours."""
     lines = ["digraph pipeline {", '  rankdir=LR; node [shape=box, style="rounded,filled", fontname="sans-serif"];']
     for step in plan.stages:
         label = f"{step.name}\\n{pipeline.stages[step.name].name}: {step.action}"

@@ -1,6 +1,6 @@
-"""What has been run: each run's stages, why they ran, how long they took, how they ended, and their metrics.
+"""The history of runs: stages, why they ran, how long they took, how they ended, and their metrics.
 
-All of it is read from `runs/<n>/events.jsonl`, which holds what the run told; the database only knows which runs there were.
+It is read from the events in `runs/<n>/events.jsonl`; the database only lists the runs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.run_state import RunState, StageState
 
 STAGE_FIELDS = ("name", "reason", "end", "key", "seconds", "message", "files", "metrics")
-"""What programs are told of a stage."""
+"""The fields of a stage in JSON."""
 
 
 @dataclass
 class RunRecord:
-    """One run. `status` is done, failed, interrupted, or running (also: killed before it could say)."""
+    """One run. `status` is done, failed, interrupted, or running (also if it was killed)."""
 
     number: int
     pipeline: str
@@ -31,19 +31,19 @@ class RunRecord:
     stages: dict[str, StageState] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
-        """JSON types."""
+        """Return the record as JSON types."""
         stages = {name: {each: getattr(stage, each) for each in STAGE_FIELDS} for name, stage in self.stages.items()}
         return {**vars(self), "stages": stages}
 
 
 def runs(ledger: Ledger) -> list[RunRecord]:
-    """All runs, the last one first, without their stages."""
+    """Return all runs, the last one first, without their stages."""
     ledger.records.catch_up()
     return [RunRecord(*row) for row in ledger.records.runs()]
 
 
 def read_run(ledger: Ledger, number: int) -> RunRecord:
-    """One run with its stages. `InputError` where there is none."""
+    """Return one run with its stages. `InputError` if there is no such run."""
     known = runs(ledger)
     found = next((each for each in known if each.number == number), None)
     if found is None:
@@ -54,7 +54,7 @@ def read_run(ledger: Ledger, number: int) -> RunRecord:
 
 
 def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageState]]:
-    """The runs that had a stage, the last one first, and what became of it. `InputError` where none had."""
+    """Yield the runs that had a stage, the last one first, and the stage's state. `InputError` if there is none."""
     had, others = False, dict[str, None]()
     for each in runs(ledger):
         stages = _stages(ledger, each.number)
@@ -67,12 +67,12 @@ def runs_of(ledger: Ledger, stage: str) -> Iterator[tuple[int, StageState]]:
 
 
 def _stages(ledger: Ledger, number: int) -> dict[str, StageState]:
-    """The state of each stage after a run's events."""
+    """Return the state of each stage after a run's events."""
     return RunState.of(run_files.events(ledger.runs / str(number))).stages
 
 
 def compare(ledger: Ledger, first: RunRecord, second: RunRecord) -> dict[str, list[str]]:
-    """What differs between two runs, stage by stage: knobs and inputs, then metrics."""
+    """Return the differences between two runs by stage: knobs and inputs, then metrics."""
     found = {}
     for name in {**first.stages, **second.stages}:
         before, after = first.stages.get(name), second.stages.get(name)
@@ -95,5 +95,5 @@ def _metrics(before: Mapping[str, float], after: Mapping[str, float]) -> list[st
 
 def _knobs(old: Manifest | None, new: Manifest | None) -> list[str]:
     if old is None or new is None:
-        return ["another result, of which nothing is left"]
+        return ["another result, which no longer exists"]
     return differences(old, new)

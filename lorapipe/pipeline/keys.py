@@ -1,4 +1,4 @@
-"""Content keys: a digest of all that a stage's result depends on."""
+"""Content keys: a digest of everything that a stage's result depends on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class Identity:
-    """The content key of a stage whose inputs are all known, and the settings it was made from.
+    """The content key of a stage whose inputs are known, and the settings in it.
 
-    `sources` has the files of every folder that is an input.
+    `sources` lists the files of every folder that is an input.
     """
 
     key: str
@@ -29,17 +29,17 @@ class Identity:
 
     @cached_property
     def settings(self) -> dict[str, object]:
-        """Every knob, also those at their default, for comparison. Computed only if the stage has to run."""
+        """All knobs, including those at their default, for comparison. Computed only if the stage has to run."""
         return self.describe()
 
     @property
     def id(self) -> str:
-        """The key as a folder's name."""
+        """The key as a folder name."""
         return short(self.key)
 
 
 def short(key: str) -> str:
-    """Enough of a key to be unique, and short enough for Windows' paths."""
+    """Return a prefix of a key that is unique and short enough for Windows' paths."""
     return key[:20]
 
 
@@ -48,14 +48,14 @@ class PathDigests(Protocol):
 
     @property
     def listings(self) -> Mapping[str, dict[str, str]]:
-        """Of every folder's digest: its files (relative path → digest)."""
+        """Folder's digest → its files (relative path → digest)."""
 
     def path(self, path: Path) -> str:
-        """The digest of a file or folder."""
+        """Return the digest of a file or folder."""
 
 
 class CachedDigests:
-    """Caches digests for one plan: a path that many stages read is examined once."""
+    """Caches digests for one plan, so that a path that many stages read is examined once."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
@@ -72,10 +72,10 @@ class CachedDigests:
 
 
 def identify(stage: Stage, digests: PathDigests) -> Identity:
-    """The identity of a stage whose references are resolved.
+    """Return the identity of a stage whose references are resolved.
 
-    Of its spec only content counts: knobs that differ from their default, inputs by their bytes. Not its name, its
-    siblings, the device or any path. `InputError` where a source cannot be read.
+    It depends on knobs that differ from their default, and on the bytes of inputs; not on the stage's name, other stages,
+    the device or any path. `InputError` if a source cannot be read.
     """
     used: dict[str, dict[str, str]] = {}
 
@@ -96,7 +96,7 @@ def identify(stage: Stage, digests: PathDigests) -> Identity:
 
 @cache
 def installed(distribution: str) -> str:
-    """The version of an installed package; `none` where it is not there."""
+    """Return the version of an installed package; `none` if it is not installed."""
     from importlib import metadata
 
     try:

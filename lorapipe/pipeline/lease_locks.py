@@ -1,10 +1,10 @@
-"""Lock files, for file systems on which the kernel has no locks: who holds a lock stands in a file of its own.
+"""Lease locks, for file systems without kernel locks: each owner of a lock has a file, which it renews.
 
     a.lock.owners/3     {"host": "node7", "place": "…", "pid": 4711, "started": "88123"}
 
-The owner is the process that lives and has made its file: of two that do so at once, the one of the higher number. A process
-of this machine is asked for (its id and its start, since ids come again); of another machine it is seen by the time of its
-file, which the owner renews. The file system lets one process make a number, and no other.
+The lock belongs to the living process with the highest number; the file system lets only one process create each number.
+A process on this machine is alive if its id and start time exist (ids are reused); one on another machine, if it has renewed
+its file recently.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 BEAT_SECONDS = 15.0
-"""How often an owner renews the time of its file."""
+"""Seconds between two renewals of an owner's file."""
 LOST_SECONDS = 300.0
-"""An owner on another machine that has not done so for this long is gone."""
+"""Seconds after which an owner on another machine that has not renewed its file is considered dead."""
 
 
 class Held(Exception):
-    """A living process holds the lock; `host` is empty where that is this machine, `pid` None where it cannot be known."""
+    """A living process holds the lock; `host` is empty for this machine, `pid` None if unknown."""
 
     def __init__(self, pid: int | None, host: str) -> None:
         self.pid = pid
@@ -35,7 +35,7 @@ class Held(Exception):
 
 
 class Owner(NamedTuple):
-    """A process: where it runs, its id there, and when it began (both, since ids come again)."""
+    """A process: its machine, id and start time (ids are reused)."""
 
     host: str
     place: str
@@ -49,18 +49,18 @@ class Owner(NamedTuple):
 
 
 def folder_of(path: Path) -> Path:
-    """Where the owners of a lock stand."""
+    """Return the folder with the owners of a lock."""
     return path.with_name(f"{path.name}.owners")
 
 
 def take(path: Path) -> Callable[[], None]:
-    """Become the owner of a lock; what is returned lets it go. Raises `Held`, or `OSError` where nothing can be written."""
+    """Take a lock, and return a function that releases it. Raises `Held`, or `OSError` if nothing can be written."""
     folder = folder_of(path)
     before = _all_gone(folder)
     mine = folder / str(max(before, default=0) + 1)
     _write(mine)
     try:
-        before = _all_gone(folder, mine)  # once more: numbers come again, and what was seen may be long past
+        before = _all_gone(folder, mine)  # check again: numbers are reused, and the first check may be outdated
         if any(number > int(mine.name) for number in before):
             raise Held(None, "")
     except BaseException:
@@ -68,20 +68,20 @@ def take(path: Path) -> Callable[[], None]:
         raise
     for number in before:
         (folder / str(number)).unlink(missing_ok=True)
-    over = threading.Event()
-    threading.Thread(target=_beat, args=(mine, over), name=f"lock {path.name}", daemon=True).start()
+    released = threading.Event()
+    threading.Thread(target=_renew, args=(mine, released), name=f"lock {path.name}", daemon=True).start()
 
     def release() -> None:
-        over.set()
+        released.set()
         mine.unlink(missing_ok=True)
-        with suppress(OSError):  # another has taken it already
+        with suppress(OSError):  # another process has taken it already
             folder.rmdir()
 
     return release
 
 
 def _write(file: Path) -> None:
-    """Make the file of this process; `Held` where another has made it."""
+    """Create the file of this process. `Held` if another process has created it."""
     for tries_left in reversed(range(5)):
         with suppress(FileExistsError):
             file.parent.mkdir()
@@ -90,7 +90,7 @@ def _write(file: Path) -> None:
             break
         except FileExistsError:
             raise Held(None, "") from None
-        except FileNotFoundError:  # its folder was removed by one that let the lock go
+        except FileNotFoundError:  # another process has released the lock and removed the folder
             if not tries_left:
                 raise
     with os.fdopen(opened, "w", encoding="utf-8") as text:
@@ -98,7 +98,7 @@ def _write(file: Path) -> None:
 
 
 def _all_gone(folder: Path, mine: Path | None = None) -> list[int]:
-    """The numbers of all owners but ourselves; `Held` where one of them lives."""
+    """Return the numbers of all other owners. `Held` if one of them is alive."""
     numbers = [number for number in _numbers(folder) if mine is None or str(number) != mine.name]
     for number in sorted(numbers, reverse=True):
         _must_be_gone(folder / str(number))
@@ -106,12 +106,12 @@ def _all_gone(folder: Path, mine: Path | None = None) -> list[int]:
 
 
 def _must_be_gone(file: Path) -> None:
-    """Raise `Held` while the process of a file lives."""
+    """Raise `Held` if the process of a file is alive."""
     try:
         owner = Owner(**json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         return
-    except (ValueError, TypeError):  # it is being written, or was never finished
+    except (ValueError, TypeError):  # the file is being written, or was never finished
         owner = None
     if owner is not None and owner.place == _place() and sys.platform != "win32":
         if _start_of(owner.pid) == owner.started:
@@ -121,7 +121,7 @@ def _must_be_gone(file: Path) -> None:
 
 
 def _age(file: Path) -> float:
-    """How long ago a file was renewed, by the file system's own clock: those of two machines may differ."""
+    """Return the seconds since a file was renewed, by the file system's clock, since machines' clocks may differ."""
     probe = file.with_name(f".{os.urandom(16).hex()}")
     try:
         probe.touch()
@@ -133,8 +133,8 @@ def _age(file: Path) -> float:
             probe.unlink()
 
 
-def _beat(file: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT_SECONDS):
+def _renew(file: Path, released: threading.Event) -> None:
+    while not released.wait(BEAT_SECONDS):
         with suppress(OSError):
             os.utime(file)
 
@@ -156,7 +156,7 @@ def _host() -> str:
 
 @cache
 def _place() -> str:
-    """Where process ids mean the same processes: this machine, since it was started, in this container."""
+    """Return the scope of process ids: this machine since its boot, and this container."""
     parts = [_host()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
@@ -166,7 +166,7 @@ def _place() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process of this machine began, as far as the system tells; None where there is no such process."""
+    """Return the start time of a process on this machine, "" if unknown; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
         state, *rest = stat.rpartition(")")[2].split()

@@ -1,16 +1,16 @@
-"""The ledger: what was built from what, and the store of results.
+"""The ledger: the store of results, and the record of what each was built from.
 
     .lorapipe/                beside the pipeline
       store/<key>/            a published result, read-only: out/ manifest.json log.txt
-      work/<key>/             an attempt: out/ (wiped each time), resume/ (kept: checkpoints), log.txt
+      work/<key>/             an attempt: out/ (cleared each time), resume/ (kept: checkpoints), log.txt
       cache/                  shared by all stages: files named by content
-      locks/  ledger.db       see `locks` and `records`
-      runs/<n>/events.jsonl   what each run told; run.json: when, and how it ended
-    outputs/<stage>           points to the stage's last result in the store
+      locks/  ledger.db       see `locks` and `ledger_database`
+      runs/<n>/events.jsonl   the events of each run; run.json: when it ran, and how it ended
+    outputs/<stage>           a link to the stage's last result in the store
 
-A result is published by renaming its finished folder into the store, so that it is there whole or not at all, and the
-manifests in the store are the truth: everything else can be made from them. What `publish` returns outlasts a power cut
-(see `publication`); the row in the database comes after it.
+A result is published by renaming its finished folder into the store, which is atomic. The manifests in the store are the
+source of truth: everything else can be rebuilt from them. A published result survives a power cut (see `publication`); its
+row in the database is written afterwards.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from lorapipe.pipeline.publication import remove as remove
 from lorapipe.spec.paths import named_path
 
 SHARED = "LORAPIPE_STORE"
-"""The environment variable that names a folder for the store of several projects; each keeps its own history."""
+"""The environment variable with the folder of a store that projects share; each project has its own history."""
 WRITABLE = ".writable"
-"""Made and taken away to see whether the store can be written."""
+"""A file that is created and deleted to test whether the store can be written."""
 
 
 class Result(NamedTuple):
@@ -66,9 +66,9 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Damage:
-    """There is a result, but not whole: `what` is missing or changed; `why` says more, where more can be said.
+    """A damaged result: the file `what` is missing or changed; `why` may give a reason.
 
-    `moved`: it is a file or folder of the user's.
+    `moved` means that a user's file or folder is missing, not one of the result.
     """
 
     what: str
@@ -77,9 +77,9 @@ class Damage:
 
 
 class Ledger:
-    """The store beside a pipeline. Reading it writes nothing; `open` makes the folders.
+    """The store beside a pipeline. Reading writes nothing; `open` creates the folders.
 
-    What is read of sources and results is given up (`Interrupted`) when `stopping()` says so.
+    Reading of sources and results raises `Interrupted` when `stopping()` turns true.
     """
 
     def __init__(self, folder: Path, stopping: Callable[[], object] = bool) -> None:
@@ -97,18 +97,18 @@ class Ledger:
 
     @cached_property
     def records(self) -> LedgerDatabase:
-        """The database; where there is no ledger yet, an empty one that is not written."""
+        """The database; if there is no ledger yet, an empty one in memory."""
         records = LedgerDatabase(self.root / "ledger.db" if self.root.is_dir() else None, self)
         records.complete()
         return records
 
     @cached_property
     def digests(self) -> Digests:
-        """Digests of files, remembered in the database."""
+        """Digests of files, cached in the database."""
         return Digests(self.records, self._stopping)
 
     def open(self) -> None:
-        """Make what is not there yet."""
+        """Create missing folders."""
         try:
             for folder in (self.store, self.work, self.cache, self.runs, self.locks):
                 make_folder(folder)
@@ -119,7 +119,7 @@ class Ledger:
             (self.root / WRITABLE).unlink(missing_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             where = str(error.filename or self.root)
-            raise InputError("is no folder.", where=where, cure="Move it away; a new one is made.") from None
+            raise InputError("is not a folder.", where=where, cure="Move it away; a new folder is created.") from None
         except OSError as error:
             what = f"cannot write here: {error.strerror}."
             raise InputError(what, where=str(self.root), cure="Results are stored beside the pipeline file.") from None
@@ -127,30 +127,30 @@ class Ledger:
         self.__dict__.pop("digests", None)
 
     def must_exist(self) -> None:
-        """`InputError` where nothing was ever run."""
+        """Raise `InputError` if nothing was ever run."""
         if not self.root.is_dir():
             cure = "Go to the folder of a pipeline that was run."
             raise InputError("nothing was run here.", where=str(self.folder), cure=cure)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         if "records" in self.__dict__:
             self.records.close()
 
     def run_numbers(self) -> list[int]:
-        """The runs whose files are kept, in order."""
+        """Return the numbers of the runs whose files exist, in order."""
         return run_files.numbers(self.runs)
 
     def run_files(self, numbers: Iterable[int], manifests: run_files.Manifests) -> Iterator[run_files.RunFiles]:
-        """What the files of these runs say."""
+        """Yield the contents of these runs' files."""
         return filter(None, (run_files.read(self.runs, number, manifests) for number in numbers))
 
     def next_run(self) -> int:
-        """A number above those of all runs whose files are kept."""
+        """Return a number above those of all runs whose files exist."""
         return max(self.run_numbers(), default=0) + 1
 
     def manifests(self) -> Iterator[Manifest]:
-        """The manifests of all results in the store."""
+        """Yield the manifests of all results in the store."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self.store):  # noqa: PTH208 (names only, and there may be thousands)
                 manifest = read_manifest(f"{self.store}{os.sep}{name}{os.sep}{MANIFEST}")
@@ -158,19 +158,19 @@ class Ledger:
                     yield manifest
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest of a result, by its key or its folder's name; it may be damaged. None if there is none."""
+        """Return a result's manifest, by its key or folder name; None if there is none. The result may be damaged."""
         return read_manifest(str(self.store / short(key) / MANIFEST))
 
     def result(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
-        """The result of a key, if it is there and whole.
+        """Return the result of a key, its damage, or None if there is none.
 
-        `inputs` are the artifacts that it is made from: in the result they stand as they are now, and are not looked at
+        `inputs` are the artifacts that it was made from: the result contains them as they are now, and they are not checked
         again.
         """
         folder = self.store / short(key)
-        own = f"{folder}{os.sep}"  # names are strings here: a pipeline may have a thousand results to look at
+        own = f"{folder}{os.sep}"  # strings instead of paths, since a pipeline may have a thousand results to check
         manifest = read_manifest(own + MANIFEST)
-        if manifest is None and folder.is_dir():  # another run may have published it between two looks
+        if manifest is None and folder.is_dir():  # another run may have published it meanwhile
             manifest = read_manifest(own + MANIFEST)
         if manifest is None or manifest["key"] != key:
             return Damage(MANIFEST, why=manifest_damage(own + MANIFEST)) if os.path.lexists(folder) else None
@@ -183,30 +183,30 @@ class Ledger:
             gone = _missing(map(str, paths(artifact, inputs)), own)
         except InputError as error:
             return Damage(str(error))
-        except Exception:  # whatever there is in a manifest that was not written so
+        except Exception:  # a manifest with unexpected contents may raise anything
             return Damage(MANIFEST)
         return Result(key, folder, manifest, artifact) if gone is None else Damage(gone, moved=True)
 
     def _is_whole(self, name: str, digest: str) -> bool:
         try:
             return stat.S_ISREG(os.stat(name).st_mode) and self.digests.file(name) == digest  # noqa: PTH116
-        except (OSError, ValueError):  # gone, or no name of a file
+        except (OSError, ValueError):  # missing, or not a valid file name
             return False
 
     def attempt(self, key: str) -> Path:
-        """The folder to build a result in; see `begin`."""
+        """Return the folder in which a result is built; see `publication.begin`."""
         return folder_at(self.work / short(key))
 
     def has_checkpoint(self, key: str) -> bool:
-        """Whether an earlier attempt left something to go on from."""
+        """Whether an earlier attempt has left something to resume from."""
         resume = self.work / short(key) / RESUME
         return resume.is_dir() and any(resume.iterdir())
 
     def publish(self, identity: Identity, artifact: Json, origin: Origin) -> Result:
         """Turn a finished attempt into the result of its key; the lock of the key must be held.
 
-        `artifact` is in its JSON form, with paths as they will be in the store; `origin` goes into the manifest. Raises
-        `LorapipeError` where a file of the artifact is missing.
+        `artifact` is in JSON form, with the paths that it will have in the store; `origin` goes into the manifest. Raises
+        `LorapipeError` if a file of the artifact is missing.
         """
         attempt, target = self.work / identity.id, self.store / identity.id
         files = inventory(attempt)
@@ -215,7 +215,7 @@ class Ledger:
         )
         missing = next((path for path in inside if not (attempt / path).exists()), None)
         if missing is not None:
-            raise LorapipeError(f"The stage said that it made {missing.as_posix()}, but it did not.")
+            raise LorapipeError(f"The stage returned {missing.as_posix()}, but did not make it.")
         manifest: Manifest = {
             "version": MANIFEST_VERSION,
             "key": identity.key,
@@ -236,9 +236,9 @@ class Ledger:
         return result
 
     def adopt(self, key: str, inputs: Sequence[Artifact] = ()) -> Result | Damage | None:
-        """The result of a key from an attempt that a run has finished and not published: it is published now.
+        """Publish an attempt that a run has finished but not published, and return the result.
 
-        That run was ended between its manifest and the rename. The lock of the key must be held.
+        That run was killed after it wrote the manifest and before the rename. The lock of the key must be held.
         """
         attempt = self.work / short(key)
         manifest = read_manifest(str(attempt / MANIFEST))
@@ -248,7 +248,7 @@ class Ledger:
         return self.result(key, inputs)
 
     def _move(self, attempt: Path, target: Path, files: Mapping[str, ResultFile]) -> None:
-        """What lies at the target is damaged, or it would have been used."""
+        """Move the attempt to the target; an existing result there is damaged, since it was not used."""
         move(attempt, target, self.work / f"{target.name}.damaged")
         for name, kept in files.items():
             self.digests.know(str(target / name), kept["digest"])
@@ -256,14 +256,14 @@ class Ledger:
 
     @cached_property
     def _outputs(self) -> tuple[Path, str]:
-        """The folder `outputs/`, and the way from there to the store."""
+        """The folder `outputs/`, and the relative path from there to the store."""
         outputs = self.folder / "outputs"
         return outputs, os.path.relpath(self.store, outputs)
 
     def mark_used(self, result: Result) -> None:
-        """Let other projects that share the store see that the result is in use; see `cleaning`.
+        """Mark a result as used, for other projects that share the store; see `garbage_collection`.
 
-        A kill may have left in it what it was made from.
+        Also remove a resume folder that a kill has left in it.
         """
         remove(f"{result.folder}{os.sep}{RESUME}")
         if self.is_shared:
@@ -271,10 +271,10 @@ class Ledger:
                 os.utime(result.folder)
 
     def point(self, stage: str, result: Result) -> str:
-        """Make `outputs/<stage>` point to a result; returns the folder to show: the pointer, or the result itself.
+        """Link `outputs/<stage>` to a result; return the folder to show: the link, or the result itself.
 
-        Where links are refused (Windows without the right to make them), a text file beside says where to look. What
-        the user has put there is left alone.
+        If links are not allowed (Windows without that privilege), a text file gives the path instead. Users' files there are
+        not touched.
         """
         outputs, from_outputs = self._outputs
         pointer, out = f"{outputs}{os.sep}{stage}", f"{result.folder}{os.sep}out"
@@ -294,7 +294,7 @@ class Ledger:
         return pointer
 
     def sync_pointers(self) -> None:
-        """Make sure that what `point` has made outlasts a power cut: once a run, since each can be made again."""
+        """Sync the links to the disk; once per run, since they can be made again."""
         outputs, _ = self._outputs
         if outputs.is_dir():
             sync_folder(outputs)
@@ -302,7 +302,7 @@ class Ledger:
 
 
 def _target_of(link: str) -> str | None:
-    """Where a link points; empty where nothing is there, None where something else is."""
+    """Return the target of a link; empty if there is nothing, None if there is something else."""
     try:
         return os.readlink(link)  # noqa: PTH115 (as a string: it is compared a thousand times)
     except FileNotFoundError:
@@ -312,5 +312,5 @@ def _target_of(link: str) -> str | None:
 
 
 def _missing(names: Iterable[str], own: str) -> str | None:
-    """The first of these files and folders that is not there, those of the result itself left out."""
+    """Return the first of these files and folders that is missing, except those of the result itself."""
     return next((name for name in names if not name.startswith(own) and not os.path.exists(name)), None)  # noqa: PTH110

@@ -1,9 +1,8 @@
-"""ledger.db: what can be looked up fast and, all of it, be made anew from the manifests in the store and the runs' files.
+"""ledger.db: an index that can be rebuilt from the manifests in the store and the runs' files.
 
-Digests of files by their stat, results, and which run used which result. SQLite in WAL mode, so that several runs and
-readers go side by side; see `database` for how it is kept in order. `synchronous=NORMAL`, so that a commit waits for no
-disk: a power cut may take back the last commits, which are made again. The end of a run is synced, and with it all that
-was before.
+It has digests of files by their stat, results, and which run used which result. SQLite runs in WAL mode, so several runs and
+readers work at the same time; see `database` for repairs. With `synchronous=NORMAL` a commit does not wait for the disk: a
+power cut may lose the last commits, which are made again. The end of a run is synced, with everything before it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from lorapipe.pipeline.manifest import Manifest
 from lorapipe.pipeline.run_files import MOST, RunFiles
 
 Stat = tuple[int, int, int, int]
-"""Size, mtime_ns, ctime_ns, inode: while they are the same, so are the bytes."""
+"""Size, mtime_ns, ctime_ns, inode: if they are equal, so are the bytes."""
 
 DIGEST = """
 CREATE TABLE digest (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, digest TEXT) WITHOUT ROWID
@@ -32,7 +31,7 @@ CREATE TABLE used (
     pipeline TEXT, stage TEXT, type TEXT, key TEXT, run INT, at REAL, PRIMARY KEY (pipeline, stage, type, key)
 ) WITHOUT ROWID
 """
-"""Each result that a stage has had, and the last run that used it. It grows with results, not with runs."""
+"""Each result of a stage, and the last run that used it. It grows with results, not with runs."""
 RUN = "CREATE TABLE run (id INTEGER PRIMARY KEY, pipeline TEXT, started REAL, finished REAL, status TEXT)"
 FROM_1 = f"""
 ALTER TABLE used RENAME TO used_1;
@@ -41,7 +40,7 @@ INSERT INTO used (pipeline, stage, type, key, run, at)
 SELECT pipeline, stage, type, key, max(run), max(at) FROM used_1 GROUP BY pipeline, stage, type, key;
 DROP TABLE used_1
 """
-"""Version 1 kept a row for every use."""
+"""Version 1 had a row for every use."""
 TABLES = Tables(2, ";".join((DIGEST, RUN, USED)), {1: FROM_1})
 
 
@@ -53,25 +52,25 @@ LATER = "ON CONFLICT DO UPDATE SET run = excluded.run, at = excluded.at WHERE ex
 
 
 class RunHistory(Protocol):
-    """Where what has been can be read, besides the database."""
+    """The sources from which the database can be rebuilt."""
 
     def manifests(self) -> Iterable[Manifest]:
-        """The manifests of all results in the store."""
+        """Return the manifests of all results in the store."""
         ...
 
     def run_numbers(self) -> list[int]:
-        """The runs whose files are kept."""
+        """Return the runs whose files exist."""
         ...
 
     def run_files(self, numbers: Iterable[int], manifests: Mapping[str, Manifest]) -> Iterable[RunFiles]:
-        """What the files of these runs say."""
+        """Return the contents of these runs' files."""
         ...
 
 
 class LedgerDatabase:
-    """The database of one store; without a file (`None`), one that lives in memory and is forgotten.
+    """The database of one store; without a file (`None`), a temporary one in memory.
 
-    `past` is what it is made from where it is new or damaged; `private` files can be read by their user alone.
+    It is rebuilt from `past` if it is new or damaged; `private` files can be read only by their user.
     """
 
     def __init__(self, path: Path | None, past: RunHistory | None = None, *, private: bool = False) -> None:
@@ -80,14 +79,14 @@ class LedgerDatabase:
         self.database = Database(path, TABLES, self._refill, private=private)
 
     def close(self) -> None:
-        """Write what is left to write and let go of the file."""
+        """Write pending rows and close the file."""
         try:
             self.flush()
         finally:
             self.database.close()
 
     def complete(self) -> None:
-        """Where nothing is recorded, note what the manifests and the runs' files say; in memory, if it must be."""
+        """Fill an empty database from the manifests and the runs' files; in memory if it cannot be written."""
         try:
             self._complete()
         except Locked:
@@ -104,9 +103,9 @@ class LedgerDatabase:
 
     @mended
     def catch_up(self) -> None:
-        """Note the runs whose files are there though the database knows nothing of them: another version's, or a copy's.
+        """Add runs whose files exist but that are not in the database, such as those of another version or of a copy.
 
-        And what they have used, so that it is not thought to be out of use.
+        Also add what they used, so that these results count as used.
         """
         if self._past is None:
             return
@@ -121,7 +120,7 @@ class LedgerDatabase:
 
     @mended
     def digests(self, folder: str) -> dict[str, tuple[Stat, str]]:
-        """What is remembered of the files below a folder: the stat that each had, and its digest."""
+        """Return the cached stat and digest of the files below a folder."""
         query = "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM digest WHERE path >= ? AND path < ?"
         below = folder.rstrip(os.sep) + os.sep
         if not _can_be_kept(below):
@@ -131,7 +130,7 @@ class LedgerDatabase:
 
     @mended
     def remember(self, digests: Iterable[tuple[str, Stat, str]]) -> None:
-        """Keep digests of files."""
+        """Cache digests of files."""
         rows = [(path, *stat, digest) for path, stat, digest in digests if _can_be_kept(path, *stat)]
         with self.database.writing() as db:
             db.executemany(
@@ -141,7 +140,7 @@ class LedgerDatabase:
 
     @mended
     def begin(self, pipeline: str, least: int = 1) -> int:
-        """A new run's number, `least` or more: folders of earlier runs may be there though the database is new."""
+        """Add a run and return its number, at least `least`: a new database may not know the folders of earlier runs."""
         with self.database.writing() as db:
             (last,) = db.execute("SELECT max(id) FROM run WHERE id < ?", (MOST,)).fetchone()
             number = max(least, (last or 0) + 1)
@@ -152,7 +151,7 @@ class LedgerDatabase:
 
     @mended
     def runs(self) -> list[tuple[int, str, float, float | None, str]]:
-        """All runs, the last first: number, pipeline, start, end and status (`running` while there is none)."""
+        """Return all runs, the last first: number, pipeline, start, end and status (`running` if there is none)."""
         query = """
             SELECT id, CAST(ifnull(pipeline, '?') AS TEXT), CAST(ifnull(started, 0) AS REAL), CAST(finished AS REAL),
                    CAST(ifnull(status, 'running') AS TEXT) FROM run ORDER BY id DESC"""
@@ -160,14 +159,14 @@ class LedgerDatabase:
 
     @mended
     def last_used(self) -> dict[str, float]:
-        """When each result was last made or reused, by its key."""
+        """Return the time at which each result was last made or reused, by key."""
         self.flush()
         query = "SELECT key, max(CAST(ifnull(at, 0) AS REAL)) FROM used GROUP BY key"
         return dict(self.database.connection.execute(query))
 
     @mended
     def current(self) -> set[str]:
-        """The keys that the last run of each pipeline has used: for each of its stages, the last one."""
+        """Return the keys that the last run of each pipeline has used."""
         self.flush()
         last = "SELECT pipeline, max(run) AS run FROM used GROUP BY pipeline"
         query = (
@@ -177,7 +176,7 @@ class LedgerDatabase:
 
     @mended
     def end(self, run: int, status: str) -> None:
-        """A run is over: `done`, `failed` or `interrupted`."""
+        """Record the end of a run: `done`, `failed` or `interrupted`."""
         self.flush()
         db = self.database.connection
         db.execute("PRAGMA synchronous=FULL")
@@ -186,12 +185,12 @@ class LedgerDatabase:
         db.execute("PRAGMA synchronous=NORMAL")
 
     def use(self, run: int | None, pipeline: str, stage: str, type_: str, key: str, at: float) -> None:
-        """A stage has this result, made or reused. `flush` writes it."""
+        """Record that a stage has made or reused a result. `flush` writes it."""
         self._uses.append((pipeline, stage, type_, key, run, at))
 
     @mended
     def flush(self) -> None:
-        """Write what `use` was told, all at once: a run may reuse a thousand results in a tenth of a second."""
+        """Write all pending uses at once: a run may reuse a thousand results in a tenth of a second."""
         if self._uses:
             with self.database.writing() as db:
                 _use(db, self._uses)
@@ -199,14 +198,14 @@ class LedgerDatabase:
 
     @mended
     def last_key(self, pipeline: str, stage: str, type_: str) -> str | None:
-        """The key of the result that a stage had last."""
+        """Return the key of a stage's last result."""
         self.flush()
         query = "SELECT key FROM used WHERE pipeline=? AND stage=? AND type=? ORDER BY at DESC LIMIT 1"
         row = self.database.connection.execute(query, (pipeline, stage, type_)).fetchone()
         return None if row is None else str(row[0])
 
     def _refill(self, db: sqlite3.Connection, aside: Path | None) -> str:
-        """Fill tables that have nothing yet; from what, in words. Digests are forgotten: files are read again."""
+        """Fill empty tables, and return the sources as text. Digests are lost: files are read again."""
         if self._past is None:
             return ""
         manifests = {str(each["key"]): each for each in self._past.manifests()}
@@ -224,7 +223,7 @@ class LedgerDatabase:
 
 
 def _salvaged_runs(aside: Path) -> dict[int, tuple[object, ...]]:
-    """The rows of runs that can still be read of a damaged database."""
+    """Return the rows of runs that can still be read from a damaged database."""
     from lorapipe.pipeline.database_recovery import salvage  # seldom needed
 
     kept = salvage(aside, ["run"]).tables["run"]
@@ -232,7 +231,7 @@ def _salvaged_runs(aside: Path) -> dict[int, tuple[object, ...]]:
 
 
 def stat_of(path: Path | str) -> Stat:
-    """The stat by which a file's digest is remembered."""
+    """Return the stat under which a file's digest is cached."""
     found = os.stat(path)  # noqa: PTH116 (half the time of Path.stat, for every picture of every plan)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
@@ -260,7 +259,7 @@ def _used(run: RunFiles, manifests: Mapping[str, Manifest]) -> list[tuple[object
 
 
 def _sound(row: Mapping[str, object]) -> tuple[object, ...] | None:
-    """A run's row as it was read from a damaged file, where it can be right."""
+    """Return a run's row from a damaged file; None if its values are not plausible."""
     pipeline, started, finished, status = (row.get(name) for name in ("pipeline", "started", "finished", "status"))
     number = row.get("id")
     times = isinstance(started, float) and isinstance(finished, float | None)
@@ -270,7 +269,7 @@ def _sound(row: Mapping[str, object]) -> tuple[object, ...] | None:
 
 
 def _can_be_kept(path: str, *numbers: int) -> bool:
-    """SQLite keeps names of UTF-8 and numbers of 64 bits: other files are read each time."""
+    """Whether SQLite can store these: UTF-8 names and 64-bit numbers. Other files are read each time."""
     try:
         path.encode()
     except UnicodeEncodeError:

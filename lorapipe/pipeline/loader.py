@@ -1,13 +1,13 @@
-"""YAML → Pipeline, or every problem at once with line and column.
+"""Load a pipeline from YAML, or report all problems with line and column.
 
     vars: {images: ./photos}
     stages:
       dataset: {uses: prepare, images: "${images}", base: {family: sd15, checkpoint: pocket}}
       penny:   {uses: train, dataset: $dataset, steps: 1000}
 
-A document is read in this order: the files that it extends, values from `--set vars.…`, conditions (`when`), variables,
-values from `--set stage.…`, matrices, each stage by its own spec, references between stages. Nothing is executed or
-imported from YAML.
+A document is processed in this order: files that it extends, values of `--set vars.…`, conditions (`when`), variables,
+values of `--set stage.…`, matrices, each stage by its spec, references between stages. Nothing in YAML is executed or
+imported.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from lorapipe.spec import PathPolicy
 
 
 def load(path: Path | str, sets: Sequence[str] = (), places: PathPolicy | None = None) -> Pipeline:
-    """Read a pipeline file, changed by `stage.knob=value` settings; `InputError` holds every problem found.
+    """Read a pipeline file and apply `stage.knob=value` settings. `InputError` contains all problems.
 
-    `places` says which paths the file may name, where a stranger has written a part of it.
+    `places` restricts the paths that the file may name, for files that are written in part by strangers.
     """
     path = Path(path)
     return from_document(open_layers(path), path.parent.resolve(), sets, places)
 
 
 def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
-    """Read several pipelines; `InputError` holds the problems of all of them."""
+    """Read several pipelines. `InputError` contains the problems of all of them."""
     pipelines, problems = [], list[Problem]()
     for file in files:
         try:
@@ -48,7 +48,7 @@ def load_all(files: Sequence[Path], sets: Sequence[str] = ()) -> list[Pipeline]:
 def from_document(
     document: Document, folder: Path, sets: Sequence[str] = (), places: PathPolicy | None = None
 ) -> Pipeline:
-    """The pipeline of a document; relative paths start at `folder`."""
+    """Return the pipeline of a document; relative paths start at `folder`."""
     reader = PipelineReader(document, folder, sets, places)
     stages = reader.stages()
     name, files = Path(document.name).name, tuple(Path(file).absolute() for file in document.lines)

@@ -1,11 +1,11 @@
-"""`lorapipe.lock`: all that is needed to make the same again elsewhere, and to see what differs where it was not the same.
+"""`lorapipe.lock`: records what is needed to reproduce results elsewhere, and to find what differs if they are not the same.
 
     pipelines:
       cat.yaml:
         versions   lorapipe, Python and the packages that compute
         stages     of each: type, key, settings (inputs by digest), the files of its sources, the files it made
 
-Names in it are relative; there is no path of a machine in it. It is JSON in a stable order, for a version control to keep.
+It is JSON in a stable order without absolute paths, so it can be put under version control.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from lorapipe.spec.paths import trouble
 
 NAME = "lorapipe.lock"
 VERSION = 1
-CURE = "Take the file away, and lock again."
+CURE = "Remove the file, and run lorapipe lock again."
 COMPUTING = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow", "prodigyopt")
-"""The packages whose version may change what comes out."""
+"""The packages whose version may change results."""
 
 
 class LockedStage(TypedDict):
-    """A stage as it was when it was locked."""
+    """A locked stage."""
 
     type: Annotated[str, Param("what the stage does: prepare, train, evaluate, export")]
     key: Annotated[str, Param("the content key of its result")]
@@ -47,24 +47,24 @@ class LockedStage(TypedDict):
 
 
 class LockedPipeline(TypedDict):
-    """A pipeline of which everything was made."""
+    """A locked pipeline; all its stages have results."""
 
     versions: Annotated[dict[str, str], Param("of lorapipe, Python and the packages that compute")]
     stages: dict[str, LockedStage]
 
 
 class LockFile(TypedDict):
-    """All that is needed to make the same again elsewhere, and to see what differs where it was not the same."""
+    """What is needed to reproduce results elsewhere, and to find what differs if they are not the same."""
 
-    version: Annotated[Literal[1], Param("of the file's form")]
-    pipelines: Annotated[dict[str, LockedPipeline], Param("what is locked, by the name of its file")]
+    version: Annotated[Literal[1], Param("version of the file's format")]
+    pipelines: Annotated[dict[str, LockedPipeline], Param("locked pipelines, by file name")]
 
 
 DOCUMENT = JsonDocument("lorapipe.lock", LockFile, CURE)
 
 
 def locked(pipeline: Pipeline, ledger: Ledger) -> LockedPipeline:
-    """The entry of a pipeline of which everything is made. `InputError` where something is not."""
+    """Return the entry of a pipeline. `InputError` if a stage has no result."""
     steps = plan(pipeline, ledger).stages
     missing = [step.name for step in steps if step.result is None]
     if missing:
@@ -77,7 +77,7 @@ def locked(pipeline: Pipeline, ledger: Ledger) -> LockedPipeline:
 
 
 def write(pipeline: Pipeline, entry: LockedPipeline) -> Path:
-    """Put a pipeline's entry into the lock file beside it; those of other pipelines stay."""
+    """Write a pipeline's entry to the lock file beside it; other pipelines' entries are unchanged."""
     path = pipeline.folder / NAME
     others = _read(path)["pipelines"] if path.exists() else {}
     text = {"version": VERSION, "pipelines": {**others, pipeline.name: entry}}
@@ -86,7 +86,7 @@ def write(pipeline: Pipeline, entry: LockedPipeline) -> Path:
 
 
 def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
-    """What differs from the lock file, in lines; nothing: the same. `InputError` where nothing is locked."""
+    """Return lines that describe differences from the lock file; none if equal. `InputError` if nothing is locked."""
     path = pipeline.folder / NAME
     if not path.exists():
         raise InputError("there is no lock file.", where=str(path), cure="Make one with `lorapipe lock`.")
@@ -103,7 +103,7 @@ def differing(pipeline: Pipeline, ledger: Ledger) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of lorapipe, Python and the packages that compute."""
+    """Return the versions of lorapipe, Python and the packages that compute."""
     ours = {"lorapipe": lorapipe.__version__, "python": platform.python_version()}
     return {**ours, **{name: installed(name) for name in COMPUTING}}
 
@@ -136,7 +136,7 @@ def _compared(old: LockedStage, new: LockedStage) -> list[str]:
 
 
 def _read(path: Path) -> LockFile:
-    """Return a lock file; `InputError`, with each field that is wrong, where it is none."""
+    """Read a lock file. `InputError`, with each wrong field, if it is invalid."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -1,6 +1,6 @@
-"""Locks that the kernel keeps, so that none outlives the process that holds it and nobody ever has to unlock one.
+"""Kernel file locks, which end with the process that holds them, so there are no stale locks.
 
-Some network and user-space file systems have no such locks: there, and only there, `lock_files` stands in.
+Some network and user-space file systems have no kernel locks; on those, `lease_locks` are used instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Self
 from lorapipe.pipeline import lease_locks
 
 TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, getattr(errno, "EDEADLOCK", errno.EDEADLK)})
-"""What a kernel answers where another holds the lock; any other answer says that there are no locks here."""
+"""Errors that mean that another process holds the lock; any other error means that there are no kernel locks."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,7 +36,7 @@ else:
 
 
 class Busy(Exception):
-    """Another process holds the lock of the file `path`; `holder` is its id and `host` its machine, where they are known."""
+    """Another process holds the lock of the file `path`; `holder` is its id and `host` its machine, if known."""
 
     def __init__(self, path: Path, holder: int | None, host: str = "") -> None:
         self.path = path
@@ -46,23 +46,25 @@ class Busy(Exception):
 
     @property
     def who(self) -> str:
-        """Who holds it, in words; and what to do about a holder that cannot be seen from here."""
+        """The holder as text, with advice if it is on another machine."""
         if self.holder is None:
             return "another process"
         if not self.host:
             return f"process {self.holder}"
         held = lease_locks.folder_of(self.path)
-        return f"process {self.holder} on {self.host} (if that has ended: it is noticed in minutes, or delete {held})"
+        return (
+            f"process {self.holder} on {self.host} (if that has ended, the lock expires in minutes, or delete {held})"
+        )
 
 
 class Lock:
-    """A lock that is held until it is closed."""
+    """A held lock; `close` releases it."""
 
     def __init__(self, *releases: Callable[[], None]) -> None:
         self._releases = releases
 
     def close(self) -> None:
-        """Let it go; a second time does nothing."""
+        """Release the lock; a second call does nothing."""
         releases, self._releases = self._releases, ()
         for release in releases:
             with suppress(OSError):
@@ -76,16 +78,18 @@ class Lock:
 
 
 def take(path: Path) -> Lock:
-    """Take the lock of a file, which is made if need be; closing what is returned lets it go.
+    """Take the lock of a file, which is created if missing. Close the returned lock to release it.
 
-    Raises `Busy`, or `OSError` where the file cannot be made.
+    Raises `Busy`, or `OSError` if the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _opened(path)
     try:
         has_kernel_lock = _has_taken(file, path)
         releases = [file.close]
-        if not has_kernel_lock or lease_locks.folder_of(path).exists():  # or another could not get a kernel lock here
+        if (
+            not has_kernel_lock or lease_locks.folder_of(path).exists()
+        ):  # or another process could not get a kernel lock here
             releases.insert(0, lease_locks.take(path))
     except lease_locks.Held as held:
         file.close()
@@ -93,7 +97,7 @@ def take(path: Path) -> Lock:
     except BaseException:
         file.close()
         raise
-    with suppress(OSError):  # on a full disk nobody can read who it is, and that is all
+    with suppress(OSError):  # on a full disk only the holder's id is missing
         file.seek(0)
         file.write(str(os.getpid()).encode().ljust(20))
     return Lock(*releases)
@@ -106,13 +110,13 @@ def _opened(path: Path) -> IO[bytes]:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        path.unlink(missing_ok=True)  # a link to itself, which nobody can hold
+        path.unlink(missing_ok=True)  # a link to itself, which nobody can lock
         descriptor = os.open(path, flags, 0o666)
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 
 def _has_taken(file: IO[bytes], path: Path) -> bool:
-    """Whether the kernel has given the lock; False where it has none to give."""
+    """Whether the kernel has granted the lock; False if it has no locks here. Raises `Busy`."""
     try:
         _take(file)
     except OSError as error:
@@ -126,7 +130,7 @@ def _has_taken(file: IO[bytes], path: Path) -> bool:
 
 @contextmanager
 def holding(path: Path, waiting: Callable[[Busy], None], pause: float = 0.2) -> Iterator[None]:
-    """Hold a lock; while another has it, `waiting` is called every `pause` seconds and may raise to give up."""
+    """Hold a lock. While another process has it, call `waiting` every `pause` seconds, which may raise to give up."""
     lock = None
     while lock is None:
         try:

@@ -1,7 +1,7 @@
-"""A result's manifest in the store: as we have written it, or not at all.
+"""A result's manifest in the store, with a checksum: it is read exactly as written, or not at all.
 
-It begins with the CRC-32 of all that follows, so that a flipped bit in it is no other result. Those of earlier versions
-have none.
+It begins with the CRC-32 of the rest, so that a flipped bit cannot change a result. Manifests of earlier versions have
+none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lorapipe.spec.paths import trouble
 
 MANIFEST_VERSION: Literal[1] = 1
 FAR = 1e15
-"""Seconds: no clock, however wrong, is set so far away."""
+"""Seconds; larger times are damage, not wrong clocks."""
 
 
 class ResultFile(TypedDict):
@@ -29,7 +29,7 @@ class ResultFile(TypedDict):
 
 
 class Origin(TypedDict):
-    """Of what run a result is: the pipeline's name, the stage's name and type there, and when it began."""
+    """The origin of a result: the pipeline's name, the stage's name and type, and when it began."""
 
     pipeline: str
     stage: str
@@ -38,10 +38,10 @@ class Origin(TypedDict):
 
 
 class Manifest(TypedDict):
-    """A result in the store: how it came about, and the files that it has."""
+    """A result in the store: its origin, settings and files."""
 
-    version: Annotated[Literal[1], Param("of the manifest's form")]
-    key: Annotated[str, Param("the content key: a digest of the stage's settings and of all that it was made from")]
+    version: Annotated[Literal[1], Param("version of the manifest's format")]
+    key: Annotated[str, Param("the content key: a digest of the stage's settings and inputs")]
     pipeline: Annotated[str, Param("the pipeline that was run")]
     stage: Annotated[str, Param("the stage's name there")]
     type: Annotated[str, Param("what the stage does: prepare, train, evaluate, export")]
@@ -51,26 +51,26 @@ class Manifest(TypedDict):
     sources: Annotated[
         dict[str, dict[str, str]], Param("folders that are inputs, by digest: path → digest of each file")
     ]
-    artifact: Annotated[dict[str, Any], Param("what the stage made, for the stages that come after it")]
-    files: Annotated[dict[str, ResultFile], Param("every file of the result, by its path beside the manifest")]
-    crc32: NotRequired[Annotated[str, Param("of all that follows it in the file")]]
+    artifact: Annotated[dict[str, Any], Param("the stage's artifact, for the stages that use it")]
+    files: Annotated[dict[str, ResultFile], Param("the files of the result, by their path relative to the manifest")]
+    crc32: NotRequired[Annotated[str, Param("checksum of the rest of the file")]]
 
 
 DOCUMENT = JsonDocument("manifest", Manifest, cure="The stage is run again.")
 CHECKED = b'{"crc32": "'
-"""How a manifest with a checksum begins; eight digits and `",` follow."""
+"""The beginning of a manifest with a checksum; eight digits and `",` follow."""
 BODY = len(CHECKED) + 10
 MOST_DEPTH = 100
 
 
 def manifest_text(manifest: Manifest) -> str:
-    """A manifest as it is written: JSON that a person can read."""
+    """Return a manifest as readable JSON with its checksum."""
     body = json.dumps(manifest, ensure_ascii=False, indent=1)[1:]
     return f'{CHECKED.decode()}{zlib.crc32(body.encode()):08x}",{body}'
 
 
 def read_manifest(name: str) -> Manifest | None:
-    """A manifest as we write it; None where there is none, or something else."""
+    """Read a manifest; None if it is missing or damaged."""
     try:
         text = _read(name)
         if text.startswith(CHECKED) and int(text[len(CHECKED) : BODY - 2], 16) != zlib.crc32(text[BODY:]):
@@ -82,7 +82,7 @@ def read_manifest(name: str) -> Manifest | None:
 
 
 def manifest_damage(name: str) -> str:
-    """Say what is wrong with a file that should be a manifest: the field, where it is one; "" where it is right."""
+    """Say what is wrong with a manifest, and in which field; "" if it is valid."""
     try:
         value = json.loads(_read(name))
         problems = [] if DOCUMENT.fits(value) else DOCUMENT.problems(value, "")
@@ -96,7 +96,7 @@ def manifest_damage(name: str) -> str:
 
 
 def _is_flat(text: bytes, value: object) -> bool:
-    """Whether what is nested in it can be walked through: no manifest is as deep as Python's stack."""
+    """Whether it is nested so little that recursive functions can walk it."""
     if text.count(b"{") + text.count(b"[") <= MOST_DEPTH:
         return True
     level, depth = [value], 0
@@ -108,11 +108,11 @@ def _is_flat(text: bytes, value: object) -> bool:
 
 
 def _read(name: str) -> bytes:
-    """The bytes of a small file, in a third of the time that a file object takes: a pipeline may have a thousand."""
+    """Read a small file in a third of the time that a file object takes, since a pipeline may have a thousand results."""
     file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "is no file", name)
+            raise OSError(errno.EINVAL, "is not a file", name)
         parts = []
         while part := os.read(file, 1 << 14):
             parts.append(part)

@@ -1,4 +1,4 @@
-"""`matrix:` on a stage: several stages of one, a cell for each combination of values.
+"""`matrix:` on a stage: expands it to several stages, a cell for each combination of values.
 
     penny:
       uses: train
@@ -8,8 +8,8 @@
         exclude: [{adapter.rank: 32, optimizer.type: adamw}]
         include: [{adapter.rank: 64, steps: 3000}]
 
-makes `penny-8-prodigy`, `penny-8-adamw`, `penny-32-prodigy` and `penny-64-3000`. A stage with `matrix: $penny` is made once
-for each of those, and its `$penny` is that one. Where a list is asked for, `$penny` is all of them.
+gives `penny-8-prodigy`, `penny-8-adamw`, `penny-32-prodigy` and `penny-64-3000`. A stage with `matrix: $penny` is expanded
+to one stage for each of those, in which `$penny` refers to that cell. In a list, `$penny` stands for all cells.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from lorapipe.spec.reference import REFERENCE
 NAME_LENGTH = 60
 VERY_MANY = 10**12
 CELL = "cell"
-"""`${cell}` is what tells a cell from its siblings: the part after the stage's name."""
+"""`${cell}` is the part of a cell's name after the stage's name."""
 
 
 @dataclass
 class Expansion:
-    """The stages of a document after their matrices: `cells` names those that each matrix stage became.
+    """The stages of a document after expansion; `cells` lists the cells of each stage with a matrix.
 
-    `origins` says where an address of an expanded stage stands in the document, and `spread` at which addresses one
-    reference became several.
+    `origins` maps addresses of expanded stages to addresses in the document. `spread` has the addresses at which one
+    reference was replaced by several.
     """
 
     stages: dict[str, object] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class Expansion:
     origins: dict[Address, Address] = field(default_factory=dict)
     spread: dict[Address, str] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
-    allowance: Allowance = field(default_factory=lambda: Allowance("with its matrices written out"))
+    allowance: Allowance = field(default_factory=lambda: Allowance("with its matrices expanded"))
 
     def origin(self, address: Address) -> Address:
-        """Where the address stands in the document: the longest known beginning of it counts."""
+        """Return an address in the document, by the longest known prefix."""
         for length in range(len(address), 0, -1):
             source = self.origins.get(address[:length])
             if source is not None:
@@ -61,14 +61,14 @@ class Expansion:
 
 
 class _Cell(NamedTuple):
-    """One combination: knob → value, and where each value stands below `matrix`."""
+    """One combination: knob → value, and the address of each value below `matrix`."""
 
     values: dict[str, object]
     places: dict[str, Address]
 
     @property
     def suffix(self) -> str:
-        """`8-prodigy`: unique and the same whatever else is in the matrix."""
+        """The suffix of its name, `8-prodigy`: unique, and independent of the other cells."""
         text = "-".join(_slug(value) for value in self.values.values())
         if len(text) <= NAME_LENGTH and text:
             return text
@@ -76,17 +76,17 @@ class _Cell(NamedTuple):
 
 
 def expand(stages: Mapping[str, object]) -> Expansion:
-    """The stages with every matrix written out, and every reference to one replaced."""
+    """Expand every matrix, and replace every reference to a stage with a matrix."""
     found = Expansion()
     for name in _in_order(stages):
         if len(found.stages) > MOST_STAGES:
-            raise InputError(Problem(f"comes to more than {MOST_STAGES} stages.", path=("stages", name)))
+            raise InputError(Problem(f"gives more than {MOST_STAGES} stages.", path=("stages", name)))
         stage = stages[name]
         matrix = stage.get("matrix") if isinstance(stage, dict) else None
         if matrix is None or not isinstance(stage, dict):
             found.stages[name] = stage
             continue
-        for suffix, plain, origins in _made(name, stage, matrix, found):
+        for suffix, plain, origins in _expanded(name, stage, matrix, found):
             _add_cell(name, f"{name}-{suffix}", plain, origins, stages, found)
     if found.cells:
         for name, stage in found.stages.items():
@@ -102,9 +102,9 @@ def _add_cell(
     stages: Mapping[str, object],
     found: Expansion,
 ) -> None:
-    """Make a cell of a matrix a stage, whose name must be free."""
+    """Add a cell as a stage, whose name must be free."""
     if cell in stages or cell in found.stages:
-        what = f"makes {cell!r} twice." if cell in found.stages else f"makes {cell!r}, which is a stage already."
+        what = f"gives {cell!r} twice." if cell in found.stages else f"gives {cell!r}, which already is a stage."
         found.problems.add(Problem(what, path=("stages", name, "matrix")))
         return
     found.cells.setdefault(name, []).append(cell)
@@ -114,7 +114,7 @@ def _add_cell(
 
 
 def _in_order(stages: Mapping[str, object]) -> list[str]:
-    """Those whose matrix is another's after that one."""
+    """Return the stages so that one with `matrix: $other` comes after `other`."""
     order: dict[str, None] = {}
     follows = {name: _followed(stage) for name, stage in stages.items()}
     for name in stages:
@@ -133,10 +133,10 @@ def _followed(stage: object) -> str | None:
     return match[1] if match else None
 
 
-def _made(
+def _expanded(
     name: str, stage: dict[str, object], matrix: object, found: Expansion
 ) -> Iterator[tuple[str, object, dict[Address, Address]]]:
-    """The suffix, plain form and origins of each cell."""
+    """Yield the suffix, plain form and origins of each cell."""
     rest = {key: value for key, value in stage.items() if key != "matrix"}
     at: Address = ("stages", name, "matrix")
     followed = _followed(stage)
@@ -170,7 +170,7 @@ def _made(
 
 
 def _cells(matrix: object, at: Address, problems: Problems) -> list[_Cell]:
-    """The combinations of a matrix, less `exclude`, plus `include`."""
+    """Return the combinations of a matrix, without `exclude` and with `include`."""
     if not isinstance(matrix, dict) or not matrix:
         cure = "Write `matrix: {adapter.rank: [8, 32]}`, or `matrix: $stage` to follow another one."
         problems.add(Problem("is not a mapping of settings to lists of values.", cure=cure, path=at))
@@ -194,7 +194,7 @@ def _selected(
         before, cells = len(cells), [cell for cell in cells if not _matches(cell, pattern)]
         if len(cells) == before:
             cure = f"Its settings are {listed(axes)}."
-            problems.add(Problem("leaves out nothing.", cure=cure, path=(*at, "exclude", number)))
+            problems.add(Problem("matches no combination.", cure=cure, path=(*at, "exclude", number)))
     for number, more in enumerate(_patterns(matrix, "include", at, problems)):
         cells = _included(cells, more, axes, (*at, "include", number))
     return cells
@@ -207,7 +207,7 @@ def _problem_of_cells(cells: Sequence[_Cell], at: Address, problems: Problems) -
 
 
 def _problem_of_axes(axes: Mapping[str, object], at: Address) -> Problem | None:
-    """What keeps these settings from being combined."""
+    """Return why these settings cannot be combined, or None."""
     count = 1
     for key, values in axes.items():
         if not isinstance(values, list) or not values:
@@ -220,7 +220,7 @@ def _problem_of_axes(axes: Mapping[str, object], at: Address) -> Problem | None:
 
 
 def _combinations(axes: Mapping[str, list[object]], at: Address) -> list[_Cell]:
-    """A cell for each combination of the values; none where there are no settings to combine."""
+    """Return a cell for each combination of the values; none if there are no settings."""
     if not axes:
         return []
     return [
@@ -248,7 +248,7 @@ def _matches(cell: _Cell, pattern: Mapping[str, object]) -> bool:
 
 
 def _included(cells: list[_Cell], more: dict[str, object], axes: Mapping[str, object], at: Address) -> list[_Cell]:
-    """Cells that agree with `more` in all their axes take its other settings; where none does, it is a cell of its own."""
+    """Add `more` to the cells that agree with it in all common axes; if there are none, add it as a new cell."""
     known = {key: value for key, value in more.items() if key in axes}
     places = {key: (*at, key) for key in more}
     if known and any(_matches(cell, known) for cell in cells) and len(known) < len(more):
@@ -260,12 +260,12 @@ def _included(cells: list[_Cell], more: dict[str, object], axes: Mapping[str, ob
 
 
 def _with_cell(plain: object, suffix: str, allowance: Allowance) -> object:
-    """`${cell}` filled in."""
+    """Replace `${cell}`."""
     return Variables({CELL: suffix}, None, allowance).fill(plain, ())
 
 
 def _pointed(plain: object, stage: str, cell: str) -> object:
-    """A plain value in which `$stage` is that cell."""
+    """Replace `$stage` by that cell."""
     if isinstance(plain, dict):
         return {key: _pointed(item, stage, cell) for key, item in plain.items()}
     if isinstance(plain, list):
@@ -275,7 +275,7 @@ def _pointed(plain: object, stage: str, cell: str) -> object:
 
 
 def _spread(plain: object, at: Address, found: Expansion) -> object:
-    """A plain value in which a reference to a matrix stage is a list of its cells; inside a list, so many more items."""
+    """Replace each reference to a stage with a matrix by the list of its cells; inside a list, by its items."""
     if isinstance(plain, dict):
         return {key: _spread(item, (*at, key), found) for key, item in plain.items()}
     if isinstance(plain, list):

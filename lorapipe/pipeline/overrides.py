@@ -1,4 +1,4 @@
-"""`--set stage.knob=value`: a document changed from the command line."""
+"""`--set stage.knob=value`: override settings of a document on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.stages import Stage
 
 
 def split(text: str) -> tuple[Address, object]:
-    """`penny.adapter.rank=8` → its address in the document and the value, read as YAML."""
+    """Parse `penny.adapter.rank=8` to its address in the document and the value, which is YAML."""
     place, equals, value = text.partition("=")
     parts = place.strip().split(".")
     if not equals or not 2 <= len(parts) <= MOST_LEVELS or not all(parts):
@@ -26,7 +26,7 @@ def split(text: str) -> tuple[Address, object]:
 
 
 def put(document: dict[str, Any], address: Address, value: object) -> Problem | None:
-    """Set a value in a document, in place; a short form on the way (`optimizer: adamw`) is written out first."""
+    """Set a value in a document, in place; a short form on the path (`optimizer: adamw`) is expanded first."""
     if len(address) > MOST_LEVELS:
         return Problem(f"is a setting more than {MOST_LEVELS} levels deep.", path=address[:3])
     if address[0] == "vars":
@@ -48,7 +48,7 @@ def _put_variable(document: dict[str, object], address: Address, value: object) 
 
 
 class _Place(NamedTuple):
-    """What belongs at a place in the document: the knob's type, and its default where it has one."""
+    """The knob at a position in the document: its type, and its default if it has one."""
 
     kind: object = None
     default: object = None
@@ -60,13 +60,13 @@ class _Place(NamedTuple):
 
 
 def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: object, address: Address) -> Problem | None:
-    """Go down from `holder[key]` along `rest`. A number is an entry of a list; in a mapping it is a name like any other."""
+    """Descend from `holder[key]` along `rest`. A number is an index of a list, but in a mapping an ordinary name."""
     key = str(key) if isinstance(holder, dict) else key
     if not rest:
         holder[key] = value
         return None
     there = holder.get(key) if isinstance(holder, dict) else holder[key]
-    inner = holder[key] = copy.copy(_written_out(there, place))  # what cells of a matrix share stays as it is
+    inner = holder[key] = copy.copy(_expanded(there, place))  # a copy, since cells of a matrix share values
     if isinstance(inner, list):
         if not (isinstance(rest[0], int) and rest[0] < len(inner)):
             return Problem(f"the list has no entry {rest[0]}.", cure=f"It has {len(inner)}, from 0.", path=address)
@@ -75,8 +75,8 @@ def _put_knob(holder: Any, key: Any, place: _Place, rest: Address, value: object
     return _put_knob(inner, rest[0], _inside(inner, place, rest[0]), rest[1:], value, address)
 
 
-def _written_out(plain: object, place: _Place) -> object:
-    """`adamw` → `{type: adamw}`; nothing → the default, named in that form."""
+def _expanded(plain: object, place: _Place) -> object:
+    """Expand `adamw` to `{type: adamw}`, and an empty value to the default in that form."""
     contract = place.contract
     if plain is None and isinstance(place.default, Spec) and place.default.registry is not None:
         plain = place.default.name
@@ -86,7 +86,7 @@ def _written_out(plain: object, place: _Place) -> object:
 
 
 def _inside(plain: object, place: _Place, name: object) -> _Place:
-    """What belongs under `name` in the spec that `plain` describes, as far as it can be known."""
+    """Return the knob `name` in the spec that `plain` describes; an empty `_Place` if unknown."""
     cls = place.contract
     if cls is None or not isinstance(plain, dict):
         return _Place()

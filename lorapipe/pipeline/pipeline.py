@@ -1,4 +1,4 @@
-"""A pipeline as a value: stages by name, in an order in which each stands after those it needs."""
+"""A pipeline as a value: stages by name, in topological order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lorapipe.stages import Stage
 
 
 def _named(problem: Problem) -> Problem:
-    """A problem of a pipeline that was not read: its place is the knob's name."""
+    """Locate a problem of a pipeline without a file by the knob's name."""
     return replace(problem, where=problem.where or dotted(problem.path[1:]))
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages by name, each after those it needs. `folder` (absolute): where relative paths start and the store lies.
+    """Stages by name, each after those it needs. `folder` (absolute) is the start of relative paths and contains the store.
 
-    `files` are those that it was read from; `located` gives a problem that is found later its place in them.
+    `files` are the files it was read from; `located` adds a position in them to problems that are found later.
     """
 
     name: str
@@ -32,20 +32,20 @@ class Pipeline:
     stages: Mapping[str, Stage]
     options: Mapping[str, StageOptions] = field(default_factory=dict)
     notices: tuple[Problem, ...] = ()
-    """What works and is seldom meant, with its place."""
+    """Warnings about settings that are valid but probably not intended, with their positions."""
     files: tuple[Path, ...] = ()
     located: Callable[[Problem], Problem] = field(default=_named, repr=False, compare=False)
 
     @classmethod
     def build(cls, name: str, folder: Path, stages: Mapping[str, Stage]) -> Self:
-        """A pipeline made in Python; the stages come in any order. `InputError` where they need one another in a circle."""
+        """Make a pipeline in Python from stages in any order. `InputError` if they depend on one another in a cycle."""
         order, cycle = references.in_order({each: references.needs(stage) for each, stage in stages.items()})
         if cycle:
             raise InputError(references.cycle_problem(cycle))
         return cls(name, folder.resolve(), {each: stages[each] for each in order})
 
     def options_of(self, stage: str) -> StageOptions:
-        """How a stage is run."""
+        """Return the options of a stage."""
         return self.options.get(stage) or StageOptions()
 
     @cached_property
@@ -54,7 +54,7 @@ class Pipeline:
         return {name: references.needs(stage) for name, stage in self.stages.items()}
 
     def with_needs(self, names: Iterable[str]) -> Self:
-        """The pipeline of these stages and all that they need."""
+        """Return the pipeline of these stages and all that they need."""
         waiting, wanted = self.known(names), set[str]()
         while waiting:
             name = waiting.pop()
@@ -64,15 +64,15 @@ class Pipeline:
         return replace(self, stages={name: stage for name, stage in self.stages.items() if name in wanted})
 
     def and_after(self, names: Iterable[str]) -> frozenset[str]:
-        """The names of these stages and of all that depend on them."""
+        """Return the names of these stages and of all that depend on them."""
         found = set(self.known(names))
-        for name, needs in self.needs.items():  # in order: what a stage needs stands before it
+        for name, needs in self.needs.items():  # topological order: needed stages come first
             if found.intersection(needs):
                 found.add(name)
         return frozenset(found)
 
     def known(self, names: Iterable[str]) -> list[str]:
-        """These names, if there are such stages; else an `InputError` with the near misses."""
+        """Return these names. `InputError`, with similar names, if there are no such stages."""
         names = list(names)
         problems = [
             Problem(f"there is no stage {name!r}.", self.name, near_miss(name, [*self.stages]))

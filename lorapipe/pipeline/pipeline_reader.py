@@ -1,4 +1,4 @@
-"""Turns a document into stages, in the order that `loader` describes; every problem gets its line and column."""
+"""Turn a document into stages, in the order that `loader` describes; every problem gets its line and column."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lorapipe.spec import Address, Parsed, PathPolicy, ProblemCache, Ref, Source
 from lorapipe.stages import Stage
 
 KEYS = ("vars", "stages", EXTENDS)
-NO_PIPELINE = f"is no pipeline: of {', '.join(KEYS)} it has none."
+NO_PIPELINE = f"is not a pipeline: it has none of {', '.join(KEYS)}."
 NO_STAGES = "Write `stages:` and below it `name: {uses: …}`."
 MOST_NOTICES = 10
 STAGE_NAME = re.compile(r"(?!\d+$)\w[\w-]*")
@@ -58,11 +58,11 @@ class PipelineReader:
             self.values.append((address, value))
 
     def stages(self) -> dict[str, Stage]:
-        """The stages in order; raises `InputError`. Their options are in `options` afterwards."""
+        """Return the stages in topological order. Raises `InputError`. Afterwards `options` has their options."""
         try:
             return self._stages()
         except TooManyProblems as many:
-            if many.found != tuple(self.problems):  # of a part of the language, which knows addresses alone
+            if many.found != tuple(self.problems):  # raised by a part of the language that has only addresses
                 with suppress(TooManyProblems):
                     self._note_all(many.found)
             raise TooManyProblems(self._sorted()) from None
@@ -95,14 +95,14 @@ class PipelineReader:
         return stages
 
     def notices(self, stages: Mapping[str, Stage]) -> tuple[Problem, ...]:
-        """Return the notices of valid stages; those of a matrix's cells once, at the place where it is written."""
+        """Return the notices of valid stages; those of a matrix's cells only once, at their place in the document."""
         found = (notice.under("stages", name) for name, stage in stages.items() for notice in stage.notices())
         written = (replace(notice, path=self.expansion.origin(notice.path)) for notice in islice(found, MOST_PROBLEMS))
         placed = dict.fromkeys(map(self.located, written))
         return tuple(islice(placed, MOST_NOTICES))
 
     def _raise(self) -> None:
-        """End here with all problems, in the order of the document, if there are any."""
+        """Raise all problems found so far, in the order of the document, if there are any."""
         if self.problems:
             raise InputError(self._sorted())
 
@@ -110,7 +110,7 @@ class PipelineReader:
         return sorted(dict.fromkeys(self.problems), key=lambda each: self._position(each.path))
 
     def _outline(self) -> dict[str, dict[str, Any]]:
-        """The document's top level, in order; raises where there is nothing to go on with."""
+        """Return the document's top level. Raises if the rest cannot be read."""
         plain = self.document.value
         if not isinstance(plain, dict):
             raise InputError("is not a mapping.", where=self.document.where(()), cure="A pipeline needs `stages:`.")
@@ -128,7 +128,7 @@ class PipelineReader:
         return {"vars": variables, "stages": stages}
 
     def _unknown_keys(self, plain: Mapping[str, object]) -> list[str]:
-        """Note the keys that a pipeline does not have, and return their cures; raises where it is no pipeline at all."""
+        """Add problems for unknown keys, and return their cures. Raises if it is not a pipeline at all."""
         cures = {key: near_miss(key, KEYS) for key in plain if key not in KEYS}
         if len(cures) == len(plain) and not any(cure.startswith("Did") for cure in cures.values()):
             raise InputError(NO_PIPELINE, where=self.document.where(()), cure=NO_STAGES)
@@ -137,7 +137,7 @@ class PipelineReader:
         return [*cures.values()]
 
     def _check_names(self, stages: Collection[str]) -> None:
-        """Note names that no stage can have; raises where there are too many to look at."""
+        """Add problems for invalid names. Raises if there are too many stages."""
         if len(stages) > MOST_STAGES:
             self._note(Problem(f"there are {len(stages)} stages; {MOST_STAGES} is the most.", path=("stages",)))
             self._raise()
@@ -149,7 +149,7 @@ class PipelineReader:
                 )
 
     def _filled(self, plain: dict[str, dict[str, Any]]) -> dict[str, object]:
-        """The stages that are wanted, after `--set` and variables."""
+        """Return the stages whose `when` is true, after `--set` and variables."""
         for address, value in self.values:
             if address[0] == "vars":
                 self._note(put(plain, address, value))
@@ -164,7 +164,7 @@ class PipelineReader:
         return filled
 
     def _is_wanted(self, name: str, stage: object) -> bool:
-        """Whether a stage's condition holds; where it cannot be read, the stage is kept, so that the rest is checked."""
+        """Whether a stage's condition is true. If it is invalid, the stage is kept, so that the rest is checked."""
         condition = stage.get("when") if isinstance(stage, dict) else None
         if condition is None or isinstance(condition, bool):
             return condition is not False
@@ -174,18 +174,18 @@ class PipelineReader:
             return holds(str(condition), lambda variable: self.variables.fill(f"${{{variable}}}", at))
         except ValueError as error:
             if len(self.variables.problems) > before:
-                return True  # a variable is missing, and that is said already
+                return True  # a missing variable, which is reported already
             cure = "Compare variables: ${quality} == best, ${final} and not ${draft}, ${size} in [512, 768]."
             self._note(Problem(str(error), "", cure, at))
             return True
 
     def _fill(self, value: object, at: Address, stage: object) -> object:
-        """Variables filled in; `${cell}` is left for the matrix."""
+        """Fill in variables; `${cell}` is left for the matrix."""
         self.variables.keep = (CELL,) if isinstance(stage, dict) and "matrix" in stage else ()
         return self.variables.fill(value, at)
 
     def _read(self, name: str, plain: object) -> Parsed[Stage]:
-        contract: Any = Stage  # which is abstract: what is read is one of its implementations
+        contract: Any = Stage  # abstract: the result is one of its implementations
         options, knobs = split_options(plain) if isinstance(plain, dict) else ({}, plain)
         problems: tuple[Problem, ...] = ()
         if options:
@@ -201,18 +201,18 @@ class PipelineReader:
         return reading
 
     def _about_cells(self, problem: Problem) -> Problem:
-        """Explain a reference to a matrix, which stands for several stages, where one stage is needed."""
+        """Explain a reference to a stage with a matrix where a single stage is needed."""
         reference = self.expansion.spread.get(problem.path)
         if reference is None:
             return problem
         name = reference[1:].partition(".")[0]
         cells = self.expansion.cells[name]
-        what = f"{reference} stands for {len(cells)} stages, and one is needed here."
-        cure = f"Write `matrix: ${name}` to make one of this for each, or name one: ${cells[0]}."
+        what = f"{reference} stands for {len(cells)} stages, but one is needed here."
+        cure = f"Write `matrix: ${name}` to make one of this stage for each, or name one: ${cells[0]}."
         return replace(problem, what=what, cure=cure)
 
     def _folder_at(self, address: Address) -> Path:
-        """Where a relative path at this address starts: in the folder of the file that wrote it."""
+        """Return the start of a relative path at this address: the folder of the file that contains it."""
         address = self.expansion.origin(address)
         written = self.variables.origin(address)
         if self._setting(address) or self._setting(written):
@@ -235,7 +235,7 @@ class PipelineReader:
                     self._note(replace(problem, path=("stages", name, *at)))
 
     def _setting(self, path: Address) -> str | None:
-        """The `--set` that has written what is at an address, or in it, where the document has nothing there."""
+        """Return the `--set` that gave the value at an address, or inside it if the document has no value there."""
         names = tuple(map(str, path))
         sets = {tuple(map(str, at)): text for at, text in self.sets.items()}
         above = next((text for at, text in sets.items() if names[: len(at)] == at), None)
@@ -247,7 +247,7 @@ class PipelineReader:
         return self.document.position(self.variables.origin(self.expansion.origin(path)))
 
     def _note(self, problem: Problem | None) -> None:
-        """Add a problem, with its line and column."""
+        """Add a problem with its line and column."""
         if problem is None:
             return
         self.problems.add(self.located(problem))
@@ -257,7 +257,7 @@ class PipelineReader:
             self._note(problem)
 
     def located(self, problem: Problem) -> Problem:
-        """Return a problem with its place: where the value is written, and where it is used."""
+        """Return a problem with its position: where the value is written, and where it is used."""
         used = self.expansion.origin(problem.path)
         setting = self._setting(used)
         path = used if setting else self.variables.origin(used)
@@ -273,7 +273,7 @@ class PipelineReader:
 
 
 def _refs(reading: Parsed[Stage]) -> list[tuple[Address, type[Artifact], Ref]]:
-    """The references in a stage, each with the kind of artifact that may stand there."""
+    """Return the references in a stage, each with the class of artifact that is allowed there."""
     found = [(at, kind, value) for at, kind, value in reading.values if isinstance(value, Ref)]
     return [
         (at, kind if issubclass(kind, Artifact) else class_of(kind.artifact), value)

@@ -12,7 +12,7 @@ def pipeline_schema() -> dict[str, object]:
     """Return the draft-07 JSON Schema of a pipeline document, for editors."""
     stages = {
         "type": "object",
-        "description": "The steps, by name; `$name` in a field stands for what another stage makes.",
+        "description": "The stages, by name; `$name` in a field refers to the result of another stage.",
         "propertyNames": {"pattern": r"^(?!vars$|\d+$)\w[\w-]*$"},
         "additionalProperties": {"anyOf": [reference("stage"), {"type": "null"}]},
     }
@@ -24,9 +24,9 @@ def pipeline_schema() -> dict[str, object]:
         "properties": {
             "extends": {
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-                "description": "A file (or several) that this one changes: mappings are merged, `null` takes a stage away.",
+                "description": "A file (or several) that this one overrides: mappings are merged, `null` removes a stage.",
             },
-            "vars": {"type": ["object", "null"], "description": "Values to use as ${name} in the stages."},
+            "vars": {"type": ["object", "null"], "description": "Values that stages use as ${name}."},
             "stages": stages,
         },
         "if": {"required": ["extends"]},
@@ -37,7 +37,7 @@ def pipeline_schema() -> dict[str, object]:
 
 
 def _definitions() -> dict[str, JsonObject]:
-    """Return the schemas that a pipeline's refers to: of each stage, and of all that stands in stages."""
+    """Return the definitions of the pipeline schema: of each stage, and of everything in stages."""
     writer = SchemaWriter(instead=reference("variable"))
     stage = writer.forms(shape_of(Stage))
     required = writer.requirements(shape_of(Stage))
@@ -54,7 +54,7 @@ def _definitions() -> dict[str, JsonObject]:
 
 
 def _of_every_stage() -> JsonObject:
-    """Return the schemas of what every stage takes beside its options."""
+    """Return the schemas of the keys that every stage has, besides its options."""
     variable = reference("variable")
     values = {"anyOf": [{"type": "array", "minItems": 1}, variable]}
     cells = {"type": "array", "items": {"type": "object", "minProperties": 1}}
@@ -65,14 +65,14 @@ def _of_every_stage() -> JsonObject:
             "description": "A condition on variables: ${quality} == best.",
         },
         "matrix": {
-            "description": "Several stages of one: settings (dotted, as adapter.rank) with lists of values; or $stage.",
+            "description": "Expands to several stages: dotted settings (adapter.rank) with lists of values; or $stage.",
             "anyOf": [Ref.schema(), table, variable],
         },
     }
 
 
 def _unless_in_matrix(required: JsonObject) -> JsonObject:
-    """Return what a stage requires, where a matrix need not set it."""
+    """Return what a stage requires, unless it has a matrix, which may set it."""
     if "required" not in required:
         return required
     rest = {key: value for key, value in required.items() if key != "required"}

@@ -1,7 +1,7 @@
-"""Pipeline + ledger → plan: what runs, what is reused, and why. Planning writes nothing.
+"""Plan a run: which stages run, which are reused, and why. Planning writes nothing.
 
-Where a stage has to run, the keys of those after it are not known until it has: they are planned as `run`, and decided
-anew when their inputs are there (`decide`). If the new bytes equal the old, the run stops there.
+If a stage has to run, the keys of the stages after it are unknown until it has finished: they are planned as `run`, and
+decided again when their inputs exist (`decide`). If the new result has the same bytes as the old, they are reused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.stages import Stage
 
 MOST_NAMES = 12
-"""Stages that another waits for, and that are named."""
+"""Most stages that a reason names."""
 
 
 class PlannedStage(NamedTuple):
     """Whether one stage runs or is reused, and why.
 
-    `identity` and `stage` (its references resolved) are None while an input has yet to be made; `result` is reused.
+    `identity` and `stage` (with references resolved) are None while an input does not exist yet; `result` is the reused one.
     """
 
     name: str
@@ -38,12 +38,12 @@ class PlannedStage(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each stage of a pipeline, in the order of their running."""
+    """What happens to each stage of a pipeline, in the order of execution."""
 
     stages: tuple[PlannedStage, ...]
 
     def last_seconds(self, pipeline: Pipeline, ledger: Ledger) -> dict[str, float | None]:
-        """Return how long each stage that has to run took the last time; None if unknown."""
+        """Return how long each stage that has to run took last time; None if unknown."""
         found: dict[str, float | None] = {}
         for step in self.stages:
             if step.action == "run":
@@ -59,7 +59,7 @@ def expected_seconds(last: Mapping[str, float | None]) -> float | None:
 
 
 def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Plan:
-    """Plan a run of the pipeline; stages in `anew` run in any case. `InputError` if a source cannot be read."""
+    """Plan a run of the pipeline; stages in `anew` always run. `InputError` if a source cannot be read."""
     artifacts: dict[str, Artifact] = {}
     steps = []
     look = CachedDigests(ledger.digests)
@@ -90,7 +90,7 @@ def decide(
     anew: Set[str] = frozenset(),
     look: PathDigests | None = None,
 ) -> PlannedStage:
-    """Decide about a stage whose references are resolved. `look` gives digests that were computed before."""
+    """Decide whether a stage with resolved references runs. `look` has digests that were computed before."""
     identity = identify(stage, look or ledger.digests)
     if name in anew:
         return PlannedStage(name, "run", "asked for", stage, identity)
@@ -99,7 +99,7 @@ def decide(
         return PlannedStage(name, "reuse", "unchanged", stage, identity, found)
     reason = _reason(pipeline, name, ledger, identity, found)
     if ledger.has_checkpoint(identity.key):
-        reason = f"{reason}; goes on where it stopped"
+        reason = f"{reason}; resumes where it stopped"
     return PlannedStage(name, "run", reason, stage, identity)
 
 
@@ -111,7 +111,7 @@ def _last(pipeline: Pipeline, name: str, ledger: Ledger) -> tuple[str | None, Ma
 
 def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, damage: Damage | None) -> str:
     if damage is not None and damage.moved:
-        return f"{damage.what} was moved or deleted; all is looked at again"
+        return f"{damage.what} was moved or deleted"
     if damage is not None:
         return f"its result is damaged: {damage.what}{f' ({damage.why})' if damage.why else ''}"
     key, last = _last(pipeline, name, ledger)

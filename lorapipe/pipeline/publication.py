@@ -1,9 +1,9 @@
-"""Publishing an attempt as a result, in an order of steps that survives a kill or a power cut at any moment.
+"""Publish an attempt as a result, in an order of steps that survives a kill or a power cut at any moment.
 
-    out/ is whole → manifest.json → all of it synced → renamed into the store → store/ synced → resume/ removed
+    out/ is complete → manifest.json → everything synced → renamed into the store → store/ synced → resume/ removed
 
-Before the rename there is an attempt to go on from, with its resume/; once it has its manifest, a finished one. After the
-rename there is a result, and whatever of resume/ a kill has left in it is of no use to anybody.
+Before the rename there is an attempt to resume from; with a manifest it is a finished one. After the rename there is a
+result, in which a remaining resume/ is ignored.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ RESUME = "resume"
 
 
 def begin(attempt: Path) -> None:
-    """Make an attempt's folders: out/ empty, resume/ as an earlier attempt left it. Its lock must be held.
+    """Create an attempt's folders: out/ empty, resume/ as an earlier attempt left it. Its lock must be held.
 
-    What is not of its kind there (a file for a folder) makes way; the manifest goes first, which says that out/ is whole.
+    Anything of another kind there, such as a file instead of a folder, is removed. The manifest is removed first, since it
+    says that out/ is complete.
     """
     remove(attempt / MANIFEST)
     remove(attempt / "out")
     (attempt / "out").mkdir(parents=True)
     resume = folder_at(attempt / RESUME)
     for path in resume.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):  # reading a pipe would block
             path.unlink()
 
 
 def folder_at(path: Path) -> Path:
-    """Make a folder of ours where there is none; anything else there makes way."""
+    """Create a folder of the store if there is none; remove anything else there."""
     if path.is_symlink() or not path.is_dir():
         remove(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def folder_at(path: Path) -> Path:
 
 
 def inventory(attempt: Path) -> dict[str, ResultFile]:
-    """Every file that was made, with its size and digest."""
+    """Return every file of an attempt with its size and digest."""
     files = (file for file in sorted((attempt / "out").rglob("*")) if file.is_file())
     return {
         file.relative_to(attempt).as_posix(): {"size": file.stat().st_size, "digest": read_digest(str(file))}
@@ -55,10 +56,10 @@ def inventory(attempt: Path) -> dict[str, ResultFile]:
 
 
 def move(attempt: Path, target: Path, damaged: Path) -> None:
-    """Rename a finished attempt to `target` in the store; an older result there is moved to `damaged` and removed.
+    """Rename a finished attempt to `target` in the store; an existing result there is moved to `damaged` and removed.
 
-    Everything is synced in one pass, whoever wrote it: stages need not. Files are made read-only last: Windows syncs none
-    that are.
+    Everything is synced here, so stages need not sync. Files are made read-only last, since Windows cannot sync read-only
+    files.
     """
     made = [attempt / MANIFEST, attempt / LOG]
     sync_tree(attempt / "out")
@@ -77,10 +78,10 @@ def move(attempt: Path, target: Path, damaged: Path) -> None:
 
 
 def link(aside: Path, target: str, place: Path) -> None:
-    """Make a link to a folder at `place`, or let the one there point elsewhere: it is made `aside` and renamed.
+    """Make or change a link to a folder at `place`, atomically: it is made as `aside` and renamed.
 
-    There is one name for that, so that what a kill leaves is in use again the next time. Of two that do so at once, one may
-    find that the other has renamed its link, and makes it again; the last one wins.
+    `aside` is a fixed name, so a kill leaves at most one. If two processes do this at once, one may find that the other has
+    renamed its link, and repeats; the last one wins.
     """
     for left in reversed(range(10)):
         try:
@@ -94,14 +95,14 @@ def link(aside: Path, target: str, place: Path) -> None:
 
 
 def remove(path: Path | str) -> None:
-    """Delete a folder of ours, also what is read-only in it, or a file; of a link, the link alone."""
+    """Delete a folder, including read-only files in it, or a file; of a link, only the link."""
 
     def writable(function: Callable[[str], object], name: str, _: object) -> None:
         if Path(name).exists():
             Path(name).chmod(stat.S_IRWXU)
             function(name)
 
-    if not os.path.lexists(path):  # most often, and for every result of a run
+    if not os.path.lexists(path):  # the usual case, for every result of a run
         return
     path = Path(path)
     if path.is_dir() and not path.is_symlink():

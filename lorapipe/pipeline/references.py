@@ -1,4 +1,4 @@
-"""`$stage` in a stage's fields: the edges of the graph."""
+"""References `$stage` in a stage's fields: the edges of the graph."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lorapipe.spec import PLAIN, Ref, Source, Spec, knobs
 
 S = TypeVar("S", bound=Spec)
 FEW = 5
-"""Stages that are proposed."""
+"""Most stages that a message proposes."""
 MOST_IN_CYCLE = 12
-"""Stages of a circle that are named."""
+"""Most stages of a cycle that a message names."""
 
 
 def needs(spec: Spec) -> tuple[str, ...]:
-    """The stages that a spec refers to, in the order of its fields."""
+    """Return the stages that a spec refers to, in the order of its fields."""
     found: dict[str, None] = {}
 
     def note(ref: Ref) -> Ref:
@@ -31,18 +31,18 @@ def needs(spec: Spec) -> tuple[str, ...]:
 
 
 def resolve(spec: S, artifacts: Mapping[str, Artifact]) -> S:
-    """The spec with every reference replaced by the artifact it stands for."""
+    """Return the spec with every reference replaced by its artifact."""
     resolved: S = _replace(spec, lambda ref: follow(ref, artifacts))
     return resolved
 
 
 def inputs(spec: Spec) -> list[Artifact]:
-    """The artifacts in the fields of a stage whose references are resolved, and all those inside them."""
+    """Return the artifacts in the fields of a stage with resolved references, and all those inside them."""
     return [each for name in _may_refer(cast(Any, type(spec))) for each in inside(getattr(spec, name))]
 
 
 def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> object:
-    """The artifact that `$stage.field` stands for."""
+    """Return the artifact that `$stage.field` refers to."""
     value: object = artifacts[ref.stage]
     for field in ref.fields:
         value = getattr(value, field)
@@ -50,7 +50,7 @@ def follow(ref: Ref, artifacts: Mapping[str, Artifact]) -> object:
 
 
 def _replace(value: Any, put: Callable[[Ref], object]) -> Any:
-    """A copy of a knob's value with `put(ref)` for every reference in it."""
+    """Return a copy of a knob's value with `put(ref)` for every reference in it."""
     if type(value) in PLAIN:
         return value
     if isinstance(value, Ref):
@@ -76,7 +76,7 @@ def _replace_in_spec(spec: Spec, put: Callable[[Ref], object]) -> Spec:
 
 @cache
 def _sources(kind: Any) -> dict[str, type[Source]]:
-    """The knobs that are files of a kind for which an artifact may stand."""
+    """Return the knobs that are files for which an artifact may be given."""
     shapes = {knob.name: knob.shape for knob in knobs(kind)}
     return {
         name: shape.value
@@ -87,16 +87,16 @@ def _sources(kind: Any) -> dict[str, type[Source]]:
 
 @cache
 def _may_refer(kind: Any) -> tuple[str, ...]:
-    """List the knobs that may hold a reference: all but words and numbers."""
+    """Return the knobs that may contain a reference: all except texts and numbers."""
     return tuple(knob.name for knob in knobs(kind) if knob.type not in PLAIN)
 
 
 def check(
     ref: Ref, wanted: type[Artifact], makes: Mapping[str, type[Artifact] | None], but: str = ""
 ) -> Problem | None:
-    """Return what is wrong with a reference where `wanted` is needed.
+    """Return a problem if a reference does not give a `wanted` artifact, else None.
 
-    `makes` says what each stage makes, None where that is not known; the stage `but` is not proposed instead.
+    `makes` has the artifact class of each stage, None if unknown; the stage `but` is not proposed.
     """
     if ref.stage not in makes:
         return Problem(f"there is no stage {shortened(ref.stage, 100)!r}.", cure=near_miss(ref.stage, [*makes]))
@@ -126,10 +126,10 @@ def _instead(head: str, kind: type[Artifact], wanted: type[Artifact], makes: Map
 
 
 def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
-    """The stages so that each stands after those it needs, and, if the graph is cyclic, one cycle `[a, b, a]`."""
+    """Return the stages in topological order, and, if the graph is cyclic, one cycle `[a, b, a]`."""
     order: dict[str, None] = {}
     for first in graph:
-        trail = {first: iter(graph[first])} if first not in order else {}  # from the first to the one that is looked at
+        trail = {first: iter(graph[first])} if first not in order else {}  # the path from `first` to the current stage
         while trail:
             name = next(reversed(trail))
             need = next((each for each in trail[name] if each in graph and each not in order), None)
@@ -145,7 +145,7 @@ def in_order(graph: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:
 
 
 def cycle_problem(cycle: Sequence[str]) -> Problem:
-    """Return the problem of stages that need one another."""
+    """Return the problem of stages that depend on one another."""
     shown = cycle if len(cycle) <= MOST_IN_CYCLE else [*cycle[: MOST_IN_CYCLE - 1], "…", cycle[-1]]
-    what = f"stages go round in a circle: {' -> '.join(shown)}."
+    what = f"stages depend on one another in a cycle: {' -> '.join(shown)}."
     return Problem(what, cure="One of them must start from something else.", path=("stages", cycle[0]))

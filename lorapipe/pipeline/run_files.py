@@ -1,7 +1,7 @@
-"""The folders `runs/<n>/`: what each run told (`events.jsonl`); which pipeline it ran, when, and how it ended (`run.json`).
+"""The folders `runs/<n>/`: each run's events (`events.jsonl`), and its pipeline, times and status (`run.json`).
 
-From them the history is made again where the database has lost it. Of runs without a `run.json` the rest is told by the
-events, by the results that they name, and by the times of the files.
+The history is rebuilt from them if the database is lost. For runs without a `run.json`, its contents are derived from the
+events, the results that they name, and the files' modification times.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ EVENTS = "events.jsonl"
 RUN = "run.json"
 VERSION = 1
 MOST = 10**9
-"""A greater number is no run's: nobody has run so often, and the database cannot count on from any number."""
+"""Greater numbers are not runs: the database could not count on from an arbitrary number."""
 METRIC = '"event": "metric"'
 Manifests = Mapping[str, Manifest]
-"""The manifests of the results that are there, by key."""
+"""The manifests of existing results, by key."""
 
 
 class RunNote(TypedDict):
@@ -36,15 +36,15 @@ class RunNote(TypedDict):
     v: NotRequired[Annotated[int, Param("the version of the format")]]
     pipeline: Annotated[str, Param("the pipeline's name")]
     started: Annotated[float, Param("when it began, in seconds since 1970")]
-    finished: Annotated[float | None, Param("when it ended; null while it goes on, and where it was killed")]
+    finished: Annotated[float | None, Param("when it ended; null while it runs, or if it was killed")]
     status: Annotated[str | None, Param("how it ended: done, failed, interrupted")]
 
 
-DOCUMENT = JsonDocument("run", RunNote, "It is made out from what the run told.")
+DOCUMENT = JsonDocument("run", RunNote, "It is derived from the run's events.")
 
 
 class RunFiles(NamedTuple):
-    """What the files of a run say. `used` are the results that its stages had, made or reused: stage → key."""
+    """The contents of a run's files. `used` maps stages to the keys of their results, made or reused."""
 
     number: int
     pipeline: str
@@ -60,7 +60,7 @@ class RunFiles(NamedTuple):
 
 
 def numbers(runs: Path) -> list[int]:
-    """The numbers of the runs whose folders are kept, in order."""
+    """Return the numbers of the runs whose folders exist, in order."""
     try:
         names = os.listdir(runs)  # noqa: PTH208 (names only, and there may be many)
     except OSError:
@@ -72,18 +72,18 @@ def numbers(runs: Path) -> list[int]:
 
 
 def note(folder: Path, pipeline: str, started: float, finished: float | None = None, status: str | None = None) -> None:
-    """Write which pipeline a run runs, and when it began; at its end, also how it ended."""
-    told = {"v": VERSION, "pipeline": pipeline, "started": started, "finished": finished, "status": status}
-    (folder / RUN).write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
+    """Write `run.json`: the pipeline and start of a run, and at its end also how it ended."""
+    entry = {"v": VERSION, "pipeline": pipeline, "started": started, "finished": finished, "status": status}
+    (folder / RUN).write_text(json.dumps(entry, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")
 
 
 def events(folder: Path, *, metrics: bool = True) -> Iterator[Event]:
-    """Yield the events of a run; none if there is no such file."""
+    """Yield the events of a run; none if the file is missing."""
     yield from readable(line for line in lines_of(folder / EVENTS) if metrics or METRIC not in line)
 
 
 def read(runs: Path, number: int, manifests: Manifests) -> RunFiles | None:
-    """Read what is known of a run from its files; None if they tell nothing."""
+    """Read a run's files; None if they contain nothing."""
     folder = runs / str(number)
     told = list(events(folder, metrics=False))
     used = {event.stage: event.key for event in told if isinstance(event, (Reused, Finished)) and event.stage}
@@ -104,7 +104,7 @@ def _of_keys(keys: Iterable[str], manifests: Manifests) -> list[Manifest]:
 
 
 def _most_frequent_pipeline(made: Iterable[Manifest]) -> str:
-    """The pipeline that most of these results were made by; `?` where there are none."""
+    """Return the pipeline that made most of these results; `?` if there are none."""
     pipelines = Counter(str(each["pipeline"]) for each in made).most_common(1)
     return pipelines[0][0] if pipelines else "?"
 
@@ -127,7 +127,7 @@ def _time_of(file: Path) -> float:
 
 
 def _status(told: list[Event]) -> str:
-    """Work out how a run ended from the events of its stages."""
+    """Derive a run's status from the events of its stages."""
     stages = {event.stage for event in told if isinstance(event, (Planned, Started))}
     good = {event.stage for event in told if isinstance(event, (Reused, Finished))}
     failed = [event for event in told if isinstance(event, Failed) and event.cause != "cancelled"]

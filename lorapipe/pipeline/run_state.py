@@ -1,11 +1,11 @@
-"""The state of a run: its events, folded one by one. Whatever shows a run, live or afterwards, asks here.
+"""The state of a run, folded from its events; used by all displays of runs, live or afterwards.
 
     state = RunState()
     for event in events:
         state.apply(event)
     state.stages["penny"].state
 
-In words, an event is `event_text.words(event)`.
+`event_text.words(event)` gives the text of an event.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Plann
 State = Literal["waiting", "running", "finished", "reused", "failed", "cancelled"]
 ENDS: frozenset[State] = frozenset({"finished", "reused", "failed", "cancelled"})
 MOST_LOGS = 1000
-"""Lines of the log that are kept, the last ones."""
+"""Most lines of the log that are kept."""
 
 
 @dataclass
 class StageState:
-    """One stage of a run: why it runs, where it is, how it ended and what it left."""
+    """The state of one stage: why it runs, its progress, how it ended and its files."""
 
     name: str
     reason: str = ""
@@ -37,15 +37,15 @@ class StageState:
     files: tuple[str, ...] = ()
     progress: Progress | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-    """The last value of each."""
+    """The last value of each metric."""
 
     @property
     def end(self) -> str:
-        """How it ended: finished, reused, failed or cancelled; empty where it has not, or the run ended before it did."""
+        """How it ended: finished, reused, failed or cancelled; empty if it has not ended."""
         return self.state if self.state in ENDS else ""
 
     def apply(self, event: Event) -> None:
-        """Take in one event of this stage."""
+        """Apply an event of this stage."""
         match event:
             case Planned():
                 self.reason = event.reason
@@ -66,23 +66,23 @@ class StageState:
 
 @dataclass
 class RunState:
-    """A run so far. `stages` are in the order in which they were first heard of; `files`, in the order of their making."""
+    """The state of a run. `stages` are in the order of their first events, `files` in the order in which they were made."""
 
     stages: dict[str, StageState] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    """What a user may open, of all stages."""
+    """Files of all stages that a user may open."""
     logs: deque[Log] = field(default_factory=lambda: deque(maxlen=MOST_LOGS))
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
-        """The state after these events."""
+        """Return the state after these events."""
         state = cls()
         for event in events:
             state.apply(event)
         return state
 
     def apply(self, event: Event) -> None:
-        """Take in one event."""
+        """Apply an event."""
         if event.stage:
             self.stages.setdefault(event.stage, StageState(event.stage)).apply(event)
         match event:

@@ -1,4 +1,4 @@
-"""The input files of a pipeline, which its outputs must never replace."""
+"""The input files of a pipeline, which deliveries must never replace."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Sources:
         return [*dict.fromkeys((*self._pipeline.files, *named))]
 
     def has(self, place: Path, delivered: DeliveryLog) -> bool:
-        """Say whether the file at a place is a source, or lies in a source folder and is not one that lorapipe wrote.
+        """Whether the file at a path is a source, or is in a source folder and was not written by lorapipe.
 
-        By whatever name: a link to it, another spelling where the file system knows no capitals.
+        Files are compared by inode, so links and spellings in other case are recognised.
         """
         try:
             there = place.stat()
@@ -68,17 +68,17 @@ def _sources_in(value: object) -> Iterator[Path]:
 
 
 def _files_in(folder: Path) -> Iterable[tuple[int, int]]:
-    """Device and inode of every file in a folder, as deep as it lies, links followed."""
+    """Yield device and inode of every file below a folder; links are followed."""
     seen, waiting = set[tuple[int, int]](), [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.name.startswith("."):  # what is hidden is no source
+                if entry.name.startswith("."):  # hidden files are not sources
                     continue
                 with suppress(OSError):
                     found = entry.stat()
                     place = (found.st_dev, found.st_ino)
-                    if sys.platform == "win32":  # where scandir does not know them
+                    if sys.platform == "win32":  # scandir does not set them
                         again = os.stat(entry.path)  # noqa: PTH116
                         place = (again.st_dev, again.st_ino)
                     if not stat.S_ISDIR(found.st_mode):

@@ -1,4 +1,4 @@
-"""How a stage is run: settings that stand among a stage's own and change nothing of what it makes."""
+"""Options of running a stage, written among its settings, which do not affect its result."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from lorapipe.spec import Span, Spec, knobs, param
 
 @dataclass(frozen=True)
 class StageOptions(Spec):
-    """What every stage takes, whatever its type. None of it enters a key."""
+    """Options that every stage has. They are not part of content keys."""
 
     retries: int = param(
         1,
-        "how often the stage is started again when its worker is lost: killed, out of memory, machine gone",
+        "how often the stage is restarted if its worker is lost: killed, out of memory, machine unreachable",
         ge=0,
         le=10,
     )
-    timeout: Span | None = param(
-        None, "the longest that the stage may take, such as 90 min or 8 h; what it has saved is kept"
-    )
+    timeout: Span | None = param(None, "time limit of the stage, such as 90 min or 8 h; its checkpoints are kept")
 
 
 NAMES = tuple(knob.name for knob in knobs(StageOptions))
@@ -29,6 +27,6 @@ RESERVED = ("matrix", "when", *NAMES)
 
 
 def split(plain: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
-    """A stage's mapping as its options and its own knobs."""
+    """Split a stage's mapping into options and knobs."""
     options = {key: value for key, value in plain.items() if key in NAMES}
     return options, {key: value for key, value in plain.items() if key not in RESERVED}

@@ -1,4 +1,4 @@
-"""`${name}` in a document: substitution from `vars`, and nothing else. Nothing is executed or read from outside."""
+"""`${name}` in a document: substitution from `vars`. Nothing is executed, and the environment is not read."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from lorapipe.pipeline.expansion_limits import Allowance
 from lorapipe.spec import Address
 
 VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
-"""`${name}`; `$${` stands for a `${` that is meant as text."""
+"""Matches `${name}`, and `$${`, which is the text `${`."""
 FILLED = "with its variables filled in"
 
 
 class Variables:
-    """The `vars` of a document. Values may use one another."""
+    """The `vars` of a document. Values may contain other variables."""
 
     def __init__(
         self, values: Mapping[str, object], keep: Container[str] | None = (), allowance: Allowance | None = None
     ) -> None:
         self.values = values
         self.keep = keep
-        """Names that are filled in later, where they are not known here; None: all of them."""
+        """Names that may be unknown here and are left for later; None: all."""
         self.begins: dict[Address, str] = {}
-        """Where a text begins with a variable: its name. A relative path belongs to the file that wrote it."""
+        """Address of a text that begins with a variable → its name, since a relative path starts at the variable's file."""
         self.written: dict[Address, Address] = {}
-        """Where a value is a variable's: the place in `vars` where it is written."""
+        """Address of a value that is a variable → its address in `vars`."""
         self.problems = Problems()
         self.broken: set[Address] = set()
-        """Where a value could not be filled in: whatever else is wrong there follows from it."""
+        """Addresses of values that could not be filled in; further problems there are consequences."""
         self._allowance = allowance or Allowance(FILLED)
         self._open: list[str] = []
         self._uses = 0
         self._levels = 0
 
     def fill(self, value: object, at: Address) -> object:
-        """A plain value with every variable replaced; problems are noted under their address."""
+        """Return a plain value with every variable replaced; problems are added with their address."""
         if isinstance(value, (dict, list)):
             with self._deeper():
                 self._allowance.take(len(value))
@@ -54,8 +54,8 @@ class Variables:
         return filled
 
     def origin(self, address: Address) -> Address:
-        """Where the value at an address is written: in `vars`, if it is a variable's."""
-        for _ in range(MOST_LEVELS):  # a variable may be another one's
+        """Return the address where a value is written: in `vars`, if it is a variable."""
+        for _ in range(MOST_LEVELS):  # a variable may consist of another one
             source = next(
                 (
                     (length, self.written[address[:length]])
@@ -71,7 +71,7 @@ class Variables:
 
     @contextmanager
     def _deeper(self) -> Iterator[None]:
-        """One list, mapping or variable further in."""
+        """Enter a list, mapping or variable."""
         self._levels += 1
         if self._levels > 2 * MOST_LEVELS:
             raise InputError(f"is nested more than {2 * MOST_LEVELS} levels deep {FILLED}.")
@@ -94,7 +94,7 @@ class Variables:
     def _inside(self, name: str, at: Address) -> str:
         value = self._value(name, at)
         if isinstance(value, (dict, list)):
-            self.problems.add(Problem(f"${{{name}}} is a list or a mapping and cannot stand inside text.", path=at))
+            self.problems.add(Problem(f"${{{name}}} is a list or a mapping and cannot be part of a text.", path=at))
             return ""
         if value is None:
             return ""
@@ -110,10 +110,10 @@ class Variables:
             return None
         if name in self._open:
             ring = " -> ".join([*self._open[self._open.index(name) :], name])
-            self.problems.add(Problem(f"variables go round in a circle: {ring}.", path=at))
+            self.problems.add(Problem(f"variables depend on one another in a cycle: {ring}.", path=at))
             return None
         if len(self._open) >= MOST_LEVELS:
-            what = f"variables stand for one another more than {MOST_LEVELS} times over: {name} is the last."
+            what = f"variables are nested more than {MOST_LEVELS} levels deep: {name} is the last."
             self.problems.add(Problem(what, path=at))
             return None
         self._uses += 1

@@ -1,4 +1,4 @@
-"""`when:` conditions: comparisons of variables, joined by `and`, `or` and `not`. Nothing else can be said, or run.
+"""`when:` conditions: comparisons of variables with `and`, `or` and `not`, and nothing else.
 
 when: ${final}
 when: ${family} == sdxl and not ${draft}
@@ -19,20 +19,20 @@ WORDS = frozenset({"and", "or", "not", "in"})
 
 
 def holds(text: str, variable: Callable[[str], object]) -> bool:
-    """Whether a condition is true; `variable(name)` gives a value. ValueError says what cannot be read."""
+    """Whether a condition is true; `variable(name)` returns a value. ValueError if it cannot be parsed."""
     if len(text) > MOST_CONDITION:
-        raise ValueError(f"this condition is {len(text)} letters long; {MOST_CONDITION} is the most.")
-    reader = _Reader(text, variable)
-    value = reader.either()
-    if reader.next:
-        raise ValueError(f"{reader.next!r} is not expected here.")
+        raise ValueError(f"this condition has {len(text)} characters; {MOST_CONDITION} is the most.")
+    parser = _Parser(text, variable)
+    value = parser.disjunction()
+    if parser.next:
+        raise ValueError(f"{parser.next!r} is not expected here.")
     if not isinstance(value, bool):
-        raise ValueError(f"this condition is {show(value)}, and not true or false.")
+        raise ValueError(f"this condition is {show(value)}, not true or false.")
     return value
 
 
-class _Reader:
-    """One reading of a condition, from left to right: `either` of `both` of `negation` of `comparison`."""
+class _Parser:
+    """A recursive descent parser and evaluator: disjunction → conjunction → negation → comparison → value."""
 
     def __init__(self, text: str, variable: Callable[[str], object]) -> None:
         self._tokens = _tokens(text)
@@ -42,18 +42,18 @@ class _Reader:
 
     @property
     def next(self) -> str:
-        """The token that is read next; empty at the end."""
+        """The next token; empty at the end."""
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
-    def either(self) -> object:
-        """`a or b`."""
-        value = self._both()
+    def disjunction(self) -> object:
+        """Evaluate `a or b`."""
+        value = self._conjunction()
         while self._take("or"):
-            other = self._both()
+            other = self._conjunction()
             value = _truth(value) or _truth(other)
         return value
 
-    def _both(self) -> object:
+    def _conjunction(self) -> object:
         value = self._negation()
         while self._take("and"):
             other = self._negation()
@@ -61,11 +61,11 @@ class _Reader:
         return value
 
     def _negation(self) -> object:
-        turns = 0
+        negations = 0
         while self._take("not"):
-            turns += 1
+            negations += 1
         value = self._comparison()
-        return value if not turns else _truth(value) != bool(turns % 2)
+        return value if not negations else _truth(value) != bool(negations % 2)
 
     def _comparison(self) -> object:
         left = self._value()
@@ -94,11 +94,11 @@ class _Reader:
         return scalar(token)
 
     def _inside(self, bracket: str) -> object:
-        """What stands in brackets."""
+        """Evaluate the contents of brackets."""
         self._levels += 1
         if self._levels > MOST_LEVELS:
-            raise ValueError(f"has more than {MOST_LEVELS} brackets in one another.")
-        value = self._list() if bracket == "[" else self.either()
+            raise ValueError(f"has brackets nested more than {MOST_LEVELS} deep.")
+        value = self._list() if bracket == "[" else self.disjunction()
         if bracket == "(":
             self._expect(")")
         self._levels -= 1
@@ -129,7 +129,7 @@ def _tokens(text: str) -> list[str]:
     while at < end:
         found = TOKEN.match(text, at)
         if found is None:
-            raise ValueError(f"{show(text[at:].strip())} cannot be read.")
+            raise ValueError(f"{show(text[at:].strip())} cannot be parsed.")
         tokens.append(found[0].strip())
         at = found.end()
     return tokens

@@ -1,4 +1,4 @@
-"""Reads YAML into plain values with positions, and reports syntax errors readably."""
+"""Read YAML into plain values with positions; syntax errors become readable messages."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lorapipe.spec import Address
 from lorapipe.spec.paths import trouble
 
 MOST_BESIDE = 50
-"""YAML files of a folder that a message may name."""
+"""Most YAML files of a folder that are compared for a message."""
 NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no YAML text may hold."""
+"""Matches characters that YAML does not allow."""
 
 
 class Document(NamedTuple):
-    """The plain value of a YAML file, and of those it extends, and where each part of it stands.
+    """The plain value of a YAML file and the files it extends, with the position of each part.
 
-    `name` is the file as the user named it; `lines` are those of every file.
+    `name` is the file as the user named it; `lines` has the lines of every file.
     """
 
     name: str
@@ -38,35 +38,35 @@ class Document(NamedTuple):
     lines: Mapping[str, Sequence[str]]
 
     def position(self, address: Address) -> Position:
-        """Where the address, or the nearest thing around it that is in the file, stands."""
+        """Return the position of an address, or of the innermost value around it that is in the file."""
         while address and address not in self.positions:
             address = address[:-1]
         return self.positions.get(address, Position(1, 1, self.name))
 
     def where(self, address: Address) -> str:
-        """`cat.yaml:4:54`."""
+        """Return the position as `cat.yaml:4:54`."""
         return str(self.position(address))
 
     def excerpt(self, address: Address) -> str:
-        """The line of an address, with a mark under its beginning."""
+        """Return the line of an address with a mark under its beginning."""
         line, column, file = self.position(address)
         return marked(self.lines[file][line - 1], column) if line <= len(self.lines[file]) else ""
 
 
 def open_document(path: Path) -> Document:
-    """Read a YAML file; whatever is wrong with it is an `InputError`."""
+    """Read a YAML file. `InputError` if anything is wrong with it."""
     return parse_file(read_text(path), str(path))
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a file of at most so many bytes. Its kind is known before it is opened: a pipe would never end."""
+    """Read a text file of at most `most` bytes. Pipes, which might block, are refused before they are opened."""
     name = str(path)
     try:
         kind = path.stat()
         if stat.S_ISDIR(kind.st_mode):
             raise InputError("is a folder, not a pipeline.", where=name, cure=_within(path))
         if not stat.S_ISREG(kind.st_mode):
-            raise InputError("is no ordinary file.", where=name, cure="Name a YAML file.")
+            raise InputError("is not a regular file.", where=name, cure="Name a YAML file.")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def parse_file(text: str, name: str) -> Document:
-    """Parse a file's text; if it is another program's file, say so instead of reporting syntax errors."""
+    """Parse a file's text. If it is another program's file, say so instead of reporting syntax errors."""
     try:
         document = parse(text, name)
     except InputError:
@@ -99,7 +99,7 @@ def parse_file(text: str, name: str) -> Document:
 
 
 def parse(text: str, name: str) -> Document:
-    """The document in a YAML text; `InputError` lists what is wrong with it."""
+    """Parse a YAML text. `InputError` lists what is wrong with it."""
     if found := NOT_YAML.search(text):
         raise InputError(_forbidden(text, found.start(), name))
     lines = text.splitlines()
@@ -122,7 +122,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, name: str) -> Proble
     mark: Any = error.problem_mark or error.context_mark
     said = error.problem or "unknown"
     end = yaml_errors.Mark(mark.line, mark.column) if mark else yaml_errors.Mark(0, 0)
-    if "nesting depth" in said:  # libyaml has a bound of its own since 0.2.6, and meets it first
+    if "nesting depth" in said:  # libyaml has its own limit since 0.2.6, which is reached first
         return Problem(TOO_DEEP, f"{name}:{end.line + 1}:{end.column + 1}")
     began: Any = error.context_mark
     begin = yaml_errors.Mark(began.line, began.column) if began else None
@@ -133,8 +133,8 @@ def _forbidden(text: str, at: int, name: str) -> Problem:
     """Return the problem of a character that YAML does not allow."""
     above = text[:at].splitlines() if at else []
     line, column = (len(above), len(above[-1])) if above and text[at - 1] not in "\r\n" else (len(above) + 1, 0)
-    what = f"holds a character that YAML does not allow: U+{ord(text[at]):04X}."
-    cure = "Take it away." if not 0xD800 <= ord(text[at]) <= 0xDFFF else "It is no letter: the text was not UTF-8."
+    what = f"contains a character that YAML does not allow: U+{ord(text[at]):04X}."
+    cure = "Remove it." if not 0xD800 <= ord(text[at]) <= 0xDFFF else "It is a surrogate: the text was not UTF-8."
     return Problem(what, f"{name}:{line}:{column + 1}", cure)
 
 
@@ -151,7 +151,7 @@ def _within(folder: Path) -> str:
 
 
 def _pipelines(folder: Path) -> list[str]:
-    """The YAML files of a folder, in order; of very many, some."""
+    """Return the YAML files of a folder, sorted; at most `MOST_BESIDE`."""
     try:
         names = (entry.name for entry in os.scandir(folder) if entry.name.endswith((".yaml", ".yml")))
         return sorted(str(folder / name) for name in itertools.islice(names, MOST_BESIDE))

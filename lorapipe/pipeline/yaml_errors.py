@@ -1,7 +1,7 @@
 """Readable messages for YAML syntax errors: the line of the cause, and what to type instead.
 
-A parser ends where it can go no further, which may be lines below the cause. So the lines up to there are looked through for
-what people write (`TYPOS`); where nothing of that is found, the parser's own state says what it was reading.
+A parser stops where it cannot continue, which may be lines below the cause. So the lines up to there are searched for
+common typing errors (`TYPOS`); if none is found, the message is made from the parser's state.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from lorapipe.errors import Problem
 from lorapipe.pipeline.yaml_typos import FLOW_HINT, IN_QUOTES, NAME, ODD, SEEN, Typo, marked, odd_name
 
 WIDE_MARKS = {"，": ",", "、": ",", "｛": "{", "｝": "}", "［": "[", "］": "]", "【": "[", "】": "]"}
-"""Marks of Chinese and Japanese keyboards where the plain ones are meant."""
+"""Full-width punctuation of Chinese and Japanese keyboards, and what is meant."""
 WIDE = f"[{''.join(WIDE_MARKS)}]"
 NEAR = 40
-"""Lines above the parser's that are looked through."""
-COLON_IN_TEXT = "Put text that holds ': ' in quotes, and check the indentation."
+"""Lines above the parser's that are searched."""
+COLON_IN_TEXT = "Put text that contains ': ' in quotes, and check the indentation."
 
 
 class Mark(NamedTuple):
-    """A place in the text, both from 0, as the parser counts."""
+    """Line and column in the text, both from 0, as in the parser."""
 
     line: int
     column: int
 
 
 TYPOS = (
-    Typo(r"^\s*(```|~~~)", "this is a fence of a web page or chat, and no part of the pipeline.",
-         "Take the line away.", 1),
+    Typo(r"^\s*(```|~~~)", "this line is a code fence from a web page or chat.",
+    "Remove the line.", 1),
     Typo(r"^ *(\t)", "a tab at the beginning of a line.", "Indent with spaces, not with tabs.", 1),
     Typo(rf"(?:^[ -]*|[:\[{{,-] *)([{ODD}])", "a {character}.",
-         "Type a plain space, or nothing, in its place.", 1),
+         "Replace it by a plain space, or remove it.", 1),
     Typo(rf"^\s*{NAME}\s*(：)", "a full-width colon.", "Type ':' and a space.", 1),
-    Typo(r"(?:^|[:\[{,-])\s*([“”„‘’«»])", "typographic quotes, which are none to YAML.",
+    Typo(r"(?:^|[:\[{,-])\s*([“”„‘’«»])", "typographic quotes, which YAML does not treat as quotes.",
          "Type straight ones: \" or '.", 1),
     Typo(rf"^\s*{NAME}:\s+([｛［【])", "a full-width bracket.", "Type the plain one: { or [.", 1),
     Typo(r"^\s*([–—−•·*])\s", "this mark does not begin an entry of a list.", "Type '-' and a space.", 1),
@@ -48,11 +48,11 @@ TYPOS = (
 
 
 def problem(text: str, name: str, context: str, begin: Mark | None, said: str, end: Mark) -> Problem:
-    """The problem of a text at which the parser stopped: what it was reading since `begin`, and what it `said` at `end`."""
+    """Return the problem of a text: the parser read `context` since `begin`, and reported `said` at `end`."""
     lines = text.splitlines()
     found = _typo(lines, min(end.line, len(lines) - 1), begin) or _state(lines, context, begin or end, said, end)
     at, what, cure = found
-    if at.line >= len(lines):  # the parser's end is behind the last line
+    if at.line >= len(lines):  # the parser's end is after the last line
         at = Mark(max(0, len(lines) - 1), len(lines[-1]) if lines else 0)
     excerpt = marked(lines[at.line], at.column + 1) if lines else ""
     return Problem(f"this is not YAML: {what}", f"{name}:{at.line + 1}:{at.column + 1}", cure, excerpt=excerpt)
@@ -80,7 +80,7 @@ def _pasted(lines: Sequence[str], typo: Typo) -> Found:
     first, *more = [(number, found) for number, found in enumerate(every) if found]
     number, found = first
     what = typo.what.format(character=odd_name(found[typo.at]))
-    others = f" {len(more)} more line{'s have' if more[1:] else ' has'} such." if more else ""
+    others = f" {len(more)} more line{'s have' if more[1:] else ' has'} one." if more else ""
     return Mark(number, found.start(typo.at)), what, f"{typo.cure}{others}"
 
 
@@ -89,12 +89,12 @@ COMMENT = re.compile(r"(^|\s)#.*$")
 
 
 def without_quoted(line: str) -> str:
-    """A line with spaces for what stands in quotes, and without its comment."""
+    """Return a line with quoted text replaced by spaces, and without its comment."""
     return COMMENT.sub("", QUOTED.sub(lambda found: " " * len(found[0]), line))
 
 
 def _state(lines: Sequence[str], context: str, begin: Mark, said: str, end: Mark) -> Found:
-    """What is wrong by what the parser was reading and what it met: the first of these that it was."""
+    """Explain the error by the first entry of `STATES` that matches the parser's state."""
     line = lines[end.line] if end.line < len(lines) else ""
     for words, tell in STATES:
         if words in f"{context}: {said}":
@@ -106,7 +106,7 @@ Tell = Callable[[Sequence[str], str, Mark, Mark, str], Found]
 
 
 def _escape(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    return end, "in double quotes \\ begins an escape such as \\n, and this is none.", IN_QUOTES
+    return end, "in double quotes \\ begins an escape such as \\n, but this is not a valid one.", IN_QUOTES
 
 
 def _open_quote(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
@@ -114,7 +114,7 @@ def _open_quote(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: s
 
 
 def _brackets(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    """Within [ ] or { }."""
+    """Explain an error inside [ ] or { }."""
     before = line[: end.column + 1][begin.column if begin.line == end.line else 0 :]
     if re.search(r"\$\{", before):
         return end, "a ${name} without quotes inside { } or [ ].", FLOW_HINT
@@ -124,50 +124,50 @@ def _brackets(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str
     bracket = lines[begin.line][begin.column : begin.column + 1] if begin.line < len(lines) else ""
     if end.line > begin.line:
         return begin, f"this {bracket} is not closed.", f"Close it with {']' if bracket == '[' else '}'}."
-    return end, "a comma is missing.", "Put one between entries, and quotes around text that holds , [ ] { } or ': '."
+    return end, "a comma is missing.", "Put one between entries, and quotes around text with , [ ] { } or ': '."
 
 
 def _no_colon(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    """A line that is neither `name: value` nor an entry of a list."""
+    """Explain a line that is neither `name: value` nor an entry of a list."""
     dash = any(each.strip().startswith("- ") for each in lines[max(0, begin.line - 1) : begin.line])
-    what = "'- ' is missing before it, as the entry above has." if dash else "this line is no `name: value`."
+    what = "'- ' is missing before it, as in the entry above." if dash else "this line is not `name: value`."
     return begin, what, "Write `- value`." if dash else "Write a ':' and a space after the name."
 
 
 def _colon(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    """A colon in a line that has one already, or below a line that has a value."""
+    """Explain a second colon in a line, or a colon below a line with a value."""
     if re.search(r":\s", without_quoted(line[: end.column])):
         return end, "a second ': ' in one line.", COLON_IN_TEXT
     above = next((number for number in range(end.line - 1, -1, -1) if lines[number].strip()), None)
     if above is None:
-        return end, "a ':' that follows no name.", COLON_IN_TEXT
+        return end, "a ':' without a name before it.", COLON_IN_TEXT
     indent, wanted = _indent(line), _indent(lines[above])
     at = Mark(end.line, indent)
     if indent > wanted and re.search(r":\s+\S", lines[above]):
-        cure = f"Give it {wanted} spaces, as line {above + 1} has."
-        return at, f"it stands deeper than line {above + 1}, which has its value already.", cure
+        cure = f"Indent it with {wanted} spaces, like line {above + 1}."
+        return at, f"it is indented more than line {above + 1}, which already has a value.", cure
     if re.search(r":(\s|$)", lines[above]):
-        return at, "its indentation is that of no line above.", "Give what belongs together the same spaces."
-    return Mark(above, wanted), "this line is no `name: value`.", "Write a ':' and a space after the name."
+        return at, "its indentation matches no line above.", "Indent lines that belong together equally."
+    return Mark(above, wanted), "this line is not `name: value`.", "Write a ':' and a space after the name."
 
 
 def _no_key(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    """Where a name of a mapping should stand."""
+    """Explain an error where a name is expected."""
     before = line[: end.column].rstrip()
     if before.endswith(("'", '"', "]", "}")):
-        return end, "text stands behind the closing quote or bracket.", "Put quotes around all of it, or take it away."
+        return end, "there is text after the closing quote or bracket.", "Put quotes around all of it, or remove it."
     if line.strip().startswith("- "):
         return end, "an entry of a list among settings.", "Write the name of the list above it, and indent the entries."
     if before:
         return end, "a name is missing here.", "Write `name: value`."
     above = next((each for each in range(end.line - 1, -1, -1) if lines[each].strip()), begin.line)
     indents = {begin.column: begin.line, _indent(lines[above]): above}
-    cure = " or ".join(f"{indent} spaces, as line {number + 1} has" for indent, number in indents.items())
-    return end, f"its indentation, {end.column} spaces, is that of no line above.", f"Give it {cure}."
+    cure = " or ".join(f"{indent} spaces, like line {number + 1}" for indent, number in indents.items())
+    return end, f"its indentation, {end.column} spaces, matches no line above.", f"Indent it with {cure}."
 
 
 def _no_dash(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    return end, f"'- ' is missing before it, as line {begin.line + 1} has.", "Write `- value`, or indent it less."
+    return end, f"'- ' is missing before it, as in line {begin.line + 1}.", "Write `- value`, or indent it less."
 
 
 def _mark(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
@@ -176,15 +176,15 @@ def _mark(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) ->
 
 
 def _block(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    return begin, "after | or > the text begins in the next line.", "Put the text in quotes, or into the next line."
+    return begin, "after | or > the text begins on the next line.", "Put the text in quotes, or on the next line."
 
 
-def _behind(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    return end, "something stands behind the end of the document.", "A pipeline is one mapping: `vars:` and `stages:`."
+def _after_end(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
+    return end, "there is text after the end of the document.", "A pipeline is one mapping: `vars:` and `stages:`."
 
 
 def _second(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
-    return end, "expected a single document.", "Keep one document: take the '---' lines away."
+    return end, "expected a single document.", "Keep one document: remove the '---' lines."
 
 
 STATES: tuple[tuple[str, Tell], ...] = (
@@ -206,7 +206,7 @@ STATES: tuple[tuple[str, Tell], ...] = (
     ("mapping keys are not allowed", _mark),
     ("block sequence entries are not allowed", _mark),
     ("block scalar", _block),
-    ("expected <document start>", _behind),
+    ("expected <document start>", _after_end),
 )
 
 

@@ -1,6 +1,6 @@
-"""Typing errors that YAML takes as text: odd spaces, typographic quotes, a colon without a space, a path with escapes.
+"""Typing errors that are valid YAML: odd spaces, typographic quotes, a colon without a space, a path with escapes.
 
-`yaml_errors` has those that no parser takes.
+`yaml_errors` has those that are syntax errors.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ ODD_SPACES = {
     "\ufeff": "byte order mark", "\u2028": "line separator", "\u2029": "paragraph separator",
     **{chr(code): "space of a typesetter" for code in range(0x2000, 0x200B)},
 }  # fmt: skip
-"""What looks like a space, or like nothing, and is none to YAML: a web page or a word processor has put it in."""
+"""Characters from web pages or word processors that look like a space, or are invisible, but are text in YAML."""
 ODD = "".join(ODD_SPACES)
 NAME = r"[^\W\d][\w.-]*"
 SEEN = 2000
-"""Letters of a line that are looked through."""
+"""Characters of a line that are searched."""
 EXCERPT_LENGTH = 100
 IN_QUOTES = 'Use single quotes, or / for \\: "C:/Users/me" is the same folder to Windows.'
-FLOW_HINT = 'Inside { } and [ ], a ${name} must stand in quotes: "${name}".'
+FLOW_HINT = 'Inside { } and [ ], put ${name} in quotes: "${name}".'
 
 
 class Typo(NamedTuple):
     """A common typing error: its pattern in a line (`at` is the group to point at), its description and cure.
 
-    `search` compiles the pattern, and `re` keeps it: most documents hold nothing that needs one.
+    `search` compiles the pattern on first use, and `re` caches it, since most documents need none of them.
     """
 
     looks: str
@@ -38,48 +38,48 @@ class Typo(NamedTuple):
     at: int = 0
 
     def search(self, line: str) -> re.Match[str] | None:
-        """Look for the error in a line."""
+        """Search a line for the error."""
         return re.search(self.looks, line)
 
 
 def odd_name(character: str) -> str:
-    """`no-break space (U+00A0)`."""
+    """Return the name of a character: `no-break space (U+00A0)`."""
     return f"{ODD_SPACES.get(character, 'character')} (U+{ord(character):04X})"
 
 
 LOOSE = (
     Typo(f"^[{ODD}]|[{ODD}]$", "begins or ends with a {character}.",
-         "Type a plain space, or nothing, in its place."),
+         "Replace it by a plain space, or remove it."),
     Typo(r"(?s)^[“„«].*[”“»]$|^‘.*’$|^[“„«](?!.*[”»])|^[^“„«]*[”»]$",
-         "has typographic quotes, which are part of the text to YAML.",
+         "has typographic quotes, which are part of the text in YAML.",
          "Type straight ones: \" or '."),
-    Typo(r"^[–—−•·]\s", "begins with a mark that makes no list.", "Type '-' and a space."),
+    Typo(r"^[–—−•·]\s", "begins with a mark that does not begin a list.", "Type '-' and a space."),
 )  # fmt: skip
-"""Of any text without quotes."""
+"""Checks of any text without quotes."""
 LOOSE_NAMES = (
-    Typo(f"[{ODD}]", "holds a {character}.", "Type a plain space, or nothing, in its place."),
+    Typo(f"[{ODD}]", "contains a {character}.", "Replace it by a plain space, or remove it."),
     Typo(rf"^{NAME}\s*：", "has a full-width colon.", "Type ':' and a space."),
     Typo(rf"^{NAME}:\S", "lacks a space after ':'.", "Write `name: value`."),
 )
-"""Of names without quotes."""
+"""Checks of names without quotes."""
 LOOSE_LINES = (
     Typo(rf"^{NAME}(：|:(?![\s/\\]|$))", "lacks a space after ':'.", "Write `name: value`."),
     Typo(rf"^{NAME} *=(?!=)", "is written with '='.", "Write `name: value`."),
     Typo(r"^-[^\s\d.-]", "lacks a space after '-'.", "Write `- value`."),
 )
-"""Of text without quotes that begins in the line below its name, where settings would stand."""
+"""Checks of text without quotes that begins on the line below its name, where settings are expected."""
 ESCAPES = {
     "t": "a tab", "n": "the end of a line", "r": "the end of a line", "b": "a backspace", "a": "a bell", "f": "a form feed",
     "v": "a tab", "e": "an escape", "0": "a zero", "_": "a no-break space", "N": "the end of a line",
     "L": "the end of a line", "P": "the end of a paragraph",
 }  # fmt: skip
-"""Letters that stand behind \\ in Windows paths, and what that is in double quotes."""
+"""Letters after \\ in Windows paths, and their meaning as escapes in double quotes."""
 WINDOWS_PATH = r'"([A-Za-z]:\\|\\\\|\.{1,2}\\)'
 UNSEEN = "[\x00-\x1f\x7f-\xa0\u2028\u2029]"
 
 
 def loose(text: str, typos: Sequence[Typo]) -> tuple[str, str] | None:
-    """Return what is probably wrong with a text that YAML accepts, and the cure."""
+    """Return what is probably wrong with a text that is valid YAML, and the cure; None if nothing."""
     for typo in typos:
         if found := typo.search(text[:SEEN]):
             odd = next((each for each in found[0] if each in ODD_SPACES), "")
@@ -88,26 +88,26 @@ def loose(text: str, typos: Sequence[Typo]) -> tuple[str, str] | None:
 
 
 def visible(text: str) -> str:
-    """A text with its odd spaces spelled out."""
+    """Return a text with its odd spaces as escapes."""
     return "".join(f"\\u{ord(each):04x}" if each in ODD_SPACES else each for each in text)
 
 
 def is_broken_path(value: str, source: str) -> bool:
-    """Whether a text in double quotes is a Windows path of which `\\t` or `\\n` has made a tab or a line's end."""
+    """Whether a text in double quotes is a Windows path in which `\\t` or `\\n` became a tab or a line break."""
     return bool(re.search(UNSEEN, value) and re.match(WINDOWS_PATH, source))
 
 
 def escaped(source: str) -> str:
-    """What is said of a broken path, by its text in the file: `"D:\\train" is no path, but has a tab (\\t)`."""
+    """Describe a broken path by its text in the file: `"D:\\train" is not a path: it has a tab (\\t)`."""
     whole = re.match(r'"(?:[^"\\]|\\.)*"?', source)
     written = whole[0] if whole else source
     letter = next((found[1] for found in re.finditer(r"\\(.)", written) if found[1] in ESCAPES), "")
-    has = f", but has {ESCAPES[letter]} (\\{letter})" if letter else ""
-    return f"{written[:EXCERPT_LENGTH]} is no path{has}"
+    has = f": it has {ESCAPES[letter]} (\\{letter})" if letter else ""
+    return f"{written[:EXCERPT_LENGTH]} is not a path{has}"
 
 
 def marked(line: str, column: int) -> str:
-    """A line, indented, with a mark under a column (from 1); of a long line, the part around it."""
+    """Return a line, indented, with a mark under a column (from 1); of a long line, the part around it."""
     start = max(0, column - EXCERPT_LENGTH // 2) if len(line) > EXCERPT_LENGTH else len(line) - len(line.lstrip())
     shown = line[start : start + EXCERPT_LENGTH].rstrip()
     return f"    {shown}\n    {' ' * max(0, column - 1 - start)}^" if shown else ""

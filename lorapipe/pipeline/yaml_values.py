@@ -1,8 +1,8 @@
-"""YAML's events → plain values, with a position for everything.
+"""Build plain values from YAML's parser events, with a position for each.
 
-PyYAML's C parser reads; the values are made here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no` is false and
-a key given twice is silently lost) and because its own values have no positions. Scalars are those of the YAML 1.2 core
-schema. Nothing but text, numbers, true, false, null, lists and mappings can come out.
+PyYAML's C parser is used, but values are built here, because PyYAML follows YAML 1.1 (where `1e-4` is text, `no` is false
+and a duplicate key is silently lost) and its values have no positions. Scalars follow the YAML 1.2 core schema. The
+result consists only of text, numbers, true, false, null, lists and mappings.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DEEPER = {
     yaml.SequenceEndEvent: -1,
     yaml.MappingEndEvent: -1,
 }
-"""The parser's events that values are made of, and by how much each leads deeper."""
-TOO_MANY = f"holds more than {MOST_VALUES} values."
+"""The parser events that make up values, and by how much each changes the depth."""
+TOO_MANY = f"has more than {MOST_VALUES} values."
 TOO_DEEP = f"is nested more than {MOST_LEVELS} levels deep."
 UNWANTED = re.compile("[\0-\x1f\x7f-\xa0\u2028\u2029]")
 BEGINS_LOOSELY = frozenset(f"{yaml_typos.ODD}“”„«»‘’–—−•·")
@@ -42,7 +42,7 @@ OTHER_BASE = re.compile(r"0o[0-7]{1,30}|0x[0-9a-fA-F]{1,30}")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 NO_WORD = frozenset("~nNtTfF+-.0123456789")
-"""What a null, a truth value or a number begins with: most scalars are words, and need no closer look."""
+"""First characters of nulls, booleans and numbers: scalars with others are text."""
 
 
 class Position(NamedTuple):
@@ -57,7 +57,7 @@ class Position(NamedTuple):
 
 
 def parser_events(text: str, name: str) -> list[Any]:
-    """What the parser meets of values: a flat list, so that deep nesting is refused before anything descends into it."""
+    """Return the parser's events as a flat list, so that deep nesting is refused before any recursion."""
     events: list[Any] = []
     depth = documents = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -79,7 +79,7 @@ def parser_events(text: str, name: str) -> list[Any]:
 
 
 class Builder:
-    """Makes plain values from the parser's events, noting positions and problems."""
+    """Builds plain values from the parser's events, and records positions and problems."""
 
     def __init__(self, name: str, lines: Sequence[str], events: Sequence[Any]) -> None:
         self.name = name
@@ -89,10 +89,10 @@ class Builder:
         self._events = events
         self._next = 0
         self._anchors = _anchors(events)
-        self._allowance = Allowance("with what its aliases (*name) stand for", name)
+        self._allowance = Allowance("with its aliases (*name) expanded", name)
 
     def build(self, at: Address) -> object:
-        """The value that the next events make."""
+        """Build the value of the next events."""
         event = self._events[self._next]
         self._allowance.take(1, len(getattr(event, "value", "")))
         if len(at) > MOST_LEVELS:
@@ -102,7 +102,7 @@ class Builder:
         self._next += 1
         self.positions.setdefault(at, self._position(event))
         if event.tag is not None and event.tag not in TAGS:
-            self._refuse(f"the tag {event.tag!r} is not used in pipelines.", event, "Take it away.")
+            self._refuse(f"the tag {event.tag!r} is not used in pipelines.", event, "Remove it.")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(at)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -115,7 +115,7 @@ class Builder:
         return scalar(event.value)
 
     def _check_quoted(self, event: yaml.ScalarEvent) -> None:
-        """Of a text in quotes: letters that only an escape can write, and that nobody wants."""
+        """Check a quoted text for control characters, which usually come from an unintended escape."""
         if "\0" in event.value or (event.style == '"' and UNWANTED.search(event.value)):
             line, column = _position(event.start_mark)
             source = self.lines[line - 1][column - 1 :] if line <= len(self.lines) else ""
@@ -123,16 +123,16 @@ class Builder:
                 what = f"{yaml_typos.escaped(source)}: in double quotes \\ begins an escape."
                 self._refuse(what, event, yaml_typos.IN_QUOTES)
             elif "\0" in event.value:
-                self._refuse("a text with the character U+0000 in it.", event, "Take \\0 away.")
+                self._refuse("a text with the character U+0000 in it.", event, "Remove \\0.")
 
     def _check_loose(self, event: yaml.ScalarEvent, typos: Sequence[yaml_typos.Typo]) -> None:
-        """Of a text without quotes: what is YAML, and not what was meant."""
+        """Check a text without quotes for valid YAML that is probably not what was meant."""
         if found := yaml_typos.loose(event.value, typos):
             what, cure = found
             self._refuse(f"{yaml_typos.visible(show(event.value))} {what}", event, cure)
 
     def _anchored(self, alias: yaml.AliasEvent, at: Address) -> object:
-        """What `*name` stands for, made once more, for another address."""
+        """Build the value of `*name` again, for another address."""
         after, begins = self._next + 1, self._anchors[self._next]
         value = None
         if begins is None:
@@ -159,7 +159,7 @@ class Builder:
                 self._allowance.take(0, len(key))
                 if key == "<<":
                     self._refuse(
-                        "YAML's merges (<<) are not used.", event, "Write `extends: FILE`, or the settings here."
+                        "YAML's merges (<<) are not used.", event, "Use `extends: FILE`, or write the settings here."
                     )
                 elif not (event.style or key.isalnum() or key.isidentifier()):
                     self._check_loose(event, yaml_typos.LOOSE_NAMES)
@@ -174,7 +174,7 @@ class Builder:
                     result[key] = self.build((*at, key))
                     continue
                 line = self.positions[*at, key].line
-                self._refuse(f"{key!r} is given twice; the first is in line {line}.", event, "Keep one.")
+                self._refuse(f"{key!r} is given twice; the first is on line {line}.", event, "Keep one.")
             else:
                 self._refuse("a key must be a word, not a list, a mapping or an alias.", event, yaml_typos.FLOW_HINT)
                 self._skip()
@@ -182,7 +182,7 @@ class Builder:
         return result
 
     def _cuts_a_number(self, name: yaml.ScalarEvent, before: dict[object, object]) -> bool:
-        """Whether a name without a value is the rest of a number whose comma has ended an entry of { }; that is told."""
+        """Whether a name without a value is the rest of a number with a decimal comma inside { }; adds a problem if so."""
         last, value = [*before.values()][-1:], self._events[self._next]
         if name.style or not last or type(last[0]) is not int:
             return False
@@ -190,11 +190,11 @@ class Builder:
             return False
         decimal, thousands = f"{last[0]}.{name.value}", f"{last[0]}{name.value}"
         cure = f"Write {decimal}, or {thousands} if that is meant." if last[0] else f"Write {decimal}."
-        self._refuse(f"{last[0]},{name.value} is no number: the comma begins another entry.", name, cure)
+        self._refuse(f"{last[0]},{name.value} is not a number: the comma begins another entry.", name, cure)
         return True
 
     def _check_below(self, name: yaml.ScalarEvent) -> None:
-        """Of a text without quotes in the line below its name, where settings or a list would stand."""
+        """Check a text without quotes on the line below its name, where settings or a list are expected."""
         event = self._events[self._next]
         if not isinstance(event, yaml.ScalarEvent) or event.style:
             return
@@ -204,13 +204,13 @@ class Builder:
             self._check_loose(event, yaml_typos.LOOSE_LINES)
 
     def _ends(self) -> bool:
-        """Whether the list or mapping is over; if so, go on behind it."""
+        """Whether the list or mapping ends here; if so, move past its end."""
         ends = isinstance(self._events[self._next], yaml.CollectionEndEvent)
         self._next += ends
         return ends
 
     def _skip(self) -> None:
-        """Pass over a value."""
+        """Skip a value."""
         depth = 0
         while True:
             depth += DEEPER[type(self._events[self._next])]
@@ -229,7 +229,7 @@ class Builder:
 
 
 def scalar(text: str) -> object:
-    """The value of a plain scalar in the YAML 1.2 core schema."""
+    """Return the value of a plain scalar in the YAML 1.2 core schema."""
     if text and text[0] not in NO_WORD:
         return text
     if NULL.fullmatch(text):
@@ -248,7 +248,7 @@ def scalar(text: str) -> object:
 
 
 def _anchors(events: Iterable[Any]) -> dict[int, int | None]:
-    """Where, in the events, the value of each alias begins: the last one before it that has its name."""
+    """Return the index of the event at which each alias's value begins: the last anchor with its name before it."""
     found: dict[int, int | None] = {}
     last: dict[str, int] = {}
     for index, event in enumerate(events):

@@ -1,8 +1,8 @@
-"""Which paths a pipeline with a stranger's settings may name.
+"""The paths that a pipeline with untrusted settings may name.
 
-It may read what lies in the dropped folder, and write into the folder of the results; beyond, what the pipeline of the
-inbox's owner names. All else is refused with one sentence, decided before anything looks whether it is there: who may put
-files into an inbox does not learn from it what lies beside.
+It may read the dropped folder and write into the folder of results; beyond that, only what the pipeline of the inbox's owner
+names. All other paths are refused with the same message, before anything checks whether they exist, so that users of an
+inbox cannot find out what is on the disk.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lorapipe.pipeline.pipeline import Pipeline
 from lorapipe.regular_files import is_inside
 from lorapipe.spec import Destination, Source, Spec, knobs
 
-READ = "names a file or folder outside of the dropped folder. Put it into the folder, and write its name alone."
-WRITTEN = "may only write into the folder of the results. Take it away."
+READ = "names a file or folder outside of the dropped folder. Put it into the folder, and write only its name."
+WRITTEN = "may only write into the folder of results. Remove it."
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class AllowedPaths:
         )
         if "\0" in text:
             return words
-        meant = folder / os.path.expanduser(text)  # noqa: PTH111 (which leaves the name of an unknown user as it is)
+        meant = folder / os.path.expanduser(text)  # noqa: PTH111 (Path raises for unknown users)
         path, top = _plain(meant), _plain(root)
         if path in known and os.path.realpath(meant) == os.path.realpath(path):
             return ""
         if text.startswith("~") or not Path(path).is_relative_to(top) or not is_inside(meant, root):
             return words
         hidden = any(part.startswith(".") for part in Path(path).relative_to(top).parts)
-        return words if hidden and kind is Path else ""  # lorapipe's own store lies there
+        return words if hidden and kind is Path else ""  # lorapipe's store is hidden
 
 
 def _plain(path: Path) -> str:
-    """A path normalised by its text alone, without looking at the disk."""
+    """Normalise a path as text, without access to the disk."""
     return os.path.normpath(path.absolute())
 
 
 def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> AllowedPaths:
-    """The allowed paths of a job: those that the owner's pipelines name."""
+    """Return the allowed paths of a job: those that the owner's pipelines name."""
     named = [value for pipeline in owners for _, value in _paths(pipeline)]
     sources = {_plain(value.path) for value in named if isinstance(value, Source)}
     targets = {_plain(value) for value in named if isinstance(value, Path)}
@@ -60,7 +60,7 @@ def places_of(owners: Iterable[Pipeline], images: Path, results: Path) -> Allowe
 
 
 def targets_of(pipeline: Pipeline) -> dict[str, Path]:
-    """Every path that is no source: where stages write, by stage and setting."""
+    """Return all paths that stages write to, by stage and setting."""
     return {place: value for place, value in _paths(pipeline) if isinstance(value, Path)}
 
 

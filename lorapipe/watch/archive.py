@@ -1,6 +1,6 @@
-"""Reads an untrusted zip: its entries, under correctly decoded names, or why it is of no use.
+"""Read an untrusted zip: its entries with correctly decoded names, or why it cannot be used.
 
-Nothing is read of it but its list of contents, which may have `MOST_CONTENTS` bytes, until an entry is asked for.
+At first only its central directory is read, of at most `MOST_CONTENTS` bytes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lorapipe.regular_files import open_inside, size_in_words
 from lorapipe.watch.folder_state import MOST_ASKED, FolderState, counted, is_reg, shown
 
 MOST_CONTENTS = 16_000_000
-"""Bytes of a list of contents: a hundred thousand files have not as many."""
+"""Most bytes of a central directory: more than those of a hundred thousand files."""
 UTF8 = 0x800
 ENCRYPTED = 0x1
 UNICODE_PATH = 0x7075
-"""The extra field in which Info-ZIP's programs say a name in UTF-8."""
+"""The extra field with a UTF-8 name, as written by Info-ZIP's programs."""
 READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 QUICK = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""Of which the first bytes can be read without unpacking more."""
+"""Compression methods with which the first bytes can be read without unpacking more."""
 METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "Implode", 18: "TERSE", 20: "Zstandard", 93: "Zstandard"}
 METHODS |= {94: "MP3", 95: "XZ", 96: "JPEG", 97: "WavPack", 98: "PPMd", 99: "AES"}
 INSTEAD = {
@@ -39,20 +39,20 @@ INSTEAD = {
     **dict.fromkeys(PICTURES, "a picture"),
     "Git LFS": "a pointer of Git LFS",
 }
-"""What a file is that is called a zip, by its kind."""
+"""What a file named .zip really is, by its kind."""
 WEB_PAGE = (b"<!doctype", b"<html")
 ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".cbz", ".cbr"})
 DAMAGE = (
     zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError, RuntimeError, LookupError,
     OverflowError, MemoryError,
 )  # fmt: skip
-"""What Python's modules raise where a zip is damaged."""
+"""What Python's modules raise for damaged zips."""
 COPY_AGAIN = "Copy it again, or unpack it yourself and put the folder here."
 UNPACK = "Unpack it yourself and put the folder here."
 
 
 class ZipError(Exception):
-    """What is wrong with a zip, in words, and the cure; `passing` if a copy of it may still be under way."""
+    """What is wrong with a zip, and the cure; `passing` if it may still be being copied."""
 
     def __init__(self, what: str, cure: str = COPY_AGAIN, *, passing: bool = False) -> None:
         super().__init__(what)
@@ -63,19 +63,19 @@ class ZipError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file in a zip: its correctly decoded name, with `/` between folders."""
+    """A file in a zip, with its correctly decoded name; folders are separated by `/`."""
 
     name: str
     info: zipfile.ZipInfo
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The folders that lead to it, and itself."""
+        """The parts of its path."""
         return PurePosixPath(self.name).parts
 
 
 class Archive:
-    """An open zip. `entries` are its files, without its folders; `names` says how their names were read."""
+    """An open zip. `entries` are its files, without folders; `names` is the encoding of their names."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -86,10 +86,10 @@ class Archive:
 
     def _named(self, name: str | bytes) -> str:
         text = self.names.decode(name) if isinstance(name, bytes) else name
-        return text.replace("\\", "/")  # after decoding: in some code pages it is the second half of a letter
+        return text.replace("\\", "/")  # after decoding, since in some code pages it is the second byte of a character
 
     def sorted_out(self) -> Contents:
-        """Its files sorted by name; where that does not tell, by the first bytes of up to `MOST_ASKED` files."""
+        """Sort its files into kinds by name, or by the first bytes of up to `MOST_ASKED` files."""
         subjects = {each.name: each for each in self.entries if not any(map(is_reg, each.parts[:-1]))}
         asked = iter(range(MOST_ASKED))
         return sort_out(
@@ -98,7 +98,7 @@ class Archive:
 
     def _begins(self, entry: Entry) -> bool:
         if entry.info.compress_type not in QUICK or entry.info.flag_bits & ENCRYPTED:
-            return entry.info.file_size > 0  # told when it is unpacked
+            return entry.info.file_size > 0  # unpacking reports it
         try:
             return bool(format_of(next(self.chunks(entry, HEAD), b""), entry.info.file_size))
         except (ZipError, OSError):
@@ -110,11 +110,11 @@ class Archive:
             raise ZipError("is encrypted.", "Pack it without a password.")
         if entry.info.compress_type not in READ:
             method = METHODS.get(entry.info.compress_type, f"method {entry.info.compress_type}")
-            raise ZipError(f"is whole, but packed in a way that is not read here ({method}).", UNPACK)
+            raise ZipError(f"is intact, but its compression method is not supported ({method}).", UNPACK)
 
     def chunks(self, entry: Entry, size: int) -> Iterator[bytes]:
         """Yields the bytes of an entry, `size` at a time. Raises `ZipError` if it is damaged."""
-        with _in_words(), self._archive.open(entry.info) as source:
+        with _as_zip_error(), self._archive.open(entry.info) as source:
             while chunk := source.read(size):
                 yield chunk
 
@@ -124,13 +124,13 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip. Raises `ZipError` if it is none or is damaged, `OSError` if it cannot be read at all."""
     with open_inside(path, path.parent) as file, ExitStack() as stack:
         _require_zip(file.read(64))
-        with _in_words():
+        with _as_zip_error():
             opened = Archive(stack.enter_context(zipfile.ZipFile(_Bounded(file))))
         yield opened
 
 
 def zip_state(path: Path) -> FolderState:
-    """The state of a zip by its own list of contents; one that is not whole yet has none."""
+    """Return the state of a zip from its central directory; an incomplete zip has none yet."""
     try:
         with open_archive(path) as archive:
             entries = archive.entries
@@ -144,12 +144,12 @@ def zip_state(path: Path) -> FolderState:
         return FolderState("", **pictures)
     inner = next((each[-1] for each in parts if PurePosixPath(each[-1]).suffix.lower() in ARCHIVES), None)
     if inner is not None:
-        return FolderState("", 0, f"holds no picture, but {shown(inner)}: unpack that, and put the folder here")
-    return FolderState("", 0, "holds no picture" if parts else "is a zip of nothing")
+        return FolderState("", 0, f"has no picture, but {shown(inner)}: unpack that, and put the folder here")
+    return FolderState("", 0, "has no picture" if parts else "is an empty zip")
 
 
 class _Bounded:
-    """A file whose reads are bounded by the size that a list of contents may have: a zip can claim any size."""
+    """A file with bounded reads, since a zip can claim any size of its central directory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -157,25 +157,25 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if size > MOST_CONTENTS:
-            raise ZipError(f"has a list of contents of {size_in_words(size)}.", "Pack the pictures anew.")
+            raise ZipError(f"has a list of contents of {size_in_words(size)}.", "Pack the pictures again.")
         return self._file.read(size)
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """Turns the exceptions of Python's modules for damaged zips into `ZipError`."""
+def _as_zip_error() -> Iterator[None]:
+    """Turn the exceptions of Python's modules for damaged zips into `ZipError`."""
     try:
         yield
     except ZipError:
         raise
     except zipfile.BadZipFile as error:
         if "multiple disks" in str(error):
-            raise ZipError("is one part of a zip that comes in several.", UNPACK) from None
+            raise ZipError("is one part of a multi-part zip.", UNPACK) from None
         raise ZipError(f"is not a whole zip file ({error}).", passing=True) from None
     except DAMAGE as error:
         raise ZipError(f"is not a whole zip file ({error or 'it is damaged'}).", passing=True) from None
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # bz2 has no number for what is wrong with its data
+        if error.errno not in (None, errno.EINVAL):  # bz2 raises OSError without a number for damaged data
             raise
         raise ZipError(f"is not a whole zip file ({error}).", passing=True) from None
 
@@ -185,19 +185,19 @@ def _require_zip(beginning: bytes) -> None:
         raise ZipError("is empty.", passing=True)
     is_page = beginning.lstrip().lower().startswith(WEB_PAGE)
     if found := "a web page" if is_page else INSTEAD.get(kind_of(beginning)):
-        raise ZipError(f"is no zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
+        raise ZipError(f"is not a zip but {found}.", UNPACK if "archive" in found else COPY_AGAIN)
 
 
 def _raw_name(info: zipfile.ZipInfo) -> str | bytes:
-    """An entry's name where the zip says what its letters are; otherwise the bytes of it."""
+    """Return an entry's name if the zip gives its encoding; otherwise its bytes."""
     if info.flag_bits & UTF8:
         return info.orig_filename
-    raw = info.orig_filename.encode("cp437")  # which Python has decoded it with, and has a letter for every byte
+    raw = info.orig_filename.encode("cp437")  # Python has decoded it so, which is reversible
     return _unicode_path(info.extra, raw) or raw
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:
-    """The name in Info-ZIP's extra field, if there is one and it is still this entry's."""
+    """Return the name in Info-ZIP's extra field, if there is one that belongs to this entry."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]

@@ -1,4 +1,4 @@
-"""Computes the digests of dropped folders on background threads: a large or slow one delays no other."""
+"""Compute the digests of dropped folders on background threads, so that a slow one does not delay others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = str | Exception
 
 
 class BackgroundDigests:
-    """Computes digests. Of a name, only the last request is answered. `memory` is the database of known digests."""
+    """Computes digests. For each name only the last request is answered. `memory` is the database of cached digests."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -29,11 +29,11 @@ class BackgroundDigests:
 
     @property
     def under_way(self) -> dict[str, Dropped]:
-        """The folders being read or waiting for it, by name."""
+        """The folders that are being read or wait for it, by name."""
         return dict(self._asked)
 
     def ask(self, dropped: Dropped) -> None:
-        """Request the digest; it is read when a thread is free."""
+        """Request a digest; it is computed when a thread is free."""
         self._asked[dropped.path.name] = dropped
         self._waiting.put(dropped)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -43,7 +43,7 @@ class BackgroundDigests:
             thread.start()
 
     def answers(self, seconds: float) -> list[tuple[Dropped, Answer]]:
-        """The digests that are ready now or within so many seconds, in the order of the names."""
+        """Return the digests that are ready within `seconds`, sorted by name."""
         found, deadline = list[tuple[Dropped, Answer]](), time.monotonic() + seconds
         while self._asked:
             try:
@@ -66,13 +66,13 @@ class BackgroundDigests:
                 self._read.put((dropped, self._digest(dropped.path)))
 
     def _digest(self, path: Path) -> Answer:
-        """The digest of all files below a path; unchanged files are not read again."""
+        """Return the digest of all files below a path; unchanged files are not read again."""
         try:
             with closing(LedgerDatabase(self._memory, private=True)) as records:
-                digests = Digests(records, strict=True)  # what cannot be read may yet be arriving
+                digests = Digests(records, strict=True)  # an unreadable file may still be being copied
                 try:
                     return digests.path(path)
                 finally:
                     digests.save()
-        except Exception as error:  # whoever asks is told, whatever it is: nobody else knows that it has ended
+        except Exception as error:  # any error must reach the caller
             return error

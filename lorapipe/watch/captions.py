@@ -1,4 +1,4 @@
-"""The captions of a dropped folder, as `prepare` will read them, and whether they have the trigger word."""
+"""The captions of a dropped folder, as `prepare` will read them, and a check for the trigger word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.whole_words import has_words
 
 
 def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
-    """The caption of each picture: from its file, else from the folder's name; empty where there is none."""
+    """Return the caption of each picture: from its file, else from the folder's name, else empty."""
     files = (file.relative_to(images) for file in images.rglob("*") if file.is_file())
     names = [file.as_posix() for file in files if not any(map(is_reg, file.parts[:-1]))]
     found = sort_out(names, endings, lambda name: begins_like_a_picture(images / name))
@@ -24,25 +24,25 @@ def captions_in(images: Path, endings: Sequence[str]) -> list[str]:
 
 
 def lacking(trigger: str, captions: Sequence[str], pipeline: Pipeline) -> str:
-    """A warning if captions lack the trigger word; empty if none does."""
+    """Return a warning if captions lack the trigger word; empty if none does."""
     written = [*filter(None, captions)]
     without = sum(not has_words(text, trigger) for text in written)
     if not trigger or not without:
         return ""
     what = f"{without} of {len(written)} captions lack the trigger word {trigger!r}"
-    put = any(has_words(text, trigger) for text in _put_before(pipeline))
+    is_added = any(has_words(text, trigger) for text in _prefixes(pipeline))
     cure = "write `captions: {trigger: ${trigger}}` in the train stage"
-    return f"{what}; it is put before them" if put else f"! {what}, and nothing puts it before them: {cure}"
+    return f"{what}; it is added to them" if is_added else f"! {what}, and nothing adds it to them: {cure}"
 
 
-def _put_before(pipeline: Pipeline) -> Iterator[str]:
-    """What stages put before captions."""
+def _prefixes(pipeline: Pipeline) -> Iterator[str]:
+    """Yield the texts that stages add before captions."""
     for stage in pipeline.stages.values():
         captioning = getattr(stage, "captions", None)
         yield f"{getattr(captioning, 'prefix', '')} {getattr(captioning, 'trigger', '')}"
 
 
 def _word_of(picture: str) -> str:
-    """The words of the nearest folder that is named in kohya's way."""
+    """Return the class word of the nearest kohya-style folder."""
     named = filter(None, map(kohya_folders.parse, picture.split("/")[-2::-1]))
     return next(named, kohya_folders.FolderName(1, "")).word

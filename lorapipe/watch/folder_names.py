@@ -1,4 +1,4 @@
-"""What follows from a dropped folder's name: the name of its results, the trigger word, the repeats."""
+"""Derive from a dropped folder's name the name of its results, the trigger word and the repeats."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lorapipe import kohya_folders
 from lorapipe.kohya_folders import FolderName
 
 MOST_BYTES = 100
-"""Of a name's 255, so that `-v12.safetensors` and whatever a file system adds still fit."""
+"""Most bytes of a name, of 255, so that suffixes like `-v12.safetensors` fit."""
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
 
 
 def title_of(name: str) -> str:
-    """A file name that is valid on every system: Windows refuses some characters and words, all refuse long names."""
+    """Return a file name that is valid on every system: without characters and words that Windows refuses, and short."""
     text = _words(name)
     text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", text)
     while len(text.encode()) > MOST_BYTES:
@@ -24,9 +24,9 @@ def title_of(name: str) -> str:
 
 
 def trigger_of(name: str) -> str:
-    """The trigger word: underscores become spaces, and characters that separate tags are dropped.
+    """Return the trigger word: underscores become spaces, and characters that separate tags are dropped.
 
-    Of `10_penny woman` they are taken as they are, since they are the caption too.
+    The words of `10_penny woman` are taken unchanged, since they are also the caption.
     """
     text = _words(name)
     if is_kohyas(name):
@@ -35,13 +35,13 @@ def trigger_of(name: str) -> str:
 
 
 def repeats_of(name: str) -> int:
-    """The repeats in a folder's name, 1 without any."""
+    """Return the repeats in a folder's name; 1 if it has none."""
     found = _kohyas(name)
     return max(1, found.repeats) if found else 1
 
 
 def is_kohyas(name: str) -> bool:
-    """Whether it is of the form `10_penny woman`, with words."""
+    """Whether the name has the form `10_penny woman`, with words."""
     return _kohyas(name) is not None
 
 
@@ -51,7 +51,7 @@ def _kohyas(name: str) -> FolderName | None:
 
 
 def _words(name: str) -> str:
-    """A name without kohya's number, as text that any program can write."""
+    """Return a name without kohya's number, as valid NFC text."""
     found = _kohyas(name)
     text = found.word if found else name
     return unicodedata.normalize("NFC", text).encode("utf-8", "replace").decode("utf-8")

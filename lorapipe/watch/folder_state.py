@@ -1,4 +1,4 @@
-"""The state of a folder or file in the inbox: a mark that changes with anything in it, its pictures, its problems."""
+"""The state of a folder or file in the inbox: a fingerprint of its files' metadata, its pictures, its problems."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from lorapipe.picture_files.magic import begins_like_a_picture
 from lorapipe.regular_files import is_inside, kind_of, size_in_words
 
 MOST_FILES = 100_000
-"""A folder of more is somebody's disk rather than a set of pictures."""
+"""Most files of a folder: with more it is a disk rather than a set of pictures."""
 BAD_NAME = "has a name that is not valid text; rename it"
 MOST_ASKED = 100
-"""Files without a picture's name whose first bytes are looked at before something is a job; enough to tell that."""
+"""Most files whose first bytes are read to see if they are pictures, before a folder becomes a job."""
 NO_SUBJECTS = {
     MASK: "masks",
     CONDITION: "conditioning pictures",
     SAMPLES: "a trainer's samples",
     OURS: "what lorapipe made",
 }
-"""Kinds of pictures that nobody wants a LoRA of, and what to call them."""
+"""Kinds of pictures that are not training subjects, and their names in messages."""
 REGULARISATION = "reg"
-"""The subfolder of pictures of the class, as kohya's scripts have it."""
+"""The subfolder of regularisation pictures, as in kohya's scripts."""
 
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """How many bytes one file of a folder, all of them together, and a packed zip may have."""
+    """Most bytes of one file of a folder, of all files together, and of a zip."""
 
     file: float = 10e9
     folder: float = 500e9
@@ -48,10 +48,10 @@ USUAL = SizeLimits()
 
 @dataclass(frozen=True)
 class FolderState:
-    """`mark` is equal only where nothing has changed; `pictures` are counted by their names, those of `reg` apart, until
-    it is `opened`.
+    """The state of an entry. Two states have equal `mark`s only if nothing has changed.
 
-    `trouble` says what will not do, in words; it is `passing` where it may mend itself: a copy is still under way.
+    `pictures` counts pictures outside of `reg`, by name until the folder is `opened`. `trouble` says why the entry cannot be
+    used; it is `passing` if it may go away, because the entry is still being copied.
     """
 
     mark: str
@@ -61,27 +61,27 @@ class FolderState:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name is to be looked at: not hidden, and not left behind by systems or other programs."""
+    """Whether a name is relevant: not hidden, and not a by-product of systems or other programs."""
     return not picture_files.ignore_reason(name)
 
 
 def is_reg(folder: str) -> bool:
-    """Whether a subfolder by that name holds pictures of the class."""
+    """Whether a subfolder of this name contains regularisation pictures."""
     return folder.casefold() == REGULARISATION
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is a picture's, also of a kind that is not read, which `prepare` will report."""
+    """Whether a file's name is that of a picture, including formats that are not read, which `prepare` reports."""
     return picture_files.is_picture(name)
 
 
 def shown(text: str) -> str:
-    """A name as valid text: names may hold bytes that are no characters."""
+    """Return a name as valid text, since names may have bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def inspect_path(path: Path, sizes: SizeLimits = USUAL) -> FolderState:
-    """The state of a folder or a file in the inbox. Opens nothing and never raises: what cannot be read is its trouble."""
+    """Return the state of a folder or a file in the inbox. Opens no file and never raises: errors become its trouble."""
     try:
         if shown(path.name) != path.name:
             return FolderState(_mark([path.name]), 0, BAD_NAME)
@@ -97,10 +97,10 @@ def inspect_path(path: Path, sizes: SizeLimits = USUAL) -> FolderState:
 
 
 def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderState:
-    """The state of a folder once nothing changes in it any more: its pictures as `prepare` will sort them.
+    """Return the state of a folder that no longer changes, with its pictures as `prepare` will count them.
 
-    Files whose names do not tell are asked for their first bytes, `most` of them; a trainer's samples and masks are none.
-    What is a picture of a kind that is not read does, for `prepare` will tell of it.
+    Of files whose names do not tell, the first bytes are read, for at most `most` files. A trainer's samples and masks do
+    not count; pictures of formats that are not read do, since `prepare` reports them.
     """
     if state.trouble:
         return state
@@ -113,19 +113,20 @@ def opened(root: Path, state: FolderState, most: int = MOST_ASKED) -> FolderStat
 
 
 class Counted(TypedDict):
-    """What `counted` finds."""
+    """The result of `counted`."""
 
     pictures: int
     trouble: str
 
 
 def counted(found: Contents) -> Counted:
-    """The `pictures` of a state, and its `trouble` if there are only masks, samples and the like."""
+    """Return the `pictures` of a state, and its `trouble` if there are only masks, samples and the like."""
     kinds = Counter(file.kind for file in found.left_out)
     pictures = len(found.pictures) + kinds[NOT_READ]
     others = [what for kind, what in NO_SUBJECTS.items() if kind in kinds]
-    told = others and not pictures
-    return {"pictures": pictures, "trouble": f"holds no picture to train on, but {', '.join(others)}" if told else ""}
+    is_useless = others and not pictures
+    trouble = f"has no picture to train on, only {', '.join(others)}" if is_useless else ""
+    return {"pictures": pictures, "trouble": trouble}
 
 
 def _file_state(path: Path, sizes: SizeLimits) -> FolderState:
@@ -154,20 +155,20 @@ def _folder_state(root: Path, sizes: SizeLimits) -> FolderState:
         if size > sizes.file:
             troubles.append(f"{relative} is larger than {size_in_words(sizes.file)} (watch.largest_file)")
         if len(lines) > MOST_FILES:
-            many = f"holds more than {MOST_FILES:,} files; is it a folder of pictures?"
+            many = f"has more than {MOST_FILES:,} files; is it a folder of pictures?"
             return FolderState(_mark(lines), pictures, many)
     if total > sizes.folder:
-        troubles.append(f"holds more than {size_in_words(sizes.folder)} (watch.largest_folder)")
+        troubles.append(f"has more than {size_in_words(sizes.folder)} (watch.largest_folder)")
     return FolderState(_mark(lines), pictures, next(iter(troubles), ""), passing)
 
 
 def is_zip(path: Path) -> bool:
-    """Whether something has to be unpacked."""
+    """Whether a path is a zip, which has to be unpacked."""
     return path.suffix.lower() == ".zip" and not path.is_dir()
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
-    """Every file below a folder by its relative name, hidden ones too (a copy under way), and what is wrong with it."""
+    """Yield every file below a folder, also hidden ones (perhaps partial copies): its name, and stat or trouble."""
     waiting = [("", str(root))]
     while waiting:
         prefix, folder = waiting.pop()
@@ -187,14 +188,14 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result | str]]:
                     waiting.append((f"{name}/", entry.path))
                 elif (found := _file(entry)) is not None:
                     yield name, found
-            except FileNotFoundError:  # a link to what is gone, which is no picture; or a file that is, by now
+            except FileNotFoundError:  # a broken link, or a file that has just been deleted
                 continue
             except OSError as error:
                 yield name, f"cannot be read: {error.strerror}"
 
 
 def _file(entry: os.DirEntry[str]) -> os.stat_result | str | None:
-    """What the system says of a file, or what is wrong with it; None for a link to a folder, which is entered anyway."""
+    """Return a file's stat, or what is wrong with it; None for a link to a folder inside, which is entered anyway."""
     found = entry.stat()
     if stat.S_ISDIR(found.st_mode):
         return None
@@ -208,13 +209,11 @@ def _counts(parts: list[str]) -> bool:
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() or (
-        os.name == "nt" and entry.is_dir()
-    )  # a junction of Windows' does not call itself a link
+    return entry.is_symlink() or (os.name == "nt" and entry.is_dir())  # a Windows junction is not reported as a link
 
 
 def _line(name: str, found: os.stat_result) -> str:
-    """Times are only compared for equality: they may come from another machine's clock."""
+    """Return a file's metadata as text. Times are only compared for equality, since clocks of machines differ."""
     return f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"
 
 

@@ -1,4 +1,4 @@
-"""Change notifications of the file system, which only make the next poll come sooner."""
+"""File system notifications, which only make the next poll come sooner."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lorapipe.atomic import PART_SUFFIX
 from lorapipe.watch.settling import STATUS
 
 IRRELEVANT = ("opened", "closed_no_write")
-"""Reading is no change, and a training reads much."""
+"""Event types that are not changes: a training reads much."""
 
 
 def told_of_changes(inbox: Path, ring: Callable[[str], None]) -> Callable[[], None]:
-    """Call `ring` at every change below the inbox, from another thread, with the name of what lies in it; returns what ends
-    that.
+    """Call `ring` with the name of the inbox's entry at every change below it, from another thread.
 
-    Where the system cannot tell (a network share, too many folders), nothing is called.
+    Returns a function that ends this. If the system has no notifications (a network share, too many folders), `ring` is
+    never called.
     """
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers import Observer

@@ -1,4 +1,4 @@
-"""One watched folder: whatever has settled in it goes into the queue, once, however many processes watch it."""
+"""One watched folder: settled entries are added to the queue, once, even if several processes watch it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lorapipe.watch.settling import Dropped, Settling
 from lorapipe.watch.status_file import arriving_text, write_status
 
 READ_SECONDS = 2.0
-"""Seconds that a poll waits for digests; what takes longer is read in the background of the next polls."""
+"""Seconds that a poll waits for digests; longer ones continue in the background of the next polls."""
 BEING_READ = "is being read"
 
 
@@ -50,7 +50,7 @@ class Inbox:
         self.folder = folder.resolve()
         self.outputs = (terms.watching.outputs or self.folder.parent / "outputs").resolve()
         if self.outputs.is_relative_to(self.folder) or self.folder.is_relative_to(self.outputs):
-            what = f"{self.outputs} and the inbox {self.folder} lie in each other."
+            what = f"one of {self.outputs} and the inbox {self.folder} contains the other."
             raise InputError(what, cure="Name another folder for results: --set watch.outputs=FOLDER.")
         check(InboxPipeline(terms.pipeline, terms.sets, terms.watching), self.folder)
         self._queue = queue
@@ -63,7 +63,7 @@ class Inbox:
         self._settling = Settling(self.folder, terms.watching.quiet, terms.watching.patience, clock, self._sizes)
 
     def run(self, found: Callable[[QueueJob], None], say: Callable[[str], None], stop: threading.Event) -> None:
-        """Watch until `stop` is set; calls `found` with every new job, `say` with what prevents watching."""
+        """Watch until `stop` is set; call `found` with every new job, and `say` with errors that prevent watching."""
         bell, trouble, changed = threading.Event(), "", set[str]()
 
         def ring(name: str) -> None:
@@ -87,13 +87,13 @@ class Inbox:
             self._digests.close()
 
     def _poll_and_report(self, found: Callable[[QueueJob], None], told: Container[str]) -> str:
-        """Poll once; returns what prevented it: a share is away, a disk is full."""
+        """Poll once; return what prevented it, such as an unreachable share or a full disk."""
         for job in self.poll(told):
             found(job)
         return self._trouble or self._settling.trouble
 
     def poll(self, told: Container[str] = ()) -> list[QueueJob]:
-        """Poll once (see `Settling.poll`); returns the new jobs."""
+        """Poll once (see `Settling.poll`); return the new jobs."""
         jobs, self._trouble = list[QueueJob](), ""
         hopeless = list[tuple[Dropped, Answer]]()
         for dropped in self._settling.poll(told):
@@ -107,14 +107,14 @@ class Inbox:
                 job = self._take_up(dropped, answer)
             except (LorapipeError, OSError, sqlite3.Error) as error:
                 self._trouble = str(error)
-                self._settling.again(dropped)  # a disk is full, or the like: later
+                self._settling.again(dropped)  # such as a full disk: try again later
                 continue
             jobs += [job] if job else []
         self.write_status()
         return jobs
 
     def write_status(self) -> None:
-        """Write into the inbox what became of everything in it."""
+        """Write the status file of the inbox."""
         arriving = self._arriving()
         with suppress(sqlite3.Error):
             mark = self._queue.mark
@@ -124,7 +124,7 @@ class Inbox:
                 self._told = mark, arriving
 
     def arriving(self) -> dict[str, str]:
-        """What lies in the inbox and is no job yet, by name, in words. Thread-safe."""
+        """Return the state of each entry that is not a job yet, as text, by name. Thread-safe."""
         return {name: arriving_text(state) for name, state in self._arriving().items()}
 
     def _arriving(self) -> dict[str, FolderState]:
@@ -135,7 +135,7 @@ class Inbox:
         }
 
     def _jobs(self) -> list[QueueJob]:
-        """The newest job of each thing that lies in the inbox."""
+        """Return the newest job of each entry of the inbox."""
         newest: dict[str, QueueJob] = {}
         for job in self._queue.jobs():
             if job.source and Path(job.source).parent == self.folder:
@@ -145,7 +145,7 @@ class Inbox:
         return [job for job in newest.values() if Path(job.source).exists()]
 
     def _take_up(self, dropped: Dropped, answer: Answer) -> QueueJob | None:
-        """Add a job for it, unless its content already had one, or it changed while it was read."""
+        """Add a job for an entry, unless its content already had one, or it changed while it was read."""
         path = dropped.path
         if isinstance(answer, sqlite3.Error):
             raise answer
@@ -164,12 +164,12 @@ class Inbox:
 
 
 def _unreadable(dropped: Dropped) -> str:
-    """A digest for what cannot be read: its job fails and says why."""
+    """Return a digest for an unreadable entry, whose job will fail and say why."""
     return f"{UNREADABLE} {dropped.state.mark}"
 
 
 def _is_somebody_elses(folder: Path) -> bool:
-    """Whether a folder for results exists that no watcher has made."""
+    """Whether a folder of results exists that no watcher has made."""
     if folder.is_symlink():
         return True
     return folder.exists() and not (folder / FILE).exists() and any(folder.iterdir())

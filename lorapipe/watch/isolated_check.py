@@ -1,6 +1,6 @@
-"""Checks a dropped folder's own settings in a separate process, with limits on time and memory.
+"""Check a dropped folder's settings in a separate process, with limits on time and memory.
 
-Whatever they do to whoever reads them, that process is the only one that it happens to: its answer is all right, or words.
+So settings that crash or hang their reader affect only that process.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from lorapipe.watch.pipeline_writer import OVERRIDES, DroppedFolder, InboxPipeli
 from lorapipe.watch.settings import WatchSettings
 
 MOST_MEMORY = 2_000_000_000
-"""Bytes of addresses, where the system can limit them; a tenth is usual."""
+"""Limit of the address space in bytes, if the system supports it; a tenth is usual."""
 PATIENCE = 5
-"""The process may take so many times its seconds of computing by the clock: a machine is busy with other things."""
+"""Most wall-clock time, as a multiple of the limit of CPU time: the machine may be busy."""
 TOO_MUCH = 3
-"""How the process ends where memory was not enough."""
+"""Exit status of the process if memory was not enough."""
 NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-"""Windows' counterpart of a new session: Ctrl-C must not reach the process, or stopping the watcher would fail a folder."""
-CURE = "Write less of it: `vars:` and `stages:` with what is to be changed."
+"""Windows' counterpart of a new session: Ctrl-C must not reach the process, or stopping the watcher would fail a job."""
+CURE = "Shorten it: `vars:` and `stages:` with only the settings to change."
 
 
 def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
-    """Raises `InputError` with what is wrong with a folder's own settings, or if reading them exceeds the limits."""
+    """Raise `InputError` if a folder's settings are wrong, or if reading them exceeds the limits."""
     seconds = template.watching.reading_seconds
     try:
         run = subprocess.run(
@@ -43,9 +43,9 @@ def check_apart(template: InboxPipeline, dropped: DroppedFolder) -> None:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to be read.") from None
+        raise _refusal(dropped, f"takes longer than {PATIENCE * seconds:g} s to read.") from None
     if run.returncode < 0 or run.returncode == TOO_MUCH:
-        raise _refusal(dropped, f"takes more than {seconds:g} s of computing, or too much memory, to be read.")
+        raise _refusal(dropped, f"takes more than {seconds:g} s of CPU time, or too much memory, to read.")
     if run.returncode:
         raise _refusal(dropped, f"cannot be read: {run.stderr.decode('utf-8', 'replace').strip()[-300:]}")
     if problems := json.loads(run.stdout):

@@ -1,6 +1,6 @@
-"""Hooks for jobs from an inbox: unpack the pictures, write the pipeline, keep the log, lay out the results.
+"""Hooks for jobs from an inbox: unpack the pictures, write the pipeline, write the log, deliver the results.
 
-It can be run by any process that works the queue off, so all that is needed to know stands in the job.
+Any process that runs the queue may call them, so the job contains all they need.
 """
 
 from __future__ import annotations
@@ -60,24 +60,25 @@ class Terms:
 
 
 def file_name(job: QueueJob) -> str:
-    """The name of a job's LoRA: a new one for each version, since programs keep loaded files by their names."""
+    """Return the name of a job's LoRA, different for each version, since programs cache loaded files by name."""
     return job.title if job.version == 1 else f"{job.title}-v{job.version}"
 
 
 class InboxHooks(JobHooks):
-    """Hooks for jobs of inboxes, and for ordinary ones."""
+    """Hooks for jobs from inboxes, and for ordinary ones."""
 
     def __init__(self) -> None:
         self._files: dict[int, str] = {}
 
     def objection(self, job: QueueJob) -> str:
-        """Also the room on the disk: a training that begins on a full disk ends there."""
+        """Also check the free disk space, since a training would fail on a full disk."""
         room = _room(job.settings) * GIGABYTE if job.source else 0
         place = next((each for each in (job.folder, *job.folder.parents) if each.exists()), None)
         free = shutil.disk_usage(place).free if place and room else room
         if free >= room:
             return ""
-        return f"waits for room: {free / GIGABYTE:.1f} GB are free on the disk of {place}, {room / GIGABYTE:g} GB are needed"
+        free_gb, needed_gb = f"{free / GIGABYTE:.1f} GB", f"{room / GIGABYTE:g} GB"
+        return f"waits for disk space: {free_gb} are free on the disk of {place}, {needed_gb} are needed"
 
     def open(self, job: QueueJob) -> Pipeline:
         if not job.source:
@@ -85,8 +86,8 @@ class InboxHooks(JobHooks):
         _note(job, f"attempt {job.attempts}: {job.source}")
         terms, source = Terms.of(job), Path(job.source)
         if not source.exists():
-            cure = "Put it back; it is noticed by itself."
-            raise InputError("was taken away before its turn.", where=str(source), cure=cure)
+            cure = "Put it back; that is noticed automatically."
+            raise InputError("was removed before its job began.", where=str(source), cure=cure)
         limits = Limits(
             terms.watching.largest_zip * GIGABYTE, terms.watching.most_files, terms.watching.room * GIGABYTE
         )
@@ -110,10 +111,10 @@ class InboxHooks(JobHooks):
     def _check(self, images: Path, terms: Terms) -> None:
         state = opened(images, inspect_path(images, terms.watching.sizes()), MOST_FILES)
         if state.trouble:
-            raise InputError(f"{state.trouble}.", where=str(images), cure="Mend that; it is noticed by itself.")
+            raise InputError(f"{state.trouble}.", where=str(images), cure="Correct that; it is noticed automatically.")
         if state.pictures < terms.watching.least:
             what = f"{terms.watching.least} pictures needed, {state.pictures} there."
-            cure = "Add some; it is noticed by itself. Or ask for fewer: --set watch.least=N."
+            cure = "Add some; that is noticed automatically. Or require fewer: --set watch.least=N."
             raise InputError(what, where=str(images), cure=cure)
 
     def note(self, job: QueueJob, event: Event) -> None:
@@ -134,8 +135,8 @@ class InboxHooks(JobHooks):
         failed = job.folder / FAILED
         with suppress(OSError):
             if job.state in ("failed", "aside"):
-                how = "To try it again as it is: " if job.state == "failed" else "It was set aside. To try it again: "
-                log = f"What happened before stands in {LOG}."
+                how = "To try it again: " if job.state == "failed" else "It was set aside. To try it again: "
+                log = f"The log is in {LOG}."
                 write_text(f"{job.reason}\n\n{log}\n{how}lorapipe queue retry {job.number}\n", failed)
             else:
                 failed.unlink(missing_ok=True)
@@ -147,12 +148,12 @@ class InboxHooks(JobHooks):
 
 @lru_cache(maxsize=256)
 def _room(settings: str) -> float:
-    """The free disk space that a job requires, in GB; cached, as thousands of jobs may have the same settings."""
+    """Return the free disk space that a job requires, in GB; cached, since thousands of jobs may share settings."""
     return float(from_dict(WatchSettings, json.loads(settings)["watching"]).room)
 
 
 def _note(job: QueueJob, text: str) -> None:
-    """Append a line, with the time, to the log in the job's folder. A log that cannot be written stops nothing."""
+    """Append a line, with the time, to the log in the job's folder. Write errors are ignored."""
     with suppress(OSError):
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / LOG).open("a", encoding="utf-8", errors="replace") as file:
@@ -160,7 +161,7 @@ def _note(job: QueueJob, text: str) -> None:
 
 
 def _line(event: Event) -> str:
-    """A line of the log; empty for events that come by the hundred."""
+    """Return an event's line in the log; empty for frequent events."""
     match event:
         case Progress() | Metric() | Preview():
             return ""

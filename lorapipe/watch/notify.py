@@ -1,4 +1,4 @@
-"""Notifications that a job has ended: a command, a webhook. Failures here are only logged."""
+"""Notifications when a job has ended: a command, a webhook. Their failures are only logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEBHOOK_SECONDS = 10.0
 
 
 def notify(job: QueueJob, settings: WatchSettings, file: str) -> Iterator[str]:
-    """Run the command and call the webhook; yields a line for each that failed."""
+    """Run the command and call the webhook; yield a line for each that failed."""
     facts = {
         "job": str(job.number),
         "name": job.title,
@@ -53,4 +53,4 @@ def _post(address: str, facts: dict[str, str]) -> Iterator[str]:
         with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS):
             pass
     except (OSError, ValueError) as error:
-        yield f"the webhook could not be told: {error}"
+        yield f"the webhook could not be called: {error}"

@@ -1,7 +1,7 @@
-"""The pipeline of a dropped folder, as a file that its user can read, change and run: `outputs/penny/pipeline.yaml`.
+"""Write the pipeline of a dropped folder to a file that users can read, change and run: `outputs/penny/pipeline.yaml`.
 
-It extends the pipeline that the watcher was given, or the built-in one of its kind of base, then the folder's own
-`lorapipe.yaml`, whose settings count most; mistakes are reported where they were written.
+It extends the watcher's pipeline, or the built-in one of its kind of base, and then the folder's own `lorapipe.yaml`, which
+takes precedence; mistakes are reported where they were written.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ CAPTIONS = (".txt", ".caption")
 MOST_PROBLEMS = 100
 MOST_LETTERS = 1000
 MANY = 100
-"""Pictures; a larger set is a style or a concept rather than a character, and takes more steps."""
+"""Number of pictures above which a set is a style or a concept rather than a character, and needs more steps."""
 
 
 @dataclass(frozen=True)
 class InboxPipeline:
-    """The template of every job of an inbox: a pipeline (None: the built-in one), `--set` settings, how it is watched."""
+    """The template of all jobs of an inbox: a pipeline (None: the built-in one), `--set` settings, watch settings."""
 
     pipeline: Path | None
     sets: tuple[str, ...]
@@ -53,7 +53,7 @@ class InboxPipeline:
 
 @dataclass(frozen=True)
 class DroppedFolder:
-    """A dropped folder: its pictures, its name, the folder of its results, and the name of its LoRA (with its version)."""
+    """A dropped folder: its pictures, its name, the folder of its results, and the name of its LoRA, with version."""
 
     images: Path
     name: str
@@ -62,7 +62,7 @@ class DroppedFolder:
 
 
 def built_in(variables: Mapping[str, object]) -> Path:
-    """The built-in pipeline for a base; without one, for the pocket base."""
+    """Return the built-in pipeline for a base; by default for the pocket base."""
     known = {file.stem: file for file in BUILT_IN.glob("*.yaml") if file.stem != "easy"}
     if variables.get("checkpoint", "pocket") == "pocket":
         return known["pocket"]
@@ -71,10 +71,10 @@ def built_in(variables: Mapping[str, object]) -> Path:
 
 
 def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str], None] = lambda text: None) -> Pipeline:
-    """Write the pipeline of a folder, and read it; `tell` hears what its user should know.
+    """Write the pipeline of a folder, and load it; `tell` is called with messages for its user.
 
-    Raises `InputError` with all that is wrong, in its user's words. What the folder's own settings say is a stranger's: see
-    `allowed_paths` and `resource_limits`.
+    Raises `InputError` with all problems. The folder's own settings are untrusted: see `allowed_paths` and
+    `resource_limits`.
     """
     own = dropped.images / OVERRIDES
     changes = _overrides(own, dropped.images, template.watching) if own.exists() else None
@@ -102,24 +102,24 @@ def write(template: InboxPipeline, dropped: DroppedFolder, tell: Callable[[str],
 
 
 def _variables_in(sets: Iterable[str]) -> dict[str, object]:
-    """The variables that `--set vars.NAME=VALUE` gives."""
+    """Return the variables of `--set vars.NAME=VALUE`."""
     return {str(address[1]): value for address, value in map(split, sets) if address[0] == "vars"}
 
 
 def _layers_for_regularisation(template: InboxPipeline, dropped: DroppedFolder, base: Path) -> list[Path]:
-    """The layers to add for regularisation pictures. Raises `InputError` if the user's pipeline has no variable for them."""
+    """Return the layers to add for regularisation pictures. `InputError` if the user's pipeline has no variable for them."""
     if template.pipeline is None:
         return [BUILT_IN.parent / "layers" / "reg.yaml"]
     if "reg" not in _mapping(open_layers(base).value.get("vars")):
         what = f"has a folder {REGULARISATION}, for which {base.name} has no variable."
-        raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or take the folder away.")
+        raise InputError(what, where=dropped.name, cure="Add `vars: {reg: …}` to it, or remove the folder.")
     return []
 
 
 def _require_affordable(
     pipeline: Pipeline, owners: Pipeline, dropped: DroppedFolder, captions: int, watching: WatchSettings
 ) -> None:
-    """Raises `InputError` if a folder asks for more than the limits, and more than the pipeline of the inbox's owner."""
+    """Raise `InputError` if a folder exceeds the limits and the demands of the owner's pipeline."""
     named_so, repeats = _shown(dropped.images)
     pictures = max(named_so, captions)
     asked_for, usual = asked(pipeline, pictures * repeats), asked(owners, pictures)
@@ -128,7 +128,7 @@ def _require_affordable(
 
 
 def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
-    """The pipeline of the inbox's owner for a folder, without the folder's own settings."""
+    """Load the owner's pipeline for a folder, without the folder's own settings."""
     base = template.pipeline or built_in(_variables_in(template.sets))
     return loader.load(
         base, [*template.sets, f"vars.images={_quoted(_meant(str(images)))}", f"vars.name={_quoted(name)}"]
@@ -136,17 +136,17 @@ def _tried(template: InboxPipeline, images: Path, name: str) -> Pipeline:
 
 
 def _with_own(path: Path, own: Path, places: AllowedPaths) -> Pipeline:
-    """The pipeline with the folder's own settings; problems are reported of these alone, and reveal no other files."""
+    """Load the pipeline with the folder's own settings; errors mention only these, and reveal no other files."""
     try:
         return loader.load(path, places=places)
     except InputError as error:
         elsewhere = sorted(places.sources | places.targets, key=len, reverse=True)
         named = {text: Path(text).name for text in elsewhere if not Path(text).is_relative_to(places.images)}
-        raise InputError(_told(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
+        raise InputError(_redacted(each, own, named) for each in error.problems[:MOST_PROBLEMS]) from None
 
 
-def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
-    """A problem as whoever dropped the folder may see it."""
+def _redacted(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
+    """Return a problem without paths that the folder's user may not see."""
     what, cure = problem.what, problem.cure
     for text, name in named.items():
         what, cure = what.replace(text, name), cure.replace(text, name)
@@ -156,7 +156,7 @@ def _told(problem: Problem, own: Path, named: Mapping[str, str]) -> Problem:
 
 
 def check(template: InboxPipeline, inbox: Path) -> None:
-    """Raises `InputError` with the mistakes that any folder would meet, before one is dropped."""
+    """Raise `InputError` for mistakes that would affect every folder, before one is dropped."""
     first, second = _tried(template, inbox, "one"), _tried(template, inbox, "two")
     if template.pipeline is not None:
         elsewhere = targets_of(second)
@@ -172,7 +172,7 @@ def check(template: InboxPipeline, inbox: Path) -> None:
 def _variables(
     template: InboxPipeline, dropped: DroppedFolder, base: Path, wanted: Mapping[str, object], captions: Sequence[str]
 ) -> dict[str, object]:
-    """The variables that follow from a folder, unless its user sets them."""
+    """Return the variables that follow from a folder, unless its user sets them."""
     subjects = _subjects(dropped.images)
     trigger = trigger_of(subjects[0] if len(subjects) == 1 else dropped.name)
     fixed = {"images": str(dropped.images), "name": dropped.file, "folder": str(dropped.folder)}
@@ -189,7 +189,7 @@ def _variables(
 
 
 def steps_for(pictures: int, usual: int) -> int:
-    """A number of steps that is whole epochs, about the usual number; up to three times that for a large set."""
+    """Return a number of steps that is whole epochs, about the usual number; up to three times as many for a large set."""
     wanted = usual * max(1.0, min(3.0, pictures / MANY))
     return max(1, round(wanted / max(1, pictures))) * max(1, pictures)
 
@@ -199,14 +199,14 @@ def _regularisation(images: Path) -> Path | None:
 
 
 def _subjects(images: Path) -> list[str]:
-    """The names of subfolders in kohya's way, down to `img/10_penny woman`."""
+    """Return the names of kohya-style subfolders, down to `img/10_penny woman`."""
     found = [each for pattern in ("*", "*/*") for each in images.glob(pattern) if is_kohyas(each.name)]
     parts = [each.relative_to(images).parts for each in found if each.is_dir()]
     return sorted({each[-1] for each in parts if each[0].casefold() != REGULARISATION})
 
 
 def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str]:
-    """The suffixes of caption files that the settings choose."""
+    """Return the suffixes of caption files in the settings."""
     said = {address[1:]: value for address, value in map(split, sets) if address[0] == "stages"}
     dataset = _mapping(_mapping(changes.get("stages")).get("dataset"))
     endings = dataset.get("caption_extensions", said.get(("dataset", "caption_extensions"), CAPTIONS))
@@ -215,7 +215,7 @@ def _endings(changes: Mapping[str, object], sets: Sequence[str]) -> Sequence[str
 
 
 def _shown(images: Path) -> tuple[int, int]:
-    """The number of pictures in a folder, and the largest number of repeats in the names of its folders."""
+    """Return the number of pictures in a folder, and the largest number of repeats in its folders' names."""
     files = [file for file in images.rglob("*") if is_picture(file.name)]
     folders = {parent for file in files for parent in file.relative_to(images).parents}
     named = map(kohya_folders.parse, (images.name, *(folder.name for folder in folders)))
@@ -223,17 +223,17 @@ def _shown(images: Path) -> tuple[int, int]:
 
 
 def _overrides(path: Path, images: Path, watching: WatchSettings) -> dict[str, object]:
-    """A folder's own settings, if they have the right shape; `loader.load` reports what else is wrong."""
+    """Read a folder's own settings. `InputError` if they are not a valid mapping; `loader.load` reports further errors."""
     try:
         read_regular(open_inside(path, images), int(watching.largest_settings * 1000))
     except OSError as error:
-        cure = "It may have as much as watch.largest_settings says." if error.errno == errno.EFBIG else ""
+        cure = "The limit is watch.largest_settings." if error.errno == errno.EFBIG else ""
         raise InputError(f"cannot be read: {error.strerror}.", where=str(path), cure=cure) from None
     document = open_document(path)
     if not isinstance(document.value, dict):
         raise InputError("is not a mapping.", where=str(path), cure="Write `vars:` or `stages:` in it.")
     if EXTENDS in document.value:
-        cure = "Say what to change under `vars:` and `stages:`."
+        cure = "Write the settings to change under `vars:` and `stages:`."
         raise InputError("cannot extend other files.", where=document.where((EXTENDS,)), cure=cure)
     return document.value
 
@@ -251,7 +251,7 @@ def _is_in(address: Address, document: Mapping[str, object]) -> bool:
 
 
 def _stages(base: Path, sets: Sequence[str]) -> dict[str, dict[str, object]]:
-    """The settings of stages that `--set` changes, with the changes, short forms expanded."""
+    """Return the stages' settings that `--set` changes, with the changes and with short forms expanded."""
     document = copy.deepcopy(open_layers(base).value)
     touched: dict[str, dict[str, object]] = {}
     for address, value in map(split, sets):
@@ -270,8 +270,8 @@ def _text(
     stages: Mapping[str, Mapping[str, object]],
 ) -> str:
     lines = [
-        f"# What lorapipe does with the folder {_plain(dropped.name)}. It is written anew for each version of it; to try",
-        "# something else, copy this file, change the copy, and `lorapipe run` it: what stays the same is reused.",
+        f"# The pipeline of the folder {_plain(dropped.name)}. It is rewritten for each version of the folder. To try",
+        "# something else, copy this file, change the copy, and `lorapipe run` it: unchanged stages are reused.",
         f"{EXTENDS}:",
         *(f"  - {_quoted(layer.absolute().as_posix())}" for layer in layers),
         "vars:",
@@ -284,7 +284,7 @@ def _text(
 
 
 def _meant(value: object) -> object:
-    """A value with `${` escaped: names may hold it literally."""
+    """Escape `${` in a value: names may contain it literally."""
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 
@@ -295,7 +295,7 @@ def _plain(text: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value as YAML in JSON's form; unprintable characters are escaped."""
+    """Return a value as YAML in JSON syntax; unprintable characters are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode("utf-8")

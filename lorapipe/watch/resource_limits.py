@@ -1,6 +1,6 @@
-"""Limits on what a dropped folder may ask for: an inbox is open to others, who share the machine.
+"""Limits on the resources that a dropped folder may request, since an inbox is open to others who share the machine.
 
-What the pipeline of the inbox's owner asks for is never too much.
+The requests of the owner's pipeline itself are always allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lorapipe.watch.settings import WatchSettings
 
 @dataclass(frozen=True)
 class Requested:
-    """What a pipeline asks for, named by the setting that limits it."""
+    """The resources that a pipeline requests, named by the settings that limit them."""
 
     most_stages: int
     most_steps: int
@@ -32,7 +32,7 @@ class Requested:
 WORDS = {
     "most_stages": "{} stages",
     "most_steps": "{} steps of training",
-    "most_painted": "{} painted pictures",
+    "most_painted": "{} generated pictures",
     "most_snapshots": "{} snapshots",
     "most_rank": "a rank of {}",
     "most_batch": "batches of {}",
@@ -41,7 +41,7 @@ WORDS = {
 
 
 def asked(pipeline: Pipeline, pictures: int) -> Requested:
-    """What a pipeline asks for with so many pictures, repeats included."""
+    """Return the resources that a pipeline requests with this number of pictures, repeats included."""
     total, sizes = Demand(), dict.fromkeys(("rank", "batch", "resolution"), 0)
     for stage in pipeline.stages.values():
         total += stage.demand(pipeline.stages, pictures)
@@ -54,16 +54,16 @@ def asked(pipeline: Pipeline, pictures: int) -> Requested:
 
 
 def too_much(own: Requested, trusted: Requested, settings: WatchSettings) -> Iterator[Problem]:
-    """What exceeds the limits, and also what the pipeline of the inbox's owner asks for itself."""
+    """Yield problems for requests that exceed both the limits and the requests of the owner's pipeline."""
     for name, words in WORDS.items():
         limit, size = getattr(settings, name), getattr(own, name)
         if size > max(limit, getattr(trusted, name)):
-            what = f"asks for {words.format(f'{size:,}')}; {limit:,} is the most that a dropped folder may ask for."
-            yield Problem(what, cure=f"Ask for less, or let the inbox's owner raise it: --set watch.{name}=N.")
+            what = f"asks for {words.format(f'{size:,}')}; the limit for a dropped folder is {limit:,}."
+            yield Problem(what, cure=f"Ask for less, or let the inbox's owner raise the limit: --set watch.{name}=N.")
 
 
 def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:
-    """The ranks, batch sizes and resolutions in a spec and the specs within it."""
+    """Yield the ranks, batch sizes and resolutions in a spec and its nested specs."""
     assert dataclasses.is_dataclass(spec)
     for knob in knobs(type(spec)):
         yield from _sizes_of(knob.name, getattr(spec, knob.name))

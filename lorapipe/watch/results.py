@@ -1,6 +1,6 @@
-"""The results of a job from an inbox, beside its pipeline file: the report, the grid, the snapshots.
+"""Deliver the results of a job from an inbox beside its pipeline file: the report, the grid, the snapshots.
 
-The LoRA file itself is written by the pipeline's own export.
+The LoRA file itself is written by the pipeline's export stage.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from lorapipe.pipeline.ledger import Ledger
 
 
 def deliver(artifacts: Mapping[str, Artifact], folder: Path, name: str) -> Iterator[str]:
-    """Copy the results into the job's folder; snapshots are hard links where the file system has them.
+    """Copy the results into the job's folder, by hard links where the file system has them.
 
-    Yields a line for each that cannot be put there: an old one may be open in a viewer, or its user's own lie there. The
-    originals are in the store.
+    Yields a line for each file that cannot be written: an old one may be open in a viewer, or a user's file may be there.
+    The originals are in the store.
     """
     kinds = Counter(type(artifact) for artifact in artifacts.values())
     with closing(Ledger(folder)) as ledger:
@@ -48,5 +48,5 @@ def _files(artifact: Artifact, name: str, suffix: str) -> Iterator[tuple[Path, s
 
 
 def file_of(artifacts: Mapping[str, Artifact]) -> Path | None:
-    """The finished file among the artifacts."""
+    """Return the path of the exported file among the artifacts; None if there is none."""
     return next((artifact.path for artifact in artifacts.values() if isinstance(artifact, File)), None)

@@ -1,11 +1,11 @@
-"""Which folders and zips in an inbox have been left alone for long enough to be complete.
+"""Find folders and zips in an inbox that have not changed for long enough to be complete.
 
     for dropped in settled(inbox, quiet=10):
         ...
 
-A look at all of it, again and again, decides; whatever tells of changes only makes the next look come sooner, so that it may
-be late, doubled or lost. How long something has been quiet is measured by a clock that cannot be set, from the look that saw
-the last change. Looks cost time: at what has settled already, they are made the rarer the longer one takes.
+The inbox is polled. Notifications only make the next poll come sooner, so they may be late, doubled or lost. The quiet time
+is measured by a monotonic clock, from the poll that saw the last change. Settled entries are polled less often the longer
+a poll takes.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from lorapipe.watch.archive import ARCHIVES, zip_state
 from lorapipe.watch.folder_state import USUAL, FolderState, SizeLimits, inspect_path, is_ours, is_zip, opened
 
 STATUS = "lorapipe-status.txt"
-"""The one file that is written into an inbox."""
+"""The only file that is written into an inbox."""
 BUSY_SECONDS = 0.5
-"""Between looks while something is arriving."""
+"""Seconds between polls while something is arriving."""
 IDLE_SECONDS = 1.0
-"""Between looks otherwise."""
+"""Seconds between polls otherwise."""
 LEAST_SECONDS = 0.02
-"""Between looks in any case."""
+"""Least seconds between polls."""
 SHARE = 1000
-"""Of a core's time, looking at what has settled takes one part in so many at the most: a look that computes for 10 ms is
-followed by 10 s without. While something arrives, it is one in `BUSY_SHARE`; of the time that passes, as on a slow share,
-one in `SLOW_SHARE`."""
+"""Polling settled entries takes at most 1/`SHARE` of a core's time: a poll of 10 ms CPU time is followed by 10 s without.
+While something arrives it is 1/`BUSY_SHARE`; of wall-clock time, as on a slow share, 1/`SLOW_SHARE`."""
 SLOWEST_SECONDS = 60.0
 BUSY_SHARE = 4
 SLOW_SHARE = 10
@@ -48,13 +47,13 @@ UNDER_WAY = (
     ".filepart",
     ".tmp",
 )
-"""How browsers and other programs end the names of what they are still fetching."""
+"""Suffixes of unfinished downloads of browsers and other programs."""
 IN_PARTS = re.compile(r"\.(z\d\d|r\d\d|(zip|7z|rar)\.\d{3}|part\d+\.rar)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A folder or zip that is complete as far as one can know; the `trouble` of its state says what is wrong with it."""
+    """A folder or zip that has settled; the `trouble` of its state says what is wrong with it."""
 
     path: Path
     state: FolderState
@@ -62,7 +61,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class _Seen:
-    """The last known state of an entry, when it changed; and since then: was it opened, is it over, was it returned?"""
+    """The last known state of an entry and the time of its last change; whether it was opened, decided, returned since."""
 
     state: FolderState
     since: float
@@ -72,7 +71,7 @@ class _Seen:
 
 
 class Settling:
-    """Polls one inbox. `trouble` says why the last poll saw nothing: a share may be away for a while."""
+    """Polls one inbox. `trouble` says why the last poll failed, such as an unreachable share."""
 
     def __init__(
         self,
@@ -93,9 +92,10 @@ class Settling:
         self._due = -math.inf
 
     def poll(self, told: Container[str] = ()) -> list[Dropped]:
-        """Poll once; returns what has become complete since the last time.
+        """Poll once; return the entries that have settled since the last time.
 
-        At what is new, what is arriving, and what was `told` to have changed, every time; at the rest when it is time.
+        New and arriving entries and those in `told`, which were notified, are examined every time, the others at longer
+        intervals.
         """
         began, computed = time.perf_counter(), time.thread_time()
         names = self._names()
@@ -112,7 +112,7 @@ class Settling:
         return found
 
     def again(self, dropped: Dropped, trouble: str = "") -> None:
-        """Let an entry settle anew: it changed while it was read, or could not be read (`trouble`)."""
+        """Let an entry settle again, because it changed while it was read, or could not be read (`trouble`)."""
         seen = self._seen.get(dropped.path.name)
         if seen is not None:
             state = replace(seen.state, trouble=trouble, passing=bool(trouble))
@@ -120,7 +120,7 @@ class Settling:
             self._seen[dropped.path.name] = replace(seen, state=state, since=since, over=False, given=False)
 
     def pause(self) -> float:
-        """Seconds until the next poll."""
+        """Return the seconds until the next poll."""
         arriving = [seen for name, seen in self._seen.items() if self._is_open(name)]
         if not arriving:
             return IDLE_SECONDS
@@ -128,11 +128,11 @@ class Settling:
         return max(self._breath, min(BUSY_SECONDS, due))
 
     def breath(self) -> float:
-        """Seconds between two polls at the least, however many changes are notified."""
+        """Return the least seconds between two polls, even if changes are notified."""
         return self._breath
 
     def arriving(self) -> dict[str, FolderState]:
-        """The entries that are not complete, or will never be a job, by name."""
+        """Return the entries that have not settled, or will never be a job, by name."""
         return {name: seen.state for name, seen in self._seen.copy().items() if not seen.given}
 
     def _names(self) -> set[str] | None:
@@ -153,7 +153,7 @@ class Settling:
             return None
         if seen.over or now - seen.since < self._quiet:
             return None
-        if not seen.opened:  # once: what has not changed is as it was
+        if not seen.opened:  # only once per change
             seen = self._seen[name] = replace(seen, state=_opened(path, seen.state), opened=True)
         if now - seen.since < self._needed(seen.state):
             return None
@@ -165,7 +165,7 @@ class Settling:
         return self._patience if state.passing else self._quiet
 
     def _is_open(self, name: str) -> bool:
-        """Whether an entry is new, or it is undecided what becomes of it."""
+        """Whether an entry is new or undecided."""
         seen = self._seen.get(name)
         return seen is None or not seen.over
 
@@ -178,7 +178,7 @@ def settled(
     wait: Callable[[float], object] = time.sleep,
     patience: float = 60.0,
 ) -> Iterator[Dropped]:
-    """Yields what becomes complete in an inbox, for ever. `wait(seconds)` may return sooner, when something has changed."""
+    """Yield entries when they have settled, for ever. `wait(seconds)` may return sooner, after a notification."""
     settling = Settling(inbox, quiet, patience, clock)
     while True:
         yield from settling.poll()
@@ -186,7 +186,7 @@ def settled(
 
 
 def _opened(path: Path, state: FolderState) -> FolderState:
-    """The state of an entry once it is quiet: pictures by their contents; of other files, what to do with them."""
+    """Return the state of a quiet entry: pictures by contents; for other files, advice."""
     if state.trouble:
         return state
     if path.is_dir():
@@ -197,11 +197,11 @@ def _opened(path: Path, state: FolderState) -> FolderState:
 
 
 def _of_file(name: str) -> str:
-    """What to do with a file that is no zip."""
+    """Return advice on a file that is not a zip."""
     ending = PurePath(name).suffix.lower()
     if ending in UNDER_WAY:
-        return "is still being downloaded, or was given up: it is taken up when it has its own name"
+        return "is still being downloaded, or was abandoned: it is processed when the download has its final name"
     if IN_PARTS.search(name):
-        return "is one part of an archive that comes in several: unpack it"
+        return "is one part of a multi-part archive: unpack it"
     packed = ending in ARCHIVES
-    return "is not unpacked: unpack it, or pack it as a zip" if packed else "is left alone: put it into a folder"
+    return "is not unpacked: unpack it, or pack it as a zip" if packed else "is ignored: put it into a folder"

@@ -1,4 +1,4 @@
-"""The status file, the only one that is written into an inbox: the state of everything that lies there."""
+"""The status file, the only file that is written into an inbox: the state of each entry."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from lorapipe.watch.folder_state import FolderState
 from lorapipe.watch.settling import STATUS
 
 MOST_LETTERS = 600
-"""Of a reason; the whole of it stands beside the results."""
+"""Most characters of a reason; the full text is in the folder of results."""
 HEAD = """\
 lorapipe watches this folder. Drop a folder of pictures, or a zip of one, and it becomes a LoRA.
-Nothing in here is changed but this file, which may be deleted.
+Only this file is changed here; it may be deleted.
 """
 
 
 def write_status(inbox: Path, jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) -> str:
-    """Write the file if something has changed. `jobs` are the newest of each entry's, by its name.
+    """Write the file if something has changed. `jobs` has the newest job of each entry, by name.
 
-    What lies in its place and is no file of ours to write is left alone; returned is what is to be done about that.
+    If something other than a file is in its place, that is not touched, and a message about it is returned.
     """
     text = "\n".join([HEAD, *_lines(jobs, arriving)]) + "\n"
     data, path = text.encode("utf-8", "replace"), inbox / STATUS
-    with suppress(OSError):  # an inbox may be a share that is read only, or away
+    with suppress(OSError):  # an inbox may be on a read-only or unreachable share
         if not inbox.is_dir():
             return ""
         there = _kind(path)
         if there:
-            return f"{path} is {there}, and is not written to; take it away"
+            return f"{path} is {there}, so the status is not written; remove it"
         if there is None or not _holds(path, data):
-            write_bytes(data, path, synced=False)  # the next look mends it
+            write_bytes(data, path, synced=False)  # the next poll repairs it
     return ""
 
 
 def _kind(path: Path) -> str | None:
-    """What lies at a path, in words; empty for a file, None for nothing."""
+    """Return what is at a path, as text; empty for a file, None for nothing."""
     try:
         return kind_of(path.lstat().st_mode)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def _lines(jobs: Mapping[str, QueueJob], arriving: Mapping[str, FolderState]) ->
 
 
 def arriving_text(state: FolderState) -> str:
-    """The state of something that is no job yet, in words."""
+    """Return the state of an entry that is not a job yet, as text."""
     return state.trouble or (f"arriving, {state.pictures} pictures so far" if state.pictures else "no pictures so far")
 
 

@@ -1,4 +1,4 @@
-"""Unpacks an untrusted zip: nothing outside its folder, no links, and bounded in size."""
+"""Unpack an untrusted zip: nothing outside its folder, no links, limited size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lorapipe.watch.folder_state import REGULARISATION, is_ours, shown
 
 GIGABYTE = 1_000_000_000
 MOST_RATIO = 200
-"""Pictures hardly get smaller in a zip; what grows more than this is a bomb, from `SMALL` on."""
+"""A zip of more than `SMALL` bytes unpacked that grows by more than this factor is a zip bomb: pictures hardly compress."""
 SMALL = 100_000_000
 CHUNK = 1 << 20
 MOST_NAME = 255
@@ -37,9 +37,9 @@ class Limits:
 
 
 def unpack(path: Path, target: Path, limits: Limits, tell: Callable[[str], None] = lambda text: None) -> Path:
-    """Unpack a zip as the folder `target`, whole or not at all, once; the folder of it that holds the pictures.
+    """Unpack a zip to the folder `target`, atomically and once, and return the folder in it with the pictures.
 
-    `tell` hears what its user should know. `InputError` with what is wrong with the zip, `OSError` where the disk is.
+    `tell` is called with messages for the user. `InputError` if something is wrong with the zip, `OSError` with the disk.
     """
     if not target.is_dir():
         part = target.with_name(f"{target.name}.part")
@@ -47,7 +47,7 @@ def unpack(path: Path, target: Path, limits: Limits, tell: Callable[[str], None]
         try:
             part.mkdir(parents=True)
             _extract(path, part, limits, tell)
-            sync_tree(part)  # a folder with its name is taken for whole from now on, also after a power cut
+            sync_tree(part)  # from now on a folder of this name counts as complete, also after a power cut
             part.rename(target)
             sync_folder(target.parent)
         finally:
@@ -65,9 +65,9 @@ def _extract(path: Path, folder: Path, limits: Limits, tell: Callable[[str], Non
             free = shutil.disk_usage(folder).free
             if free < total + limits.room:
                 what = (
-                    f"needs {total / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB are free on the disk of {folder}."
+                    f"needs {total / GIGABYTE:.1f} GB, but {free / GIGABYTE:.1f} GB are free on the disk of {folder}."
                 )
-                raise InputError(what, where=path.name, cure="Make room, and try again.")
+                raise InputError(what, where=path.name, cure="Free disk space, and try again.")
             left = total
             for each in wanted:
                 left -= _extract_one(path, archive, each, folder.joinpath(*each.parts), left)
@@ -76,57 +76,58 @@ def _extract(path: Path, folder: Path, limits: Limits, tell: Callable[[str], Non
 
 
 def _wanted(path: Path, archive: Archive, limits: Limits) -> Iterator[Entry]:
-    """The files to unpack, all of them checked before the first is written."""
+    """Yield the files to unpack; all are checked before the first is written."""
     count, total, places = 0, 0, set[tuple[str, ...]]()
     for each in archive.entries:
         _require_inside(path, each)
         if not all(map(is_ours, each.parts)):
             continue
         if unfit := _unfit(each.parts):
-            raise _refusal(path, f"holds {shown(each.name)[:100]!r}, {unfit}.", "Rename it, and pack it anew.")
+            raise _refusal(path, f"has {shown(each.name)[:100]!r}, {unfit}.", "Rename it, and pack it again.")
         if each.parts in places:
-            raise _refusal(path, f"holds {shown(each.name)!r} twice.")
+            raise _refusal(path, f"has {shown(each.name)!r} twice.")
         places.add(each.parts)
         archive.require_readable(each)
         count, total = count + 1, total + each.info.file_size
         yield each
         if count > limits.files:
-            raise _refusal(path, f"holds more than {limits.files} files.", "Raise watch.most_files, if that is meant.")
+            raise _refusal(path, f"has more than {limits.files} files.", "Raise watch.most_files, if that is intended.")
         if total > limits.size:
             gigabytes = f"{limits.size / GIGABYTE:g} GB"
-            raise _refusal(path, f"unpacks to more than {gigabytes}.", "Raise watch.largest_zip, if that is meant.")
+            raise _refusal(path, f"unpacks to more than {gigabytes}.", "Raise watch.largest_zip, if that is intended.")
     packed = path.stat().st_size
     if total > SMALL and total > MOST_RATIO * packed:
         raise _refusal(path, f"of {packed / 1e6:.1f} MB unpacks to {total / 1e6:.0f} MB: no pictures do that.")
 
 
 def _require_inside(path: Path, entry: Entry) -> None:
-    """Raises `InputError` if an entry would be written outside of its folder, or is a link or a device."""
+    """Raise `InputError` if an entry would be written outside of its folder, or is a link or a device."""
     name, parts = entry.name, entry.parts
     if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts or not parts or "\0" in name:
-        raise _refusal(path, f"holds {shown(name)!r}, which would be written outside of its folder.")
+        raise _refusal(path, f"has {shown(name)!r}, which would be written outside of its folder.")
     mode = entry.info.external_attr >> 16
     if stat.S_IFMT(mode) and (kind := kind_of(mode)):
-        raise _refusal(path, f"holds {shown(name)!r}, which is {kind}.")
+        raise _refusal(path, f"has {shown(name)!r}, which is {kind}.")
 
 
-def _refusal(path: Path, what: str, cure: str = "Pack the pictures anew.") -> InputError:
+def _refusal(path: Path, what: str, cure: str = "Pack the pictures again.") -> InputError:
     return InputError(what, where=path.name, cure=cure)
 
 
 def _unfit(parts: tuple[str, ...], system: str = sys.platform) -> str:
-    """Why a name cannot be a file's on this system; empty if it can."""
+    """Return why a name is not valid on this system; empty if it is."""
     if any(len(part.encode("utf-8", "replace")) > MOST_NAME for part in parts) or len(parts) > MOST_DEPTH:
         return "whose name is too long"
     if system != "win32":
         return ""
     if any(PureWindowsPath(part).is_reserved() or part != part.rstrip(". ") for part in parts):
-        return "which Windows keeps for itself"
-    return "which Windows has no names for" if any(set(part) & set('<>:"|?*') for part in parts) else ""
+        return "a reserved name in Windows"
+    has_forbidden = any(set(part) & set('<>:"|?*') for part in parts)
+    return "which has characters that Windows does not allow" if has_forbidden else ""
 
 
 def _extract_one(path: Path, archive: Archive, each: Entry, target: Path, left: int) -> int:
-    """Write one file and return its size; the total may not exceed what the list of contents says."""
+    """Write one file and return its size; the total may not exceed that in the central directory."""
     size, chunks = 0, archive.chunks(each, CHUNK)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,21 +135,21 @@ def _extract_one(path: Path, archive: Archive, each: Entry, target: Path, left: 
             for chunk in chunks:
                 size += len(chunk)
                 if size > left:
-                    raise InputError("unpacks to more than it says.", where=path.name, cure="Pack the pictures anew.")
+                    raise InputError("unpacks to more than it says.", where=path.name, cure="Pack the pictures again.")
                 file.write(chunk)
     except (FileExistsError, NotADirectoryError):
-        what = f"holds {shown(each.name)!r} and another file whose name is the same on this disk."
+        what = f"has {shown(each.name)!r} and another file with the same name on this disk."
         raise InputError(what, where=path.name, cure="Rename one of them.") from None
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
             raise
-        what = f"holds {shown(each.name)[:100]!r}, a name that this disk has no place for ({error.strerror})."
-        raise InputError(what, where=path.name, cure="Rename it, and pack it anew.") from None
+        what = f"has {shown(each.name)[:100]!r}, a name that this disk does not allow ({error.strerror})."
+        raise InputError(what, where=path.name, cure="Rename it, and pack it again.") from None
     return size
 
 
 def _innermost(folder: Path) -> Path:
-    """The innermost folder that has nothing beside it: zips are often made of a folder."""
+    """Return the innermost folder that is alone in its parent, since zips are often made of a folder."""
     while True:
         inner = list(folder.iterdir())
         if (

@@ -212,7 +212,7 @@ def test_cancelling_stops_within_a_step_and_the_next_run_goes_on(place: Place) -
     reached = max(value for node, value, _ in seen.progress if node == "penny")
     stop = Once(at_step(reached + 1), lambda: place.server.post("interrupt", {}))
     again = watch(place.server, sent, stop)
-    assert any("goes on where it stopped" in text for text in again.said("penny"))
+    assert any("resumes where it stopped" in text for text in again.said("penny"))
     assert min(value for node, value, _ in again.progress if node == "penny" and value) >= 3
 
 
@@ -305,5 +305,5 @@ def test_a_restarted_server_goes_on_where_it_was(place: Place, tmp_path: Path) -
         seen = watch(second, sent)
         assert seen.end == "execution_success"
         assert any("reused" in text for text in seen.said("dataset"))
-        assert any("goes on where it stopped" in text for text in seen.said("penny"))
+        assert any("resumes where it stopped" in text for text in seen.said("penny"))
         assert min(value for node, value, _ in seen.progress if node == "penny" and value) >= 5

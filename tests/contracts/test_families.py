@@ -150,7 +150,7 @@ def test_every_part_obeys_an_option_of_the_training_and_loaders_are_told_the_rig
 
 def test_a_folder_is_known_by_its_own_family_alone(family: Family) -> None:
     parts = configurations(family.checkpoint.path)
-    names = [*REGISTRY.names(), families.NAME]
+    names = {*REGISTRY.names(), family.name}
     assert [name for name in names if REGISTRY.get(name).recognises_folder(parts)] == [family.name]
     article, _, what = family.kind.removesuffix(" checkpoint").partition(" ")
     assert of_folder(family.checkpoint.path).what in (f"{article} {what} folder", "a diffusion-transformer folder")

@@ -76,11 +76,11 @@ ONE = torch.ones(4, 4)
 STRANGE: dict[str, tuple[Tensors, str]] = {
     "DoRA of PEFT": ({"unet.down_blocks.0.attentions.0.proj_in.lora_magnitude_vector": ONE[0]}, "is a DoRA of PEFT"),
     "biases": ({f"{NAME}.lora_up.bias": ONE[0]}, "trained biases"),
-    "embeddings": ({"bundle_emb.penny.string_to_param.*": ONE}, "holds embeddings"),
-    "an embedding": ({"clip_l": ONE, "clip_g": ONE}, "holds embeddings"),
+    "an embedding of another base": ({"bundle_emb.penny.t5xxl": ONE}, "holds embeddings"),
+    "embeddings of two kinds": ({"emb_params": ONE, "clip_l": ONE}, "holds embeddings"),
     "a base": ({"model.diffusion_model.input_blocks.0.0.weight": ONE}, "is a base model"),
     "Flux": ({"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": ONE}, "not in this base model"),
-    "something": ({"something": ONE}, "is not known"),
+    "something": ({"something": ONE, "another": ONE}, "is not known"),
     "a part": ({f"{NAME}.lora_middle.weight": ONE}, "is not known"),
     "no weight": ({f"{NAME}.lora_down": ONE}, "is not known"),
 }

@@ -148,7 +148,7 @@ def _zip(**files: bytes) -> bytes:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 4265380512\n"
 INSTEAD: Mapping[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty. Copy or download it again"),
-    "zeros": (bytes(100_000), "nothing but zeros"),
+    "zeros": (bytes(100_000), "zeros only"),
     "pointer": (POINTER, "Git LFS pointer.*git lfs pull"),
     "page": (b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", "a web page.*login"),
     "page with a mark": (b"\xef\xbb\xbf<html lang='en'>", "a web page"),
@@ -161,10 +161,10 @@ INSTEAD: Mapping[str, tuple[bytes, str]] = {
     "gzip": (gzip.compress(b"a" * 99), r"packed file \(gzip\).*Unpack"),
     "7z": (b"7z\xbc\xaf'\x1c\0\4" + bytes(30), r"packed archive \(7z\)"),
     "gguf": (b"GGUF\3\0\0\0" + bytes(90), "a GGUF file"),
-    "noise": (bytes(range(200, 256)) * 9, "is no checkpoint: it begins like none"),
-    "header alone": (struct.pack("<Q", 50_000) + b'{"a"', "breaks off in its header"),
+    "noise": (bytes(range(200, 256)) * 9, "is not a checkpoint: its first bytes"),
+    "header alone": (struct.pack("<Q", 50_000) + b'{"a"', "ends within its header"),
     "no header": (struct.pack("<Q", 4) + b"{\0\0}", "damaged"),
-    "a pickle of something": (pickle.dumps({"a": 1}), "a pickle that torch.save has not written"),
+    "a pickle of something": (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
 }
 """Files that are called a checkpoint, and the words that they are met with (a regular expression)."""
 

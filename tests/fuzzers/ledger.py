@@ -45,7 +45,7 @@ def case(seed: int, folder: Path) -> str:
             except InputError as error:
                 is_unknown = "overwrite: true" in str(error) and any("delivered.jsonl" in each for each in damaged)
                 if (
-                    "is no folder" not in str(error) and not is_unknown
+                    "is not a folder" not in str(error) and not is_unknown
                 ):  # it is said what to move away, or what else to do
                     return f"{words or 'run'} after {damaged}: {error}"
                 return ""
