@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from lorapipe.evaluation.verdict import Verdict, judge
 from lorapipe.pipeline.context import ModelCache
 from lorapipe.training.data.manifest import Manifest
 
+CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}
+"""The knob that the advice must name alone, and in which direction."""
 RIGHT: dict[str, tuple[str, ...]] = {
     "good": ("good",),
     "style": ("good",),
@@ -59,6 +61,16 @@ class Judged:
     def right(self) -> bool:
         """Whether the state is one of those that the case should have."""
         return self.verdict.state in RIGHT[self.case]
+
+    @property
+    def named(self) -> bool | None:
+        """Whether the advice names the part that is off, and its direction; None where no part is."""
+        if self.case not in CAUSES:
+            return None
+        knob, direction = CAUSES[self.case]
+        rates = {"unet_lr": RATE, "text_encoder_lr": RATE / 2}
+        alone = [each.patch[knob] for each in self.verdict.advice if {*each.patch} & {*rates} == {knob}]
+        return any((float(value) - rates[knob]) * direction > 0 for value in alone)
 
     @property
     def steady(self) -> bool:
@@ -161,6 +173,11 @@ def _line(each: Judged) -> str:
     )
 
 
+def _share(values: Iterable[bool | None]) -> str:
+    known = [each for each in values if each is not None]
+    return f"{sum(known)} of {len(known)}"
+
+
 def _summary(some: Sequence[Judged]) -> str:
     good = [each for each in some if "good" in RIGHT[each.case]]
     alarms = statistics.fmean(each.verdict.state not in ("good", NOT_SURE) for each in good) if good else 0.0
@@ -168,6 +185,7 @@ def _summary(some: Sequence[Judged]) -> str:
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "
         f"{statistics.fmean(not each.right and each.verdict.state != NOT_SURE for each in some):.0%}, "
         f"equal over noises {statistics.fmean(each.steady for each in some):.0%}, "
+        f"parts named {_share(each.named for each in some)}, "
         f"rho {np.nanmean([each.rho for each in some]):.2f}, regret {statistics.fmean(each.regret for each in some):.3f}, "
         f"false alarms {alarms:.0%}"
     )

@@ -130,7 +130,7 @@ def trainings(subject: int) -> list[Training]:
         Training("good", subject, good),
         Training("fast", subject, {"over by rate": View(quarter)}, 160, 40, 8.0),
         Training("few", subject, {"memorised": View((100, 200, 300, 400))}, 400, 100, 2.0, pictures=4),
-        Training("broken", subject, {"broken": View((20, 40))}, 40, 20, 100.0),
+        Training("broken", subject, {"broken": View((20, 40))}, 40, 20, 16.0),
         Training("slow", subject, {"under by rate": View((80, 160))}, 160, 80, 0.1),
         Training("leak", subject, {"leaking": View((120, 180, 240))}, 240, 60,
                  constant={"held": "holding balloon", "background": "meadow"}),

@@ -52,8 +52,14 @@ def judge(results: Results) -> Verdict:
     results = replace(results, chosen=best)
     if agreement < SURE:
         found = _not_sure(results, found, rival)
-    advice = (*found.advice, *_parts(results))
+    advice = _joined(found.advice, tuple(_parts(results)))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
+
+
+def _joined(found: tuple[Advice, ...], parts: tuple[Advice, ...]) -> tuple[Advice, ...]:
+    """All advice; where a part is named that learns too fast or too slowly, its rate alone is to change."""
+    named = {knob for advice in parts for knob in advice.patch}
+    return parts + tuple(advice for advice in found if not named & {*advice.patch}) if named else found + parts
 
 
 def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:
@@ -64,11 +70,10 @@ def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:
     rng = Random(0)
     draws = [results, *(results.resampled(rng) for _ in range(REPLICATES))]
     votes = [(each.best, finding(each)) for each in draws]
-    states = Counter(each.state for _, each in votes).most_common()
-    state, count = states[0]
-    best, _ = Counter(cell for cell, each in votes if each.state == state).most_common(1)[0]
-    first = next(each for cell, each in votes if each.state == state and cell == best)
-    return first, best, count / len(votes), states[1][0] if len(states) > 1 else state
+    (state, count), *others = Counter(each.state for _, each in votes).most_common()
+    agreeing = [vote for vote in votes if vote[1].state == state]
+    best, _ = Counter(cell for cell, _ in agreeing).most_common(1)[0]
+    return dict(reversed(agreeing))[best], best, count / len(votes), others[0][0] if others else state
 
 
 def _not_sure(results: Results, found: Finding, rival: State) -> Finding:

@@ -80,8 +80,11 @@ def _diverged(results: Results, step: int) -> bool:
     loss = fmean(probe.training)
     if not math.isfinite(loss):
         return True
-    shown = [identity(results.valid[cell]) for cell in cells if cell in results.valid]
-    return loss > 1.05 * fmean(results.probe.training) and max(shown, default=0.0) < WEAK
+    return loss > 1.05 * fmean(results.probe.training) and _most_shown(results, cells) < WEAK
+
+
+def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
+    return max((identity(results.valid[cell]) for cell in cells if cell in results.valid), default=0.0)
 
 
 def _no_effect(results: Results) -> Finding | None:

@@ -70,7 +70,7 @@ def flaws(keys: Keys, tensors: Mapping[str, Tensor]) -> Iterator[Problem]:
         for key in odd:
             what = f"{key} is {shape_in_words(found[key])}, where the vectors of a word should be (n x d)."
             yield Problem(what, cure="Is it the right file?")
-        counts = {key: len(each.reshape(-1, each.shape[-1])) for key, each in found.items() if key not in odd}
+        counts = {key: each.numel() // each.shape[-1] for key, each in found.items() if key not in odd}
         if len({*counts.values()}) > 1:
             told = " and ".join(f"{key} has {count}" for key, count in counts.items())
             yield Problem(f"the vectors of {word} do not fit: {told}.", cure="The file is incomplete.")

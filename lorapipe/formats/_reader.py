@@ -62,6 +62,57 @@ class _Module:
     place: Place | None
     tensors: dict[str, Tensor] = field(default_factory=dict)
     """By kohya's suffix."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the file calls them, by kohya's suffix."""
+
+
+@dataclass(frozen=True)
+class NamedModule:
+    """A module of a file without a model to look it up in: under the name that the file has for it."""
+
+    name: str
+    format: KeyScheme
+    algorithm: Algorithm
+    tensors: Mapping[str, Tensor]
+    """By the algorithm's short names."""
+    keys: Mapping[str, str]
+    """What they are called in the file, by short names."""
+    alpha_key: str
+    """Empty where the file has no alpha for it."""
+    flaw: str
+    """Why its tensors make no update; empty where they do."""
+
+    def usual_alpha(self, stored: Stored) -> float:
+        """Its alpha where no tensor says it."""
+        return self.format.alpha(self.name, self.algorithm.usual_alpha(self.tensors), stored)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the keys and shapes of a file tell without a model."""
+
+    modules: tuple[NamedModule, ...]
+    words: Mapping[str, Mapping[str, str]]
+    """Word → text encoder → key of its vectors."""
+    others: tuple[str, ...]
+    """Keys of which nothing is known."""
+    flaws: tuple[Problem, ...]
+    """What is wrong with the vectors of words."""
+
+
+def contents(stored: Stored, formats: Sequence[KeyScheme], word: str) -> Contents:
+    """What a file holds, by keys and shapes: its tensors may be anything that has `shape`, `dim`, `numel`, `flatten`."""
+    words, rest = _embeddings.sorted_keys([*stored.tensors], stored.metadata.get("name", word))
+    updates = replace(stored, tensors={key: stored.tensors[key] for key in rest})
+    modules, others = _sorted(updates, NameTable({}), [each for each in formats if each.matches(rest)])
+    return Contents(tuple(map(_named, modules)), words, tuple(others), tuple(_embeddings.flaws(words, stored.tensors)))
+
+
+def _named(module: _Module) -> NamedModule:
+    algorithm = _algorithm(module)
+    tensors = _by_short_name(algorithm, module)
+    keys = {short: module.keys[algorithm.keys[short]] for short in tensors}
+    return NamedModule(module.name, module.format, algorithm, tensors, keys, module.keys.get(ALPHA, ""), _flaw(module))
 
 
 def learned(
@@ -99,7 +150,7 @@ def _sorted(stored: Stored, table: NameTable, formats: Sequence[KeyScheme]) -> t
             raise InputError(f"holds one thing twice: {key} and {other} are the same.", cure=ONCE)
         if name not in modules:
             modules[name] = _Module(name, format, format.place(name, table))
-        modules[name].tensors[suffix] = tensor
+        modules[name].tensors[suffix], modules[name].keys[suffix] = tensor, key
     return [*modules.values()], others
 
 

@@ -173,11 +173,6 @@ class Family(Spec, contract="family"):
         """Yield problems that prevent encoding captions, which `prepare` does not need: a missing vocabulary."""
         return iter(())
 
-    def clip(self) -> Path | None:
-        """Return the folder of a CLIP model that belongs to the base, for scoring; None if it has none."""
-        beside = self.checkpoint.path.parent / "clip"
-        return beside if self.checkpoint.path.is_dir() and (beside / "config.json").is_file() else None
-
     @abstractmethod
     def load(self, device: str, dtype: str = "fp32") -> Model:
         """Load the base on a device (`cpu`, `cuda:0`, `mps`), frozen, weights in fp32, fp16 or bf16. Parts load lazily."""

@@ -152,8 +152,8 @@ def test_a_folder_is_known_by_its_own_family_alone(family: Family) -> None:
     parts = configurations(family.checkpoint.path)
     names = {*REGISTRY.names(), family.name}
     assert [name for name in names if REGISTRY.get(name).recognises_folder(parts)] == [family.name]
-    article, _, what = family.kind.removesuffix(" checkpoint").partition(" ")
-    assert of_folder(family.checkpoint.path).what in (f"{article} {what} folder", "a diffusion-transformer folder")
+    if family.name in REGISTRY.names():  # a family of the tests is not listed
+        assert of_folder(family.checkpoint.path).what == f"{family.kind.removesuffix(' checkpoint')} folder"
 
 
 def test_latents_have_the_shape_that_is_foretold_and_lead_back_to_the_picture(family: Family, loaded: Model) -> None:

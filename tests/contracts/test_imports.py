@@ -91,6 +91,15 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.models._tensor_index", "lorapipe.models._weight_files", *LIGHT
     ),
     "lorapipe.formats.algorithms": ("=lorapipe.formats.algorithms", "lorapipe.registry", *LIGHT),
+    "lorapipe.inspection": (
+        "lorapipe.inspection", "lorapipe.formats", "lorapipe.models._folder_detection",
+        "lorapipe.models._model_detection", "lorapipe.models._tensor_index", "lorapipe.file_signatures",
+        "lorapipe.regular_files", *LIGHT
+    ),
+    "lorapipe.inspection.readers": (
+        "=lorapipe.inspection.readers", "lorapipe.inspection._module_names", "=lorapipe.formats.algorithms",
+        "lorapipe.registry", *LIGHT
+    ),
     "lorapipe.evaluation": (
         "lorapipe.evaluation", "lorapipe.registry", "lorapipe.formats", "=lorapipe.training.adapters",
         "lorapipe.training.data",
@@ -138,6 +147,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "comfy_nodes", "lorapipe.evaluation.report_data", "lorapipe.training.data.manifest", *FRONT, *ENGINE
     ),
     "lorapipe.commands.workflow": ("comfy_nodes", *FRONT, *ENGINE),
+    "lorapipe.commands.inspect": ("=lorapipe.inspection", *FRONT, *ENGINE),
     "lorapipe.terminal": (),
     "lorapipe.run_display": ("lorapipe.terminal", *ENGINE),
     "lorapipe.settings_reference": (*FRONT, *ENGINE),

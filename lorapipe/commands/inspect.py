@@ -1,0 +1,40 @@
+"""`lorapipe inspect`: say what a file is, and what other programs make of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from lorapipe.commands import DONE, MISTAKE, json_line, takes_json
+
+HELP = "say what an adapter's file is: kind, rank, parts, base, words, training; and what ComfyUI or A1111 make of it"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("files", metavar="file", type=Path, nargs="+", help="a LoRA, an embedding, any file of tensors")
+    text = "programs to compare with, of comfyui,forge,a1111,diffusers: modules they load, ignore or read differently"
+    parser.add_argument("--for", metavar="PROGRAM,…", default="", dest="readers", help=text)
+    takes_json(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print what each file is; 2 where one cannot be used."""
+    from lorapipe.errors import InputError
+    from lorapipe.inspection import inspect
+    from lorapipe.terminal import Printer
+
+    readers = [word.strip() for word in options.readers.split(",") if word.strip()]
+    printer, errors, status = Printer(sys.stdout), Printer(sys.stderr), DONE
+    for path in options.files:
+        try:
+            found = inspect(path, readers)
+        except InputError as error:
+            status = MISTAKE
+            for problem in error.problems:
+                errors.line(str(problem))
+            continue
+        printer.line(json_line(found.as_data()) if options.json else found.as_text())
+        status = status if found.is_right else MISTAKE
+    return status

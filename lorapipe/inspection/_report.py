@@ -1,0 +1,242 @@
+"""What a file is: the report that `lorapipe inspect` prints, and its making from headers and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lorapipe.errors import InputError, Problem, counted
+from lorapipe.formats import _hypernetwork, all_formats
+from lorapipe.formats._reader import Contents, NamedModule, contents
+from lorapipe.formats.peft import Peft
+from lorapipe.inspection import _base_family, _training_facts
+from lorapipe.inspection._module_names import ModuleName, parsed
+from lorapipe.inspection._tensor_file import AGAIN, TensorFile
+from lorapipe.models import _folder_detection, _model_detection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DAMAGED = "It cannot be used as it is: " + AGAIN[0].lower() + AGAIN[1:]
+TEXT_PARTS = {"text_encoder": "text encoder", "text_encoder_2": "text encoder 2"}
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """A part of the model that a file changes."""
+
+    modules: int
+    blocks: Mapping[str, int]
+    """Block → modules in it."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What a file is. As JSON, the names and meanings of these fields stay; more may come."""
+
+    file: str
+    bytes: int
+    container: str
+    kind: Literal["adapter", "embedding", "other"]
+    what: str
+    """In words, to follow "is"."""
+    formats: tuple[str, ...] = ()
+    """Whose keys it has: `kohya`, `diffusers`, `peft`."""
+    algorithms: Mapping[str, int] = field(default_factory=dict)
+    """Algorithm → modules."""
+    modules: int = 0
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """Rank → modules; of algorithms that have ranks and alphas."""
+    alphas: Mapping[str, int] = field(default_factory=dict)
+    """Alpha → modules; `none` of those without one in the file."""
+    parts: Mapping[str, PartReport] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    """Embedding's word → text encoder → (vectors, numbers in each)."""
+    base: str = ""
+    """The family that names and shapes tell; `training` has what the metadata tells."""
+    trigger: str = ""
+    training: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, int] = field(default_factory=dict)
+    """The most frequent, of the captions."""
+    tensors: int = 0
+    dtypes: Mapping[str, int] = field(default_factory=dict)
+    """Type of numbers → tensors."""
+    not_finite: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Key → (NaN, infinite) numbers in it."""
+    problems: tuple[str, ...] = ()
+
+    def as_data(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class InspectedFile:
+    """A file that was opened, and its report."""
+
+    file: TensorFile
+    contents: Contents
+    names: Mapping[str, ModuleName]
+    """A module's name in the file, taken apart."""
+    report: FileReport
+
+    def alpha(self, module: NamedModule) -> float | None:
+        """A module's alpha as a tensor of the file tells it; None where none does."""
+        return _number(self.file, module.alpha_key)
+
+
+def inspected(path: Path) -> InspectedFile:
+    """Open a file and say what it is; `InputError`, with the path, where it is damaged or would run code."""
+    file = open_file_in_words(path)
+    if not file.headers:
+        raise InputError("holds no tensors.", where=str(path), cure="Is it the right file?")
+    try:
+        found = contents(file.stored, [Peft()] if file.stored.texts else all_formats(), path.stem)
+    except InputError as error:
+        raise InputError(Problem(each.what, str(path), each.cure) for each in error.problems) from None
+    names = {module.name: parsed(module.name) for module in found.modules}
+    common = {
+        "file": str(path),
+        "bytes": file.size,
+        "container": file.container,
+        "tensors": len(file.headers),
+        "dtypes": dict(Counter(header.dtype or "unknown" for header in file.headers.values()).most_common()),
+    }
+    if (other := _other_kind(file, found)) is not None:
+        return InspectedFile(file, found, names, FileReport(kind="other", what=other, **common))  # type: ignore[arg-type]
+    return InspectedFile(file, found, names, _of_adapter(file, found, names, common))
+
+
+def open_file_in_words(path: Path) -> TensorFile:
+    """`open_file`; a folder that is no adapter's is said to be one."""
+    from lorapipe.inspection._tensor_file import open_file
+
+    if path.is_dir() and not any((path / name / "adapter_config.json").is_file() for name in ("", *_folders(path))):
+        what = _folder_detection.of_folder(path).what
+        raise InputError(f"is {what}, not an adapter's file.", where=str(path), cure="Name a file.")
+    return open_file(path)
+
+
+def _folders(path: Path) -> Iterator[str]:
+    return (each.name for each in path.iterdir() if each.is_dir())
+
+
+def _other_kind(file: TensorFile, found: Contents) -> str | None:
+    """What a file is that holds mostly other things than an adapter's; None for an adapter's or an embedding's."""
+    if _hypernetwork.sorted_keys([*file.headers])[0]:
+        return "a hypernetwork"
+    ours = sum(len(module.keys) + bool(module.alpha_key) for module in found.modules if not module.flaw)
+    ours += sum(map(len, found.words.values()))
+    if 2 * ours >= len(file.headers):
+        return None
+    kind = _model_detection.of_keys({key: header.shape for key, header in file.headers.items()})
+    if found.modules and len(found.others) * 2 < len(file.headers) and ".lora_" in "".join(file.headers):
+        return None  # an adapter's, and damaged
+    if "LoRA" in kind.what:
+        return None
+    family = _base_family.of_names(file.headers)
+    return f"an adapter of {family}, which is not read" if family and "Stable" in kind.what else kind.what
+
+
+def _of_adapter(
+    file: TensorFile, found: Contents, names: Mapping[str, ModuleName], common: Mapping[str, object]
+) -> FileReport:
+    algorithms = Counter(module.algorithm.name for module in found.modules)
+    ranked = [module for module in found.modules if module.algorithm.has_alpha and not module.flaw]
+    not_finite = dict(_not_finite(file))
+    return FileReport(
+        kind="adapter" if found.modules else "embedding",
+        what=_in_words(algorithms, found),
+        formats=_formats(found),
+        algorithms=dict(algorithms.most_common()),
+        modules=len(found.modules),
+        ranks=_counts(str(module.algorithm.rank(module.tensors)) for module in ranked),
+        alphas=_counts(_alpha_in_words(file, module) for module in ranked),
+        parts=_parts(names),
+        words={
+            word: {TEXT_PARTS.get(part, part): _size(file, key) for part, key in keys.items()}
+            for word, keys in found.words.items()
+        },
+        base=_base(file, found, names),
+        trigger=_training_facts.trigger(file.stored.metadata) or ", ".join(found.words),
+        training=_training_facts.of_metadata(file.stored.metadata),
+        tags=_training_facts.tags(file.stored.metadata),
+        not_finite=not_finite,
+        problems=tuple(_problems(file, found, not_finite)),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _formats(found: Contents) -> tuple[str, ...]:
+    used = {type(module.format) for module in found.modules}
+    return tuple(each.name for each in all_formats() if type(each) in used)
+
+
+def _in_words(algorithms: Mapping[str, int], found: Contents) -> str:
+    words = counted(len(found.words), "embedding") if found.words else ""
+    if not algorithms:
+        return f"an adapter's file: {words}" if len(found.words) > 1 else "an embedding (textual inversion)"
+    return f"an adapter: {' and '.join(algorithms)}{f', with {words} bundled in it' if words else ''}"
+
+
+def _base(file: TensorFile, found: Contents, names: Mapping[str, ModuleName]) -> str:
+    if found.modules:
+        of_modules = _base_family.of_modules((module, names[module.name]) for module in found.modules)
+        return of_modules or _base_family.of_names(file.headers)
+    return _base_family.of_vectors(
+        file.headers[key].shape[-1] for keys in found.words.values() for key in keys.values()
+    )
+
+
+def _parts(names: Mapping[str, ModuleName]) -> dict[str, PartReport]:
+    by_part: dict[str, list[str]] = {}
+    for name in names.values():
+        by_part.setdefault(name.part, []).append(name.block)
+    return {part: PartReport(len(blocks), dict(Counter(blocks))) for part, blocks in by_part.items()}
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _alpha_in_words(file: TensorFile, module: NamedModule) -> str:
+    alpha = _number(file, module.alpha_key)
+    return "none" if alpha is None else f"{alpha:g}"
+
+
+def _number(file: TensorFile, key: str) -> float | None:
+    found = file.numbers(key) if key else None
+    return float(found.reshape(-1)[0]) if found is not None and found.size else None
+
+
+def _size(file: TensorFile, key: str) -> tuple[int, int]:
+    """(vectors, numbers in each)."""
+    shape = file.headers[key].shape
+    return (shape[0] if len(shape) > 1 else 1), shape[-1]
+
+
+def _not_finite(file: TensorFile) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Keys with what is no number."""
+    import numpy as np
+
+    for key in file.headers:
+        numbers = file.numbers(key)
+        if numbers is not None and not np.isfinite(numbers).all():
+            yield key, (int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum()))
+
+
+def _problems(file: TensorFile, found: Contents, not_finite: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """What is wrong, a sentence each, with the keys."""
+    from lorapipe.formats._unread_keys import first_few
+
+    for module in found.modules:
+        if module.flaw:
+            yield f"the module {module.name} is not right: {module.flaw}."
+    yield from (problem.what for problem in found.flaws)
+    if found.others:
+        yield f"it holds what is not known here: {first_few(found.others)}."
+    for key, (nan, infinite) in not_finite.items():
+        yield f"{key} holds {nan} NaN and {infinite} infinite of {file.headers[key].numel()} numbers."

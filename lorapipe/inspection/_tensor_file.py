@@ -1,0 +1,168 @@
+"""A file of tensors by its header, and its numbers by NumPy: what can be said of a file without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lorapipe.errors import InputError
+from lorapipe.file_signatures import kind_of
+from lorapipe.formats import Stored, _safetensors_file
+from lorapipe.formats.peft import Peft
+from lorapipe.models._tensor_index import BITS, keys_of
+from lorapipe.regular_files import open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+AGAIN = "Copy or download it again."
+FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+WHOLE = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "I64": "<i8",
+    "U64": "<u8",
+}
+"""safetensors' types of numbers → NumPy's; it has none for BF16, whose bits are read."""
+OF_TORCH = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64"}
+MOST_UNPICKLED = 300_000_000
+"""Bytes of a `.pt` that is loaded to look at its numbers: an adapter's has less."""
+
+
+@dataclass(frozen=True)
+class TensorHeader:
+    """What a header tells of a tensor; it has those of torch's methods that ask for shapes alone."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    start: int = 0
+
+    def dim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    def flatten(self, first: int = 0) -> TensorHeader:
+        """The same with one axis in place of those from `first` on."""
+        return TensorHeader((*self.shape[:first], math.prod(self.shape[first:])), self.dtype)
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A file, or a folder that counts as one: headers of its tensors, metadata, and a way to its numbers."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    container: str
+    """`safetensors`, `PyTorch` or `PEFT folder`."""
+    headers: Mapping[str, TensorHeader]
+    stored: Stored
+    """The headers as what formats read, with metadata and texts."""
+    numbers: Callable[[str], Numbers | None]
+    """A tensor's numbers in its shape; None of types that NumPy has not (8 bits and fewer)."""
+
+
+def open_file(path: Path) -> TensorFile:
+    """A file's headers; `InputError` with the path, and where it can be told the key, for all that is wrong."""
+    try:
+        if Peft().holds(path) and (folder := Peft().read(path)) is not None:
+            return _loaded(path, "PEFT folder", folder)
+        with open_regular(path) as file:
+            head = file.read(64)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}.", where=str(path)) from None
+    except InputError as error:
+        raise _at(path, error) from None
+    if kind_of(head) in ("zip", "pickle"):
+        return _pickled(path)
+    try:
+        _safetensors_file.keys(path)  # says in words what is wrong with the file, where something is
+        return _safetensors(path)
+    except InputError as error:
+        raise _at(path, error) from None
+
+
+def _at(path: Path, error: InputError) -> InputError:
+    return InputError(replace(problem, where=problem.where or str(path)) for problem in error.problems)
+
+
+def _safetensors(path: Path) -> TensorFile:
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError):
+            raise InputError("is not a whole safetensors file (its header is no JSON).", cure=AGAIN) from None
+        size = file.seek(0, 2)
+    metadata = header.pop("__metadata__", None) or {}
+    headers = {key: _header(key, entry, 8 + length, size) for key, entry in header.items()}
+    stored = Stored(cast("Any", headers), {str(key): str(value) for key, value in metadata.items()})
+    return TensorFile(path, size, "safetensors", headers, stored, lambda key: _read(path, headers[key]))
+
+
+def _header(key: str, entry: Any, begin: int, size: int) -> TensorHeader:
+    """A tensor's entry, whose place must fit its shape and lie in the file."""
+    try:
+        start, end = entry["data_offsets"]
+        found = TensorHeader(tuple(map(int, entry["shape"])), str(entry["dtype"]), begin + int(start))
+        fits = found.numel() * BITS[found.dtype] == 8 * (end - start) and 0 <= start <= end <= size - begin
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+        fits = False
+    if not fits:
+        raise InputError(f"is damaged: its header gives {key!r} no place that fits its shape.", cure=AGAIN)
+    return found
+
+
+def _read(path: Path, header: TensorHeader) -> Numbers | None:
+    import numpy as np
+
+    kind = FLOATS.get(header.dtype) or WHOLE.get(header.dtype)
+    if kind is None:
+        return None
+    with open_regular(path) as file:
+        file.seek(header.start)
+        plain = np.frombuffer(file.read(header.numel() * np.dtype(kind).itemsize), kind)
+    if header.dtype == "BF16":  # the upper half of a float32
+        return (plain.astype("<u4") << 16).view("<f4").reshape(header.shape)
+    return cast(
+        "Numbers", plain.reshape(header.shape) if header.dtype == "F64" else plain.astype("<f4").reshape(header.shape)
+    )
+
+
+def _pickled(path: Path) -> TensorFile:
+    """A file of torch.save; only shapes where it is no adapter's. What would run code is refused."""
+    shapes, size = keys_of(path), path.stat().st_size
+    headers = {key: TensorHeader(shape, "") for key, shape in shapes.items()}
+    stored = Stored(cast("Any", headers))
+    if size > MOST_UNPICKLED:
+        return TensorFile(path, size, "PyTorch", headers, stored, lambda key: None)
+    from lorapipe.formats import _torch_file
+
+    return _loaded(path, "PyTorch", _torch_file.read(path))
+
+
+def _loaded(path: Path, container: str, stored: Stored) -> TensorFile:
+    """What torch has read."""
+    headers = {
+        key: TensorHeader(tuple(tensor.shape), OF_TORCH.get(str(tensor.dtype), str(tensor.dtype)))
+        for key, tensor in stored.tensors.items()
+    }
+    size = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
+    told = replace(stored, tensors=cast("Any", headers))
+    return TensorFile(path, size, container, headers, told, lambda key: stored.tensors[key].float().numpy())

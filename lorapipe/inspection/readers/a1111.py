@@ -1,0 +1,55 @@
+"""A1111's rules (stable-diffusion-webui)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule, divided_by_norms, without_magnitude
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STYLES = frozenset({"kohya", "kohya-ldm", "kohya-oft"})
+LOADED = frozenset({"lora", "loha", "lokr", "glora", "oft", "full", "norm", "ia3"})
+NEEDED: Mapping[str, frozenset[str]] = {"norm": frozenset({"weight", "bias"})}
+"""Tensors without which a module is of no kind that is known, beside those that no program can do without."""
+NEED_ALPHA = frozenset({"oft", "glora"})
+
+
+class A1111(Reader):
+    """It reads LyCORIS' kinds with classes of its own; one module that is of none of them refuses the file.
+
+    A DoRA is divided by the norm of each input's numbers, whatever its magnitudes are for. A GLoRA has its factors the other
+    way round than LyCORIS writes them since 2.0.
+    """
+
+    title: ClassVar = "A1111"
+    source: ClassVar = "1.10: extensions-builtin/Lora/"
+
+    def refusal(self, modules: Sequence[ReadModule], keys: Sequence[str]) -> str:
+        for module in (module for module in modules if module.name.style in STYLES):
+            kind = module.algorithm.name
+            if kind not in LOADED:
+                return f"{kind} is of no kind that it knows"
+            if lacking := NEEDED.get(kind, frozenset()) - module.shorts:
+                return f"a {kind} without {', '.join(sorted(lacking))} is of no kind that it knows"
+            if kind in NEED_ALPHA and module.alpha is None:
+                return f"a {kind} without alpha fails"
+        return ""
+
+    def ignores(self, module: ReadModule) -> str:
+        if module.name.style not in STYLES:
+            return f"names in the style of {module.name.style or 'another program'} are not known"
+        return "a GLoRA of LyCORIS 2.0 or later fails" if module.algorithm.name == "glora" else ""
+
+    def change(
+        self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
+    ) -> Tensor:
+        if weight is None or MAGNITUDE not in tensors:
+            return super().change(module, tensors, weight, strength)
+        product = without_magnitude(module, tensors).reshape(weight.shape)
+        return strength * divided_by_norms(weight, product, tensors[MAGNITUDE], weight + product, 1)
+
+    def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
+        return "are read with the LoRA, by their words" if beside_modules else "is read, called as the file is"

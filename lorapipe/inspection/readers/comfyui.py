@@ -1,0 +1,48 @@
+"""ComfyUI's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule
+from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STYLES = frozenset({"kohya", "kohya-ldm", "lycoris", "diffusers"})
+LOADED = frozenset({"lora", "loha", "lokr", "glora", "oft", "full", "norm"})
+
+
+class ComfyUI(Reader):
+    """It loads what it has a name and a loader for, and logs the keys of the rest.
+
+    Of an OFT the limit is not multiplied by the outputs, `rescale` is left out, and a strength counts twice. A DoRA with a
+    magnitude for each output is divided by the norm of W.
+    """
+
+    title: ClassVar = "ComfyUI"
+    source: ClassVar = "October 2025: comfy/lora.py, comfy/weight_adapter/"
+
+    def ignores(self, module: ReadModule) -> str:
+        if why := unknown_name(module, STYLES):
+            return why
+        if module.algorithm.name not in LOADED or "diag" in module.shorts or "bm" in module.shorts:
+            return f"{module.algorithm.name} of this form has no loader"
+        return "a convolutional LoKr in Tucker's form fails, and is passed over" if is_tucker_lokr(module) else ""
+
+    def change(
+        self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
+    ) -> Tensor:
+        if weight is not None and MAGNITUDE in tensors:
+            return decomposed(module, tensors, weight, strength)
+        if weight is not None and "blocks" in tensors:
+            limit = module.alpha_or_usual(tensors) / weight.shape[0]  # the algorithm multiplies by the outputs
+            return strength**2 * module.algorithm.delta({"blocks": tensors["blocks"]}, limit, weight)
+        return super().change(module, tensors, weight, strength)
+
+    def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
+        if beside_modules or len(encoders) > 1:
+            return "are read where the file lies in models/embeddings too; the LoRA loader passes them over"
+        return "is read, called as the file is (embedding:NAME)"

@@ -1,0 +1,52 @@
+"""diffusers' rules: `load_lora_weights` and `load_textual_inversion` of Stable Diffusion's pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule, without_magnitude
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KOHYA = ("lora_te_", "lora_unet_", "lora_te1_", "lora_te2_")
+CONVERTED = (".lora_down.weight", ".lora_up.weight", ".alpha")
+FILTERED = "dora_scale"
+
+
+class Diffusers(Reader):
+    """It takes LoRA and LoCon alone, and refuses a file that has anything else; a DoRA loses its magnitudes.
+
+    Of kohya's keys each must be a LoRA's; of other files each must have “lora” in it.
+    """
+
+    title: ClassVar = "diffusers"
+    source: ClassVar = "0.42: loaders/lora_pipeline.py, loaders/lora_conversion_utils.py"
+
+    def refusal(self, modules: Sequence[ReadModule], keys: Sequence[str]) -> str:
+        if not modules:
+            return ""
+        kept = [key for key in keys if FILTERED not in key]
+        if all(key.startswith(KOHYA) for key in kept):
+            odd = next((key for key in kept if not key.endswith(CONVERTED)), "")
+            return f"{odd} is no LoRA's" if odd else ""
+        odd = next((key for key in kept if "lora" not in key), "")
+        return f"{odd} is no LoRA's" if odd else ""
+
+    def ignores(self, module: ReadModule) -> str:
+        if module.name.style in ("kohya", "kohya-ldm", "diffusers"):
+            return ""
+        return f"names in the style of {module.name.style or 'another program'} are not known"
+
+    def change(
+        self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
+    ) -> Tensor:
+        if MAGNITUDE in tensors:
+            return strength * without_magnitude(module, tensors)
+        return super().change(module, tensors, weight, strength)
+
+    def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
+        if len(encoders) == 1 and len(keys) == 1:
+            return "is read; its word is the key, or what token= says"
+        return "are not read from a file of several tensors: give load_textual_inversion each by itself"

@@ -1,0 +1,39 @@
+"""Forge's rules: its loader was made from ComfyUI's in 2024, and knows less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule
+from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STYLES = frozenset({"kohya", "kohya-ldm", "diffusers"})
+LOADED = frozenset({"lora", "loha", "lokr", "glora", "full", "norm"})
+
+
+class Forge(Reader):
+    """It has no loader for OFT, and none for (IA)³; DoRA is as in ComfyUI."""
+
+    title: ClassVar = "Forge"
+    source: ClassVar = "June 2025: packages_3rdparty/comfyui_lora_collection/lora.py, backend/patcher/lora.py"
+
+    def ignores(self, module: ReadModule) -> str:
+        if why := unknown_name(module, STYLES):
+            return why
+        if module.algorithm.name not in LOADED or "bm" in module.shorts:
+            return f"{module.algorithm.name} of this form has no loader"
+        return "a convolutional LoKr in Tucker's form fails" if is_tucker_lokr(module) else ""
+
+    def change(
+        self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
+    ) -> Tensor:
+        if weight is not None and MAGNITUDE in tensors:
+            return decomposed(module, tensors, weight, strength)
+        return super().change(module, tensors, weight, strength)
+
+    def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
+        return "are not read from a LoRA's file" if beside_modules else "is read, called as the file is"
