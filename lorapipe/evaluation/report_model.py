@@ -29,8 +29,8 @@ NOTES = (
     "Following is how much of the prompts the pictures show, by tags that the captions taught: 100 % is as much as "
     "the base's.",
     "Merit is identity × following × the share without artefacts. The verdict compares it among cells that show the "
-    "subject, pooled with the snapshots before and after, and takes the earliest of those that differ from the highest "
-    "by no more than chance.",
+    "subject, pooled with the snapshots before and after, and takes, of those that differ from the highest by no more "
+    "than chance, the one with the lowest loss on held-out pictures.",
     "The loss is the training's own at fixed noise and timesteps, as a share of the base's.",
 )
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, pooled
+from lorapipe.evaluation.selection import Probe, Scores, choose, comparable_losses, lowest, pooled
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -81,7 +81,9 @@ class Results:
         """The cell to use: what was `chosen`, else by its scores, else by the probe at the strength nearest 1."""
         if self.chosen is not None:
             return self.chosen
-        return choose(self.pooled) if self.pooled else self._best_by_probe()
+        if not self.pooled:
+            return self._best_by_probe()
+        return choose(self.pooled, comparable_losses(self.probes, self.probe))
 
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]

@@ -51,7 +51,8 @@ def _others(results: Results) -> Iterator[str]:
         yield f"The last snapshot, step {last}, is worse: {figures}."
     elif merit(end) > merit(scores):
         chance = margin(end, scores)
-        yield f"Step {last} is not better by more than chance ({figures}; ±{chance:.2f}): the earlier is safer."
+        why = "its loss on held-out pictures is higher" if results.probe.held_out else "the earlier is safer"
+        yield f"Step {last} is not better by more than chance ({figures}; ±{chance:.2f}): {why}."
     else:
         yield f"Training on to step {last} has brought nothing more: {figures}."
 
