@@ -641,7 +641,7 @@ def test_a_notification_that_fails_is_only_written_down(inbox: Path, queue: Queu
     looked(opened(inbox, queue, clock, toy, command="no-such-program", webhook="http://127.0.0.1:1/"), clock)
     [job] = work_off(queue)
     log = (job.folder / "log.txt").read_text(encoding="utf-8")
-    assert job.state == "done" and "the command could not be run" in log and "the webhook could not be told" in log
+    assert job.state == "done" and "the command could not be run" in log and "the webhook could not be called" in log
 
 
 @pytest.mark.parametrize(
