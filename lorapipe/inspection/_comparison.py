@@ -71,12 +71,17 @@ def _reading(inspected: InspectedFile, reader: Reader) -> Reading:
     reasons = {module.name: reader.ignores(each) for module, each in modules}
     taken = [] if refused else [pair for pair in modules if not reasons[pair[0].name]]
     ignored = {} if refused else dict(Counter(why for why in reasons.values() if why).most_common())
-    words = inspected.contents.words
-    encoders = {word: [*of_word] for word, of_word in words.items()}
-    said = reader.words(encoders, bool(modules), keys) if words and not refused else ""
+    said = "" if refused else _words(inspected, reader)
     return Reading(
         reader.name, reader.title, len(taken), ignored, refused, tuple(_differences(inspected, reader, taken)), said
     )
+
+
+def _words(inspected: InspectedFile, reader: Reader) -> str:
+    """What becomes of embeddings in a file; empty where there are none."""
+    found = inspected.contents
+    encoders = {word: [*of_word] for word, of_word in found.words.items()}
+    return reader.words(encoders, bool(found.modules), [*inspected.file.headers]) if encoders else ""
 
 
 def _read(inspected: InspectedFile, module: NamedModule) -> ReadModule:
