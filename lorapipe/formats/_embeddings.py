@@ -36,13 +36,7 @@ OTHERS = re.compile(r"\.|^lora_|_weight$|alpha$")
 
 def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
     """The keys of a file that are vectors of words, and the others. `word` is the file's name, which is its word's."""
-    found: Keys = {}
-    rest: list[str] = []
-    for key in keys:
-        if (bundled := BUNDLED.fullmatch(key)) and (bundled[2] in ENCODERS or bundled[2] in NAMELESS):
-            found.setdefault(bundled[1], {})[ENCODERS.get(bundled[2], ONLY)] = key
-        else:
-            rest.append(key)
+    found, rest = _bundled(keys)
     if rest and set(rest) <= ENCODERS.keys():
         found[word] = {ENCODERS[key]: key for key in rest}
     elif len(rest) == 1 and rest[0] in NAMELESS:
@@ -52,6 +46,18 @@ def sorted_keys(keys: Sequence[str], word: str) -> tuple[Keys, list[str]]:
     else:
         return found, rest
     return found, []
+
+
+def _bundled(keys: Sequence[str]) -> tuple[Keys, list[str]]:
+    """The words beside an adapter, by their keys' prefix, and the other keys."""
+    found: Keys = {}
+    rest: list[str] = []
+    for key in keys:
+        if (bundled := BUNDLED.fullmatch(key)) and (bundled[2] in ENCODERS or bundled[2] in NAMELESS):
+            found.setdefault(bundled[1], {})[ENCODERS.get(bundled[2], ONLY)] = key
+        else:
+            rest.append(key)
+    return found, rest
 
 
 def vectors(keys: Keys, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

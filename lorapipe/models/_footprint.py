@@ -70,13 +70,13 @@ class Footprint:
     activations: Activations | None = None
 
     def modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.modules`."""
+        """Return the modules of a part that an adapter can be on, as `Model.modules` does."""
         return self.inner[part]
 
     def outer_modules(self, part: str) -> list[ModuleRef]:
-        """See `Model.outer_modules`."""
+        """Return the first and last layers of a part and its norms, as `Model.outer_modules` does."""
         return self.outer[part]
 
     def targets(self, part: str, convolutions: bool = False) -> list[ModuleRef]:
-        """See `Model.targets`."""
+        """Return the modules of a part that an adapter is usually on, as `Model.targets` does."""
         return targets(self.inner[part], convolutions)

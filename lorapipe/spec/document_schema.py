@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 from lorapipe.spec.base import JsonObject, Param
-from lorapipe.spec.documents import JsonDocument, RecordField, record_fields
+from lorapipe.spec.records import RecordField, record_fields
 from lorapipe.spec.schema import SchemaWriter, scalar_schema
 from lorapipe.spec.shapes import Shape, shape_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def document_schema(document: JsonDocument) -> JsonObject:
-    """Return the schema of a kind of JSON file."""
+def document_schema(name: str, record: type, tag: str, variants: Mapping[str, type]) -> JsonObject:
+    """Return the schema of a kind of JSON file; the arguments are the fields of `JsonDocument`."""
     writer = _RecordWriter()
-    body = writer.body(document.record)
-    if document.variants:
-        tag = document.tag
+    body = writer.body(record)
+    if variants:
         branches = [
             {
-                "if": {"properties": {tag: {"const": name}}, "required": [tag]},
+                "if": {"properties": {tag: {"const": value}}, "required": [tag]},
                 "then": writer.forms(shape_of(kind)),
             }
-            for name, kind in document.variants.items()
+            for value, kind in variants.items()
         ]
-        body["properties"][tag] |= {"enum": [*document.variants]}
+        body["properties"][tag] |= {"enum": [*variants]}
         body["allOf"] = branches
     definitions = {writer.keyword: writer.definitions} if writer.definitions else {}
-    return {"$schema": DIALECT, "title": f"lorapipe: {document.name}", **body, **definitions}
+    return {"$schema": DIALECT, "title": f"lorapipe: {name}", **body, **definitions}
 
 
 class _RecordWriter(SchemaWriter):

@@ -7,27 +7,17 @@ that look at a thousand files (`fits`), and the problems, each with its field, f
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Any
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec.base import JsonObject, Param
-from lorapipe.spec.shapes import Shape, shape_of
+from lorapipe.spec.records import record_fields
+from lorapipe.spec.shapes import Shape
 
 Check = Callable[[object], bool]
-
-
-class RecordField(NamedTuple):
-    """A field of a record: what may stand in it, and whether it must be there."""
-
-    name: str
-    shape: Shape
-    param: Param
-    required: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class JsonDocument:
         """Return its JSON Schema. Fields that it does not know are allowed: a later version may have added them."""
         from lorapipe.spec.document_schema import document_schema
 
-        return document_schema(self)
+        return document_schema(self.name, self.record, self.tag, self.variants)
 
     def fits(self, value: object) -> bool:
         """Return whether a value is such a document: all that its schema asks for, in a fraction of the time."""
@@ -84,24 +74,6 @@ class JsonDocument:
     @cached_property
     def _variant_checks(self) -> dict[str, Check]:
         return {name: _record_check(kind) for name, kind in self.variants.items()}
-
-
-def record_fields(record: type) -> Iterator[RecordField]:
-    """Yield the fields of a `TypedDict` or dataclass; of the latter, those with a default need not be there."""
-    defaults = set()
-    if dataclasses.is_dataclass(record):
-        nothing = dataclasses.MISSING
-        fields = dataclasses.fields(record)
-        defaults = {each.name for each in fields if (each.default, each.default_factory) != (nothing, nothing)}
-    for name, hint in typing.get_type_hints(record, include_extras=True).items():
-        required, param, kind = name not in defaults, Param(""), hint
-        while (origin := typing.get_origin(kind)) in (NotRequired, Annotated):
-            if origin is Annotated:
-                param = next((each for each in kind.__metadata__ if isinstance(each, Param)), param)
-            else:
-                required = False
-            kind = typing.get_args(kind)[0]
-        yield RecordField(name, shape_of(kind), param, required)
 
 
 def _record_check(record: type) -> Check:

@@ -153,18 +153,25 @@ class UpDown(torch.autograd.Function):
         assert narrow is not None
         narrow *= ctx.scale
         of_x = applied_back(gradient, x, weight, how, True, False)[0] if of_input else None
-        if of_x is not None and not how:
-            add_product(of_x, narrow, down)
-            of_down = rows(narrow).T @ rows(x)
-        else:
-            through, of_down = applied_back(narrow, x, down, how, of_input, True)
-            of_x = None if of_x is None else of_x.add_(through)
+        of_x, of_down = _back_through_down(narrow, x, down, how, of_x)
+        assert of_down is not None
         of_inputs = None
         if inputs is not None and of_x is not None:
             of_inputs = _sum_to_channel(of_x * plain, how).to(inputs.dtype)
             of_x = _times(of_x, inputs, how) if ctx.needs_input_grad[0] else None
         found = [each.to(whole.dtype) for each, whole in zip((of_down, of_up), made, strict=True)]
         return (of_x, None, None, of_inputs, None, None, *torch.autograd.grad(made, leaves, found))
+
+
+def _back_through_down(
+    narrow: Tensor, x: Tensor, down: Tensor, how: How, of_x: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Add what comes back through the down matrix to `of_x`, where that is wanted; return it and down's gradient."""
+    if of_x is not None and not how:
+        add_product(of_x, narrow, down)
+        return of_x, rows(narrow).T @ rows(x)
+    through, of_down = applied_back(narrow, x, down, how, of_x is not None, True)
+    return None if of_x is None or through is None else of_x.add_(through), of_down
 
 
 def _times(x: Tensor, inputs: Tensor | None, how: How) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorapipe.errors import InputError, Problem
-from lorapipe.spec import Spec, param
+from lorapipe.spec import REQUIRED, Spec, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class WordEmbedding(Spec):
     """A word whose vectors are learnt; text encoders read them in the place of the word's own (Gal et al. 2022)."""
 
     trigger: str = param(
-        "",
+        REQUIRED,
         "the word that calls it in captions and prompts, and the name that its file should have. Captions have to say "
         "it: `captions: {trigger: penny}` puts it before each",
         kohya=("token_string",),
