@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lorapipe.evaluation.grid_plan import Cell, GridPlan
-from lorapipe.evaluation.results import ImageStats, Results
+from lorapipe.evaluation.results import ImageStats, LowGuidance, Results
 from lorapipe.evaluation.selection import Probe, Scores, choose, margin, merit
 from lorapipe.evaluation.verdict import judge
 from lorapipe.series import evenly_spaced
@@ -102,6 +102,23 @@ def test_of_equals_the_lowest_held_out_loss_is_taken() -> None:
 def test_of_equals_the_earliest_is_taken_where_the_loss_says_nothing() -> None:
     verdict = judge(results(FLAT_TOP, held_out=[0.07] * 5))
     assert verdict.state == "good" and verdict.best in (cell(160), cell(240))
+    assert verdict.advice == ()
+
+
+def test_pictures_that_little_guidance_makes_better_burn() -> None:
+    low = LowGuidance(7.0, 1.5, scores(0.95, 0.95))
+    found = results([(0.5, 0.9), (0.6, 0.9)], low_guidance=low, knobs={**KNOBS, "captions.dropout": 0.0})
+    verdict = judge(found)
+    assert any("CFG 7 burns them" in reason for reason in verdict.reasons)
+    assert {"captions.dropout": 0.1} in [advice.patch for advice in verdict.advice]
+    dropped = judge(replace(found, knobs={**KNOBS, "captions.dropout": 0.1}))
+    assert "It burns at CFG 7" in dropped.advice[-1].what and not dropped.advice[-1].patch
+
+
+def test_guidance_that_does_no_harm_changes_nothing() -> None:
+    low = LowGuidance(4.0, 1.5, scores(0.9, 0.95))
+    verdict = judge(results(FLAT_TOP, low_guidance=low))
+    assert any("CFG 4 does them no harm" in reason for reason in verdict.reasons)
     assert verdict.advice == ()
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class EvaluationResult:
     """Everything an evaluation found: metrics, verdict, pictures.
 
-    `scored` has the base (`BASE`) too; `training` are the training pictures, `measures` what was measured.
+    `scored` has the base (`BASE`) too; `training` are the training pictures, `measures` what was measured,
+    `low_guidance` the pictures of the best cell at a low CFG.
     """
 
     results: Results
@@ -30,6 +31,7 @@ class EvaluationResult:
     images: ImageStore
     training: Sequence[Image]
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    low_guidance: ImageStore | None = None
 
     @property
     def best(self) -> Cell:

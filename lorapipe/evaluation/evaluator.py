@@ -14,9 +14,10 @@ from lorapipe.evaluation.evaluation_result import EvaluationResult
 from lorapipe.evaluation.features import FeatureReader
 from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
+from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
 from lorapipe.evaluation.probe import Prober
-from lorapipe.evaluation.results import Kind, Results
+from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
@@ -82,9 +83,24 @@ class Evaluator:
                     self.grid.sample(cell, adapter)
             scored |= {cell: scorer(read(images.pictures(cell))) for cell in cells}
             results = self._results(scored, scorer, base, probes)
-        return EvaluationResult(
-            results, judge(results), {BASE: scorer.base, **scored}, images, self.training, scorer.measures
-        )
+        results, low = self._with_low_guidance(results, scorer, read)
+        verdict, scored = judge(results), {BASE: scorer.base, **scored}
+        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low)
+
+    def _with_low_guidance(
+        self, results: Results, scorer: Scorer, read: FeatureReader
+    ) -> tuple[Results, ImageStore | None]:
+        """Sample the cell that is chosen once more with little guidance, and add its scores."""
+        if self.plan.low_cfg is None:
+            return results, None
+        best, grid = judge(results).best, self.grid.at(self.plan.low_cfg)
+        with self._attached() as adapter:
+            adapter.load(self._weights(best.step))
+            grid.sample(best, adapter)
+        if scores := scorer(read(grid.images.pictures(best))).scores:
+            low = LowGuidance(self.grid.sampler.recipe.cfg, self.plan.low_cfg, scores)
+            results = replace(results, low_guidance=low)
+        return results, grid.images
 
     @contextmanager
     def _attached(self) -> Iterator[Attached]:

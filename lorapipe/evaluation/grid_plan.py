@@ -42,12 +42,14 @@ BASE = Cell(0, 0.0, 0.0)
 class GridPlan:
     """Every snapshot of `steps` at every strength, then the best with every strength of the text encoder against each.
 
-    `text_encoder_strengths` is empty where the parts are not tried at strengths of their own.
+    `text_encoder_strengths` is empty where the parts are not tried at strengths of their own. The cell that is chosen is
+    sampled once more at `low_cfg`, where there is one.
     """
 
     steps: tuple[int, ...]
     strengths: tuple[float, ...]
     text_encoder_strengths: tuple[float, ...] = ()
+    low_cfg: float | None = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -63,4 +65,4 @@ class GridPlan:
     @property
     def size(self) -> int:
         """The number of all cells, the base among them."""
-        return 1 + len(self.cells) + len(self.part_cells(0))
+        return 1 + len(self.cells) + len(self.part_cells(0)) + (self.low_cfg is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.image_store import ImageStore
@@ -54,6 +54,12 @@ class GridSampler:
         model = self.sampler.model
         adapter.set_strength(cell.strengths(model.denoiser, model.trainable))
         self._sample(cell)
+
+    def at(self, cfg: float) -> GridSampler:
+        """The same at another guidance, into a folder of its own."""
+        sampler = Sampler(self.sampler.model, replace(self.sampler.recipe, cfg=cfg))
+        images = replace(self.images, folder=self.images.folder / f"cfg-{cfg:g}")
+        return replace(self, sampler=sampler, images=images)
 
     def preview(self, cell: Cell) -> None:
         """Emit a cell's first picture as a preview."""

@@ -84,9 +84,18 @@ def tables(result: EvaluationResult) -> list[Table]:
         titles = [Column("0", "the base"), *(Column(f"{c.strength:g}", marked=c == best) for c in result.strengths)]
         rows = _rows(images, [BASE, *result.strengths])
         made.append(Table("Strengths", f"of step {best.step}", tuple(titles), rows))
+    if result.low_guidance:
+        made.append(_guidance_table(result, result.low_guidance))
     if result.apart:
         made.append(_parts_table(result))
     return made
+
+
+def _guidance_table(result: EvaluationResult, low: ImageStore) -> Table:
+    """The best cell with little guidance beside the grid's."""
+    both = zip(_rows(low, [result.best]), _rows(result.images, [result.best]), strict=True)
+    rows = tuple(Row(less.title, less.cells + usual.cells) for less, usual in both)
+    return Table("Guidance", f"of {result.best}", (Column("little"), Column("as above")), rows)
 
 
 def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:

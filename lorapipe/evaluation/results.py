@@ -38,6 +38,15 @@ RATE_KNOBS: Mapping[str, Role] = {
 
 
 @dataclass(frozen=True)
+class LowGuidance:
+    """The chosen cell sampled again at `low_cfg`, where the grid has `cfg`: what guidance itself does to the pictures."""
+
+    cfg: float
+    low_cfg: float
+    scores: Scores
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything measured on the grid. The base is not one of `cells`.
 
@@ -61,6 +70,7 @@ class Results:
     prompt_of: Sequence[int] = ()
     kind: Kind = "subject"
     chosen: Cell | None = None
+    low_guidance: LowGuidance | None = None
 
     @cached_property
     def valid(self) -> dict[Cell, Scores]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Advice", "Patch", "State", "Verdict", "judge"]
 
 REPLICATES = 40
+DROPOUT, ENOUGH_DROPOUT = "captions.dropout", 0.1
+"""The train stage's knob that helps where guidance burns, and its usual value: see docs/training.md."""
 SURE = 0.5
 """The share of replicates that must agree with a state."""
 
@@ -52,7 +54,7 @@ def judge(results: Results) -> Verdict:
     results = replace(results, chosen=best)
     if agreement < SURE:
         found = _not_sure(results, found, rival)
-    advice = _joined(found.advice, tuple(_parts(results)))
+    advice = _joined(found.advice, tuple(_parts(results))) + tuple(_guidance(results))
     return Verdict(found.state, best, found.headline, reasons(results), advice, agreement)
 
 
@@ -84,6 +86,19 @@ def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
         "`pictures` of each prompt in this stage, or twice as many `prompts`."
     )
     return Finding("not sure", f"Use {results.best}.", (Advice(what[0].upper() + what[1:]),))
+
+
+def _guidance(results: Results) -> Iterator[Advice]:
+    """Where little guidance gives better pictures: it burns what was learnt."""
+    low, ours = results.low_guidance, results.valid.get(results.best)
+    if low is None or ours is None or not worse(ours, low.scores):
+        return
+    what = f"It burns at CFG {low.cfg:g}: at {low.low_cfg:g} its pictures are better. Use a lower CFG"
+    if results.knobs.get(DROPOUT, 1.0) >= ENOUGH_DROPOUT:
+        yield Advice(f"{what}.")
+    else:
+        more = "and show some pictures without their captions, so that guidance moves what was learnt less"
+        yield Advice(f"{what}, {more}.", {DROPOUT: ENOUGH_DROPOUT})
 
 
 def _parts(results: Results) -> Iterator[Advice]:

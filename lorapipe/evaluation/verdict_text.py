@@ -78,6 +78,20 @@ def _memory(results: Results) -> Iterator[str]:
         yield "The loss on held-out pictures has not turned up: it has not begun to memorise."
 
 
+def _guidance(results: Results) -> Iterator[str]:
+    """What the same cell shows with little guidance."""
+    low, ours = results.low_guidance, results.valid.get(results.best)
+    if low is None or ours is None:
+        return
+    what = "of the subject's parts" if results.kind == "subject" else "of the style"
+    asked = following(low.scores)
+    figures = f"{_percent(identity(low.scores))} {what}" + (
+        "" if asked is None else f" and {_percent(asked)} of the prompts"
+    )
+    effect = "burns them" if worse(ours, low.scores) else "does them no harm"
+    yield f"At CFG {low.low_cfg:g} its pictures show {figures}: CFG {low.cfg:g} {effect}."
+
+
 def _appearance(results: Results) -> Iterator[str]:
     """Saturation and contrast outside what the base and the training pictures have; artefacts; copies."""
     stats, base, training = results.image_stats.get(results.best), results.base, results.training
@@ -101,7 +115,13 @@ def _outside(name: str, ours: float, normal: Sequence[float]) -> Iterator[str]:
         yield f"The {name} is {_percent(ours / min(normal))} of the base's and the training pictures': washed out."
 
 
-SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (_figures, _others, _memory, _appearance)
+SOURCES: tuple[Callable[[Results], Iterator[str]], ...] = (
+    _figures,
+    _others,
+    _guidance,
+    _memory,
+    _appearance,
+)
 
 
 def _percent(share: float) -> str:

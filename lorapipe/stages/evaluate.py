@@ -80,6 +80,13 @@ class Evaluate(Stage):
         ge=1,
         le=50,
     )
+    low_cfg: float | None = param(
+        1.5,
+        "also sample what the verdict chooses with so little guidance: pictures that are better there say that guidance "
+        "burns them, not the training; null: not",
+        ge=1,
+        le=50,
+    )
     sampler: Literal["dpm++", "ddim", "euler"] = param(
         "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
     )
@@ -120,7 +127,7 @@ class Evaluate(Stage):
             seen.add(prompt)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 1
+        cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 2
         return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
@@ -211,8 +218,11 @@ class Evaluate(Stage):
         if any(side % step for side in size):
             cure = f"Both sides must be multiples of {step}."
             raise InputError(f"{size[0]}x{size[1]} does not fit the base.", where="size", cure=cure)
-        cfg = base.usual_cfg() if self.cfg is None else self.cfg
+        cfg = self._guidance(base)
         return SamplingOptions(size, self.steps, cfg, self.sampler, self.negative_prompt, **reading)
+
+    def _guidance(self, base: Family) -> float:
+        return base.usual_cfg() if self.cfg is None else self.cfg
 
     def _plan(self, base: Family, parts: Sequence[str], context: Context) -> GridPlan:
         from lorapipe.evaluation.grid_plan import GridPlan
@@ -220,15 +230,16 @@ class Evaluate(Stage):
 
         steps = [each.step for each in evenly_spaced(self.weights.snapshots, self.snapshots)]
         apart = self.text_encoder_strengths
+        low = self.low_cfg if self.low_cfg is not None and self.low_cfg < self._guidance(base) else None
         if self._is_whole(parts):
             text = "an embedding has no strength: prompts have its vectors, or do not. It is judged whole"
             context.emit(Log(text=text))
-            return GridPlan(tuple(steps), (1.0,))
+            return GridPlan(tuple(steps), (1.0,), low_cfg=low)
         if apart and all(base.role(part) == "denoiser" for part in parts if part != EMBEDDING):
             text = "the text encoder was not trained: text_encoder_strengths would change nothing, and is left out"
             context.emit(Log(text=text, level="warning"))
             apart = ()
-        return GridPlan(tuple(steps), self.strengths, apart)
+        return GridPlan(tuple(steps), self.strengths, apart, low)
 
     def _is_whole(self, parts: Sequence[str]) -> bool:
         """Whether there is nothing in the weights that could be applied in part."""
@@ -304,7 +315,8 @@ def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
     """The knobs of the training that advice may change, and their values."""
     from lorapipe.training.options import rate_options
 
-    knobs = {"steps": float(record.steps)}
+    captions = record.settings.get("captions") or {}
+    knobs = {"steps": float(record.steps), "captions.dropout": float(captions.get("dropout", 0.0))}
     optimizer: Mapping[str, float] = record.settings.get("optimizer") or {}
     if "d_coef" in optimizer:
         knobs["optimizer.d_coef"] = optimizer["d_coef"]
