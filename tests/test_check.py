@@ -49,7 +49,7 @@ def complaints(folder: Path, *sets: str) -> list[str]:
         (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
         (
             ["penny.optimizer={type: adamw, learning_rate: 1e-4}"],
-            ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr."],
+            ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr"],
         ),
         (["penny.adapter={type: lora, steps: 5}"], ["It stands one level further out, beside adapter: steps."]),
         (["dataset.images=photos.zip"], ["dataset.images: photos.zip is a file, not a folder of pictures. Unpack it"]),
@@ -73,9 +73,12 @@ def complaints(folder: Path, *sets: str) -> list[str]:
         (["dataset.enable_bucket=false", "dataset.min_bucket_reso=64"], ["there are no buckets"]),
         (["dataset.enable_bucket=false", "dataset.bucket_no_upscale=true"], ["there are no buckets"]),
         (["dataset.bucket_no_upscale=true", "dataset.max_bucket_reso=128"], ["buckets have no bounds"]),
-        (["dataset.augment={flip: true, variants: 4}"], ["nothing is asked for that would differ"]),
+        (
+            ["dataset.augment={flip: true, variants: 4}"],
+            ["variants: has no effect without colour, random_crop or face_crop"],
+        ),
         (["dataset.augment={colour: true, variants: 4}"], []),
-        (["penny.noise.multires_discount=0.2"], ["no coarser layers"]),
+        (["penny.noise.multires_discount=0.2"], ["multires_discount: has no effect without multires noise"]),
         (["penny.loss={type: huber, scale: 2}"], ["the snr schedule has no scale"]),
         (["penny.loss={type: huber, scale: 2, schedule: constant}"], []),
     ],

@@ -228,7 +228,7 @@ def test_captions_that_cannot_be_read_together_are_refused(bench: tiny.Bench, ba
     dataset = prepared(bench, base, images, captions=captions)
     with pytest.raises(InputError) as error:
         Train(dataset=dataset, text_encoder_lr=0.0).run(bench.context("train"))
-    assert ["weights" in error.value.problems[0].what, "frozen" in error.value.problems[1].what] == [True, True]
+    assert ["weighted" in error.value.problems[0].what, "frozen" in error.value.problems[1].what] == [True, True]
 
 
 def test_weights_reach_the_batches(bench: tiny.Bench, base: SD15) -> None:

@@ -419,7 +419,7 @@ def test_odd_names_mean_themselves(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "family", "rate"),
-    [("", "sd15", 1e-3), ("vars.family=sdxl", "sdxl", None), ("vars.family=sd2", "sd2", None)],
+    [("", "sd15", 2e-3), ("vars.family=sdxl", "sdxl", None), ("vars.family=sd2", "sd2", None)],
 )
 def test_there_is_a_built_in_pipeline_for_each_kind_of_base(tmp_path: Path, given: str, family: str, rate) -> None:
     (tmp_path / "base.safetensors").write_bytes(b"0" * 64)
