@@ -18,6 +18,7 @@ from lorapipe.stages.prepare import Prepare
 from lorapipe.stages.train import Train
 from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
 from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapters.embedding import Embedding
 from lorapipe.training.adapters.full import Full
 from lorapipe.training.adapters.locon import LoCon
 from lorapipe.training.adapters.loha import LoHa
@@ -167,7 +168,8 @@ def test_footprints_are_those_of_the_published_models(
     assert counted == [(unet[0], unet[1], unet[1] + unet[2]), *texts]
 
 
-ADAPTERS = [Adapter.registry.get(name)() for name in Adapter.registry.names()]  # type: ignore[union-attr]
+KINDS = [Adapter.registry.get(name) for name in Adapter.registry.names()]  # type: ignore[union-attr]
+ADAPTERS = [kind(trigger="hat", replace=True) if issubclass(kind, Embedding) else kind() for kind in KINDS]
 FURTHER = [
     LoRA(rank=4),
     LoRA(dora=True, norms=True),

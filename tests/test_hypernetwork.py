@@ -197,7 +197,7 @@ def broken(how: str) -> dict[Any, Any]:
         ("end", "32 of keys does not end at 32"),
         ("NaN", "hypernetwork.32.0.linear.0.bias"),
         ("activation", "'snake'"),
-        ("code", "may be code"),
+        ("code", "may be malicious code"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_name(
@@ -236,7 +236,7 @@ def trained(folder: Path, dataset: Dataset) -> Weights:
 
 
 def test_a_stopped_training_ends_as_an_unbroken_one(dataset: Dataset, bench: tiny.Bench, trained: Weights) -> None:
-    bench.stopping = lambda: len(bench.of(Metric)) >= 5
+    bench.stopping = lambda: len(bench.of(Metric)) >= 4  # told at the first snapshot, however fast steps are
     with pytest.raises(Interrupted):
         training(dataset).run(bench.context("nets-stopped"))
     bench.stopping = lambda: False
@@ -250,7 +250,7 @@ def test_what_was_trained_is_judged_and_exported(
     folder: Path, trained: Weights, model: Model, bench: tiny.Bench, tmp_path: Path
 ) -> None:
     report = Evaluate(
-        weights=trained, prompts=("penny, red",), strengths=(0.5, 1.0), steps=2, snapshots=1, pictures=1
+        weights=trained, prompts=("penny, red",), strengths=(0.5, 1.0), low_cfg=None, steps=2, snapshots=1, pictures=1
     ).run(bench.context("nets-judged"))
     pictures = sorted((report.page.parent / "pictures").rglob("*.png"))
     assert len({picture.read_bytes() for picture in pictures}) == 3, "the base, and two strengths"

@@ -71,7 +71,7 @@ def test_what_is_no_sd15_checkpoint_is_named(model: LatentDiffusion, tmp_path: P
         "lora_unet_x.lora_down.weight": "a LoRA file",
         "conditioner.embedders.1.model.x": "an SDXL checkpoint",
         "cond_stage_model.model.x": "an SD2 checkpoint",
-        "model.diffusion_model.x": "a checkpoint without VAE and text encoder",
+        "model.diffusion_model.input_blocks.x": "a checkpoint without VAE and text encoder",
         "weight": "not a Stable Diffusion checkpoint",
     }
     for key, kind in kinds.items():

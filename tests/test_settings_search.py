@@ -59,7 +59,7 @@ def test_flags_that_are_the_same_lead_to_one_that_is_there() -> None:
 @pytest.mark.parametrize(
     ("plain", "cure"),
     [
-        ({"network_dim": 8}, "Here it is adapter.rank."),
+        ({"network_dim": 8}, "Here it is adapter.rank or adapter.block_size."),
         ({"noise_offset": 0.1}, "Here it is noise.offset."),
         ({"min_snr_gamma": 5}, "Here it is weighting.gamma."),
         ({"train_batch_size": 2}, "Here it is called 'batch'."),

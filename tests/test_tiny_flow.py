@@ -208,7 +208,7 @@ def test_advice_changes_the_rate_of_the_part_that_it_is_for(weights: Weights, fl
     apart = {each: scores(0.8, 0.6) for each in plan.part_cells(240)} | {Cell(240, 0.5, 1.0): scores(0.95, 0.98)}
     values = advised_options(flow, TrainingRecord.load(weights.training))
     verdict = judge(results([(0.4, 1.0), (0.6, 0.9), (0.85, 0.8)], more=apart, knobs=values))
-    patch = verdict.advice[-1].patch
+    patch = verdict.advice[0].patch
     assert patch, "half the rate"
     rates = {name: value for name, value in values.items() if name.endswith("_lr")} | dict(patch)
     train = Train(dataset=Ref("prepare"), adapter=LoRA(), **rates)  # type: ignore[arg-type]

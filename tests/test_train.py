@@ -244,7 +244,7 @@ def test_an_emptied_cache_is_filled_again(dataset: Dataset, bench: tiny.Bench, t
     elsewhere = tiny.Bench(tmp_path)
     weights = run(elsewhere, "again", short(dataset))
     assert losses(weights) == losses(run(bench, "as before", short(dataset)))
-    assert any("encoded that the cache did not have" in event.text for event in elsewhere.of(Log))
+    assert any("pictures encoded that were missing from the cache" in event.text for event in elsewhere.of(Log))
 
 
 def test_a_training_goes_on_from_a_file(dataset: Dataset, bench: tiny.Bench) -> None:
@@ -264,8 +264,8 @@ def test_a_training_goes_on_from_a_file(dataset: Dataset, bench: tiny.Bench) -> 
     ("knobs", "words"),
     [
         ({"adapter": LoRA(rank=3)}, "has rank 2 in the file and 3 in the adapter"),
-        ({"text_encoder_lr": 0.0}, "is in the file alone"),
-        ({"adapter": LoCon(rank=2)}, "is in the adapter alone"),
+        ({"text_encoder_lr": 0.0}, "only the file has text_encoder"),
+        ({"adapter": LoCon(rank=2)}, "only the adapter has unet"),
     ],
 )
 def test_a_file_of_another_adapter_is_refused(
@@ -329,9 +329,11 @@ def test_a_file_that_cannot_be_begun_with_is_named_before_anything_runs(
 ) -> None:
     tensors = load_file(run(bench, "to spoil", short(dataset, steps=Duration(1))).snapshots[-1].path)
     key = next(key for key in tensors if "lora_down" in key)
+    module = key.partition(".")[0]
     conv = next(key for key in tensors if tensors[key].dim() == 2 and "lora_down" in key)
     for name, change, words in [
-        ("DoRA", {f"{key.partition('.')[0]}.dora_scale": torch.ones(8, 1)}, "is a DoRA"),
+        ("DoRA of PEFT", {f"{module}.lora_magnitude_vector": torch.ones(8)}, "is a DoRA of PEFT"),
+        ("DoRA", {f"{module}.dora_scale": torch.ones(8, 1)}, "dora_scale in the file and"),
         ("NaN", {key: tensors[key] * float("nan")}, "holds what is no number"),
         ("shape", {conv: tensors[conv][:, :4].clone()}, "Is it of another base model"),
         ("rank 0", {key: tensors[key][:0].clone()}, "ranks do not fit"),
@@ -339,7 +341,7 @@ def test_a_file_that_cannot_be_begun_with_is_named_before_anything_runs(
         save_file({**tensors, **change}, tmp_path / f"{name}.safetensors")
         train = short(dataset, steps=Duration(1), start_from=Source(tmp_path / f"{name}.safetensors"))
         known = [f"{problem.path} {problem.what}" for problem in train.problems()]
-        assert (name == "DoRA") == bool(known) and all("start_from" in each and "is a DoRA" in each for each in known)
+        assert bool(known) == (name == "DoRA of PEFT") and all("start_from" in each and words in each for each in known)
         with pytest.raises(InputError, match=words):
             run(bench, f"spoiled {name}", train)
 

@@ -13,7 +13,7 @@ class ColonPaths(Format):
     """`lora:unet:down_blocks.0.….lora_down.weight`, `.lora_up.weight`, `.alpha`."""
 
     def split(self, key: str) -> tuple[str, str] | None:
-        for suffix in (ALPHA, *suffix_table()):
+        for suffix in sorted((ALPHA, *suffix_table()), key=len, reverse=True):  # some end as others do: `weight`
             if key.startswith("lora:") and key.endswith(f".{suffix}"):
                 return key.removesuffix(f".{suffix}"), suffix
         return None
