@@ -95,7 +95,9 @@ def _guidance_table(result: EvaluationResult, low: ImageStore) -> Table:
     """The best cell with little guidance beside the grid's."""
     both = zip(_rows(low, [result.best]), _rows(result.images, [result.best]), strict=True)
     rows = tuple(Row(less.title, less.cells + usual.cells) for less, usual in both)
-    return Table("Guidance", f"of {result.best}", (Column("little"), Column("as above")), rows)
+    scored = result.results.low_guidance
+    titles = (f"CFG {scored.low_cfg:g}", f"CFG {scored.cfg:g}") if scored else ("low CFG", "as above")
+    return Table("Guidance", f"of {result.best}", (Column(titles[0]), Column(titles[1])), rows)
 
 
 def _rows(images: ImageStore, cells: Sequence[Cell]) -> tuple[Row, ...]:
