@@ -393,9 +393,9 @@ def test_what_was_trained_is_judged_and_exported(
     kind: str, folder: Path, trained: Weights, model: Model, bench: tiny.Bench
 ) -> None:
     prompts = ("penny_1, red", "penny_1, blue")
-    report = Evaluate(weights=trained, prompts=prompts, strengths=(0.5, 1.0), steps=2, snapshots=2, pictures=1).run(
-        bench.context(f"words-judged-{kind}")
-    )
+    knobs = {"strengths": (0.5, 1.0), "low_cfg": None, "steps": 2, "snapshots": 2, "pictures": 1}
+    judge = Evaluate(weights=trained, prompts=prompts, **knobs)  # type: ignore[arg-type]
+    report = judge.run(bench.context(f"words-judged-{kind}"))
     cells = json.loads(report.data.read_text("utf-8"))
     strengths = {path.name.split("-")[1] for path in (report.page.parent / "pictures").iterdir()} - {"0"}
     assert cells and strengths == ({"1"} if kind == "alone" else {"0.5", "1"}), "a word alone has no strength"
@@ -455,7 +455,7 @@ def test_a_negative_embedding_is_there_where_prompts_are_read(
     path = folder / "bad.safetensors"
     save_file({"emb_params": 20 * rows(model)["text_encoder"]}, path)
     plain = {"weights": trained, "prompts": ("penny_1, red",), "negative_prompt": "bad", "steps": 2, "snapshots": 1,
-             "pictures": 1, "strengths": (1.0,)}  # fmt: skip
+             "pictures": 1, "strengths": (1.0,), "low_cfg": None}  # fmt: skip
     pictures = []
     for place, given in enumerate([(), (Source(path),)]):
         report = Evaluate(**plain, embeddings=given).run(bench.context(f"words-negative-{place}"))  # type: ignore[arg-type]
