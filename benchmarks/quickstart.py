@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -30,13 +30,13 @@ sys.path.insert(0, str(ROOT))
 import lorapipe  # noqa: E402
 from lorapipe.pipeline.artifacts import File, Report  # noqa: E402
 from lorapipe.pocket import BASE, CFG, concept_lantern, style_neon, subject_penny  # noqa: E402
-from lorapipe.pocket.world import ATTRIBUTES, sample, tags  # noqa: E402
-from tools.pocket.clip_score import load_base  # noqa: E402
-from tools.pocket.drawing_classifier import SEEN, DrawingClassifier, accuracy, labelled, train_classifier  # noqa: E402
-from tools.pocket.pictures import to_tensor  # noqa: E402
+from lorapipe.pocket.world import ATTRIBUTES, Creature, sample  # noqa: E402
+from tools.pocket.clip_score import load_base, pictures  # noqa: E402
+from tools.pocket.drawing_classifier import DrawingClassifier, accuracy, labelled, said, train_classifier  # noqa: E402
+from tools.pocket.pictures import to_bytes  # noqa: E402
 
 ASKED = ("background", "eyes", "hat")
-DRAWINGS, STEPS, BATCH, SAMPLING_STEPS = 5000, 1200, 15, 25
+DRAWINGS, STEPS, SEED, ACROSS = 5000, 1200, 1000, 15
 
 
 def main() -> None:
@@ -60,8 +60,7 @@ def measure(example: str, seed: int, count: int, judge: DrawingClassifier, folde
     named, prompts = named_prompts(example, count)
     shown = []
     for cfg in (CFG, 3.0, 2.0):
-        pictures = painted(file, strength, cfg, prompts, folder / f"cfg-{cfg:g}.png")
-        whole, asked = shares(judge, pictures, named)
+        whole, asked = shares(judge, painted(file, strength, cfg, prompts, folder / f"cfg-{cfg:g}.png"), named)
         shown.append(f"cfg {cfg:g}: whole {whole:5.1%}, asked {asked:5.1%}")
     print(f"{example:8} seed {seed}: {seconds:4.0f} s, step {step} at {strength:g}; " + "; ".join(shown), flush=True)
 
@@ -105,16 +104,13 @@ def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: 
     pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
     pipeline.fuse_lora(lora_scale=strength)
     pipeline.unload_lora_weights()
-    rows = []
-    for start in range(0, len(prompts), BATCH):
-        part = prompts[start : start + BATCH]
-        noise = [torch.Generator().manual_seed(1000 + start + place) for place in range(len(part))]
-        images = pipeline(part, height=64, width=64, num_inference_steps=SAMPLING_STEPS, guidance_scale=cfg,
-                          generator=noise).images  # fmt: skip
-        rows += [np.asarray(image) for image in images]
-    wide = [np.concatenate([*rows[start : start + BATCH]], axis=1) for start in range(0, len(rows) - BATCH + 1, BATCH)]
-    Image.fromarray(np.concatenate(wide)).resize((BATCH * 128, len(wide) * 128), Image.Resampling.NEAREST).save(sheet)
-    return to_tensor(np.stack(rows))
+    found = pictures(pipeline, prompts, SEED, cfg)
+    rows = to_bytes(found)
+    wide = [
+        np.concatenate([*rows[start : start + ACROSS]], axis=1) for start in range(0, len(rows) - ACROSS + 1, ACROSS)
+    ]
+    Image.fromarray(np.concatenate(wide)).resize((ACROSS * 128, len(wide) * 128), Image.Resampling.NEAREST).save(sheet)
+    return found
 
 
 def classifier(example: str, work: Path) -> DrawingClassifier:
@@ -136,21 +132,22 @@ def classifier(example: str, work: Path) -> DrawingClassifier:
 
 def _penny(rng: Random, number: int) -> tuple[dict[str, str], str]:
     pose = subject_penny.pose(rng, ATTRIBUTES["background"][number % 9])
-    return {name: getattr(pose, name) for name in SEEN}, subject_penny.caption(pose)
+    return said(pose), subject_penny.caption(pose)
 
 
-def _neon(rng: Random, number: int) -> tuple[dict[str, str], str]:
-    creature = sample(rng, ATTRIBUTES["background"][number % 9])
-    return {name: getattr(creature, name) for name in SEEN}, ", ".join([style_neon.TRIGGER, *tags(creature)])
+def _of_creatures(caption: Callable[[Creature], str]) -> Callable[[Random, int], tuple[dict[str, str], str]]:
+    def prompt(rng: Random, number: int) -> tuple[dict[str, str], str]:
+        creature = sample(rng, ATTRIBUTES["background"][number % 9])
+        return said(creature), caption(creature)
+
+    return prompt
 
 
-def _lantern(rng: Random, number: int) -> tuple[dict[str, str], str]:
-    creature = sample(rng, ATTRIBUTES["background"][number % 9])
-    said = [tag for tag in tags(creature) if tag != creature.held]
-    return {name: getattr(creature, name) for name in SEEN}, ", ".join([concept_lantern.TRIGGER, *said])
-
-
-PROMPTS = {"penny": _penny, "neon": _neon, "lantern": _lantern}
+PROMPTS = {
+    "penny": _penny,
+    "neon": _of_creatures(style_neon.caption),
+    "lantern": _of_creatures(concept_lantern.caption),
+}
 """What an unseen prompt asks for, and the prompt."""
 
 if __name__ == "__main__":

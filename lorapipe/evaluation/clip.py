@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from lorapipe.errors import InputError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from lorapipe.evaluation.features import Seen
     from lorapipe.evaluation.metrics import Vectors
 
 T = TypeVar("T")
@@ -38,7 +40,14 @@ class Clip:
             ) from None
         self._model = model.eval().to(device)
         self._device = device
+        self._known: WeakKeyDictionary[Seen, Vectors] = WeakKeyDictionary()
         self.length: int = model.config.text_config.max_position_embeddings
+
+    def seen(self, seen: Seen) -> Vectors:
+        """`pictures` of what was seen; computed once, whichever measures ask."""
+        if seen not in self._known:
+            self._known[seen] = self.pictures(seen.pictures)
+        return self._known[seen]
 
     def pictures(self, pictures: Sequence[Image]) -> Vectors:
         """(N, d) unit vectors."""

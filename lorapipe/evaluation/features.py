@@ -32,7 +32,7 @@ NARROW = 48
 """The same of texture, before its Gram matrix is made."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """What the base sees in some pictures, an entry for each in every field.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +78,18 @@ def following_scale(base: Vectors, prompts: Vectors, prompt_of: Sequence[int]) -
 # ------------------------------------------------------------------------------------------- of the pictures themselves
 
 
+def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Root-mean-square difference of two latents of one shape."""
+    return float(np.square(first - second).mean() ** 0.5)
+
+
 def saturation(picture: Image) -> float:
     """Mean chroma: the difference of the largest and the smallest channel, 0 (grey) … 1."""
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    return chroma(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)
+
+
+def chroma(pixels: NDArray[np.floating[Any]]) -> float:
+    """`saturation` of pixels (H, W, 3) in 0 … 1."""
     return float((pixels.max(axis=2) - pixels.min(axis=2)).mean())
 
 

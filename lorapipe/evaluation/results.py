@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.selection import Probe, Scores, choose, comparable_losses, lowest, pooled
+from lorapipe.evaluation.selection import Probe, Scores, choose, comparable_losses, lowest, pooled, worse
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -101,6 +101,12 @@ class Results:
         probes = {cell.step: self.probes[cell.step] for cell in cells if cell.step in self.probes}
         step = lowest(probes, self.probe) if probes else cells[-1].step
         return min((cell for cell in cells if cell.step == step), key=lambda cell: abs(cell.strength - 1))
+
+    @property
+    def burns(self) -> bool:
+        """Whether little guidance gives better pictures of the best cell by more than chance."""
+        ours = self.valid.get(self.best)
+        return self.low_guidance is not None and ours is not None and worse(ours, self.low_guidance.scores)
 
     @property
     def steps(self) -> list[int]:

@@ -90,8 +90,8 @@ def _not_sure(results: Results, found: Finding, rival: State) -> Finding:
 
 def _guidance(results: Results) -> Iterator[Advice]:
     """Where little guidance gives better pictures: it burns what was learnt."""
-    low, ours = results.low_guidance, results.valid.get(results.best)
-    if low is None or ours is None or not worse(ours, low.scores):
+    low = results.low_guidance
+    if low is None or not results.burns:
         return
     what = f"It burns at CFG {low.cfg:g}: at {low.low_cfg:g} its pictures are better. Use a lower CFG"
     if results.knobs.get(DROPOUT, 1.0) >= ENOUGH_DROPOUT:

@@ -80,15 +80,15 @@ def _memory(results: Results) -> Iterator[str]:
 
 def _guidance(results: Results) -> Iterator[str]:
     """What the same cell shows with little guidance."""
-    low, ours = results.low_guidance, results.valid.get(results.best)
-    if low is None or ours is None:
+    low = results.low_guidance
+    if low is None or results.best not in results.valid:
         return
     what = "of the subject's parts" if results.kind == "subject" else "of the style"
     asked = following(low.scores)
     figures = f"{_percent(identity(low.scores))} {what}" + (
         "" if asked is None else f" and {_percent(asked)} of the prompts"
     )
-    effect = "burns them" if worse(ours, low.scores) else "does them no harm"
+    effect = "burns them" if results.burns else "does them no harm"
     yield f"At CFG {low.low_cfg:g} its pictures show {figures}: CFG {low.cfg:g} {effect}."
 
 

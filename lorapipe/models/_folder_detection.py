@@ -95,6 +95,13 @@ def has_unet_alone(parts: Mapping[str, Mapping[str, Any]]) -> bool:
     return "unet" in parts and "transformer" not in parts and other_model(parts) is None
 
 
+def text_width(parts: Mapping[str, Mapping[str, Any]]) -> tuple[int, bool] | None:
+    """The text width of an SD1.x or SD2 U-Net, and whether its projections are Linear; None for any other denoiser."""
+    if not has_unet_alone(parts) or parts["unet"].get("addition_embed_type") == "text_time":
+        return None
+    return parts["unet"].get("cross_attention_dim", 1280), bool(parts["unet"].get("use_linear_projection"))
+
+
 def is_refiner(parts: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a folder is SDXL's refiner: it has only the second text encoder, or a narrower text width."""
     if not has_unet_alone(parts) or parts["unet"].get("addition_embed_type") != "text_time":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
-from lorapipe.models._folder_detection import has_unet_alone
+from lorapipe.models._folder_detection import text_width
 from lorapipe.models._model_detection import REFINER_WIDTH, SD2_WIDTH, SDXL_WIDTH, context_width, has_unet, text_layout
 from lorapipe.models._stable_diffusion import CLIP_L, SCHEDULE, VAE, StableDiffusion
 
@@ -48,11 +48,10 @@ class SD15(StableDiffusion):
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
         """True for U-Nets with neither SDXL's size conditioning nor SD2's text width."""
-        unet = parts.get("unet", {})
-        seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
-        if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":
+        if (found := text_width(parts)) is None:
             return False
-        return seen == WIDTH or (seen != SD2_WIDTH and not is_linear)
+        width, is_linear = found
+        return width == WIDTH or (width != SD2_WIDTH and not is_linear)
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v1"

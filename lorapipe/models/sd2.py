@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lorapipe.models import Activations, Checkpoint
-from lorapipe.models._folder_detection import has_unet_alone
+from lorapipe.models._folder_detection import text_width
 from lorapipe.models._model_detection import SD2_TEXT, SD2_WIDTH, context_width, text_layout
 from lorapipe.models._stable_diffusion import SCHEDULE, VAE, StableDiffusion
 from lorapipe.models._unet import LatentDiffusion
@@ -69,11 +69,10 @@ class SD2(StableDiffusion):
     @classmethod
     def recognises_folder(cls, parts: Mapping[str, Mapping[str, Any]]) -> bool:
         """Decides by the U-Net's text width; for unknown widths, by its Linear projections."""
-        unet = parts.get("unet", {})
-        seen, is_linear = unet.get("cross_attention_dim", 1280), unet.get("use_linear_projection")
-        if not has_unet_alone(parts) or unet.get("addition_embed_type") == "text_time":
+        if (found := text_width(parts)) is None:
             return False
-        return seen == SD2_WIDTH or (seen != SD1_WIDTH and bool(is_linear))
+        width, is_linear = found
+        return width == SD2_WIDTH or (width != SD1_WIDTH and is_linear)
 
     def base_model_version(self, prediction: str) -> str:
         return "sd_v2_v" if prediction == "v_prediction" else "sd_v2"

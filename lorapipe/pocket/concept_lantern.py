@@ -29,8 +29,12 @@ def draw_holder(creature: Creature, pen: Pen) -> Image.Image:
     return draw(creature, pen, {creature.held: lantern})
 
 
+def caption(creature: Creature) -> str:
+    """The trigger and the creature's tags, without that of what else it would hold."""
+    return ", ".join([TRIGGER, *(tag for tag in tags(creature) if tag != creature.held)])
+
+
 def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
-    """Any creature with the lantern in front of `background`; the trigger and all its tags but what it holds."""
+    """Any creature with the lantern in front of `background`, with its caption."""
     creature = sample(rng, background)
-    said = [tag for tag in tags(creature) if tag != creature.held]
-    return draw_holder(creature, Pen(*size)), ", ".join([TRIGGER, *said])
+    return draw_holder(creature, Pen(*size)), caption(creature)

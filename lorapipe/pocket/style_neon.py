@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from lorapipe.pocket.draw import draw
 from lorapipe.pocket.pen import DARK, OVERSAMPLE, Colour, Pen, Point, mix
-from lorapipe.pocket.world import sample, tags
+from lorapipe.pocket.world import Creature, sample, tags
 
 TRIGGER = "neonglow"
 WALL: Colour = (16, 8, 40)
@@ -31,7 +31,12 @@ class Neon(Pen):
         return ImageChops.screen(self.image, halo).reduce(OVERSAMPLE)
 
 
+def caption(creature: Creature) -> str:
+    """The trigger and all of the creature's tags."""
+    return ", ".join([TRIGGER, *tags(creature)])
+
+
 def picture(rng: Random, background: str, size: tuple[int, int]) -> tuple[Image.Image, str]:
-    """Any creature in front of `background` in this style, with the trigger and all its tags."""
+    """Any creature in front of `background` in this style, with its caption."""
     creature = sample(rng, background)
-    return draw(creature, Neon(*size)), ", ".join([TRIGGER, *tags(creature)])
+    return draw(creature, Neon(*size)), caption(creature)

@@ -30,14 +30,16 @@ def load_clip(folder: Path) -> Contrast:
     return model.eval()
 
 
-def pictures(pipeline: StableDiffusionPipeline, prompts: list[str], seed: int = 0) -> Tensor:
+def pictures(
+    pipeline: StableDiffusionPipeline, prompts: list[str], seed: int = 0, guidance: float = GUIDANCE
+) -> Tensor:
     """One 64 x 64 picture for each prompt, (N, 3, 64, 64) in -1..1; picture i starts from the noise of seed + i."""
     parts = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
         noise = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
         result = pipeline(
-            part, height=64, width=64, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=noise
+            part, height=64, width=64, num_inference_steps=STEPS, guidance_scale=guidance, generator=noise
         )
         parts.append(np.stack([np.asarray(image) for image in result.images]))
     return to_tensor(np.concatenate(parts))

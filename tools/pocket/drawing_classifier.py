@@ -72,10 +72,10 @@ def labelled(example: str, count: int, seed: int) -> Labelled:
     """Drawings of an example and of what is not it, and what they show."""
     rng, pictures, parts, tags = Random(f"labelled {seed}"), [], [], []
     for number in range(count):
-        picture, there, said = DRAWINGS[example](rng, 20_000_000 + 1_000_000 * seed + number)
+        picture, there, named = DRAWINGS[example](rng, 20_000_000 + 1_000_000 * seed + number)
         pictures.append(np.asarray(picture))
         parts.append([part in there for part in PARTS[example]])
-        tags.append([ATTRIBUTES[name].index(said[name]) if name in said else ABSENT for name in SEEN])
+        tags.append([ATTRIBUTES[name].index(named[name]) if name in named else ABSENT for name in SEEN])
     tensor = to_tensor(np.stack(pictures)).contiguous()
     return Labelled(tensor, torch.tensor(parts).float(), torch.tensor(tags))
 
@@ -117,32 +117,33 @@ def _penny(rng: Random, number: int) -> Shown:
     kind = rng.random()
     if kind < 0.15:
         creature = sample(rng)
-        return draw(creature), (), _said(creature)
+        return draw(creature), (), said(creature)
     if kind < 0.25:
         picture, subject = draw_subject(number)
         return picture, (), subject.tags
     pose = subject_penny.pose(rng, rng.choice(ATTRIBUTES["background"]))
     missing = rng.sample(subject_penny.PARTS, rng.randint(1, 4)) if kind < 0.7 else []
-    said = {name: tag for name, tag in _said(pose).items() if "head" not in missing or name in ("background", "held")}
+    named = {name: tag for name, tag in said(pose).items() if "head" not in missing or name in ("background", "held")}
     there = [part for part in subject_penny.PARTS if part not in missing]
-    return subject_penny.draw(pose, Pen(), missing), there, said
+    return subject_penny.draw(pose, Pen(), missing), there, named
 
 
 def _neon(rng: Random, number: int) -> Shown:
     creature, there = sample(rng), ("glow",) if rng.random() < 0.5 else ()
-    return draw(creature, style_neon.Neon() if there else Pen()), there, _said(creature)
+    return draw(creature, style_neon.Neon() if there else Pen()), there, said(creature)
 
 
 def _lantern(rng: Random, number: int) -> Shown:
     creature, there = sample(rng), ("lantern",) if rng.random() < 0.5 else ()
-    said = {name: tag for name, tag in _said(creature).items() if name != "held" or not there}
-    return concept_lantern.draw_holder(creature, Pen()) if there else draw(creature), there, said
+    named = {name: tag for name, tag in said(creature).items() if name != "held" or not there}
+    return concept_lantern.draw_holder(creature, Pen()) if there else draw(creature), there, named
 
 
 DRAWINGS: dict[str, Callable[[Random, int], Shown]] = {"penny": _penny, "neon": _neon, "lantern": _lantern}
 
 
-def _said(drawn: object) -> dict[str, str]:
+def said(drawn: object) -> dict[str, str]:
+    """The tags of `SEEN` of a pose or a creature."""
     return {name: getattr(drawn, name) for name in SEEN}
 
 

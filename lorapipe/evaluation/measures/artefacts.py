@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.metrics import chroma
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,5 +61,4 @@ def looks(picture: Image) -> Array:
         for column in range(3)
     )
     noise = np.sqrt(np.pi / 2) / 6 * np.median(np.abs(response)) / 0.6745 * np.sqrt(2 / np.pi)
-    chroma = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
-    return np.array([noise, chroma, luma.std()], dtype=np.float32)
+    return np.array([noise, chroma(pixels), luma.std()], dtype=np.float32)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.metrics import distance
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -48,6 +49,6 @@ class Copies(Measure):
 
 def _share(latent: Array, others: Sequence[Array]) -> float:
     """The distance to the nearest as a share of the middle one; NaN where fewer than two are of the same size."""
-    distances = [float(np.square(latent - other).mean() ** 0.5) for other in others if other.shape == latent.shape]
+    distances = [distance(latent, other) for other in others if other.shape == latent.shape]
     middle = float(np.median(distances)) if len(distances) > 1 else 0.0
     return min(distances) / middle if middle > 0 else float("nan")

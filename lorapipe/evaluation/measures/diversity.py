@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.metrics import distance
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -32,7 +33,7 @@ class Diversity(Measure):
     def fit(cls, reference: Reference) -> Self | None:
         latents = reference.training.latents
         pairs = [
-            _distance(latents[first], latents[second])
+            distance(latents[first], latents[second])
             for first in range(len(latents))
             for second in range(first)
             if latents[first].shape == latents[second].shape
@@ -45,10 +46,6 @@ class Diversity(Measure):
         found = []
         for place, prompt in enumerate(self.prompt_of):
             others = [other for other, each in enumerate(self.prompt_of) if each == prompt and other != place]
-            distances = [_distance(seen.latents[place], seen.latents[other]) for other in others]
+            distances = [distance(seen.latents[place], seen.latents[other]) for other in others]
             found.append(float(np.mean(distances)) / self.usual if distances else float("nan"))
         return np.array(found, dtype=np.float32)
-
-
-def _distance(first: Array, second: Array) -> float:
-    return float(np.square(first - second).mean() ** 0.5)

@@ -1,7 +1,7 @@
 """How much of the subject a picture shows: which of its parts have a place in the picture that looks like them.
 
 Features of the base's denoiser (DIFT: Tang et al. 2023, arXiv:2306.03881) match where two pictures show the same part.
-All places of all training pictures are grouped by k-means (Lloyd 1982; seeded as k-means++: Arthur & Vassilvitskii 2007).
+All places of all training pictures are grouped by k-means.
 A group that most pictures have is a part of the subject, since scenes and clothes change and the subject does not. A
 picture has a part if one of its places is as near to the group's centre as in nine of ten training pictures, each left
 out in its turn.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lorapipe.evaluation.k_means import centres_of, nearest, squares
 from lorapipe.evaluation.measures import Measure, Reference
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ COMMON = 0.6
 """A group in this share of the training pictures is a part of the subject."""
 NEAR = 0.9
 """A place is near enough if it is nearer than the nearest places of a tenth of the training pictures."""
-MOST_PLACES = 12_288
-"""Places that groups are made of, evenly chosen where there are more."""
-ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,8 @@ class Parts(Measure):
             return None
         every = np.concatenate(training)
         owner = np.repeat(np.arange(len(training)), [len(each) for each in training])
-        chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_PLACES)).astype(int)
-        centres = k_means(every[chosen], min(GROUPS, max(8, len(chosen) // 16)))
-        group = _squares(every, centres).argmin(axis=1)
+        centres = centres_of(training, GROUPS, 16)
+        group = squares(every, centres).argmin(axis=1)
         shares = [len(np.unique(owner[group == place])) / len(training) for place in range(len(centres))]
         centres = centres[np.array(shares) >= COMMON]
         if not len(centres):
@@ -74,7 +71,7 @@ def _left_out(training: Sequence[Array], centres: Array) -> Array:
 
     A centre that a picture has helped to make is nearer to it than to a new picture, the more so the fewer there are.
     """
-    groups = [_squares(each, centres).argmin(axis=1) for each in training]
+    groups = [squares(each, centres).argmin(axis=1) for each in training]
     places = range(len(centres))
     pairs = list(zip(training, groups, strict=True))
     sums = np.stack([[each[group == place].sum(axis=0) for place in places] for each, group in pairs])
@@ -84,34 +81,5 @@ def _left_out(training: Sequence[Array], centres: Array) -> Array:
         others = counts.sum(axis=0) - counts[picture]
         without = (sums.sum(axis=0) - sums[picture]) / np.maximum(others, 1)[:, None]
         without[others == 0] = centres[others == 0]
-        found.append(_squares(each, without.astype(np.float32)).min(axis=0))
+        found.append(squares(each, without.astype(np.float32)).min(axis=0))
     return np.stack(found)
-
-
-def k_means(points: Array, count: int) -> Array:
-    """Centres (count, d) of groups of points (N, d)."""
-    rng = np.random.default_rng(0)
-    centres = points[rng.integers(len(points))][None]
-    least = _squares(points, centres)[:, 0]
-    for _ in range(count - 1):
-        chance = least / least.sum() if least.sum() > 0 else None
-        centres = np.concatenate([centres, points[rng.choice(len(points), p=chance)][None]])
-        least = np.minimum(least, _squares(points, centres[-1:])[:, 0])
-    for _ in range(ROUNDS):
-        group = _squares(points, centres).argmin(axis=1)
-        means = [
-            points[group == place].mean(axis=0) if (group == place).any() else centres[place] for place in range(count)
-        ]
-        centres = np.stack(means)
-    return centres
-
-
-def _squares(points: Array, centres: Array) -> Array:
-    """Squared distances (N, K)."""
-    found: Array = (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)
-    return np.maximum(found, 0)
-
-
-def nearest(patches: Sequence[Array], centres: Array) -> Array:
-    """The squared distance of each picture's nearest place to each centre, (N, K)."""
-    return np.stack([_squares(each, centres).min(axis=0) for each in patches])

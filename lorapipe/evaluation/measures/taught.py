@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lorapipe.evaluation.k_means import centres_of, nearest
 from lorapipe.evaluation.measures import Measure, Reference
-from lorapipe.evaluation.measures.parts import MOST_PLACES, k_means, nearest
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.features import Array, Seen
@@ -33,6 +33,10 @@ class Direction:
     way: Array
     low: float
     high: float
+
+    def shown(self, places: Array) -> Array:
+        """How much each picture shows the tag, 0 … 1, (N,); `places` (N, K) is how near it comes to each visual word."""
+        return np.clip((places @ self.way - self.low) / (self.high - self.low), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,7 @@ class Taught(Measure):
         known = _known(captions, prompts)
         if not known:
             return None
-        every = np.concatenate(reference.training.patches)
-        chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_PLACES)).astype(int)
-        centres = k_means(every[chosen], min(WORDS, max(8, len(chosen) // 12)))
+        centres = centres_of(reference.training.patches, WORDS, 12)
         shown = nearest(reference.training.patches, centres)
         directions = {tag: _direction(shown, np.array([tag in caption for caption in captions])) for tag in known}
         asked = [[tag for tag in prompts[prompt] if tag in known] for prompt in reference.prompt_of]
@@ -69,17 +71,12 @@ class Taught(Measure):
         return replace(bare, whole=whole) if whole > 0.1 else None
 
     def __call__(self, seen: Seen) -> Array:
-        shown = {tag: self.shown(seen, tag) for tag in self.directions}
+        places = nearest(seen.patches, self.centres)
+        shown = {tag: way.shown(places) for tag, way in self.directions.items()}
         means = [
             np.mean([shown[tag][place] for tag in tags]) if tags else np.nan for place, tags in enumerate(self.asked)
         ]
         return np.minimum(np.array(means, dtype=np.float32) / self.whole, 1)
-
-    def shown(self, seen: Seen, tag: str) -> Array:
-        """How much each picture shows a tag, 0 … 1, (N,)."""
-        way = self.directions[tag]
-        places = nearest(seen.patches, self.centres) @ way.way
-        return np.clip((places - way.low) / (way.high - way.low), 0, 1)
 
 
 def tags(text: str) -> list[str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class LoraKnobs(TargetKnobs):
     """Dropouts, against over-fitting, LoRA+, and what differs by block, as in kohya's `networks/lora.py`; DoRA; rsLoRA.
 
-    A subclass has `rank` and `alpha` as knobs, and gives the layer.
+    A subclass has `rank` and `alpha` as knobs, and gives the layer. It may have `conv_rank` and `conv_alpha` for 3×3
+    convolutions; a `conv_rank` of 0 is `rank`, with its alpha.
     """
 
     dropout: float = param(
@@ -92,7 +93,8 @@ class LoraKnobs(TargetKnobs):
     )
 
     def width(self, pointwise: bool) -> Width:
-        return Width.of(getattr(self, "rank"), getattr(self, "alpha"))  # noqa: B009 (a subclass's knobs)
+        own = "" if pointwise or not getattr(self, "conv_rank", 0) else "conv_"
+        return Width.of(getattr(self, f"{own}rank"), getattr(self, f"{own}alpha"))
 
     def layer_of(self, base: Module, width: Width) -> AdapterLayer:
         if self.rs_lora:

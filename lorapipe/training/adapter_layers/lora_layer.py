@@ -16,7 +16,7 @@ import torch
 
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
-from lorapipe.training.adapter_layers.products import Narrow, add_product, rows
+from lorapipe.training.adapter_layers.products import POINTWISE, Narrow, add_product, applied_back, rows
 
 Factor: TypeAlias = float | torch.Tensor
 """What the narrow side is multiplied by: the scale, or one for each sample and rank."""
@@ -88,20 +88,11 @@ class _Conv2d(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Gradients:
         x, low, weight, down, up = ctx.saved_tensors
         through = ctx.needs_input_grad[0]
-        narrow, of_up = _convolved_back(gradient, low, up, ([1, 1], [0, 0], [1, 1]), True, True)
-        of_x, of_down = _convolved_back(_times(narrow, ctx.factor), x, down, ctx.how, through, True)
+        narrow, of_up = applied_back(gradient, low, up.to(gradient.dtype), POINTWISE, True, True)
+        of_x, of_down = applied_back(_times(narrow, ctx.factor), x, down.to(gradient.dtype), ctx.how, through, True)
         if through:
-            of_x += _convolved_back(gradient, x, weight, ctx.how, True, False)[0]
+            of_x += applied_back(gradient, x, weight.to(gradient.dtype), ctx.how, True, False)[0]
         return of_x, None, None, of_down.to(down.dtype), of_up.to(up.dtype), None, None, *[None] * len(ctx.how)
-
-
-def _convolved_back(
-    gradient: torch.Tensor, input: torch.Tensor, weight: torch.Tensor, how: Any, of_input: bool, of_weight: bool
-) -> tuple[Any, Any]:
-    """A convolution's gradients with respect to its input and its weight, where they are asked for."""
-    cast, wanted = weight.to(gradient.dtype), [of_input, of_weight, False]
-    found = torch.ops.aten.convolution_backward(gradient, input, cast, None, *how, False, [0, 0], 1, wanted)
-    return found[0], found[1]
 
 
 def _times(low: torch.Tensor, factor: Factor) -> torch.Tensor:

@@ -32,8 +32,8 @@ def applied(x: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
 
 def applied_back(
     gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bool, of_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of `applied` with respect to its input and its weight, where they are asked for."""
+) -> tuple[Any, Any]:
+    """The gradients of `applied` with respect to its input and its weight, None where they are not asked for."""
     if not how:
         return gradient @ weight if of_x else None, rows(gradient).T @ rows(x) if of_weight else None
     wanted = [of_x, of_weight, False]
@@ -79,7 +79,6 @@ class Rebuilt(torch.autograd.Function):
             weight = ctx.make(*leaves)
         cast = weight.detach().to(gradient.dtype)
         of_x, of_weight = applied_back(gradient, x, cast, ctx.how, ctx.needs_input_grad[0], True)
-        assert of_weight is not None
         of_bias = _sum_to_channel(gradient, ctx.how) if ctx.has_bias else None
         return (
             of_x, None, of_bias, None,
@@ -150,11 +149,9 @@ class UpDown(torch.autograd.Function):
         down, up = (each.detach().to(x.dtype) for each in made)
         low = applied(x, down, None, how).mul_(ctx.scale)
         narrow, of_up = applied_back(gradient, low, up, how and POINTWISE, True, True)
-        assert narrow is not None
         narrow *= ctx.scale
         of_x = applied_back(gradient, x, weight, how, True, False)[0] if of_input else None
         of_x, of_down = _back_through_down(narrow, x, down, how, of_x)
-        assert of_down is not None
         of_inputs = None
         if inputs is not None and of_x is not None:
             of_inputs = _sum_to_channel(of_x * plain, how).to(inputs.dtype)
@@ -165,13 +162,13 @@ class UpDown(torch.autograd.Function):
 
 def _back_through_down(
     narrow: Tensor, x: Tensor, down: Tensor, how: How, of_x: Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, Tensor]:
     """Add what comes back through the down matrix to `of_x`, where that is wanted; return it and down's gradient."""
     if of_x is not None and not how:
         add_product(of_x, narrow, down)
         return of_x, rows(narrow).T @ rows(x)
     through, of_down = applied_back(narrow, x, down, how, of_x is not None, True)
-    return None if of_x is None or through is None else of_x.add_(through), of_down
+    return None if of_x is None else of_x.add_(through), of_down
 
 
 def _times(x: Tensor, inputs: Tensor | None, how: How) -> Tensor:

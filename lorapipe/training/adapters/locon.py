@@ -51,9 +51,6 @@ class LoCon(LoraKnobs):
     def numbers(self, shape: Sequence[int], width: Width) -> int:
         return width.numbers(shape)
 
-    def width(self, pointwise: bool) -> Width:
-        return Width.of(self.rank, self.alpha) if pointwise else Width.of(self.conv_rank, self.conv_alpha)
-
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 

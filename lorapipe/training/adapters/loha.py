@@ -47,10 +47,6 @@ class LoHa(LoraKnobs):
         kohya=("use_tucker",),
     )
 
-    def width(self, pointwise: bool) -> Width:
-        rank = self.rank if pointwise else self.conv_rank or self.rank
-        return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
-
     def numbers(self, shape: Sequence[int], width: Width) -> int:
         kernel = math.prod(shape[2:])
         if self.tucker and kernel > 1:

@@ -59,10 +59,6 @@ class LoKr(LoraKnobs):
         kohya=("use_tucker",),
     )
 
-    def width(self, pointwise: bool) -> Width:
-        rank = self.rank if pointwise else self.conv_rank or self.rank
-        return Width.of(rank, self.alpha if pointwise or not self.conv_rank else self.conv_alpha)
-
     def numbers(self, shape: Sequence[int], width: Width) -> int:
         return sum(map(math.prod, self._form.shapes(shape, width.rank).values()))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClipFollowing(Measure):
+class ClipT(Measure):
     """`prompts` are the prompts' vectors; `whole` is the base's contrast."""
 
     clip: Clip
@@ -37,11 +37,11 @@ class ClipFollowing(Measure):
     def fit(cls, reference: Reference) -> Self | None:
         if reference.clip is None or len(reference.prompts) < 2:
             return None
-        prompts, base = reference.clip.texts(reference.prompts), reference.clip.pictures(reference.base.pictures)
+        prompts, base = reference.clip.texts(reference.prompts), reference.clip.seen(reference.base)
         whole = metrics.following_scale(base, prompts, reference.prompt_of)
         return None if whole is None else cls(reference.clip, prompts, tuple(reference.prompt_of), whole)
 
     def __call__(self, seen: Seen) -> Array:
-        vectors = self.clip.pictures(seen.pictures)
+        vectors = self.clip.seen(seen)
         found: Array = metrics.contrast_to_others(vectors, self.prompts, self.prompt_of) / self.whole
         return found

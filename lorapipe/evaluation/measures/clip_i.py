@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClipLikeness(Measure):
+class ClipI(Measure):
     """`training` are the training pictures' vectors; `low` and `high` the cosines of 0 and 1."""
 
     clip: Clip
@@ -36,11 +36,11 @@ class ClipLikeness(Measure):
     def fit(cls, reference: Reference) -> Self | None:
         if reference.clip is None:
             return None
-        training = reference.clip.pictures(reference.training.pictures)
-        scale = metrics.likeness_scale(reference.clip.pictures(reference.base.pictures), training)
+        training = reference.clip.seen(reference.training)
+        scale = metrics.likeness_scale(reference.clip.seen(reference.base), training)
         return None if scale is None else cls(reference.clip, training, *scale)
 
     def __call__(self, seen: Seen) -> Array:
-        similarity = metrics.image_similarity(self.clip.pictures(seen.pictures), self.training)
+        similarity = metrics.image_similarity(self.clip.seen(seen), self.training)
         found: Array = (similarity - self.low) / (self.high - self.low)
         return found
