@@ -30,9 +30,7 @@ def applied(x: Tensor, weight: Tensor, bias: Tensor | None, how: How) -> Tensor:
     return torch.nn.functional.conv2d(x, weight, bias, *how)
 
 
-def applied_back(
-    gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bool, of_weight: bool
-) -> tuple[Any, Any]:
+def applied_back(gradient: Tensor, x: Tensor, weight: Tensor, how: How, of_x: bool, of_weight: bool) -> tuple[Any, Any]:
     """The gradients of `applied` with respect to its input and its weight, None where they are not asked for."""
     if not how:
         return gradient @ weight if of_x else None, rows(gradient).T @ rows(x) if of_weight else None
