@@ -18,7 +18,7 @@ from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.delivery_log import SEAL, seal
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, param
-from lorapipe.stages import Stage
+from lorapipe.stages import Stage, _compatibility
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,6 +95,9 @@ class Export(Stage):
             what = f"{self.format.name} is a folder of files, not one file."
             yield Problem(what, cure=f"Write {self.to.path.stem}/.", path=("to",))
 
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        return _compatibility.problems(self, stages)
+
     def deliveries(self) -> Iterator[Delivery]:
         place = attrgetter("path")
         yield Delivery("to", self.to, place, self.format.ending, self.overwrite, is_folder=self._is_folder)
@@ -117,6 +120,8 @@ class Export(Stage):
         worst = self._verify(path, learned, model)
         megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
         context.emit(Log(text=f"{_contents(learned)}, {megabytes:.1f} MB, read back within {worst:.1e}"))
+        for log in _compatibility.of_file(path):
+            context.emit(log)
         return File(path)
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
@@ -135,7 +140,7 @@ class Export(Stage):
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
         """The update in the form that is asked for; loads the base only where ΔW depends on it."""
         if self.convert == "own":
-            return learned
+            return learned.portable()
         from lorapipe.formats import converted
         from lorapipe.training.adapter_layers.base_weights import shape, weight
 
@@ -151,7 +156,8 @@ class Export(Stage):
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import lacking
 
-        return lacking(self.trigger, self, stages)
+        yield from _compatibility.of_trainings(self, stages)
+        yield from lacking(self.trigger, self, stages)
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]

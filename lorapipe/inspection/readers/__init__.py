@@ -36,6 +36,8 @@ class ReadModule:
     keys: tuple[str, ...]
     alpha: float | None
     """By a tensor of the file; None where none tells it."""
+    of_outputs: bool = False
+    """Whether it is a DoRA with a magnitude for each output."""
 
     def alpha_or_usual(self, tensors: Mapping[str, Tensor]) -> float:
         """Its alpha; without one the scale is 1, and an OFT has no limit: all programs agree in that."""
@@ -63,6 +65,13 @@ class Reader(ABC):
     @abstractmethod
     def ignores(self, module: ReadModule) -> str:
         """Why a module is left as it was, though the file is loaded; empty where it is changed."""
+
+    def misreads(self, module: ReadModule) -> str:
+        """What it makes another ΔW of than the file means, to follow the program's name; empty where it does not.
+
+        In words what `change` is in numbers, and without torch.
+        """
+        return ""
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
