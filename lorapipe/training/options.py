@@ -128,9 +128,10 @@ class TrainingOptions(Spec):
         kohya=("max_train_steps", "max_train_epochs"),
     )
     snapshots: Interval = param(
-        Interval(10),
+        Interval(10, is_usual=True),
         "how often to save the adapter, to choose the best of them later: 10 (times, evenly), 'every 100 steps', "
-        "'every 2 epochs'. The end is always saved",
+        "'every 2 epochs'. The end is always saved; of a fine-tune, whose snapshots are as large as a base, the end alone "
+        "where nothing is written here",
         kohya=("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio"),
     )
     batch: int = param(
@@ -208,6 +209,11 @@ class TrainingOptions(Spec):
         kohya=("sample_every_n_steps", "sample_every_n_epochs"),
     )
 
+    def __post_init__(self) -> None:
+        """Snapshots of a fine-tune are gigabytes, so the usual ten are one."""
+        if self.snapshots.is_usual and getattr(self.adapter, "in_place", False):
+            object.__setattr__(self, "snapshots", Interval(1))
+
     def rates(self, roles: Mapping[str, Role]) -> dict[str, float]:
         """Return the learning rate of each trained part of a model; `roles` is `Model.roles`."""
         names = rate_options(roles)
@@ -245,7 +251,8 @@ class TrainingOptions(Spec):
 
     def usual_rate(self, option: str) -> float:
         """Return the optimizer's default rate for the parts of an option of `RATES`."""
-        return self.optimizer.usual_rate(RATES[option])
+        usual = self.optimizer.usual_rate(RATES[option])
+        return usual if self.optimizer.adaptive else usual * self.adapter.rate_factor
 
     @property
     def reading(self) -> TextReading:

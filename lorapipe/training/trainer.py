@@ -46,10 +46,11 @@ from lorapipe.training_record import TrainingRecord
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The adapter and its files' format, its learning rate for each trained part, and options of the base's forward pass."""
+    """The adapter, its snapshots' format and dtype, the learning rate of each part, and options of the forward pass."""
 
     adapter: Attachable
     format: Format
+    dtype: str
     rates: dict[str, float]
     seed: int
     start_from: Path | None
@@ -143,7 +144,8 @@ class Trainer:
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
-                options.trained, Format.default(options.adapter.snapshot_format)(), rates, options.seed,
+                options.trained, Format.default(options.adapter.snapshot_format)(), options.adapter.snapshot_dtype,
+                rates, options.seed,
                 options.start_from.path if options.start_from else None,
                 options.gradient_checkpointing, options.compile,
             ),
@@ -167,18 +169,27 @@ class Trainer:
     def steps(self) -> Iterator[loop.Step]:
         """Train, one optimizer step for each `next`. Raises `Interrupted` when asked to stop, after saving the state."""
         with memory_explained(), self.adaptation.applied(self.model) as adapter, self.launch() as parallel:
-            trainable = grouped(adapter, self.record.rates, self.optimization.optimizer, self.model)
+            how = self.optimization
+            trainable = grouped(adapter, self.record.rates, how.optimizer, self.model, how.max_grad_norm)
+            if adapter.steps_apart and parallel.world_size > 1:
+                what = (
+                    "fused_backward and weights: bf16 are for one device: there is no step at which devices could meet."
+                )
+                raise InputError(what, where="adapter", cure="Take them away, or train on one device.")
             if parallel.rank == 0:
                 yield from self._monitored(adapter, trainable, parallel)
             else:  # rank 0 alone logs and saves
                 done = Checkpoints(self.context.resume / "checkpoints").load(trainable).step
+                adapter.refresh()
                 yield from self._loop(adapter, trainable, parallel, done)
 
     def _monitored(self, adapter: Attached, trainable: Trainable, parallel: DataParallel) -> Iterator[loop.Step]:
         """Yield the steps of rank 0, and do what is due after each."""
         context, optimizer = self.context, self.optimization.optimizer
-        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, self.adaptation.format)
+        format, dtype = self.adaptation.format, self.adaptation.dtype
+        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, format, dtype)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
+        adapter.refresh()
         steps = self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
@@ -204,7 +215,7 @@ class Trainer:
             self.objective,
             trainable.optimizer,
             lambda step: how.scheduler.factor(step, total, per_epoch),
-            max_grad_norm=how.max_grad_norm,
+            max_grad_norm=0.0 if adapter.steps_in_backward else how.max_grad_norm,
             scaler=trainable.scaler,
             constrain=partial(_constrain, adapter, how.max_weight_norm),
             parallel=parallel,
