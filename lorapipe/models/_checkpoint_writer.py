@@ -78,7 +78,7 @@ class CheckpointWriter:
         for key in source.keys():  # noqa: SIM118
             tensor = source.tensor(key)
             assert tensor is not None
-            entries[key] = Entry(tuple(tensor.shape), self._dtype(tensor), partial(_as_it_is, tensor))
+            entries[key] = self._plain(tensor)
         for key, names, entry in self._mapped():
             if any(map(self._is_changed, names)):
                 there = entries.get(key) or entries.get(key.replace(TOP, "", 1))
@@ -116,8 +116,6 @@ class CheckpointWriter:
 
     def _open_clip(self, text: TextPart) -> Iterator[tuple[str, list[tuple[str, str]], Entry]]:
         """OpenCLIP's: q, k and v stacked in one tensor, the projection the other way round."""
-        import torch
-
         tensors = {name.removeprefix(TOP): (name, tensor) for name, tensor in self._tensors(text.name).items()}
         for name, (whole, tensor) in tensors.items():
             if name.endswith("position_ids") or ".k_proj." in name or ".v_proj." in name:
@@ -135,9 +133,33 @@ class CheckpointWriter:
                 yield key, [(text.name, whole)], turned
             else:
                 yield key, [(text.name, whole)], self._entry(text.name, whole, tensor)
-        if text.projected and isinstance(self.model.source, Folder):
-            scale = torch.tensor(CLIP_SCALE)
-            yield f"{text.prefix}logit_scale", [], Entry((), self._dtype(scale), lambda: scale)
+        if isinstance(self.model.source, Folder):
+            yield from self._unread(text)
+
+    def _unread(self, text: TextPart) -> Iterator[tuple[str, list[tuple[str, str]], Entry]]:
+        """What files hold and nothing reads: a scale; of SD2 OpenCLIP's last layer, here the one before, and a projection.
+
+        The tensors of published files, so that programs with strict readers find all of them.
+        """
+        import torch
+
+        yield f"{text.prefix}logit_scale", [], self._plain(torch.tensor(CLIP_SCALE))
+        if text.projected:
+            return
+        config = self.model.source.config(text.name)
+        last, width = config["num_hidden_layers"] - 1, config["hidden_size"]
+        for name, tensor in self._tensors(text.name).items():
+            if f"encoder.layers.{last}." in name and not any(f".{kind}_proj." in name for kind in "qkv"):
+                key = text.prefix + open_clip_name(name.removeprefix(TOP))
+                key = key.replace(f".{last}.", f".{last + 1}.")
+                yield key, [], self._entry(text.name, name, tensor)
+        for kind, shape in (("weight", (3 * width, width)), ("bias", (3 * width,))):
+            empty = torch.zeros(shape)
+            yield f"{text.prefix}transformer.resblocks.{last + 1}.attn.in_proj_{kind}", [], self._plain(empty)
+        yield f"{text.prefix}text_projection", [], self._plain(torch.eye(width))
+
+    def _plain(self, tensor: Tensor) -> Entry:
+        return Entry(tuple(tensor.shape), self._dtype(tensor), partial(_as_it_is, tensor))
 
     def _marks(self) -> Iterator[tuple[str, Entry]]:
         """Empty tensors by which programs know what an SDXL predicts."""
@@ -175,9 +197,9 @@ class CheckpointWriter:
             library = "transformers" if part in model.text_encoders else "diffusers"
             index[part] = [library, type(module).__name__]
             if library == "diffusers":
-                module.save_config(path / part)  # type: ignore[operator]
+                module.save_config(path / part)
             else:
-                module.config.save_pretrained(path / part)  # type: ignore[union-attr, operator]
+                module.config.save_pretrained(path / part)
         scheduler = model.scheduler()
         scheduler.save_pretrained(path / "scheduler")
         index["scheduler"] = ["diffusers", type(scheduler).__name__]

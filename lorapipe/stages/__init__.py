@@ -38,6 +38,11 @@ class Stage(Spec, contract="uses"):
     makes: ClassVar[type[Artifact]]
     """The kind of artifact that `run` returns, so that references are checked before anything runs."""
 
+    @classmethod
+    def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
+        """The kind of artifact of a stage with these settings in document form: `makes`, or a kind of it."""
+        return cls.makes
+
     @abstractmethod
     def run(self, context: Context) -> Artifact:
         """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""

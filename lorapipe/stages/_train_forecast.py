@@ -98,7 +98,7 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
         footprint.activations,
         parts,
         numbers,
-        train.adapter.bytes_each(train.optimizer.states, held),
+        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train),
         pixels * train.batch,
         bytes_each=held,
     )
@@ -110,13 +110,18 @@ def _bytes_held(train: TrainingOptions) -> int:
     return 4 if train.precision == "fp32" else 2
 
 
+def _bytes_of_average(train: TrainingOptions) -> int:
+    """Of each trained number's moving average."""
+    return 4 if train.ema is not None else 0
+
+
 def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) -> Iterator[str]:
     """What the files of a training take whose snapshots are as large as the base."""
     if not train.adapter.in_place or (footprint := base.footprint()) is None:
         return
     numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])
     snapshot = numbers * {"fp32": 4, "bf16": 2}[train.adapter.snapshot_dtype]
-    state = numbers * (4 + 4 * train.optimizer.states)
+    state = numbers * (4 + 4 * train.optimizer.states + _bytes_of_average(train))
     count = len(train.snapshots.steps(total, per_epoch))
     many = f"{count} snapshots of {_size(snapshot)}" if count > 1 else f"a snapshot of {_size(snapshot)}"
     whole = _size(count * snapshot + 2 * state)

@@ -54,6 +54,7 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _words(train)
     yield from _unused_rates(train)
     yield from _in_place(train)
+    yield from _fused_backward(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -129,6 +130,9 @@ def _averaged_weights(train: TrainingOptions) -> Iterator[Problem]:
     if train.optimizer.averages and train.scale_weight_norms:
         what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
         yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
+    if train.optimizer.averages and train.ema is not None:
+        what = f"{train.optimizer.name} keeps an average of its own, and saves that."
+        yield Problem(what, cure="Take ema away, or use another optimizer.", path=("ema",))
 
 
 def _ignored_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
@@ -191,6 +195,14 @@ def _in_place(train: TrainingOptions) -> Iterator[Problem]:
         what = f"{optimizer.name} estimates its step from all gradients at once, and here each weight is stepped alone."
         cure = "Use adamw, adamw8bit, lion or adafactor, or take fused_backward and weights: bf16 away."
         yield Problem(what, cure=cure, path=("optimizer",))
+    if adapter.needs_precision and train.precision not in ("auto", adapter.needs_precision):
+        what = f"the adapter needs the base in {adapter.needs_precision}."
+        yield Problem(what, cure=f"Write precision: {adapter.needs_precision}.", path=("precision",))
+
+
+def _fused_backward(train: TrainingOptions) -> Iterator[Problem]:
+    """What is stepped in the backward pass leaves no gradients behind."""
+    adapter = train.adapter
     if adapter.steps_in_backward and train.accumulation > 1:
         what = "fused_backward frees each gradient at once, so that none are left to accumulate."
         yield Problem(what, cure="Write accumulation: 1, or fused_backward: false.", path=("accumulation",))
@@ -199,9 +211,6 @@ def _in_place(train: TrainingOptions) -> Iterator[Problem]:
             "fp16 scales the loss, and skips steps that overflow; fused_backward has stepped before that can be seen."
         )
         yield Problem(what, cure="Write precision: bf16, or fused_backward: false.", path=("precision",))
-    if adapter.needs_precision and train.precision not in ("auto", adapter.needs_precision):
-        what = f"the adapter needs the base in {adapter.needs_precision}."
-        yield Problem(what, cure=f"Write precision: {adapter.needs_precision}.", path=("precision",))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ are due. `Trainer.publish` links the files into the stage's output folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
 from lorapipe.training.device import Compute, memory_explained
 from lorapipe.training.distributed_launch import launched
+from lorapipe.training.ema import ExponentialMovingAverage
 from lorapipe.training.initial_weights import initialise_from
 from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor
@@ -72,12 +73,13 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class Optimization:
-    """The optimizer, its learning rate schedule, and limits on gradients (clipping) and weights; 0 is no limit."""
+    """The optimizer, its learning rate schedule, limits on gradients (clipping) and weights (0: none), an EMA's decay."""
 
     optimizer: Optimizer
     scheduler: Scheduler
     max_grad_norm: float
     max_weight_norm: float
+    ema: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Trainer:
                 options.gradient_checkpointing, options.compile,
             ),
             optimization=Optimization(
-                options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms
+                options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
             ),
             milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
             record=record,
@@ -171,6 +173,8 @@ class Trainer:
         with memory_explained(), self.adaptation.applied(self.model) as adapter, self.launch() as parallel:
             how = self.optimization
             trainable = grouped(adapter, self.record.rates, how.optimizer, self.model, how.max_grad_norm)
+            if how.ema is not None:
+                trainable = replace(trainable, ema=ExponentialMovingAverage(trainable.parameters, how.ema))
             if adapter.steps_apart and parallel.world_size > 1:
                 what = (
                     "fused_backward and weights: bf16 are for one device: there is no step at which devices could meet."
@@ -194,7 +198,7 @@ class Trainer:
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
                 if due.snapshot:
-                    with averaged_weights(trainable.optimizer):
+                    with _saved_weights(adapter, trainable):
                         monitor.check_weights(step.step)
                         monitor.keep(writer.write(step.step))
                 if due.checkpoint:
@@ -203,7 +207,7 @@ class Trainer:
                     at = f"step {step.step} of {self.milestones.total}"
                     raise Interrupted(f"Stopped after {at}; run the same command again to resume.")
                 if due.preview:
-                    with averaged_weights(trainable.optimizer):
+                    with _saved_weights(adapter, trainable):
                         self.previews.paint(step.step)
                 yield step
 
@@ -217,7 +221,7 @@ class Trainer:
             lambda step: how.scheduler.factor(step, total, per_epoch),
             max_grad_norm=0.0 if adapter.steps_in_backward else how.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(_constrain, adapter, how.max_weight_norm),
+            constrain=partial(_after_step, adapter, how.max_weight_norm, trainable.ema),
             parallel=parallel,
         )
 
@@ -234,10 +238,22 @@ class Trainer:
         )
 
 
-def _constrain(adapter: Attached, max_weight_norm: float) -> None:
+def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovingAverage | None) -> None:
     adapter.constrain()
     if max_weight_norm:
         adapter.limit_norms(max_weight_norm)
+    if ema is not None:
+        ema.update()
+
+
+@contextmanager
+def _saved_weights(adapter: Attached, trainable: Trainable) -> Iterator[None]:
+    """Within: the weights that are saved, which may be an average of the steps'."""
+    with (
+        averaged_weights(trainable.optimizer),
+        trainable.ema.applied(adapter.refresh) if trainable.ema else nullcontext(),
+    ):
+        yield
 
 
 def _train_rank(options: TrainingOptions, context: Context, parallel: DataParallel) -> None:
