@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from lorapipe.errors import InputError
 from lorapipe.models import Change, Saving
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lorapipe.models._unet import LatentDiffusion
+    from lorapipe.models._weight_files import SingleFile
 
 TOP = "text_model."
 MOST_COPIED = 64 << 20
@@ -33,11 +33,27 @@ MOST_COPIED = 64 << 20
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx")
 
 
+class StoredModel(Protocol):
+    """The part of a U-Net's `Model` that is written: where its weights are, and what describes it."""
+
+    source: Folder | SingleFile
+    denoiser: ClassVar[str]
+    text_encoders: tuple[str, ...]
+    texts: ClassVar[tuple[TextPart, ...]]
+    pipeline: ClassVar[str]
+
+    def tensors(self, name: str) -> dict[str, Tensor]: ...
+    def skeleton(self, name: str) -> Any: ...
+    def scheduler(self) -> Any: ...
+    def tokenizer(self, text: TextPart) -> Any: ...
+    def checkpoint_marks(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True)
 class CheckpointWriter:
     """Writes the model with `saving.changes` to its tensors; see `Model.save_checkpoint`."""
 
-    model: LatentDiffusion
+    model: StoredModel
     saving: Saving
 
     # ------------------------------------------------------------------------------------------------- of both layouts

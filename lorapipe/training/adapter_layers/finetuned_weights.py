@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from lorapipe.errors import InputError
 from lorapipe.formats import AdapterWeights, ModuleWeights, Place
 from lorapipe.formats.algorithms import numbers
-from lorapipe.training.adapter_layers.in_place_optimizer import InPlaceOptimizer
+from lorapipe.training.adapter_layers.in_place_optimizer import InPlaceOptimizer, Weight
 from lorapipe.training.adapter_layers.layer import is_norm
 from lorapipe.training.adapters import Attached
 
@@ -21,62 +20,6 @@ if TYPE_CHECKING:
 
 SHORT = {False: ("full", {"weight": "diff", "bias": "diff_b"}), True: ("norm", {"weight": "weight", "bias": "bias"})}
 """The algorithm of a layer's difference, of a normalisation's or not, and what that calls its tensors."""
-
-
-@dataclass
-class Weight:
-    """A tensor of the base that is trained.
-
-    `live` is the module's own parameter, `original` what it held, in host memory. `learning` is what the optimizer steps:
-    the live one, a copy in fp32, or for stochastic rounding a stand-in that has numbers only while it is stepped.
-    """
-
-    live: torch.nn.Parameter
-    original: Tensor
-    learning: torch.nn.Parameter | None = None
-    is_rounded: bool = False
-
-    @property
-    def kept(self) -> torch.nn.Parameter:
-        """What outlasts a step: the state of the training."""
-        return self.live if self.is_rounded or self.learning is None else self.learning
-
-    @torch.no_grad()
-    def begin(self, rounded: bool) -> None:
-        """Let it learn."""
-        self.live.requires_grad_(True)
-        if self.live.dtype == torch.float32:
-            self.learning = self.live
-            return
-        self.is_rounded = rounded
-        start = placeholder(self.live) if rounded else self.live.float()
-        self.learning = torch.nn.Parameter(start)
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Compute with what has been learnt."""
-        if self.kept is not self.live:
-            self.live.copy_(self.kept)
-
-    @torch.no_grad()
-    def set(self, value: Tensor) -> None:
-        """Put numbers in."""
-        self.kept.copy_(value)
-        self.refresh()
-
-    def restore(self) -> None:
-        """Be what it was, bit for bit."""
-        self.live.requires_grad_(False)
-        self.live.grad = None
-        if self.original.device == self.live.device:
-            self.live.data = self.original
-        else:
-            self.live.data.copy_(self.original)
-
-
-def placeholder(like: Tensor) -> Tensor:
-    """A tensor of a shape, float32, that takes no memory."""
-    return torch.zeros((), device=like.device).expand(like.shape)
 
 
 class FinetunedWeights(Attached):

@@ -8,13 +8,67 @@ freed, so that gradients never exist together (torch's `register_post_accumulate
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from lorapipe.training.adapter_layers.finetuned_weights import Weight
+
+@dataclass
+class Weight:
+    """A tensor of the base that is trained.
+
+    `live` is the module's own parameter, `original` what it held, in host memory. `learning` is what the optimizer steps:
+    the live one, a copy in fp32, or for stochastic rounding a stand-in that has numbers only while it is stepped.
+    """
+
+    live: torch.nn.Parameter
+    original: Tensor
+    learning: torch.nn.Parameter | None = None
+    is_rounded: bool = False
+
+    @property
+    def kept(self) -> torch.nn.Parameter:
+        """What outlasts a step: the state of the training."""
+        return self.live if self.is_rounded or self.learning is None else self.learning
+
+    @torch.no_grad()
+    def begin(self, rounded: bool) -> None:
+        """Let it learn."""
+        self.live.requires_grad_(True)
+        if self.live.dtype == torch.float32:
+            self.learning = self.live
+            return
+        self.is_rounded = rounded
+        start = placeholder(self.live) if rounded else self.live.float()
+        self.learning = torch.nn.Parameter(start)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Compute with what has been learnt."""
+        if self.kept is not self.live:
+            self.live.copy_(self.kept)
+
+    @torch.no_grad()
+    def set(self, value: Tensor) -> None:
+        """Put numbers in."""
+        self.kept.copy_(value)
+        self.refresh()
+
+    def restore(self) -> None:
+        """Be what it was, bit for bit."""
+        self.live.requires_grad_(False)
+        self.live.grad = None
+        if self.original.device == self.live.device:
+            self.live.data = self.original
+        else:
+            self.live.data.copy_(self.original)
+
+
+def placeholder(like: Tensor) -> Tensor:
+    """A tensor of a shape, float32, that takes no memory."""
+    return torch.zeros((), device=like.device).expand(like.shape)
 
 
 class InPlaceOptimizer(torch.optim.Optimizer):
