@@ -1,7 +1,7 @@
 """What the base sees in pictures, small enough to be carried from another machine, and everything else packed beside it.
 
-Features are rotated to their principal components and rounded to one grain, which costs them 3 % of their variance;
-latents are rounded to a quarter of their standard deviation. What is looked for in them is far larger.
+Features are rotated to their principal components and rounded to one grain, which costs them 5 % of their variance;
+latents are rounded to 0.4 of their standard deviation. What is looked for in them is far larger.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lorapipe.evaluation.features import Array, Seen
 
-GRAIN, LATENT_GRAIN = 0.6, 0.25
+GRAIN, LATENT_GRAIN = 0.8, 0.4
 """What is rounded to, in standard deviations."""
 LARGEST = 14 << 20
 """Bytes of a packed file, about."""

@@ -184,7 +184,7 @@ def trainings(subject: int) -> list[Training]:
         Training("leak-scene", subject, {"leaking scene": View(late)}, 240, 120, constant={"background": "meadow"}),
         Training("no-trigger", subject, {"no trigger": View(late)}, 240, 120, captions="no trigger"),
         Training("wrong", subject, {"wrong captions": View(late)}, 240, 120, captions="wrong"),
-        Training("over", subject, {"over": View((150, 300, 600, 1000))}, 1000, 50, pictures=8),
+        Training("over", subject, {"over": View((300, 600, 1000))}, 1000, 50, pictures=8),
         Training("hot", subject, {"U-Net hot, trained": View(late, apart=True)}, 240, 120, 5.0, 1.0),
         Training("hot-text", subject, {"text encoder hot, trained": View(late, apart=True)}, 240, 120, 1.0, 10.0),
         Training("again", subject, {"good": View(whole, apart=True)}, seed=1),

@@ -81,6 +81,7 @@ def _work(work: Path, jobs: Sequence[Training | None], left: Any, device: str, e
 
 def told(work: Path, trainings: Sequence[Training], device: str) -> list[str]:
     """Ask the truth's network about every picture; the folders of the trainings that are painted."""
+    truth.prepared(work, device, 8_000)  # where it was not finished beside the trainings
     network, found = truth.classifier(work, device), []
     for training in trainings:
         bench = Bench(work, training)
@@ -97,9 +98,7 @@ def told(work: Path, trainings: Sequence[Training], device: str) -> list[str]:
         said: dict[str, Any] = {name: truth.truths(network, each) for name, each in (pictures | drawn).items()}
         shown = bench.folder / "shown"
         shown.mkdir(exist_ok=True)
-        for cell in (each for each in training.cells if each.strength == each.text_encoder == 1):
-            _sheet(pictures[cell.slug]).save(shown / f"{cell.slug}.webp", quality=85)
-        for name in (BASE.slug, f"{LOW}{BASE.slug}", f"{LOW}{training.low.slug}"):
+        for name in (BASE.slug, training.low.slug, f"{LOW}{BASE.slug}", f"{LOW}{training.low.slug}"):
             _sheet(pictures[name]).save(shown / f"{name.replace('/', '-')}.webp", quality=85)
         np.savez(bench.folder / "said.npz", **said)
     return found
