@@ -1,6 +1,6 @@
 """What the base sees in pictures, small enough to be carried from another machine, and everything else packed beside it.
 
-Features are rotated to their principal components and rounded to one grain, which costs them 5 % of their variance;
+Features are rotated to their principal components and rounded to one grain, which costs them 6 % of their variance;
 latents are rounded to 0.4 of their standard deviation. What is looked for in them is far larger.
 """
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from lorapipe.evaluation.features import Array, Seen
 
-GRAIN, LATENT_GRAIN = 0.8, 0.4
+GRAIN, LATENT_GRAIN = 0.9, 0.4
 """What is rounded to, in standard deviations."""
-LARGEST = 14 << 20
-"""Bytes of a packed file, about."""
+LARGEST, FILES = 14 << 20, 4
+"""Bytes of a packed file, about, and how many such files are written."""
 
 
 def keep(file: Path, seen: Mapping[str, Seen], grams: bool) -> None:
@@ -36,10 +36,10 @@ def keep(file: Path, seen: Mapping[str, Seen], grams: bool) -> None:
     middle = patches.mean(axis=(0, 1))
     flat = patches.reshape(-1, patches.shape[-1]) - middle
     _, ways = np.linalg.eigh(flat.T @ flat)
-    turned = flat @ ways
+    turned = flat @ ways.astype(np.float16).astype(np.float32)
     grain, latent_grain = GRAIN * float(np.sqrt((turned**2).mean())), LATENT_GRAIN * float(latents.std())
     arrays: dict[str, Any] = {
-        "rows": np.array(json.dumps(rows)), "shape": np.array(patches.shape), "middle": middle, "ways": ways,
+        "rows": np.array(json.dumps(rows)), "shape": np.array(patches.shape), "middle": middle, "ways": ways.astype(np.float16),
         "grains": np.array([grain, latent_grain]), "patches": _packed(turned.T / grain),
         "latents": _packed(latents / latent_grain), "width": np.array(latents.shape[1]), "looks": whole("looks"),
     }  # fmt: skip
@@ -55,7 +55,7 @@ def kept(file: Path) -> dict[str, Seen]:
     count, places, width = map(int, found["shape"])
     grain, latent_grain = found["grains"]
     turned = _unpacked(found["patches"], (width, count * places)).T * np.float32(grain)
-    patches = (turned @ found["ways"].T + found["middle"]).reshape(count, places, width)
+    patches = (turned @ found["ways"].astype(np.float32).T + found["middle"]).reshape(count, places, width)
     patches /= np.linalg.norm(patches, axis=-1, keepdims=True)
     latents = _unpacked(found["latents"], (count, int(found["width"]))) * np.float32(latent_grain)
     grams = found["grams"].astype(np.float32) if "grams" in found else np.zeros((count, 1), np.float32)
@@ -84,7 +84,10 @@ def _unpacked(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.f
 
 
 def pack(out: Path, files: Mapping[str, Path]) -> None:
-    """Write files, by the names that they shall have, to archives of `LARGEST` bytes in `out`; equal files once."""
+    """Write files, by the names that they shall have, to archives of `LARGEST` bytes in `out`; equal files once.
+
+    What does not fit into `FILES` archives is left, the last files first.
+    """
     out.mkdir(parents=True, exist_ok=True)
     index: dict[str, str] = {}
     number, written = 0, 0
@@ -96,6 +99,10 @@ def pack(out: Path, files: Mapping[str, Path]) -> None:
         if index[name] in known:
             continue
         if written + len(data) > LARGEST:
+            if number + 1 == FILES:
+                print(f"no room for {name} and what follows")
+                del index[name]
+                break
             archive.close()
             number, written = number + 1, 0
             archive = zipfile.ZipFile(out / f"judging-{number}.zip", "w")
@@ -121,6 +128,8 @@ def unpack(packed: Path, work: Path) -> None:
 
 def contents(work: Path, folders: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """The files of these trainings that a judgement needs, and the truth's."""
+    for path in sorted(work.glob("truth.*")):
+        yield path.name, path
     for folder in folders:
         for pattern in (
             "seen.npz",
@@ -133,5 +142,3 @@ def contents(work: Path, folders: Sequence[str]) -> Iterator[tuple[str, Path]]:
         ):
             for path in sorted((work / folder).glob(pattern)):
                 yield path.relative_to(work).as_posix(), path
-    for path in sorted(work.glob("truth.*")):
-        yield path.name, path

@@ -123,7 +123,7 @@ def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str
 def judged(work: Path, training: Training) -> Iterator[Judged]:
     """Every case of a training that has been painted."""
     bench = Bench(work, training)
-    if not (bench.folder / "said.npz").exists():
+    if not (bench.folder / "said.npz").exists() or not bench.done:
         return
     found, probes = figures(bench), json.loads(bench.probes.read_text(encoding="utf-8"))
     for case, view in training.views.items():

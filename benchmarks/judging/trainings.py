@@ -187,7 +187,7 @@ def trainings(subject: int) -> list[Training]:
         Training("over", subject, {"over": View((300, 600, 1000))}, 1000, 50, pictures=8),
         Training("hot", subject, {"U-Net hot, trained": View(late, apart=True)}, 240, 120, 5.0, 1.0),
         Training("hot-text", subject, {"text encoder hot, trained": View(late, apart=True)}, 240, 120, 1.0, 10.0),
-        Training("again", subject, {"good": View(whole, apart=True)}, seed=1),
+        Training("again", subject, {"good": View(whole)}, seed=1),
         Training("six", subject, {"few pictures": View(late)}, 240, 120, pictures=6),
         Training("once-more", subject, {"good": View(whole)}, seed=2),
     ]  # fmt: skip

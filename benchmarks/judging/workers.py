@@ -98,9 +98,9 @@ def told(work: Path, trainings: Sequence[Training], device: str) -> list[str]:
         said: dict[str, Any] = {name: truth.truths(network, each) for name, each in (pictures | drawn).items()}
         shown = bench.folder / "shown"
         shown.mkdir(exist_ok=True)
-        for name in (BASE.slug, training.low.slug, f"{LOW}{BASE.slug}", f"{LOW}{training.low.slug}"):
-            _sheet(pictures[name]).save(shown / f"{name.replace('/', '-')}.webp", quality=85)
-        np.savez(bench.folder / "said.npz", **said)
+        for name in (BASE.slug, training.low.slug, f"{LOW}{training.low.slug}"):
+            _sheet(pictures[name]).save(shown / f"{name.replace('/', '-')}.webp", quality=80)
+        np.savez_compressed(bench.folder / "said.npz", **said)
     return found
 
 
