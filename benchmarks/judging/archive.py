@@ -39,7 +39,8 @@ def keep(file: Path, seen: Mapping[str, Seen], grams: bool) -> None:
     turned = flat @ ways.astype(np.float16).astype(np.float32)
     grain, latent_grain = GRAIN * float(np.sqrt((turned**2).mean())), LATENT_GRAIN * float(latents.std())
     arrays: dict[str, Any] = {
-        "rows": np.array(json.dumps(rows)), "shape": np.array(patches.shape), "middle": middle, "ways": ways.astype(np.float16),
+        "rows": np.array(json.dumps(rows)), "shape": np.array(patches.shape), "middle": middle,
+        "ways": ways.astype(np.float16),
         "grains": np.array([grain, latent_grain]), "patches": _packed(turned.T / grain),
         "latents": _packed(latents / latent_grain), "width": np.array(latents.shape[1]), "looks": whole("looks"),
     }  # fmt: skip
