@@ -1,4 +1,4 @@
-"""Whether the captions that a LoRA is trained on say its trigger word: what they do not say, it does not learn."""
+"""Check that training captions contain the trigger word of an export: a word that is missing there is not learnt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """A line for each dataset of an export some of whose captions lack the trigger word, where nothing adds it."""
+    """Yield a line for each dataset behind an export whose captions lack the trigger word."""
     if not trigger:
         return
     for stage in _behind(exporting, stages):
@@ -40,11 +40,11 @@ def _of_dataset(trigger: str, dataset: Prepare, captioning: Captioning) -> Itera
     said = [captioning.canonical(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
     if without := sum(not has_words(text, trigger) for text in said):
         what = f"{without} of {len(said)} captions in {root.name} lack the trigger word {trigger!r}"
-        yield f"{what}, which they do not teach; captions: {{trigger: {trigger}}} in the training puts it before them"
+        yield f"{what}, so they do not teach it; captions: {{trigger: {trigger}}} in the training puts it before them"
 
 
 def _behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:
-    """The stages that a stage needs, and those that they need, each once."""
+    """Yield the stages that a stage needs, directly or indirectly, each once."""
     waiting, seen = [*references.needs(stage)], set[str]()
     while waiting:
         name = waiting.pop()
