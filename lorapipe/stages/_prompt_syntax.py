@@ -18,7 +18,9 @@ def notices(prompts: tuple[str, ...], field: str) -> Iterator[Problem]:
     for place, prompt in enumerate(prompts):
         if flags := FLAG.findall(prompt):
             known = dict.fromkeys(SETTINGS[flag[2:]] for flag in flags if flag[2:] in SETTINGS)
-            what = f"{', '.join(dict.fromkeys(flags))} of kohya's sample prompts have no effect here: they are read as words."
+            what = (
+                f"{', '.join(dict.fromkeys(flags))} of kohya's sample prompts have no effect: they are read as words."
+            )
             instead = f" An evaluate stage has {', '.join(known)} as settings." if known else ""
             yield Problem(what, cure=f"Remove them.{instead}", path=(field, place))
         if call := CALL.search(prompt):
