@@ -301,7 +301,7 @@ def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str])
     assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == "No job has failed or been set aside.\nNothing waits.\n"
     assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
-    assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
+    assert capsys.readouterr().out == "0 jobs removed; their results are kept.\n"
 
 
 def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,9 +90,13 @@ def failure(events: list[Event]) -> Failed:
     [
         (b'{"event": "progr', "", "the job ended without an answer"),
         (b"", "", "the job ended without an answer"),
-        (b'{"event": "log", "text": "\xff"}\n', "time.sleep(600)", "no message"),
-        (b"slurmstepd: error: out of memory\n", "time.sleep(600)", "no message: 'slurmstepd: error: out of memory'"),
-        (b'{"event": "finished"}\n', "time.sleep(600)", "no message"),
+        (b'{"event": "log", "text": "\xff"}\n', "time.sleep(600)", "invalid message"),
+        (
+            b"slurmstepd: error: out of memory\n",
+            "time.sleep(600)",
+            "invalid message: 'slurmstepd: error: out of memory'",
+        ),
+        (b'{"event": "finished"}\n', "time.sleep(600)", "invalid message"),
         (b"x", "time.sleep(600)", "more than 16 MB"),
     ],
     ids=["half a line", "nothing", "not UTF-8", "a client's own words", "not its to tell", "no end of line"],

@@ -45,7 +45,7 @@ def from_line(line: bytes) -> Message:
     except (ValueError, KeyError, TypeError, RecursionError):
         message = None
     if not isinstance(message, WORKER_MESSAGES):
-        raise Unreadable(f"the worker sent a line that is not a valid message: {ascii(line[:80])[1:]}")
+        raise Unreadable(f"the worker sent an invalid message: {ascii(line[:80])[1:]}")
     return message
 
 
