@@ -132,6 +132,11 @@ class Evaluate(Stage):
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
 
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        from lorapipe.stages._trigger import behind, never_said
+
+        return never_said(self.prompts, "prompts", behind(self, stages), stages)
+
     def run(self, context: Context) -> Report:
         from lorapipe import formats
         from lorapipe.evaluation.clip import Clip

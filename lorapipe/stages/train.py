@@ -39,6 +39,11 @@ class Train(TrainingOptions, Stage):
         yield from _train_forecast.outlook(self, stages)
         yield from _train_rules.warnings(self)
 
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        from lorapipe.stages._trigger import never_said
+
+        return never_said(self.preview_prompts, "preview_prompts", [self], stages)
+
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         from lorapipe.stages._train_forecast import demand
 
