@@ -79,8 +79,8 @@ class Export(Stage):
         "own",
         "form in the file: the adapter's own; lora, an approximation by singular values that every program reads, with its "
         "error in the log; diff, the dense difference, exact and as large as the base; checkpoint, the base with the update "
-        "in it, for a fine-tune or to merge a LoRA: a single file in the original layout, or with format: diffusers a folder, "
-        "which `checkpoint: $file` uses as a base",
+        "in it, for a fine-tune or to merge a LoRA: a single file in the original layout, or with format: diffusers a "
+        "folder, which `checkpoint: $file` uses as a base",
     )
     convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
     strength: float | None = param(
