@@ -1,4 +1,4 @@
-"""The command line: what a person sees, what a program reads, and the exit status that both rely on."""
+"""The command line: output for people and for programs, and the exit status."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_closing_the_pipe_is_no_crash(here: Path) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     encoding = "utf-8"
 
