@@ -131,7 +131,7 @@ def test_it_writes_only_into_the_folder_of_the_results(folder: Path, to: str) ->
 
 
 def test_a_message_names_nothing_of_the_owners(folder: Path) -> None:
-    """A problem that shows in the owner's pipeline is reported at the folder's settings, with only the last part of paths."""
+    """A problem that shows in the owner's pipeline is reported at the folder's settings, without full paths."""
     mine = folder.parents[1] / "owner" / "mine.yaml"
     photographs(mine.parent)
     mine.write_text(
