@@ -241,11 +241,11 @@ def test_a_file_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("~nobody-of-this-name/x", "nobody called"),
+        ("~nobody-of-this-name/x", "there is no user"),
         ("gone.png", r"Did you mean '\d.png'"),
         ("no/such/folder", "does not exist either"),
         ("0.png/inside", "does not exist"),
-        ("a\0b", "is no path"),
+        ("a\0b", "is not a path"),
         ("x" * 300, "cannot be a file's name"),
     ],
 )
