@@ -1,4 +1,4 @@
-"""The command line: what a person sees, what a program reads, and the exit status that both rely on."""
+"""The command line: output for people and for programs, and the exit status."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_plan_shows_actions_and_reasons_and_writes_nothing(here: Path, capsys: p
 
 def test_check_is_silent_on_what_is_right_and_lists_what_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "cat.yaml"]) == 0
-    assert capsys.readouterr().out == "cat.yaml is right: text, tally, kept.\n"
+    assert capsys.readouterr().out == "cat.yaml is valid: text, tally, kept.\n"
     assert main(["check", "cat.yaml", "--set", "tally.least=-1", "--set", "text.uper=1"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "--set text.uper: unknown setting \"uper\". Did you mean 'upper'?",
@@ -161,7 +161,7 @@ def test_a_console_without_our_characters_is_served_all_the_same(here: Path) -> 
     (here / "고양이.yaml").write_text((here / "cat.yaml").read_text(), encoding="utf-8")
     for words, expected in (
         (["run", "cat.yaml"], b"> text   first run"),
-        (["check", "고양이.yaml"], b"???.yaml is right"),
+        (["check", "고양이.yaml"], b"???.yaml is valid"),
     ):
         run = started(here, *words, env=environment)
         out, errors = run.communicate(timeout=60)
@@ -180,7 +180,7 @@ def test_closing_the_pipe_is_no_crash(here: Path) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     encoding = "utf-8"
 
@@ -301,7 +301,7 @@ def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str])
     assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == "No job has failed or been set aside.\nNothing waits.\n"
     assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
-    assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
+    assert capsys.readouterr().out == "0 jobs removed; their results are kept.\n"
 
 
 def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,7 +336,9 @@ def test_marks_of_other_programs_in_prompts_are_noticed(
     assert main(["check", "p.yaml"]) == main(["plan", "p.yaml"]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
     assert len(told) == 6 and told[:3] == told[3:]
-    assert told[0].startswith("! p.yaml:7:23 penny.preview_prompts[0]: --n, --w of kohya's sample prompts mean nothing")
+    assert told[0].startswith(
+        "! p.yaml:7:23 penny.preview_prompts[0]: --n, --w of kohya's sample prompts have no effect"
+    )
     assert "has negative_prompt, size as settings" in told[0]
     assert "grid.prompts[0]: <lora:penny:0.8> loads nothing here" in told[1]
     assert "grid.prompts[1]: --d of kohya's" in told[2]

@@ -1,4 +1,4 @@
-"""`lorapipe inspect`: what a file is, and what programs make of it, against their formulas written out here."""
+"""`lorapipe inspect`: the report of a file, and other programs' ΔW against their formulas, written out here."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ TABLE = {
     "ia3": (IGNORED, IGNORED, RIGHT, REFUSED),
     "glora": (RIGHT, RIGHT, IGNORED, REFUSED),
 }
-"""What each of `READERS` makes of a kind."""
+"""How each of `READERS` reads a kind."""
 
 
 def saved(path: Path, tensors: dict[str, torch.Tensor], name: str = NAME, **metadata: str) -> Path:
@@ -182,7 +182,7 @@ def test_what_is_no_number_is_found(dtype: torch.dtype, tmp_path: Path, capsys: 
         tmp_path / "a.safetensors", {"lora_down.weight": down.to(dtype), "lora_up.weight": drawn(8, 4).to(dtype)}
     )
     assert main(["inspect", str(path)]) == 2
-    assert f"{NAME}.lora_down.weight holds 1 NaN and 2 infinite of 96 numbers" in capsys.readouterr().out
+    assert f"{NAME}.lora_down.weight has 1 NaN and 2 infinite among 96 numbers" in capsys.readouterr().out
 
 
 def test_what_is_damaged_is_said_with_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +192,7 @@ def test_what_is_damaged_is_said_with_its_key(tmp_path: Path, capsys: pytest.Cap
     torch.save({"a": print}, tmp_path / "code.pt")
     assert main(["inspect", str(half), str(cut), str(tmp_path / "code.pt"), str(tmp_path / "none")]) == 2
     out, errors = capsys.readouterr()
-    assert f"{NAME} is not right: it has lora_down.weight and no lora_up.weight" in out
+    assert f"{NAME} is invalid: it has lora_down.weight and no lora_up.weight" in out
     assert "cut.safetensors: is not a whole safetensors file (20 bytes are missing)" in errors
     assert "code.pt: " in errors and "none: cannot be read" in errors and "Traceback" not in errors
 

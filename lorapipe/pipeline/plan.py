@@ -76,7 +76,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
 
 
 def _few(names: Sequence[str]) -> str:
-    """`a and b`, `a and b and 7 more`."""
+    """List names, shortened: `a and b`, `a and b and 7 more`."""
     return " and ".join(
         names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
     )
@@ -93,7 +93,7 @@ def decide(
     """Decide whether a stage with resolved references runs. `look` has digests that were computed before."""
     identity = identify(stage, look or ledger.digests)
     if name in anew:
-        return PlannedStage(name, "run", "asked for", stage, identity)
+        return PlannedStage(name, "run", "requested", stage, identity)
     found = ledger.result(identity.key, references.inputs(stage))
     if isinstance(found, Result):
         return PlannedStage(name, "reuse", "unchanged", stage, identity, found)
@@ -119,6 +119,6 @@ def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, d
         return "first run"
     if last is None:
         return "its last result is gone"
-    from lorapipe.pipeline.diff import why  # where nothing has changed, nothing is compared
+    from lorapipe.pipeline.diff import why  # here, as an unchanged pipeline needs no comparison
 
     return why(last, identity)

@@ -26,7 +26,7 @@ TRIAL_PATH = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 
 def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
     """That the format has no place for what will be trained."""
-    if (training := trained(export, stages)) is None or export.convert == "lora":
+    if (training := trained(export, stages)) is None or export.convert in ("lora", "checkpoint"):
         return
     adapter = training.adapter
     name = "full" if export.convert == "diff" else getattr(adapter, "algorithm", "")

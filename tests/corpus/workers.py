@@ -1,7 +1,7 @@
-"""Worker processes that do what none should: each is a program, started in the place of ours.
+"""Faulty worker processes: each is a program that is started instead of `worker_main`.
 
-They are told a job in a line of their standard input and tell lines on their standard output, as
-`lorapipe.pipeline.execution.worker_main` does, until they go wrong.
+They read a job from a line of standard input and write messages to standard output, as
+`lorapipe.pipeline.execution.worker_main` does, until they fail.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ LOST = {
     "killed in the middle of its outcome": ('tell(b\'{"artifact": {"kind"\', b""); die()', "the worker process was killed"),
     "killed without a word": ("die()", "the worker process was killed"),
     "ended as if all were well": ("", "ended unexpectedly (status 0)"),
-    "not UTF-8": (r'tell(b"{\"event\": \"log\", \"text\": \"\xff\xfe\"}"); live_on()', "no message: '{"),
-    "not JSON": ('tell(b"Segmentation fault (core dumped)"); live_on()', "no message: 'Segmentation fault (core dumped)'"),
-    "an empty line": ('tell(b""); live_on()', "no message: ''"),
+    "not UTF-8": (r'tell(b"{\"event\": \"log\", \"text\": \"\xff\xfe\"}"); live_on()', "invalid message: '{"),
+    "not JSON": ('tell(b"Segmentation fault"); live_on()', "invalid message: 'Segmentation fault'"),
+    "an empty line": ('tell(b""); live_on()', "invalid message: ''"),
     "a line that never ends": ('\nwhile True: tell(b"x" * (1 << 20), b"")', "a line of more than 16 MB"),
-    "nested without end": ('tell(b"[" * 200_000); live_on()', "no message: '[[["),
-    "a list": ("tell([1, 2]); live_on()", "no message: '[1, 2]'"),
-    "a number": ("tell(5); live_on()", "no message: '5'"),
-    "null": ("tell(None); live_on()", "no message: 'null'"),
-    "an event of a kind that is not known": ('tell({"event": "dance"}); live_on()', "no message: '{\"event\": \"dance\"}'"),
-    "an event that is the run's to tell": ('tell({"event": "finished", "key": "k"}); live_on()', "no message: "),
-    "a step that is a word": ('tell({"event": "progress", "step": "two", "total": 3}); live_on()', "no message: "),
-    "values that are a list": ('tell({"event": "metric", "values": [1]}); live_on()', "no message: "),
-    "a cause that is not known": ('tell({"event": "failed", "cause": "mood"}); live_on()', "no message: "),
-    "an artifact that is a number": ("tell({\"artifact\": 7}); live_on()", "no message: "),
+    "nested without end": ('tell(b"[" * 200_000); live_on()', "invalid message: '[[["),
+    "a list": ("tell([1, 2]); live_on()", "invalid message: '[1, 2]'"),
+    "a number": ("tell(5); live_on()", "invalid message: '5'"),
+    "null": ("tell(None); live_on()", "invalid message: 'null'"),
+    "an event of an unknown kind": ('tell({"event": "dance"}); live_on()', "invalid message: '{\"event\": \"dance\"}'"),
+    "an event that is the run's to tell": ('tell({"event": "finished", "key": "k"}); live_on()', "invalid message: "),
+    "a step that is a word": ('tell({"event": "progress", "step": "two", "total": 3}); live_on()', "invalid message: "),
+    "values that are a list": ('tell({"event": "metric", "values": [1]}); live_on()', "invalid message: "),
+    "a cause that is not known": ('tell({"event": "failed", "cause": "mood"}); live_on()', "invalid message: "),
+    "an artifact that is a number": ("tell({\"artifact\": 7}); live_on()", "invalid message: "),
     "closes its output and lives on": ("os.close(1); live_on()", "tells nothing any more"),
     "dead, its output held open by a child of its own": (
         'subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"]); die()',
         "the worker process was killed",
     ),
 }  # fmt: skip
-"""What goes wrong → what the worker does, and what is said of it. Nothing more can be told, so nothing may be awaited."""
+"""Fault → the worker's code, and part of the message. No message can follow, so the driver must not wait for one."""
 
 FAILED = {
     "an artifact of no kind": ('tell({"artifact": {}}); live_on()', ""),
@@ -68,7 +68,7 @@ FAILED = {
         "once",
     ),
 }
-"""Likewise, with the message of the failure: the worker has told an outcome, of its own kind."""
+"""The same, with the message of the failure that the worker itself has sent."""
 
 SILENT = {
     "reads nothing": ("live_on()", True, 2),
