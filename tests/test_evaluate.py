@@ -64,7 +64,8 @@ def test_it_leaves_a_page_a_grid_and_every_picture(report: Report) -> None:
         assert grid.width > 400
     cells = {path.parent.name for path in (out / "pictures").glob("*-*/*.png")}
     assert len(cells - {"cfg-1.5"}) == 1 + 3 * 2  # the base, and three snapshots at two strengths
-    assert len(list((out / "pictures").glob("*/*.png"))) == 7 * 4  # two prompts, two pictures
+    assert len(list((out / "pictures").glob("*/*.png"))) == 7 * 6  # the trigger word and two prompts, two pictures
+    assert json.loads(report.data.read_text("utf-8"))["prompts"] == ["penny", *PROMPTS]
 
 
 def test_what_it_chooses_is_sampled_once_more_at_a_low_cfg(report: Report) -> None:
@@ -75,7 +76,7 @@ def test_what_it_chooses_is_sampled_once_more_at_a_low_cfg(report: Report) -> No
     assert low.name.startswith(f"{verdict['best']['step']:06d}")
     for file in low.glob("*.png"):
         assert (np.asarray(Image.open(file)) != np.asarray(Image.open(usual / file.name))).any()
-    assert len(list(low.glob("*.png"))) == 4
+    assert len(list(low.glob("*.png"))) == 6
     assert any("At CFG 1.5" in reason for reason in verdict["reasons"])
 
 
@@ -102,7 +103,7 @@ def test_more_strength_is_further_from_the_base(report: Report) -> None:
 def test_it_tells_how_far_it_is_and_what_it_found(judged: tuple[Report, tiny.Bench]) -> None:
     bench = judged[1]
     progress = [event for event in bench.told if isinstance(event, Progress) and event.unit == "pictures"]
-    assert progress[-1].step == progress[-1].total == 8 * 4  # and those at a low CFG
+    assert progress[-1].step == progress[-1].total == 8 * 6  # and those at a low CFG
     assert {event.step for event in bench.of(Metric)} == {4, 8, 12}
     assert bench.of(Preview)
     assert any(event.text.startswith(STATES) for event in bench.of(Log)), "the log tells the verdict"

@@ -16,6 +16,7 @@ from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
+from lorapipe.evaluation.nearest_pictures import nearest_pictures
 from lorapipe.evaluation.probe import Prober
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.evaluation.clip import Clip
+    from lorapipe.evaluation.features import Array
 
 UNSCORED = "The training pictures cannot be told from the base's by what the base sees in them"
 
@@ -73,7 +75,16 @@ class Evaluator:
             ),
             self.kind,
         )
-        scored = {cell: scorer(read(images.pictures(cell))) for cell in self.plan.cells}
+        latents: dict[Cell, Sequence[Array]] = {}
+
+        def score(cells: Sequence[Cell]) -> dict[Cell, CellScores]:
+            found = {}
+            for cell in cells:
+                seen = read(images.pictures(cell))
+                found[cell], latents[cell] = scorer(seen), seen.latents
+            return found
+
+        scored = score(self.plan.cells)
         results = self._results(scored, scorer, base, probes)
         cells = self.plan.part_cells(results.last_sound)
         if cells:
@@ -81,11 +92,12 @@ class Evaluator:
                 adapter.load(self._weights(results.last_sound))
                 for cell in cells:
                     self.grid.sample(cell, adapter)
-            scored |= {cell: scorer(read(images.pictures(cell))) for cell in cells}
+            scored |= score(cells)
             results = self._results(scored, scorer, base, probes)
         results, low = self._with_low_guidance(results, scorer, read)
         verdict, scored = judge(results), {BASE: scorer.base, **scored}
-        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low)
+        nearest = nearest_pictures(scorer.reference.training.latents, latents[verdict.best])
+        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low, nearest)
 
     def _with_low_guidance(
         self, results: Results, scorer: Scorer, read: FeatureReader

@@ -36,6 +36,7 @@ class Param(NamedTuple):
     shelf: str = ""
     kohya: tuple[str, ...] = ()
     key: str = ""
+    word: str = ""
 
     @property
     def told(self) -> str:
@@ -78,6 +79,7 @@ def param(
     shelf: str = "",
     kohya: tuple[str, ...] = (),
     key: str = "",
+    word: str = "",
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -85,14 +87,15 @@ def param(
     that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key. `aliases` are
     names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
     user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the flags of
-    kohya's sd-scripts that do what it does: a user who writes or asks for them is led here.
+    kohya's sd-scripts that do what it does: a user who writes or asks for them is led here. `word` is the one text that may
+    be written in place of a list of texts, which then has it alone.
 
     A knob that gets another name says with `key` which name its content keys hold: the first that it had, which old
     documents, graphs and stored results may still use too. So renaming a knob voids no result.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key)}
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
+from lorapipe.evaluation import prompts
 from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
@@ -18,6 +19,7 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, from_dict, param
 from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.data.trigger_word import trigger_word
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": Fals
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -50,9 +52,13 @@ class Evaluate(Stage):
         "were trained on",
     )
     prompts: tuple[str, ...] = param(
-        help="what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the "
-        "training pictures do not all show. Four or more that differ; the verdict measures whether they still do",
+        (prompts.AUTO,),
+        "what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the training "
+        "pictures do not all show. Four or more that differ; the verdict measures whether they still do. auto, alone or "
+        "among others: four scenes made from the captions' tags. The trigger word alone is asked for besides, where it is "
+        "known",
         min_items=1,
+        word=prompts.AUTO,
     )
     negative_prompt: str = param("", "what the pictures should not show")
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
@@ -128,7 +134,7 @@ class Evaluate(Stage):
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 2
-        return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
+        return Demand(painted=prompts.most_rows(self.prompts) * self.pictures * cells * -(-self.steps // 100))
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
@@ -162,10 +168,11 @@ class Evaluate(Stage):
             last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
             adapter, parts, reading = WeightsAdapter(last), last.parts, dict(READING)
         options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
-        images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
-        counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), _captioning(record, manifest)
+        asked = self._asked(record, manifest, captioning, context)
+        images = ImageStore(context.resume / "pictures", asked, self.pictures, self.seed)
+        counter = PictureCounter(plan.size * len(images.slots), context.emit)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         evaluator = Evaluator(
             model=model,
@@ -183,7 +190,7 @@ class Evaluate(Stage):
         with self._further_words(model):
             result = evaluator.run()
         _emit_metrics(result, context)
-        return self._published(result, self._about(base, record, manifest, options, folder), context)
+        return self._published(result, self._about(base, record, manifest, options, folder, asked), context)
 
     def _further_words(self, model: Model) -> AbstractContextManager[object]:
         """The words of `embeddings` in the model; a file's name is its word."""
@@ -209,6 +216,20 @@ class Evaluate(Stage):
             what = "the weights come from no training here, so there are no pictures to compare with."
             raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
         return found
+
+    def _asked(
+        self, record: TrainingRecord | None, manifest: Manifest, captioning: Captioning, context: Context
+    ) -> tuple[str, ...]:
+        """The prompts, the trigger word alone first where one is known."""
+        captions = [captioning.canonical(each.caption) for each in manifest.training]
+        own = {"captions": dict(manifest.captions)} if manifest.captions else {}
+        trigger = trigger_word({**(record.settings if record else {}), **own}, captions)
+        if not trigger:
+            context.emit(Log(text="no trigger word is known: neither settings nor captions have one in common"))
+        asked = prompts.prompt_rows(self.prompts, trigger, captions)
+        if prompts.AUTO in self.prompts:
+            context.emit(Log(text=f"prompts: auto asks for {' · '.join(asked)}"))
+        return asked
 
     def _sampling_options(self, base: Family, reading: Mapping[str, Any]) -> SamplingOptions:
         from lorapipe.evaluation.sampler import SamplingOptions
@@ -252,6 +273,7 @@ class Evaluate(Stage):
         manifest: Manifest,
         options: SamplingOptions,
         clip: Path | None,
+        asked: Sequence[str],
     ) -> dict[str, str]:
         """The settings that the report shows; nothing in them depends on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
@@ -259,7 +281,7 @@ class Evaluate(Stage):
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
             **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
-            "prompts": " · ".join(self.prompts),
+            "prompts": " · ".join(asked),
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
             "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
             "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
