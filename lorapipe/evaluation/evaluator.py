@@ -24,6 +24,7 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
+from lorapipe.pipeline.events import Log
 from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.model_contexts import attached
 
@@ -42,7 +43,8 @@ class Evaluator:
 
     `adapter` is attached to `model` while pictures are sampled, and is out of it while they are looked at. `snapshots`
     are adapter files by step, `training` the pictures that were trained on with their `captions`, `knobs` those of the
-    training that advice may change (see `Results.knobs`), `kind` what the training is of, None to find out.
+    training that advice may change (see `Results.knobs`), `kind` what the training is of, None to find out, `rounds` how
+    often twice as many pictures may be painted.
     """
 
     model: Model
@@ -56,9 +58,24 @@ class Evaluator:
     captions: Sequence[str]
     knobs: Mapping[str, float]
     kind: Kind | None = None
+    rounds: int = 0
 
     def run(self) -> EvaluationResult:
-        """Sample, score and probe every cell, then judge. `InputError` where a snapshot's file cannot be used."""
+        """Judge; where the verdict is not sure, paint as many pictures again and judge anew, `rounds` times at most.
+
+        `InputError` where a snapshot's file cannot be used.
+        """
+        found = self._judged()
+        if found.verdict.state != "not sure" or not self.rounds:
+            return found
+        count = self.grid.images.count
+        what = f"{count} pictures of each prompt do not tell: {count} more are painted, and it is judged again"
+        self.grid.counter.emit(Log(text=f"not sure. {what} (at most {self.rounds} times)"))
+        again = replace(self, grid=self.grid.doubled(self.plan.size), rounds=self.rounds - 1)
+        return again.run()
+
+    def _judged(self) -> EvaluationResult:
+        """Sample, score and probe every cell, then judge."""
         base = self.prober.base
         self.grid.sample_base()
         with self._attached() as adapter:

@@ -25,6 +25,7 @@ from lorapipe.training.device import Precision
 if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.grid_plan import GridPlan
+    from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
     from lorapipe.models import Family, Model
     from lorapipe.training.adapters import Attachable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
 
+SURER = 2
+"""`surer: auto` doubles the pictures so often at most."""
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
 """How prompts are read for weights of which no training tells."""
 
@@ -62,6 +65,11 @@ class Evaluate(Stage):
     )
     negative_prompt: str = param("", "what the pictures should not show")
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
+    surer: Literal["never", "auto"] = param(
+        "never",
+        "auto: where the verdict is not sure, paint twice as many pictures of each prompt and judge again, at most twice: "
+        "up to four times the pictures",
+    )
     seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
@@ -134,7 +142,19 @@ class Evaluate(Stage):
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 2
-        return Demand(painted=prompts.most_rows(self.prompts) * self.pictures * cells * -(-self.steps // 100))
+        most = prompts.most_rows(self.prompts) * self.pictures * 2**self._rounds
+        return Demand(painted=most * cells * -(-self.steps // 100))
+
+    @property
+    def _rounds(self) -> int:
+        """How often the pictures may be doubled."""
+        return SURER if self.surer == "auto" else 0
+
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        pictures = self.demand(stages, 0).painted // -(-self.steps // 100)
+        least = pictures // 2**self._rounds
+        more = f"; where that leaves it unsure, up to {pictures} (surer: auto)" if self._rounds else ""
+        yield f"at most {least} pictures of {self.steps} steps{more}"
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
@@ -186,11 +206,13 @@ class Evaluate(Stage):
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
             knobs=advised_options(base, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
+            rounds=self._rounds,
         )
         with self._further_words(model):
             result = evaluator.run()
         _emit_metrics(result, context)
-        return self._published(result, self._about(base, record, manifest, options, folder, asked), context)
+        about = self._about(base, record, manifest, options, folder, result.images)
+        return self._published(result, about, context)
 
     def _further_words(self, model: Model) -> AbstractContextManager[object]:
         """The words of `embeddings` in the model; a file's name is its word."""
@@ -273,17 +295,18 @@ class Evaluate(Stage):
         manifest: Manifest,
         options: SamplingOptions,
         clip: Path | None,
-        asked: Sequence[str],
+        images: ImageStore,
     ) -> dict[str, str]:
         """The settings that the report shows; nothing in them depends on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
         whole = record is not None and self._is_whole([*record.rates])
+        first = f", {images.first} at first, which did not tell" if images.first else ""
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
             **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
-            "prompts": " · ".join(asked),
+            "prompts": " · ".join(images.prompts),
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
-            "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
+            "pictures": f"{images.count} a prompt{first}, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
             "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
             **({"strengths": ", ".join(f"{strength:g}" for strength in self.strengths)} if not whole else {}),
             **({} if clip is None else {"CLIP": clip.name}),
