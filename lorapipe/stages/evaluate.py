@@ -347,7 +347,8 @@ def _adapter(record: TrainingRecord) -> Attachable:
 
 def _training(record: TrainingRecord) -> str:
     rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
-    return f"{record.steps} steps, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
+    early = " (stopped early)" if record.stopped else ""
+    return f"{record.steps} steps{early}, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
 
 
 def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning:

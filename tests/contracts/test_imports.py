@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
+EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
+"""What early stopping looks at a training with, as an evaluation does afterwards."""
 """Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
@@ -83,6 +85,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ) for name in JOB},
+    "lorapipe.training.early_stop": (
+        "lorapipe.training", "=lorapipe.models", *EVIDENCE, "lorapipe.pipeline.context", "lorapipe.pipeline.events",
+        *SHARED, *LIGHT
+    ),
+    "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.selection",),
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
