@@ -111,7 +111,7 @@ def test_it_tells_how_far_it_is_and_what_it_found(judged: tuple[Report, tiny.Ben
 
 def test_a_stop_costs_a_batch_at_most(weights: Weights, bench: tiny.Bench, report: Report) -> None:
     counted = iter(range(1_000))
-    bench.stopping = lambda: next(counted) > 5
+    bench.stopping = lambda: next(counted) > 10
     with pytest.raises(Interrupted):
         small(weights).run(bench.context("stopped"))
     made = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
@@ -171,7 +171,7 @@ def test_where_it_is_not_sure_it_paints_more_and_keeps_what_it_has(
     assert sum("judged again" in event.text for event in bench.of(Log)) == 2
 
     late = iter(range(1_000))
-    bench.stopping = lambda: next(late) > 60
+    bench.stopping = lambda: next(late) > 20
     with pytest.raises(Interrupted):
         small(weights, surer="auto", **knobs).run(bench.context("broken-off"))
     bench.stopping = lambda: False

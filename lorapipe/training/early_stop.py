@@ -133,6 +133,8 @@ def early_stop(
     pictures = [(each, _captioning(options, of)) for of in datasets for each in of.training]
     held_out = [(each, _captioning(options, of)) for of in datasets for each in of.held_out]
     _require_evidence(options, total, len(held_out))
+    for part in (model.denoiser, *model.text_encoders):
+        model.part(part)  # what is loaded within inference mode cannot be trained
     captions = [how.canonical(picture.caption) for picture, how in pictures]
     word = trigger_word(options.settings("fp32"), captions)
     scenes = [without_word(caption, word) if word else caption for caption in evenly_spaced(captions, PICTURES)]

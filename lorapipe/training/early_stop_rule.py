@@ -17,6 +17,8 @@ from lorapipe.evaluation.selection import risen
 
 PATIENCE = 4
 """So many checks in a row must be no better before a training stops."""
+ERRORS = 3.5
+"""A held-out loss has turned up if it has risen by so many standard errors (that of eight pictures is itself noisy)."""
 LEAST_CHECKS = PATIENCE + 2
 """A training with fewer checks cannot be stopped, and has no use for them."""
 LEAST_HELD_OUT = 8
@@ -59,14 +61,18 @@ def reason_to_stop(checks: Sequence[Check]) -> str | None:
 
 
 def _by_held_out(history: Sequence[Check]) -> str | None:
-    """Held-out pictures: no check is better than the best before them, the last is worse, and it still learns or drifts.
+    """Held-out pictures: no check is better than the best before them, together they are worse, and it learns or drifts.
 
-    As patience over paired differences (Prechelt 1998, "Early stopping, but when?").
+    Patience (Prechelt 1998, "Early stopping, but when?") over paired differences. The lowest of many is lucky, so it is
+    pooled with the checks beside it, and several standard errors are asked for: of trainings whose held-out loss just stays,
+    looked at fifteen times, few are stopped by chance.
     """
-    best, last = min(history[:-PATIENCE], key=lambda check: fmean(check.held_out)), history[-1]
-    if any(risen(check.held_out, best.held_out) for check in history[-PATIENCE:]):
+    before = history[:-PATIENCE]
+    place = min(range(len(before)), key=lambda each: fmean(before[each].held_out))
+    if any(risen(check.held_out, before[place].held_out) for check in history[-PATIENCE:]):
         return None
-    if not risen(best.held_out, last.held_out):
+    best, last = _pooled(before[max(0, place - 1) : place + 2]), _pooled(history[-PATIENCE:])
+    if not _clearly_risen(best.held_out, last.held_out):
         return None
     learns, drifts = risen(last.fit, best.fit), risen(best.drift, last.drift)
     if not (learns or drifts):
@@ -74,8 +80,24 @@ def _by_held_out(history: Sequence[Check]) -> str | None:
     how = [_change("on held-out pictures", best.held_out, last.held_out)]
     how += [_change("on training pictures", best.fit, last.fit)] if learns else []
     how += [_change("on pictures without the trigger word", best.drift, last.drift)] if drifts else []
-    since = f"step {best.step}" if best.step else "the base"
+    since = f"step {before[place].step}" if before[place].step else "the base"
     return f"no check since {since} is better: the loss went {'; '.join(how)}"
+
+
+def _pooled(checks: Sequence[Check]) -> Check:
+    """The mean of some checks, picture by picture."""
+
+    def mean(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        return tuple(fmean(values) for values in zip(*rows, strict=True))
+
+    fit, drift, held_out = (mean([getattr(check, name) for check in checks]) for name in ("fit", "drift", "held_out"))
+    return Check(checks[-1].step, fit, drift, held_out)
+
+
+def _clearly_risen(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether losses of the same pictures have grown by more than `ERRORS` standard errors."""
+    rise, error = _difference(before, after)
+    return rise > max(ERRORS * error, 1e-3)
 
 
 def _by_fit(history: Sequence[Check]) -> str | None:
@@ -94,7 +116,12 @@ def _by_fit(history: Sequence[Check]) -> str | None:
 
 
 def _change(what: str, before: Sequence[float], after: Sequence[float]) -> str:
+    _, error = _difference(before, after)
+    return f"{what} from {fmean(before):.3f} to {fmean(after):.3f} of the base's (±{error:.3f})"
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """The mean of the paired differences and its standard error."""
     differences = [late - early for early, late in zip(before, after, strict=True)]
     count = len(differences)
-    error = math.sqrt(pvariance(differences) / (count - 1)) if count > 1 else 0.0
-    return f"{what} from {fmean(before):.3f} to {fmean(after):.3f} of the base's (±{error:.3f})"
+    return fmean(differences), math.sqrt(pvariance(differences) / (count - 1)) if count > 1 else 0.0
