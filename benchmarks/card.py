@@ -3,10 +3,11 @@
     python benchmarks/card.py                                   # the usual ones
     python benchmarks/card.py sdxl:1024:1:checkpointing sd15:512:4:optimizer=adamw8bit
 
-A case is a family, a resolution, a batch, and knobs of the train stage or `checkpointing`, `compile`. Each runs in a
-process of its own: random weights of full size (built in --work when they are not there), pictures prepared by the
-stage, then its steps; `held` is the most that the process had of the card, its context included, `plan` what the plan
-says, `used` the most that tensors took. The text encoders are trained where a case says `text`.
+A case is a family, a resolution, a batch, and knobs of the train stage (`adapter.type=loha` too) or `checkpointing`,
+`compile`. Each runs in a process of its own: random weights of full size (built in --work when they are not there),
+pictures prepared by the stage, then its steps; `held` is the most that the process had of the card, its context
+included, `plan` what the plan says, `used` the most that tensors took. The text encoders are trained where a case says
+`text`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import full_size
 import torch
+import yaml
 from step_time import context, prepared
 
 from lorapipe.models import Checkpoint, Family
@@ -36,7 +38,8 @@ from lorapipe.training.trainer import Trainer
 USUAL = (
     "sd15:512:1",
     "sd15:512:1:checkpointing",
-    "sd15:512:4",
+    "sd15:512:4:adapter.rank=8",
+    "sd15:512:4:adapter.rank=8:adapter.type=loha",
     "sd15:512:1:text",
     "sd15:768:2:optimizer=prodigy",
     "sdxl:1024:1",
@@ -59,8 +62,8 @@ def knobs_of(words: list[str]) -> dict[str, Any]:
             del found["text_encoder_lr"]
         elif name in ("checkpointing", "compile"):
             found["gradient_checkpointing" if name == "checkpointing" else name] = True
-        elif name == "rank":
-            found["adapter"]["rank"] = int(value)
+        elif name.startswith("adapter."):
+            found["adapter"][name.removeprefix("adapter.")] = yaml.safe_load(value)
         else:
             found[name] = value
     return found

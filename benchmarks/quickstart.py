@@ -32,7 +32,14 @@ from lorapipe.pipeline.artifacts import File, Report  # noqa: E402
 from lorapipe.pocket import BASE, CFG, concept_lantern, style_neon, subject_penny  # noqa: E402
 from lorapipe.pocket.world import ATTRIBUTES, Creature, sample  # noqa: E402
 from tools.pocket.clip_score import load_base, pictures  # noqa: E402
-from tools.pocket.drawing_classifier import DrawingClassifier, accuracy, labelled, said, train_classifier  # noqa: E402
+from tools.pocket.drawing_classifier import (  # noqa: E402
+    PARTS,
+    DrawingClassifier,
+    accuracy,
+    labelled,
+    said,
+    train_classifier,
+)
 from tools.pocket.pictures import to_bytes  # noqa: E402
 
 ASKED = ("background", "eyes", "hat")
@@ -49,6 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     for example in options.example:
         judge = classifier(example, options.work)
+        right = accuracy(judge, labelled(example, 300, 2))
+        print(f"{example:8} classifier: " + ", ".join(f"{name} {share:.1%}" for name, share in right.items()))
         for seed in range(options.seeds):
             measure(example, seed, options.count, judge, options.work / f"{example}-{seed}")
 
@@ -114,20 +123,16 @@ def painted(file: Path, strength: float, cfg: float, prompts: list[str], sheet: 
 
 
 def classifier(example: str, work: Path) -> DrawingClassifier:
-    """The judge of an example's pictures, trained where `work` has none; says how often it is right on unseen drawings."""
+    """The judge of an example's pictures, trained where `work` has none."""
     work.mkdir(parents=True, exist_ok=True)
-    kept, unseen = work / f"classifier-{example}.pt", labelled(example, 300, 2)
+    kept = work / f"classifier-{example}.pt"
     if kept.exists():
-        model = DrawingClassifier(unseen.parts.shape[1])
+        model = DrawingClassifier(len(PARTS[example]))
         model.load_state_dict(torch.load(kept, weights_only=True))
     else:
         *_, (_, _, model) = train_classifier(labelled(example, DRAWINGS, 1), STEPS)
         torch.save(model.state_dict(), kept)
-    print(
-        f"{example:8} classifier: "
-        + ", ".join(f"{name} {share:.1%}" for name, share in accuracy(model, unseen).items())
-    )
-    return model
+    return model.eval()
 
 
 def _penny(rng: Random, number: int) -> tuple[dict[str, str], str]:

@@ -1,39 +1,51 @@
 """Are the verdicts right? Planted trainings of drawn subjects, judged, beside what the drawings' classifier sees.
 
-python -m benchmarks.judging [--work FOLDER] [paint | report]
+python -m benchmarks.judging [report] [--work FOLDER]
+python -m benchmarks.judging paint [--work FOLDER] [--only GLOB …] [--device cuda] [--workers 14] [--minutes 6]
+python -m benchmarks.judging pack --out FOLDER      what was painted, in files that are small enough to be carried
+python -m benchmarks.judging unpack --out FOLDER    and back, on the machine where it is judged
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.judging.grids import paint_all
-from benchmarks.judging.report import report
-from benchmarks.judging.trainings import REPORTED, TUNED, Training, styles, trainings
-
-
-def planted() -> list[Training]:
-    """All trainings, those first that the figures need most."""
-    of = {subject: {each.name: each for each in trainings(subject)} for subject in (*TUNED, *REPORTED)}
-    first, then = (TUNED[0], REPORTED[0]), (TUNED[1], REPORTED[1])
-    rounds = [(first, ("good", "fast", "few")), (first, ("broken", "slow", "leak"))]
-    rounds += [(then, ("good", "fast", "few", "broken")), ((*first, *then), ("again",)), (then, ("slow", "leak"))]
-    found = [of[subject][name] for subjects, names in rounds for subject in subjects for name in names]
-    return [*found[:12], *styles(), *found[12:]]
+from benchmarks.judging import archive
+from benchmarks.judging.trainings import planted
 
 
 def main() -> int:
     """Do what the command line asks for."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="?", default="report")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="report", choices=("report", "paint", "pack", "unpack"))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lorapipe-judging")
+    parser.add_argument("--out", type=Path, help="the folder of packed files")
+    parser.add_argument("--only", nargs="*", default=["*"], help="trainings by their folders' names, with * and ?")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e6, help="what is not finished then is left")
+    parser.add_argument(
+        "--examples", type=int, default=9_000, help="drawings that the truth's classifier is trained on"
+    )
     options = parser.parse_args()
+    chosen = [each for each in planted() if any(fnmatch(each.key, glob) for glob in options.only)]
     if options.what == "paint":
-        paint_all(options.work, planted())
+        from benchmarks.judging.workers import paint_all
+
+        paint_all(options.work, chosen, options.device, options.workers, options.minutes, options.examples)
+    elif options.what == "pack":
+        from benchmarks.judging.workers import told
+
+        archive.pack(options.out, dict(archive.contents(options.work, told(options.work, chosen, options.device))))
+    elif options.what == "unpack":
+        archive.unpack(options.out, options.work)
     else:
-        print(report(options.work, planted()))
+        from benchmarks.judging.report import report
+
+        print(report(options.work, chosen))
     return 0
 
 

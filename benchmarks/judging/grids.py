@@ -1,22 +1,25 @@
-"""Trains what is planted, paints its grid, probes its losses: each once, kept in a folder, resumed where stopped."""
+"""Trains what is planted, paints its grid, probes its losses, looks at the pictures: each once, resumed where stopped."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from PIL import Image
 
-from benchmarks.judging.trainings import RATE, Training
+from benchmarks.judging import archive
+from benchmarks.judging.trainings import Training
 from lorapipe import formats
+from lorapipe.evaluation.features import FeatureReader
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.grid_sampler import GridSampler, PictureCounter
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.probe import Prober
 from lorapipe.evaluation.sampler import Sampler, SamplingOptions
-from lorapipe.models import Checkpoint, TextReading
+from lorapipe.models import Checkpoint, Model, TextReading
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.context import Context, ModelCache
@@ -28,10 +31,13 @@ from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.data.cache import Cache
 from lorapipe.training.data.latents import Scene
 from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.device import Compute
 from lorapipe.training.interval import Interval
 from lorapipe.training.model_contexts import attached
 
-NOISES, STEPS, CFG, BATCH = 2, 8, 4.0, 8
+NOISES, STEPS, CFG, LOW_CFG, BATCH = 3, 8, 4.0, 1.5, 16
+LOW = f"cfg-{LOW_CFG:g}/"
+"""What the names of cells with little guidance begin with."""
 
 
 def base() -> SD15:
@@ -43,13 +49,30 @@ def nothing(*_: object) -> None:
     """Takes events and stops nothing."""
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where it is computed, and the base model there."""
+
+    device: str
+    warm: ModelCache
+
+    @property
+    def model(self) -> Model:
+        """The base, without an adapter."""
+        return Compute.of(self.device, "fp32").model(base(), self.warm)
+
+
 class Bench:
     """The folder of one training."""
 
-    def __init__(self, work: Path, training: Training, warm: ModelCache) -> None:
-        self.training, self.warm = training, warm
+    def __init__(self, work: Path, training: Training) -> None:
+        self.training = training
         self.folder = work / training.key
-        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is there that a judgement needs."""
+        return (self.folder / "done").exists()
 
     @property
     def images(self) -> ImageStore:
@@ -57,70 +80,94 @@ class Bench:
         return ImageStore(self.folder / "cells", tuple(self.training.prompts()), NOISES, 0)
 
     @property
-    def probe_file(self) -> Path:
+    def probes(self) -> Path:
         """Losses of the cells that stand for strength 1, by their slugs."""
         return self.folder / "probes.json"
+
+    @property
+    def seen(self) -> Path:
+        """What the base sees in the pictures, by the slugs of cells: see `archive`."""
+        return self.folder / "seen.npz"
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it was trained on."""
+        return Manifest.load(self.dataset.manifest)
 
     @property
     def dataset(self) -> Dataset:
         """What it is trained on, prepared."""
         return Dataset(self.folder / "prepare" / "manifest.json", base(), self.folder / "pictures", self.folder)
 
-    def context(self, name: str) -> Context:
+    def context(self, name: str, machine: Machine) -> Context:
         """For a stage."""
         out, resume = self.folder / name, self.folder / f"{name}.resume"
         out.mkdir(exist_ok=True)
         resume.mkdir(exist_ok=True)
-        return Context(out, resume, self.folder / "cache", nothing, lambda: False, "cpu", self.warm)
+        return Context(out, resume, self.folder / "cache", nothing, lambda: False, machine.device, machine.warm)
 
-    def train(self) -> Weights:
-        """Draw, prepare and train, unless that was done."""
-        done, training = self.folder / "trained.json", self.training
-        pictures = self.folder / "pictures"
-        if not done.exists():
+    def train(self, machine: Machine) -> Weights:
+        """Draw, prepare and train, as far as that was not done."""
+        training, pictures = self.training, self.folder / "pictures"
+        if not (self.folder / "prepare" / "manifest.json").exists():
             pictures.mkdir(exist_ok=True)
             for number, (picture, text) in enumerate(training.drawings()):
                 picture.save(pictures / f"{number:02d}.png")
                 (pictures / f"{number:02d}.txt").write_text(text, encoding="utf-8")
-            Prepare(images=Source(pictures), base=base(), duplicate_tolerance=0).run(self.context("prepare"))
-        train = Train(
+            Prepare(images=Source(pictures), base=base(), duplicate_tolerance=0).run(self.context("prepare", machine))
+        return Train(
             dataset=self.dataset, adapter=LoCon(rank=16), steps=Duration(training.steps), batch=4, seed=training.seed,
-            snapshots=Interval(training.every, "steps"), unet_lr=RATE * training.factor,
-            text_encoder_lr=RATE / 2 * training.factor,
-        )  # fmt: skip
-        weights = train.run(self.context("train"))
-        done.write_text("{}", encoding="utf-8")
-        return weights
+            snapshots=Interval(training.every, "steps"), precision="fp32", **training.rates,
+        ).run(self.context("train", machine))  # fmt: skip
 
-    def paint(self, say: Callable[[str], None]) -> None:
-        """Train, paint and probe what is missing."""
-        if (self.folder / "done").exists():
+    def paint(self, machine: Machine, say: Callable[[str], None]) -> None:
+        """Train, paint, probe and look at what is missing."""
+        if self.done:
             return
-        weights, family = self.train(), base()
-        say(f"{self.training.key}: trained")
-        model = self.warm.model(family, "cpu", "fp32") if hasattr(self.warm, "model") else family.load("cpu")
-        views = self.training.views.values()
-        cells = sorted({real for view in views for real in view.cells().values()})
-        probed = {real for view in views for real in view.probed.values()}
-        sampler = Sampler(model, SamplingOptions((64, 64), STEPS, CFG))
-        grid = GridSampler(sampler, self.images, BATCH, PictureCounter(0, nothing), nothing)
-        manifest = Manifest.load(self.dataset.manifest)
-        scene = Scene(self.dataset.images, manifest.background)
-        prober = Prober(model, manifest, scene, Cache(self.folder / "cache"), Captioning(), TextReading())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        weights, model, training = self.train(machine), machine.model, self.training
+        say(f"{training.key}: trained")
+        probed = {real for view in training.views.values() for real in view.probed.values()}
+        grid = GridSampler(
+            Sampler(model, SamplingOptions((64, 64), STEPS, CFG)),
+            self.images,
+            BATCH,
+            PictureCounter(0, nothing),
+            nothing,
+        )
+        low, prober = grid.at(LOW_CFG), self._prober(model)
         found: dict[str, Any] = {"base": vars_of(prober.base)}
-        grid.sample_base()
+        for each in (grid, low):
+            each.sample_base()
         files = {each.step: each.path for each in weights.snapshots}
         with attached(LoCon(rank=16), model, model.trainable) as adapter:
-            for step in sorted({cell.step for cell in cells}):
+            for step in sorted({cell.step for cell in training.cells}):
                 adapter.load(formats.open(files[step], model.kohya_names()))
-                for cell in (each for each in cells if each.step == step):
+                for cell in (each for each in training.cells if each.step == step):
                     if cell in probed:
                         adapter.set_strength(cell.strengths(model.denoiser, model.trainable))
                         found[cell.slug] = vars_of(prober())
                     grid.sample(cell, adapter)
-                say(f"{self.training.key}: step {step}")
-        self.probe_file.write_text(json.dumps(found), encoding="utf-8")
+                if step == training.low.step:
+                    low.sample(training.low, adapter)
+        self.probes.write_text(json.dumps(found), encoding="utf-8")
+        self._look(model, low.images)
         (self.folder / "done").touch()
+        say(f"{training.key}: painted")
+
+    def _prober(self, model: Model) -> Prober:
+        manifest = self.manifest
+        scene = Scene(self.dataset.images, manifest.background)
+        return Prober(model, manifest, scene, Cache(self.folder / "cache"), Captioning(), TextReading())
+
+    def _look(self, model: Model, low: ImageStore) -> None:
+        """Keep what the base sees in the pictures."""
+        read, manifest, training = FeatureReader(model), self.manifest, self.training
+        pictures = [Image.open(self.folder / "pictures" / each.path).convert("RGB") for each in manifest.training]
+        seen = {"training": read(pictures)}
+        for name, images, cells in (("", self.images, [BASE, *training.cells]), (LOW, low, [BASE, training.low])):
+            seen |= {f"{name}{cell.slug}": read(images.pictures(cell)) for cell in cells}
+        archive.keep(self.seen, seen, grams=training.what == "style")
 
 
 def vars_of(probe: Any) -> dict[str, list[float]]:
@@ -128,12 +175,4 @@ def vars_of(probe: Any) -> dict[str, list[float]]:
     return {"training": list(probe.training), "held_out": list(probe.held_out)}
 
 
-def paint_all(work: Path, trainings: list[Training], say: Callable[[str], None] = print) -> None:
-    """Everything that is missing, one after the other."""
-    torch.set_num_threads(1)
-    warm = ModelCache()
-    for training in trainings:
-        Bench(work, training, warm).paint(say)
-
-
-__all__ = ["BASE", "Bench", "Cell", "paint_all"]
+__all__ = ["BASE", "LOW", "Bench", "Cell", "Machine", "base"]

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.judging import subjects, truth
-from benchmarks.judging.grids import BASE, Bench, Cell, base
-from benchmarks.judging.trainings import RATE, REPORTED, Training, View
-from lorapipe.evaluation.features import FeatureReader
+from benchmarks.judging import archive, subjects, truth
+from benchmarks.judging.grids import BASE, CFG, LOW, LOW_CFG, Bench, Cell
+from benchmarks.judging.trainings import PENS, Training, View
 from lorapipe.evaluation.measures import Reference
-from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.scorer import Scorer
+from lorapipe.evaluation.results import LowGuidance, Results
+from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe, Scores, merit
 from lorapipe.evaluation.verdict import Verdict, judge
-from lorapipe.pipeline.context import ModelCache
-from lorapipe.training.data.manifest import Manifest
 
 CAUSES = {"U-Net hot": ("unet_lr", -1), "U-Net cold": ("unet_lr", 1), "text encoder hot": ("text_encoder_lr", -1)}
 """The knob that the advice must name alone, and in which direction."""
 RIGHT: dict[str, tuple[str, ...]] = {
     "good": ("good",),
-    "style": ("good",),
     "under": ("under-trained", "no effect"),
     "under by rate": ("under-trained", "no effect"),
+    "over": ("over-trained", "copies"),
     "over by rate": ("over-trained", "broken"),
     "broken": ("broken",),
     "memorised": ("copies", "over-trained"),
@@ -39,10 +35,20 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "U-Net hot": ("over-trained",),
     "U-Net cold": ("under-trained",),
     "text encoder hot": ("over-trained",),
-    "leaking": ("good",),
+    "leaking object": ("good",),
+    "leaking scene": ("good",),
+    "no trigger": ("good",),
+    "wrong captions": ("good",),
+    "few pictures": ("good", "copies"),
 }
 """States that are right for a case."""
 NOT_SURE = "not sure"
+
+
+def plain(case: str) -> str:
+    """A case without what it is of or how it was made: `style under by rate` → `under by rate`."""
+    bare = case.removeprefix("style").removeprefix("concept").removesuffix(", trained").strip()
+    return bare or "good"
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,15 @@ class Judged:
     @property
     def right(self) -> bool:
         """Whether the state is one of those that the case should have."""
-        return self.verdict.state in RIGHT[self.case]
+        return self.verdict.state in RIGHT[plain(self.case)]
 
     @property
     def named(self) -> bool | None:
         """Whether the advice names the part that is off, and its direction; None where no part is."""
-        if self.case not in CAUSES:
+        if plain(self.case) not in CAUSES:
             return None
-        knob, direction = CAUSES[self.case]
-        rates = {"unet_lr": RATE, "text_encoder_lr": RATE / 2}
+        knob, direction = CAUSES[plain(self.case)]
+        rates = self.training.rates
         alone = [each.patch[knob] for each in self.verdict.advice if {*each.patch} & {*rates} == {knob}]
         return any((float(value) - rates[knob]) * direction > 0 for value in alone)
 
@@ -78,15 +84,51 @@ class Judged:
         return len({each.state for each in self.by_noise} - {NOT_SURE}) <= 1
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What was measured and what is true of every painted cell of a training, by the cell's slug."""
+
+    scored: Mapping[str, CellScores]
+    truths: Mapping[str, float]
+    scorer: Scorer
+
+
+def figures(bench: Bench) -> Figures:
+    """Scores and truth of every painted cell."""
+    seen, training, images = archive.kept(bench.seen), bench.training, bench.images
+    captions = [each.caption for each in bench.manifest.training]
+    reference = Reference(seen.pop("training"), captions, seen[BASE.slug], images.prompts, images.prompt_of)
+    scorer = Scorer(reference, "style" if training.what == "style" else "subject")
+    with np.load(bench.folder / "said.npz") as stored:
+        said = {name: truth.by_head(stored[name]) for name in stored.files}
+    asked = [list(training.prompts().values())[prompt] for prompt in images.prompt_of]
+    return Figures(
+        {name: scorer(each) for name, each in seen.items()},
+        {name: _true(training, each, asked) for name, each in said.items() if name != "training"},
+        scorer,
+    )
+
+
+def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str]]) -> float:
+    match training.what:
+        case "subject":
+            shown = truth.identity(said, subjects.subject(training.subject))
+        case "style":
+            shown = truth.style(said, PENS[training.subject].__name__.lower())
+        case _:
+            shown = truth.concept(said)
+    return float(shown.mean() * np.nanmean(truth.following(said, asked)))
+
+
 def judged(work: Path, training: Training) -> Iterator[Judged]:
     """Every case of a training that has been painted."""
-    bench = Bench(work, training, ModelCache())
-    if not (bench.folder / "done").exists():
+    bench = Bench(work, training)
+    if not (bench.folder / "said.npz").exists() or not bench.done:
         return
-    figures, probes = _figures(work, bench), json.loads(bench.probe_file.read_text(encoding="utf-8"))
+    found, probes = figures(bench), json.loads(bench.probes.read_text(encoding="utf-8"))
     for case, view in training.views.items():
-        results = _results(bench, view, figures, probes)
-        true = {cell: figures[real.slug]["truth"] for cell, real in view.cells().items()}
+        results = results_of(bench, view, found, probes)
+        true = {cell: found.truths[real.slug] for cell, real in view.cells().items()}
         verdict = judge(results)
         yield Judged(
             training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
@@ -94,25 +136,27 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
         )  # fmt: skip
 
 
-def _results(bench: Bench, view: View, figures: dict[str, Any], probes: dict[str, Any]) -> Results:
-    scores = {cell: Scores(*map(_tuple, figures[real.slug]["scores"])) for cell, real in view.cells().items()}
-    rates = {"unet_lr": RATE * bench.training.factor, "text_encoder_lr": RATE / 2 * bench.training.factor}
+def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, Any]) -> Results:
+    """What an evaluation of a view would have measured."""
+    cells, low = view.cells(), found.scored[f"{LOW}{bench.training.low.slug}"].scores
+    unscaled = view.denoiser == view.text_encoder == 1 and view.steps[-1] == bench.training.low.step
     return Results(
-        cells=sorted(scores), scores=scores, probe=Probe(**probes["base"]),
+        cells=sorted(cells),
+        scores={cell: scores for cell, real in cells.items() if (scores := found.scored[real.slug].scores)},
+        probe=Probe(**probes["base"]),
         probes={step: Probe(**probes[real.slug]) for step, real in view.probed.items()},
-        broken=frozenset(cell for cell, real in view.cells().items() if figures[real.slug]["broken"]),
-        knobs={"steps": float(view.steps[-1]), "adapter.rank": 16.0, **rates}, prompt_of=bench.images.prompt_of,
-    )  # fmt: skip
-
-
-def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(float("nan") if each is None else each for each in values)
+        broken=frozenset(cell for cell, real in cells.items() if found.scored[real.slug].broken),
+        knobs={"steps": float(view.steps[-1]), "adapter.rank": 16.0, "captions.dropout": 0.0, **bench.training.rates},
+        prompt_of=bench.images.prompt_of,
+        kind=found.scorer.kind,
+        low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and unscaled else None,
+    )
 
 
 def _of_noise(results: Results, noise: int) -> Results:
     count = len(results.prompt_of) // len({*results.prompt_of})
     places = list(range(noise, len(results.prompt_of), count))
-    scores = {cell: each.of(places) for cell, each in results.scores.items()}
+    scores: dict[Cell, Scores] = {cell: each.of(places) for cell, each in results.scores.items()}
     return replace(results, scores=scores, prompt_of=[results.prompt_of[place] for place in places])
 
 
@@ -123,42 +167,15 @@ def _rho(results: Results, true: dict[Cell, float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-# ------------------------------------------------------------------------------------------------------ figures
+# ------------------------------------------------------------------------------------------------------ as text
 
 
-def _figures(work: Path, bench: Bench) -> dict[str, Any]:
-    """Scores and truth of every painted cell, kept beside the pictures."""
-    file, training = bench.folder / "figures.json", bench.training
-    if file.exists():
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
-    read, network = FeatureReader(base().load("cpu")), truth.classifier(work)
-    manifest, images = Manifest.load(bench.dataset.manifest), bench.images
-    pictures = [Image.open(bench.folder / "pictures" / each.path).convert("RGB") for each in manifest.training]
-    captions = [each.caption for each in manifest.training]
-    reference = Reference(read(pictures), captions, read(images.pictures(BASE)), images.prompts, images.prompt_of)
-    scorer = Scorer(reference, "style" if training.style else "subject")
-    asked = [list(training.prompts().values())[prompt] for prompt in images.prompt_of]
-    figures = {}
-    for cell in sorted({real for view in training.views.values() for real in view.cells().values()}):
-        seen = images.pictures(cell)
-        scored, said = scorer(read(seen)), truth.truths(network, seen)
-        shown = truth.style(said) if training.style else truth.identity(said, subjects.subject(training.subject))
-        true = float(shown.mean() * np.nanmean(truth.following(said, asked)))
-        assert scored.scores is not None
-        values = (scored.scores.identity, scored.scores.following, scored.scores.sound, scored.scores.copied)
-        plain = [None if each is None else [None if value != value else value for value in each] for each in values]
-        figures[cell.slug] = {"scores": plain, "broken": scored.broken, "truth": true}
-    file.write_text(json.dumps(figures), encoding="utf-8")
-    return figures
-
-
-def report(work: Path, trainings: Sequence[Training], verbose: bool = True) -> str:
-    """The figures, of the subjects that nothing was tuned on where there are any, else of all."""
+def report(work: Path, trainings: Sequence[Training]) -> str:
+    """The figures of every case, then of the subjects that thresholds were set on, and of the others."""
     every = [each for training in trainings for each in judged(work, training)]
-    reported = [each for each in every if each.training.subject in REPORTED and not each.training.style]
-    lines = [_line(each) for each in every] if verbose else []
-    for name, some in (("all", every), ("not tuned on", reported)):
+    lines = [_line(each) for each in every]
+    for name, tuned in (("tuned on", True), ("reported", False)):
+        some = [each for each in every if each.training.tuned is tuned]
         if some:
             lines.append(f"{name}: {len(some)} cases, {_summary(some)}")
     return "\n".join(lines)
@@ -166,10 +183,11 @@ def report(work: Path, trainings: Sequence[Training], verbose: bool = True) -> s
 
 def _line(each: Judged) -> str:
     mark = "right" if each.right else "     " if each.verdict.state == NOT_SURE else "WRONG"
+    part = "" if each.named is None else "; part named" if each.named else "; part NOT named"
     return (
-        f"{mark} {each.training.key:16} {each.case:17} {each.verdict.state:14} {each.verdict.agreement:.2f} "
+        f"{mark} {each.training.key:18} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
         f"rho {each.rho:+.2f} regret {each.regret:.2f} "
-        f"best {each.verdict.best}; by noise {', '.join(one.state for one in each.by_noise)}"
+        f"best {each.verdict.best}{part}; by noise {', '.join(one.state for one in each.by_noise)}"
     )
 
 
@@ -179,7 +197,7 @@ def _share(values: Iterable[bool | None]) -> str:
 
 
 def _summary(some: Sequence[Judged]) -> str:
-    good = [each for each in some if "good" in RIGHT[each.case]]
+    good = [each for each in some if RIGHT[plain(each.case)] == ("good",)]
     alarms = statistics.fmean(each.verdict.state not in ("good", NOT_SURE) for each in good) if good else 0.0
     return (
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "
@@ -189,3 +207,6 @@ def _summary(some: Sequence[Judged]) -> str:
         f"rho {np.nanmean([each.rho for each in some]):.2f}, regret {statistics.fmean(each.regret for each in some):.3f}, "
         f"false alarms {alarms:.0%}"
     )
+
+
+__all__ = ["Judged", "figures", "judged", "report", "results_of"]

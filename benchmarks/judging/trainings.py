@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from PIL import Image
 
 from benchmarks.judging import subjects
+from benchmarks.judging.pens import Sepia
 from benchmarks.judging.subjects import Drawing
 from lorapipe.evaluation.grid_plan import Cell
+from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
+from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
-from lorapipe.pocket.world import TAGS, sample, tags
+from lorapipe.pocket.world import TAGS, Creature, sample, tags
 
 PICTURES = 24
 RATE = 1e-3
 """Of the U-Net in a training that is right; the text encoder's is half of it."""
 TRIGGERS = ("zorbit", "kavu", "mopra", "telwin", "ugano", "fendik", "larsu", "pimoto")
-TUNED, REPORTED = (0, 3), (1, 6)
-"""Subjects on which thresholds were set, and those whose figures count."""
+TUNED, REPORTED = (0, 3, 10, 15), (1, 6, 7, 11)
+"""Subjects on which thresholds were set, and those whose figures count: a quadruped, a snail, a bird and a fish in each."""
+PENS: tuple[type[Pen], ...] = (Neon, Sepia)
+"""The styles; thresholds were set on the first."""
 STRENGTHS = (0.5, 1.0, 1.5)
-APART = ((0.5, 1.0), (1.5, 1.0), (1.0, 0.5), (1.0, 1.5))
+APART = tuple((each, 1.0) for each in (0.0, 0.5, 1.5, 2.0)) + tuple((1.0, each) for each in (0.0, 0.5, 1.5, 2.0))
 """Strengths of the denoiser and of the text encoder in the pictures with one part at another strength."""
 
 
@@ -55,52 +61,87 @@ class View:
 
 @dataclass(frozen=True)
 class Training:
-    """A planted training and the grids that it is judged by, by the name of the case."""
+    """A planted training and the grids that it is judged by, by the name of the case.
+
+    `unet` and `text_encoder` multiply the rates that are right. `captions` may lack the trigger, or be another picture's.
+    """
 
     name: str
     subject: int
     views: Mapping[str, View]
     steps: int = 240
     every: int = 20
-    factor: float = 1.0
+    unet: float = 1.0
+    text_encoder: float = 1.0
     pictures: int = PICTURES
     seed: int = 0
     constant: Mapping[str, str] = field(default_factory=dict)
-    style: bool = False
+    what: Literal["subject", "style", "concept"] = "subject"
+    captions: Literal["right", "no trigger", "wrong"] = "right"
 
     @property
     def key(self) -> str:
         """The name of its folder."""
-        return f"{'style' if self.style else 'subject'}{self.subject}-{self.name}"
+        return f"{self.what}{self.subject}-{self.name}"
 
     @property
     def trigger(self) -> str:
         """Its trigger word."""
-        return "glowline" if self.style else TRIGGERS[self.subject % len(TRIGGERS)]
+        return {"style": "glowline", "concept": "drevni"}.get(self.what) or TRIGGERS[self.subject % len(TRIGGERS)]
+
+    @property
+    def tuned(self) -> bool:
+        """Whether thresholds were set on it."""
+        return self.subject in TUNED if self.what == "subject" else self.subject == 0
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The knobs of its rates."""
+        return {"unet_lr": RATE * self.unet, "text_encoder_lr": RATE / 2 * self.text_encoder}
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Everything that is painted."""
+        return sorted({real for view in self.views.values() for real in view.cells().values()})
+
+    @property
+    def low(self) -> Cell:
+        """What is painted at little guidance too."""
+        return Cell(max(cell.step for cell in self.cells if cell.uniform), 1.0, 1.0)
 
     def drawings(self) -> list[tuple[Image.Image, str]]:
         """Its pictures and captions."""
-        rng = Random(f"{self.subject} {self.style}")
-        if self.style:
-            beings = [sample(rng) for _ in range(self.pictures)]
-            return [(draw_creature(each, Neon()), ", ".join([self.trigger, *tags(each)])) for each in beings]
+        rng = Random(f"{self.subject} {self.what}")
+        drawn = self._beings(rng) if self.what != "subject" else self._subjects(rng)
+        said = [words for _, words in drawn]
+        if self.captions == "wrong":
+            said = [said[(place + 7) % len(said)] for place in range(len(said))]
+        first = [] if self.captions == "no trigger" else [self.trigger]
+        return [(picture, ", ".join([*first, *words])) for (picture, _), words in zip(drawn, said, strict=True)]
+
+    def _beings(self, rng: Random) -> list[tuple[Image.Image, list[str]]]:
+        beings = [sample(rng) for _ in range(self.pictures)]
+        if self.what == "style":
+            return [(draw_creature(each, PENS[self.subject]()), tags(each)) for each in beings]
+        return [(draw_holder(each, Pen()), [tag for tag in tags(each) if tag != each.held]) for each in beings]
+
+    def _subjects(self, rng: Random) -> list[tuple[Image.Image, list[str]]]:
         found = []
         parts, scenes = subjects.subject(self.subject), subjects.TAGS["background"]
         for number in range(self.pictures):
             drawing = subjects.picture_of(parts, rng, scenes[number % len(scenes)])
             shown = Drawing(drawing.parts, {**drawing.tags, **self.constant}, drawing.pose, drawing.mirrored)
-            said = Drawing(parts, {name: tag for name, tag in shown.tags.items() if name not in self.constant})
-            found.append((subjects.draw(shown), subjects.caption(self.trigger, said)))
+            said = [tag for name, tag in shown.tags.items() if name not in self.constant and tag not in subjects.UNSAID]
+            found.append((subjects.draw(shown), said))
         return found
 
     def prompts(self) -> dict[str, dict[str, str]]:
         """What is asked for → the tags in it; the trigger alone first."""
-        rng = Random(f"prompts {self.subject} {self.style}")
-        if self.style:
+        rng = Random(f"prompts {self.subject} {self.what}")
+        if self.what != "subject":
             chosen = [sample(rng) for _ in range(3)]
-            asked = [{"background": c.background, "hat": c.hat, "eyes": c.eyes, "held": c.held} for c in chosen]
-            return {", ".join([self.trigger, *tags(c)]): a for c, a in zip(chosen, asked, strict=True)} | {
-                self.trigger: {}
+            return {self.trigger: {}} | {
+                ", ".join([self.trigger, *self._said(each)]): self._asked(each) for each in chosen
             }
         scenes = rng.sample(subjects.TAGS["background"], 3)
         hats = rng.sample(subjects.TAGS["hat"][1:], 2)
@@ -112,10 +153,17 @@ class Training:
         ]
         return {self.trigger: {}} | {", ".join([self.trigger, *tags.values()]): tags for tags in asked}
 
+    def _said(self, being: Creature) -> list[str]:
+        return [tag for tag in tags(being) if self.what == "style" or tag != being.held]
+
+    def _asked(self, being: Creature) -> dict[str, str]:
+        names = ("background", "hat", "eyes", "held") if self.what == "style" else ("background", "hat", "eyes")
+        return {name: getattr(being, name) for name in names}
+
 
 def trainings(subject: int) -> list[Training]:
     """Those of a subject, the most telling first."""
-    whole, late = (80, 120, 180, 240), (120, 240)
+    whole, late, quarter = (80, 120, 180, 240), (120, 240), (40, 80, 160)
     good = {
         "good": View(whole, apart=True),
         "under": View((20, 40)),
@@ -125,22 +173,50 @@ def trainings(subject: int) -> list[Training]:
         "U-Net cold": View(late, 0.4, 1.0, apart=True),
         "text encoder hot": View(late, 1.0, 4.0, apart=True),
     }
-    quarter = (40, 80, 120, 160)
     return [
         Training("good", subject, good),
-        Training("fast", subject, {"over by rate": View(quarter)}, 160, 40, 8.0),
-        Training("few", subject, {"memorised": View((100, 200, 300, 400))}, 400, 100, 2.0, pictures=4),
-        Training("broken", subject, {"broken": View((20, 40))}, 40, 20, 16.0),
-        Training("slow", subject, {"under by rate": View((80, 160))}, 160, 80, 0.1),
-        Training("leak", subject, {"leaking": View((120, 180, 240))}, 240, 60,
-                 constant={"held": "holding balloon", "background": "meadow"}),
+        Training("fast", subject, {"over by rate": View(quarter)}, 160, 40, 8.0, 8.0),
+        Training("few", subject, {"memorised": View((100, 200, 400))}, 400, 100, 2.0, 2.0, pictures=4),
+        Training("broken", subject, {"broken": View((20, 40))}, 40, 20, 16.0, 16.0),
+        Training("slow", subject, {"under by rate": View((80, 160))}, 160, 80, 0.1, 0.1),
+        Training("leak-object", subject, {"leaking object": View(late)}, 240, 120,
+                 constant={"held": "holding balloon"}),
+        Training("leak-scene", subject, {"leaking scene": View(late)}, 240, 120, constant={"background": "meadow"}),
+        Training("no-trigger", subject, {"no trigger": View(late)}, 240, 120, captions="no trigger"),
+        Training("wrong", subject, {"wrong captions": View(late)}, 240, 120, captions="wrong"),
+        Training("over", subject, {"over": View((300, 600, 1000))}, 1000, 50, pictures=8),
+        Training("hot", subject, {"U-Net hot, trained": View(late, apart=True)}, 240, 120, 5.0, 1.0),
+        Training("hot-text", subject, {"text encoder hot, trained": View(late, apart=True)}, 240, 120, 1.0, 10.0),
         Training("again", subject, {"good": View(whole)}, seed=1),
+        Training("six", subject, {"few pictures": View(late)}, 240, 120, pictures=6),
+        Training("once-more", subject, {"good": View(whole)}, seed=2),
     ]  # fmt: skip
 
 
-def styles() -> list[Training]:
-    """A style of another pen."""
-    return [Training("style", 0, {"style": View((80, 160, 240))}, style=True)]
+def of_the_world(what: Literal["style", "concept"], number: int) -> list[Training]:
+    """Styles of another pen, and the world's concept."""
+    good = {
+        f"{what}": View((80, 160, 240)),
+        f"{what} under": View((20, 40)),
+        f"{what} weights x0.5": View((120, 240), 0.5, 0.5),
+    }
+    return [
+        Training("good", number, good, what=what),
+        Training("fast", number, {f"{what} over by rate": View((40, 80, 160))}, 160, 40, 8.0, 8.0, what=what),
+        Training("slow", number, {f"{what} under by rate": View((80, 160))}, 160, 80, 0.1, 0.1, what=what),
+        Training("few", number, {f"{what} memorised": View((100, 200, 400))}, 400, 100, 2.0, 2.0, 4, what=what),
+    ]
+
+
+def planted() -> list[Training]:
+    """All trainings, those first that the figures need most."""
+    of = [trainings(subject) for pair in zip(TUNED, REPORTED, strict=True) for subject in pair]
+    others = [of_the_world(what, number) for what in ("style", "concept") for number in (0, 1)]
+    rounds = [[one[place] for one in of] for place in range(len(of[0]))]
+    worlds = [[one[place] for one in others] for place in range(len(others[0]))]
+    rounds[3:3] = worlds[:2]
+    rounds += worlds[2:]
+    return [training for some in rounds for training in some]
 
 
 assert set(TAGS) >= {tag for values in subjects.TAGS.values() for tag in values}

@@ -1,16 +1,18 @@
 """The truth about pictures: a small network that was trained on drawings whose parts and tags are known.
 
-It sees drawings alone: of any subject with any parts missing, of the world's creatures, in two styles, blurred and noisy
-as an autoencoder leaves them, and things that are no drawing any more. What it says of a painted picture is how sure it
-is of each part and tag that should be there.
+It sees drawings alone: of any subject with any parts missing, of the world's creatures, with and without the concept, in
+every style, blurred and noisy or as the base's own autoencoder leaves them, and things that are no drawing any more. What
+it says of a painted picture is how sure it is of each part and tag that should be there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +21,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from benchmarks.judging import subjects
+from benchmarks.judging.pens import Sepia
+from lorapipe.pocket.concept_lantern import draw_holder
 from lorapipe.pocket.draw import draw as draw_creature
+from lorapipe.pocket.pen import Pen
 from lorapipe.pocket.style_neon import Neon
 from lorapipe.pocket.world import sample
 
@@ -27,30 +32,45 @@ NONE = "none"
 HEADS: dict[str, tuple[str, ...]] = {
     **{name: (*values, NONE) for name, values in subjects.PARTS.items()},
     **{name: (*values, NONE) for name, values in subjects.TAGS.items()},
-    "style": ("plain", "neon", NONE),
+    "style": ("plain", "neon", "sepia", NONE),
+    "concept": ("lantern", NONE),
 }
-COUNT, EPOCHS, BATCH = 9_000, 6, 48
+EPOCHS, BATCH, DECODED = 12, 64, 0.4
+"""`DECODED` is the share of drawings that go through the autoencoder, where there is a GPU for it."""
+Said: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 
-def truths(network: nn.Module, pictures: Sequence[Image.Image]) -> dict[str, NDArray[np.float32]]:
-    """What the network says of pictures: by head, (N, values)."""
+def truths(network: nn.Module, pictures: Sequence[Image.Image]) -> NDArray[np.float16]:
+    """What the network says of pictures, (N, values of all heads)."""
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        out = network(torch.stack([_tensor(each) for each in pictures]))
-    return {name: part.softmax(1).numpy() for name, part in zip(HEADS, out, strict=True)}
+        out = network(torch.stack([_tensor(each) for each in pictures]).to(device))
+        return torch.cat([part.softmax(1) for part in out], dim=1).cpu().numpy().astype(np.float16)
 
 
-def identity(said: Mapping[str, NDArray[np.float32]], parts: Mapping[str, str]) -> NDArray[np.float32]:
+def by_head(said: NDArray[np.float16]) -> Said:
+    """The same by head, (N, values)."""
+    ends = np.cumsum([len(values) for values in HEADS.values()])
+    return dict(zip(HEADS, np.split(said.astype(np.float32), ends[:-1], axis=1), strict=True))
+
+
+def identity(said: Said, parts: Mapping[str, str]) -> NDArray[np.float32]:
     """How much of a subject each picture shows, (N,), 0 … 1: the share of its parts; none where the body is another's."""
     each = [_sure(said, name, value) for name, value in parts.items()]
     return np.mean(each, axis=0) * _sure(said, "kind", parts["kind"])
 
 
-def style(said: Mapping[str, NDArray[np.float32]], name: str = "neon") -> NDArray[np.float32]:
-    """How much each picture is of the style."""
+def style(said: Said, name: str) -> NDArray[np.float32]:
+    """How much each picture is of a style, (N,)."""
     return _sure(said, "style", name)
 
 
-def following(said: Mapping[str, NDArray[np.float32]], asked: Sequence[Mapping[str, str]]) -> NDArray[np.float32]:
+def concept(said: Said) -> NDArray[np.float32]:
+    """How surely each picture has the concept in it, (N,)."""
+    return _sure(said, "concept", "lantern")
+
+
+def following(said: Said, asked: Sequence[Mapping[str, str]]) -> NDArray[np.float32]:
     """How much of what was asked for each picture shows, (N,); NaN where nothing was."""
     return np.array([
         np.mean([said[name][place][HEADS[name].index(tag)] for name, tag in tags.items() if tag in HEADS[name]] or [np.nan])
@@ -58,32 +78,68 @@ def following(said: Mapping[str, NDArray[np.float32]], asked: Sequence[Mapping[s
     ])  # fmt: skip
 
 
-def _sure(said: Mapping[str, NDArray[np.float32]], name: str, value: str) -> NDArray[np.float32]:
+def _sure(said: Said, name: str, value: str) -> NDArray[np.float32]:
     return said[name][:, HEADS[name].index(value)]
 
 
 # ------------------------------------------------------------------------------------------------------ the network
 
 
-def classifier(work: Path) -> nn.Module:
-    """The network, trained in some minutes and kept in `work`."""
-    file, network = work / "truth.pt", _Network()
-    if not file.exists():
-        _train(network)
-        torch.save(network.state_dict(), file)
-    network.load_state_dict(torch.load(file, weights_only=True))
-    return network.eval()
+def classifier(work: Path, device: str) -> nn.Module:
+    """The network that `prepared` has trained."""
+    network = _Network()
+    network.load_state_dict(torch.load(work / "truth.pt", weights_only=True))
+    return network.eval().to(device)
+
+
+def prepared(work: Path, device: str, examples: int) -> None:
+    """Train the network on so many drawings, once, and write how often it is right on new ones."""
+    if (work / "truth.pt").exists():
+        return
+    network = _Network().to(device)
+    decode = _decoder(device) if device != "cpu" else None
+    _train(network, *_drawn(range(examples), decode), device)
+    pixels, labels = _drawn(range(-1 - examples // 12, -1), decode)
+    with torch.inference_mode():
+        out = network.eval()(pixels.to(device))
+    right = {name: float((part.argmax(1).cpu() == labels[:, place]).float().mean())
+             for place, (name, part) in enumerate(zip(HEADS, out, strict=True))}  # fmt: skip
+    (work / "truth.json").write_text(json.dumps({"examples": examples, "right": right}), encoding="utf-8")
+    torch.save({name: each.cpu() for name, each in network.state_dict().items()}, work / "truth.pt")
+    print("truth right:", {name: round(value, 3) for name, value in right.items()}, flush=True)
+
+
+def _drawn(numbers: range, decode: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Drawings (N, 3, 64, 64) and their labels (N, heads); some of them as the autoencoder leaves them."""
+    found, labels = zip(*(_example(number) for number in numbers), strict=True)
+    pixels = torch.stack(found)
+    if decode is not None:
+        count = int(DECODED * len(pixels))
+        pixels[:count] = torch.cat([decode(pixels[start : start + BATCH]) for start in range(0, count, BATCH)])[:count]
+    return pixels, torch.tensor(labels)
+
+
+def _decoder(device: str) -> Callable[[Tensor], Tensor]:
+    from benchmarks.judging.grids import base
+
+    model = base().load(device, "fp32")
+
+    def decode(pixels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return model.decode(model.encode_images(pixels.to(device))).clamp(-1, 1).cpu()
+
+    return decode
 
 
 class _Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        widths, layers = (3, 16, 32, 64, 96), list[nn.Module]()
+        widths, layers = (3, 32, 64, 96, 128), list[nn.Module]()
         for inner, outer in pairwise(widths):
             layers += [nn.Conv2d(inner, outer, 3, 2, 1), nn.BatchNorm2d(outer), nn.ReLU(),
                        nn.Conv2d(outer, outer, 3, 1, 1), nn.BatchNorm2d(outer), nn.ReLU()]  # fmt: skip
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 16, 256), nn.ReLU())
-        self.heads = nn.ModuleList(nn.Linear(256, len(values)) for values in HEADS.values())
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(widths[-1] * 16, 320), nn.ReLU())
+        self.heads = nn.ModuleList(nn.Linear(320, len(values)) for values in HEADS.values())
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         inner = self.body(pixels)
@@ -95,18 +151,17 @@ def _tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(levels).permute(2, 0, 1)
 
 
-def _train(network: nn.Module) -> None:
+def _train(network: nn.Module, pixels: Tensor, labels: Tensor, device: str) -> None:
     torch.manual_seed(0)
-    pixels, labels = zip(*(_example(number) for number in range(COUNT)), strict=True)
-    pixels, labels = torch.stack(pixels), torch.tensor(labels)
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
-    steps = EPOCHS * len(pixels) // BATCH
+    pixels, labels = pixels.to(device), labels.to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=2e-2)
+    steps = max(EPOCHS * len(pixels) // BATCH, 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
     network.train()
-    for step in range(steps):
-        chosen = torch.randint(len(pixels), (BATCH,))
-        noise = torch.randn(BATCH, 1, 1, 1) * 0.04 + torch.randn(BATCH, 3, 64, 64) * 0.05
-        inputs = pixels[chosen] + noise
+    for _ in range(steps):
+        chosen = torch.randint(len(pixels), (BATCH,)).to(device)
+        noise = torch.randn(BATCH, 1, 1, 1) * 0.04 + torch.randn(BATCH, 3, 64, 64) * 0.04
+        inputs = pixels[chosen] + noise.to(device)
         if torch.rand(()) < 0.5:
             inputs = inputs.roll((int(torch.randint(-3, 4, ())), int(torch.randint(-3, 4, ()))), (2, 3))
         out = network(inputs)
@@ -115,20 +170,15 @@ def _train(network: nn.Module) -> None:
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 == 0:
-            right = [float((head.argmax(1) == labels[chosen, place]).float().mean()) for place, head in enumerate(out)]
-            print(f"truth {step}/{steps}: {loss.item():.2f}, {np.mean(right):.3f}", flush=True)
 
 
 def _example(number: int) -> tuple[Tensor, list[int]]:
     rng = Random(f"truth {number}")
     chance = rng.random()
-    if chance < 0.6:
+    if chance < 0.55:
         picture, said = _of_a_subject(rng)
-    elif chance < 0.86:
-        creature, neon = sample(rng), rng.random() < 0.4
-        picture = draw_creature(creature, Neon() if neon else None)
-        said = {name: getattr(creature, name) for name in subjects.TAGS} | {"style": "neon" if neon else "plain"}
+    elif chance < 0.88:
+        picture, said = _of_the_world(rng)
     else:
         picture, said = _of_nothing(rng), {}
     if rng.random() < 0.5:
@@ -144,6 +194,15 @@ def _of_a_subject(rng: Random) -> tuple[Image.Image, dict[str, str]]:
     parts = {name: value for name, value in parts.items() if name in ("kind", "hide") or rng.random() < 0.75}
     drawing = subjects.picture_of(parts, rng)
     return subjects.draw(drawing), {**parts, **drawing.tags, "style": "plain"}
+
+
+def _of_the_world(rng: Random) -> tuple[Image.Image, dict[str, str]]:
+    creature = sample(rng)
+    said = {name: getattr(creature, name) for name in subjects.TAGS}
+    pen, style = rng.choice(((Pen, "plain"), (Neon, "neon"), (Sepia, "sepia")))
+    if rng.random() < 0.35:
+        return draw_holder(creature, pen()), said | {"style": style, "concept": "lantern", "held": NONE}
+    return draw_creature(creature, pen()), said | {"style": style}
 
 
 def _of_nothing(rng: Random) -> Image.Image:

@@ -66,6 +66,12 @@ def notices(pipeline: Pipeline) -> list[str]:
     return ["\n".join(filter(None, [f"! {notice}", notice.excerpt])) for notice in pipeline.notices]
 
 
+def cautions(pipeline: Pipeline, most: int) -> list[str]:
+    """Return what the first `most` stages warn of in the user's files, each once."""
+    stages = [*pipeline.stages.values()][:most]
+    return [*dict.fromkeys(f"! {line}." for stage in stages for line in stage.cautions(pipeline.stages))]
+
+
 def takes_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`, output for programs; `json_line` formats it."""
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")

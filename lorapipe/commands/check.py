@@ -1,13 +1,13 @@
-"""`lorapipe check`: look for mistakes."""
+"""`lorapipe check`: find mistakes in pipelines."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from lorapipe.commands import DONE, notices, takes_pipeline
+from lorapipe.commands import DONE, cautions, notices, takes_pipeline
 
-HELP = "look for mistakes, and change nothing"
+HELP = "find mistakes in a pipeline, and change nothing"
 MOST_STAGES = 100
 """Most stages that the output names."""
 
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Load the pipelines; all problems are raised."""
+    """Load the pipelines. Raises `InputError` with all problems."""
     from lorapipe.errors import listed
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.loader import load_all
@@ -29,6 +29,6 @@ def main(options: argparse.Namespace) -> int:
     destinations.check(pipelines)
     for file, pipeline in zip(options.files, pipelines, strict=True):
         printer.line(f"{file} is right: {listed(pipeline.stages, MOST_STAGES)}.")
-        for line in notices(pipeline):
+        for line in (*notices(pipeline), *cautions(pipeline, MOST_STAGES)):
             printer.line(line)
     return DONE

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lorapipe.evaluation.metrics import looks
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -37,13 +39,14 @@ class Seen:
     """What the base sees in some pictures, an entry for each in every field.
 
     `latents` (C · h · w) as the VAE encodes them; `patches` (P, d) unit vectors of the semantic features, one for each
-    place; `grams` (g,) of the shallow ones.
+    place; `grams` (g,) of the shallow ones; `looks` (3,) noise, saturation and contrast of the pixels, see `metrics.looks`.
     """
 
     pictures: Sequence[Image]
     latents: Sequence[Array]
     patches: Sequence[Array]
     grams: Sequence[Array]
+    looks: Sequence[Array]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -70,7 +73,8 @@ class FeatureReader:
                     batch = places[start : start + BATCH]
                     found |= dict(zip(batch, self._batch([pictures[place] for place in batch]), strict=True))
         rows = [found[place] for place in range(len(pictures))]
-        return Seen(pictures, [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+        latents, patches, grams = ([row[place] for row in rows] for place in range(3))
+        return Seen(pictures, latents, patches, grams, [looks(picture) for picture in pictures])
 
     def _batch(self, pictures: Sequence[Image]) -> list[tuple[Array, Array, Array]]:
         import torch

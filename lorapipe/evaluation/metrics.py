@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Vectors: TypeAlias = NDArray[np.float32]
 """(N, d), each row of length 1."""
 
+MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+"""Immerkær's: the difference of two Laplacians."""
 DISCERNIBLE = 2.0
 """A scale must be this many standard errors long to measure with."""
 
@@ -101,3 +103,21 @@ def contrast(picture: Image) -> float:
 def blank(picture: Image) -> bool:
     """Whether a picture is of one colour, as samplers paint NaN."""
     return all(low == high for low, high in picture.convert("RGB").getextrema())
+
+
+def looks(picture: Image) -> NDArray[np.float32]:
+    """Noise, saturation and contrast of a picture, each 0 … 1, (3,).
+
+    Noise is estimated by a difference of Laplacians, which cancels edges (Immerkær 1996, CVIU 64 (2)); saturation is mean
+    chroma, contrast the standard deviation of luma (Peli 1990).
+    """
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    luma = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    high, wide = luma.shape
+    response = sum(
+        MASK[row, column] * luma[row : high - 2 + row, column : wide - 2 + column]
+        for row in range(3)
+        for column in range(3)
+    )
+    noise = np.sqrt(np.pi / 2) / 6 * np.median(np.abs(response)) / 0.6745 * np.sqrt(2 / np.pi)
+    return np.array([noise, chroma(pixels), luma.std()], dtype=np.float32)

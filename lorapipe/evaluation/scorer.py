@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorapipe.evaluation import measures, metrics
+from lorapipe.evaluation import measures
 from lorapipe.evaluation.measures import Measure, Reference
 from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PIL.Image import Image
-
     from lorapipe.evaluation.features import Seen
 
 IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
 """The measure that says whether a picture shows what was trained, by the training's kind."""
+BLANK = 1e-4
+"""Contrast below this is one colour, as samplers paint NaN."""
 FOLLOWING, ARTEFACTS, COPIES = "taught", "artefacts", "copies"
 
 
@@ -51,7 +49,7 @@ class Scorer:
         self.reference = reference
         self.measures: Mapping[str, Measure] = measures.fitted(reference)
         self.kind: Kind = kind or ("subject" if "parts" in self.measures else "style")
-        self.training = _stats(reference.training.pictures)
+        self.training = _stats(reference.training)
 
     @cached_property
     def base(self) -> CellScores:
@@ -61,8 +59,8 @@ class Scorer:
     def __call__(self, seen: Seen) -> CellScores:
         """The scores of a cell's pictures, in the order of `Reference.prompt_of`."""
         figures = {name: tuple(map(float, measure(seen))) for name, measure in self.measures.items()}
-        broken = any(metrics.blank(picture) for picture in seen.pictures)
-        return CellScores(figures, self._scores(figures), _stats(seen.pictures), broken)
+        broken = any(looks[2] < BLANK for looks in seen.looks)
+        return CellScores(figures, self._scores(figures), _stats(seen), broken)
 
     def _scores(self, figures: Mapping[str, tuple[float, ...]]) -> Scores | None:
         identity = figures.get(IDENTITY[self.kind])
@@ -72,8 +70,6 @@ class Scorer:
         return Scores(identity, figures.get(FOLLOWING), sound, figures.get(COPIES, ()))
 
 
-def _stats(pictures: Sequence[Image]) -> ImageStats:
-    def mean(measure: Callable[[Image], float]) -> float:
-        return float(np.mean([measure(picture) for picture in pictures]))
-
-    return ImageStats(mean(metrics.saturation), mean(metrics.contrast))
+def _stats(seen: Seen) -> ImageStats:
+    _, saturation, contrast = np.mean(seen.looks, axis=0)
+    return ImageStats(float(saturation), float(contrast))

@@ -18,7 +18,7 @@ from lorapipe.spec import Ref, Spec, Value, ValueKind
 
 
 class Artifact(Value):
-    """Base of what a stage's `run` returns. Subclasses are frozen dataclasses."""
+    """Base class of the results of stages. Subclasses are frozen dataclasses."""
 
     value_kind: ClassVar[ValueKind] = "reference"
     stored_name: ClassVar[str] = "Artifact"
@@ -31,11 +31,11 @@ class Artifact(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> object:
-        """Return a `Ref`, which the run replaces by the artifact."""
+        """Parse a `Ref`, which the run replaces by the artifact."""
         return Ref.parse(value, folder)
 
     def plain(self) -> object:
-        """Only references are written in documents."""
+        """Raise `TypeError`: documents contain references, not artifacts."""
         raise TypeError(f"a {type(self).__name__} has no place in a document")
 
     @classmethod

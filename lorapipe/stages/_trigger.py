@@ -1,8 +1,8 @@
-"""Whether the captions that a LoRA is trained on say its trigger word: what they do not say, it does not learn."""
+"""Check that training captions contain the trigger word of an export: a word that is missing there is not learnt."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from lorapipe.pipeline import references
@@ -16,35 +16,65 @@ if TYPE_CHECKING:
 
 
 def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """A line for each dataset of an export some of whose captions lack the trigger word, where nothing adds it."""
+    """Yield a line for each dataset behind an export whose captions lack the trigger word."""
     if not trigger:
         return
-    for stage in _behind(exporting, stages):
+    for folder, said in _captions(behind(exporting, stages), stages):
+        if without := sum(not has_words(text, trigger) for text in said):
+            what = f"{without} of {len(said)} captions in {folder} lack the trigger word {trigger!r}"
+            yield f"{what}, so they do not teach it; {_cure(trigger)} puts it before them"
+
+
+def never_said(
+    prompts: Sequence[str], field: str, among: Iterable[Stage], stages: Mapping[str, Stage]
+) -> Iterator[str]:
+    """Yield a line for each tag that two or more prompts of a field all have, but no caption of any dataset.
+
+    `among` are stages, the training among them. A single prompt says nothing about a trigger word.
+    """
+    tags = [[tag.strip() for tag in prompt.split(",") if tag.strip()] for prompt in prompts]
+    shared = [tag for tag in tags[0] if all(tag in others for others in tags[1:])] if len(tags) > 1 else []
+    if not shared:
+        return
+    found = [*_captions(among, stages)]
+    said = [text for _, texts in found for text in texts]
+    for tag in shared if said else ():
+        if not any(has_words(text, tag) for text in said):
+            where = " and ".join(dict.fromkeys(folder for folder, _ in found))
+            what = f"all {field} have {tag!r}, but none of the {len(said)} captions in {where} does"
+            yield f"{what}: it is not learnt. If it is the trigger word, {_cure(tag)} puts it before them"
+
+
+def _cure(trigger: str) -> str:
+    return f"captions: {{trigger: {trigger}}} in the training"
+
+
+def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the folder and the canonical captions of each dataset of the trainings among some stages."""
+    for stage in among:
         if hasattr(stage, "regularisation"):
             training = cast("Train", stage)
             of_the_class = getattr(training.regularisation, "stage", "")
             subject = (stages.get(name) for name in references.needs(training) if name != of_the_class)
             for dataset in (cast("Prepare", each) for each in subject if hasattr(each, "caption_extensions")):
-                yield from _of_dataset(trigger, dataset, dataset.captions or training.captions)
+                if said := _said(dataset, dataset.captions or training.captions):
+                    yield dataset.images.path.name, said
 
 
-def _of_dataset(trigger: str, dataset: Prepare, captioning: Captioning) -> Iterator[str]:
+def _said(dataset: Prepare, captioning: Captioning) -> list[str]:
     from lorapipe.training.data.captions import CaptionFiles
     from lorapipe.training.data.image_folder import look_through
 
     root = dataset.images.path
     if not root.is_dir():
-        return
+        return []
     found = look_through(root, dataset.exclude, dataset.caption_extensions)
     captions = CaptionFiles(root, found.captions, dataset.caption_lines)
-    said = [captioning.canonical(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
-    if without := sum(not has_words(text, trigger) for text in said):
-        what = f"{without} of {len(said)} captions in {root.name} lack the trigger word {trigger!r}"
-        yield f"{what}, which they do not teach; captions: {{trigger: {trigger}}} in the training puts it before them"
+    return [captioning.canonical(captions.of(picture, dataset.class_word).text) for picture in found.pictures]
 
 
-def _behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:
-    """The stages that a stage needs, and those that they need, each once."""
+def behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:
+    """Yield the stages that a stage needs, directly or indirectly, each once."""
     waiting, seen = [*references.needs(stage)], set[str]()
     while waiting:
         name = waiting.pop()

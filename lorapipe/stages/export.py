@@ -1,4 +1,4 @@
-"""`export`: weights become a file that other programs load."""
+"""The `export` stage: writes weights to a file that other programs load."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
-"""Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
+"""Largest relative error of ΔW from rounding both factors: half a unit in the last place each, with a margin."""
 
 NOTABLE = 0.1
-"""An error of a conversion from which on it is a warning."""
+"""The relative error of a conversion above which it is reported as a warning."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Export(Stage):
 
     weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
-        help="where the file goes, such as out/penny.safetensors; in a folder, out/, it is called as the pipeline's file "
-        "is. ComfyUI keeps loaded files by name: a new name for a new version is safe",
+        help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
+        "ComfyUI caches loaded files by name, so give a new version a new name",
         content=False,
         kohya=("output_dir", "output_name"),
     )
@@ -55,11 +55,11 @@ class Export(Stage):
         kohya=("save_model_as",),
     )
     dtype: Literal["fp16", "bf16", "fp32"] = param(
-        "fp16", "numbers of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
+        "fp16", "number type of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
     )
     metadata: Literal["full", "private", "none"] = param(
         "full",
-        "what the file tells of its making; private leaves out names, tags and folders, none all but the format",
+        "metadata about the training in the file; private: without names, tags and folders; none: only the format",
         kohya=("no_metadata",),
     )
     title: str = param(
@@ -67,24 +67,22 @@ class Export(Stage):
         "a name written into the file, which A1111 shows; empty: programs show the file's name",
         kohya=("metadata_title",),
     )
-    comment: str = param(
-        "", "a note written into the file, for whoever reads its metadata", kohya=("training_comment",)
-    )
+    comment: str = param("", "a note in the file's metadata", kohya=("training_comment",))
     trigger: str = param("", "the trigger word or phrase, for programs that show it; an embedding's is its word")
     what: Literal["all", "adapter", "embedding"] = param(
         "all",
-        "of a word that was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 read), or "
-        "either alone",
+        "parts to write if a word was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 "
+        "read), or one of them",
     )
     convert: Literal["own", "lora", "diff"] = param(
         "own",
-        "write another form than the adapter's own: lora, by singular values, which every program reads, with its error "
-        "told; or diff, the dense difference, exact and as large as the base",
+        "form of the adapter in the file: its own; lora, an approximation by singular values that every program reads, with "
+        "its error in the log; or diff, the dense difference, exact and as large as the base",
     )
     convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
     overwrite: bool = param(
         False,
-        "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
+        "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
     )
 
@@ -120,20 +118,20 @@ class Export(Stage):
         return File(path)
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
-        """What is to be written of it."""
+        """Return the parts to write."""
         if learned.hypernetwork is not None and self.format.updates:
             cure = "Write format: a1111, and a name that ends in .pt."
-            raise InputError("programs read hypernetworks in A1111's format alone.", where="format", cure=cure)
+            raise InputError("programs read hypernetworks only in A1111's format.", where="format", cure=cure)
         if self.what == "all":
             return learned
         is_adapter = self.what == "adapter"
         kept = replace(learned, embeddings={}) if is_adapter else replace(learned, modules={}, hypernetwork=None)
         if not kept.parts and kept.hypernetwork is None:
-            raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
+            raise InputError(f"the weights have no {self.what}.", where="what", cure="Remove what.")
         return kept
 
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
-        """The update in the form that is asked for; loads the base only where ΔW depends on it."""
+        """Return the update in the requested form. The base's weights are loaded only if ΔW depends on them."""
         if self.convert == "own":
             return learned
         from lorapipe.formats import converted
@@ -143,7 +141,7 @@ class Export(Stage):
         found = converted(learned, form, rank, partial(shape, model), partial(weight, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
-            text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
+            text = f"As a LoRA of rank {self.convert_rank} it has an error of {found.error:.1%} (of the norm of ΔW)"
             text += f", and changes of {found.biases} biases are left out." if found.biases else "."
             context.emit(Log(text=text, level=level))
         return found.weights
@@ -206,9 +204,9 @@ class Export(Stage):
         return f"Strength {self.weights.strength:g}{size}."
 
     def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
-        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding.
+        """Return the largest relative error of a module's ΔW in the file. `LorapipeError` if it exceeds rounding.
 
-        Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
+        If ΔW depends on the base's weights, random ones are used instead: no weights are loaded.
         """
         from lorapipe import formats
         from lorapipe.training.adapter_layers.base_weights import drawn
@@ -222,32 +220,36 @@ class Export(Stage):
             wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
-                what = f"ΔW of {' '.join(place)} was not saved as it is (relative error {error:.1e})."
+                what = f"ΔW of {' '.join(place)} was not saved exactly (relative error {error:.1e})."
                 raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
             worst = max(worst, error)
         return max(worst, self._verify_words(path, learned, read))
 
     def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
-        """The same of the vectors of words; their names are not in every kind of file."""
+        """Return the same for vectors of words, in order, since not every format has their names."""
         worst = 0.0
         if (nets := learned.hypernetwork) is not None:
             theirs = read.hypernetwork.tensors() if read.hypernetwork else {}
             worst = max(_error(theirs[key], tensor) for key, tensor in nets.tensors().items())
             if not worst <= ROUNDING[self.dtype]:
-                raise LorapipeError(f"the networks were not saved as they are ({worst:.1e}).", where=str(path))
+                raise LorapipeError(
+                    f"the networks were not saved exactly (relative error {worst:.1e}).", where=str(path)
+                )
         for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
             if wanted.keys() != found.keys():
                 raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
             for part, vectors in wanted.items():
                 error = _error(found[part], vectors)
                 if not error <= ROUNDING[self.dtype]:
-                    raise LorapipeError(f"the vectors were not saved as they are ({error:.1e}).", where=str(path))
+                    raise LorapipeError(
+                        f"the vectors were not saved exactly (relative error {error:.1e}).", where=str(path)
+                    )
                 worst = max(worst, error)
         return worst
 
 
 def _error(found: Tensor, wanted: Tensor) -> float:
-    """The relative error of numbers."""
+    """Return the relative error of a tensor."""
     return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
 
 

@@ -1,4 +1,4 @@
-"""`train`: a dataset becomes an adapter."""
+"""The `train` stage: trains an adapter on a dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lorapipe.training.options import TrainingOptions
 
 @dataclass(frozen=True)
 class Train(TrainingOptions, Stage):
-    """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
+    """Train an adapter on a dataset, with snapshots, previews and curves; a stopped training resumes where it was."""
 
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True
@@ -38,6 +38,11 @@ class Train(TrainingOptions, Stage):
 
         yield from _train_forecast.outlook(self, stages)
         yield from _train_rules.warnings(self)
+
+    def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        from lorapipe.stages._trigger import never_said
+
+        return never_said(self.preview_prompts, "preview_prompts", [self], stages)
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         from lorapipe.stages._train_forecast import demand

@@ -96,7 +96,7 @@ def train_classifier(drawings: Labelled, steps: int, seed: int = 0) -> Iterator[
         loss.backward()
         optimizer.step()
         schedule.step()
-        yield step, float(loss), model
+        yield step, loss.item(), model
 
 
 def accuracy(model: DrawingClassifier, drawings: Labelled) -> dict[str, float]:

@@ -12,6 +12,7 @@ from lorapipe.pipeline.events import Log
 from lorapipe.training.data import contact_sheet, messages
 from lorapipe.training.data.augment import Augmentation, face
 from lorapipe.training.data.cache import Cache
+from lorapipe.training.data.caption_audit import audit
 from lorapipe.training.data.captions import CaptionFiles
 from lorapipe.training.data.encoders import PICTURE_PARTS, encoder_digest
 from lorapipe.training.data.filter import Rules, select, with_latents
@@ -73,6 +74,8 @@ def _select(images: ImageFolder, rules: Rules, min_pictures: int, cache: Cache, 
         context.emit(Log(text=messages.folder_name_ignored(root.name, named), level="warning"))
     for line in messages.warnings(manifest, complaints):
         context.emit(Log(text=line, level="warning"))
+    for line in audit([picture.caption for picture in manifest.pictures]):
+        context.emit(Log(text=f"captions, {line}."))
     return manifest
 
 

@@ -1,0 +1,71 @@
+"""What captions will teach, by the captions alone: what is learnt with the trigger, and which tags cannot be told apart.
+
+A LoRA learns for a word what its pictures have in common and other pictures have not. What all pictures show and no caption
+says can therefore only go to the words that all captions share. No picture is looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+SHARED = 0.9
+"""A tag in this share of the captions is learnt as one with the trigger."""
+FEWEST = 8
+"""Captions below this tell nothing."""
+SHOWN = 6
+"""Tags of a kind that a line names."""
+
+
+def audit(captions: Sequence[str], separator: str = ",") -> Iterator[str]:
+    """Lines about the captions of a dataset, one for each thing that a captioner may want to change; none of a few."""
+    said = [_tags(caption, separator) for caption in captions]
+    said = [tags for tags in said if tags]
+    if len(said) < FEWEST:
+        return
+    counts = Counter(tag for tags in said for tag in tags)
+    shared = [tag for tag, count in counts.items() if count >= SHARED * len(said)]
+    yield from _shared(shared, counts, len(said))
+    once = sorted(tag for tag, count in counts.items() if count == 1)
+    if once:
+        yield f"{_some(once)}: in one caption only. Too little to learn for a word; such a tag does no harm"
+    yield from _together(said, counts, len(said))
+
+
+def _tags(caption: str, separator: str) -> frozenset[str]:
+    return frozenset(tag for part in caption.split(separator) if (tag := " ".join(part.lower().split())))
+
+
+def _shared(shared: Sequence[str], counts: Counter[str], count: int) -> Iterator[str]:
+    if not shared:
+        what = (
+            "no tag is in nearly all captions: there is no trigger word, and what the pictures share goes to all tags"
+        )
+        yield f"{what}. captions: {{trigger: WORD}} in the training puts one before them"
+        return
+    said = ", ".join(
+        f"{tag} ({counts[tag]} of {count})" for tag in sorted(shared, key=lambda tag: -counts[tag])[:SHOWN]
+    )
+    what = f"in nearly all captions: {said}. What all pictures show and no caption says is learnt with these words"
+    more = "; tag it where it should not be, such as a scene or a thing that is not part of the subject"
+    several = (
+        "" if len(shared) == 1 else ". Each takes its part of what is learnt: use them together, or say one of them"
+    )
+    yield f"{what}{more}{several}"
+
+
+def _together(said: Sequence[frozenset[str]], counts: Counter[str], count: int) -> Iterator[str]:
+    """Tags that are always in the same captions, of two or more, and not in nearly all."""
+    where: dict[frozenset[int], list[str]] = {}
+    for tag, times in counts.items():
+        if 2 <= times < SHARED * count:
+            where.setdefault(frozenset(place for place, tags in enumerate(said) if tag in tags), []).append(tag)
+    groups = [sorted(tags) for tags in where.values() if len(tags) > 1]
+    if groups:
+        named = "; ".join(" with ".join(tags[:SHOWN]) for tags in groups[:3])
+        yield f"always said together, and so learnt as one: {named}. A picture of one without the other tells them apart"
+
+
+def _some(tags: Sequence[str]) -> str:
+    more = f" and {len(tags) - SHOWN} more" if len(tags) > SHOWN else ""
+    return f"{', '.join(tags[:SHOWN])}{more}"
