@@ -20,15 +20,9 @@ from lorapipe.errors import InputError
 class TrainingRecord:
     """The base, settings and data of a training.
 
-<<<<<<< HEAD
     `settings` are the train stage's knobs in document form. `rates` are the learning rates by part as they were used;
     `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`; `folders` has of each
     its `n_repeats` and `img_count`. `stopped` says why it was stopped early, after `steps`; empty where it was not.
-=======
-    `settings` are the train stage's knobs in document form. `rates` are the learning rates used, by part; `tags` counts the
-    captions' tags per folder; `buckets` counts pictures, `{"512x768": 3}`; `folders` has the `n_repeats` and `img_count` of
-    each folder.
->>>>>>> main
     """
 
     family: str
@@ -63,14 +57,9 @@ class TrainingRecord:
         return found | {"weighted": (self.settings.get("captions") or {}).get("weighted", False)}
 
     def save(self, path: Path) -> None:
-<<<<<<< HEAD
-        """Write the JSON aside and rename it into place."""
+        """Write the record atomically as JSON."""
         told = {name: value for name, value in dataclasses.asdict(self).items() if name != "stopped" or value}
         text = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False)
-=======
-        """Write the record atomically as JSON."""
-        text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
->>>>>>> main
         write_text(f"{text}\n", path)
 
     @classmethod

@@ -83,20 +83,12 @@ def param(
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
-<<<<<<< HEAD
-    `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` says
-    that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key. `aliases` are
-    names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
-    user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the flags of
-    kohya's sd-scripts that do what it does: a user who writes or asks for them is led here. `word` is the one text that may
-    be written in place of a list of texts, which then has it alone.
-=======
     `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` means
     that the knob does not change the result (a device, a log folder): it is not part of the content key. `aliases` are
     its names in earlier releases, which old documents and graphs may still use. `shelf` names the user's folder that a
     path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
-    sd-scripts: users who write or search for them find this knob.
->>>>>>> main
+    sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
+    texts, which then contains that text alone.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.

@@ -54,31 +54,20 @@ class Evaluate(Stage):
         "a prepare stage with pictures to compare with, for weights that were not trained here; empty: the training set",
     )
     prompts: tuple[str, ...] = param(
-<<<<<<< HEAD
         (prompts.AUTO,),
-        "what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the training "
-        "pictures do not all show. Four or more that differ; the verdict measures whether they still do. auto, alone or "
-        "among others: four scenes made from the captions' tags. The trigger word alone is asked for besides, where it is "
-        "known",
-=======
-        help="the prompts, the same for every snapshot: the trigger word in scenes, poses and clothes that the "
-        "training pictures do not all show. Four or more that differ; the verdict measures whether their pictures do",
->>>>>>> main
+        "the prompts, the same for every snapshot: the trigger word in scenes, poses and clothes that the training pictures "
+        "do not all show. Four or more that differ; the verdict measures whether their pictures do. auto, alone or among "
+        "others: four scenes made from the captions' tags. The trigger word alone is always a prompt too, where it is known",
         min_items=1,
         word=prompts.AUTO,
     )
-<<<<<<< HEAD
-    negative_prompt: str = param("", "what the pictures should not show")
-    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
+    negative_prompt: str = param("", "things that the pictures should not show")
+    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
     surer: Literal["never", "auto"] = param(
         "never",
         "auto: where the verdict is not sure, paint twice as many pictures of each prompt and judge again, at most twice: "
         "up to four times the pictures",
     )
-=======
-    negative_prompt: str = param("", "things that the pictures should not show")
-    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
->>>>>>> main
     seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
