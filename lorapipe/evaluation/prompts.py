@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import combinations
 
@@ -60,18 +61,27 @@ def scenes(trigger: str, captions: Sequence[str]) -> list[str]:
 def tag_kinds(captions: Sequence[str], trigger: str = "") -> list[list[str]]:
     """Tags that can be measured, by kind: no caption has two of a kind. The kinds that most captions have come first."""
     said = [_distinct(caption) for caption in captions]
-    counts = Counter(tag for tags in said for tag in tags)
-    known = [tag for tag, count in counts.items() if LEAST <= count <= len(said) - LEAST and len(tag) <= LONGEST]
-    known = sorted((tag for tag in known if not _same(tag, trigger)), key=lambda tag: (-counts[tag], tag))
+    counts = _measurable(said, trigger)
     together = {pair for tags in said for pair in _pairs(tags)}
     kinds: list[list[str]] = []
-    for tag in known:
-        fitting = (kind for kind in kinds if all(together.isdisjoint(_pairs((tag, other))) for other in kind))
-        kind = next(fitting, None)
+    for tag in counts:
+        alone = (kind for kind in kinds if together.isdisjoint(pair for other in kind for pair in _pairs((tag, other))))
+        kind = next(alone, None)
         if kind is None:
-            kinds.append(kind := [])
-        kind.append(tag)
+            kinds.append([tag])
+        else:
+            kind.append(tag)
     return sorted(kinds, key=lambda kind: (-sum(counts[tag] for tag in kind), kind))
+
+
+def _measurable(captions: Sequence[set[str]], trigger: str) -> dict[str, int]:
+    """Tags that enough captions have and enough have not, with how many have them, the most frequent first."""
+    counts = Counter(tag for tags in captions for tag in tags)
+    most = len(captions) - LEAST
+    known = {
+        tag: n for tag, n in counts.items() if LEAST <= n <= most and len(tag) <= LONGEST and not _same(tag, trigger)
+    }
+    return dict(sorted(known.items(), key=lambda each: (-each[1], each[0])))
 
 
 def _combined(kinds: Sequence[Sequence[str]], captions: Sequence[str]) -> list[list[str]]:
@@ -79,16 +89,16 @@ def _combined(kinds: Sequence[Sequence[str]], captions: Sequence[str]) -> list[l
     seed = sha256("\n".join(captions).encode()).hexdigest()
     seen = Counter(pair for caption in captions for pair in _pairs(_distinct(caption)))
     used: Counter[str] = Counter()
+
+    def rank(tag: str, before: Sequence[str]) -> tuple[int, int, str]:
+        met = sum(seen[pair] for other in before for pair in _pairs((tag, other)))
+        return used[tag], met, sha256(f"{seed} {tag}".encode()).hexdigest()
+
     made: list[list[str]] = []
     for _ in range(SCENES):
         tags: list[str] = []
         for kind in sorted(kinds[: 2 * KINDS], key=lambda kind: min(used[tag] for tag in kind))[:KINDS]:
-
-            def rank(tag: str, before: Sequence[str] = tuple(tags)) -> tuple[int, int, str]:
-                met = sum(seen[pair] for other in before for pair in _pairs((tag, other)))
-                return used[tag], met, sha256(f"{seed} {tag}".encode()).hexdigest()
-
-            tags.append(min(kind, key=rank))
+            tags.append(min(kind, key=partial(rank, before=tags)))
         used.update(tags)
         seen.update({pair: len(captions) for pair in _pairs(tags)})
         made.append(tags)

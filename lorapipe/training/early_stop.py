@@ -26,6 +26,7 @@ from lorapipe.spec import from_dict
 from lorapipe.training.caption_augment import Captioning
 from lorapipe.training.check_steps import LEVELS, PICTURES, check_steps
 from lorapipe.training.data.latents import load_latents
+from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.data.trigger_word import trigger_word, without_word
 from lorapipe.training.early_stop_rule import LEAST_CHECKS, LEAST_HELD_OUT, Check, reason_to_stop
 from lorapipe.training.seeds import seed_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.context import Context
     from lorapipe.training.data.buckets import Pair
     from lorapipe.training.data.cache import Cache
-    from lorapipe.training.data.manifest import Manifest, Picture
+    from lorapipe.training.data.manifest import Picture
     from lorapipe.training.options import TrainingOptions
 
 FILE = "early_stop.json"
@@ -59,11 +60,12 @@ class EarlyStop:
     conditions: Mapping[str, Condition] | None = None
     checks: list[Check] = field(default_factory=list)
 
-    def resume(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Take over the checks of an earlier attempt, as a resume state has them."""
+    def resume(self, state: Sequence[Mapping[str, Any]]) -> bool:
+        """Take over the checks of an earlier attempt, as a resume state has them; whether that one had stopped early."""
         self.checks = [
             Check(each["step"], *(tuple(each[name]) for name in ("fit", "drift", "held_out"))) for each in state
         ]
+        return self.stopped_at is not None
 
     @property
     def state(self) -> list[dict[str, object]]:
@@ -118,18 +120,27 @@ class EarlyStop:
 
 
 def early_stop(
-    options: TrainingOptions,
-    datasets: Sequence[Manifest],
-    model: Model,
-    total: int,
-    trained: Iterable[str],
-    cache: Cache,
-    context: Context,
-) -> EarlyStop:
+    options: TrainingOptions, model: Model, total: int, trained: Iterable[str], cache: Cache, context: Context
+) -> EarlyStop | None:
     """The early stopping of a training of `total` steps, with the base measured; the model must be without adapter.
 
-    `trained` are the parts that learn. `InputError` where there is nothing to measure.
+    `trained` are the parts that learn. None where it is not asked for. `InputError` where there is nothing to measure.
     """
+    if not options.stop:
+        return None
+    sets = _sets(options, model, total, cache, context)
+    conditions = None if set(trained) - {model.denoiser} else _encoded(sets, model, options.reading)
+    steps = check_steps(total, options.batch * options.accumulation)
+    found = EarlyStop(model, steps, sets, options.reading, context, conditions)
+    found.measure_base()
+    return found
+
+
+def _sets(
+    options: TrainingOptions, model: Model, total: int, cache: Cache, context: Context
+) -> dict[str, Sequence[Subject]]:
+    """The pictures to look at, by name."""
+    datasets = [Manifest.load(each.manifest) for each in (options.dataset, *options.more_datasets)]
     pictures = [(each, _captioning(options, of)) for of in datasets for each in of.training]
     held_out = [(each, _captioning(options, of)) for of in datasets for each in of.held_out]
     _require_evidence(options, total, len(held_out))
@@ -137,20 +148,10 @@ def early_stop(
         model.part(part)  # what is loaded within inference mode cannot be trained
     captions = [how.canonical(picture.caption) for picture, how in pictures]
     word = trigger_word(options.settings("fp32"), captions)
-    scenes = [without_word(caption, word) if word else caption for caption in evenly_spaced(captions, PICTURES)]
-    sets = {"fit": [_subject(*each, cache, model) for each in evenly_spaced(pictures, PICTURES)]}
-    if len(held_out) >= LEAST_HELD_OUT:
-        sets["held_out"] = [_subject(*each, cache, model) for each in evenly_spaced(held_out, PICTURES)]
-    sets["drift"] = _made_by_base(model, scenes, options, datasets[0].resolution, context.check)
-    conditions = None
-    if not set(trained) - {model.denoiser}:
-        texts = dict.fromkeys(subject.caption for subjects in sets.values() for subject in subjects)
-        with torch.inference_mode():
-            conditions = {text: model.encode_text([text], options.reading) for text in texts}
-    steps = check_steps(total, options.batch * options.accumulation)
-    found = EarlyStop(model, steps, sets, options.reading, context, conditions)
-    found.measure_base()
-    return found
+    scenes = [without_word(caption, word) for caption in evenly_spaced(captions, PICTURES)]
+    seen = {"held_out": _subjects(held_out, cache, model)} if len(held_out) >= LEAST_HELD_OUT else {}
+    drift = _made_by_base(model, scenes, options, datasets[0].resolution, context.check)
+    return {"fit": _subjects(pictures, cache, model), **seen, "drift": drift}
 
 
 def _captioning(options: TrainingOptions, dataset: Manifest) -> Captioning:
@@ -171,10 +172,22 @@ def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> No
         raise InputError(what, where="stop", cure=cure)
 
 
-def _subject(picture: Picture, captioning: Captioning, cache: Cache, model: Model) -> Subject:
-    sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
-    caption, seed = captioning.canonical(picture.caption), int(picture.digest[:12], 16)
-    return Subject(load_latents([picture], cache)[0], caption, seed, sizes)
+def _subjects(pictures: Sequence[tuple[Picture, Captioning]], cache: Cache, model: Model) -> list[Subject]:
+    """Some of the pictures, evenly chosen, to look at."""
+
+    def subject(picture: Picture, captioning: Captioning) -> Subject:
+        sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
+        caption, seed = captioning.canonical(picture.caption), int(picture.digest[:12], 16)
+        return Subject(load_latents([picture], cache)[0], caption, seed, sizes)
+
+    return [subject(*each) for each in evenly_spaced(pictures, PICTURES)]
+
+
+def _encoded(sets: Mapping[str, Sequence[Subject]], model: Model, reading: TextReading) -> dict[str, Condition]:
+    """Every caption, encoded."""
+    texts = dict.fromkeys(subject.caption for subjects in sets.values() for subject in subjects)
+    with torch.inference_mode():
+        return {text: model.encode_text([text], reading) for text in texts}
 
 
 def _made_by_base(

@@ -24,7 +24,6 @@ from lorapipe.training import conditions, loop, snapshots
 from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.data.batches import Batches
 from lorapipe.training.data.cache import Remembered
-from lorapipe.training.data.manifest import Manifest
 from lorapipe.training.data.training_set import load_training_set
 from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
@@ -122,10 +121,7 @@ class Trainer:
         length = TrainingLength(batches, options.accumulation, options.steps)
         total, per_epoch = length.total, length.per_epoch
 
-        watched = None
-        if options.stop and parallel is None:
-            of_each = [Manifest.load(each.manifest) for each in (options.dataset, *options.more_datasets)]
-            watched = early_stop(options, of_each, model, total, rates, cache, context)
+        watched = None if parallel else early_stop(options, model, total, rates, cache, context)
         captions = [picture.caption for picture in pictures.all]
         conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
         for word in options.words:
@@ -187,10 +183,7 @@ class Trainer:
         context, optimizer = self.context, self.optimization.optimizer
         writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, self.adaptation.format)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
-        watched = self.early_stop
-        if watched:
-            watched.resume(monitor.checks)
-        ended = watched is not None and watched.stopped_at is not None
+        ended = self.early_stop is not None and self.early_stop.resume(monitor.checks)
         steps = iter(()) if ended else self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
@@ -200,7 +193,7 @@ class Trainer:
                         monitor.check_weights(step.step)
                         monitor.keep(writer.write(step.step))
                 if due.checkpoint or end:
-                    monitor.save(step.step, watched.state if watched else ())
+                    monitor.save(step.step, self.early_stop.state if self.early_stop else ())
                 if due.stop:
                     at = f"step {step.step} of {self.milestones.total}"
                     raise Interrupted(f"Stopped after {at}; run the same command again to resume.")
