@@ -225,11 +225,11 @@ def modelspec(
 ) -> dict[str, str]:  # fmt: skip
     """Return `modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL.
 
-    `kind` is `lora` or `textual-inversion`.
+    `kind` is `lora` or `textual-inversion`, and empty of a checkpoint.
     """
     values = {
         "sai_model_spec": "1.0.1",
-        "architecture": f"{architecture}/{kind}",
+        "architecture": f"{architecture}/{kind}".removesuffix("/"),
         "implementation": "https://github.com/Stability-AI/generative-models",
         "title": title,
         "resolution": f"{resolution[0]}x{resolution[1]}" if resolution else "",

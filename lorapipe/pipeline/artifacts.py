@@ -105,16 +105,6 @@ class Weights(Artifact, stored_name="Weights"):
 
 
 @dataclass(frozen=True)
-class Base(Artifact, stored_name="Base"):
-    """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
-
-    `path` is a checkpoint file or a diffusers folder.
-    """
-
-    path: Annotated[Path, OPEN]
-
-
-@dataclass(frozen=True)
 class Report(Artifact, stored_name="Report"):
     """The evaluation of weights: a web page, the same as JSON, the grid of pictures, and the best snapshot."""
 
@@ -129,6 +119,14 @@ class File(Artifact, stored_name="File"):
     """A finished file."""
 
     path: Annotated[Path, OPEN]
+
+
+@dataclass(frozen=True)
+class Base(File, stored_name="Base"):
+    """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
+
+    `path` is a checkpoint file or a diffusers folder.
+    """
 
 
 @cache

@@ -38,6 +38,11 @@ class Stage(Spec, contract="uses"):
     makes: ClassVar[type[Artifact]]
     """The class of artifact that `run` returns, for checking references before a run."""
 
+    @classmethod
+    def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
+        """The kind of artifact of a stage with these settings in document form: `makes`, or a kind of it."""
+        return cls.makes
+
     @abstractmethod
     def run(self, context: Context) -> Artifact:
         """Make the artifact. Every path in it is inside `context.out`, inside an input, or a `Source`."""

@@ -40,6 +40,7 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
+        yield from _disk(train, base, total, updates)
 
 
 def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:
@@ -93,17 +94,45 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
         return None
     if EMBEDDING in rates:
         parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
+    held = _bytes_held(train)
     needed = partial(
         need,
         footprint,
         footprint.activations,
         parts,
         numbers,
-        train.optimizer.states,
+        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train),
         pixels * train.batch,
-        bytes_each=4 if train.precision == "fp32" else 2,
+        bytes_each=held,
     )
     return needed(checkpointing=train.gradient_checkpointing), needed(checkpointing=True)
+
+
+def _bytes_held(train: TrainingOptions) -> int:
+    """Of each of the base's weights, on a GPU."""
+    return 4 if train.precision == "fp32" else 2
+
+
+def _bytes_of_average(train: TrainingOptions) -> int:
+    """Of each trained number's moving average."""
+    return 4 if train.ema is not None else 0
+
+
+def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) -> Iterator[str]:
+    """What the files of a training take whose snapshots are as large as the base."""
+    if not train.adapter.in_place or (footprint := base.footprint()) is None:
+        return
+    numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])
+    snapshot = numbers * {"fp32": 4, "bf16": 2}[train.adapter.snapshot_dtype]
+    state = numbers * (4 + 4 * train.optimizer.states + _bytes_of_average(train))
+    count = len(train.snapshots.steps(total, per_epoch))
+    many = f"{count} snapshots of {_size(snapshot)}" if count > 1 else f"a snapshot of {_size(snapshot)}"
+    whole = _size(count * snapshot + 2 * state)
+    yield f"on disk about {whole}: {many}, and while it trains twice {_size(state)} to resume from"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]:

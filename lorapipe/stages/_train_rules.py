@@ -53,6 +53,8 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _misleading_warmup(train)
     yield from _words(train)
     yield from _unused_rates(train)
+    yield from _in_place(train)
+    yield from _fused_backward(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -128,6 +130,9 @@ def _averaged_weights(train: TrainingOptions) -> Iterator[Problem]:
     if train.optimizer.averages and train.scale_weight_norms:
         what = f"{train.optimizer.name} keeps its own average of the weights, which this limit does not change."
         yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
+    if train.optimizer.averages and train.ema is not None:
+        what = f"{train.optimizer.name} keeps an average of its own, and saves that."
+        yield Problem(what, cure="Take ema away, or use another optimizer.", path=("ema",))
 
 
 def _ignored_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
@@ -175,6 +180,37 @@ def _unused_rates(train: TrainingOptions) -> Iterator[Problem]:
         if role not in train.rates_in_use and getattr(train, option):
             what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} does not train this part"
             yield Problem(f"{what}: this rate would change nothing.", cure="Remove it.", path=(option,))
+
+
+def _in_place(train: TrainingOptions) -> Iterator[Problem]:
+    """What training of the base's own weights cannot be combined with."""
+    adapter, optimizer = train.adapter, train.optimizer
+    if adapter.in_place and train.embedding is not None:
+        what = f"with {adapter.name} the text encoder learns what a word means; vectors beside it are not offered."
+        yield Problem(what, cure="Take embedding away, and give text_encoder_lr a rate.", path=("embedding",))
+    if adapter.in_place and optimizer.averages:
+        what = f"{optimizer.name} keeps an average of its own, for which there is no place beside a base."
+        yield Problem(what, cure="Use adamw, adamw8bit or adafactor.", path=("optimizer",))
+    elif adapter.steps_apart and not optimizer.per_parameter:
+        what = f"{optimizer.name} estimates its step from all gradients at once, and here each weight is stepped alone."
+        cure = "Use adamw, adamw8bit, lion or adafactor, or take fused_backward and weights: bf16 away."
+        yield Problem(what, cure=cure, path=("optimizer",))
+    if adapter.needs_precision and train.precision not in ("auto", adapter.needs_precision):
+        what = f"the adapter needs the base in {adapter.needs_precision}."
+        yield Problem(what, cure=f"Write precision: {adapter.needs_precision}.", path=("precision",))
+
+
+def _fused_backward(train: TrainingOptions) -> Iterator[Problem]:
+    """What is stepped in the backward pass leaves no gradients behind."""
+    adapter = train.adapter
+    if adapter.steps_in_backward and train.accumulation > 1:
+        what = "fused_backward frees each gradient at once, so that none are left to accumulate."
+        yield Problem(what, cure="Write accumulation: 1, or fused_backward: false.", path=("accumulation",))
+    if adapter.steps_in_backward and train.precision == "fp16":
+        what = (
+            "fp16 scales the loss, and skips steps that overflow; fused_backward has stepped before that can be seen."
+        )
+        yield Problem(what, cure="Write precision: bf16, or fused_backward: false.", path=("precision",))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:

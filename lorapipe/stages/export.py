@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.formats import Format
-from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
+from lorapipe.pipeline.artifacts import Artifact, Base, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
-from lorapipe.pipeline.delivery_log import SEAL, seal
+from lorapipe.pipeline.delivery_log import HASH, SEAL, seal
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import Destination, param
-from lorapipe.stages import Stage
+from lorapipe.spec import Destination, Source, param
+from lorapipe.stages import Stage, _checkpoint_export
+from lorapipe.stages._checkpoint_export import CheckpointExport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,12 +75,26 @@ class Export(Stage):
         "parts to write if a word was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 "
         "read), or one of them",
     )
-    convert: Literal["own", "lora", "diff"] = param(
+    convert: Literal["own", "lora", "diff", "checkpoint"] = param(
         "own",
-        "form of the adapter in the file: its own; lora, an approximation by singular values that every program reads, with "
-        "its error in the log; or diff, the dense difference, exact and as large as the base",
+        "form in the file: the adapter's own; lora, an approximation by singular values that every program reads, with its "
+        "error in the log; diff, the dense difference, exact and as large as the base; checkpoint, the base with the update "
+        "in it, for a fine-tune or to merge a LoRA: a single file in the original layout, or with format: diffusers a "
+        "folder, which `checkpoint: $file` uses as a base",
     )
     convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
+    strength: float | None = param(
+        None,
+        "with convert: checkpoint, the share of the update that is added to the base: 0.5 is half way between base and "
+        "fine-tune; empty: what evaluate recommends, and 1 for a train stage",
+        ge=-4,
+        le=4,
+    )
+    vae: Source | None = param(
+        None,
+        "with convert: checkpoint, another VAE for the checkpoint, as for a base; empty: the base's own",
+        shelf="vae",
+    )
     overwrite: bool = param(
         False,
         "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
@@ -87,7 +102,8 @@ class Export(Stage):
     )
 
     def problems(self) -> Iterator[Problem]:
-        if (found := self.to.complaint(self.format.ending)) is not None:
+        yield from _checkpoint_export.problems(self.format.name, self.vae, self.convert, self.strength)
+        if (found := self.to.complaint(self._ending)) is not None:
             yield Problem(found[0], cure=found[1], path=("to",))
         elif self._is_folder and self.to.path.suffix == ENDING:
             what = f"{self.format.name} is a folder of files, not one file."
@@ -95,11 +111,20 @@ class Export(Stage):
 
     def deliveries(self) -> Iterator[Delivery]:
         place = attrgetter("path")
-        yield Delivery("to", self.to, place, self.format.ending, self.overwrite, is_folder=self._is_folder)
+        yield Delivery("to", self.to, place, self._ending, self.overwrite, is_folder=self._is_folder)
+
+    @classmethod
+    def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
+        return Base if settings.get("convert") == "checkpoint" else cls.makes
 
     @property
     def _is_folder(self) -> bool:
-        return not self.format.ending
+        return not self._ending
+
+    @property
+    def _ending(self) -> str:
+        """Of the file's name; empty where it is a folder."""
+        return "" if self.convert == "checkpoint" and self.format.name == "diffusers" else self.format.ending
 
     def run(self, context: Context) -> File:
         from lorapipe import formats
@@ -107,15 +132,39 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()
-        learned = self._converted(self._chosen(formats.open(snapshot.path, names)), model, context)
+        chosen = self._chosen(formats.open(snapshot.path, names))
         (delivery,) = self.deliveries()
-        path = context.out / delivery.place("lora").name
+        path = context.out / delivery.place("checkpoint" if self.convert == "checkpoint" else "lora").name
+        if self.convert == "checkpoint":
+            return self._checkpoint(path, snapshot, chosen, model, context)
+        learned = self._converted(chosen, model, context)
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
         worst = self._verify(path, learned, model)
-        megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
-        context.emit(Log(text=f"{_contents(learned)}, {megabytes:.1f} MB, read back within {worst:.1e}"))
+        context.emit(Log(text=f"{_contents(learned)}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
         return File(path)
+
+    def _checkpoint(
+        self, path: Path, snapshot: Snapshot, learned: AdapterWeights, model: Model, context: Context
+    ) -> Base:
+        """Write the base with the update in it."""
+        strength = self.weights.strength if self.strength is None else self.strength
+        base, vae = cast("Family", self.weights.model), self.vae.path if self.vae else None
+        found = CheckpointExport(base, model, learned, strength, self.dtype, vae)
+        about = self._about(snapshot, learned, model.diffusion.prediction)
+        about = {key: value for key, value in about.items() if not key.startswith("ss_network_")}
+
+        def metadata(digest: str) -> Mapping[str, str]:
+            chosen = about | {HASH: digest}
+            if self.metadata == "none":
+                return chosen
+            chosen |= {"modelspec.hash_sha256": f"0x{digest}"}
+            return {**chosen, SEAL: seal(chosen)}
+
+        worst = found.write(path, self._is_folder, metadata)
+        changed = f"{len(learned.modules)} layers changed at strength {strength:g}"
+        context.emit(Log(text=f"a checkpoint, {changed}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
+        return Base(path)
 
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
         """Return the parts to write."""
@@ -132,7 +181,7 @@ class Export(Stage):
 
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
         """Return the update in the requested form. The base's weights are loaded only if ΔW depends on them."""
-        if self.convert == "own":
+        if self.convert not in ("lora", "diff"):
             return learned
         from lorapipe.formats import converted
         from lorapipe.training.adapter_layers.base_weights import shape, weight
@@ -155,7 +204,14 @@ class Export(Stage):
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, str]:
         from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes, kohya_metadata, untrained_metadata
+        from lorapipe.metadata import hashes
+
+        chosen = {**self._about(snapshot, learned, prediction), **hashes(serialize(tensors, {}))}
+        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+
+    def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
+        """The metadata without what depends on the file's bytes."""
+        from lorapipe.metadata import kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training) if self.weights.training else None
@@ -174,8 +230,7 @@ class Export(Stage):
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= self._modelspec(record, base, prediction, made, learned)
-        chosen |= hashes(serialize(tensors, {}))
-        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+        return chosen
 
     def _modelspec(
         self,
@@ -196,10 +251,12 @@ class Export(Stage):
             record.settings.get("clip_skip", 1) if record else 1,
             self.trigger or next(iter(learned.embeddings), ""),
             self._hint(record),
-            kind="lora" if learned.modules else "textual-inversion",
+            kind="" if self.convert == "checkpoint" else "lora" if learned.modules else "textual-inversion",
         )
 
     def _hint(self, record: TrainingRecord | None) -> str:
+        if self.convert == "checkpoint":
+            return f"Made at {record.resolution[0]}x{record.resolution[1]}." if record else ""
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
         return f"Strength {self.weights.strength:g}{size}."
 
@@ -251,6 +308,11 @@ class Export(Stage):
 def _error(found: Tensor, wanted: Tensor) -> float:
     """Return the relative error of a tensor."""
     return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
+def _megabytes(path: Path) -> float:
+    """The size of a file, or of a folder's files."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
 
 
 def _contents(learned: AdapterWeights) -> str:
