@@ -1,4 +1,4 @@
-"""Settings that are right alone and wrong together, or for the base: refused before anything runs, with the reason."""
+"""Settings that are valid alone but wrong together, or for the base, are refused before a run, with the reason."""
 
 from __future__ import annotations
 

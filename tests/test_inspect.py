@@ -1,4 +1,4 @@
-"""`lorapipe inspect`: what a file is, and what programs make of it, against their formulas written out here."""
+"""`lorapipe inspect`: the report of a file, and other programs' ΔW against their formulas, written out here."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ TABLE = {
     "ia3": (IGNORED, IGNORED, RIGHT, REFUSED),
     "glora": (RIGHT, RIGHT, IGNORED, REFUSED),
 }
-"""What each of `READERS` makes of a kind."""
+"""How each of `READERS` reads a kind."""
 
 
 def saved(path: Path, tensors: dict[str, torch.Tensor], name: str = NAME, **metadata: str) -> Path:

@@ -148,6 +148,10 @@ class Attached(ABC):
     def learned(self) -> AdapterWeights:
         """A copy of what has been learnt, float32 on the CPU."""
 
+    def snapshot(self, dtype: str) -> AdapterWeights:
+        """Return what a snapshot holds: `learned`, or that in the snapshot's `dtype` (fp32, bf16) where memory is short."""
+        return self.learned()
+
     @abstractmethod
     def load(self, weights: AdapterWeights) -> None:
         """Put weights in; the modules must be the same as at `attach`."""
