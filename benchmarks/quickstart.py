@@ -97,7 +97,7 @@ def quickstart(example: str, seed: int, folder: Path, more: Sequence[str] = ()) 
     pipeline = shutil.copy(ROOT / "pipelines" / "quickstart.yaml", folder / "pipelines")
     changes = [*more, f"vars.images=examples/{example}", f"penny.seed={seed}"]
     if example != "penny":
-        prompts = [PROMPTS[example](Random(f"prompt {number}"), number)[1] for number in range(4)]
+        prompts = [PROMPTS[example](Random(f"prompt {number}"), number)[1] for number in range(3)]
         changes.append(f"grid.prompts={prompts}")
     started = time.monotonic()
     made = lorapipe.run(lorapipe.load(pipeline, changes))
