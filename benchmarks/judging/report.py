@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
+import pickle
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +17,10 @@ import numpy as np
 from benchmarks.judging import archive, subjects, truth
 from benchmarks.judging.grids import BASE, CFG, LOW, LOW_CFG, Bench, Cell
 from benchmarks.judging.trainings import PENS, Training, View
+from lorapipe.evaluation import k_means, measures
+from lorapipe.evaluation import scorer as scorer_module
 from lorapipe.evaluation.measures import Reference
-from lorapipe.evaluation.results import LowGuidance, Results
+from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
 from lorapipe.evaluation.selection import Probe, Scores, merit
 from lorapipe.evaluation.verdict import Verdict, judge
@@ -90,11 +95,25 @@ class Figures:
 
     scored: Mapping[str, CellScores]
     truths: Mapping[str, float]
-    scorer: Scorer
+    kind: Kind
 
 
 def figures(bench: Bench) -> Figures:
-    """Scores and truth of every painted cell."""
+    """Scores and truth of every painted cell, kept until the measures are written otherwise."""
+    sources = [Path(inspect.getfile(module)) for module in (k_means, scorer_module, truth, archive)]
+    sources += sorted(Path(inspect.getfile(measures)).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+    file = bench.folder / "figures.pickle"
+    if file.exists():
+        found: tuple[str, Figures] = pickle.loads(file.read_bytes())
+        if found[0] == code:
+            return found[1]
+    made = _measured(bench)
+    file.write_bytes(pickle.dumps((code, made)))
+    return made
+
+
+def _measured(bench: Bench) -> Figures:
     seen, training, images = archive.kept(bench.seen), bench.training, bench.images
     captions = [each.caption for each in bench.manifest.training]
     reference = Reference(seen.pop("training"), captions, seen[BASE.slug], images.prompts, images.prompt_of)
@@ -105,7 +124,7 @@ def figures(bench: Bench) -> Figures:
     return Figures(
         {name: scorer(each) for name, each in seen.items()},
         {name: _true(training, each, asked) for name, each in said.items() if name != "training"},
-        scorer,
+        scorer.kind,
     )
 
 
@@ -148,7 +167,7 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
         broken=frozenset(cell for cell, real in cells.items() if found.scored[real.slug].broken),
         knobs={"steps": float(view.steps[-1]), "adapter.rank": 16.0, "captions.dropout": 0.0, **bench.training.rates},
         prompt_of=bench.images.prompt_of,
-        kind=found.scorer.kind,
+        kind=found.kind,
         low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and unscaled else None,
     )
 

@@ -87,9 +87,9 @@ def margin(first: Scores, second: Scores) -> float:
     return min(max(error, LEAST_MARGIN), MOST_MARGIN)
 
 
-def worse(cell: Scores, than: Scores) -> bool:
-    """Whether a cell's merit is lower by more than chance."""
-    return merit(than) - merit(cell) > margin(than, cell)
+def worse(cell: Scores, than: Scores, errors: float = 1.0) -> bool:
+    """Whether a cell's merit is lower by more than chance, which is so many standard errors."""
+    return merit(than) - merit(cell) > errors * margin(than, cell)
 
 
 def pooled(scores: Mapping[Cell, Scores]) -> dict[Cell, Scores]:
@@ -119,12 +119,15 @@ def _mixed(scores: Scores, beside: Sequence[Scores]) -> Scores:
     )
 
 
-def choose(scores: Mapping[Cell, Scores], loss: Mapping[int, float] | None = None) -> Cell:
-    """The cell to use, of those given; their scores must be finite. `loss` is by step, see `comparable_losses`."""
+def choose(scores: Mapping[Cell, Scores], loss: Mapping[int, float] | None = None, errors: float = 1.0) -> Cell:
+    """The cell to use, of those given; their scores must be finite. `loss` is by step, see `comparable_losses`.
+
+    Cells within so many standard errors of the highest are equal to it.
+    """
     most = max(identity(each) for each in scores.values())
     shown = {cell: each for cell, each in scores.items() if identity(each) >= GATE * most}
     highest = max(shown.values(), key=merit)
-    equals = [cell for cell, each in shown.items() if not worse(each, highest)]
+    equals = [cell for cell, each in shown.items() if not worse(each, highest, errors)]
     known = loss or {}
 
     def rank(cell: Cell) -> tuple[float, float, float, int]:

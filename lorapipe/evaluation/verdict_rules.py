@@ -19,7 +19,9 @@ from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.selection import Scores, following, identity, merit, risen, worse
 
-State = Literal["good", "under-trained", "over-trained", "copies", "no effect", "broken", "not sure"]
+State = Literal[
+    "good", "under-trained", "over-trained", "copies", "no effect", "broken", "style not shown", "burns", "not sure"
+]
 
 NO_EFFECT = 0.2
 """Identity below this is not seen in the pictures."""
@@ -29,8 +31,8 @@ FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
 COPY, COPYING = 0.5, 0.25
 """A picture with `copied` of the first is a copy; a cell with the second share of such pictures copies."""
-RUINED = 0.5
-"""Soundness below this: noise and burnt colours, whatever is shown."""
+HIDDEN = 0.2
+"""Identity that little guidance must add for guidance to be what hides it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,19 @@ def _diverged(results: Results, step: int) -> bool:
 
 def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
     return max((identity(results.valid[cell]) for cell in cells if cell in results.valid), default=0.0)
+
+
+def _hidden(results: Results) -> Finding | None:
+    """It is learnt, and guidance hides it: with little guidance the pictures have it."""
+    low, scores = results.low_guidance, results.scores_at(results.best.step)
+    if low is None or scores is None or identity(scores) >= WEAK:
+        return None
+    if identity(low.scores) < WEAK or identity(low.scores) < identity(scores) + HIDDEN or not results.burns:
+        return None
+    use_low = f"{use(results)}, at CFG {low.low_cfg:g}: guidance of {low.cfg:g}"
+    if results.kind == "style":
+        return Finding("style not shown", f"{use_low} hides the style that it has learnt.")
+    return Finding("burns", f"{use_low} burns what it has learnt.")
 
 
 def _no_effect(results: Results) -> Finding | None:
@@ -215,6 +230,7 @@ def _good(results: Results) -> Finding:
 
 RULES: tuple[Callable[[Results], Finding | None], ...] = (
     _broken,
+    _hidden,
     _no_effect,
     _copies,
     _needs_lowering,
