@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, knobs
@@ -33,8 +33,25 @@ class Adapter(Spec, contract="type"):
     has_norms: ClassVar[bool] = True
     """Whether there is a ΔW of modules, whose norms `Attached.limit_norms` limits."""
 
+    in_place: ClassVar[bool] = False
+    """Whether the base's own weights are trained: snapshots are as large as the base, and there is one, at the end."""
+
     snapshot_format: ClassVar[str] = "kohya"
     """The registered name of the format of its snapshots; all formats can be evaluated, exported and gone on from."""
+    snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"
+    """The numbers of its snapshots."""
+    rate_factor: ClassVar[float] = 1.0
+    """What the optimizer's usual rates, which are for LoRA, are multiplied by where the user gives none."""
+
+    @property
+    def steps_apart(self) -> bool:
+        """Whether each parameter is stepped for itself, so that the optimizer must be `per_parameter`."""
+        return False
+
+    @property
+    def steps_in_backward(self) -> bool:
+        """Whether that happens in the backward pass, which leaves no gradients to accumulate."""
+        return False
 
     @property
     def has_rates_of_its_own(self) -> bool:
@@ -44,6 +61,18 @@ class Adapter(Spec, contract="type"):
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         """How many numbers it trains in these parts of a base of this footprint; 0 if that cannot be told."""
         return 0
+
+    @property
+    def needs_precision(self) -> str:
+        """The precision in which the base must be held; empty: any."""
+        return ""
+
+    def bytes_each(self, states: float, precision: int) -> float:
+        """Bytes on the device, beside the base, for each number that it trains: the number, its gradient, the optimizer's.
+
+        The optimizer has `states` of 4 bytes; `precision` is the bytes of each of the base's numbers.
+        """
+        return 4 * (2 + states)
 
     def objections(self, base: Family) -> Iterator[Problem]:
         """What this base cannot do of its settings; paths are its knobs. Reads no weights."""
@@ -88,6 +117,13 @@ class Attachable(Protocol):
 class Attached(ABC):
     """An adapter inside a model."""
 
+    may_be_flat: ClassVar[bool] = True
+    """Whether its parameters may become views of one tensor (`lorapipe.training.flat_parameters`)."""
+    steps_in_backward: bool = False
+    """Whether parameters are stepped in the backward pass: there are no gradients after it."""
+    steps_apart: bool = False
+    """Whether each parameter is stepped for itself, by what one device alone knows."""
+
     @abstractmethod
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
         """The trainable parameters of each part, in a fixed order, float32."""
@@ -95,6 +131,18 @@ class Attached(ABC):
     def rate_factors(self) -> dict[int, float]:
         """Of parameters (by `id`) that learn at another rate than their part: the factor on it."""
         return {}
+
+    def optimized(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+        """What the optimizer has in the place of one of `parameters`."""
+        return parameter
+
+    def stepping(self, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> torch.optim.Optimizer:
+        """The optimizer as training is to call it; `max_grad_norm` (0: none) is for what steps in the backward pass."""
+        return optimizer
+
+    def refresh(self) -> None:
+        """Take notice that somebody else has changed `parameters`."""
+        return
 
     @abstractmethod
     def learned(self) -> AdapterWeights:
