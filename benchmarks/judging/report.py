@@ -48,6 +48,10 @@ RIGHT: dict[str, tuple[str, ...]] = {
 }
 """States that are right for a case."""
 NOT_SURE = "not sure"
+CLEAR = 0.08
+"""Truths that differ by this much say of themselves what a training is, whatever was planted."""
+SEEN = 0.2
+"""Identity below this, in truth, is no effect."""
 
 
 def plain(case: str) -> str:
@@ -67,11 +71,38 @@ class Judged:
     truths: dict[Cell, float]
     rho: float
     regret: float
+    shown: float
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that are right: by the truth where it is clear, else by what was planted."""
+        planted = RIGHT[plain(self.case)]
+        if "broken" in planted or plain(self.case) in ("memorised", "few pictures"):
+            return planted
+        if self.shown < SEEN:
+            return ("no effect", "under-trained", *(each for each in planted if each != "good"))
+        at = {strength: max(self.of_strength(strength)) for strength in {cell.strength for cell in self.uniform}}
+        best = max(at, key=lambda strength: at[strength])
+        if at[best] - at[1.0] > CLEAR:
+            return ("under-trained",) if best > 1 else ("over-trained",)
+        rising = [self.truths[cell] for cell in sorted(self.uniform) if cell.strength == 1]
+        if rising[-1] == max(rising) and rising[-1] - rising[-2] > CLEAR:
+            return ("good", "under-trained", *planted)
+        return planted if planted[0] in ("good", "over-trained") and best <= 1 else ("good", *planted)
+
+    @property
+    def uniform(self) -> list[Cell]:
+        """The cells with both parts alike."""
+        return [cell for cell in self.truths if cell.uniform]
+
+    def of_strength(self, strength: float) -> list[float]:
+        """The truths of all snapshots at a strength."""
+        return [self.truths[cell] for cell in self.uniform if cell.strength == strength]
 
     @property
     def right(self) -> bool:
         """Whether the state is one of those that the case should have."""
-        return self.verdict.state in RIGHT[plain(self.case)]
+        return self.verdict.state in self.states
 
     @property
     def named(self) -> bool | None:
@@ -95,6 +126,7 @@ class Figures:
 
     scored: Mapping[str, CellScores]
     truths: Mapping[str, float]
+    shown: Mapping[str, float]
     kind: Kind
 
 
@@ -121,14 +153,18 @@ def _measured(bench: Bench) -> Figures:
     with np.load(bench.folder / "said.npz") as stored:
         said = {name: truth.by_head(stored[name]) for name in stored.files}
     asked = [list(training.prompts().values())[prompt] for prompt in images.prompt_of]
+    shown = {name: _shown(training, each) for name, each in said.items() if name != "training"}
+    followed = {name: float(np.nanmean(truth.following(said[name], asked))) for name in shown}
     return Figures(
         {name: scorer(each) for name, each in seen.items()},
-        {name: _true(training, each, asked) for name, each in said.items() if name != "training"},
+        {name: each * followed[name] for name, each in shown.items()},
+        shown,
         scorer.kind,
     )
 
 
-def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str]]) -> float:
+def _shown(training: Training, said: truth.Said) -> float:
+    """The truth about identity, 0 … 1."""
     match training.what:
         case "subject":
             shown = truth.identity(said, subjects.subject(training.subject))
@@ -136,7 +172,7 @@ def _true(training: Training, said: truth.Said, asked: Sequence[Mapping[str, str
             shown = truth.style(said, PENS[training.subject].__name__.lower())
         case _:
             shown = truth.concept(said)
-    return float(shown.mean() * np.nanmean(truth.following(said, asked)))
+    return float(shown.mean())
 
 
 def judged(work: Path, training: Training) -> Iterator[Judged]:
@@ -152,6 +188,7 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
         yield Judged(
             training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
+            max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
         )  # fmt: skip
 
 
@@ -182,6 +219,8 @@ def _of_noise(results: Results, noise: int) -> Results:
 def _rho(results: Results, true: dict[Cell, float]) -> float:
     """Spearman's rank correlation of merit and truth over the cells with both parts alike."""
     pairs = [(merit(each), true[cell]) for cell, each in results.pooled.items()]
+    if len(pairs) < 3:
+        return float("nan")
     ranks = [np.argsort(np.argsort(values)) for values in zip(*pairs, strict=True)]
     return float(np.corrcoef(*ranks)[0, 1])
 
@@ -205,7 +244,7 @@ def _line(each: Judged) -> str:
     part = "" if each.named is None else "; part named" if each.named else "; part NOT named"
     return (
         f"{mark} {each.training.key:18} {each.case:26} {each.verdict.state:14} {each.verdict.agreement:.2f} "
-        f"rho {each.rho:+.2f} regret {each.regret:.2f} "
+        f"({'/'.join(each.states)}) rho {each.rho:+.2f} regret {each.regret:.2f} "
         f"best {each.verdict.best}{part}; by noise {', '.join(one.state for one in each.by_noise)}"
     )
 
@@ -216,7 +255,7 @@ def _share(values: Iterable[bool | None]) -> str:
 
 
 def _summary(some: Sequence[Judged]) -> str:
-    good = [each for each in some if RIGHT[plain(each.case)] == ("good",)]
+    good = [each for each in some if each.states == ("good",)]
     alarms = statistics.fmean(each.verdict.state not in ("good", NOT_SURE) for each in good) if good else 0.0
     return (
         f"states right {statistics.fmean(each.right for each in some):.0%}, wrong "

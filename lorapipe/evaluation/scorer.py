@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,8 @@ IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
 """The measure that says whether a picture shows what was trained, by the training's kind."""
 BLANK = 1e-4
 """Contrast below this is one colour, as samplers paint NaN."""
-FOLLOWING, ARTEFACTS, COPIES = "taught", "artefacts", "copies"
+FOLLOWING, ARTEFACTS, COPIES = ("taught", "contrast"), "artefacts", "copies"
+"""Following is the mean of its two opinions, of those that there are for a picture."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,17 @@ class Scorer:
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
-        return Scores(identity, figures.get(FOLLOWING), sound, figures.get(COPIES, ()))
+        return Scores(
+            identity, _mean([figures[name] for name in FOLLOWING if name in figures]), sound, figures.get(COPIES, ())
+        )
+
+
+def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
+    """Picture by picture, the mean of the opinions that are numbers; None where there is no opinion."""
+    if not opinions:
+        return None
+    known = [[each for each in of_one if not math.isnan(each)] for of_one in zip(*opinions, strict=True)]
+    return tuple(fmean(each) if each else math.nan for each in known)
 
 
 def _stats(seen: Seen) -> ImageStats:
