@@ -41,15 +41,17 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "U-Net cold": ("under-trained",),
     "text encoder hot": ("over-trained",),
     "leaking object": ("good",),
-    "leaking scene": ("good",),
+    "leaking scene": ("leaks",),
     "no trigger": ("good",),
-    "wrong captions": ("good",),
+    "wrong captions": ("wrong captions",),
     "few pictures": ("good", "copies"),
 }
 """States that are right for a case."""
 NOT_SURE = "not sure"
 CLEAR = 0.08
 """Truths that differ by this much say of themselves what a training is, whatever was planted."""
+LEAKS, KEPT = 0.5, 0.8
+"""What is shown of the scenes asked for, in truth: below the first a scene leaks, above the second it does not."""
 SEEN = 0.2
 """Identity below this, in truth, is no effect."""
 
@@ -72,6 +74,7 @@ class Judged:
     rho: float
     regret: float
     shown: float
+    followed: float
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -79,6 +82,12 @@ class Judged:
         planted = RIGHT[plain(self.case)]
         if "broken" in planted or plain(self.case) in ("memorised", "few pictures"):
             return planted
+        if plain(self.case) == "wrong captions":
+            return planted
+        if plain(self.case) == "leaking scene":
+            planted = ("leaks",) if self.followed < LEAKS else ("good", "leaks") if self.followed < KEPT else ("good",)
+            if planted == ("leaks",):
+                return planted
         if self.shown < SEEN:
             return ("no effect", "under-trained", *(each for each in planted if each != "good"))
         at = {strength: max(self.of_strength(strength)) for strength in {cell.strength for cell in self.uniform}}
@@ -106,13 +115,27 @@ class Judged:
 
     @property
     def named(self) -> bool | None:
-        """Whether the advice names the part that is off, and its direction; None where no part is."""
+        """Whether the advice names the part that is off, and its direction; None where none is, in truth."""
         if plain(self.case) not in CAUSES:
             return None
         knob, direction = CAUSES[plain(self.case)]
+        if not self._off(knob, direction):
+            return None
         rates = self.training.rates
         alone = [each.patch[knob] for each in self.verdict.advice if {*each.patch} & {*rates} == {knob}]
         return any((float(value) - rates[knob]) * direction > 0 for value in alone)
+
+    def _off(self, knob: str, direction: int) -> bool:
+        """Whether, in truth, the part is better at another strength in the direction that was planted."""
+        step = max(cell.step for cell in self.truths)
+        both = self.truths[Cell(step, 1.0, 1.0)]
+
+        def of(cell: Cell) -> tuple[float, float]:
+            ours, other = cell.strength, cell.text_encoder
+            return (ours, other) if knob == "unet_lr" else (other, ours)
+
+        alone = [true for cell, true in self.truths.items() if of(cell)[1] == 1 and (of(cell)[0] - 1) * direction > 0]
+        return max(alone) - both > CLEAR
 
     @property
     def steady(self) -> bool:
@@ -127,7 +150,9 @@ class Figures:
     scored: Mapping[str, CellScores]
     truths: Mapping[str, float]
     shown: Mapping[str, float]
+    scenes: Mapping[str, float]
     kind: Kind
+    untaught: Sequence[str]
 
 
 def figures(bench: Bench) -> Figures:
@@ -153,13 +178,16 @@ def _measured(bench: Bench) -> Figures:
     with np.load(bench.folder / "said.npz") as stored:
         said = {name: truth.by_head(stored[name]) for name in stored.files}
     asked = [list(training.prompts().values())[prompt] for prompt in images.prompt_of]
+    scenes = [{name: tag for name, tag in each.items() if name == "background"} for each in asked]
     shown = {name: _shown(training, each) for name, each in said.items() if name != "training"}
     followed = {name: float(np.nanmean(truth.following(said[name], asked))) for name in shown}
     return Figures(
         {name: scorer(each) for name, each in seen.items()},
         {name: each * followed[name] for name, each in shown.items()},
         shown,
+        {name: float(np.nanmean(truth.following(said[name], scenes))) for name in shown},
         scorer.kind,
+        scorer.untaught,
     )
 
 
@@ -189,7 +217,13 @@ def judged(work: Path, training: Training) -> Iterator[Judged]:
             training, case, verdict, [judge(_of_noise(results, noise)) for noise in range(bench.images.count)], true,
             _rho(results, true), max(true[cell] for cell in true if cell.uniform) - true[verdict.best],
             max(found.shown[real.slug] for cell, real in view.cells().items() if cell.uniform),
+            _asked_for(found, view),
         )  # fmt: skip
+
+
+def _asked_for(found: Figures, view: View) -> float:
+    """What the pictures of the last snapshot at strength 1 show of the scenes asked for, in truth."""
+    return found.scenes[view.real(Cell(view.steps[-1], 1.0, 1.0)).slug]
 
 
 def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, Any]) -> Results:
@@ -205,6 +239,7 @@ def results_of(bench: Bench, view: View, found: Figures, probes: Mapping[str, An
         knobs={"steps": float(view.steps[-1]), "adapter.rank": 16.0, "captions.dropout": 0.0, **bench.training.rates},
         prompt_of=bench.images.prompt_of,
         kind=found.kind,
+        untaught=found.untaught,
         low_guidance=LowGuidance(CFG, LOW_CFG, low) if low and unscaled else None,
     )
 

@@ -142,4 +142,5 @@ class Evaluator:
             denoiser=self.model.denoiser_title,
             prompt_of=self.grid.images.prompt_of,
             kind=scorer.kind,
+            untaught=scorer.untaught,
         )

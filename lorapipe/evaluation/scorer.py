@@ -13,6 +13,7 @@ import numpy as np
 
 from lorapipe.evaluation import measures
 from lorapipe.evaluation.measures import Measure, Reference
+from lorapipe.evaluation.measures.taught import tags
 from lorapipe.evaluation.results import ImageStats, Kind
 from lorapipe.evaluation.selection import Scores
 
@@ -23,7 +24,7 @@ IDENTITY: Mapping[Kind, str] = {"subject": "parts", "style": "style"}
 """The measure that says whether a picture shows what was trained, by the training's kind."""
 BLANK = 1e-4
 """Contrast below this is one colour, as samplers paint NaN."""
-FOLLOWING, ARTEFACTS, COPIES = ("taught", "contrast"), "artefacts", "copies"
+FOLLOWING, ARTEFACTS, COPIES, HEEDED = ("taught", "contrast"), "artefacts", "copies", "contrast"
 """Following is the mean of its two opinions, of those that there are for a picture."""
 
 
@@ -52,6 +53,7 @@ class Scorer:
         self.reference = reference
         self.measures: Mapping[str, Measure] = measures.fitted(reference)
         self.kind: Kind = kind or ("subject" if "parts" in self.measures else "style")
+        self.untaught = _untaught(reference)
         self.training = _stats(reference.training)
 
     @cached_property
@@ -70,9 +72,17 @@ class Scorer:
         if identity is None:
             return None
         sound = tuple(1 - each for each in figures.get(ARTEFACTS, ()))
-        return Scores(
-            identity, _mean([figures[name] for name in FOLLOWING if name in figures]), sound, figures.get(COPIES, ())
-        )
+        asked = _mean([figures[name] for name in FOLLOWING if name in figures])
+        return Scores(identity, asked, sound, figures.get(COPIES, ()), figures.get(HEEDED, ()))
+
+
+def _untaught(reference: Reference) -> tuple[str, ...]:
+    """Tags that some prompts ask for, not all, and no caption has."""
+    said = {tag for caption in reference.captions for tag in tags(caption)}
+    asked = [tags(prompt) for prompt in reference.prompts]
+    return tuple(dict.fromkeys(
+        tag for one in asked for tag in one if tag not in said and not all(tag in other for other in asked)
+    ))  # fmt: skip
 
 
 def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:

@@ -17,10 +17,20 @@ from typing import Literal
 from lorapipe.evaluation.advice import Advice, double_rank, half_rank, longer, loss_still_falls, rates
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import Scores, following, identity, merit, risen, worse
+from lorapipe.evaluation.selection import GATE, Scores, following, heeded, identity, merit, risen, worse
 
 State = Literal[
-    "good", "under-trained", "over-trained", "copies", "no effect", "broken", "style not shown", "burns", "not sure"
+    "good",
+    "under-trained",
+    "over-trained",
+    "copies",
+    "no effect",
+    "broken",
+    "style not shown",
+    "burns",
+    "leaks",
+    "wrong captions",
+    "not sure",
 ]
 
 NO_EFFECT = 0.2
@@ -29,8 +39,14 @@ WEAK = 0.6
 """Identity below this is a family resemblance, no likeness."""
 FAITHLESS = 0.5
 """Following below this: most of what the prompt asks for is missing."""
-COPY, COPYING = 0.5, 0.25
-"""A picture with `copied` of the first is a copy; a cell with the second share of such pictures copies."""
+COPY, COPYING = 0.5, 0.1
+"""A picture with `copied` of the first is a copy; with the second share of such pictures a training copies."""
+RUINED = 0.25
+"""Soundness below this: noise and burnt colours, whatever is shown."""
+HEEDED, FOLLOWED = 0.5, 0.6
+"""Below the first the pictures of a prompt are hardly more of it than those of the others; above the second they are."""
+PRESENT = 0.5
+"""Identity above this is a picture with the subject in it."""
 HIDDEN = 0.2
 """Identity that little guidance must add for guidance to be what hides it."""
 
@@ -75,6 +91,11 @@ def _broken(results: Results) -> Finding | None:
 def _diverged(results: Results, step: int) -> bool:
     cells = [cell for cell in results.cells if cell.step == step and cell.uniform]
     if all(cell in results.broken for cell in cells):
+        return True
+    sound = [
+        fmean(each.sound) for cell in cells if cell.strength <= 1 and (each := results.valid.get(cell)) and each.sound
+    ]
+    if sound and max(sound) < RUINED:
         return True
     probe = results.probes.get(step)
     if probe is None or not any(cell.strength >= 1 for cell in cells):
@@ -124,16 +145,49 @@ def copying_cells(results: Results) -> Sequence[Cell]:
 
 
 def _copies(results: Results) -> Finding | None:
-    """It paints its training pictures again."""
-    cells = copying_cells(results)
-    usable = [cell for cell in results.pooled if cell.strength <= 1 and identity(results.pooled[cell]) >= WEAK]
-    if not cells or not usable or sum(cell in cells for cell in usable) * 2 < len(usable):
+    """It paints its training pictures again, where it is used as LoRAs are: at the strength nearest 1, in all snapshots."""
+    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    usable = [cell for cell in results.pooled if cell.strength == usual and identity(results.pooled[cell]) >= NO_EFFECT]
+    copied = [share >= COPY for cell in usable for share in results.valid[cell].copied]
+    if sum(copied) < 2 or fmean(copied) < COPYING:
         return None
     advice = (
         Advice("Add pictures that differ: this is the cure that lasts. Until then train less.", rates(results, 0.5)),
         *half_rank(results),
     )
     return Finding("copies", f"{use(results)} if you must: it paints copies of its training pictures.", advice)
+
+
+def _unheeded(results: Results) -> Finding | None:
+    """The subject is there, and at strength 1 its pictures are the same whatever is asked for, in every snapshot.
+
+    Where a lower strength has the subject and follows the prompts it is over-trained, which is another rule's.
+    """
+    if results.kind != "subject" or not results.pooled or _followed_when_lowered(results):
+        return None
+    usual = min(results.strengths, key=lambda strength: abs(strength - 1))
+    present = [each for cell, each in results.pooled.items() if cell.strength == usual and identity(each) >= PRESENT]
+    said = [share for each in present if (share := heeded(each)) is not None]
+    if not said or max(said) >= HEEDED:
+        return None
+    if results.untaught:
+        what = (
+            f"No caption says {', '.join(results.untaught[:4])}, and prompts that do change nothing: what all the pictures "
+            "share comes with the trigger. Say in the captions where each picture is and what in it is not the subject, or "
+            "add pictures elsewhere."
+        )
+        return Finding("leaks", f"{use(results)}: what all its pictures share comes unasked.", (Advice(what),))
+    what = (
+        "The captions have the prompts' tags, and asking for them changes nothing: look whether each caption is its own "
+        "picture's. A tag that the picture does not show is learnt for something else."
+    )
+    return Finding("wrong captions", f"{use(results)}: tags do not do what they say.", (Advice(what),))
+
+
+def _followed_when_lowered(results: Results) -> bool:
+    most = max(map(identity, results.pooled.values()))
+    lower = [each for cell, each in results.pooled.items() if cell.strength < 1 and identity(each) >= GATE * most]
+    return any((share := heeded(each)) is not None and share >= FOLLOWED for each in lower)
 
 
 def _needs_lowering(results: Results) -> Finding | None:
@@ -233,6 +287,7 @@ RULES: tuple[Callable[[Results], Finding | None], ...] = (
     _hidden,
     _no_effect,
     _copies,
+    _unheeded,
     _needs_lowering,
     _needs_raising,
     _still_rising,
