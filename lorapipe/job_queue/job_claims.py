@@ -29,7 +29,8 @@ MOST_CRASHES = 2
 MANY = 500
 BACKOFF = 50
 MOST_BACKOFF_SECONDS = 10.0
-"""An unsuccessful search among `MANY` jobs is repeated only after `BACKOFF` times its CPU time, or `MOST_BACKOFF_SECONDS`."""
+"""An unsuccessful search among `MANY` jobs is not repeated for `BACKOFF` times its CPU time, at most for
+`MOST_BACKOFF_SECONDS`."""
 
 
 class JobClaims(JobTable):
