@@ -43,7 +43,7 @@ class Export(Stage):
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File
 
-    weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
+    weights: Weights = param(help="the weights to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
         help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
         "ComfyUI caches loaded files by name, so give a new version a new name",
