@@ -28,6 +28,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adafactor import Adafactor
+from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
@@ -121,6 +122,14 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         {"adapter": Finetune(weights="bf16", fused_backward=True), "precision": "bf16", "ema": 0.9},
     ),
     "finetune of copies": ("finetune", {"precision": "bf16", "accumulation": 2}),
+    "finetune in 8 bits": (
+        "finetune",
+        {
+            "adapter": Finetune(weights="bf16", fused_backward=True),
+            "precision": "bf16",
+            "optimizer": AdamW8bit(),
+        },
+    ),
     "finetune with adafactor": ("finetune", {"adapter": Finetune(fused_backward=True), "optimizer": Adafactor()}),
 }
 

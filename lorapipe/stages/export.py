@@ -196,9 +196,12 @@ class Export(Stage):
         return found.weights
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        from lorapipe.stages._trigger import lacking
+        from lorapipe.stages._trigger import behind, lacking
 
-        return lacking(self.trigger, self, stages)
+        yield from lacking(self.trigger, self, stages)
+        if self.convert == "own" and any(_checkpoint_export.trains_a_base(stage) for stage in behind(self, stages)):
+            what = "these are the changes of a fine-tune, as a file like a LoRA's"
+            yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
