@@ -65,6 +65,10 @@ class ModuleWeights:
         """The same ΔW in tensors that half precision can hold."""
         return replace(self, tensors=Algorithm.of(self.algorithm).balanced(self.tensors))
 
+    def portable(self) -> ModuleWeights:
+        """The same ΔW in tensors that most programs read."""
+        return replace(self, tensors=Algorithm.of(self.algorithm).portable(self.tensors))
+
     def folded(self) -> ModuleWeights:
         """The same ΔW with the rank as alpha: the scale is in the tensors."""
         return self if self.scale == 1 else replace(self.scaled(self.scale), alpha=float(self.rank))
@@ -94,6 +98,10 @@ class AdapterWeights:
     def balanced(self) -> AdapterWeights:
         """The same updates in tensors that half precision can hold."""
         return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
+
+    def portable(self) -> AdapterWeights:
+        """The same updates in tensors that most programs read."""
+        return replace(self, modules={place: module.portable() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:
         """The same updates with each module's rank as its alpha."""

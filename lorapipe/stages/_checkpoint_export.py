@@ -90,11 +90,6 @@ def problems(format: str, vae: object, convert: str, strength: float | None) -> 
     return found
 
 
-def trains_a_base(stage: object) -> bool:
-    """Return whether a stage trains the base's own weights."""
-    return bool(getattr(getattr(stage, "adapter", None), "in_place", False))
-
-
 def _weight(model: Model, part: str, layer: str) -> Tensor:
     weight: Tensor = model.part(part).get_submodule(layer).weight.detach()
     return weight

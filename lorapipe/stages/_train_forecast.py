@@ -14,6 +14,7 @@ from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
 from lorapipe.stages._train_rules import made_by
+from lorapipe.training.check_steps import BACKWARD, CHECK_PASSES, check_steps
 from lorapipe.training.data.forecast import Forecast, of_manifest
 from lorapipe.training.options import TrainingOptions
 
@@ -37,10 +38,19 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     about = "" if all(each.known for each in found) else "about "
     epochs = f"{about}{total / updates:.1f} epochs of {sum(showings.values())} pictures"
     yield f"{total} steps of {train.batch * train.accumulation}, {epochs}"
+    if train.stop:
+        yield _checks(total, train.batch * train.accumulation)
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
         yield from _disk(train, base, total, updates)
+
+
+def _checks(total: int, pictures: int) -> str:
+    """What early stopping costs."""
+    checks = len(check_steps(total, pictures))
+    share = checks * CHECK_PASSES / (BACKWARD * total * pictures)
+    return f"stop: early looks at it up to {checks} times, about {100 * share:.0f} % more time; it may end sooner"
 
 
 def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:

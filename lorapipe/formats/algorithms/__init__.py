@@ -97,6 +97,10 @@ class Algorithm(ABC):
         """The tensors of the same ΔW, to the last bit, brought into a range that half precision can hold."""
         return dict(tensors)
 
+    def portable(self, tensors: Tensors) -> dict[str, Tensor]:
+        """The tensors of the same ΔW, and of the same alpha, that most programs read; these where nothing is gained."""
+        return dict(tensors)
+
     def missing(self, tensors: Tensors) -> list[str]:
         """The short names of tensors without which there is no ΔW."""
         return [short for short in self.keys if short not in self.optional and short not in tensors]
