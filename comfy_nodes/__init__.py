@@ -1,13 +1,13 @@
-"""lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is the pack.
+"""lorapipe's stages as nodes of ComfyUI. This folder, linked or copied to `ComfyUI/custom_nodes/lorapipe`, is a node pack.
 
-    describe    specs → nodes, as plain data           widgets      a knob as a widget, to and fro
-    links       the values of a graph's links          paths        which folders a graph may use
+    describe    specs → nodes, as plain data           widgets      knob values ↔ widget values
+    links       the values of a graph's links          paths        the folders that a graph may use
     workflow    a pipeline → a graph                   yaml_writer  a graph → a pipeline file
-    validation  what is checked before a run           run_options  device, launcher, retries of a graph's stages
+    validation  checks before a node runs              run_options  device, launcher, retries of a graph's stages
     graph_runner  runs a pipeline beside ComfyUI       help_pages   help pages, texts, example graphs
-    bridge, comfy_folders, node_display   the files that know ComfyUI: nodes, folders, what its page shows
+    bridge, comfy_folders, node_display   the files that import ComfyUI: nodes, folders, display of progress
 
-Importing this imports nothing of ComfyUI's: it asks for the nodes when it is ready.
+Importing this package does not import ComfyUI, which calls `comfy_entrypoint` when it is ready.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> Any:
-    """What ComfyUI calls to get the nodes."""
+    """Return the extension with the nodes; ComfyUI's entry point."""
     from .bridge import extension
 
     return extension()

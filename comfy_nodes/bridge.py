@@ -1,8 +1,8 @@
-"""The bridge to ComfyUI: descriptions → nodes of its API, and what they do when they are executed.
+"""The bridge to ComfyUI: turns descriptions into nodes of its API, and executes them.
 
-Of ComfyUI it uses `comfy_api.latest` (io, ComfyExtension) and `comfy.model_management`, each where it is needed, so that
-this can be imported without them; `comfy_folders` and `node_display` know the rest. A stage runs in lorapipe's own worker
-processes; here a coroutine passes on their events, ten times a second.
+It uses `comfy_api.latest` (io, ComfyExtension) and `comfy.model_management` of ComfyUI, imported inside functions, so that
+this module can be imported without them; `comfy_folders` and `node_display` use the rest. A stage runs in lorapipe's own
+worker processes; a coroutine here shows their events ten times a second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.1
 
 
 def extension() -> Any:
-    """The pack, as ComfyUI asks for it."""
+    """Return the ComfyUI extension with all nodes."""
     from comfy_api.latest import ComfyExtension
 
     workers, made = Workers(), Made()
@@ -48,7 +48,7 @@ def extension() -> Any:
 
 
 def _node_class(node: Node, workers: Workers, made: Made) -> Any:
-    """A class of ComfyUI's API for a description."""
+    """Return the ComfyUI node class of a description."""
     from comfy_api.latest import io
 
     def define_schema(cls: Any) -> Any:
@@ -68,7 +68,7 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
             with readable():
                 check(node, given, comfy_paths())
         except InputError as error:
-            if cls.hidden is not None:  # the page marks the node red, but says why only if nothing else could run
+            if cls.hidden is not None:  # the page marks the node red, but shows the message only if no node could run
                 say(str(error), cls.hidden.unique_id)
             raise
         return True
@@ -86,11 +86,11 @@ def _node_class(node: Node, workers: Workers, made: Made) -> Any:
 
 
 def schema(node: Node, where: GraphPaths) -> Any:
-    """The node in ComfyUI's terms. Every knob with a default is optional, so that graphs of older releases still run."""
+    """Return a node's ComfyUI schema. Knobs with a default are optional, so that graphs of older releases still run."""
     from comfy_api.latest import io
 
     def kind(socket: str) -> Any:
-        stock = {"COMBO": io.AnyType, "*": io.AnyType, "STRING": io.String}  # a COMBO would fit its own choices alone
+        stock = {"COMBO": io.AnyType, "*": io.AnyType, "STRING": io.String}  # a COMBO would only accept its own choices
         return stock.get(socket) or io.Custom(socket)
 
     return io.Schema(
@@ -116,7 +116,7 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
     widget = each.widget
     if widget is None:
         yield kind.Input(each.name, **common)
-        for alias in each.aliases:  # a link of an older graph still finds its end
+        for alias in each.aliases:  # so that links of older graphs stay connected
             yield kind.Input(alias, tooltip=f"The old name of {each.name}.", optional=True)
         return
     common["default"] = widget.initial
@@ -140,19 +140,19 @@ def _inputs(each: Input, kind: Any, where: GraphPaths) -> Iterator[Any]:
 
 
 def _named(made: Any, each: Input) -> Any:
-    """An input with its old names for the page, under which a saved graph may have its value."""
+    """Add an input's old names for the page, under which a saved graph may have its value."""
     if each.aliases:
         made.extra_dict = {"lorapipe_aliases": list(each.aliases)}
     return made
 
 
-# ------------------------------------------------------------------------------------------------------------- running it
+# -------------------------------------------------------------------------------------------------------------- execution
 
 
 async def _run_stage(
     node: Node, given: Mapping[str, object], unique_id: str, prompt: Prompt, workers: Workers, made: Made
 ) -> Any:
-    """Run a node's stage and all that it needs; results that exist are reused."""
+    """Run a node's stage and the stages that it needs; existing results are reused."""
     from comfy_api.latest import io
 
     where, name = comfy_paths(), links.stage_name(node, given, unique_id)
@@ -179,7 +179,7 @@ async def _run_stage(
 
 
 async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifact]:
-    """Show the run's events until it is over. Cancelling lets the stage save its work; the second time ends it."""
+    """Show the run's events until it is over. The first cancel lets the stage save its state, the second kills it."""
     from comfy.model_management import InterruptProcessingException, throw_exception_if_processing_interrupted
 
     cancelled: BaseException | None = None
@@ -195,7 +195,7 @@ async def _with_display(run: GraphRun, display: NodeDisplay) -> dict[str, Artifa
             run.stop()
             with suppress(Exception):
                 display.say("stopping as soon as the stage has saved its work; cancel again to stop at once")
-        except Exception:  # what cannot be shown is no reason to lose a training
+        except Exception:  # a display error must not end a training
             logging.getLogger(__name__).exception("lorapipe: an event could not be shown")
     if cancelled is not None:
         raise cancelled
@@ -216,7 +216,7 @@ def _write_pipeline(given: Mapping[str, object]) -> Any:
     ends = [value for name, value in given.items() if name != "file" and value is not None]
     linked = [value for value in ends if links.is_link_value(value)]
     if len(linked) < len(ends):
-        raise InputError("last: link it to what a stage of lorapipe makes.")
+        raise InputError("last: link it to the output of a lorapipe stage.")
     stages = links.merged(linked)
     read_pipeline(stages, where.project)
     text = yaml_text(stages)

@@ -1,6 +1,6 @@
-"""ComfyUI's folders: where its models, pictures and results lie, and where a LoRA file is put for its loaders.
+"""ComfyUI's folders of models, pictures and results, and the publication of LoRA files for its loaders.
 
-It knows ComfyUI, of which it uses `folder_paths` alone, where that is needed.
+It uses only `folder_paths` of ComfyUI, imported inside functions.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .paths import GraphPaths
 
 CHECKPOINTS = "checkpoints"
 PICTURE_FOLDERS, PROJECT_FOLDER = "lorapipe_pictures", "lorapipe_project"
-"""What a user may name in ComfyUI's extra_model_paths.yaml: more folders to read, and the project's own."""
+"""Keys in ComfyUI's extra_model_paths.yaml: further picture folders, and the project folder."""
 
 
 def comfy_paths() -> GraphPaths:
-    """ComfyUI's folders, and those that its user has named for lorapipe."""
+    """Return ComfyUI's folders, and those that its user has named for lorapipe."""
     import folder_paths
 
     named = folder_paths.folder_names_and_paths
@@ -42,7 +42,7 @@ def comfy_paths() -> GraphPaths:
 
 
 def _models(kind: str) -> list[str]:
-    """ComfyUI's models of a kind; of checkpoints, those in diffusers folders too."""
+    """List ComfyUI's models of a kind; checkpoints include diffusers folders."""
     import folder_paths
 
     files = list(folder_paths.get_filename_list(kind))
@@ -50,7 +50,7 @@ def _models(kind: str) -> list[str]:
 
 
 def _model(kind: str, name: str) -> str | None:
-    """Where a model of that list lies."""
+    """Return the path of a model in that list; None if it is not there."""
     import folder_paths
 
     found = folder_paths.get_full_path(kind, name)
@@ -58,7 +58,7 @@ def _model(kind: str, name: str) -> str | None:
 
 
 def _diffusers() -> dict[str, str]:
-    """Folders of the diffusers library below ComfyUI's folder for them, by their names: each has a `vae`."""
+    """Return the diffusers folders (those with a `vae`) below ComfyUI's folder for them: relative name → path."""
     import folder_paths
 
     roots = folder_paths.folder_names_and_paths.get("diffusers", ((), ()))[0]
@@ -67,9 +67,9 @@ def _diffusers() -> dict[str, str]:
 
 
 def publish(file: Path) -> tuple[str, Path]:
-    """Put a LoRA file among ComfyUI's, at once and whole; its name in their list.
+    """Copy a LoRA file atomically into ComfyUI's folder, and return its name in ComfyUI's list, and its path.
 
-    The name has a digest of the file: loaders keep what they have read under a name, so none is used twice.
+    The name contains a digest of the file, because loaders cache files by name.
     """
     import folder_paths
 

@@ -1,11 +1,11 @@
-"""Specs → nodes, as plain data: which inputs, widgets and outputs a graph has for what can be written in a pipeline.
+"""Specs → nodes, as plain data: the inputs, widgets and outputs of each node.
 
-    stage            a node for each: artifact fields are sockets, knobs widgets; outputs: what it makes, and its parts
+    stage            a node for each: artifact fields are sockets, knobs widgets; outputs: its artifact, and parts of it
     union            a small node for each adapter, optimizer, family …, whose output fits the fields of that type
-    group            a small node for each spec without a name to choose (noise, captions)
-    list             a node that makes one socket of several, for fields that take a list of sockets
+    group            a small node for each group of settings (noise, captions)
+    list             a node that collects several links to a list, for fields that take a list
 
-Nothing is listed here: all is found by walking the knobs of the stages.
+No node is listed here: all are found by walking the knobs of the stages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .run_options import Running
 from .widgets import Widget, widget
 
 STAGE_NAME, RUNNING = "stage_name", "running"
-"""Inputs that every stage's node has beside its knobs."""
+"""Inputs of every stage's node besides its knobs."""
 LORA_NAME = "lora_name"
 LIST_INPUTS = 4
 DEEPEST_PART = 3
@@ -46,7 +46,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """An output: `fields` lead from what the stage makes to the part of it."""
+    """An output: `fields` is the path from the stage's artifact to a part of it."""
 
     name: str
     socket: str
@@ -70,12 +70,12 @@ class Node:
     deprecated: bool = False
 
     def input(self, name: str) -> Input:
-        """An input by its name, or by one that it had in an earlier release."""
+        """Return an input by its name, or by a name of an earlier release."""
         return next(each for each in self.inputs if name == each.name or name in each.aliases)
 
 
 def nodes() -> dict[str, Node]:
-    """Every node by its id, in the order of a menu: stages, small nodes, lists, the pipeline writer."""
+    """Return all nodes by id, in the order of a menu: stages, small nodes, lists, the pipeline writer."""
     found: dict[str, Node] = {}
     for node in (*_of_contracts(), *_of_groups(), *_of_lists(), PIPELINE):
         assert node.id not in found, f"two nodes are called {node.id}"
@@ -89,7 +89,7 @@ def _of_contracts() -> Iterator[Node]:
         names = {name: name for name in registry.names()} | registry.renamed
         for name, current in names.items():
             cls = registry.get(current)
-            if not getattr(cls, "in_this_process", False):  # a training in ComfyUI's process would be its end
+            if not getattr(cls, "in_this_process", False):  # a training would block ComfyUI's process
                 yield _of_spec(kind, name, cls, renamed_to="" if name == current else current)
 
 
@@ -140,20 +140,20 @@ def _of_lists() -> Iterator[Node]:
             id=f"LorapipeList{name}",
             title=f"List of {name.lower()}s",
             category="lorapipe/settings",
-            help=f"Several things of the kind {name} for an input that takes a list. Link lists to lists for more.",
+            help=f"Collects several links of the kind {name} for an input that takes a list. Chain lists for more.",
             role="list",
-            inputs=(*inputs, Input("more", "a list, to which these are added", False, f"{socket}_LIST")),
+            inputs=(*inputs, Input("more", "a list to append to these items", False, f"{socket}_LIST")),
             outputs=(Output("list", f"{socket}_LIST"),),
         )
 
 
 def list_name(item: Shape) -> str:
-    """The name of the node for lists of this, after `LorapipeList`."""
+    """Return the name of the list node for these items, after `LorapipeList`."""
     return _artifact_in(item).stored_name if item.kind == "reference" else item.spec.stored_name
 
 
 def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
-    """Every knob that a graph may set, with the spec it belongs to; those of groups too."""
+    """Yield every knob that a graph may set, with its spec, including those of groups."""
     waiting = [
         registry_of(contract).get(name) for contract in contracts().values() for name in registry_of(contract).names()
     ]
@@ -173,7 +173,7 @@ def _knobs_everywhere() -> Iterator[tuple[type[Spec], Knob]]:
 
 
 def _inputs(cls: type[Spec], others: tuple[Input, ...] = ()) -> tuple[Input, ...]:
-    """The knobs as inputs, in the order in which ComfyUI shows them: the required ones first, sockets before widgets."""
+    """Return the knobs as inputs, in ComfyUI's order: required ones first, sockets before widgets."""
     made = (*map(_input, knobs(cls)), *others)
     return tuple(sorted(made, key=lambda each: (not each.required, not each.socket)))
 
@@ -191,7 +191,7 @@ def _input(knob: Knob) -> Input:
 
 
 def socket_of(knob: Knob) -> str:
-    """The type of a knob's socket; empty where it is a widget."""
+    """Return the type of a knob's socket; empty if it is a widget."""
     if knob.shape.kind == "list":
         inner = _socket_of(knob.shape.item)
         return f"{inner}_LIST" if inner else ""
@@ -215,13 +215,13 @@ def _artifact_in(shape: Shape) -> type[Artifact]:
 
 
 def _spec_in(knob: Knob) -> type[Spec] | None:
-    """The spec that a knob holds, or holds a list of."""
+    """Return the spec class of a knob, or of the items of its list."""
     return (knob.shape.item if knob.shape.kind == "list" else knob.shape).spec
 
 
 def _outputs(makes: type[Artifact]) -> tuple[Output, ...]:
-    """What a stage makes, and the artifacts in it, so that `$grid.best` is an output."""
-    whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"What the stage makes: {makes.__name__}.")
+    """Return the outputs of a stage: its artifact, and the artifacts in it, so that `$grid.best` is an output."""
+    whole = Output(makes.stored_name.lower(), _socket_of(shape_of(makes)), f"The stage's result: {makes.__name__}.")
     files = (Output(LORA_NAME, "COMBO", "Its name in ComfyUI's list of LoRAs: link it to a LoRA loader."),)
     return (whole, *_parts(makes, ()), *(files if issubclass(makes, File) else ()))
 
@@ -231,13 +231,13 @@ def _parts(kind: type[Artifact], fields: tuple[str, ...]) -> Iterator[Output]:
         inner = field_kind(kind, name)
         path = (*fields, name)
         if inner is not None:
-            yield Output(".".join(path), _socket_of(shape_of(inner)), f"A part of it: {inner.__name__}.", path)
+            yield Output(".".join(path), _socket_of(shape_of(inner)), f"A part of the result: {inner.__name__}.", path)
             yield from _parts(inner, path)
 
 
 _OF_STAGES = (
     Input(
-        RUNNING, "Where and how the stage is run; without a link on this machine.", False, _socket_of(shape_of(Running))
+        RUNNING, "Where and how the stage runs; without a link, on this machine.", False, _socket_of(shape_of(Running))
     ),
     Input(
         STAGE_NAME,
@@ -249,14 +249,14 @@ PIPELINE = Node(
     id="LorapipePipelineYaml",
     title="Pipeline as YAML (lorapipe)",
     category="lorapipe",
-    help="Write what leads to this link as a pipeline file, for `lorapipe run`: same settings, same results.",
+    help="Write the graph before this link as a pipeline file for `lorapipe run`: the same settings, the same results.",
     role="pipeline",
     inputs=(
-        Input("last", "the end of the graph: what any stage makes", True, "*"),
+        Input("last", "the end of the graph: the output of any stage", True, "*"),
         *(Input(f"also_{place}", "another end", False, "*") for place in (2, 3)),
         Input(
             "file",
-            "Where the file goes, in the project's folder.",
+            "Path of the file, in the project's folder.",
             widget=Widget("path", "pipeline.yaml"),
             path="write",
         ),

@@ -1,4 +1,4 @@
-"""Runs a graph's pipeline beside ComfyUI: the engine on a thread, the stages in worker processes that stay warm a while."""
+"""Runs a graph's pipeline: the engine on a thread of ComfyUI, the stages in worker processes that stay warm for a while."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from lorapipe.supervised_thread import SupervisedThread
 from .run_options import Running
 
 NAME = "ComfyUI"
-"""What the history calls a graph's pipeline."""
+"""The name of a graph's pipeline in the history."""
 IDLE_SECONDS = 60.0
 """How long workers wait for the next stage of a prompt."""
 
 
 class GraphDocument(Document):
-    """A document that came along links: it has no lines, and its places are the stages and knobs themselves."""
+    """A document made from links: it has no lines, so messages locate values only by stage and knob."""
 
     def where(self, address: Address) -> str:
-        """Nothing: the knob's own name follows."""
+        """Return "": the knob's name follows."""
         return ""
 
 
 def read_pipeline(stages: Mapping[str, object], folder: Path) -> Pipeline:
-    """The pipeline of a graph's documents; `InputError` holds every problem, as for a file."""
+    """Return the pipeline of a graph's documents. `InputError` with all problems, as for a file."""
     document = GraphDocument(NAME, {"stages": dict(stages)}, {}, {NAME: ()})
     return loader.from_document(document, folder)
 
 
 class Workers:
-    """The workers of this ComfyUI, for one run at a time."""
+    """The worker pool of this ComfyUI, used by one run at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Workers:
         self._waiting = 0
 
     def take(self, running: Running, waiting: Callable[[], bool]) -> Pool | None:
-        """The workers to run on, once nobody else has them; None where `waiting` says to give up. Give them back."""
+        """Wait for the pool and return it; None if `waiting()` turns false. Call `give_back` afterwards."""
         self._waiting += 1
         try:
             while not self._lock.acquire(timeout=0.1):
@@ -74,7 +74,7 @@ class Workers:
             raise
 
     def give_back(self, keep: bool) -> None:
-        """Let others run; the workers end at once, or if nobody has asked for them for a while, or asks already."""
+        """Release the pool. Its workers end at once, or, with `keep` or if another run waits, after `IDLE_SECONDS`."""
         try:
             if not (keep or self._waiting):
                 self._end()
@@ -99,7 +99,7 @@ class Workers:
 
 
 class GraphRun:
-    """A pipeline that runs on a thread. Take its events from `events`; `stop` ends it, the second call at once."""
+    """A pipeline that runs on a thread. `events` is the queue of its events; `stop` ends it, a second call at once."""
 
     def __init__(
         self, pipeline: Pipeline, running: Running, workers: Workers, *, keep: bool, make_room: Callable[[], None]
@@ -115,15 +115,15 @@ class GraphRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has ended, in whatever way."""
+        """Whether the run has ended."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask the run to end: first when the stage has saved what it needs, then at once."""
+        """Ask the run to end: the first call after the stage has saved its state, the second at once."""
         self._level = min(self._level + 1, 2)
 
     def artifacts(self) -> dict[str, Artifact]:
-        """The artifacts by stage name. Raises what went wrong."""
+        """Return the artifacts by stage name. Raises the error that ended the run."""
         if self._thread.error is not None:
             raise self._thread.error
         if self._failed:
@@ -134,7 +134,7 @@ class GraphRun:
         return self._artifacts
 
     def _work(self) -> None:
-        """Run the pipeline; exceptions are raised again where the node is awaited."""
+        """Run the pipeline. `artifacts` raises its exceptions again."""
         pool = self._workers.take(self._running, self._waits)
         if pool is None:
             return
@@ -146,9 +146,9 @@ class GraphRun:
             self._workers.give_back(self._keep and is_well)
 
     def _waits(self) -> bool:
-        """Report the wait, once; returns whether to go on waiting."""
+        """Report the wait, once; return whether to go on waiting."""
         if not self._has_waited:
-            self.events.put(Log(text="waits for another node of lorapipe's", level="warning"))
+            self.events.put(Log(text="waits for another lorapipe node", level="warning"))
         self._has_waited = True
         return not self._level
 
@@ -168,5 +168,5 @@ class GraphRun:
 
 
 def read_running(document: Mapping[str, object]) -> Running:
-    """The run options in a document."""
+    """Parse the run options of a document."""
     return from_dict(Running, dict(document))

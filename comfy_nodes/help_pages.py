@@ -1,6 +1,6 @@
-"""What is written from the descriptions for ComfyUI to read as files: help pages, the English texts, the example graphs.
+"""Files for ComfyUI that are generated from the descriptions: help pages, English texts, example graphs.
 
-`lorapipe schema --write` writes them; a test holds them against the specs.
+`lorapipe schema --write` writes them; a test compares them with the specs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ KINDS = {
     "choice": "choice",
     "shelf": "choice",
     "numbers": "numbers",
-    "lines": "text, one a line",
-    "yaml": "settings, one a line",
+    "lines": "text, one per line",
+    "yaml": "settings, one per line",
     "path": "path",
 }
 
 
 def files() -> dict[str, str]:
-    """The text of every such file, by its place in this folder."""
+    """Return the texts of the help pages and translations, by path in this folder."""
     known = nodes()
     pages = {f"{PAGES}/{node.id}.md": page(node) for node in known.values()}
     english = {node.id: texts(node) for node in known.values()}
@@ -39,13 +39,13 @@ def files() -> dict[str, str]:
 
 
 def examples() -> dict[str, Path]:
-    """The pipelines that are shown as example graphs, by the graph's name."""
+    """Return the pipelines of the example graphs, by the graph's name."""
     quickstart = FOLDER.resolve().parent / "pipelines" / "quickstart.yaml"
     return {"first_lora": quickstart, **{file.stem: file for file in sorted((FOLDER / EXAMPLES).glob("*.yaml"))}}
 
 
 def write(folder: Path) -> None:
-    """Write them, and take away the pages of nodes that are no more."""
+    """Write all files, and remove the pages of nodes that no longer exist."""
     made = files()
     for name, file in examples().items():
         shown = page_format(graph(loader.load(file)))
@@ -60,7 +60,7 @@ def write(folder: Path) -> None:
 
 
 def texts(node: Node) -> dict[str, object]:
-    """A node's texts as ComfyUI's translations have them."""
+    """Return a node's texts in the form of ComfyUI's translations."""
     return {
         "display_name": node.title,
         "description": node.help,
@@ -70,7 +70,7 @@ def texts(node: Node) -> dict[str, object]:
 
 
 def page(node: Node) -> str:
-    """The help page of a node, in Markdown."""
+    """Return the help page of a node, in Markdown."""
     return "\n".join(
         [f"# {node.title}", "", node.help, *_table("Inputs", map(_input_row, node.inputs)), *_outputs(node), ""]
     )
@@ -85,7 +85,7 @@ def _table(title: str, rows: Iterator[str]) -> Iterator[str]:
 def _input_row(each: Input) -> str:
     if each.widget is None:
         kind = (
-            "any of lorapipe's"
+            "any lorapipe output"
             if each.socket == "*"
             else each.socket.removeprefix("LORAPIPE_").lower().replace("_", " ")
         )

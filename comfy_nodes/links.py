@@ -1,8 +1,8 @@
-"""The values of the links of a graph: each a small mapping of JSON types, `{"stages": {…}, "value": "$train"}`.
+"""The values of a graph's links: small mappings of JSON types, `{"stages": {…}, "value": "$train"}`.
 
-`stages` are the documents of all stages so far, as a pipeline file has them; `value` is a reference to one of them, or the
-document of a union, a group or a list. So a graph is a pipeline, read and checked as any other, and no tensor and no path
-of a store is ever in them.
+`stages` are the documents of all stages so far, as in a pipeline file; `value` is a reference to one of them, or the
+document of a union, a group or a list. So a graph is a pipeline like any other, and its links contain no tensors and no
+paths of a store.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LinkValue = dict[str, Any]
 
 
 def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, str], str]) -> dict[str, object]:
-    """The document of a node's own knobs. `found` resolves the text in a path's widget to a path.
+    """Return the document of a node's own knobs. `found` resolves the text of a path's widget to a path.
 
-    `InputError` with all that cannot be read.
+    `InputError` with all problems.
     """
     document, problems = dict[str, Any](), list[Problem]()
     for each in node.inputs:
@@ -44,7 +44,7 @@ def settings(node: Node, given: Mapping[str, object], found: Callable[[Input, st
 
 
 def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any:
-    """What an input has been given, as a document has it; `ABSENT` where its widget is left at nothing."""
+    """Return the document value of an input; `ABSENT` if its widget is at the default."""
     if each.widget is None:
         return value_of(value)
     read = each.widget.from_widget(value)
@@ -56,7 +56,7 @@ def _read(each: Input, value: object, found: Callable[[Input, str], str]) -> Any
 def link_values(
     node: Node, given: Mapping[str, object], name: str, found: Callable[[Input, str], str]
 ) -> dict[str, LinkValue]:
-    """The values of a node's outputs, by their names. `name` is the stage's."""
+    """Return the values of a node's outputs by name. `name` is the stage's name."""
     stages = merged(value for value in given.values() if is_link_value(value))
     document = settings(node, given, found)
     if node.role == "stage":
@@ -73,7 +73,7 @@ def link_values(
 
 
 def _own_value(node: Node, document: dict[str, Any]) -> object:
-    """The document that a small node stands for: of a list, its items; of a union, with the name of the choice."""
+    """Return the document of a small node: for a list its items, for a union with the implementation's name."""
     if node.role == "list":
         items = [document[each.name] for each in node.inputs if each.name in document and each.name != "more"]
         return [*items, *document.get("more", [])]
@@ -84,7 +84,7 @@ def _own_value(node: Node, document: dict[str, Any]) -> object:
 
 
 def merged(given: Iterable[LinkValue]) -> dict[str, dict[str, Any]]:
-    """The stages that come in along several links."""
+    """Merge the stages of several links. `InputError` if two nodes have the same stage name but differ."""
     stages: dict[str, dict[str, Any]] = {}
     for value in given:
         for name, document in value["stages"].items():
@@ -96,18 +96,18 @@ def merged(given: Iterable[LinkValue]) -> dict[str, dict[str, Any]]:
 
 
 def is_link_value(value: object) -> TypeGuard[LinkValue]:
-    """Whether this is a value of a link between our nodes."""
+    """Whether this is a link value of a lorapipe node."""
     return isinstance(value, dict) and value.keys() == {"stages", "value"}
 
 
 def value_of(value: object) -> Any:
-    """The document in a link's value. Raises `InputError` if it comes from somebody else's node."""
+    """Return the document in a link's value. `InputError` if the link comes from another pack's node."""
     if not is_link_value(value):
-        raise InputError("is linked to something that is not of lorapipe's.")
+        raise InputError("is linked to a node that is not lorapipe's.")
     return value["value"]
 
 
 def stage_name(node: Node, given: Mapping[str, object], unique_id: str) -> str:
-    """The name of a node's stage: as the user says, else its kind and the node's number."""
+    """Return the name of a node's stage: the user's, or else its kind and the node's number."""
     chosen = str(given.get(STAGE_NAME) or "").strip()
     return chosen or f"{node.name}-{re.sub(r'[^0-9A-Za-z_-]', '-', unique_id)}"

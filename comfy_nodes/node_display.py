@@ -1,6 +1,6 @@
-"""Shows a node on ComfyUI's page while its run goes on, and when it is done. It knows ComfyUI.
+"""Displays a node's progress and results on ComfyUI's page.
 
-Of ComfyUI it uses `comfy.utils`, `folder_paths` and `server.PromptServer`, each where it is needed.
+It uses `comfy.utils`, `folder_paths` and `server.PromptServer` of ComfyUI, imported inside functions.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Planned, Prev
 from lorapipe.pipeline.run_state import RunState
 
 AS_TEXT = str.maketrans("<>&", "‹›＆")
-"""Letters that look alike and mean nothing: some releases of the page would show the escaped ones as they are written."""
+"""Look-alikes of HTML's special characters, since some releases of the page show escapes such as &lt; literally."""
 PREVIEW_SIZE = 512
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def say(text: str, unique_id: str) -> None:
-    """Show a text below a node. The page takes it for HTML and for links of its own: names and captions must be neither."""
+    """Show a text below a node. The page would read it as HTML and as links, so these characters are replaced."""
     from server import PromptServer
 
     PromptServer.instance.send_progress_text(text.translate(AS_TEXT).replace("[[", "[ ["), unique_id)
 
 
 class NodeDisplay:
-    """What a node shows while it is executed: a bar, a line of text, preview pictures."""
+    """The display of a node while it runs: a progress bar, a line of text, preview pictures."""
 
     def __init__(self, unique_id: str, stage: str) -> None:
         from comfy.utils import ProgressBar
@@ -43,11 +43,11 @@ class NodeDisplay:
         self._bar = ProgressBar(100, node_id=unique_id)
 
     def say(self, text: str) -> None:
-        """A line below the node."""
+        """Show a line below the node."""
         say(text, self._unique_id)
 
     def show(self, event: Event) -> None:
-        """Show one event; those of other stages with their name before them."""
+        """Show one event; those of other stages with their stage's name."""
         self._run.apply(event)
         head = "" if event.stage in (self.stage, "") else f"{event.stage}: "
         match event:
@@ -66,10 +66,10 @@ class NodeDisplay:
                 self.say(f"{head}{words(event)}")
 
     def close(self, artifact: Artifact, lora: str | None, files: list[Path]) -> None:
-        """Show what stays below the node, the most important first: two lines are visible."""
+        """Show the final text below the node, the most important first, since only two lines are visible."""
         self.say("\n".join([*filter(None, [lora]), *self.told, self._end, *map(str, files)]))
         for picture in pictures_of(artifact) if self._has_previews else []:
-            self._preview(picture, None)  # or the last preview would hide it
+            self._preview(picture, None)  # else the last preview would stay
 
     @property
     def _end(self) -> str:
@@ -89,16 +89,17 @@ class NodeDisplay:
 
 
 def pictures_of(artifact: Artifact) -> list[Path]:
+    """Return the picture files of an artifact."""
     return [file for file in to_open(artifact) if file.suffix in PICTURES]
 
 
 def shown_when_done(artifact: Artifact, display: NodeDisplay, files: list[Path]) -> dict[str, list[Any]]:
-    """A finished node's output on the page: its pictures, its log, and the files to open."""
+    """Return a finished node's output for the page: its pictures, its log, and the files to open."""
     return {"images": [_image(file) for file in pictures_of(artifact)], "text": [*display.told, *map(str, files)]}
 
 
 def _image(file: Path) -> dict[str, str]:
-    """A picture as the page asks for it: where it lies if that is below the output folder, else a copy."""
+    """Return a picture's location for the page: the file itself if it is below the output folder, else a copy."""
     import folder_paths
 
     output, temp = Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())

@@ -1,7 +1,7 @@
-"""Which files and folders a graph may use: ComfyUI's own, and those that its user has named. Plain data, no ComfyUI.
+"""The files and folders that a graph may use: ComfyUI's own, and those that its user has named. It imports no ComfyUI.
 
-Whoever can reach ComfyUI's page can send it a graph, so a graph names no path outside of these. Links inside them are
-followed: only the machine's owner can have made them.
+Anyone who can reach ComfyUI's page can send it a graph, so a graph may not use paths outside these folders. Symbolic links
+inside them are followed, since only the machine's owner can have made them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .describe import Input
 PICTURES = "pictures"
 """The shelf of picture folders; the other shelves are kinds of models."""
 EXAMPLES = ("examples/penny", "examples/neon")
-"""Two folders of pictures that lorapipe draws when they are first asked for."""
+"""Two folders of pictures that lorapipe draws on first use."""
 CURE = "Put it below ComfyUI's input folder, or name its folder as lorapipe_pictures in extra_model_paths.yaml."
 MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True)
 class GraphPaths:
-    """`project` has the store and what is written; `readable` and `writable` are the roots of all that may be used."""
+    """The allowed paths. `project` has the store and written files; all paths must be below `readable` or `writable`."""
 
     project: Path
     input: Path
@@ -38,7 +38,7 @@ class GraphPaths:
     model: Callable[[str, str], str | None]
 
     def options(self, shelf: str) -> list[str]:
-        """The choices of a shelf: picture folders, or the models of a kind."""
+        """Return the choices of a shelf: picture folders, or the models of a kind."""
         if shelf != PICTURES:
             return self.models[shelf]() if shelf in self.models else []
         own = [
@@ -47,7 +47,7 @@ class GraphPaths:
         return [*_folders(self.input, ""), *own, *EXAMPLES]
 
     def found(self, wanted: Input, text: str) -> str:
-        """The absolute path that a text stands for. Raises `InputError` if it may not be used."""
+        """Resolve a text to an absolute path. `InputError` if it may not be used."""
         if wanted.path == "write":
             cure = "Write a name, or a path below ComfyUI's output folder."
             path = self._allowed(self.project, text, self.writable, cure)
@@ -60,14 +60,14 @@ class GraphPaths:
         return self._on_shelf(text, shelf) if shelf else self._allowed(self.input, text, self.readable, CURE)
 
     def _on_shelf(self, text: str, shelf: str) -> str:
-        """A path that is one of a shelf's choices; where it is none, the message names the nearest one."""
+        """Resolve a shelf's choice to a path. If there is no such choice, the message names a similar one."""
         try:
             path = self._allowed(self.input, text, self.readable, CURE)
         except InputError:
-            self._not_there(text, shelf)
+            self._refuse_unknown(text, shelf)
             raise
         if not Path(path).exists():
-            self._not_there(text, shelf)
+            self._refuse_unknown(text, shelf)
         return path
 
     def _allowed(self, start: Path, text: str, roots: tuple[Path, ...], cure: str) -> str:
@@ -76,7 +76,7 @@ class GraphPaths:
             raise InputError(f"{text} may not be used from a graph.", cure=cure)
         return path.as_posix()
 
-    def _not_there(self, text: str, shelf: str) -> None:
+    def _refuse_unknown(self, text: str, shelf: str) -> None:
         known = self.options(shelf)
         if not Path(text).expanduser().is_absolute():
             raise InputError(f"there is no {text!r} here.", cure=near_miss(text, known[:200]) or CURE)
@@ -94,7 +94,7 @@ class GraphPaths:
 
 
 def _folders(folder: Path, prefix: str) -> list[str]:
-    """The folders below one, by their paths with slashes, without hidden ones."""
+    """Return the relative POSIX paths of all folders below one, without hidden ones."""
     found: list[str] = []
     for root, names, _ in os.walk(folder, followlinks=True):
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -105,7 +105,7 @@ def _folders(folder: Path, prefix: str) -> list[str]:
 
 
 def state(path: Path) -> str:
-    """A digest of the names, sizes and times of a file or folder. It changes with any edit."""
+    """Return a digest of the names, sizes and times of a file or folder, which changes with any edit."""
     lines = sorted(_seen(path)) if path.is_dir() else [_stat(path, "")]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()[:20]
 

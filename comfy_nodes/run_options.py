@@ -1,4 +1,4 @@
-"""How a graph's stages are run: the options that are flags on the command line."""
+"""Run options of a graph's stages, which are flags on the command line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from lorapipe.spec import param
 
 @dataclass(frozen=True)
 class Running(StageOptions):
-    """How a stage is run: where, for how long, and how often again. It changes nothing of the result."""
+    """Run options of a stage: device, launcher, time limit, retries. They do not change the result."""
 
     device: str = param("auto", "auto, cpu, cuda, cuda:1, mps; one training on two GPUs: cuda:0+cuda:1", content=False)
-    launcher: Launcher = param(Launcher.default("local"), "this machine, or a cluster", content=False)
+    launcher: Launcher = param(
+        Launcher.default("local"), "where the stage runs: this machine, or a cluster", content=False
+    )
     unload_models: bool = param(
-        True, "make room: take ComfyUI's own models out of memory before a stage that computes", content=False
+        True, "free memory: unload ComfyUI's own models before a stage that needs the device", content=False
     )
 
     def problems(self) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
-"""Checks before a node is executed: old names, mistakes, and whether anything has changed since the last time.
+"""Checks before a node is executed: old names, wrong settings, and changes since the last execution.
 
-ComfyUI calls all of it, through the bridge; nothing here knows ComfyUI.
+ComfyUI calls these through the bridge; this module imports no ComfyUI.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .describe import RUNNING, STAGE_NAME, Node
 from .paths import EXAMPLES, GraphPaths, state
 
 Prompt = Mapping[str, Mapping[str, Any]]
-"""A graph as ComfyUI has it: node → its class and inputs."""
+"""A graph in ComfyUI's API form: node id → class and inputs."""
 
 
 def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | None, unique_id: str) -> dict[str, object]:
-    """The inputs of a node, with values that an older graph has under a knob's old name, which ComfyUI does not pass on."""
+    """Add the values that an older graph has under old names of knobs, which ComfyUI does not pass on."""
     sent = ((prompt or {}).get(unique_id) or {}).get("inputs") or {}
     old = {
         each.name: sent[alias]
@@ -34,9 +34,9 @@ def with_old_names(node: Node, given: Mapping[str, object], prompt: Prompt | Non
 
 
 def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
-    """Check a node's own settings before the graph is queued, with the reader of the language; links are not known yet.
+    """Check a node's own settings before the graph is queued, with the pipeline's parser. Links have no values yet.
 
-    What is wrong is raised: ComfyUI would show a message that is returned once for every input.
+    Raises `InputError`. ComfyUI would show a returned message once for every input.
     """
     if node.spec is None:
         return
@@ -54,14 +54,14 @@ def check(node: Node, given: Mapping[str, object], where: GraphPaths) -> None:
 
 
 def _linked(node: Node, document: Mapping[str, object], given: Mapping[str, object]) -> set[str]:
-    """The messages about inputs that are missing only because their links have no values yet."""
+    """Return the messages about inputs that are missing only because their links have no values yet."""
     absent = {each.name for each in node.inputs if each.name not in document}
     empty = {each.name for each in node.inputs if each.required and each.widget and not given.get(each.name)}
     return {f"{name} is missing." for name in absent - empty}
 
 
 def fingerprint(node: Node, given: Mapping[str, object], where: GraphPaths, made: Made) -> Any:
-    """What else decides whether a node has to be executed again: the files it reads and those it made. Never raises."""
+    """Return a value that changes when a node must run again because of the files it reads or made. Never raises."""
     seen = []
     for each in node.inputs:
         if each.path != "read" or each.widget is None:
@@ -70,13 +70,13 @@ def fingerprint(node: Node, given: Mapping[str, object], where: GraphPaths, made
         if text and text not in each.widget.words:
             try:
                 seen.append(state(Path(where.found(each, text))))
-            except Exception as error:  # of whatever kind: ComfyUI would take it for "always execute"
+            except Exception as error:  # ComfyUI would treat any exception as "always execute"
                 seen.append(str(error))
     return [*seen, made.generation(node, given)]
 
 
 class Made:
-    """The files behind the results that ComfyUI caches: once one is gone, its node is executed again."""
+    """The files of results that ComfyUI caches: if one is deleted, its node runs again."""
 
     def __init__(self) -> None:
         self._files: dict[bytes, list[Path]] = {}
@@ -87,7 +87,7 @@ class Made:
         self._files[self._key(node, given)] = files
 
     def generation(self, node: Node, given: Mapping[str, object]) -> int:
-        """A number that rises each time a file that was made is gone."""
+        """Return a number that increases each time a file of the node was deleted."""
         key = self._key(node, given)
         if not all(file.exists() for file in self._files.get(key, ())):
             self._files.pop(key)
@@ -116,7 +116,7 @@ def more_follows(prompt: Prompt, unique_id: str) -> bool:
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turns problems into one text for ComfyUI: a line for each, with its knob."""
+    """Turn the problems of an `InputError` into one text for ComfyUI: a line for each, with its knob."""
     try:
         yield
     except InputError as error:

@@ -1,7 +1,7 @@
-"""A knob as a widget: what it looks like in a graph, and its value to and fro between widget and document.
+"""Knobs as widgets of ComfyUI: the kind of widget, and the conversion of values between widget and document.
 
-ComfyUI has switches, numbers, choices and texts. What is none of these (lengths of training, lists, mappings, nothing at
-all) is a text with a syntax, which the tooltip gives. A value that is the knob's default is left out of the document.
+ComfyUI has switches, numbers, choices and texts. Other types (durations, lists, mappings, optional values) are texts with a
+syntax, which the tooltip gives. A value that equals the knob's default is left out of the document.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from lorapipe.spec import Knob, Param, Shape, Source, plain
 from lorapipe.spec.shapes import Scalar
 
 NOTHING = "default"
-"""The choice that leaves a knob as it is where it may be nothing."""
+"""The choice that leaves an optional knob at its default."""
 ABSENT: Any = object()
-"""Instead of a value: the document need not say it."""
+"""Marks a value that is left out of the document."""
 LARGEST_WHOLE, LARGEST_NUMBER = 2**31 - 1, 1e9
-"""ComfyUI takes 2048 for the largest number where it is not told another."""
+"""Limits of numbers without their own: ComfyUI's default limit is 2048."""
 SMALLEST_SHOWN = 1e-3
-"""Numbers that are usually smaller are texts: `1e-8` is read more easily than 0.00000001."""
+"""Knobs with a smaller default are texts: `1e-8` is easier to read than 0.00000001."""
 
 Coding = Literal["switch", "whole", "number", "choice", "shelf", "text", "path", "word", "numbers", "lines", "yaml"]
 LISTS: dict[str, tuple[Coding, str]] = {
     "integer": ("numbers", "Numbers, with commas between them."),
     "number": ("numbers", "Numbers, with commas between them."),
-    "text": ("lines", "One a line."),
+    "text": ("lines", "One per line."),
 }
-"""How lists of these kinds are written."""
+"""Item kind of a list → its widget coding and syntax."""
 TEXTS: tuple[Coding, ...] = ("text", "path", "word", "numbers", "lines", "yaml")
 
 
 @dataclass(frozen=True)
 class Widget:
-    """How a knob is shown. `default` is the knob's in the document's form, ABSENT where it has none."""
+    """The widget of a knob. `default` is the knob's default in document form, ABSENT if it has none."""
 
     coding: Coding
     default: object
@@ -53,7 +53,7 @@ class Widget:
 
     @property
     def initial(self) -> object:
-        """The widget's value before anyone has touched it."""
+        """The initial value of the widget."""
         if self.default is not ABSENT:
             return self.to_widget(self.default)
         if self.coding in TEXTS:
@@ -64,23 +64,23 @@ class Widget:
 
     @property
     def multiline(self) -> bool:
-        """Whether a text has a line for each thing in it."""
+        """Whether the text has several lines."""
         return self.coding in ("lines", "yaml")
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The choices as texts; of a shelf, those that are no files."""
+        """The choices as texts; for a shelf, those that are not files."""
         return (*((NOTHING,) if self.optional else ()), *map(_word, self.choices))
 
     def to_widget(self, value: object) -> object:
-        """A value of the document as the widget's."""
+        """Convert a document's value to the widget's."""
         if value is None:
             return NOTHING if self.coding in ("choice", "shelf") else "" if self.default is None else "null"
         written = TO_WIDGET.get(self.coding)
         return value if written is None else written(value)
 
     def from_widget(self, shown: object) -> object:
-        """The widget's value as the document's, or ABSENT. `InputError` where it cannot be read."""
+        """Convert the widget's value to the document's, or ABSENT. `InputError` if it cannot be parsed."""
         try:
             value = self._from_widget(shown)
         except (TypeError, ValueError):
@@ -98,7 +98,7 @@ class Widget:
 
 
 def widget(knob: Knob) -> Widget:
-    """The widget of a knob that is no socket."""
+    """Return the widget of a knob that is not a socket."""
     shape, default = knob.shape, ABSENT if knob.required else plain(knob.default())
     optional = shape.optional
     nothing = _nothing(optional, default)
@@ -121,11 +121,11 @@ def widget(knob: Knob) -> Widget:
         case "list" if shape.item.kind in LISTS:
             coding, syntax = LISTS[shape.item.kind]
             return Widget(coding, default, optional, syntax=syntax)
-    return Widget("yaml", default, optional, syntax="As in a pipeline file, one a line: name: value.")
+    return Widget("yaml", default, optional, syntax="As in a pipeline file, one per line: name: value.")
 
 
 def _number(shape: Shape, default: object, limits: Param) -> Widget:
-    """A field with arrows; a text where nothing may be said, or where the number is usually tiny."""
+    """Return a number field; a text if the knob is optional or its default is tiny."""
     whole = shape.kind == "integer"
     if shape.optional or _tiny(default):
         words = "A whole number." if whole else "A number, such as 1e-4."
@@ -138,7 +138,7 @@ def _number(shape: Shape, default: object, limits: Param) -> Widget:
 
 
 def _source(shape: Shape, default: object, shelf: str) -> Widget:
-    """A path, or a choice of what is on one of ComfyUI's shelves, beside the words that the type takes."""
+    """Return a text field for a path, or a choice among ComfyUI's files of a kind and the words that the type allows."""
     assert issubclass(shape.value, Source)
     syntax = _nothing(shape.optional, default)
     coding: Coding = "shelf" if shelf else "path"
@@ -156,13 +156,13 @@ def _tiny(default: object) -> bool:
 
 
 def _limit(inclusive: float | None, exclusive: float | None, largest: float) -> float:
-    """A limit of a widget. One that is itself excluded is for the document's own reader to refuse."""
+    """Return a limit of a widget. The document's parser refuses a value at an exclusive limit."""
     found = inclusive if inclusive is not None else exclusive
     return found if found is not None else largest
 
 
 def _step(default: object, high: float) -> float:
-    """Of a click, and thereby how many decimals are shown: four where all of the range is below 1."""
+    """Return the step of a click, which sets the decimals shown: at least two, four if the range ends at 1 or below."""
     decimals = len(f"{default:f}".rstrip("0").partition(".")[2]) if isinstance(default, float) else 0
     return float(f"1e-{max(decimals, 4 if high <= 1 else 2)}")
 
@@ -172,7 +172,7 @@ def _word(value: object) -> str:
 
 
 def _line(text: str) -> str:
-    """A text on a line of its own; in quotes, as JSON, where it would not come back as it is."""
+    """Return a text as one line; as JSON, in quotes, if it would otherwise be parsed to another text."""
     return text if text and text == text.strip() == _unquoted(text) and "\n" not in text else json.dumps(text)
 
 
@@ -186,7 +186,7 @@ def _unquoted(line: str) -> str:
 
 
 def _literal(value: object) -> object:
-    """Text of a widget as text of a document, in which `${name}` would be a variable."""
+    """Escape the text of a widget for a document, where `${name}` would be a variable."""
     if isinstance(value, str):
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
@@ -202,7 +202,7 @@ def _mapping(text: str) -> object:
 
 
 def _yaml(value: object) -> str:
-    """A mapping a line for each key; all else as JSON, which is YAML too."""
+    """Return a mapping with one line per key; other values as JSON, which is valid YAML."""
     if not isinstance(value, Mapping):
         return json.dumps(value, ensure_ascii=False)
     key_words = ((key if re.fullmatch(r"[A-Za-z]\w*", key) else json.dumps(key)) for key in value)
@@ -212,7 +212,7 @@ def _yaml(value: object) -> str:
 
 
 def _read_number(shown: object) -> float:
-    return float(f"{float(str(shown)):.12g}")  # the page counts in steps: 900 times 0.001 is not 0.9
+    return float(f"{float(str(shown)):.12g}")  # the page multiplies steps, and 900 times 0.001 is not 0.9
 
 
 def _read_word(shown: object) -> object:
@@ -242,7 +242,7 @@ TO_WIDGET: dict[Coding, Callable[[Any], str]] = {
     "lines": lambda values: "\n".join(map(_line, values)),
     "yaml": _yaml,
 }
-"""How a document's value becomes a widget's, where it does not stay as it is."""
+"""Conversions of document values to widget values, for codings that need one."""
 FROM_WIDGET: dict[Coding, Callable[[Any], object]] = {
     "whole": int,
     "number": _read_number,
@@ -253,4 +253,4 @@ FROM_WIDGET: dict[Coding, Callable[[Any], object]] = {
     "path": _read_path,
     "shelf": _read_path,
 }
-"""How a widget's value becomes a document's."""
+"""Conversions of widget values to document values."""

@@ -1,7 +1,7 @@
-"""A pipeline as a graph of ComfyUI: in the form that its page opens, and in the form that its server runs.
+"""Convert a pipeline to a ComfyUI graph, in the page's format and in the server's (API) format.
 
-Each stage is a node, each adapter, optimizer or family a small node to the left of it. What is at its default and has no
-settings is left away; the rest is there to be found and changed.
+Each stage is a node, each adapter, optimizer or family a small node to its left. Small nodes at their default are left out
+if they have no settings; the others are drawn, so that users can change them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .describe import LIST_INPUTS, RUNNING, STAGE_NAME, Input, Node, list_name, 
 from .run_options import Running
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "pipelines" / "examples"
-"""The pictures that `places.EXAMPLES` draws, byte for byte."""
+"""The pictures that `GraphPaths.draw_examples` draws, byte for byte."""
 GAP = 60
 WIDTHS = {"stage": 340, "union": 300, "group": 300, "list": 260, "pipeline": 340}
 HEAD, SLOT, WIDGET, LINES = 40, 20, 24, 76
-"""Heights in the page's pixels. A stage's node grows by the picture that it shows: nothing is placed below one."""
+"""Heights in the page's pixels. A stage's node grows when it shows a picture, so no node is placed below one."""
 LANE = 110
-"""What is left free above small nodes, for the links between stages."""
+"""Free height above small nodes, for the links between stages."""
 
 
 @dataclass
 class Placed:
-    """A node in a graph. `links` says for an input from which node, and from which of its outputs, it comes."""
+    """A node in a graph. `links` maps an input to the id of the node and the index of the output that it comes from."""
 
     id: int
     node: Node
@@ -43,7 +43,7 @@ class Placed:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, about as the page would choose them."""
+        """Width and height in pixels, approximately as the page would choose them."""
         sockets = sum(1 for each in self.node.inputs if each.widget is None)
         widgets = [each.widget for each in self.node.inputs if each.widget is not None]
         rows = sum(LINES if each.multiline else WIDGET for each in widgets)
@@ -51,12 +51,12 @@ class Placed:
 
 
 def graph(pipeline: Pipeline) -> list[Placed]:
-    """The nodes of a pipeline, placed."""
-    return _Drawing(pipeline).placed
+    """Return the nodes of a pipeline with their positions."""
+    return _GraphBuilder(pipeline).placed
 
 
-class _Drawing:
-    """A pipeline on its way to nodes."""
+class _GraphBuilder:
+    """Builds the nodes of a pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.placed: list[Placed] = []
@@ -92,7 +92,7 @@ class _Drawing:
         return self.placed[-1]
 
     def _link(self, knob: Knob, value: Any) -> tuple[int, int] | None:
-        """Where a socket's value comes from; None where it is left unlinked, or is none."""
+        """Return the source of a socket's value; None if the knob is not a socket, or is left unlinked."""
         socket = socket_of(knob)
         if not socket or value is None or value == ():
             return None
@@ -118,7 +118,7 @@ class _Drawing:
         return self._spec(value).id, 0
 
     def _list(self, name: str, values: tuple[Any, ...]) -> tuple[int, int]:
-        """A list of any length: lists of a few, each linked to the next."""
+        """Add a list of any length as a chain of list nodes."""
         first, rest = values[:LIST_INPUTS], values[LIST_INPUTS:]
         links = {f"item_{place}": self._source(value) for place, value in enumerate(first, start=1)}
         if rest:
@@ -134,7 +134,7 @@ class _Drawing:
 
     @staticmethod
     def _arrange(small: list[Placed], stage: Placed, x: int) -> int:
-        """A column of small nodes, and right of it the stage; returns where the next column begins."""
+        """Place small nodes in a column and the stage to its right; return the x position of the next column."""
         y = LANE
         for each in small:
             each.at = (x, y)
@@ -146,7 +146,7 @@ class _Drawing:
 
 
 def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
-    """Where a file goes is ComfyUI's to say, but for its name; our example pictures have a name of their own there."""
+    """Adapt a path to a graph: a file to write keeps only its name; example pictures get their name in ComfyUI."""
     if each.path == "write":
         return Path(value).name
     if each.path != "read" or value is None or value in (each.widget.choices if each.widget else ()):
@@ -156,7 +156,7 @@ def _as_seen_from_a_graph(each: Input, value: Any) -> Any:
 
 
 def api_format(placed: list[Placed]) -> dict[str, Any]:
-    """As ComfyUI's server takes it."""
+    """Return the graph in the format of ComfyUI's server (API)."""
     return {
         str(each.id): {
             "class_type": each.node.id,
@@ -168,7 +168,7 @@ def api_format(placed: list[Placed]) -> dict[str, Any]:
 
 
 def page_format(placed: list[Placed]) -> dict[str, Any]:
-    """As ComfyUI's page opens it."""
+    """Return the graph in the format of ComfyUI's page."""
     by_id = {each.id: each for each in placed}
     links: list[list[Any]] = []
     for each in placed:

@@ -1,4 +1,4 @@
-"""The documents of a graph's stages as a pipeline file that a person can read and change."""
+"""Write the documents of a graph's stages as a readable pipeline file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH = 100
 
 
 def yaml_text(stages: Mapping[str, Mapping[str, object]]) -> str:
-    """A pipeline file of these stages."""
+    """Return the text of a pipeline file with these stages."""
     return HEAD + "stages:\n" + "\n".join("\n".join(_stage(name, document)) + "\n" for name, document in stages.items())
 
 
@@ -30,7 +30,7 @@ def _stage(name: str, document: Mapping[str, object]) -> Iterator[str]:
 
 
 def _flow(value: object) -> str:
-    """A value on one line; text without quotes where it is sure to come back as it is."""
+    """Return a value on one line; text is quoted unless it is certain to be parsed unchanged."""
     if isinstance(value, str):
         return (
             value

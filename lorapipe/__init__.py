@@ -1,4 +1,4 @@
-"""lorapipe: a folder of pictures goes in, a LoRA that works and the proof come out.
+"""lorapipe: trains a LoRA on a folder of pictures, and measures that it works.
 
 In Python: `lorapipe.load`, `lorapipe.plan`, `lorapipe.run` and `lorapipe.Run`, see `lorapipe.api`.
 """
@@ -15,7 +15,7 @@ __all__ = ["Pipeline", "Plan", "Run", "__version__", "load", "plan", "run"]
 
 
 def __getattr__(name: str) -> object:
-    """The names of `lorapipe.api`, which is imported when one of them is asked for: `import lorapipe` costs nothing."""
+    """Return a name of `lorapipe.api`, which is imported on first use, so that `import lorapipe` is quick."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from lorapipe import api

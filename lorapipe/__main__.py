@@ -1,4 +1,4 @@
-"""`python -m lorapipe`."""
+"""The entry point of `python -m lorapipe`."""
 
 import sys
 

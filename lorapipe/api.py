@@ -1,4 +1,4 @@
-"""The Python surface: read a pipeline, see what it would do, run it.
+"""The Python API: load a pipeline, plan it, run it.
 
     import lorapipe
 
@@ -7,8 +7,8 @@
         print(stage.name, stage.action, stage.reason)
     artifacts = lorapipe.run(pipeline)
 
-`Run` is for those who want the events: `for event in lorapipe.Run(pipeline): …`. Nothing here loads torch: stages do, in
-processes of their own.
+`Run` iterates over the events: `for event in lorapipe.Run(pipeline): …`. Nothing here loads torch: stages do, in processes
+of their own.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["Pipeline", "Plan", "Run", "load", "plan", "run"]
 
 
 def plan(pipeline: Pipeline, anew: Set[str] = frozenset()) -> Plan:
-    """What running the pipeline would do now, and why; writes nothing. Stages in `anew` run in any case.
+    """Plan a run of the pipeline: which stages would run, and why. Writes nothing. Stages in `anew` always run.
 
-    `InputError` where a source cannot be read.
+    Raises `InputError` if a source cannot be read.
     """
     with closing(Ledger(pipeline.folder)) as ledger:
         return make_plan(pipeline, ledger, anew)
@@ -48,11 +48,11 @@ def run(
     anew: Set[str] = frozenset(),
     stopping: StopLevel = never_stop,
 ) -> dict[str, Artifact]:
-    """Run the pipeline to its end and tell `on_event` of everything; the artifacts by stage name.
+    """Run the pipeline to the end, call `on_event` with every event, and return the artifacts by stage name.
 
-    The keywords are those of `Run`: which launcher (`on`) and devices, or a `pool` of warm workers; stages to make `anew`;
-    `stopping()` says how urgently to stop. Raises `LorapipeError` with what failed, when all that does not depend on it is
-    done, and `InputError` where the user has to mend something first.
+    The keywords are those of `Run`: a launcher (`on`) and devices, or a `pool` of warm workers; stages to run `anew`;
+    `stopping()` returns how urgently to stop. Raises `LorapipeError` with all failures, after every stage that does not
+    depend on them has run, and `InputError` if the user must correct something before a run.
     """
     running = Run(pipeline, on=on, devices=devices, pool=pool, anew=anew, stopping=stopping)
     return running.finish(on_event)

@@ -1,4 +1,4 @@
-"""Atomic file writes: files are written beside their place and renamed into it, so that they are whole or absent."""
+"""Atomic file writes: a temporary file beside the target is renamed, so that the target is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ PART_SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
-    """A path to write to, beside `path`; it takes `path`'s place when the block ends, and is gone if the block fails.
+    """Yield a temporary path beside `path`, which replaces it at the end of the block, or is deleted if the block fails.
 
-    Two processes may do so at once: the last one wins, and a reader sees one whole file or the other. The name is
-    short, whatever the file's own: a name may have 255 bytes. When it has returned, the file outlasts a power cut too;
-    unless it is not `synced`, for what notices its own damage and is soon made again: after a power cut that may be
-    empty, or the old one.
+    Two processes may do so at once: the last one wins, and a reader sees one complete file or the other. The temporary
+    name is short, since a name may have at most 255 bytes. Afterwards the file survives a power cut. With `synced=False`
+    it may be empty or the old one after a power cut; for files with a checksum that are quickly made again.
     """
     make_folder(path.parent)
     if path.exists() and not (path.is_file() or path.is_dir()):
-        yield path  # a device or a pipe is written to: putting a file into its place would be its end
+        yield path  # a device or a pipe is written directly, not replaced by a file
         return
     part = path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{PART_SUFFIX}")
     try:
@@ -39,11 +38,11 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 
 def write_bytes(data: bytes, path: Path, *, synced: bool = True) -> None:
-    """Write a file whole, making its folder."""
+    """Write a file atomically; its folder is created if missing."""
     with replacing(path, synced=synced) as part:
         part.write_bytes(data)
 
 
 def write_text(text: str, path: Path, *, synced: bool = True) -> None:
-    """Write a text file whole, in UTF-8 with the line ends that it has."""
+    """Write a text file atomically, in UTF-8, with its line ends unchanged."""
     write_bytes(text.encode("utf-8"), path, synced=synced)

@@ -1,9 +1,9 @@
-"""Files that begin with a checksum of all that follows: damage is noticed before a number of it is used.
+"""Files with a checksum header, so that damage is noticed before the content is used.
 
-    b"lorapipe-crc32-1"   length (8 bytes)   CRC-32 (4 bytes)   what was written
+    b"lorapipe-crc32-1"   length (8 bytes)   CRC-32 (4 bytes)   content
 
-CRC-32 finds a flipped bit, a lost or exchanged sector, a file cut short; what it is not for is forgery. It takes a
-quarter of a second to a second for a gigabyte, less than the disk takes for it.
+CRC-32 detects flipped bits, lost or exchanged sectors and truncated files, but not forgery. It takes a quarter of a second
+to a second per gigabyte, less than the disk needs to read it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Damaged(ValueError):
-    """A file that is not what was written."""
+    """The content of a file is not what was written."""
 
 
 class ChecksumWriter:
-    """A file to write to that computes the CRC-32 of what passes through it."""
+    """A writable file that computes the CRC-32 of the written data."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -39,47 +39,47 @@ class ChecksumWriter:
         self.crc = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write, in order."""
+        """Write data and update the checksum; return the number of bytes written."""
         self.crc = zlib.crc32(data, self.crc)
         self.size += (written := self._file.write(data))
         return written
 
     def flush(self) -> None:
-        """Hand on what is buffered."""
+        """Flush the underlying file."""
         self._file.flush()
 
 
 class Body(io.RawIOBase):
-    """What follows the header of a file, as a file of its own: PyTorch's reader does not bear with a beginning elsewhere."""
+    """The content after the header as a file of its own, since PyTorch's reader needs a file that begins at offset 0."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.seek(0)
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Seek, counted from the end of the header."""
+        """Seek to an offset from the end of the header, and return the new offset."""
         return self._file.seek(offset + (HEADER.size if whence == os.SEEK_SET else 0), whence) - HEADER.size
 
     def tell(self) -> int:
-        """The place."""
+        """Return the offset from the end of the header."""
         return self._file.tell() - HEADER.size
 
     def readinto(self, buffer: Any) -> int:
-        """As many bytes as the buffer has, unless the file ends before."""
+        """Fill the buffer, unless the file ends before; return the number of bytes read."""
         return self._file.readinto(buffer)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[ChecksumWriter]:
-    """A file to write to, from its beginning to its end; whole, synced and with its checksum at `path` afterwards."""
+    """Yield a file for sequential writing. At the end of the block it is at `path`, complete, synced, with its checksum."""
     with replacing(path) as part, part.open("wb") as file:
         file.write(bytes(HEADER.size))
         summing = ChecksumWriter(file)
@@ -90,27 +90,27 @@ def writing(path: Path) -> Iterator[ChecksumWriter]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Body]:
-    """What was written to such a file; it has been verified. `Damaged` where its checksum is another, or there is none."""
+    """Yield the verified content of a file. Raises `Damaged` if its checksum is wrong or missing."""
     with open_regular(path) as file:
         head = file.read(HEADER.size)
         if not head.startswith(MAGIC) or len(head) < HEADER.size:
-            raise Damaged("it has no checksum: it is damaged, or of an earlier version")
+            raise Damaged("it has no checksum: it is damaged, or was written by an earlier version")
         _, size, crc = HEADER.unpack(head)
         if (found := os.fstat(file.fileno()).st_size - HEADER.size) != size:
-            raise Damaged(f"it is damaged: {found} bytes, of {size} that were written")
+            raise Damaged(f"it is damaged: it has {found} of {size} bytes")
         if _crc(file) != crc:
-            raise Damaged("it is damaged: its checksum is not that of what was written")
+            raise Damaged("it is damaged: its checksum does not match")
         yield Body(file)
 
 
 def crc_of(path: Path) -> int:
-    """The CRC-32 of a file."""
+    """Return the CRC-32 of a file."""
     with open_regular(path) as file:
         return _crc(file)
 
 
 def is_whole_png(path: Path) -> bool:
-    """Whether a PNG is what was written: each of its chunks has a CRC-32, which those who show pictures do not look at."""
+    """Whether a PNG is complete and undamaged, by the CRC-32 of each chunk, which most viewers do not check."""
     data = memoryview(path.read_bytes())
     place, kind = len(PNG), b""
     while kind != b"IEND" and place + 12 <= len(data):

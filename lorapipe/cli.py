@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lorapipe.errors import LorapipeError
 
 FIRST = ("run", "plan", "check", "show")
-"""The commands that a newcomer needs, in the order of need; the others follow by name."""
+"""The commands that the help lists first; the others follow by name."""
 EXAMPLES = """\
 examples:
   lorapipe run pipelines/quickstart.yaml
@@ -28,32 +28,32 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 1 (a stage failed), 2 (the user's mistake) or 130 (interrupted)."""
+    """Run a command and return the exit status: 0, 1 (a stage failed), 2 (the user's mistake) or 130 (interrupted)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot spell a character must not end a training
-    gc.set_threshold(100_000, 20, 20)  # next to all that is read and planned is kept: looking for garbage finds none
+            stream.reconfigure(errors="replace")  # a character that the console lacks must not end a training
+    gc.set_threshold(100_000, 20, 20)  # nearly all objects of a plan stay alive, so frequent collections find nothing
     words = _asking_for_help(sys.argv[1:] if arguments is None else list(arguments))
-    if words[:1] == ["show"]:  # kohya's users ask for their flags as they write them
+    if words[:1] == ["show"]:  # kohya's users write flags with their dashes
         words = [word if word in ("-h", "--help") else word.lstrip("-") or word for word in words]
     return _run(_parser(words[:1]).parse_args(words))
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command that was chosen; whatever goes wrong is said in words."""
+    """Run the chosen command; print a message for every expected error."""
     from lorapipe.errors import LorapipeError, problem_of
 
     try:
         return int(options.main(options))
     except LorapipeError as error:
-        return _told(error)
+        return _report(error)
     except KeyboardInterrupt:
         return commands.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has had enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return commands.FAILED
-    except OSError as error:  # the system refused: no room, no right, no more files
-        return _told(LorapipeError(problem_of(error)))
+    except OSError as error:  # such as a full disk, missing permissions, too many open files
+        return _report(LorapipeError(problem_of(error)))
     except (RecursionError, MemoryError) as error:
         from lorapipe.terminal import Printer
 
@@ -62,8 +62,8 @@ def _run(options: argparse.Namespace) -> int:
         return commands.FAILED
 
 
-def _told(error: LorapipeError) -> int:
-    """Say what is wrong; the exit status."""
+def _report(error: LorapipeError) -> int:
+    """Print the problems and return the exit status."""
     from lorapipe.terminal import Printer
 
     printer = Printer(sys.stderr)
@@ -73,7 +73,7 @@ def _told(error: LorapipeError) -> int:
 
 
 def _asking_for_help(words: list[str]) -> list[str]:
-    """`lorapipe`, `lorapipe help` and `lorapipe help run` as the parser knows them."""
+    """Translate `lorapipe`, `lorapipe help` and `lorapipe help run` to the parser's `--help`."""
     if words[:1] == ["help"]:
         words = words[1:2]
     elif words:
@@ -82,7 +82,7 @@ def _asking_for_help(words: list[str]) -> list[str]:
 
 
 def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
-    """The command line's grammar: of one command alone where the first word is one, else of all of them."""
+    """Return the argument parser: with only the command `first`, if that is one, else with all commands."""
     parser = argparse.ArgumentParser(
         prog="lorapipe",
         description=lorapipe.__doc__,

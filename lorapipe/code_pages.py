@@ -1,11 +1,11 @@
-"""Guesses the code page of names or short texts, from all of them together.
+"""Guess the code page of file names or short texts, from all of them together.
 
-Every code page that fits is tried, and what the bytes then say is judged letter by letter: letters that are frequent in a
-language speak for its code page, rare ones, symbols, capitals in the middle of a word and mixed alphabets against it. The
-code page of this system counts a little more: files mostly come from people of one's own language.
+Each code page gets a likelihood from the decoded letters: letters that are frequent in its language raise it; rare letters,
+symbols, capitals in the middle of a word and mixed alphabets lower it. The code page of this system gets a bonus, since
+files mostly come from people with the same language.
 
-This is for names, short and of any code page, DOS' included; for captions, which are longer and may be UTF-16, see
-`lorapipe.picture_files.encodings`. The letters of East Asia that both go by are in `lorapipe.common_characters`.
+This module is for names, which are short and in any code page, DOS' included; for captions, which are longer and may be
+UTF-16, see `lorapipe.picture_files.encodings`. Both use the East Asian characters in `lorapipe.common_characters`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PAGES = {
     "cp1256": "Arabic",
     "cp874": "Thai",
 }
-"""Code page → language. Where two are as likely, the first."""
+"""Code page → language. Among equally likely ones the first is used."""
 OF_LANGUAGES = {
     "ko": ("cp949",), "ja": ("cp932",), "zh_tw": ("cp950",), "zh_hk": ("cp950",), "zh": ("gb18030",),
     "ru": ("cp866", "cp1251"), "uk": ("cp866", "cp1251"), "be": ("cp866", "cp1251"), "bg": ("cp866", "cp1251"),
@@ -52,19 +52,19 @@ OF_LANGUAGES = {
 }  # fmt: skip
 WEIGHT_OF_LOCAL = 0.15
 LESS_USUAL = 0.2
-"""What a code page of a smaller language must be better by: it has letters for the same bytes as the larger ones."""
+"""Penalty for code pages of less common languages, which decode the same bytes to letters as the more common ones."""
 UTF8_BONUS = 0.3
-"""UTF-8 is what most programs write today."""
+"""Bonus of UTF-8, which most programs write today."""
 LEAST = 0.25
-"""Of a letter, so much likelihood is needed, or none of the code pages is right."""
+"""Least mean likelihood per letter; below it, no code page is accepted."""
 ENOUGH = 20_000
-"""Bytes that are looked at: more say the same."""
+"""Most bytes that are examined; more do not change the result."""
 
 OF_NAMES = frozenset(
     "鳳蘭張陳劉楊趙吳孫許鄭謝韓馮語腦華業歡歲義選擇網錢鐵覺訓練識請讀護島嶼廣應徑熱爾類組織統維羅陰隊際難靈靜頁順須預頻臺灣夾"
     "獅藝攝參資檔顏願飯館齊齡夠奧婦媽孃寧寶專導層屬幹庫廠強彈彌"
 )
-"""Traditional letters that names have and captions seldom: in a caption they would speak against simplified ones."""
+"""Traditional characters that are frequent in names but rare in captions."""
 HANZI = common_characters.HANZI | common_characters.TRADITIONAL | OF_NAMES
 LATIN = frozenset("äöüßéèêàâçñåøæáíóúîôûëïãÄÖÜÉÅØÆÇÑÁÍÓÚœ")
 CENTRAL = frozenset("ąćęłńśźżčěřšťůýžďňőűășțđľĺŕŁŚŻŹĆŠČŘŽŮŇĎŤĐŐŰ") | LATIN
@@ -79,23 +79,23 @@ ALPHABETS = (
     ("Arabic", re.compile("[\u0621-\u0652]"), frozenset("اليمنرتبوسدةهعفق")),
     ("Thai", re.compile("[\u0e01-\u0e3a\u0e40-\u0e4e]"), frozenset("านรกอเงวมยลทสดตหญ่้ีัิ์ู")),
 )
-"""Alphabet, its letters, and those that make up most of a text in it."""
+"""Alphabet, a pattern of its letters, and its most frequent letters."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """How names are to be read. `words` say how they were, where that is worth a word; they are empty where it is plain."""
+    """The encoding of names. `words` is a message about it for the user; empty for UTF-8."""
 
     encoding: str
     words: str = ""
 
     def decode(self, data: bytes) -> str:
-        """The text of bytes; whatever they are, there is one."""
+        """Decode bytes; invalid ones are replaced."""
         return data.decode(self.encoding, "replace")
 
 
 def guess(names: Sequence[bytes], local: Sequence[str] | None = None) -> Guess:
-    """How the names, or texts, of one author are to be read; `local` are the code pages of this system."""
+    """Guess the encoding of the names or texts of one author. `local` are the code pages of this system."""
     sample = [*_sample(names)]
     if not sample:
         return Guess("utf-8")
@@ -105,13 +105,13 @@ def guess(names: Sequence[bytes], local: Sequence[str] | None = None) -> Guess:
         return Guess("utf-8")
     page = max(likelihoods, key=likelihoods.__getitem__)
     if likelihoods[page] < LEAST:
-        return Guess("cp437", "its names are in no code page that is known; pack it with UTF-8 names, or rename them")
+        return Guess("cp437", "its names are in an unknown code page; pack it with UTF-8 names, or rename them")
     return Guess(page, f"its names were read as {PAGES[page]} ({page})")
 
 
 @cache
 def local_pages() -> tuple[str, ...]:
-    """The code pages that programs of this system's language write in."""
+    """Return the code pages of this system's language."""
     if sys.platform == "win32":
         import ctypes
 
@@ -124,7 +124,7 @@ def local_pages() -> tuple[str, ...]:
 
 
 def _sample(names: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts of names that are not ASCII, each once: a folder stands before each of its files."""
+    """Yield the parts of paths that are not ASCII, each once: a folder's name occurs with each of its files."""
     parts = dict.fromkeys(part for name in names if not name.isascii() for part in name.split(b"/"))
     left = ENOUGH
     for part in parts:
@@ -134,7 +134,7 @@ def _sample(names: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _of_utf8(sample: Sequence[bytes]) -> float:
-    """How likely texts are UTF-8: certainly where they have letters of three bytes, which make nobody's words by chance."""
+    """Return the likelihood of UTF-8; 9 (certain) if there are three-byte letters, which do not occur by chance."""
     try:
         texts = [data.decode("utf-8") for data in sample]
     except UnicodeDecodeError:
@@ -145,7 +145,7 @@ def _of_utf8(sample: Sequence[bytes]) -> float:
 
 
 def _likelihood(sample: Sequence[bytes], page: str, local: Sequence[str]) -> float:
-    """How well texts read in a code page, about -1 to 1, for each letter that is not ASCII; -9 where they cannot be."""
+    """Return a code page's mean likelihood per non-ASCII letter, about -1 to 1; -9 if the texts cannot be decoded."""
     try:
         texts = [data.decode(page) for data in sample]
     except UnicodeDecodeError:
@@ -160,7 +160,7 @@ def _mean(texts: Iterable[str], language: str) -> float:
 
 
 def _weights(text: str, language: str) -> Iterator[float]:
-    """How much each letter that is not ASCII, where it stands, speaks for a language."""
+    """Yield the likelihood of a language for each non-ASCII letter in its context."""
     for before, letter, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
         if letter.isascii():
             if letter == "\\" and not before.isascii():

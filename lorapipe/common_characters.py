@@ -1,4 +1,4 @@
-"""The most frequent characters of each language, by which the right code page of a text is recognised."""
+"""The most frequent characters of each language, for recognising the code page of a text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What went wrong, where, and how to mend it: the only exceptions that reach a user.
+"""Errors for users: what is wrong, where, and the cure.
 
-A `Problem` is one such statement. An error carries all the problems that were found, because a user who has made two
-mistakes wants to hear of both; of more than a hundred, a hundred are enough. `InputError` is the user's mistake (exit
-status 2); any other `LorapipeError` is a stage or machine that failed (exit status 1).
+A `Problem` is one such statement. An error contains all problems that were found, at most a hundred, so that a user sees
+all mistakes at once. `InputError` is the user's mistake (exit status 2); any other `LorapipeError` is a stage or machine
+that failed (exit status 1).
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from itertools import islice
 from lorapipe.limits import LONGEST_MESSAGE, MOST_NAMES, MOST_PROBLEMS
 
 UNSEEN = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-"""What a terminal obeys or cannot show: a name or a text of the user's may hold it. None of it is printable to Python."""
+"""Control characters and others that a terminal cannot show, which names and texts of users may contain. None is
+printable in the sense of `str.isprintable`."""
 MOST_COMPARED = 5_000
 LONGEST_WORD = 100
-"""A longer one is no misspelling of anything."""
+"""Longer words are not compared with known names."""
 FEW = 200
-"""So many names are each compared with a misspelling; of more, those that begin or end like it."""
+"""Up to this number all names are compared with a misspelling; of more, only those with the same beginning or end."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem for the user.
 
-    `path` is the address inside a document (`("stages", "cat", "adapter", "rank")`), from which the language finds the
-    line; `where` is what a person reads (`cat.yaml:4:54 cat.adapter.rank`, or a file); `cure` says what to do; `excerpt`
-    is the line itself with a mark under the place.
+    `path` is the address in a document (`("stages", "cat", "adapter", "rank")`), from which the line is found; `where` is
+    the place as text (`cat.yaml:4:54 cat.adapter.rank`, or a file); `cure` says what to do; `excerpt` is the line with a
+    mark under the place.
     """
 
     what: str
@@ -46,7 +47,7 @@ class Problem:
                 object.__setattr__(self, name, re.sub(UNSEEN, _escape, shortened(given, LONGEST_MESSAGE)))
 
     def under(self, *prefix: str | int) -> Problem:
-        """The same problem seen from further up the document."""
+        """Return the problem with a prefix before its address."""
         return replace(self, path=(*prefix, *self.path))
 
     def __str__(self) -> str:
@@ -56,17 +57,17 @@ class Problem:
 
 
 def _escape(found: re.Match[str]) -> str:
-    """`\\x1b` for an escape, as a programmer writes it: one sees that it is there, and nothing obeys it."""
+    """Return the escape sequence of a control character, `\\x1b`: visible, and without effect on a terminal."""
     return found[0].encode("unicode_escape").decode("ascii")
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of at most so many letters: its beginning and its end."""
+    """Shorten a text to at most `most` characters: its beginning and its end."""
     return text if len(text) <= most else f"{text[: most - most // 4 - 3]}...{text[len(text) - most // 4 :]}"
 
 
 class LorapipeError(Exception):
-    """Something failed for reasons that the message explains; no traceback is owed."""
+    """An expected failure, whose message is shown without a traceback."""
 
     exit_code = 1
 
@@ -81,17 +82,17 @@ class LorapipeError(Exception):
 
 
 class InputError(LorapipeError):
-    """The user's input cannot be used as it is: a pipeline, a setting, a picture folder, a checkpoint."""
+    """The user's input is invalid: a pipeline, a setting, a picture folder, a checkpoint."""
 
     exit_code = 2
 
 
 class OutOfMemory(LorapipeError):
-    """A stage needs more memory than there is; the cure names what takes less."""
+    """A stage needs more memory than there is; the cure names settings that need less."""
 
 
 class Interrupted(LorapipeError):
-    """The run was asked to stop and has saved what is needed to go on."""
+    """The run was asked to stop and has saved its state."""
 
     exit_code = 130
 
@@ -99,27 +100,27 @@ class Interrupted(LorapipeError):
 CURES = {
     errno.ENOSPC: "Make room, and run the same command again.",
     errno.EDQUOT: "Your share of the disk is used up: make room, and run the same command again.",
-    errno.EFBIG: "A file may not grow so large here: look at `ulimit -f`, or use another disk.",
+    errno.EFBIG: "The file is too large for this disk or shell: check `ulimit -f`, or use another disk.",
     errno.EROFS: "Use a folder that can be written.",
-    errno.EACCES: "See to it that you may read and write there.",
-    errno.EPERM: "See to it that you may read and write there.",
+    errno.EACCES: "Check that you have permission to read and write there.",
+    errno.EPERM: "Check that you have permission to read and write there.",
     errno.EMFILE: "Allow more open files (`ulimit -n 4096`), and run the same command again.",
     errno.ENFILE: "This machine has too many files open: end some programs, and run the same command again.",
-    errno.EIO: "The disk or the network could not do it: look at the system's log, then run the same command again.",
+    errno.EIO: "The disk or the network failed: check the system's log, then run the same command again.",
     errno.ESTALE: "The network folder has gone away: mount it again, and run the same command again.",
 }
-"""What to do where the system refuses, by the number of its error."""
+"""The cures of system errors, by error number."""
 
 
 def problem_of(error: OSError, where: str = "") -> Problem:
-    """What the system refused to do, where, and what helps."""
+    """Return a system error as a problem with its cure."""
     what = error.strerror or str(error) or type(error).__name__
     place = where or ("" if error.filename is None else str(error.filename))
     return Problem(f"{what[:1].lower()}{what[1:]}.", where=place, cure=CURES.get(error.errno or 0, ""))
 
 
 class TooManyProblems(InputError):
-    """So many problems were found that the search was ended; `found` are those."""
+    """The search was ended after `MOST_PROBLEMS` problems; `found` are these."""
 
     def __init__(self, found: Sequence[Problem]) -> None:
         self.found = tuple(found)
@@ -130,19 +131,19 @@ NOT_LOOKED_FOR = Problem("There may be more: after so many problems the search h
 
 
 class Problems:
-    """The problems of one input as they are found. With the last that is told, the search ends: `TooManyProblems`."""
+    """The problems of one input. Adding the last allowed one ends the search: `TooManyProblems`."""
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
 
     def add(self, problem: Problem) -> None:
-        """One more."""
+        """Add a problem."""
         self._found.append(problem)
         if len(self._found) >= MOST_PROBLEMS:
             raise TooManyProblems(self._found)
 
     def add_all(self, problems: Iterable[Problem]) -> None:
-        """Several, as they come."""
+        """Add several problems."""
         for problem in problems:
             self.add(problem)
 
@@ -154,7 +155,7 @@ class Problems:
 
 
 def near_miss(word: str, known: Sequence[str]) -> str:
-    """A cure for a misspelling: the likeliest known word, else all of them, or the first of very many."""
+    """Return a cure for a misspelling: the most similar known word, or else a list of the known words."""
     import difflib
 
     alike = known if len(known) <= FEW else _begin_or_end_alike(word, known)
@@ -166,7 +167,7 @@ def near_miss(word: str, known: Sequence[str]) -> str:
 
 
 def _begin_or_end_alike(word: str, known: Iterable[str]) -> list[str]:
-    """Names about as long as a word with its first letters or its last: the likeliest of thousands, at little cost."""
+    """Return names of similar length with the same first or last letters: a quick filter for thousands of names."""
     about = range(len(word) - 2, len(word) + 3)
     found = (
         each
@@ -177,11 +178,11 @@ def _begin_or_end_alike(word: str, known: Iterable[str]) -> list[str]:
 
 
 def listed(names: Collection[str], most: int = MOST_NAMES) -> str:
-    """`a, b, c and 40 more`."""
+    """List names, shortened: `a, b, c and 40 more`."""
     some = ", ".join(islice(names, most))
     return some if len(names) <= most else f"{some} and {len(names) - most} more"
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
-    """`1 picture`, `2 pictures`, `0 entries` (of `entry`, `entries`)."""
+    """Return a number with its noun: `1 picture`, `2 pictures`, `0 entries` (of `entry`, `entries`)."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"

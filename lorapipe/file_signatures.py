@@ -1,7 +1,6 @@
-"""File signatures: the first bytes by which kinds of files are known, whatever they are called.
+"""File signatures: recognise the kind of a file by its first bytes, whatever its name.
 
-Each reader says in its own words what to do with a kind. Which pictures can be read is told more closely by
-`lorapipe.picture_files.magic`.
+Each reader has its own message for a kind. `lorapipe.picture_files.magic` distinguishes pictures further.
 """
 
 from __future__ import annotations
@@ -42,5 +41,5 @@ _PATTERNS = tuple((re.compile(beginning, re.DOTALL), kind) for beginning, kind i
 
 
 def kind_of(head: bytes) -> str:
-    """The kind of a file that begins so; empty where it is none of those that are known."""
+    """Return the kind of a file with these first bytes; empty if unknown."""
     return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")

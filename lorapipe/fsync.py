@@ -1,10 +1,10 @@
-"""What is synced survives a power cut: the bytes of a file, the names in a folder.
+"""Flush files and folders to the disk, so that they survive a power cut.
 
-A rename is at once what every program sees, but a disk may learn the new name long before the bytes: what is to be whole
-under its name is synced first, then renamed, and then the folder is synced that holds the name. Without that, a
-journalling file system is sound after a power cut and the file in it is empty.
+Every program sees a rename at once, but the disk may store the new name long before the bytes. So a file is synced, then
+renamed, and then its folder is synced. Without that, the file may be empty after a power cut, even on a journalling file
+system.
 
-A disk that reports an error while it syncs is one (`OSError`); a file system that cannot sync is taken as it is.
+An error of the disk while it syncs raises `OSError`; a file system that cannot sync is accepted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 UNABLE = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
 )
-"""What file systems answer that cannot sync a file or a folder (network shares, FUSE)."""
+"""Errors of file systems that cannot sync a file or a folder (network shares, FUSE)."""
 TO_SYNC = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
 
 if sys.platform == "darwin":
     import fcntl
 
     def _flush(descriptor: int) -> None:
-        """To the medium: there, `fsync` alone leaves it in the drive's memory, of which this writes all."""
+        """Flush to the medium: on macOS, `fsync` alone leaves data in the drive's cache."""
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError:
@@ -36,18 +36,18 @@ else:
 
 
 def sync_file(path: Path | str) -> None:
-    """Flush the bytes of a file to the disk. On Windows the file must be writable for that."""
+    """Flush the bytes of a file to the disk. On Windows the file must be writable."""
     _sync(path, TO_SYNC, _flush)
 
 
 def sync_folder(path: Path | str) -> None:
-    """Flush the names in a folder to the disk. Windows has no call for that: its file system writes them in order."""
+    """Flush the names in a folder to the disk. On Windows it does nothing: NTFS writes them in order."""
     if sys.platform != "win32":
         _sync(path, os.O_RDONLY, _flush)
 
 
 def sync_tree(folder: Path | str) -> None:
-    """All files below a folder, each once, and the names of all; the folder itself last, which brings all to the medium."""
+    """Flush all files and names below a folder; the folder itself comes last, which flushes all to the medium."""
     for place, _, _ in os.walk(folder, topdown=False):
         with os.scandir(place) as entries:
             files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -57,7 +57,7 @@ def sync_tree(folder: Path | str) -> None:
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """Files, and folders with all that is in them, and their own names; what is not there is left out."""
+    """Flush files, and folders with their contents, and their names in their parent folders; skip missing paths."""
     for path in paths:
         if path.is_dir():
             sync_tree(path)
@@ -68,7 +68,7 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, so that the names of all that are new are on the disk."""
+    """Create a folder and missing parents, and flush the names of all new ones."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for each in reversed(new):
@@ -78,7 +78,7 @@ def make_folder(path: Path) -> None:
 def _sync(path: Path | str, flags: int, flush: Callable[[int], None]) -> None:
     try:
         descriptor = os.open(path, flags)
-    except PermissionError:  # of a file that may not be written, Windows has nothing to sync
+    except PermissionError:  # a read-only file, which Windows cannot sync
         return
     try:
         flush(descriptor)

@@ -6,17 +6,17 @@ import re
 from typing import NamedTuple
 
 KOHYA = re.compile(r"(\d{1,4})_(.*)", re.DOTALL)
-"""Repeats and words. Five digits and more are a date or a number of something."""
+"""Matches repeats and words. Numbers of five digits or more are dates or counts."""
 
 
 class FolderName(NamedTuple):
-    """How often an epoch shows the pictures, and what is said of those without a caption; `word` may be empty."""
+    """The repeats of a folder's pictures, and the caption of those without one; `word` may be empty."""
 
     repeats: int
     word: str
 
 
 def parse(name: str) -> FolderName | None:
-    """Parse a folder's name; None if it is not of this kind."""
+    """Parse a folder's name; None if it does not follow the convention."""
     found = KOHYA.fullmatch(name)
     return FolderName(int(found[1]), found[2].strip()) if found else None

@@ -1,34 +1,34 @@
-"""How much a document may hold and ask for, so that every one is answered in about a second and in little memory.
+"""Limits on the size of documents, so that each is checked in about a second and with little memory.
 
-They are far above what a person or a program writes for a training, and docs/language.md lists them.
+They are far above any real training, and docs/language.md lists them.
 """
 
 from __future__ import annotations
 
 MOST_BYTES = 1_000_000
-"""Of a pipeline and all that it extends, together."""
+"""Bytes of a pipeline and all files that it extends."""
 MOST_LEVELS = 32
-"""Of lists and mappings in one another, and of variables in variables."""
+"""Nesting of lists and mappings, and of variables in variables."""
 MOST_VALUES = 60_000
-"""Of a document after aliases are expanded; and of all its stages after variables and matrices are."""
+"""Values of a document after its aliases are expanded, and of all stages after variables and matrices are."""
 MOST_LETTERS = 10_000_000
-"""Of the texts of these values, together."""
+"""Characters of the texts of these values in all."""
 MOST_USES = 20_000
-"""Of variables."""
+"""Uses of variables."""
 MOST_CELLS = 1_000
-"""Of a matrix; it has no more entries of `include` or `exclude` either."""
+"""Cells of a matrix; also the most entries of `include` and of `exclude`."""
 MOST_SETTINGS = 200
-"""Of one cell: those that its matrix and an `include` give it."""
+"""Settings of one cell, from its matrix and an `include`."""
 MOST_STAGES = 3_200
-"""After matrices are written out."""
+"""Stages after matrices are expanded."""
 MOST_CONDITION = 1_000
-"""Letters of a `when`."""
+"""Characters of a `when`."""
 MOST_FILES = 16
-"""That extend one another."""
+"""Files that extend one another."""
 MOST_PROBLEMS = 100
-"""That are told at once; then the search ends."""
+"""Problems that are reported at once; then the search ends."""
 MOST_NAMES = 40
-"""That a message lists."""
+"""Names that a message lists."""
 LONGEST_MESSAGE = 2_000
-"""Letters of each part of a message."""
+"""Characters of each part of a message."""
 LARGEST_NUMBER = 2**63 - 1

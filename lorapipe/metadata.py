@@ -1,6 +1,6 @@
 """Metadata of adapter files: kohya's `ss_*` (sd-scripts, `train_network.py`) and Stability's modelspec (1.0.1).
 
-Other programs read these fields, so values are text and names are theirs.
+Other programs read these fields, so they have kohya's names, and values are text.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 Pair = tuple[int, int]
 Privacy = Literal["full", "private", "none"]
-"""How much metadata says: `private` leaves out names, captions, tags and folders; `none` only what loaders need."""
+"""How much metadata to write: `private` leaves out names, captions, tags and folders; `none` keeps what loaders need."""
 
 
 def kohya_metadata(
     record: TrainingRecord, title: str, step: int, epoch: int, privacy: Privacy, algorithms: Sequence[str] = ("lora",)
 ) -> dict[str, str]:
-    """`ss_*` metadata of a trained adapter's file, as sd-scripts writes it; what means nothing here is None.
+    """Return the `ss_*` metadata of a trained adapter, as sd-scripts writes it; fields without a meaning here are None.
 
     `algorithms` are those of the weights in the file (`AdapterWeights.algorithms`).
     """
@@ -53,7 +53,7 @@ def kohya_metadata(
 def untrained_metadata(
     family: type[Family], base_model_version: str, learned: AdapterWeights, privacy: Privacy
 ) -> dict[str, str]:
-    """The same of weights that no training here has made: what loaders need, from the weights themselves."""
+    """Return the metadata of weights that were not trained here: what loaders need, from the weights themselves."""
     widest = max(learned.modules.values(), key=lambda module: module.rank, default=None)
     rank, alpha = (widest.rank, widest.alpha) if widest else (0, 0.0)
     loader = _loader(family, base_model_version, learned.algorithms, rank, alpha, {})
@@ -68,7 +68,7 @@ def _loader(
     alpha: float,
     args: Mapping[str, str],
 ) -> dict[str, object]:
-    """What programs need to load a file; of an embedding only its base."""
+    """Return the fields that programs need to load a file; for an embedding only its base."""
     of_base = {"ss_v2": base_model_version.startswith("sd_v2"), "ss_base_model_version": base_model_version}
     if not algorithms:
         return of_base
@@ -90,16 +90,16 @@ def _as_text(values: Mapping[str, object]) -> dict[str, str]:
 
 
 BEYOND_LORA = {"dora_wd", "train_norm"}
-"""Arguments that LyCORIS alone knows, also of a LoRA."""
+"""Arguments that only LyCORIS knows, also for a LoRA."""
 ORDER = (
     "conv_dim", "loraplus_lr_ratio", "loraplus_text_encoder_lr_ratio", "block_dims", "conv_block_dims", "block_lr",
     "block_alphas", "conv_alpha", "conv_block_alphas", "dropout", "rank_dropout", "module_dropout",
 )  # fmt: skip
-"""The order of arguments in the files that there are, so that their bytes stay; any others follow."""
+"""The order of arguments in existing files, so that exports have the same bytes; others follow."""
 
 
 def _network_args(adapter: Mapping[str, Any]) -> dict[str, str]:
-    """An adapter's settings as kohya's `network_args`."""
+    """Return an adapter's settings as kohya's `network_args`."""
     contract: type[Adapter] = Adapter  # type: ignore[type-abstract]
     assert contract.registry is not None
     kind = adapter.get("type", "lora")
@@ -128,7 +128,7 @@ def _run(record: TrainingRecord, step: int, epoch: int) -> dict[str, Any]:
 
 
 def _denoiser(record: TrainingRecord) -> str:
-    """The part that predicts, as the base's family calls it."""
+    """Return the family's name of the denoiser."""
     return _family(record).denoiser
 
 
@@ -139,7 +139,7 @@ def _family(record: TrainingRecord) -> type[Family]:
 
 
 def _text_encoder_rates(record: TrainingRecord) -> float | list[float] | None:
-    """One rate, or a list of them where there are several text encoders, as kohya writes it."""
+    """Return the text encoder's rate, or a list if there are several, as kohya writes it."""
     found = [rate for part, rate in record.rates.items() if part not in (_denoiser(record), EMBEDDING)]
     return found if len(found) > 1 else next(iter(found), None)
 
@@ -223,13 +223,13 @@ def modelspec(
     architecture: str, prediction: str, title: str, date: str, resolution: Pair | None = None, clip_skip: int = 1,
     trigger: str = "", hint: str = "", thumbnail: str = "", kind: str = "lora",
 ) -> dict[str, str]:  # fmt: skip
-    """`modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL.
+    """Return `modelspec.*` metadata (Stability AI's model metadata standard 1.0.1). `thumbnail` is a data URL.
 
-    `kind` is `lora` or `textual-inversion`.
+    `kind` is `lora` or `textual-inversion`, and empty of a checkpoint.
     """
     values = {
         "sai_model_spec": "1.0.1",
-        "architecture": f"{architecture}/{kind}",
+        "architecture": f"{architecture}/{kind}".removesuffix("/"),
         "implementation": "https://github.com/Stability-AI/generative-models",
         "title": title,
         "resolution": f"{resolution[0]}x{resolution[1]}" if resolution else "",
@@ -244,7 +244,7 @@ def modelspec(
 
 
 def hashes(data: bytes | memoryview) -> dict[str, str]:
-    """kohya's two hashes of a safetensors file: of its tensors' bytes, and A1111's old one of 64 KiB at 1 MiB."""
+    """Return kohya's two hashes of a safetensors file: of its tensors' bytes, and A1111's old one of 64 KiB at 1 MiB."""
     start = 8 + int.from_bytes(data[:8], "little")
     return {
         "sshs_model_hash": hashlib.sha256(data[start:]).hexdigest(),

@@ -1,13 +1,12 @@
-"""A file name is a registered name.
+"""Registries of implementations: a file's name is the registered name.
 
-A registry is a package folder: `lorapipe/training/adapters/locon.py` is the adapter `locon`, because the file is there.
+A registry is a package folder: the file `lorapipe/training/adapters/locon.py` defines the adapter `locon`.
 Installed packages may add more through an entry point, whose group is the registry's id (`lorapipe.training.adapters`).
-Listing names reads the folder and imports nothing; a file is imported when its name is asked for, and must define exactly
-one subclass of the package's contract.
+Listing names reads the folder and imports nothing; a file is imported on first use, and must define exactly one subclass of
+the package's contract.
 
-Neither a move nor a new name voids what users have stored. A file that gets another name keeps the old one for old
-documents, and for content keys: `RENAMED = {"old": "new"}` in the package's `__init__`. A package that moves keeps its id:
-`MOVED` here.
+Moves and renames do not invalidate stored results. A renamed file keeps its old name for old documents and content keys:
+`RENAMED = {"old": "new"}` in the package's `__init__`. A moved package keeps its id: `MOVED` here.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ MOVED = {
     "lorapipe.training.families": "lorapipe.models",
     "lorapipe.pipeline.launchers": "lorapipe.pipeline.execution.launchers",
 }
-"""Packages that have moved: the id that stored results and entry points know → the package where the files are now."""
+"""Moved packages: the id in stored results and entry points → the package where the files are now."""
 
 
 class Registry(Generic[Contract]):
     """The implementations of `contract`, found as files in `package`.
 
-    `id` names the registry in stored results and as the group of entry points. It is the package's name at first, and stays
-    when the package moves.
+    `id` is the registry's name in stored results and the group of entry points: the package's first name, which stays when
+    the package moves.
     """
 
     _by_id: ClassVar[dict[str, Registry[object]]] = {}
@@ -52,7 +51,7 @@ class Registry(Generic[Contract]):
 
     @classmethod
     def of_id(cls, id: str) -> Registry[object]:
-        """The registry that stored results know by this id, imported if need be; `KeyError` where there is none."""
+        """Return the registry with an id, importing its package if necessary. `KeyError` if there is none."""
         if id not in cls._by_id:
             with suppress(ImportError):
                 importlib.import_module(MOVED.get(id, id))
@@ -60,30 +59,30 @@ class Registry(Generic[Contract]):
 
     @property
     def kind(self) -> str:
-        """What one entry is called in messages: `lorapipe.training.adapters` holds things called `adapter`."""
+        """The noun for an entry in messages: `adapter` for `lorapipe.training.adapters`."""
         return self.contract.__name__.lower()
 
     def names(self) -> list[str]:
-        """Every registered name, sorted; nothing is imported."""
+        """Return all registered names, sorted; nothing is imported."""
         return sorted({*self._files(), *self._entry_points()})
 
     @property
     def renamed(self) -> dict[str, str]:
-        """Names of earlier releases, with those that they have now."""
+        """Names in earlier releases → present names."""
         return dict(getattr(sys.modules.get(self.package), "RENAMED", {}))
 
     def __contains__(self, name: object) -> bool:
-        """Whether a name is registered. Other packages are looked through only where the folder does not have it."""
+        """Whether a name is registered. Entry points are read only if the folder does not have it."""
         return name in self._found or name in self._files() or name in self.renamed or name in self._entry_points()
 
     def get(self, name: str) -> type[Contract]:
-        """The class registered as `name`; an unknown name is an `InputError` with the near miss."""
+        """Return the class registered as `name`. `InputError`, with a similar name, if there is none."""
         if name not in self._found:
             self._found[name] = self._load(self.renamed.get(name, name))
         return self._found[name]
 
     def name_of(self, cls: type[Contract]) -> str:
-        """The registered name of a class that `get` returned."""
+        """Return the registered name of a class that `get` returned."""
         name = self._names.get(cls)
         if name is None:
             package, _, name = cls.__module__.rpartition(".")
@@ -94,7 +93,7 @@ class Registry(Generic[Contract]):
         return name
 
     def key_of(self, cls: type[Contract]) -> str:
-        """The name that content keys hold for a class: the first that it ever had."""
+        """Return a class's name in content keys: its first name."""
         name = self.name_of(cls)
         return next((old for old, new in self.renamed.items() if new == name), name)
 

@@ -1,8 +1,8 @@
-"""Files whose kind is known before they are opened.
+"""Open files only after checking that they are regular files.
 
-A path that a stranger wrote, or a name in a folder that a stranger filled, may stand for a named pipe, a socket, a device:
-to open one may wait for ever, to read one may never end. What is no regular file is refused in words, as an `OSError` like
-any other, so that whoever tells of files that cannot be read tells of these too.
+A path written by a stranger, or a name in a stranger's folder, may be a named pipe, a socket or a device: opening it may
+block for ever, reading it may never end. Anything but a regular file raises an `OSError` with a readable message, so that
+callers report it like any other unreadable file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""A pipe that takes the file's place between two looks is opened without waiting; to a file it makes no difference."""
+"""`O_NONBLOCK`: a pipe that replaces the file after the check is opened without blocking; it does not affect files."""
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -29,20 +29,20 @@ KINDS = (
 
 
 class IrregularFileError(OSError):
-    """It is no regular file, or not the one that may be read; `strerror` says what it is."""
+    """The path is not a regular file, or not one that may be read; `strerror` says what it is."""
 
 
 def kind_of(mode: int) -> str:
-    """What something is, by its mode, in words: `a named pipe`; empty for a regular file."""
+    """Return the kind of a file by its mode: `a named pipe`; empty for a regular file."""
     if stat.S_ISREG(mode):
         return ""
-    return next((words for is_kind, words in KINDS if is_kind(mode)), "no ordinary file")
+    return next((words for is_kind, words in KINDS if is_kind(mode)), "a special file")
 
 
 def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file to read its bytes; with `follow=False`, not by way of a link.
+    """Open a regular file for reading bytes; with `follow=False`, not through a link.
 
-    `IrregularFileError` where it is something else, which is not opened; other `OSError` as for any file.
+    `IrregularFileError` for anything else, which is not opened; other `OSError` as for any file.
     """
     _require_regular(os.stat(path, follow_symlinks=follow), path)  # noqa: PTH116 (as in `stat_of`)
     descriptor = os.open(path, FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
@@ -55,13 +55,13 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file, one by one; bytes that are no UTF-8 are replaced. No lines where it cannot be read."""
+    """Yield the lines of a file; invalid UTF-8 is replaced. Yields nothing if the file cannot be read."""
     with suppress(OSError), io.TextIOWrapper(open_regular(path), "utf-8", "replace", newline="\n") as file:
         yield from file
 
 
 def open_inside(path: Path, root: Path) -> BinaryIO:
-    """Open a regular file that lies below `root`, whatever links are on the way; where they lead out, it is not opened."""
+    """Open a regular file below `root`. `IrregularFileError` if links lead out of `root`."""
     real = os.path.realpath(path)
     if not is_inside(real, root):
         raise IrregularFileError(errno.EPERM, "it is a link that leads out of the folder", str(path))
@@ -69,7 +69,7 @@ def open_inside(path: Path, root: Path) -> BinaryIO:
 
 
 def read_regular(file: BinaryIO, most: int) -> bytes:
-    """All bytes of an open file, which may be `most`, also where it grows while it is read."""
+    """Read all bytes of an open file. `IrregularFileError` if there are more than `most`, even if it grows meanwhile."""
     with file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -78,12 +78,12 @@ def read_regular(file: BinaryIO, most: int) -> bytes:
 
 
 def is_inside(path: Path | str, root: Path | str) -> bool:
-    """Whether a path lies, by way of links, below `root`, or is it; whether it is there makes no difference."""
+    """Whether a path, with links resolved, is `root` or below it; the path need not exist."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def size_in_words(size: float) -> str:
-    """`20 kB`, `1.5 GB`."""
+    """Format a number of bytes: `20 kB`, `1.5 GB`."""
     for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= least:
             return f"{size / least:.3g} {unit}"

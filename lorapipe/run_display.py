@@ -1,4 +1,4 @@
-"""The display of a run: a line for each stage, a live bar while it works, and what to open at the end; or JSON lines."""
+"""The display of a run: a line per stage, a live progress bar, and the files to open at the end; or JSON lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 PLAIN_SECONDS = 15.0
-"""Without a terminal, progress is a line this often."""
+"""Seconds between two progress lines if the output is not a terminal."""
 
 
 class Json:
-    """A run as JSON lines, for programs."""
+    """The display for programs: JSON lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -35,11 +35,11 @@ class Json:
         """Ignore it: only events are for programs."""
 
     def close(self) -> None:
-        """Nothing to tidy."""
+        """Do nothing."""
 
 
 class Display:
-    """A run for people: plain lines, with a live bar where the stream is a terminal."""
+    """The display for people: plain lines, with a live progress bar on a terminal."""
 
     def __init__(self, stream: TextIO, names: Iterable[str], *, quiet: bool = False) -> None:
         self._printer = Printer(stream)
@@ -74,11 +74,11 @@ class Display:
                 self._failed(event)
 
     def note(self, text: str) -> None:
-        """Say something about the run as a whole."""
+        """Print a line about the run as a whole."""
         self._print(text)
 
     def close(self) -> None:
-        """Take the bar away and say what to open."""
+        """Remove the bar and list the files to open."""
         self._end_bar()
         if self._state.files and not self._quiet:
             self._print("")
@@ -116,14 +116,14 @@ class Display:
 
 
 class Bar:
-    """The live line under what is printed; rich is loaded when there is something to show."""
+    """The progress bar below the printed lines. rich is imported on first use."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._live: Live | None = None
 
     def update(self, head: str, event: Progress) -> None:
-        """Show where a stage is."""
+        """Show a stage's progress."""
         from rich.console import Console
         from rich.live import Live
         from rich.progress_bar import ProgressBar
@@ -144,19 +144,19 @@ class Bar:
         self._live.update(row)
 
     def print(self, text: str) -> bool:
-        """Print a line above the bar; False where there is no bar."""
+        """Print a line above the bar; return False if there is no bar."""
         if self._live is None:
             return False
         self._live.console.print(text, markup=False)
         return True
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
 def view(names: Iterable[str], *, json: bool, quiet: bool) -> Json | Display:
-    """The view that was asked for, on standard output."""
+    """Return the requested display, on standard output."""
     return Json(sys.stdout) if json else Display(sys.stdout, names, quiet=quiet)

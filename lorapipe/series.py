@@ -1,4 +1,4 @@
-"""Downsampling and smoothing of curves, and a few of many items: for charts, probes and grids."""
+"""Downsample and smooth curves, and pick a few of many items, for charts, probes and grids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Point = tuple[float, float]
 
 
 def evenly_spaced(items: Sequence[T], most: int, *, with_first: bool = False) -> list[T]:
-    """At most `most` items at even distances. The last is always among them, `with_first` the first too."""
+    """Return at most `most` evenly spaced items, always with the last, and with the first if `with_first`."""
     if len(items) <= most:
         return list(items)
     if with_first:
@@ -20,16 +20,16 @@ def evenly_spaced(items: Sequence[T], most: int, *, with_first: bool = False) ->
 
 
 def bin_means(points: Sequence[Point], most: int) -> list[Point]:
-    """A curve of at most `most` points: the mean of each bin of neighbours, at the last x of the bin."""
+    """Return a curve with at most `most` points: the mean of each bin of neighbours, at the last x of the bin."""
     size = max(1, -(-len(points) // most))
     bins = (points[start : start + size] for start in range(0, len(points), size))
     return [(each[-1][0], sum(y for _, y in each) / len(each)) for each in bins]
 
 
 def moving_average(points: Iterable[Point], window: float = 1 / 20) -> list[Point]:
-    """The exponential moving average of a curve over a share of its points; values that are not finite are left out.
+    """Return the exponential moving average of a curve over a share of its points; non-finite values are left out.
 
-    It has no start-up bias: each value is the weighted mean of those so far, as in Adam (Kingma & Ba 2015, §3).
+    It is bias-corrected: each value is the weighted mean of those so far, as in Adam (Kingma & Ba 2015, §3).
     """
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     keep = 1 - 1 / max(1.0, len(finite) * window)

@@ -1,4 +1,4 @@
-"""`lorapipe show`: what can be chosen, and what each knob means; all of it from the specs."""
+"""The text of `lorapipe show`: the available choices and the meaning of each knob, generated from the specs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WORDS = {
     "source": "path of something that exists",
     "destination": "path",
 }
-"""What a user calls the kinds of values that have no name of their own."""
+"""Names of kinds of values in the text."""
 
 
 def overview() -> str:
-    """Every kind of thing and its names."""
+    """Return all kinds with their names."""
     rows = [(kind, "  ".join(registry_of(contract).names())) for kind, contract in contracts().items()]
     lines = [f"  {kind:<12} {names}" for kind, names in rows]
     return "\n".join([*lines, "", "`lorapipe show KIND NAME` explains one of them."])
 
 
 def of_kind(kind: str) -> str:
-    """One kind: what it is, and its names with a line each."""
+    """Describe a kind and list its names, a line each."""
     contract = _contract(kind)
     registry = registry_of(contract)
     rows = [(name, first_line(registry.get(name))) for name in registry.names()]
@@ -44,7 +44,7 @@ def of_kind(kind: str) -> str:
 
 
 def of_name(kind: str, name: str) -> str:
-    """One implementation: its explanation, and its knobs with type, range, default and meaning."""
+    """Describe an implementation and its knobs, with type, range, default and meaning."""
     contract = _contract(kind)
     cls = registry_of(contract).get(name)
     lines = [f"{kind} {name}", *_wrapped(inspect.getdoc(cls) or "", "  "), ""]
@@ -55,18 +55,18 @@ def of_name(kind: str, name: str) -> str:
 
 
 def of_spec(title: str, cls: type[Spec]) -> str:
-    """Settings that are no pipeline's: its explanation and its knobs."""
+    """Describe a spec outside pipelines and its knobs."""
     return "\n".join([title, *_wrapped(inspect.getdoc(cls) or "", "  "), "", *_settings(cls, "  ")])
 
 
 def _settings(cls: type[Spec], indent: str) -> Iterator[str]:
-    """The knobs of a spec, those of a group of settings below its name."""
+    """Yield lines about the knobs of a spec; those of a group are indented below its name."""
     for knob in knobs(cls):
         yield from setting(knob, indent)
 
 
 def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
-    """One knob, under another name if it is given."""
+    """Yield lines about one knob, under `name` if that is given."""
     group = knob.shape.group
     default = "required" if knob.required else f"default {_short(plain(knob.default()))}"
     own = "settings of its own, or null; default null:" if knob.shape.optional else "settings of its own:"
@@ -78,7 +78,7 @@ def setting(knob: Knob, indent: str, name: str = "") -> Iterator[str]:
 
 
 def type_words(shape: Shape) -> str:
-    """What a user may write for a type."""
+    """Return the values that a user may write for a type."""
     return f"{_kind_words(shape)}, or null" if shape.optional else _kind_words(shape)
 
 
@@ -102,7 +102,7 @@ def _kind_words(shape: Shape) -> str:
 
 
 def limits_words(limits: Param) -> str:
-    """A knob's range: `, 1 – 512`."""
+    """Return a knob's range: `, ≥ 1 and ≤ 512`."""
     words = [
         f"{sign} {limit:g}"
         for sign, limit in (("≥", limits.ge), (">", limits.gt), ("≤", limits.le), ("<", limits.lt))
@@ -112,7 +112,7 @@ def limits_words(limits: Param) -> str:
 
 
 def first_line(cls: type) -> str:
-    """The first line of a class's explanation."""
+    """Return the first line of a class's docstring."""
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
@@ -124,14 +124,14 @@ def _contract(kind: str) -> type[Spec]:
 
 
 def _short(value: object) -> str:
-    """A default on one line; a spec by its tag alone."""
+    """Return a default on one line; a spec only by its tag."""
     if isinstance(value, dict) and value:
         return str(next(iter(value.values())))
     return json.dumps(value, ensure_ascii=False)
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:
-    """Paragraph by paragraph: where the source breaks its lines is not where a terminal does."""
+    """Yield the lines of a text, each paragraph wrapped to `WIDTH`."""
     for place, paragraph in enumerate(text.split("\n\n")):
         yield from [""] if place else []
         yield from textwrap.wrap(paragraph, WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -1,4 +1,4 @@
-"""Finding a setting by what somebody calls it: its name, kohya's flag for it, or words of its explanation."""
+"""Search for settings by name, by kohya's flag, or by words of their help."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lorapipe.pipeline.contracts import contracts
 from lorapipe.spec import Knob, Spec, knobs, registry_of
 
 MOST = 12
-"""Hits of a search for words that are listed."""
+"""Most results of a search for words that are listed."""
 
 
 @dataclass(frozen=True)
 class SettingMatch:
-    """A setting, and where it is written: `train`, `noise.offset`; of an adapter's, `lora`, `rank`."""
+    """A setting with its owner and dotted path: `train`, `noise.offset`; or `lora`, `rank` for an adapter's."""
 
     kind: str
     owner: str
@@ -27,19 +27,19 @@ class SettingMatch:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is called: here, in kohya's sd-scripts, and in earlier releases."""
+        """The names of the setting: here, in kohya's sd-scripts, and in earlier releases."""
         return (self.knob.name, self.path, *self.knob.param.kohya, *self.knob.param.aliases)
 
     @property
     def text(self) -> str:
-        """The words by which it can be searched."""
+        """The searchable words."""
         return " ".join([self.path, *self.knob.param.kohya, self.knob.param.help]).casefold().replace("-", " ")
 
 
 def search(word: str) -> str:
-    """Explain what a word means here: a name, a setting, a flag of kohya's, else settings whose help has all its words.
+    """Explain a word: a registered name, a setting, a kohya flag; or else the settings whose help has all its words.
 
-    `InputError` with the nearest name where nothing is found.
+    `InputError`, with the most similar name, if nothing is found.
     """
     sought = re.sub(r"[\s-]+", "_", word.strip().lstrip("-")).casefold()
     settings = list(all_settings())
@@ -55,14 +55,14 @@ def search(word: str) -> str:
 
 
 def all_settings() -> Iterator[SettingMatch]:
-    """Every setting that a pipeline can have."""
+    """Yield every setting that a pipeline can have."""
     for kind, name in _choices():
         for path, knob in _within(registry_of(contracts()[kind]).get(name)):
             yield SettingMatch(kind, name, path, knob)
 
 
 def _choices() -> Iterator[tuple[str, str]]:
-    """Every registered name with its kind: `adapter`, `lora`."""
+    """Yield every registered name with its kind: `adapter`, `lora`."""
     for kind, contract in contracts().items():
         yield from ((kind, name) for name in registry_of(contract).names())
 
@@ -75,7 +75,7 @@ def _within(cls: type[Spec]) -> Iterator[tuple[str, Knob]]:
 
 
 def _exact(sought: str, settings: Sequence[SettingMatch]) -> list[str]:
-    """Explanations of everything with exactly this name."""
+    """Return explanations of everything with exactly this name."""
     parts = [settings_reference.of_name(kind, name) for kind, name in _choices() if name == sought]
     parts += map(_entry, _grouped(match for match in settings if sought in match.names))
     if instead := WITHOUT_SETTING.get(SYNONYMS.get(sought, sought)):
@@ -84,13 +84,13 @@ def _exact(sought: str, settings: Sequence[SettingMatch]) -> list[str]:
 
 
 def _known_words(settings: Iterable[SettingMatch]) -> set[str]:
-    """Every word that `search` finds by name."""
+    """Return all names that `search` finds."""
     named = {name for match in settings for name in (match.knob.name, *match.knob.param.kohya)}
     return named | {*(name for _, name in _choices()), *WITHOUT_SETTING, *SYNONYMS, *contracts()}
 
 
 def _grouped(found: Iterable[SettingMatch]) -> list[list[SettingMatch]]:
-    """Settings that several owners have alike, together."""
+    """Group equal settings of several owners."""
     groups: dict[tuple[str, str, str], list[SettingMatch]] = {}
     for match in found:
         groups.setdefault((match.kind, match.path, match.knob.param.help), []).append(match)
@@ -104,6 +104,6 @@ def _entry(group: list[SettingMatch]) -> str:
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    """The nearest name alone: all that is known would be a page."""
+    """Return a cure with only the most similar name: a list of all names would fill a page."""
     cure = near_miss(word, known)
     return cure if cure.startswith("Did") else "`lorapipe show` lists all that can be chosen."

@@ -1,4 +1,4 @@
-"""A background thread whose end cannot go unnoticed: it keeps the reason.
+"""A background thread that records why it ended.
 
     thread = SupervisedThread("worker", listen)
     thread.start()
@@ -6,8 +6,8 @@
     if not thread.is_alive():
         print(thread.reason)
 
-Whoever waits for what such a thread passes on looks from time to time whether it is alive: no wait without a look. A
-thread that has died has a reason, in words; its traceback goes to a log, or to standard error.
+Code that waits for output of such a thread must check regularly that the thread is alive. A thread that has died has a
+readable reason; its traceback goes to a log, or to standard error.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from lorapipe.errors import LorapipeError
 
 
 class SupervisedThread(threading.Thread):
-    """Calls `work` on a daemon thread. `work` returns why it ended, or nothing if it ended as it should."""
+    """A daemon thread that calls `work`, which returns the reason of an unexpected end, or nothing."""
 
     def __init__(self, name: str, work: Callable[[], str | None], log: Path | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self.reason = ""
-        """Why it ended; empty while it is alive, and if it ended as it should."""
+        """The reason of an unexpected end; else empty."""
         self.error: BaseException | None = None
-        """The exception that ended it, if any."""
+        """The exception that ended the thread, if any."""
         self.log = log
-        """Where its traceback goes: to the end of this file, or to standard error."""
+        """The file to which the traceback is appended; None: standard error."""
         self._call = work
 
     def run(self) -> None:
-        """Call `work`, and keep what it raises: in a thread, nobody would hear of it."""
+        """Call `work`, and record its exception."""
         try:
             self.reason = self._call() or ""
         except BaseException as error:
@@ -57,7 +57,7 @@ class SupervisedThread(threading.Thread):
 
 
 def within(seconds: float, call: Callable[[], None], name: str = "") -> bool:
-    """Call something that may never return, with a time limit; returns whether it ended in time."""
+    """Call a function that may block for ever, with a time limit; return whether it ended in time."""
 
     def once() -> None:
         call()
@@ -69,7 +69,7 @@ def within(seconds: float, call: Callable[[], None], name: str = "") -> bool:
 
 
 def in_words(error: BaseException) -> str:
-    """An error as one line: in our words, in the system's, else with the exception's name."""
+    """Return an error as one line: lorapipe's message, the system's, or else one with the exception's name."""
     if isinstance(error, LorapipeError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

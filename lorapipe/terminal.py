@@ -1,4 +1,4 @@
-"""Text on a terminal, whatever characters it has."""
+"""Print text to a terminal, whatever characters it supports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASCII = {
 
 
 class Printer:
-    """Writes text to a stream, with replacements for what it cannot encode: old Windows consoles have no arrows."""
+    """Writes text to a stream, and replaces characters that it cannot encode: old Windows consoles have no arrows."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -31,19 +31,19 @@ class Printer:
         self._encoding = encoding
 
     def spell(self, text: str) -> str:
-        """The text as the stream can show it."""
+        """Return the text with replacements for characters that the stream cannot show."""
         if not self._table:
-            return text.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what is no character
+            return text.encode("utf-8", "replace").decode("utf-8")  # a file name may contain surrogates
         return text.translate(self._table).encode(self._encoding, "replace").decode(self._encoding)
 
     def line(self, text: str = "") -> None:
-        """One line."""
+        """Print a line."""
         self.stream.write(self.spell(text) + "\n")
         self.stream.flush()
 
 
 def shown_path(path: str) -> str:
-    """A path as one would type it here: relative where it lies below this folder."""
+    """Return a path as a user would type it: relative if it is below the current folder."""
     try:
         return str(Path(os.path.normpath(path)).relative_to(Path.cwd()))
     except (ValueError, OSError):

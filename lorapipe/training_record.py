@@ -1,6 +1,6 @@
-"""What is recorded of a training: `training.json` beside its snapshots.
+"""The record of a training: `training.json` beside its snapshots.
 
-Without times or absolute paths, so that the same training gives the same bytes.
+It has no times or absolute paths, so that the same training gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lorapipe.errors import InputError
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What was trained, how, and on what.
+    """The base, settings and data of a training.
 
-    `settings` are the train stage's knobs in document form. `rates` are the learning rates by part as they were used;
-    `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`; `folders` has of each
-    its `n_repeats` and `img_count`.
+    `settings` are the train stage's knobs in document form. `rates` are the learning rates used, by part; `tags` counts the
+    captions' tags per folder; `buckets` counts pictures, `{"512x768": 3}`; `folders` has the `n_repeats` and `img_count` of
+    each folder.
     """
 
     family: str
@@ -51,22 +51,22 @@ class TrainingRecord:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How captions were read, and prompts are to be: see `Model.encode_text`."""
+        """How captions were encoded, and prompts must be: arguments of `Model.encode_text`."""
         found = {name: self.settings[name] for name in ("max_tokens", "clip_skip")}
         return found | {"weighted": (self.settings.get("captions") or {}).get("weighted", False)}
 
     def save(self, path: Path) -> None:
-        """Write the JSON aside and rename it into place."""
+        """Write the record atomically as JSON."""
         text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
         write_text(f"{text}\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The record of a training; `InputError` where the file is none."""
+        """Read a record. `InputError` if the file is invalid."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             known = {each.name for each in dataclasses.fields(cls)}
-            kept = {name: value for name, value in data.items() if name in known}  # others are an earlier version's
+            kept = {name: value for name, value in data.items() if name in known}  # others are from an earlier version
             return cls(**{**kept, "resolution": tuple(data["resolution"])})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"is no record of a training: {error}.", where=str(path), cure="Train again.") from None
+            raise InputError(f"is not a training record: {error}.", where=str(path), cure="Train again.") from None

@@ -1,7 +1,7 @@
-"""The folders outside every project that lorapipe keeps for this user on this machine, where each system has them.
+"""lorapipe's folders for this user on this machine, outside every project, in each system's usual place.
 
-A home folder may be shared by several machines, and neither a database nor a lock may be, so both names hold the machine's.
-Where nothing is asked for, `platformdirs` is not loaded.
+Several machines may share a home folder, but not a database or a lock, so both folder names contain the machine's name.
+`platformdirs` is imported on first use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAME = "lorapipe"
 
 
 def state_folder() -> Path:
-    """The folder for state that must persist, such as the queue. It need not exist.
+    """Return the folder for persistent state, such as the queue. It may not exist yet.
 
     Linux `$XDG_STATE_HOME` or `~/.local/state`, macOS `~/Library/Application Support`, Windows `%LOCALAPPDATA%`.
     """
@@ -28,7 +28,7 @@ def state_folder() -> Path:
 
 
 def _former_state_folder() -> Path | None:
-    """Where earlier releases kept it; it differs if environment variables name other folders."""
+    """Return the folder of earlier releases, which differs if environment variables name other folders."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / NAME
     if sys.platform == "win32" and (base := os.environ.get("LOCALAPPDATA")):
@@ -37,7 +37,7 @@ def _former_state_folder() -> Path | None:
 
 
 def device_locks_folder() -> Path:
-    """The lock files of this machine's devices.
+    """Return the folder with the lock files of this machine's devices.
 
     Linux and macOS `$XDG_CACHE_HOME` or `~/.cache`, Windows `%LOCALAPPDATA%`.
     """

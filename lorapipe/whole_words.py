@@ -1,8 +1,8 @@
 """Whole-word search in captions, in any script.
 
-`ann` is not in `planning`, `penny` not in `penny_cat` or `penny-farthing`, which are other names. Scripts without spaces are
-read as their readers do: a change of script ends a word (`lunaの写真` has `luna`), words of Chinese and Japanese stand
-in longer runs (`着物姿の女` has `着物`), and a Korean word may have a particle behind it (`페니가` has `페니`).
+`ann` is not in `planning`, `penny` not in `penny_cat` or `penny-farthing`, which are other names. In scripts without spaces,
+a change of script ends a word (`lunaの写真` has `luna`), Chinese and Japanese words may be part of longer runs (`着物姿の女`
+has `着物`), and a Korean word may be followed by a particle (`페니가` has `페니`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARTICLES = re.compile(
 
 
 def has_words(text: str, words: str) -> bool:
-    """Whether `words` are in `text`, whatever their case and the spaces between them; no words are in every text."""
+    """Whether `words` are in `text`, ignoring case and the width of spaces; empty `words` are in every text."""
     wanted, read = _plain(words), _plain(text)
     return not wanted or any(_is_whole(read, start, start + len(wanted)) for start in _places(read, wanted))
 
@@ -42,7 +42,7 @@ def _places(text: str, wanted: str) -> Iterator[int]:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether a part of a text begins and ends where words do."""
+    """Whether a part of a text begins and ends at word boundaries."""
     single = end - start == 1
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     begins = _is_end(text[start], before[::-1], single)
@@ -53,7 +53,7 @@ def _is_whole(text: str, start: int, end: int) -> bool:
 
 
 def _is_end(letter: str, outside: str, single: bool) -> bool:
-    """Whether a word ends with a letter, where this is what comes next, outwards."""
+    """Whether a word ends at a letter if `outside` follows it, read outwards."""
     if not outside or not _is_of_words(letter):
         return True
     if outside[0] == "-":  # penny-farthing; but not: penny - a girl
@@ -73,5 +73,5 @@ def _is_of_words(letter: str) -> bool:
 
 
 def _script(letter: str) -> str:
-    """The script of a letter, as far as it matters here; empty for those whose words have spaces between them."""
+    """Return the script of a letter; empty for scripts with spaces between words."""
     return next((name for name, pattern in SCRIPTS if pattern.match(letter)), "")

@@ -41,7 +41,7 @@ def test_check_finds_a_trigger_that_no_caption_says(
     (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
     assert main(["check", str(tmp_path / "p.yaml")]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert ("none of the 3 captions in photos says it" in told) == bool(missing)
+    assert ("none of the 3 captions in photos does" in told) == bool(missing)
     assert (f"captions: {{trigger: {missing}}}" in told) == bool(missing)
 
 

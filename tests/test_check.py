@@ -49,9 +49,9 @@ def complaints(folder: Path, *sets: str) -> list[str]:
         (["dataset.base={family: sdxl, checkpoint: sdxl}", "penny.text_encoder_2_lr=0"], []),
         (
             ["penny.optimizer={type: adamw, learning_rate: 1e-4}"],
-            ["It stands one level further out, beside optimizer: unet_lr or text_encoder_lr"],
+            ["It belongs one level further out, beside optimizer: unet_lr or text_encoder_lr"],
         ),
-        (["penny.adapter={type: lora, steps: 5}"], ["It stands one level further out, beside adapter: steps."]),
+        (["penny.adapter={type: lora, steps: 5}"], ["It belongs one level further out, beside adapter: steps."]),
         (["dataset.images=photos.zip"], ["dataset.images: photos.zip is a file, not a folder of pictures. Unpack it"]),
         (
             ["dataset.images=pictures/0.png"],
@@ -61,7 +61,7 @@ def complaints(folder: Path, *sets: str) -> list[str]:
             ["dataset.masks=pictures/0.png"],
             ["dataset.masks: 0.png is a file, not a folder of pictures. Name the folder"],
         ),
-        (["dataset.captions={resolution: 64}"], ["It stands one level further out, beside captions: resolution."]),
+        (["dataset.captions={resolution: 64}"], ["It belongs one level further out, beside captions: resolution."]),
         (["penny.text_encoder_2_lr=1e-5"], ["penny.text_encoder_2_lr: sd15 has no second text encoder"]),
         (["penny.more_datasets=[$other]"], ["penny.more_datasets: was prepared for another base"]),
         (["penny.regularisation=$other"], ["penny.regularisation: was prepared for another base"]),

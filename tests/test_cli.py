@@ -301,7 +301,7 @@ def test_an_idle_queue_says_so(queue: Queue, capsys: pytest.CaptureFixture[str])
     assert main(["queue", "retry"]) == main(["queue", "work", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == "No job has failed or been set aside.\nNothing waits.\n"
     assert main(["queue", "clear"]) == main(["queue", "retry", "--json"]) == main(["queue", "work", "--json"]) == 0
-    assert capsys.readouterr().out == "0 jobs forgotten; what they made is kept.\n"
+    assert capsys.readouterr().out == "0 jobs removed; their results are kept.\n"
 
 
 def test_a_folder_that_was_moved_is_no_damage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,7 +336,9 @@ def test_marks_of_other_programs_in_prompts_are_noticed(
     assert main(["check", "p.yaml"]) == main(["plan", "p.yaml"]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
     assert len(told) == 6 and told[:3] == told[3:]
-    assert told[0].startswith("! p.yaml:7:23 penny.preview_prompts[0]: --n, --w of kohya's sample prompts mean nothing")
+    assert told[0].startswith(
+        "! p.yaml:7:23 penny.preview_prompts[0]: --n, --w of kohya's sample prompts have no effect"
+    )
     assert "has negative_prompt, size as settings" in told[0]
     assert "grid.prompts[0]: <lora:penny:0.8> loads nothing here" in told[1]
     assert "grid.prompts[1]: --d of kohya's" in told[2]

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from lorapipe.errors import InputError, Interrupted, LorapipeError
 from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log
-from lorapipe.pipeline.execution.devices import locks_of, parse_devices
+from lorapipe.pipeline.execution.devices import device_locks, parse_devices
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
 from lorapipe.training import metrics_log
@@ -136,6 +136,6 @@ def test_a_device_may_consist_of_several(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert parse_devices("cuda:1+cuda:0, cpu") == ("cuda:1+cuda:0", "cpu")
-    assert [path.stem for path in locks_of("cuda:1+cuda:0")] == ["gpu-0", "gpu-1"]
+    assert [path.stem for path in device_locks("cuda:1+cuda:0")] == ["gpu-0", "gpu-1"]
     with pytest.raises(InputError):
         parse_devices("cuda:0+auto")

@@ -261,7 +261,9 @@ def test_an_export_has_the_same_rules() -> None:
         return [problem.what for problem in stage.problems()]
 
     assert not complaint("out/penny") and not complaint("out/") and not complaint("out/p.v2")
-    assert complaint("out/penny.ckpt") == ["penny.ckpt does not end in .safetensors: other programs go by the ending."]
+    assert complaint("out/penny.ckpt") == [
+        "penny.ckpt does not end in .safetensors, by which other programs recognise the file."
+    ]
     for text in ("", "  ", "a\0b", "~nobody-of-that-name/x"):
         with pytest.raises(ValueError):
             Destination.parse(text, Path("/p"))

@@ -226,7 +226,7 @@ def test_a_file_that_does_not_say_the_same_is_not_published(export: Exporter, mo
         return {key: tensor for key, tensor in tensors.items() if not key.endswith("mlp_fc1.alpha")}
 
     monkeypatch.setattr(Kohya, "save", forgets_alpha)
-    with pytest.raises(LorapipeError, match="was not saved as it is"):
+    with pytest.raises(LorapipeError, match="was not saved exactly"):
         export()
 
 

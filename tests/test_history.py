@@ -56,14 +56,14 @@ def test_runs_are_listed_shown_and_compared(here: Path, capsys: Capture) -> None
     stages = json.loads(said(capsys, "runs", "1", "--json")[0])["stages"]
     assert stages["tally"]["metrics"] == {"loss": pytest.approx(1 / 3)}
     assert main(["runs", "7"]) == 2
-    assert "there is no run 7. The last one is 2." in capsys.readouterr().err
+    assert "there is no run 7. The last run is 2." in capsys.readouterr().err
 
 
 def test_why_names_the_reason_and_what_it_was_made_from(here: Path, capsys: Capture) -> None:
     make("tally.steps=5", "tally.word=b")
     lines = said(capsys, "why", "tally")
     assert lines[0] == "tally: word a → b, steps 3 → 5 (run 2)"
-    assert '  word "b"' in lines and "  text: what another stage made" in lines
+    assert '  word "b"' in lines and "  text: the result of another stage" in lines
     assert said(capsys, "why", "text")[1:3] == ['  uses "words"', "  folder: 2 files"]
     assert main(["why", "taly"]) == 2 and "Did you mean 'tally'?" in capsys.readouterr().err
 
@@ -129,7 +129,7 @@ def test_what_no_recent_run_used_can_go(here: Path, capsys: Capture) -> None:
     assert said(capsys, "gc") == ["Everything here is in use."]
     lines = said(capsys, "gc", "0")
     assert lines[0].split()[:2] == ["2", "results"] and lines[-1].startswith("Nothing is removed")
-    assert said(capsys, "gc", "0", "--yes")[-1].endswith("MB are free.")
+    assert said(capsys, "gc", "0", "--yes")[-1].endswith("MB were freed.")
     plan = api.plan(loader.load("cat.yaml", ["tally.steps=5", "tally.word=b"]))
     assert {step.action for step in plan.stages} == {"reuse"}
     assert [step.action for step in api.plan(loader.load("cat.yaml", ["tally.steps=3"])).stages] == [

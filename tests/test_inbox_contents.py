@@ -246,7 +246,7 @@ def test_a_file_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> None:
         ("no/such/folder", "does not exist either"),
         ("0.png/inside", "does not exist"),
         ("a\0b", "is no path"),
-        ("x" * 300, "is no name of a file"),
+        ("x" * 300, "cannot be a file's name"),
     ],
 )
 def test_paths_that_lead_nowhere_are_said_in_words(tmp_path: Path, written: str, words: str) -> None:

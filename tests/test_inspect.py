@@ -153,7 +153,7 @@ def test_what_is_no_number_is_found(dtype: torch.dtype, tmp_path: Path, capsys: 
         tmp_path / "a.safetensors", {"lora_down.weight": down.to(dtype), "lora_up.weight": drawn(8, 4).to(dtype)}
     )
     assert main(["inspect", str(path)]) == 2
-    assert f"{NAME}.lora_down.weight holds 1 NaN and 2 infinite of 96 numbers" in capsys.readouterr().out
+    assert f"{NAME}.lora_down.weight has 1 NaN and 2 infinite among 96 numbers" in capsys.readouterr().out
 
 
 def test_what_is_damaged_is_said_with_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +163,7 @@ def test_what_is_damaged_is_said_with_its_key(tmp_path: Path, capsys: pytest.Cap
     torch.save({"a": print}, tmp_path / "code.pt")
     assert main(["inspect", str(half), str(cut), str(tmp_path / "code.pt"), str(tmp_path / "none")]) == 2
     out, errors = capsys.readouterr()
-    assert f"{NAME} is not right: it has lora_down.weight and no lora_up.weight" in out
+    assert f"{NAME} is invalid: it has lora_down.weight and no lora_up.weight" in out
     assert "cut.safetensors: is not a whole safetensors file (20 bytes are missing)" in errors
     assert "code.pt: " in errors and "none: cannot be read" in errors and "Traceback" not in errors
 

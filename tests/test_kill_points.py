@@ -60,7 +60,7 @@ def test_a_run_that_is_ended_anywhere_costs_at_most_the_last_step(toys: None, en
         assert set(ends(events)) == {"walk", "after"} and "failed" not in ends(events).values(), what
         made = {event.key for event in events if type(event).__name__ == "Started"}
         assert not made & {*published, *finished}, what
-        adopted = [event.stage for event in events if isinstance(event, Log) and "had finished it" in event.text]
+        adopted = [event.stage for event in events if isinstance(event, Log) and "finished it but ended" in event.text]
         assert adopted == [each["stage"] for key, each in finished.items() if key not in published], what
         taken = Counter(diary.read_text().split())
         assert taken.keys() == {"0", "1", "2"} and taken.total() <= STEPS + 1, (what, taken)

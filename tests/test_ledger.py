@@ -231,13 +231,13 @@ def test_reading_a_folder_without_a_ledger_writes_nothing(tmp_path: Path) -> Non
 
 
 def test_outputs_points_to_the_last_result_and_leaves_the_users_files_alone(toys: None, ledger: Ledger) -> None:
-    first = ledger.point("text", publish(ledger, KEY))
+    first = ledger.link_output("text", publish(ledger, KEY))
     assert (Path(first) / "text.txt").read_text() == "hello"
-    second = ledger.point("text", publish(ledger, "cd" * 32, "again"))
+    second = ledger.link_output("text", publish(ledger, "cd" * 32, "again"))
     assert (Path(second) / "text.txt").read_text() == "again"
     mine = ledger.folder / "outputs" / "mine"
     mine.mkdir()
-    ledger.point("mine", publish(ledger, KEY[::-1]))
+    ledger.link_output("mine", publish(ledger, KEY[::-1]))
     assert not list(mine.iterdir())
 
 

@@ -90,9 +90,13 @@ def failure(events: list[Event]) -> Failed:
     [
         (b'{"event": "progr', "", "the job ended without an answer"),
         (b"", "", "the job ended without an answer"),
-        (b'{"event": "log", "text": "\xff"}\n', "time.sleep(600)", "no message"),
-        (b"slurmstepd: error: out of memory\n", "time.sleep(600)", "no message: 'slurmstepd: error: out of memory'"),
-        (b'{"event": "finished"}\n', "time.sleep(600)", "no message"),
+        (b'{"event": "log", "text": "\xff"}\n', "time.sleep(600)", "invalid message"),
+        (
+            b"slurmstepd: error: out of memory\n",
+            "time.sleep(600)",
+            "invalid message: 'slurmstepd: error: out of memory'",
+        ),
+        (b'{"event": "finished"}\n', "time.sleep(600)", "invalid message"),
         (b"x", "time.sleep(600)", "more than 16 MB"),
     ],
     ids=["half a line", "nothing", "not UTF-8", "a client's own words", "not its to tell", "no end of line"],
@@ -104,7 +108,7 @@ def test_a_job_that_can_tell_nothing_any_more_is_lost(
     program = TELL.format(told=told, times=(17 << 20) if told == b"x" else 1, then=then)
     events = run_on(Elsewhere(program), project)
     assert failure(events).cause == "lost" and said in failure(events).message
-    assert [event for event in events if isinstance(event, Log) and "started once more" in event.text]
+    assert [event for event in events if isinstance(event, Log) and "is started again" in event.text]
     assert not list((project / ".lorapipe" / "work").glob("*.job"))
 
 
@@ -166,8 +170,8 @@ def test_a_job_of_another_version_is_refused_in_words(project: Path) -> None:
 
     for what in (change, lambda folder: (folder / "job.json").write_text("{", encoding="utf-8")):
         failed = failure(run_on(Elsewhere(launch=what), project))
-        assert failed.cause == "error" and "job.json: is no job" in failed.message
-        assert "may be of different versions" in failed.message
+        assert failed.cause == "error" and "job.json: is not a valid job" in failed.message
+        assert "may have different versions" in failed.message
 
 
 def fail(folder: Path) -> None:
@@ -182,17 +186,17 @@ def hang(folder: Path) -> None:
     ("befalls", "said"),
     [
         ({"launch": fail}, "could not be started: ConnectionError: the cluster is gone"),
-        ({"is_alive": fail}, "nothing can be known of the job any more: ConnectionError: the cluster is gone"),
+        ({"is_alive": fail}, "the job's state cannot be read any more: ConnectionError: the cluster is gone"),
         ({"launch": hang}, "neither the cluster nor the shared folder has answered"),
         ({"is_alive": hang}, "neither the cluster nor the shared folder has answered"),
-        ({"is_alive": fail, "kill": hang}, "nothing can be known of the job any more"),
-        ({"is_alive": fail, "kill": fail}, "nothing can be known of the job any more"),
+        ({"is_alive": fail, "kill": hang}, "the job's state cannot be read any more"),
+        ({"is_alive": fail, "kill": fail}, "the job's state cannot be read any more"),
     ],
 )
 def test_a_client_that_fails_or_hangs_ends_the_attempt(
     project: Path, befalls: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("AWAY_SECONDS", 1.0), ("SILENT_SECONDS", 2.0), ("KILL_SECONDS", 1.0)):
+    for name, seconds in (("ERROR_SECONDS", 1.0), ("BLOCKED_SECONDS", 2.0), ("KILL_SECONDS", 1.0)):
         monkeypatch.setattr(shared_folder, name, seconds)
     silent = "import time; time.sleep(600)"
     failed = failure(run_on(Elsewhere(silent, **befalls), project))
@@ -211,7 +215,7 @@ def test_a_client_that_fails_for_a_moment_ends_nothing(project: Path) -> None:
 
 
 def test_a_job_that_nobody_wants_any_more_ends(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder is gone, as when it was given up and started once more elsewhere."""
+    """Its folder is gone, as when it was given up and started again elsewhere."""
     folder = project / "some.job"
     folder.mkdir()
     (folder / "driver").write_text("1")

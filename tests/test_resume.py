@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -21,9 +22,12 @@ from lorapipe.pipeline.artifacts import Dataset, Weights
 from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Duration
 from lorapipe.stages.train import Train
+from lorapipe.training.adapters import Adapter
+from lorapipe.training.adapters.finetune import Finetune
 from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
+from lorapipe.training.optimizers.adafactor import Adafactor
 from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
@@ -92,6 +96,49 @@ def test_a_stopped_training(optimizer: str, dataset: Dataset, bench: tiny.Bench,
     for after in (3, 8):
         stop(bench, dataset, f"stopped-{optimizer}", after, optimizer)
     same(training(dataset, optimizer).run(bench.context(f"stopped-{optimizer}")), unbroken[optimizer])
+
+
+KINDS = [name for name in Adapter.registry.names() if name != "lora"]  # type: ignore[union-attr]
+
+
+def of_kind(kind: str, dataset: Dataset, **knobs: Any) -> Train:
+    """A training of some kind of adapter; one that learns a word learns the captions'."""
+    adapter = Adapter.registry.get(kind)  # type: ignore[union-attr]
+    learns_word = any(field.name == "trigger" for field in dataclasses.fields(adapter))
+    spec = adapter(trigger="penny", vectors=1, replace=True) if learns_word else adapter()
+    return Train(dataset=dataset, **{"adapter": spec, "steps": Duration(6), "snapshots": Interval(2), **knobs})
+
+
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{kind: (kind, {}) for kind in KINDS},
+    "lora of an average": ("lora", {"ema": 0.9}),
+    "finetune of an average": ("finetune", {"ema": 0.9}),
+    "finetune, fused": ("finetune", {"adapter": Finetune(fused_backward=True)}),
+    "finetune in bf16": ("finetune", {"adapter": Finetune(weights="bf16"), "precision": "bf16"}),
+    "finetune in bf16, fused": (
+        "finetune",
+        {"adapter": Finetune(weights="bf16", fused_backward=True), "precision": "bf16", "ema": 0.9},
+    ),
+    "finetune of copies": ("finetune", {"precision": "bf16", "accumulation": 2}),
+    "finetune with adafactor": ("finetune", {"adapter": Finetune(fused_backward=True), "optimizer": Adafactor()}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_goes_on_where_it_was_stopped(form: str, dataset: Dataset, bench: tiny.Bench) -> None:
+    kind, knobs = FORMS[form]
+    train = of_kind(kind, dataset, **knobs)
+    whole = train.run(bench.context(f"whole-{form}"))
+    bench.told.clear()
+    bench.stopping = lambda: len(bench.of(Metric)) >= 2
+    with pytest.raises(Interrupted):
+        train.run(bench.context(f"stopped-{form}"))
+    bench.stopping = lambda: False
+    again = train.run(bench.context(f"stopped-{form}"))
+    assert any("Resumes after step" in event.text for event in bench.of(Log))
+    assert len(again.snapshots) == 2 and again.log.read_bytes() == whole.log.read_bytes()
+    for mine, other in zip(again.snapshots, whole.snapshots, strict=True):
+        assert mine.path.read_bytes() == other.path.read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "another training's"])

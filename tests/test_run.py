@@ -208,7 +208,7 @@ def test_a_second_run_of_the_same_thing_waits_and_reuses(project: Path) -> None:
     assert first.wait(20) == 0
     assert ends(events) == {"text": "reused", "tally": "reused", "kept": "reused"}
     [waits] = [event for event in events if isinstance(event, Log) and event.stage == "tally"]
-    assert waits.text == f"waits for process {first.pid}, which makes the same result"
+    assert waits.text == f"waits for process {first.pid}, which is making the same result"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as Unix does")

@@ -12,7 +12,7 @@ from outcomes import ends
 from lorapipe.errors import InputError
 from lorapipe.pipeline import loader
 from lorapipe.pipeline.events import Failed, Finished, Log, Started
-from lorapipe.pipeline.execution.devices import parse_devices, real_name, turns_on
+from lorapipe.pipeline.execution.devices import parse_devices, real_name, stage_locks
 from lorapipe.pipeline.execution.runner import Run, open_pool
 from lorapipe.pipeline.pipeline import Pipeline
 
@@ -72,7 +72,7 @@ def test_two_projects_take_turns_on_a_device(toys: None, tmp_path: Path) -> None
     while not isinstance(events[-1], Log):
         events.append(next(second))
     who = f"({tmp_path / 'first'})".replace("(", "(a in ")
-    assert who in events[-1].text and "is at work on the same device" in events[-1].text
+    assert who in events[-1].text and "uses the same device" in events[-1].text
     assert "--device names another one" in events[-1].text
     assert ends(first) == {"a": "finished"} and ends(second) == {"b": "finished"}
     assert apart(tmp_path / "first", tmp_path / "second")
@@ -106,7 +106,7 @@ def test_two_trainings_on_the_cpu_take_turns_whatever_it_is_called(
         pass
     second = Run(pipeline(tmp_path / "second", "  b: {uses: train_alone, seconds: 0}\n"), devices=("cpu",))
     told = next(event for event in second if isinstance(event, (Log, Started)))
-    assert isinstance(told, Log) and "which is at work on the same device, cpu." in told.text
+    assert isinstance(told, Log) and "which uses the same device, cpu." in told.text
     first.close()
     assert ends(second) == {"b": "finished"}
 
@@ -114,9 +114,9 @@ def test_two_trainings_on_the_cpu_take_turns_whatever_it_is_called(
 def test_on_a_gpu_whatever_computes_takes_turns(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for trains in (True, False):
-        assert [path.stem for path in turns_on("cuda:1", trains)] == ["gpu-1"]
-        assert [path.stem for path in turns_on("cuda:1+cuda:0", trains)] == ["gpu-0", "gpu-1"]
-    assert [path.stem for path in turns_on("cpu", True)] == ["cpu"] and turns_on("cpu", False) == ()
+        assert [path.stem for path in stage_locks("cuda:1", trains)] == ["gpu-1"]
+        assert [path.stem for path in stage_locks("cuda:1+cuda:0", trains)] == ["gpu-0", "gpu-1"]
+    assert [path.stem for path in stage_locks("cpu", True)] == ["cpu"] and stage_locks("cpu", False) == ()
 
 
 def test_a_device_is_known_by_its_real_name() -> None:
@@ -152,7 +152,7 @@ def test_a_lost_worker_costs_one_more_try(toys: None, tmp_path: Path) -> None:
     events = list(Run(pipeline(tmp_path, "  a: {uses: trouble, how: die once}\n")))
     assert ends(events) == {"a": "finished"}
     [warning] = [event.text for event in events if isinstance(event, Log)]
-    assert warning == "the worker process ended unexpectedly (status 3); it is started once more"
+    assert warning == "the worker process ended unexpectedly (status 3); it is started again"
 
 
 def test_a_stage_that_always_loses_its_worker_fails(toys: None, tmp_path: Path) -> None:

@@ -59,16 +59,16 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links, and names in 
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("~nobodyhere/x", "nobody called 'nobodyhere' has a home here"),
+        ("~nobodyhere/x", "there is no user 'nobodyhere' here"),
         ("x" * 300, "is longer than 255 bytes"),
         ("가" * 100, "is longer than 255 bytes"),
         ("photos/" + "y" * 256, "is longer than 255 bytes"),
-        ("a/" * 3000, "is 6000 letters long"),
+        ("a/" * 3000, "is 6000 characters long"),
         ("'a file.txt/x'", "does not exist"),
         ('"D:\\train\\new"', "Use single quotes, or /"),
-        ('"photos\\new"', "holds a line's end"),
+        ('"photos\\new"', "contains a line's end"),
         ('"a\\0b"', "U+0000"),
-        pytest.param("ring/x", "cannot be looked at", marks=POSIX),
+        pytest.param("ring/x", "cannot be read", marks=POSIX),
         pytest.param("gone", "does not exist", marks=POSIX),
         pytest.param("\udcff", "U+DCFF", marks=POSIX),
     ],
@@ -85,7 +85,7 @@ def test_a_folder_that_may_not_be_entered_is_no_traceback(tmp_path: Path) -> Non
     tiny.draw(tmp_path / "photos")
     (tmp_path / "a.yaml").write_text(TEXT, encoding="utf-8")
     (tmp_path / "closed").mkdir(mode=0)
-    assert "cannot be looked at: Permission denied" in complaint(tmp_path, "vars.images=closed/photos")
+    assert "cannot be read: Permission denied" in complaint(tmp_path, "vars.images=closed/photos")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_what_comes_from_a_variable_is_told_where_it_is_written(place: Path) -> 
 
 
 def test_a_number_in_quotes_says_so(place: Path) -> None:
-    assert complaint(place, "penny.steps='6'").endswith("Take the quotes away: 6.")
-    assert complaint(place, "penny.batch='6'").endswith("Take the quotes away: 6.")
-    assert complaint(place, "penny.unet_lr='1e-4'").endswith("Take the quotes away: 1e-4.")
-    assert complaint(place, "dataset.enable_bucket='true'").endswith("Take the quotes away: true.")
+    assert complaint(place, "penny.steps='6'").endswith("Remove the quotes: 6.")
+    assert complaint(place, "penny.batch='6'").endswith("Remove the quotes: 6.")
+    assert complaint(place, "penny.unet_lr='1e-4'").endswith("Remove the quotes: 1e-4.")
+    assert complaint(place, "dataset.enable_bucket='true'").endswith("Remove the quotes: true.")
     assert "quotes" not in complaint(place, "penny.batch=six")
 
 

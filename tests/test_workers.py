@@ -47,7 +47,7 @@ def test_a_worker_that_can_tell_nothing_any_more_is_lost_and_started_once_more(p
     events = run_with(workers.command(does), load(project))
     failed = failure(events)
     assert failed.cause == "lost" and said in failed.message
-    assert len([event for event in events if isinstance(event, Log) and "started once more" in event.text]) == 1
+    assert len([event for event in events if isinstance(event, Log) and "is started again" in event.text]) == 1
     assert failure(events, "on_it").message == "not run, because it needs bad"
 
 

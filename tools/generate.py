@@ -132,7 +132,7 @@ def flag_table() -> str:
     lines = ["| kohya | here |", "|---|---|"]
     lines += [f"| `{flag}` | {', '.join(sorted(found))} |" for flag, found in sorted(settings.items())]
     known = {**WITHOUT_SETTING, **{name: WITHOUT_SETTING[same] for name, same in SYNONYMS.items()}}
-    lines += ["", "Flags that are no setting here:", "", "| kohya | instead |", "|---|---|"]
+    lines += ["", "Flags without a setting of their own:", "", "| kohya | instead |", "|---|---|"]
     lines += [f"| `{flag}` | {words} |" for flag, words in sorted(known.items())]
     return "\n".join([*lines, ""])
 

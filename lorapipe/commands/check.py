@@ -1,4 +1,4 @@
-"""`lorapipe check`: look for mistakes."""
+"""`lorapipe check`: find mistakes in pipelines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from lorapipe.commands import DONE, cautions, notices, takes_pipeline
 
-HELP = "look for mistakes, and change nothing"
+HELP = "find mistakes in a pipeline, and change nothing"
 MOST_STAGES = 100
 """Most stages that the output names."""
 
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Load the pipelines; all problems are raised."""
+    """Load the pipelines. Raises `InputError` with all problems."""
     from lorapipe.errors import listed
     from lorapipe.pipeline import destinations
     from lorapipe.pipeline.loader import load_all

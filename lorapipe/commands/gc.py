@@ -49,12 +49,12 @@ def main(options: argparse.Namespace) -> int:
             printer.line(f"{number:>6} {noun:<14} {size / 1e6:10.1f} MB")
         if not (options.yes or _agreed(printer)):
             return DONE
-        printer.line(f"{clean(ledger, found) / 1e6:.1f} MB are free.")
+        printer.line(f"{clean(ledger, found) / 1e6:.1f} MB were freed.")
     return DONE
 
 
 def _agreed(printer: Printer) -> bool:
     if not sys.stdin.isatty():
-        printer.line("Nothing is removed: there is no terminal to ask on. Add --yes.")
+        printer.line("Nothing is removed: without a terminal, confirm with --yes.")
         return False
     return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""`lorapipe inspect`: say what a file is, and what other programs make of it."""
+"""`lorapipe inspect`: describe adapter files, and compare how other programs read them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from lorapipe.commands import DONE, MISTAKE, json_line, takes_json
 
-HELP = "say what an adapter's file is: kind, rank, parts, base, words, training; and what ComfyUI or A1111 make of it"
+HELP = "describe an adapter file: kind, rank, parts, base, words, training; and how ComfyUI or A1111 read it"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add its arguments."""
     parser.add_argument("files", metavar="file", type=Path, nargs="+", help="a LoRA, an embedding, any file of tensors")
     text = "programs to compare with, of comfyui,forge,a1111,diffusers: modules they load, ignore or read differently"
     parser.add_argument("--for", metavar="PROGRAM,…", default="", dest="readers", help=text)
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print what each file is; 2 where one cannot be used."""
+    """Print a report of each file; return 2 if one cannot be used."""
     from lorapipe.errors import InputError
     from lorapipe.inspection import inspect
     from lorapipe.terminal import Printer

@@ -1,4 +1,4 @@
-"""`lorapipe lock`: write down what is needed to make the same again elsewhere."""
+"""`lorapipe lock`: record what is needed to reproduce a run elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 
 from lorapipe.commands import DONE, takes_pipeline
 
-HELP = "write lorapipe.lock: all that is needed to repeat a finished run elsewhere"
+HELP = "write lorapipe.lock, which records what is needed to reproduce a finished run elsewhere"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

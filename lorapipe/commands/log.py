@@ -1,4 +1,4 @@
-"""`lorapipe log`: what a stage printed."""
+"""`lorapipe log`: print the log of a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lorapipe plan`: say what would run, and why."""
+"""`lorapipe plan`: show which stages would run, and why."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from lorapipe.pipeline.pipeline import Pipeline
     from lorapipe.pipeline.plan import Plan, PlannedStage
 
-HELP = "say what would run, and why"
+HELP = "show which stages would run, and why"
 MOST_OUTLOOKS = 200
-"""Most stages, and stages that they need, whose work is estimated, which reads the headers of their files."""
+"""Most stages, with those that they need, whose work is estimated, since that reads the headers of their files."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     takes_pipeline(parser)
     takes_choice(parser)
     takes_json(parser)
-    parser.add_argument("--graph", choices=("mermaid", "dot"), help="print the graph for another program to draw")
+    parser.add_argument(
+        "--graph", choices=("mermaid", "dot"), help="print the graph in the format of a drawing program"
+    )
 
 
 def main(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`lorapipe queue`: the jobs that wait for a device, run, or have ended."""
+"""`lorapipe queue`: list and change the jobs that wait for a device, run, or have ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ USAGE = """\
   lorapipe queue retry [N …]           retry ended jobs; without numbers, all that failed or were set aside
   lorapipe queue move N first|last|2   change a job's place among those that wait
   lorapipe queue pause | resume        start no further jobs; start jobs again
-  lorapipe queue clear                 forget ended jobs; their results stay
+  lorapipe queue clear                 remove ended jobs from the list; their results are kept
   lorapipe queue ui                    show it on a page in your browser, on this machine only
   lorapipe queue work                  run them until none waits (`lorapipe watch` does so too)
 """
@@ -104,7 +104,7 @@ def _add(queue: Queue, options: argparse.Namespace) -> None:
     [*devices] = parse_devices(options.device)
     if len(devices) > 1:
         raise InputError(
-            "is several devices; a job has one.", where="--device", cure="One training on both: cuda:0+cuda:1."
+            "names several devices; a job has one.", where="--device", cure="One training on both: cuda:0+cuda:1."
         )
     sets, priority = _priority(options.set)
     files = [Path(word) for word in options.words]
@@ -131,8 +131,8 @@ def _cancel(queue: Queue, options: argparse.Namespace) -> None:
 
 
 def _retry(queue: Queue, options: argparse.Namespace) -> None:
-    unlucky = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
-    numbers = _numbers(options.words) if options.words else unlucky
+    failed = [job.number for job in reversed(queue.jobs()) if job.state in ("failed", "aside")]
+    numbers = _numbers(options.words) if options.words else failed
     if not numbers and not options.json:
         _line("No job has failed or been set aside.")
     _say([queue.retry(number) for number in numbers], options)
@@ -144,7 +144,7 @@ def _move(queue: Queue, options: argparse.Namespace) -> None:
     *words, where = options.words or ("",)
     places = {"first": 1, "last": len(queue.jobs())}
     if len(words) != 1 or not (where in places or NUMBER.fullmatch(where)):
-        raise InputError("say which job, and where to.", cure="lorapipe queue move 12 first")
+        raise InputError("name a job and its new place.", cure="lorapipe queue move 12 first")
     queue.move(_numbers(words)[0], places.get(where) or int(where))
     _list(queue, options)
 
@@ -162,7 +162,7 @@ def _clear(queue: Queue, options: argparse.Namespace) -> None:
 
     count = queue.clear()
     if not options.json:
-        _line(f"{counted(count, 'job')} forgotten; what they made is kept.")
+        _line(f"{counted(count, 'job')} removed; their results are kept.")
 
 
 def _work(queue: Queue, options: argparse.Namespace) -> int:
@@ -217,7 +217,7 @@ def _numbers(words: list[str]) -> list[int]:
         if not NUMBER.fullmatch(word):
             raise InputError(f"{word!r} is not the number of a job.", cure="`lorapipe queue` shows them.")
     if not words:
-        raise InputError("say which job.", cure="`lorapipe queue` shows their numbers.")
+        raise InputError("name a job by its number.", cure="`lorapipe queue` shows the numbers.")
     return [int(word) for word in words]
 
 

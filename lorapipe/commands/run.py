@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HELP = "run the stages whose results do not exist yet"
 MOST_ASKED = 200
-"""Most stages that are asked for cautions, since each may read a folder of captions."""
+"""Most stages whose cautions are shown, since each may read a folder of captions."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ class Notes(Protocol):
     """Anything that can show a line about the run as a whole."""
 
     def note(self, text: str) -> None:
-        """Show it."""
+        """Show a line."""
 
 
 class Stop:

@@ -13,7 +13,7 @@ PIPELINE = "pipeline"
 NAMES = (PIPELINE, "lorapipe.lock", "manifest", "event", "run", "report", "dataset")
 FOLDER = Path("schemas")
 OURS = '"title": "lorapipe'
-"""The mark of a file that may be replaced."""
+"""Text in a schema file of lorapipe; other files are not replaced."""
 NODES = Path("comfy_nodes")
 
 

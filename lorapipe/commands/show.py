@@ -1,4 +1,4 @@
-"""`lorapipe show`: list choices, and explain settings."""
+"""`lorapipe show`: list the available choices, and explain settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from lorapipe.commands import DONE
 
-HELP = "list what can be chosen, or explain one: show adapter lora, show min-snr, show --network_dim"
+HELP = "list the available choices, or explain one: show adapter lora, show min-snr, show --network_dim"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

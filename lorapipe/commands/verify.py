@@ -1,4 +1,4 @@
-"""`lorapipe verify`: say what differs from the lock file."""
+"""`lorapipe verify`: show differences from the lock file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 
 from lorapipe.commands import DONE, FAILED, json_line, takes_json, takes_pipeline
 
-HELP = "say what differs from lorapipe.lock; 0 nothing, 1 something, 2 there is no lock"
+HELP = "show differences from lorapipe.lock; exit status 0: none, 1: some, 2: no lock file"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`lorapipe watch`: make a LoRA of every folder that is dropped into an inbox."""
+"""`lorapipe watch`: train a LoRA on every folder that is put into an inbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorapipe.commands import DONE, INTERRUPTED, takes_device, takes_json, takes
 if TYPE_CHECKING:
     from lorapipe.job_queue.job import QueueJob
 
-HELP = "make a LoRA of every folder (or zip) of pictures that is dropped into a folder"
+HELP = "train a LoRA on every folder (or zip) of pictures that is put into an inbox"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a pipeline with ${images} and ${name}, instead of the built-in one",
     )
-    takes_sets(
-        parser, "a setting of watching, watch.NAME=VALUE, or one of the pipeline; vars.checkpoint=FILE is the base"
-    )
+    takes_sets(parser, "a setting of the inbox, watch.NAME=VALUE, or of the pipeline; vars.checkpoint=FILE is the base")
     parser.add_argument(
         "--ui", action="store_true", help="show the queue on a page in your browser, on this machine only"
     )

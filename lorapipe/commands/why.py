@@ -1,4 +1,4 @@
-"""`lorapipe why`: what a stage's result was made from, and why it was made."""
+"""`lorapipe why`: show why a stage's last result was made, and its settings and inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorapipe.commands import DONE, json_line, takes_json
 
-HELP = "say what a stage's last result was made from, and why it was made"
+HELP = "show why a stage's last result was made, and its settings and inputs"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

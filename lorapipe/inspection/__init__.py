@@ -1,6 +1,6 @@
-"""What a file of tensors is, and what other programs make of it (`lorapipe inspect`).
+"""Inspection of a file of tensors: its kind and contents, and how other programs read it (`lorapipe inspect`).
 
-Headers and NumPy tell what it is; only what compares ΔW imports torch.
+Headers and NumPy are enough for the report; only the comparison of ΔW imports torch.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's report, and what readers make of it."""
+    """A file's report, and how other programs read the file."""
 
     report: FileReport
     readings: Sequence[Reading] = ()
 
     @property
     def is_right(self) -> bool:
-        """Whether nothing is wrong with the file."""
+        """Whether the file has no problems."""
         return not self.report.problems
 
     def as_data(self) -> dict[str, object]:
-        """For JSON: the report's fields, and `readers`, a list, where any were asked for."""
+        """Return JSON types: the report's fields, and a list `readers` if any were requested."""
         readers = {"readers": [reading.as_data() for reading in self.readings]} if self.readings else {}
         return {**self.report.as_data(), **readers}
 
     def as_text(self) -> str:
-        """For a person: a table."""
+        """Return the report as a table."""
         from lorapipe.inspection import _text
 
         return "\n".join(_text.lines(self.report, self.readings))
 
 
 def inspect(path: Path, readers: Sequence[str] = ()) -> Inspection:
-    """What a file is, and what each reader makes of it, by registered names.
+    """Inspect a file, and compare how `readers` (registered names) read it.
 
-    `InputError` where it cannot be read at all, with the path and where it can be told the key; what is wrong with a file
-    that can be read is in the report. `readers` are asked only of adapters and embeddings with nothing wrong.
+    `InputError`, with the path and if possible the key, if the file cannot be read. Problems of a readable file are in the
+    report. `readers` are used only for adapters and embeddings without problems.
     """
     from lorapipe.inspection import _report
 

@@ -1,4 +1,4 @@
-"""Which family of bases an adapter was made for, by the widths of its modules and the names of its parts."""
+"""Detect the base family of an adapter from the widths of its modules and the names of its parts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 SD1, SD2, SDXL, REFINER = "SD1.x", "SD2.x", "SDXL", "SDXL refiner"
 CONTEXTS = {768: SD1, 1024: SD2, 2048: SDXL, 1280: REFINER}
-"""Width of the text that a U-Net's cross attention reads → family."""
+"""Width of the text embeddings in a U-Net's cross attention → family."""
 TEXTS = {768: SD1, 1024: SD2}
 """Width of the only text encoder → family."""
 SIDES = (("down", 1), ("w1_b", 1), ("diff", 1), ("a1", 0))
-"""Short names of tensors that have a side for each input, and which side."""
+"""Short names of tensors with an axis of the module's inputs, and the index of that axis."""
 ELSEWHERE = (
     (r"(double|single)_blocks|single_transformer_blocks", "FLUX"),
     (r"joint_blocks|add_q_proj", "SD3"),
     (r"^lora_prior|^lora_transformer|^transformer\.|^diffusion_model\.", "another family"),
 )
-"""How names of other families' modules look."""
+"""Patterns of module names → families that cannot be trained here."""
 
 
 def of_modules(modules: Iterable[tuple[NamedModule, ModuleName]]) -> str:
-    """`SD1.x`, `SD2.x`, `SDXL`, `SDXL refiner` …; empty where nothing tells it."""
+    """Return the family of an adapter: `SD1.x`, `SD2.x`, `SDXL`, `SDXL refiner` …; empty if unknown."""
     found = list(modules)
     if any(name.part == TEXT_2 or name.style == "kohya-ldm" for _, name in found):
         return SDXL
@@ -38,13 +38,13 @@ def of_modules(modules: Iterable[tuple[NamedModule, ModuleName]]) -> str:
 
 
 def of_vectors(widths: Iterable[int]) -> str:
-    """The family whose text encoders have vectors of these widths."""
+    """Return the family whose text encoders have vectors of these widths; empty if unknown."""
     seen = set(widths)
     return SDXL if seen == {768, 1280} else TEXTS.get(seen.pop(), "") if len(seen) == 1 else ""
 
 
 def of_names(names: Iterable[str]) -> str:
-    """A family that is not trained here, by names of modules; empty where nothing tells it."""
+    """Return a family that cannot be trained here, by names of modules; empty if unknown."""
     return next((family for pattern, family in ELSEWHERE if any(re.search(pattern, name) for name in names)), "")
 
 
@@ -57,7 +57,7 @@ def _told_by(module: NamedModule, name: ModuleName) -> str:
 
 
 def inputs(tensors: Mapping[str, Tensor]) -> int:
-    """How many inputs a module has, by its update's tensors; 0 where they do not tell it."""
+    """Return the number of a module's inputs, from the tensors of its update; 0 if unknown."""
     shapes = {short: tuple(tensor.shape) for short, tensor in tensors.items()}
     for short, side in SIDES:
         if short in shapes and len(shapes[short]) > side:

@@ -1,4 +1,4 @@
-"""What a reader makes of a file, beside what the file means: modules counted, and ΔW compared."""
+"""Compare a reader's ΔW with the correct one, and count the modules that it loads."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_COMPARED = 4
-"""Modules of a kind of which ΔW is computed: they are read by the same rule, and a large file has hundreds."""
+"""Most modules of a kind that are compared: they are read by the same rule, and a large file has hundreds."""
 ROUNDING = 1e-4
-"""A relative error of ΔW that is none."""
+"""The relative error of ΔW below which two are equal."""
 SIDE = 64
-"""The side of a stand-in weight that the tensors do not tell."""
+"""The length of an axis of a random weight if the tensors do not determine it."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Modules of one kind of which a reader makes another ΔW than the file means."""
+    """Modules of one kind for which a reader's ΔW is wrong."""
 
     kind: str
     modules: int
     error: float
-    """‖ΔW of the reader − ΔW‖ / ‖ΔW‖ (Frobenius) at strength 1: the largest of those that were compared."""
+    """‖ΔW of the reader − ΔW‖ / ‖ΔW‖ (Frobenius) at strength 1: the largest of the compared modules."""
     half: float
-    """How much of the reader's ΔW there is at strength ½; 0.5 where strengths mean what they say."""
+    """The norm of the reader's ΔW at strength ½ relative to that at strength 1; 0.5 if it is linear in the strength."""
     is_estimate: bool
-    """Whether ΔW depends on the base's weight, in whose place random numbers were put."""
+    """Whether ΔW depends on the base's weight, for which random numbers were used."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader makes of a file."""
+    """How a reader reads a file."""
 
     reader: str
     title: str
     loaded: int
-    """Modules."""
+    """The number of loaded modules."""
     ignored: Mapping[str, int]
-    """Why → modules."""
+    """Reason → number of ignored modules."""
     refused: str
-    """Why the whole file is not loaded; empty where it is."""
+    """Why the whole file is not loaded; empty if it is."""
     differences: tuple[Difference, ...]
     words: str
-    """What becomes of embeddings in it; empty where there are none."""
+    """How embeddings in it are read; empty if there are none."""
 
     def as_data(self) -> dict[str, object]:
-        """For JSON."""
+        """Return JSON types."""
         return asdict(self)
 
 
 def readings(inspected: InspectedFile, names: Sequence[str]) -> list[Reading]:
-    """What each reader makes of a file; `InputError` for a reader that is not known."""
+    """Return how each reader reads a file. `InputError` for an unknown reader."""
     readers = [Reader.registry.get(name)() for name in names]
     return [_reading(inspected, reader) for reader in readers]
 
@@ -78,7 +78,7 @@ def _reading(inspected: InspectedFile, reader: Reader) -> Reading:
 
 
 def _words(inspected: InspectedFile, reader: Reader) -> str:
-    """What becomes of embeddings in a file; empty where there are none."""
+    """Return how a reader reads the embeddings in a file; empty if there are none."""
     found = inspected.contents
     encoders = {word: [*of_word] for word, of_word in found.words.items()}
     return reader.words(encoders, bool(found.modules), [*inspected.file.headers]) if encoders else ""
@@ -109,7 +109,7 @@ def _differences(
 
 
 def _kind(module: NamedModule) -> str:
-    """Modules of the same kind are read by the same rules: `lora (dora_scale of outputs)`."""
+    """Return the kind of a module, of which all members are read by the same rule: `lora (dora_scale of outputs)`."""
     told = [short for short in module.tensors if short in module.algorithm.optional]
     axis = "outputs" if is_of_outputs(module.tensors) else "inputs"
     told = [f"{short} of {axis}" if short == MAGNITUDE else short for short in told]
@@ -117,9 +117,9 @@ def _kind(module: NamedModule) -> str:
 
 
 def _compared(inspected: InspectedFile, reader: Reader, module: NamedModule, read: ReadModule) -> tuple[float, float]:
-    """(relative error at strength 1, share of the reader's ΔW at strength ½) of a module."""
+    """Return a module's `Difference.error` and `Difference.half`."""
     tensors = {short: _tensor(inspected, key) for short, key in module.keys.items()}
-    weight = _stand_in(module, tensors) if module.algorithm.needs_weight(tensors) else None
+    weight = _random_weight(module, tensors) if module.algorithm.needs_weight(tensors) else None
     alpha = inspected.alpha(module)
     meant = module.algorithm.delta(
         tensors, module.usual_alpha(inspected.file.stored) if alpha is None else alpha, weight
@@ -138,8 +138,8 @@ def _tensor(inspected: InspectedFile, key: str) -> Tensor:
     return torch.from_numpy(numbers.copy()).float()
 
 
-def _stand_in(module: NamedModule, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Random numbers in place of the base's weight, the same each time; of a DoRA with the norms of its magnitudes."""
+def _random_weight(module: NamedModule, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return random numbers in place of the base's weight, the same each time; for a DoRA with its magnitudes' norms."""
     import torch
 
     shape = _shape(module, tensors)
@@ -154,7 +154,7 @@ def _stand_in(module: NamedModule, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _shape(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """The shape of the base's weight, as far as the tensors tell it."""
+    """Return a shape of the base's weight that fits the tensors."""
     if MAGNITUDE in tensors:
         return _shape_of_dora(module, tensors)
     if (blocks := tensors.get("blocks", tensors.get("diag"))) is not None:
@@ -166,7 +166,7 @@ def _shape(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[int, ...
 
 
 def _shape_of_dora(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """The shape of the factors' product; the magnitude tells the inputs where the product does not know the kernel."""
+    """Return the shape of the factors' product; the magnitude gives the inputs if the product lacks the kernel's axes."""
     plain = {short: tensor for short, tensor in tensors.items() if short != MAGNITUDE}
     product, magnitude = module.algorithm.delta(plain, 1.0), tensors[MAGNITUDE]
     if product.dim() != 2 or magnitude.dim() != 4:
@@ -178,7 +178,7 @@ def _shape_of_dora(module: NamedModule, tensors: Mapping[str, Tensor]) -> tuple[
 
 
 def _shape_of_glora(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """As it is written now, or before LyCORIS 2.0 with each pair the other way round."""
+    """Return a GLoRA's shape. Before LyCORIS 2.0 each pair of factors was in the opposite order."""
     is_new = tensors["b1"].shape[1] == tensors["b2"].shape[0]
     outer, inner, first = (tensors[name] for name in (("b1", "b2", "a1") if is_new else ("b2", "b1", "a2")))
     return (outer.shape[0], first.shape[0], *inner.shape[2:])

@@ -1,4 +1,4 @@
-"""Where a module is in a model, by the name that a file has for it: part, block, and whose way of naming it is."""
+"""Parse the names of modules in a file: naming style, part of the model, and block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 DENOISER, TEXT, TEXT_2, UNKNOWN = "U-Net", "text encoder", "text encoder 2", "unknown"
-"""What parts are called in a report."""
+"""Names of parts in a report."""
 DIFFUSERS_BLOCKS = "(?:down_blocks|mid_block|up_blocks|conv_in|conv_out|conv_norm_out|time_embedding|add_embedding)"
 LDM_BLOCKS = "(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)"
 
@@ -26,30 +26,30 @@ STYLES: tuple[tuple[str, str, str], ...] = (
     ("peft", rf"/(?={DIFFUSERS_BLOCKS})", DENOISER),
     ("peft", r"/(?=text_model|encoder)", TEXT),
 )
-"""(whose names, how they begin, part); the first that fits counts."""
+"""(style, pattern of the beginning, part); the first match counts."""
 BLOCK = re.compile(r"(down_blocks|up_blocks|input_blocks|output_blocks|layers)[._](\d+)|(mid_block|middle_block)")
 
 
 @dataclass(frozen=True)
 class ModuleName:
-    """A module's name taken apart."""
+    """A parsed module name."""
 
     style: str
-    """Whose names: `kohya` (diffusers' paths), `kohya-ldm` (SDXL's own), `kohya-oft`, `lycoris`, `diffusers`, `peft`."""
+    """`kohya` (diffusers' paths), `kohya-ldm` (SDXL's own), `kohya-oft`, `lycoris`, `diffusers` or `peft`; or empty."""
     part: str
     path: str
-    """What follows the part, as the file spells it."""
+    """The rest of the name after the part, as in the file."""
 
     @property
     def block(self) -> str:
-        """`down_blocks 1`, `middle_block`, `layers 11`; `others` of what is in none."""
+        """The block: `down_blocks 1`, `middle_block`, `layers 11`; `others` if there is none."""
         if (found := BLOCK.search(self.path)) is None:
             return "others"
         return found[3] or f"{found[1]} {found[2]}"
 
 
 def parsed(name: str) -> ModuleName:
-    """A module's name, which may be of no style that is known."""
+    """Parse a module's name; an unknown style is empty."""
     for style, begins, part in STYLES:
         if (found := re.match(begins, name)) is not None:
             return ModuleName(style, part, name[found.end() :])

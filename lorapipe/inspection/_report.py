@@ -1,4 +1,4 @@
-"""What a file is: the report that `lorapipe inspect` prints, and its making from headers and numbers."""
+"""The report of `lorapipe inspect`, made from the headers and numbers of a file."""
 
 from __future__ import annotations
 
@@ -35,64 +35,64 @@ class PartReport:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What a file is. As JSON, the names and meanings of these fields stay; more may come."""
+    """The report of a file. In JSON, these names and meanings are stable; fields may be added."""
 
     file: str
     bytes: int
     container: str
     kind: Literal["adapter", "embedding", "other"]
     what: str
-    """In words, to follow "is"."""
+    """A phrase that follows "is"."""
     formats: tuple[str, ...] = ()
-    """Whose keys it has: `kohya`, `diffusers`, `peft`."""
+    """The formats of its keys: `kohya`, `diffusers`, `peft`."""
     algorithms: Mapping[str, int] = field(default_factory=dict)
     """Algorithm → modules."""
     modules: int = 0
     ranks: Mapping[str, int] = field(default_factory=dict)
-    """Rank → modules; of algorithms that have ranks and alphas."""
+    """Rank → modules, for algorithms with ranks and alphas."""
     alphas: Mapping[str, int] = field(default_factory=dict)
-    """Alpha → modules; `none` of those without one in the file."""
+    """Alpha → modules; `none` for those without one in the file."""
     parts: Mapping[str, PartReport] = field(default_factory=dict)
     words: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     """Embedding's word → text encoder → (vectors, numbers in each)."""
     base: str = ""
-    """The family that names and shapes tell; `training` has what the metadata tells."""
+    """The family by names and shapes; `training` has the one in the metadata."""
     trigger: str = ""
     training: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, int] = field(default_factory=dict)
-    """The most frequent, of the captions."""
+    """The most frequent tags of the captions, with their counts."""
     tensors: int = 0
     dtypes: Mapping[str, int] = field(default_factory=dict)
-    """Type of numbers → tensors."""
+    """Number type → tensors."""
     not_finite: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Key → (NaN, infinite) numbers in it."""
     problems: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, object]:
-        """For JSON."""
+        """Return JSON types."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class InspectedFile:
-    """A file that was opened, and its report."""
+    """An open file with its report."""
 
     file: TensorFile
     contents: Contents
     names: Mapping[str, ModuleName]
-    """A module's name in the file, taken apart."""
+    """A module's name in the file → the parsed name."""
     report: FileReport
 
     def alpha(self, module: NamedModule) -> float | None:
-        """A module's alpha as a tensor of the file tells it; None where none does."""
+        """Return a module's alpha from its tensor; None if there is none."""
         return _number(self.file, module.alpha_key)
 
 
 def inspected(path: Path) -> InspectedFile:
-    """Open a file and say what it is; `InputError`, with the path, where it is damaged or would run code."""
+    """Open a file and make its report. `InputError`, with the path, if it is damaged or would run code."""
     file = open_file_in_words(path)
     if not file.headers:
-        raise InputError("holds no tensors.", where=str(path), cure="Is it the right file?")
+        raise InputError("contains no tensors.", where=str(path), cure="Is it the right file?")
     try:
         found = contents(file.stored, [Peft()] if file.stored.texts else all_formats(), path.stem)
     except InputError as error:
@@ -111,7 +111,7 @@ def inspected(path: Path) -> InspectedFile:
 
 
 def open_file_in_words(path: Path) -> TensorFile:
-    """`open_file`; a folder that is no adapter's is said to be one."""
+    """Call `open_file`. `InputError` for a folder that is not an adapter's, with its kind."""
     from lorapipe.inspection._tensor_file import open_file
 
     if path.is_dir() and not any((path / name / "adapter_config.json").is_file() for name in ("", *_folders(path))):
@@ -125,7 +125,7 @@ def _folders(path: Path) -> Iterator[str]:
 
 
 def _other_kind(file: TensorFile, found: Contents) -> str | None:
-    """What a file is that holds mostly other things than an adapter's; None for an adapter's or an embedding's."""
+    """Return the kind of a file that is mostly not an adapter or embedding; None if it is one."""
     if _hypernetwork.sorted_keys([*file.headers])[0]:
         return "a hypernetwork"
     ours = sum(len(module.keys) + bool(module.alpha_key) for module in found.modules if not module.flaw)
@@ -134,7 +134,7 @@ def _other_kind(file: TensorFile, found: Contents) -> str | None:
         return None
     kind = _model_detection.of_keys({key: header.shape for key, header in file.headers.items()})
     if found.modules and len(found.others) * 2 < len(file.headers) and ".lora_" in "".join(file.headers):
-        return None  # an adapter's, and damaged
+        return None  # a damaged adapter
     if "LoRA" in kind.what:
         return None
     family = _base_family.of_names(file.headers)
@@ -213,13 +213,13 @@ def _number(file: TensorFile, key: str) -> float | None:
 
 
 def _size(file: TensorFile, key: str) -> tuple[int, int]:
-    """(vectors, numbers in each)."""
+    """Return an embedding's number of vectors and their width."""
     shape = file.headers[key].shape
     return (shape[0] if len(shape) > 1 else 1), shape[-1]
 
 
 def _not_finite(file: TensorFile) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Keys with what is no number."""
+    """Yield the keys of tensors with NaN or infinite numbers, and how many of each."""
     import numpy as np
 
     for key in file.headers:
@@ -229,14 +229,14 @@ def _not_finite(file: TensorFile) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _problems(file: TensorFile, found: Contents, not_finite: Mapping[str, tuple[int, int]]) -> Iterator[str]:
-    """What is wrong, a sentence each, with the keys."""
+    """Yield the problems, a sentence each, with the keys."""
     from lorapipe.formats._unread_keys import first_few
 
     for module in found.modules:
         if module.flaw:
-            yield f"the module {module.name} is not right: {module.flaw}."
+            yield f"the module {module.name} is invalid: {module.flaw}."
     yield from (problem.what for problem in found.flaws)
     if found.others:
-        yield f"it holds what is not known here: {first_few(found.others)}."
+        yield f"it has unknown keys: {first_few(found.others)}."
     for key, (nan, infinite) in not_finite.items():
-        yield f"{key} holds {nan} NaN and {infinite} infinite of {file.headers[key].numel()} numbers."
+        yield f"{key} has {nan} NaN and {infinite} infinite among {file.headers[key].numel()} numbers."

@@ -1,4 +1,4 @@
-"""A file of tensors by its header, and its numbers by NumPy: what can be said of a file without torch."""
+"""Read the headers of a file of tensors, and its numbers with NumPy, without torch."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ WHOLE = {
     "I64": "<i8",
     "U64": "<u8",
 }
-"""safetensors' types of numbers → NumPy's; it has none for BF16, whose bits are read."""
+"""safetensors' number types → NumPy's; NumPy has no BF16, so its bits are read as integers."""
 OF_TORCH = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float64": "F64"}
 MOST_UNPICKLED = 300_000_000
-"""Bytes of a `.pt` that is loaded to look at its numbers: an adapter's has less."""
+"""Largest `.pt` file, in bytes, whose numbers are loaded: adapters are smaller."""
 
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a header tells of a tensor; it has those of torch's methods that ask for shapes alone."""
+    """The header entry of a tensor, with those methods of torch's tensors that need only the shape."""
 
     shape: tuple[int, ...]
     dtype: str
     start: int = 0
 
     def dim(self) -> int:
-        """How many axes it has."""
+        """Return the number of axes."""
         return len(self.shape)
 
     def numel(self) -> int:
-        """How many numbers it has."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     def flatten(self, first: int = 0) -> TensorHeader:
-        """The same with one axis in place of those from `first` on."""
+        """Return the header with the axes from `first` on merged into one."""
         return TensorHeader((*self.shape[:first], math.prod(self.shape[first:])), self.dtype)
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file, or a folder that counts as one: headers of its tensors, metadata, and a way to its numbers."""
+    """A file, or a PEFT folder: the headers of its tensors, its metadata, and a function that reads numbers."""
 
     path: Path
     size: int
@@ -73,13 +73,13 @@ class TensorFile:
     """`safetensors`, `PyTorch` or `PEFT folder`."""
     headers: Mapping[str, TensorHeader]
     stored: Stored
-    """The headers as what formats read, with metadata and texts."""
+    """The headers in the form that formats read, with metadata and texts."""
     numbers: Callable[[str], Numbers | None]
-    """A tensor's numbers in its shape; None of types that NumPy has not (8 bits and fewer)."""
+    """Returns a tensor's numbers in its shape; None for types that NumPy lacks (8 bits and fewer)."""
 
 
 def open_file(path: Path) -> TensorFile:
-    """A file's headers; `InputError` with the path, and where it can be told the key, for all that is wrong."""
+    """Read a file's headers. `InputError`, with the path and if possible the key, if the file is invalid."""
     try:
         if Peft().holds(path) and (folder := Peft().read(path)) is not None:
             return _loaded(path, "PEFT folder", folder)
@@ -92,7 +92,7 @@ def open_file(path: Path) -> TensorFile:
     if kind_of(head) in ("zip", "pickle"):
         return _pickled(path)
     try:
-        _safetensors_file.keys(path)  # says in words what is wrong with the file, where something is
+        _safetensors_file.keys(path)  # raises an `InputError` with a reason if the file is invalid
         return _safetensors(path)
     except InputError as error:
         raise _at(path, error) from None
@@ -108,7 +108,7 @@ def _safetensors(path: Path) -> TensorFile:
         try:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError):
-            raise InputError("is not a whole safetensors file (its header is no JSON).", cure=AGAIN) from None
+            raise InputError("is not a whole safetensors file (its header is not JSON).", cure=AGAIN) from None
         size = file.seek(0, 2)
     metadata = header.pop("__metadata__", None) or {}
     headers = {key: _header(key, entry, 8 + length, size) for key, entry in header.items()}
@@ -117,7 +117,7 @@ def _safetensors(path: Path) -> TensorFile:
 
 
 def _header(key: str, entry: Any, begin: int, size: int) -> TensorHeader:
-    """A tensor's entry, whose place must fit its shape and lie in the file."""
+    """Return a tensor's header. `InputError` unless its byte range fits its shape and lies inside the file."""
     try:
         start, end = entry["data_offsets"]
         found = TensorHeader(tuple(map(int, entry["shape"])), str(entry["dtype"]), begin + int(start))
@@ -125,7 +125,7 @@ def _header(key: str, entry: Any, begin: int, size: int) -> TensorHeader:
     except (TypeError, KeyError, ValueError, AttributeError, IndexError):
         fits = False
     if not fits:
-        raise InputError(f"is damaged: its header gives {key!r} no place that fits its shape.", cure=AGAIN)
+        raise InputError(f"is damaged: the byte range of {key!r} in its header does not fit its shape.", cure=AGAIN)
     return found
 
 
@@ -146,7 +146,7 @@ def _read(path: Path, header: TensorHeader) -> Numbers | None:
 
 
 def _pickled(path: Path) -> TensorFile:
-    """A file of torch.save; only shapes where it is no adapter's. What would run code is refused."""
+    """Read a file of torch.save; a large one, which cannot be an adapter, without numbers. It never runs code."""
     shapes, size = keys_of(path), path.stat().st_size
     headers = {key: TensorHeader(shape, "") for key, shape in shapes.items()}
     stored = Stored(cast("Any", headers))
@@ -158,7 +158,7 @@ def _pickled(path: Path) -> TensorFile:
 
 
 def _loaded(path: Path, container: str, stored: Stored) -> TensorFile:
-    """What torch has read."""
+    """Return tensors that torch has loaded as a `TensorFile`."""
     headers = {
         key: TensorHeader(tuple(tensor.shape), OF_TORCH.get(str(tensor.dtype), str(tensor.dtype)))
         for key, tensor in stored.tensors.items()

@@ -1,4 +1,4 @@
-"""A report as a person reads it."""
+"""Format a report as text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 MOST = 6
-"""Entries of a list that has more: ranks, alphas."""
+"""Most entries of a list, such as ranks or alphas."""
 FACTS = ("title", "base", "base_file", "network", "rank", "alpha", "steps", "epochs", "rate", "unet_rate",
          "text_encoder_rate", "optimizer", "pictures", "resolution", "comment", "date")  # fmt: skip
-"""Of the training, in this order; `--json` has all."""
+"""The facts about the training that are shown, in this order; `--json` has all."""
 
 
 def lines(report: FileReport, readings: Sequence[Reading]) -> Iterator[str]:
-    """The report, then a line or more for each reader, then what is wrong."""
+    """Yield the report, then a line or more for each reader, then the problems."""
     yield f"{report.file} is {report.what}"
     for label, value in _rows(report):
         if value:
@@ -56,14 +56,14 @@ def _rows(report: FileReport) -> Iterator[tuple[str, str]]:
 
 
 def _counts(counts: Mapping[str, int], form: str) -> str:
-    """The most frequent of several, with how many there are of each; of one alone its name."""
+    """Format the most frequent names with their counts."""
     some = [*counts.items()][:MOST]
     told = ", ".join(form.format(name=name, count=count) for name, count in some)
     return f"{told} and {len(counts) - MOST} more" if len(counts) > MOST else told
 
 
 def _blocks(blocks: Mapping[str, int]) -> str:
-    """`down_blocks 0–2, mid_block, layers 0–11`."""
+    """Format blocks: `down_blocks 0–2, mid_block, layers 0–11`."""
     numbers: dict[str, list[int]] = {}
     for block in blocks:
         name, _, number = block.rpartition(" ")
@@ -72,7 +72,7 @@ def _blocks(blocks: Mapping[str, int]) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """`0–2, 5`."""
+    """Format sorted numbers as ranges: `0–2, 5`."""
     if not numbers:
         return ""
     text, first, last = "", numbers[0], numbers[0]
@@ -85,7 +85,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _table(readings: Sequence[Reading], modules: int) -> Iterator[str]:
-    yield f"  {'program':<{WIDTH}}{'loaded':>9}  what differs from the file's meaning"
+    yield f"  {'program':<{WIDTH}}{'loaded':>9}  differences from the correct result"
     for reading in readings:
         count = f"{reading.loaded}/{modules}" if modules else ""
         first, *others = [*_remarks(reading)] or ["nothing"]

@@ -1,4 +1,4 @@
-"""What a file's metadata tells of its training, of kohya's `ss_*` and modelspec: what a person asks for."""
+"""Facts about a training from a file's metadata (kohya's `ss_*` and modelspec)."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "date": ("modelspec.date",),
     "trainer": ("lorapipe_version", "ss_sd_scripts_commit_hash", "modelspec.implementation", "software"),
 }
-"""What is asked → the fields that say it; the first that says something counts."""
+"""Fact → the metadata fields that may have it; the first that is not empty counts."""
 NOTHING = ("", "None", "null", "{}")
 TRIGGERS = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_word", "instance_prompt")
 MOST_LETTERS = 300
 
 
 def of_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The facts that are told, each shortened to a line."""
+    """Return the facts that the metadata has, each shortened to a line."""
     found = {fact: _first(metadata, fields) for fact, fields in FIELDS.items()}
     return {fact: value for fact, value in found.items() if value}
 
 
 def trigger(metadata: Mapping[str, str]) -> str:
-    """The word or phrase that calls it, where the file tells one."""
+    """Return the trigger word or phrase; empty if there is none."""
     return _first(metadata, TRIGGERS)
 
 
 def tags(metadata: Mapping[str, str]) -> dict[str, int]:
-    """The most frequent tags of the captions, over all folders."""
+    """Return the most frequent tags of the captions with their counts, over all folders."""
     try:
         told = json.loads(metadata.get("ss_tag_frequency", "{}"))
         counts = Counter[str]()

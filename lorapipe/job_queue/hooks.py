@@ -24,10 +24,10 @@ class JobHooks:
         return loader.load(Path(job.pipeline), job.sets)
 
     def note(self, job: QueueJob, event: Event) -> None:
-        """Called with every event of the job's run."""
+        """Handle an event of the job's run."""
 
     def deliver(self, job: QueueJob, artifacts: Mapping[str, Artifact]) -> None:
-        """Called when all stages are done: deliver their results. Raises the same errors as `open`."""
+        """Deliver the results after all stages are done. Raises the same errors as `open`."""
 
     def ended(self, job: QueueJob) -> None:
-        """Called when the job has ended: done, failed, cancelled or aside."""
+        """Handle the end of the job: done, failed, cancelled or aside."""

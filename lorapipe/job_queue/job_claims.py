@@ -21,7 +21,7 @@ from pathlib import Path
 from lorapipe.job_queue.job import Claim, QueueJob, State
 from lorapipe.job_queue.job_table import ORDER, JobTable, first_position
 from lorapipe.pipeline.database import mended
-from lorapipe.pipeline.execution.devices import locks_of
+from lorapipe.pipeline.execution.devices import device_locks
 from lorapipe.pipeline.locks import Busy, take
 
 MOST_CRASHES = 2
@@ -200,4 +200,4 @@ def _note(db: sqlite3.Connection, reasons: Mapping[int, str]) -> None:
 
 
 def _suits(wanted: str, device: str) -> bool:
-    return wanted in ("auto", device) or locks_of(wanted) == locks_of(device)
+    return wanted in ("auto", device) or device_locks(wanted) == device_locks(device)

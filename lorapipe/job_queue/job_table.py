@@ -51,7 +51,7 @@ class JobTable:
 
     @mended
     def window(self, most: int) -> list[QueueJob]:
-        """Like `jobs`, but at most the first `most` waiting and the last `most` ended ones."""
+        """Return jobs like `jobs`, but at most the first `most` waiting and the last `most` ended ones."""
         running = self._select(f"WHERE state = 'running' ORDER BY {ORDER}")
         waiting = self._select(f"WHERE state = 'waiting' ORDER BY {ORDER} LIMIT ?", most)
         ended = self._select(f"WHERE number IN ({LAST_ENDED}) ORDER BY finished DESC, number DESC", most)

@@ -11,14 +11,14 @@ To add one, create a file here: a `Family` subclass and its `Model` subclass. Im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from lorapipe import pocket
-from lorapipe.errors import Problem
+from lorapipe.errors import InputError, Problem
 from lorapipe.models._footprint import Activations, Footprint, Group, ModuleRef, Shape, targets
 from lorapipe.spec import Source, Spec, param
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lorapipe.training.diffusion import Diffusion
 
 __all__ = [
-    "PLAIN_READING", "Activations", "Checkpoint", "Condition", "Family", "FeatureLayers", "Footprint", "Group", "Model",
-    "ModuleRef", "Pair", "Role", "Shape", "TextReading", "targets",
+    "PLAIN_READING", "Activations", "Change", "Checkpoint", "Condition", "Family", "FeatureLayers", "Footprint", "Group",
+    "Model", "ModuleRef", "Pair", "Role", "Saving", "Shape", "TextReading", "targets",
 ]  # fmt: skip
 
 Condition = Mapping[str, "Tensor"]
@@ -54,6 +54,23 @@ class TextReading:
 
 
 PLAIN_READING = TextReading()
+
+Change = Callable[["Tensor"], "Tensor"]
+"""A tensor of the base, float32 → what it is to be."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How a base is saved: part → name of a tensor → its change; the dtype of the file, its metadata, another VAE.
+
+    Names are those of the part's module, without `text_model.`. `metadata` is given the SHA-256 of the tensors' bytes, and
+    the lengths of its texts do not depend on it.
+    """
+
+    changes: Mapping[str, Mapping[str, Change]]
+    dtype: Literal["fp32", "fp16", "bf16"]
+    metadata: Callable[[str], Mapping[str, str]]
+    vae: Path | None = None
 
 
 class FeatureLayers(NamedTuple):
@@ -327,6 +344,15 @@ class Model(ABC):
         pairs = [(part, ref.path) for part in self.trainable for of in layers for ref in of(part)]
         others = {name: pair for pair in pairs for name in self.other_names(*pair)}
         return {self.kohya_name(*pair): pair for pair in pairs} | others
+
+    # ----------------------------------------------------------------------------------------------------- a checkpoint
+
+    def save_checkpoint(self, path: Path, layout: Literal["single_file", "folder"], saving: Saving) -> None:
+        """Write the base with changed weights: a single file in the original layout, or a diffusers folder.
+
+        Takes memory for a tensor. `InputError` where the family has no such layout.
+        """
+        raise InputError("checkpoints of this family are not written here.", where="convert")
 
     def settings(self) -> dict[str, str]:
         """Return facts about the base for logs."""

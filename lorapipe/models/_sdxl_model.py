@@ -66,6 +66,16 @@ class SDXLModel(LatentDiffusion):
         output = unet(noisy, t, encoder_hidden_states=hidden, added_cond_kwargs=added, return_dict=False)
         return output[0].float()
 
+    # ---------------------------------------------------------------------------------------------------- a checkpoint
+
+    pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
+
+    def checkpoint_marks(self) -> tuple[str, ...]:
+        """Those of v-prediction, and of a schedule that ends in pure noise, which ComfyUI and Forge look for."""
+        if self.diffusion.prediction != "v_prediction":
+            return ()
+        return ("v_pred", *(["ztsnr"] if self.diffusion.zero_terminal_snr else []))
+
     # ---------------------------------------------------------------------------------------------------- for adapters
 
     def kohya_name(self, part: str, path: str) -> str:

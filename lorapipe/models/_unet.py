@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Shape, TextReading
+from lorapipe.models import PLAIN_READING, Condition, FeatureLayers, Group, ModuleRef, Saving, Shape, TextReading
 from lorapipe.models._clip_text import CHUNK, emphasis, hidden_states, token_ids, tokenize, weighed
 from lorapipe.models._ldm_names import OUTSIDE, ldm_path
 from lorapipe.models._parts import PartsModel
@@ -91,6 +92,24 @@ class LatentDiffusion(PartsModel):
         """DIFT's up block, whose maps have half of the latents' sides (`up_ft_index` 1 of SD1.x), and the first resnet."""
         levels = len(self.source.config("unet")["block_out_channels"])
         return FeatureLayers(f"up_blocks.{max(0, levels - 3)}", "down_blocks.0.resnets.0")
+
+    # ---------------------------------------------------------------------------------------------------- a checkpoint
+
+    pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    """diffusers' class for the base, in the `model_index.json` of folders."""
+
+    def save_checkpoint(self, path: Path, layout: Literal["single_file", "folder"], saving: Saving) -> None:
+        from lorapipe.models._checkpoint_writer import CheckpointWriter
+
+        writer = CheckpointWriter(self, saving)
+        if layout == "folder":
+            writer.folder(path)
+        else:
+            writer.single_file(path)
+
+    def checkpoint_marks(self) -> tuple[str, ...]:
+        """Empty tensors of a single file that say what the base predicts."""
+        return ()
 
     # ---------------------------------------------------------------------------------------------------- for adapters
 

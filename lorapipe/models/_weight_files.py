@@ -151,6 +151,10 @@ class SingleFile:
         """Return a tensor by its name in the file; None if there is none."""
         return self._all.get(key)
 
+    def keys(self) -> list[str]:
+        """Return the names of all tensors in the file."""
+        return [*self._all]
+
     @cached_property
     def _all(self) -> Tensors:
         return read_tensors(self.path)

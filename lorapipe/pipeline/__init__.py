@@ -1,1 +1,1 @@
-"""The engine: loader (YAML → Pipeline) → plan (+ ledger) → execution (→ artifacts). Stages are known by registry alone."""
+"""The engine: loader (YAML → Pipeline) → plan (+ ledger) → execution (→ artifacts). It knows stages only by registry."""

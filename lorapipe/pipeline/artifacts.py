@@ -18,7 +18,7 @@ from lorapipe.spec import Ref, Spec, Value, ValueKind
 
 
 class Artifact(Value):
-    """Base of what a stage's `run` returns. Subclasses are frozen dataclasses."""
+    """Base class of the results of stages. Subclasses are frozen dataclasses."""
 
     value_kind: ClassVar[ValueKind] = "reference"
     stored_name: ClassVar[str] = "Artifact"
@@ -31,11 +31,11 @@ class Artifact(Value):
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> object:
-        """Return a `Ref`, which the run replaces by the artifact."""
+        """Parse a `Ref`, which the run replaces by the artifact."""
         return Ref.parse(value, folder)
 
     def plain(self) -> object:
-        """Only references are written in documents."""
+        """Raise `TypeError`: documents contain references, not artifacts."""
         raise TypeError(f"a {type(self).__name__} has no place in a document")
 
     @classmethod
@@ -105,16 +105,6 @@ class Weights(Artifact, stored_name="Weights"):
 
 
 @dataclass(frozen=True)
-class Base(Artifact, stored_name="Base"):
-    """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
-
-    `path` is a checkpoint file or a diffusers folder.
-    """
-
-    path: Annotated[Path, OPEN]
-
-
-@dataclass(frozen=True)
 class Report(Artifact, stored_name="Report"):
     """The evaluation of weights: a web page, the same as JSON, the grid of pictures, and the best snapshot."""
 
@@ -129,6 +119,14 @@ class File(Artifact, stored_name="File"):
     """A finished file."""
 
     path: Annotated[Path, OPEN]
+
+
+@dataclass(frozen=True)
+class Base(File, stored_name="Base"):
+    """A base model that a stage has made, to be used as a checkpoint: `checkpoint: $merged`.
+
+    `path` is a checkpoint file or a diffusers folder.
+    """
 
 
 @cache

@@ -36,9 +36,9 @@ from lorapipe.pipeline.database_errors import (
     Locked,
     Unavailable,
     Unfit,
-    has_counted_too_far,
     in_words,
     is_damaged,
+    is_out_of_row_ids,
 )
 from lorapipe.pipeline.database_files import connect, copied, identity, make_private, may_be_written, set_aside
 from lorapipe.pipeline.database_schema import Tables
@@ -164,25 +164,25 @@ class Database:
                 raise
 
     def mend(self, error: sqlite3.Error, seen: sqlite3.Connection, again: bool) -> None:
-        """Repair the file after an error on the connection `seen`; raises what cannot be repaired."""
+        """Repair the file after an error on the connection `seen`. Raises `Unavailable` if it cannot be repaired."""
         if isinstance(error, LorapipeError):
             raise error
         with self.guard:
             if self.connection is not seen and again:
-                return  # another thread has done so
+                return  # another thread has repaired it
             if self.path is None or not again or self._file is None:
                 raise in_words(error, self.path, self._refused) from None
-            if not (is_damaged(self.path, error) or has_counted_too_far(seen, error)):
+            if not (is_damaged(self.path, error) or is_out_of_row_ids(seen, error)):
                 raise in_words(error, self.path, self._refused) from None
             seen.close()
-            self.connection = self._made_anew(self.path, str(error), self._file)
+            self.connection = self._rebuilt(self.path, str(error), self._file)
 
-    def only_look(self, trouble: Unavailable) -> None:
-        """Continue in memory, since nothing can be written."""
+    def become_read_only(self, trouble: Unavailable) -> None:
+        """Continue in memory, because the file cannot be written."""
         with self.guard:
             self.connection.close()
             path, self._file = self.path, None
-            self.connection = self._in_memory() if path is None else self._only_looked_at(path, trouble)
+            self.connection = self._in_memory() if path is None else self._opened_read_only(path, trouble)
 
     # ---------------------------------------------------------------------------------------------------------- opening
 
@@ -215,15 +215,15 @@ class Database:
         try:
             return self._usable(path)
         except FileNotFoundError:
-            return self._made_anew(path, self._where_missing, None)
+            return self._rebuilt(path, self._where_missing, None)
         except Changed:
-            return self._own_beside(path)
+            return self._own_version(path)
         except sqlite3.Error as error:
             if not is_damaged(path, error):
-                return self._only_looked_at(path, in_words(error, self.path, self._refused))
-            return self._made_anew(path, str(error), None)
+                return self._opened_read_only(path, in_words(error, self.path, self._refused))
+            return self._rebuilt(path, str(error), None)
         except OSError as error:
-            return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
+            return self._opened_read_only(path, Unavailable(problem_of(error, str(path))))
 
     def _usable(self, path: Path) -> sqlite3.Connection:
         """Open a valid file. Raises `FileNotFoundError`, `Changed` or `sqlite3.Error`."""
@@ -253,7 +253,7 @@ class Database:
         self._refused = None
         return db
 
-    def _own_beside(self, path: Path) -> sqlite3.Connection:
+    def _own_version(self, path: Path) -> sqlite3.Connection:
         if self._sole:
             what = "was changed by a later lorapipe, which this one cannot read."
             raise Unavailable(
@@ -273,7 +273,7 @@ class Database:
         self.openings += 1
         return db
 
-    def _only_looked_at(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
+    def _opened_read_only(self, path: Path, trouble: Unavailable) -> sqlite3.Connection:
         """Open for reading if nothing can be written, so that users can free space on a full disk.
 
         Raises the trouble if there is nothing to read, or if another program has locked the file.
@@ -305,11 +305,11 @@ class Database:
 
     # -------------------------------------------------------------------------------------------------------- repairing
 
-    def _made_anew(self, path: Path, why: str, seen: tuple[int, int] | None) -> sqlite3.Connection:
+    def _rebuilt(self, path: Path, why: str, seen: tuple[int, int] | None) -> sqlite3.Connection:
         """Set a damaged file aside and build a new one, or use the one that another process has built."""
         try:
             lock = path.with_name(f"{path.stem}.lock")
-            with holding(lock, _patiently(path)):
+            with holding(lock, _wait_for_repair(path)):
                 if self._private:
                     make_private(lock)
                 built = self._built_by_another(path, seen)
@@ -319,9 +319,9 @@ class Database:
                 sources = self._build(path, aside)
                 db = self._usable(path)
         except sqlite3.Error as error:
-            return self._only_looked_at(path, in_words(error, self.path, self._refused))
+            return self._opened_read_only(path, in_words(error, self.path, self._refused))
         except OSError as error:
-            return self._only_looked_at(path, Unavailable(problem_of(error, str(path))))
+            return self._opened_read_only(path, Unavailable(problem_of(error, str(path))))
         if aside is not None:
             _warn(
                 "%s was damaged (%s): rebuilt %s; the damaged file is kept as %s.",
@@ -366,7 +366,7 @@ def _warn(text: str, *values: object) -> None:
     logging.getLogger("lorapipe").warning(text, *values)
 
 
-def _patiently(path: Path) -> Callable[[Busy], None]:
+def _wait_for_repair(path: Path) -> Callable[[Busy], None]:
     """Return a function that waits for another process that repairs the same file, up to a limit."""
     deadline = time.monotonic() + 2 * database_files.PATIENCE_SECONDS
 

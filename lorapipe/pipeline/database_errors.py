@@ -47,7 +47,7 @@ def is_damaged(path: Path, error: sqlite3.Error) -> bool:
     return any(os.path.lexists(each) and not each.is_file() for each in files_of(path))
 
 
-def has_counted_too_far(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
+def is_out_of_row_ids(db: sqlite3.Connection, error: sqlite3.Error) -> bool:
     """Whether a table has no more row ids, for which SQLite also reports SQLITE_FULL."""
     with suppress(sqlite3.Error):
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
@@ -70,8 +70,8 @@ def in_words(error: sqlite3.Error, path: Path | None, refused: Unavailable | Non
         return Unavailable(problem_of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where))
     if code == sqlite3.SQLITE_READONLY and refused is not None:
         return Unavailable(refused.problems)
-    hindrance = refusal(path) if code in REFUSED else None
-    if hindrance is not None:
-        return Unavailable(problem_of(hindrance, where))
+    reason = refusal(path) if code in REFUSED else None
+    if reason is not None:
+        return Unavailable(problem_of(reason, where))
     cure = "Check the permissions there and the limits of this shell (`ulimit -a`), then try again."
     return Unavailable(f"cannot be used: {error}.", where=where, cure=cure)

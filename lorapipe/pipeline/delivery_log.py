@@ -33,9 +33,9 @@ OURS, HASH, SEAL = "lorapipe_version", "sshs_model_hash", "lorapipe_seal"
 
 TRIES = 20
 FOREIGN = "a file that lorapipe has not made is already there."
-OF_ANOTHER = "a LoRA that lorapipe has made in another project is already there."
+OF_ANOTHER_PROJECT = "a LoRA that lorapipe has made in another project is already there."
 CHANGED = "the file there has been changed since lorapipe wrote it."
-LET_GO = "Choose another name, or move that file away."
+CURE = "Choose another name, or move that file away."
 
 
 class DeliveryLog:
@@ -91,7 +91,7 @@ class DeliveryLog:
                 return ""
             if self._name(_real(place)) in self._lines:
                 return CHANGED
-            return OF_ANOTHER if is_as_exported(place) else FOREIGN
+            return OF_ANOTHER_PROJECT if is_as_exported(place) else FOREIGN
         except (OSError, InputError):  # an unreadable file counts as somebody else's
             return FOREIGN
 
@@ -114,7 +114,7 @@ class DeliveryLog:
         self._write(fill, self._digest(str(source)), place, by, overwrite)
 
     def put_text(self, text: str, place: Path, by: str) -> None:
-        """Write a text file in the same way, in UTF-8, with its line ends unchanged."""
+        """Write a text file like `put`, in UTF-8, with its line ends unchanged."""
         data = text.encode("utf-8")
 
         def fill(part: Path) -> None:
@@ -126,7 +126,7 @@ class DeliveryLog:
         for _ in range(TRIES):
             with suppress(FileExistsError):  # another run or program has just written there
                 return self._try_to_write(fill, digest, place, by, overwrite)
-        raise InputError(Problem("the file there keeps changing.", str(place), LET_GO))
+        raise InputError(Problem("the file there keeps changing.", str(place), CURE))
 
     def _try_to_write(self, fill: Callable[[Path], None], digest: str, place: Path, by: str, overwrite: bool) -> None:
         """Write the file. `FileExistsError` if the file there has changed since it was checked."""
@@ -137,13 +137,13 @@ class DeliveryLog:
         before = _seen(real)
         objection = self.objection(real)
         if objection and not (overwrite and real.is_file()):
-            raise InputError(Problem(objection, str(place), LET_GO))
+            raise InputError(Problem(objection, str(place), CURE))
         self._note(real, digest, by)  # first, so that after a kill in between the file counts as lorapipe's
         with replacing(real) as part:
             fill(part)
             if before is None:
                 sync_file(part)  # a power cut must not leave the name without the bytes
-                _take_free_place(part, real)
+                _create_exclusively(part, real)
             elif _seen(real) != before:
                 raise FileExistsError
 
@@ -163,7 +163,7 @@ class DeliveryLog:
             sync_file(self.path)
             sync_folder(self.path.parent)
         now = _seen(self.path)
-        if now is not None and now[SIZE] == size + len(line):  # no other process has added lines
+        if now is not None and now[SIZE] == size + len(line):  # no other process has appended lines
             self._read = now
 
     def _name(self, real: Path) -> str:
@@ -197,7 +197,9 @@ def is_as_exported(path: Path) -> bool:
             header = file.read(length)
             read = json.loads(header)
             metadata = read["__metadata__"]
-            if OURS not in metadata or not (_is_sealed(metadata) if SEAL in metadata else _is_as_before(header, read)):
+            if OURS not in metadata or not (
+                _is_sealed(metadata) if SEAL in metadata else _is_unsealed_export(header, read)
+            ):
                 return False
             digest: str = hashlib.file_digest(file, "sha256").hexdigest()
             return digest == metadata[HASH]
@@ -209,7 +211,7 @@ def _is_sealed(metadata: Mapping[str, str]) -> bool:
     return metadata[SEAL] == seal(metadata)
 
 
-def _is_as_before(header: bytes, read: Mapping[str, Any]) -> bool:
+def _is_unsealed_export(header: bytes, read: Mapping[str, Any]) -> bool:
     """Whether a header is that of an earlier lorapipe, without a seal, and its rank is the training's."""
     metadata = read["__metadata__"]
     as_written = {"__metadata__": dict(sorted(metadata.items())), **read}
@@ -238,7 +240,7 @@ SIZE = 0
 """The index of the size in `_seen`."""
 
 
-def _take_free_place(part: Path, place: Path) -> None:
+def _create_exclusively(part: Path, place: Path) -> None:
     """Link a file to a path, or, without hard links, create an empty file there. `FileExistsError` if it is taken."""
     try:
         os.link(part, place)

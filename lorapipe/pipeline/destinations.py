@@ -1,7 +1,7 @@
 """Check the paths outside the store that stages write to, before a run and again at delivery.
 
     check, plan     `check`: writes nothing
-    run             the same, and `try_out`, which creates and deletes a file beside each path
+    run             the same, and `probe`, which creates and deletes a file beside each path
     a result        `deliver`
 
 A file is replaced only if lorapipe has written it (see `delivery_log`) or with `overwrite: true`, but never if it is a
@@ -77,9 +77,9 @@ class Destinations:
         """Yield a problem for each path that cannot be written."""
         taken: dict[str, str] = {}
         for goal in self._goals():
-            who = taken.setdefault(_same(goal.place), goal.stage)
+            who = taken.setdefault(_identity(goal.place), goal.stage)
             if who == goal.stage:
-                found = self._trouble(goal)
+                found = self._problem(goal)
             else:
                 found = (
                     f"{who} writes there too: {goal.place}.",
@@ -97,7 +97,7 @@ class Destinations:
             if maker not in ("", self._maker(stage)):
                 yield f"replaces {goal.place}, which {maker} has made"
 
-    def try_out(self) -> None:
+    def probe(self) -> None:
         """Create and delete a file beside each path, and missing folders. `InputError` if that fails."""
         found, tried = list[Problem](), set[Path]()
         for goal in self._goals():
@@ -106,7 +106,7 @@ class Destinations:
                 continue
             tried.add(folder)
             try:
-                _try_out(folder, goal.place.stem)
+                _probe(folder, goal.place.stem)
             except OSError as error:
                 if error.errno in OF_THE_MACHINE:  # another path would not help
                     raise LorapipeError(problem_of(error, str(goal.place))) from None
@@ -120,7 +120,7 @@ class Destinations:
         made = list[Path]()
         for goal, file in self._files(stage, spec, artifact):
             try:
-                if not self._delivered.holds(goal.place, file) and (found := self._trouble(goal)) is not None:
+                if not self._delivered.holds(goal.place, file) and (found := self._problem(goal)) is not None:
                     raise InputError(found[0])
                 self._delivered.put(file, goal.place, self._maker(stage), overwrite=goal.delivery.overwrite)
             except (InputError, OSError) as error:
@@ -155,11 +155,11 @@ class Destinations:
     def _maker(self, stage: str) -> str:
         return f"{stage} of {self._pipeline.name}"
 
-    def _trouble(self, goal: Goal) -> tuple[str, str] | None:
+    def _problem(self, goal: Goal) -> tuple[str, str] | None:
         """Return why a file cannot be written to its target, and the cure."""
-        return _bad_name(goal.place) or self._trouble_of_path(goal)
+        return _bad_name(goal.place) or self._path_problem(goal)
 
-    def _trouble_of_path(self, goal: Goal) -> tuple[str, str] | None:
+    def _path_problem(self, goal: Goal) -> tuple[str, str] | None:
         place, cure = goal.place, "Give another name."
         real = Path(os.path.realpath(place))
         if ".lorapipe" in real.parts:
@@ -168,18 +168,18 @@ class Destinations:
             place.lstat()
             place.stat()
         except FileNotFoundError:
-            return _no_way(real.parent, self._pipeline.folder)
+            return _unwritable(real.parent, self._pipeline.folder)
         except NotADirectoryError:
             return f"{_file_above(place)} is a file, not a folder.", cure
         except OSError as error:
             return f"{place} cannot be written: {_reason(error)}.", cure
         if real.is_dir():
             if goal.delivery.is_folder:
-                return _no_way(real, self._pipeline.folder)
+                return _unwritable(real, self._pipeline.folder)
             return f"{place} is a folder.", f"Write {place.name}/ for a file in it."
-        return self._trouble_of_file(goal, real)
+        return self._file_problem(goal, real)
 
-    def _trouble_of_file(self, goal: Goal, real: Path) -> tuple[str, str] | None:
+    def _file_problem(self, goal: Goal, real: Path) -> tuple[str, str] | None:
         """Return why a file may not replace the one at its target, and the cure."""
         place, cure = goal.place, "Give another name."
         if self._sources.has(place, self._delivered):
@@ -188,10 +188,10 @@ class Destinations:
         if objection and not (goal.delivery.overwrite and real.is_file()):
             can_go = real.is_file() and _has_overwrite(self._pipeline.stages[goal.stage])
             return f"{place}: {objection}", f"Give another name{', or write overwrite: true' if can_go else ''}."
-        return _no_way(real.parent, self._pipeline.folder)
+        return _unwritable(real.parent, self._pipeline.folder)
 
 
-# ---------------------------------------------------------------------------------------------------------- what is wrong
+# --------------------------------------------------------------------------------------------------------------- problems
 
 
 def _bad_name(place: Path) -> tuple[str, str] | None:
@@ -208,7 +208,7 @@ def _bad_name(place: Path) -> tuple[str, str] | None:
     return None
 
 
-def _no_way(folder: Path, project: Path) -> tuple[str, str] | None:
+def _unwritable(folder: Path, project: Path) -> tuple[str, str] | None:
     """Return why a folder cannot be written or made. In the project all folders are made, elsewhere only the last."""
     there = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), None)
     if there is None:
@@ -256,16 +256,16 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-# ------------------------------------------------------------------------------------------------------------------ parts
+# ---------------------------------------------------------------------------------------------------------------- helpers
 
 
-def _same(place: Path) -> str:
+def _identity(place: Path) -> str:
     """Return a text that is equal for two names of one file, even if the file does not exist yet."""
     real = os.path.normcase(os.path.realpath(place))
     return real.casefold() if sys.platform == "darwin" else real
 
 
-def _try_out(folder: Path, stem: str) -> None:
+def _probe(folder: Path, stem: str) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     made = list[Path]()
     try:

@@ -51,7 +51,7 @@ def _described(value: object, at: tuple[str, ...], sources: Mapping[str, Listing
     if at and at[0] == "(made by)":
         yield from (f"{name} {version}" for name, version in _libraries(value).items())
     elif _is_artifact(value):
-        yield f"{place}: what another stage made"
+        yield f"{place}: the result of another stage"
     elif isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _described(item, (*at, key), sources)
@@ -87,7 +87,7 @@ def _differences_in(
     of_both = [key for key in old if key in new]
     found = [each for key in of_both for each in _differences(old[key], new[key], (*at, key), sources)]
     yield from found
-    if not found:  # else the others came or went with a version of lorapipe
+    if not found:  # else the remaining keys differ only by lorapipe's version
         for key in {**old, **new}.keys() - of_both:
             yield from _differences(old.get(key), new.get(key), (*at, key), sources)
 
@@ -103,7 +103,7 @@ def _made_by(old: object, new: Any) -> Iterator[str]:
 
 
 def files_changed(old: Listing, new: Listing) -> str:
-    """`3 pictures added, 1 caption changed: a.png, b.txt`."""
+    """Describe the differences between two listings: `3 pictures added, 1 caption changed: a.png, b.txt`."""
     groups = {
         "added": sorted(new.keys() - old.keys()),
         "removed": sorted(old.keys() - new.keys()),

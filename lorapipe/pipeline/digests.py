@@ -71,7 +71,7 @@ class Digests:
             self._known = {**self._records.digests(str(folder)), **self._known}
 
     def know(self, name: str, digest: str) -> None:
-        """Cache the digest of a file that was just written, without reading it."""
+        """Cache the known digest of a file that was just written."""
         self._known[name] = self._fresh[name] = (stat_of(name), digest)
 
     def save(self) -> None:

@@ -30,7 +30,7 @@ def words(event: Event) -> str:
 
 
 def figures(event: Progress) -> str:
-    """`loss 0.0812  lr 1.00e-04  0.31 s/it  0:58 left`."""
+    """Format a progress event: `loss 0.0812  lr 1.00e-04  0.31 s/it  0:58 left`."""
     parts = [f"{name} {number(value)}" for name, value in event.values.items()]
     if event.seconds_left is not None:
         parts.append(f"{clock(event.seconds_left)} left")
@@ -38,7 +38,7 @@ def figures(event: Progress) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits, or three and an exponent where the number is small or large."""
+    """Format a number with four significant digits, or with three and an exponent if it is very small or large."""
     if not math.isfinite(value):
         return str(value)
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e6):
@@ -47,14 +47,14 @@ def number(value: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """`0:58`, `1:02:03`."""
+    """Format a time as on a clock: `0:58`, `1:02:03`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `2 min 13 s`, `1 h 2 min`."""
+    """Format a duration: `0.4 s`, `2 min 13 s`, `1 h 2 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Planned(Event):
-    """What will happen to a stage and why: `penny  run  adapter.rank 8 → 16`."""
+    """The planned action of a stage, and the reason: `penny  run  adapter.rank 8 → 16`."""
 
     action: Literal["run", "reuse"] = "run"
     reason: str = ""
@@ -87,7 +87,7 @@ class Reused(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The stage's result is published; `files` are what a user may open."""
+    """The stage's result is published; `files` are those that a user may open."""
 
     key: str = ""
     seconds: float = 0.0
@@ -119,13 +119,13 @@ NAMES = {cls: name for name, cls in KINDS.items()}
 
 
 class EventLine(TypedDict):
-    """A line of a run's `events.jsonl`, and of `lorapipe run --json`: what `event` says has happened."""
+    """A line of a run's `events.jsonl`, and of `lorapipe run --json`: one event, of the kind that `event` names."""
 
     v: NotRequired[Annotated[int, Param("the version of the format")]]
-    event: Annotated[str, Param("what has happened")]
+    event: Annotated[str, Param("the kind of event")]
 
 
-DOCUMENT = JsonDocument("event", EventLine, "The line is passed over.", tag="event", variants=KINDS)
+DOCUMENT = JsonDocument("event", EventLine, "The line is skipped.", tag="event", variants=KINDS)
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 

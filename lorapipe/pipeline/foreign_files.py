@@ -82,7 +82,7 @@ PROGRAMS: tuple[Program, ...] = (
          cure="Name its folder as checkpoint of the base."),
     _row("a musubi-tuner or kohya configuration", "", "dit vae network_module network_dim fp8_base timestep_sampling", 3),
 )  # fmt: skip
-# Patterns are texts here: most starts look at no other program's file, and `re` keeps what it has compiled.
+# Patterns are strings here, compiled on first use and cached by `re`: most starts of lorapipe need none of them.
 NAMED = (
     r"""(?m)(?:^|[\s,{\[("'])(?:--)?([A-Za-z_][\w-]*)["']?\]*\s*[:=]|\[\[?([\w.]+)\]\]?[ \t]*(?:#.*)?$|--([a-z]\w+)"""
 )
@@ -124,5 +124,5 @@ def of_text(text: str, name: str) -> Problem | None:
 
 
 def _is_wide_text(head: bytes) -> bool:
-    """Whether bytes are UTF-16, as older versions of Windows' Notepad wrote; there is another message for that."""
+    """Whether bytes are UTF-16, as older versions of Windows' Notepad wrote; those get another message."""
     return head[:2] in (b"\xff\xfe", b"\xfe\xff") or not head[1::2].strip(b"\0") or not head[0::2].strip(b"\0")

@@ -71,7 +71,7 @@ def _waste(kind: str, folder: Path) -> Waste:
 
 
 def clean(ledger: Ledger, found: list[Waste]) -> int:
-    """Remove what was found, unless it is used again or already removed; return the number of freed bytes."""
+    """Remove the waste `found`, unless it is used again or already removed; return the number of freed bytes."""
     with removing(ledger.locks) as used:
         current = [short(key) for key in ledger.records.current()]  # a run may have used results since
         kept = _with_referred([*current, *(used or ())], ledger.manifest)
@@ -80,20 +80,20 @@ def clean(ledger: Ledger, found: list[Waste]) -> int:
             for each in found
             if not (each.kind == "result" and each.path.name in kept)
             and not (each.kind == "cache entry" and used is not None)
-            and _take_away(ledger, each)
+            and _take_out_of_use(ledger, each)
         ]
     return sum(each.size for each in taken if each.kind == "cache entry" or _remove(ledger, each))
 
 
-def _take_away(ledger: Ledger, each: Waste) -> bool:
-    """Take it out of use atomically; return whether this process did it."""
+def _take_out_of_use(ledger: Ledger, each: Waste) -> bool:
+    """Take an entry out of use atomically; return whether this process did it."""
     try:
         if not each.is_as_found:
             return False
         if each.kind == "cache entry":
             each.path.unlink()
             return True
-        gone = _gone(each.path)
+        gone = _renamed(each.path)
         with take(_lock(ledger, each)):
             if gone != each.path:
                 remove(gone)  # left over from another collection
@@ -104,8 +104,8 @@ def _take_away(ledger: Ledger, each: Waste) -> bool:
 
 
 def _remove(ledger: Ledger, each: Waste) -> bool:
-    """Delete what is out of use; return whether this process did it."""
-    gone = _gone(each.path)
+    """Delete an entry that is out of use; return whether this process did it."""
+    gone = _renamed(each.path)
     try:
         with take(_lock(ledger, each)):
             was_there = gone.exists()
@@ -115,7 +115,7 @@ def _remove(ledger: Ledger, each: Waste) -> bool:
         return False
 
 
-def _gone(path: Path) -> Path:
+def _renamed(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix(GONE)}{GONE}")
 
 

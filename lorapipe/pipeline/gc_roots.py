@@ -33,14 +33,14 @@ class Roots:
         self._locks = locks
         self._stopping = stopping
         self._path = locks / f"{os.urandom(16).hex()}{ROOTS}"
-        with self._alone():
+        with self._locked():
             self._lock = take(_lock_of(self._path))
             self._path.touch()
             self._removals = _removals(locks)
 
     def add(self, names: Iterable[str]) -> bool:
         """Add results. Return false if `gc` has removed something since the last call: then check that they still exist."""
-        with self._alone():
+        with self._locked():
             with self._path.open("a", encoding="ascii") as file:
                 file.writelines(f"{name}\n" for name in names)
             before, self._removals = self._removals, _removals(self._locks)
@@ -49,26 +49,26 @@ class Roots:
     def close(self) -> None:
         """Remove the roots; the run has ended."""
         self._lock.close()
-        _forget(self._path)
+        _delete(self._path)
 
-    def _alone(self) -> AbstractContextManager[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         def waiting(busy: Busy) -> None:
             if self._stopping():
                 raise Interrupted(f"Stopped while waiting for {busy.who}.")
 
-        return _alone(self._locks, waiting)
+        return _locked(self._locks, waiting)
 
 
 def rooted(locks: Path) -> set[str] | None:
     """Return the results that running runs use; None if no run is running."""
-    at_work = [path for path in locks.glob(f"*{ROOTS}") if not _is_over(path)]
+    at_work = [path for path in locks.glob(f"*{ROOTS}") if not _has_ended(path)]
     return {name for path in at_work for name in _names(path)} if at_work else None
 
 
 @contextmanager
 def removing(locks: Path) -> Iterator[set[str] | None]:
     """Yield `rooted` while no run can add to it. Runs check again for results that are removed within the block."""
-    with _alone(locks, lambda _: None):
+    with _locked(locks, lambda _: None):
         used = rooted(locks)
         if used is not None:
             with (locks / REMOVALS).open("ab") as file:
@@ -76,21 +76,21 @@ def removing(locks: Path) -> Iterator[set[str] | None]:
         yield used
 
 
-def _alone(locks: Path, waiting: Callable[[Busy], None]) -> AbstractContextManager[None]:
+def _locked(locks: Path, waiting: Callable[[Busy], None]) -> AbstractContextManager[None]:
     return holding(locks / f"roots{LOCK}", waiting, PAUSE_SECONDS)
 
 
-def _is_over(path: Path) -> bool:
+def _has_ended(path: Path) -> bool:
     """Whether the run of these roots has ended; removes the files of a killed run."""
     try:
         take(_lock_of(path)).close()
     except Busy:
         return False
-    _forget(path)
+    _delete(path)
     return True
 
 
-def _forget(path: Path) -> None:
+def _delete(path: Path) -> None:
     for each in (path, _lock_of(path)):
         with suppress(OSError):
             each.unlink()

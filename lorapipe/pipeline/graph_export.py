@@ -21,7 +21,7 @@ def mermaid(pipeline: Pipeline, plan: Plan) -> str:
 
 
 def dot(pipeline: Pipeline, plan: Plan) -> str:
-    """Return a digraph for Graphviz, in the same colours."""
+    """Return a Graphviz digraph, in the same colours."""
     lines = ["digraph pipeline {", '  rankdir=LR; node [shape=box, style="rounded,filled", fontname="sans-serif"];']
     for step in plan.stages:
         label = f"{step.name}\\n{pipeline.stages[step.name].name}: {step.action}"

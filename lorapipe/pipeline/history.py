@@ -47,7 +47,7 @@ def read_run(ledger: Ledger, number: int) -> RunRecord:
     known = runs(ledger)
     found = next((each for each in known if each.number == number), None)
     if found is None:
-        cure = f"The last one is {known[0].number}." if known else "Nothing was run here yet."
+        cure = f"The last run is {known[0].number}." if known else "There are no runs here yet."
         raise InputError(f"there is no run {number}.", cure=cure)
     found.stages = _stages(ledger, number)
     return found

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-BEAT_SECONDS = 15.0
+RENEWAL_SECONDS = 15.0
 """Seconds between two renewals of an owner's file."""
 LOST_SECONDS = 300.0
 """Seconds after which an owner on another machine that has not renewed its file is considered dead."""
@@ -56,11 +56,11 @@ def folder_of(path: Path) -> Path:
 def take(path: Path) -> Callable[[], None]:
     """Take a lock, and return a function that releases it. Raises `Held`, or `OSError` if nothing can be written."""
     folder = folder_of(path)
-    before = _all_gone(folder)
+    before = _other_owners(folder)
     mine = folder / str(max(before, default=0) + 1)
     _write(mine)
     try:
-        before = _all_gone(folder, mine)  # check again: numbers are reused, and the first check may be outdated
+        before = _other_owners(folder, mine)  # check again: numbers are reused, and the first check may be outdated
         if any(number > int(mine.name) for number in before):
             raise Held(None, "")
     except BaseException:
@@ -97,15 +97,15 @@ def _write(file: Path) -> None:
         json.dump(Owner.this()._asdict(), text)
 
 
-def _all_gone(folder: Path, mine: Path | None = None) -> list[int]:
+def _other_owners(folder: Path, mine: Path | None = None) -> list[int]:
     """Return the numbers of all other owners. `Held` if one of them is alive."""
     numbers = [number for number in _numbers(folder) if mine is None or str(number) != mine.name]
     for number in sorted(numbers, reverse=True):
-        _must_be_gone(folder / str(number))
+        _raise_if_alive(folder / str(number))
     return numbers
 
 
-def _must_be_gone(file: Path) -> None:
+def _raise_if_alive(file: Path) -> None:
     """Raise `Held` if the process of a file is alive."""
     try:
         owner = Owner(**json.loads(file.read_text("utf-8")))
@@ -134,7 +134,7 @@ def _age(file: Path) -> float:
 
 
 def _renew(file: Path, released: threading.Event) -> None:
-    while not released.wait(BEAT_SECONDS):
+    while not released.wait(RENEWAL_SECONDS):
         with suppress(OSError):
             os.utime(file)
 

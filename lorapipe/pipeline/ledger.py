@@ -270,7 +270,7 @@ class Ledger:
             with suppress(OSError):
                 os.utime(result.folder)
 
-    def point(self, stage: str, result: Result) -> str:
+    def link_output(self, stage: str, result: Result) -> str:
         """Link `outputs/<stage>` to a result; return the folder to show: the link, or the result itself.
 
         If links are not allowed (Windows without that privilege), a text file gives the path instead. Users' files there are

@@ -92,7 +92,7 @@ class LedgerDatabase:
         except Locked:
             raise
         except Unavailable as trouble:
-            self.database.only_look(trouble)
+            self.database.become_read_only(trouble)
             self._complete()
 
     @mended

@@ -1,4 +1,4 @@
-"""`lorapipe.lock`: records what is needed to reproduce results elsewhere, and to find what differs if they are not the same.
+"""`lorapipe.lock`: a record for reproducing results elsewhere, and for finding the differences if they do not match.
 
     pipelines:
       cat.yaml:
@@ -54,7 +54,7 @@ class LockedPipeline(TypedDict):
 
 
 class LockFile(TypedDict):
-    """What is needed to reproduce results elsewhere, and to find what differs if they are not the same."""
+    """A record for reproducing results elsewhere, and for finding the differences if they do not match."""
 
     version: Annotated[Literal[1], Param("version of the file's format")]
     pipelines: Annotated[dict[str, LockedPipeline], Param("locked pipelines, by file name")]

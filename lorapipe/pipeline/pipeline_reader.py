@@ -289,5 +289,5 @@ def _makes(plain: object) -> type[Artifact] | None:
     assert registry is not None
     if not isinstance(name, str) or name not in registry:
         return None
-    makes: type[Artifact] = registry.get(name).makes
-    return makes
+    kind: type[Stage] = registry.get(name)
+    return kind.makes_with(plain if isinstance(plain, dict) else {})

@@ -76,7 +76,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, anew: Set[str] = frozenset()) -> Pl
 
 
 def _few(names: Sequence[str]) -> str:
-    """`a and b`, `a and b and 7 more`."""
+    """List names, shortened: `a and b`, `a and b and 7 more`."""
     return " and ".join(
         names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
     )
@@ -119,6 +119,6 @@ def _reason(pipeline: Pipeline, name: str, ledger: Ledger, identity: Identity, d
         return "first run"
     if last is None:
         return "its last result is gone"
-    from lorapipe.pipeline.diff import why  # where nothing has changed, nothing is compared
+    from lorapipe.pipeline.diff import why  # here, as an unchanged pipeline needs no comparison
 
     return why(last, identity)

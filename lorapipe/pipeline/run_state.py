@@ -20,7 +20,7 @@ from lorapipe.pipeline.events import Event, Failed, Finished, Log, Metric, Plann
 State = Literal["waiting", "running", "finished", "reused", "failed", "cancelled"]
 ENDS: frozenset[State] = frozenset({"finished", "reused", "failed", "cancelled"})
 MOST_LOGS = 1000
-"""Most lines of the log that are kept."""
+"""Most log lines that are kept."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class StageState:
 
     @property
     def end(self) -> str:
-        """How it ended: finished, reused, failed or cancelled; empty if it has not ended."""
+        """The final state: finished, reused, failed or cancelled; empty if the stage has not ended."""
         return self.state if self.state in ENDS else ""
 
     def apply(self, event: Event) -> None:

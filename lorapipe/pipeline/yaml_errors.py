@@ -75,7 +75,7 @@ def _typo(lines: Sequence[str], last: int, begin: Mark | None) -> Found | None:
 
 
 def _pasted(lines: Sequence[str], typo: Typo) -> Found:
-    """A typo that came with a text from elsewhere, and so is in many lines: the first, and in how many others."""
+    """Explain a typo that came with pasted text: the first occurrence, and the number of other lines with it."""
     every = (typo.search(without_quoted(line[:SEEN])) for line in lines)
     first, *more = [(number, found) for number, found in enumerate(every) if found]
     number, found = first
@@ -96,13 +96,13 @@ def without_quoted(line: str) -> str:
 def _state(lines: Sequence[str], context: str, begin: Mark, said: str, end: Mark) -> Found:
     """Explain the error by the first entry of `STATES` that matches the parser's state."""
     line = lines[end.line] if end.line < len(lines) else ""
-    for words, tell in STATES:
+    for words, explain in STATES:
         if words in f"{context}: {said}":
-            return tell(lines, line, begin, end, said)
+            return explain(lines, line, begin, end, said)
     return end, f"{said}.", ""
 
 
-Tell = Callable[[Sequence[str], str, Mark, Mark, str], Found]
+Explanation = Callable[[Sequence[str], str, Mark, Mark, str], Found]
 
 
 def _escape(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) -> Found:
@@ -187,7 +187,7 @@ def _second(lines: Sequence[str], line: str, begin: Mark, end: Mark, said: str) 
     return end, "expected a single document.", "Keep one document: remove the '---' lines."
 
 
-STATES: tuple[tuple[str, Tell], ...] = (
+STATES: tuple[tuple[str, Explanation], ...] = (
     ("quoted scalar: found unexpected end", _open_quote),
     ("quoted scalar: found unexpected document", _open_quote),
     ("while parsing a quoted scalar", _escape),

@@ -9,9 +9,9 @@ tagged union: `{type: lora, rank: 8}`, or just `lora`. The tag key is the contra
 
 A *value type* (`Value`) is a class with its own text form, such as a duration `10 epochs`.
 
-    base           Param, Value, Spec: what is declared          parse          document → spec, or its problems
+    base           Param, Value, Spec: the declarations          parse          document → spec, or its problems
     fields         the knobs of a spec class                     serialization  spec → document, content of a key
-    shapes         what kind of thing a knob's type is           schema         spec class → JSON Schema
+    shapes         a knob's type, resolved                       schema         spec class → JSON Schema
     types          values that any stage may use                   reference      $stage, another stage's result
     documents      JSON files that others read or edit             document_schema   their JSON Schema
 """

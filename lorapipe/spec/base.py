@@ -1,4 +1,4 @@
-"""The classes that everything in this package is about: `Param` (of `param()`), `Value` and `Spec`."""
+"""The base classes of this package: `Param` (of `param()`), `Value` and `Spec`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lorapipe.limits import LARGEST_NUMBER
 from lorapipe.registry import Registry
 
 REQUIRED: Any = dataclasses.MISSING
-"""The default of a knob that has none."""
+"""Marks a knob without a default, which a document must set."""
 JsonObject = dict[str, Any]
 """A JSON object: the document form of a spec, or a JSON Schema."""
 ValueKind = Literal["value", "source", "destination", "reference"]
-"""What a `Value` stands for: itself, something to read, somewhere to write, what another stage makes."""
+"""The kinds of `Value`: a plain value, a path to read, a path to write, a reference to a stage's result."""
 
 
 class Param(NamedTuple):
-    """The declaration of one knob: what `param()` was told."""
+    """The declaration of one knob: the arguments of `param()`."""
 
     help: str
     ge: float | None = None
@@ -39,20 +39,20 @@ class Param(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The help as sentences, with what kohya's users know the knob by."""
+        """The help as sentences, with kohya's names of the knob."""
         return " ".join(filter(None, [sentence(self.help), f"kohya: {', '.join(self.kohya)}." if self.kohya else ""]))
 
     def bounds(self) -> dict[str, float]:
-        """The limits under their JSON Schema names."""
+        """Return the limits under their JSON Schema names."""
         names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
         return {schema: limit for ours, schema in names.items() if (limit := getattr(self, ours)) is not None}
 
     def complaint(self, value: float) -> str | None:
-        """Why a number is out of range, or None."""
+        """Return why a number is out of range, or None."""
         if not math.isfinite(value):
             return f"{value} is not a finite number."
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            return f"{value:.3g} is larger than any number that is used here."
+            return f"{value:.3g} is larger than any number that is allowed here."
         if self.ge is not None and value < self.ge:
             return f"{value} is below the minimum {self.ge}."
         if self.gt is not None and value <= self.gt:
@@ -81,14 +81,14 @@ def param(
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
-    `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` says
-    that the knob changes how, not what, is made (a device, a log folder): it stays outside the content key. `aliases` are
-    names that it had in earlier releases, which old documents and graphs may still use. `shelf` says from which of a
-    user's folders a path is usually taken: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the flags of
-    kohya's sd-scripts that do what it does: a user who writes or asks for them is led here.
+    `default` may be a function of no arguments (`Adapter.default("lora")`), called for each spec. `content=False` means
+    that the knob does not change the result (a device, a log folder): it is not part of the content key. `aliases` are
+    its names in earlier releases, which old documents and graphs may still use. `shelf` names the user's folder that a
+    path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
+    sd-scripts: users who write or search for them find this knob.
 
-    A knob that gets another name says with `key` which name its content keys hold: the first that it had, which old
-    documents, graphs and stored results may still use too. So renaming a knob voids no result.
+    A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
+    knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
@@ -119,17 +119,17 @@ class Value(ABC):
 
 
 class Spec:
-    """Base of every object that is described by `param()` fields. Subclasses are `@dataclass(frozen=True)`."""
+    """Base class of all objects whose fields are declared with `param()`. Subclasses are `@dataclass(frozen=True)`."""
 
     registry: ClassVar[Registry[Any] | None] = None
     tag: ClassVar[str] = "type"
     stored_name: ClassVar[str] = "Spec"
-    """What saved ComfyUI graphs know the class by: its name, or the first that it had."""
+    """The class's name in saved ComfyUI graphs. It stays when the class is renamed."""
 
     def __init_subclass__(cls, contract: str = "", stored_name: str = "", **keywords: object) -> None:
-        """`class Adapter(Spec, contract="type")` declares a contract: the union over the package it is written in.
+        """Register a subclass. `class Adapter(Spec, contract="type")` declares a contract: the union over its package.
 
-        A class that gets another name keeps the old one where users have it stored: `class New(Spec, stored_name="Old")`.
+        A renamed class keeps its old name in stored data: `class New(Spec, stored_name="Old")`.
         """
         super().__init_subclass__(**keywords)
         cls.stored_name = stored_name or cls.__name__
@@ -139,25 +139,25 @@ class Spec:
 
     @classmethod
     def default(cls, name: str, **knobs: Any) -> Callable[[], Self]:
-        """A default for a field typed as this contract: the implementation `name`, imported when it is needed."""
+        """Return a default factory for a field of this contract: the implementation `name`, imported on first use."""
         registry = cls.registry
         assert registry is not None, f"{cls.__name__} is not a contract"
         return lambda: typing.cast(Self, registry.get(name)(**knobs))
 
     @property
     def name(self) -> str:
-        """The registered name (its file's)."""
+        """The registered name: that of its file."""
         assert self.registry is not None, f"{type(self).__name__} has no registry"
         return self.registry.name_of(type(self))
 
     @property
     def key_name(self) -> str:
-        """The name by which stored results know it: the first that its file had."""
+        """The name in content keys: the first name of its file."""
         assert self.registry is not None, f"{type(self).__name__} has no registry"
         return self.registry.key_of(type(self))
 
     def problems(self) -> Iterable[Problem]:
-        """Settings that are valid alone but wrong together, each with its reason; `path` names the field to mend."""
+        """Return problems of settings that are valid alone but wrong together; `path` names the field to change."""
         return ()
 
 
@@ -168,5 +168,5 @@ def registry_of(contract: type[Spec]) -> Registry[Any]:
 
 
 def sentence(help: str) -> str:
-    """A knob's help as a sentence: capital letter, full stop."""
+    """Turn a knob's help into a sentence: capital letter, full stop."""
     return f"{help[:1].upper()}{help[1:]}." if help and not help.endswith(".") else help

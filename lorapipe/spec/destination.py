@@ -1,4 +1,4 @@
-"""The value type of a file to write: a path, or a folder to write a named file in."""
+"""The value type of a path to write to: a file, or a folder for one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ txt caption md csv tsv json jsonl yaml yml toml ini cfg log xml html htm pdf doc
 zip 7z rar tar gz tgz xz bz2 zst py js ts sh bat exe dll so db sqlite bak tmp part crdownload lock
 """.split()  # noqa: SIM905 (a list would be a column of words)
 )
-"""Endings that say what a file is. Anything else after a dot is a part of the name, as in `penny.v1.2`."""
+"""Endings of known file types. Anything else after a dot is part of the name, as in `penny.v1.2`."""
 
 
 @dataclass(frozen=True)
 class Destination(Value):
-    """A file to write, or a folder to write one in: a path that ends in a slash is a folder's."""
+    """A path to write to: a file, or, if it ends in a slash, a folder for one."""
 
     value_kind: ClassVar[ValueKind] = "destination"
 
@@ -48,14 +48,14 @@ class Destination(Value):
         return {"type": "string", "minLength": 1}
 
     def file(self, name: str, ending: str) -> Path:
-        """Return the file to write: with its ending, or `name` in the folder, if the path is one."""
-        if self.is_folder or os.path.isdir(self.path):  # noqa: PTH112 (which tells, and never raises)
+        """Return the path of the file: with `ending` added if missing, or `name` inside the folder."""
+        if self.is_folder or os.path.isdir(self.path):  # noqa: PTH112 (it never raises)
             return self.path / f"{name}{ending}"
         has_it = not ending or self.path.name.lower().endswith(ending) or self.path.suffix.lower() in OTHER_ENDINGS
         return self.path if has_it else self.path.with_name(f"{self.path.name}{ending}")
 
     def complaint(self, ending: str) -> tuple[str, str] | None:
-        """Return what is wrong with the ending of its name, and the cure; None where it is right or can be added."""
+        """Return the problem with the ending of the file name, and the cure; None if it is right or can be added."""
         name, given = self.path.name, self.path.suffix
         if self.is_folder or not ending:
             return None
@@ -63,10 +63,10 @@ class Destination(Value):
             return f"{name} is an ending without a name.", f"Write penny{ending}."
         if given.lower() == ending:
             return None
-        import difflib  # only for a file that is about to be refused
+        import difflib  # seldom needed
 
         close = difflib.get_close_matches(given.lower(), [ending], cutoff=0.75)
         if not close and given.lower() not in OTHER_ENDINGS:
             return None
         right = f"{name[: -len(given)]}{ending}"
-        return f"{name} does not end in {ending}: other programs go by the ending.", f"Write {right}."
+        return f"{name} does not end in {ending}, by which other programs recognise the file.", f"Write {right}."

@@ -1,4 +1,4 @@
-"""JSON documents → JSON Schema (draft 2020-12), for whoever reads or edits the files."""
+"""JSON documents → JSON Schema (draft 2020-12), for programs and people that read or edit the files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def document_schema(name: str, record: type, tag: str, variants: Mapping[str, ty
 
 
 class _RecordWriter(SchemaWriter):
-    """Writes the schemas of records, in the words of draft 2020-12."""
+    """Writes the schemas of records, in draft 2020-12."""
 
     keyword = "$defs"
 
@@ -47,7 +47,7 @@ class _RecordWriter(SchemaWriter):
         return super()._of_kind(shape, limits)
 
     def or_instead(self, schema: JsonObject) -> JsonObject:
-        """Return the schema as it is: beside a reference, this draft sees all."""
+        """Return the schema unchanged: this draft allows keywords beside `$ref`."""
         return schema
 
     def body(self, record: type) -> JsonObject:

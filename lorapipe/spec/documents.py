@@ -1,8 +1,8 @@
-"""JSON files that other programs read and people may have edited: their published schemas, and what is wrong with one.
+"""JSON files that other programs read and people may edit: their published schemas, and their validation.
 
-A file is described once, by a `TypedDict` or a dataclass whose fields are `Annotated[type, Param("help", ge=…)]` where the
-type alone does not say enough. From that come its JSON Schema (draft 2020-12), in `schemas/`, a quick check for readers
-that look at a thousand files (`fits`), and the problems, each with its field, for a person (`problems`).
+A `TypedDict` or dataclass describes a file once; its fields are `Annotated[type, Param("help", ge=…)]` where the type
+alone is not enough. The JSON Schema (draft 2020-12) in `schemas/` is generated from it, as are a quick check for readers
+of a thousand files (`fits`) and readable problems, each with its field (`problems`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Check = Callable[[object], bool]
 class JsonDocument:
     """A kind of JSON file, or of lines in one; its schema is `schemas/NAME.schema.json`.
 
-    `record` describes it. Where there are several kinds of it, the field `tag` says which: `variants` describes each, and
-    `record` what all have. `cure` is what a person can do about a damaged one.
+    `record` describes its fields. If the file has variants, the field `tag` names the variant: `variants` describes each,
+    and `record` the common fields. `cure` tells users what to do about a damaged file.
     """
 
     name: str
@@ -35,19 +35,19 @@ class JsonDocument:
     variants: Mapping[str, type] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Return the text of its schema's file."""
-        from lorapipe.spec.schema import schema_text  # seldom needed: `fits` looks at thousands of files without it
+        """Return the text of the schema's file."""
+        from lorapipe.spec.schema import schema_text  # here, as `fits` does not need it
 
         return schema_text(self.schema())
 
     def schema(self) -> JsonObject:
-        """Return its JSON Schema. Fields that it does not know are allowed: a later version may have added them."""
+        """Return the JSON Schema. Unknown fields are allowed: a later version may have added them."""
         from lorapipe.spec.document_schema import document_schema
 
         return document_schema(self.name, self.record, self.tag, self.variants)
 
     def fits(self, value: object) -> bool:
-        """Return whether a value is such a document: all that its schema asks for, in a fraction of the time."""
+        """Whether a value is a valid document: the same test as by the schema, in a fraction of the time."""
         if not self._check(value):
             return False
         if not self.variants:
@@ -57,13 +57,13 @@ class JsonDocument:
         return check is not None and check(value)
 
     def problems(self, value: object, where: str) -> list[Problem]:
-        """Return what is wrong with a value, by its schema: each field with what it should hold."""
+        """Return the problems of a value by the schema, each with its field."""
         from lorapipe.spec.validation import schema_problems
 
         return schema_problems(value, self.schema(), where, self.cure)
 
     def require(self, value: object, where: str) -> None:
-        """Raise `InputError` with every problem of a value that was read from the file `where`."""
+        """Raise `InputError` with all problems of a value that was read from the file `where`."""
         if problems := self.problems(value, where):
             raise InputError(problems)
 
@@ -94,7 +94,7 @@ def _record_check(record: type) -> Check:
 
 
 def _check(shape: Shape, limits: Param) -> Check:
-    """Return what tells whether a value that came from JSON has this shape."""
+    """Return a function that checks whether a JSON value has this shape."""
     fits = _check_of_kind(shape, limits)
     return (lambda value: value is None or fits(value)) if shape.optional else fits
 
@@ -135,7 +135,7 @@ def _number_check(kinds: type | tuple[type, ...], limits: Param) -> Check:
 
 
 def _is_within(limits: Param, value: Any) -> bool:
-    """Whether a number is in its range; NaN is in none."""
+    """Whether a number is in its range; NaN never is."""
     return (
         (limits.ge is None or value >= limits.ge)
         and (limits.gt is None or value > limits.gt)

@@ -24,12 +24,12 @@ class Knob:
 
     @property
     def key(self) -> str:
-        """Its name in content keys: the first that it had."""
+        """The knob's name in content keys: its first name."""
         return self.param.key or self.name
 
     @cached_property
     def shape(self) -> Shape:
-        """What its type is to parsers, schemas and forms."""
+        """The knob's type, resolved for parsers, schemas and forms."""
         return shape_of(self.type)
 
     @cached_property
@@ -38,7 +38,7 @@ class Knob:
         return self.field.default is REQUIRED and self.field.default_factory is REQUIRED
 
     def default(self) -> Any:
-        """Return the default value; REQUIRED where there is none."""
+        """Return the default value; REQUIRED if there is none."""
         factory = self.field.default_factory
         return factory() if callable(factory) else self.field.default
 
@@ -61,7 +61,7 @@ def knobs(cls: type[Spec]) -> tuple[Knob, ...]:
 
 
 def knobs_by_name(cls: type[Spec]) -> Mapping[str, Knob]:
-    """Return the knobs of a spec class by their names, in the order of their declaration."""
+    """Return the knobs of a spec class by name, in the order of their declaration."""
     found = _by_name.get(cls)
     if found is None:
         found = _by_name[cls] = {knob.name: knob for knob in knobs(cls)}
@@ -69,7 +69,7 @@ def knobs_by_name(cls: type[Spec]) -> Mapping[str, Knob]:
 
 
 def old_names(cls: type[Spec]) -> Mapping[str, str]:
-    """Map the names that knobs of a spec class had in earlier releases to their present ones."""
+    """Map names of knobs in earlier releases to their present ones."""
     found = _old_names.get(cls)
     if found is None:
         found = {alias: knob.name for knob in knobs(cls) for alias in knob.param.aliases}

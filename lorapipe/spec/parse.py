@@ -1,4 +1,4 @@
-"""Plain values → specs, with every problem at once."""
+"""Parse plain values to specs; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lorapipe.spec.types import Source
 
 S = TypeVar("S", bound=Spec)
 Address = tuple[str | int, ...]
-"""Where in a document: `("adapter", "rank")`."""
+"""The address of a value in a document: `("adapter", "rank")`."""
 Folder = Path | Callable[[Address], Path]
-"""Where relative paths start: one folder, or the folder for each address."""
+"""The folder where relative paths start; it may depend on the address."""
 
 
 @dataclass(frozen=True)
 class Parsed(Generic[S]):
-    """A parsed document: the spec (None where it could not be read), what is wrong, and every `Value` in it.
+    """A parsed document: the spec (None if it is invalid), its problems, and every `Value` in it.
 
-    `values` holds (address, type that the knob asks for, value), also of specs that could not be read as a whole, so
-    that references can be checked in the same report.
+    `values` has (address, type of the knob, value), also of invalid specs, so that references in them are checked in the
+    same report.
     """
 
     spec: S | None
@@ -50,17 +50,17 @@ def parse_spec(
 ) -> Parsed[S]:
     """Parse a spec (or one implementation of a contract) from its document form; relative paths start at `folder`.
 
-    `policy` says which paths it may name: any, if None. Documents that are parsed together share a `problem_cache`.
+    `policy` restricts the paths that it may name. Documents that are parsed together share a `problem_cache`.
     """
     parser = _Parser(folder or Path(), policy, problem_cache or ProblemCache())
     spec: Any = None
-    with suppress(TooManyProblems):  # the pipeline's reader reports those that were found, and that there may be more
+    with suppress(TooManyProblems):  # the pipeline's reader reports the problems, and that there may be more
         spec = parser.parse(shape_of(kind), plain, Param(""), ())
     return Parsed(None if parser.problems else spec, tuple(parser.problems), tuple(parser.values))
 
 
 def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
-    """Parse a spec like `parse_spec`, and return it; `InputError` has every problem, `path` relative to `plain`."""
+    """Parse a spec like `parse_spec`, and return it. `InputError` has all problems, their `path` relative to `plain`."""
     parsed = parse_spec(kind, plain, folder)
     if parsed.spec is None:
         raise InputError(parsed.problems)
@@ -68,11 +68,11 @@ def from_dict(kind: type[S], plain: object, folder: Path | None = None) -> S:
 
 
 class _InvalidError(Exception):
-    """A value could not be parsed; the problem is already noted."""
+    """A value could not be parsed; its problem has been recorded."""
 
 
 class _Parser:
-    """Parses plain values by shape, noting every problem and carrying on."""
+    """Parses plain values by shape, records every problem and continues."""
 
     def __init__(self, folder: Folder, policy: PathPolicy | None, problem_cache: ProblemCache) -> None:
         self._policy = policy
@@ -80,13 +80,13 @@ class _Parser:
         self._folder_at = folder if callable(folder) else lambda at: folder
         self.problems = Problems()
         self._reported = 0
-        """How many of them were reported by specs that could be made."""
+        """The number of problems that valid specs reported about themselves."""
         self._around: list[type[Spec]] = []
-        """The specs whose settings are being parsed, from the outermost on."""
+        """The specs whose settings are being parsed, outermost first."""
         self.values: list[tuple[Address, type[Value], object]] = []
 
     def parse(self, shape: Shape, plain: object, limits: Param, at: Address) -> object:
-        """Return the object of that shape; None (with a problem noted) where there is none."""
+        """Return the object of that shape; None, with a problem recorded, if it is invalid."""
         try:
             return self._parse(shape, plain, limits, at)
         except _InvalidError:
@@ -165,7 +165,7 @@ class _Parser:
 
     def _value(self, kind: type[Value], plain: object, limits: Param, at: Address) -> object:
         if isinstance(plain, float) and plain.is_integer():
-            plain = int(plain)  # 1e3 is a whole number to its author
+            plain = int(plain)  # users write 1e3 for a whole number
         if issubclass(kind, Source) and kind.artifact and isinstance(plain, str) and REFERENCE.fullmatch(plain):
             reference = Ref.parse(plain, self._folder_at(at))
             self.values.append((at, kind, reference))
@@ -188,7 +188,7 @@ class _Parser:
         self._around.pop()
         if len(self.problems) - self._reported > before:
             raise _InvalidError
-        spec = cls(**given)  # also where it reports problems: the specs around it have their own to report
+        spec = cls(**given)  # even if it reports problems, so that the specs around it can report theirs
         reported = self._problem_cache.of(spec)
         self._reported += len(reported)
         self.problems.add_all(problem.under(*at) for problem in reported)
@@ -215,7 +215,7 @@ class _Parser:
         self.problems.add(Problem(f"unknown setting {show(key)}.", "", cure, (*at, key)))
 
     def _with_present_names(self, new: Mapping[str, str], plain: dict[str, object], at: Address) -> dict[str, object]:
-        """Return settings with the names of earlier releases replaced by those of this one."""
+        """Return settings with names of earlier releases replaced by the present ones."""
         if new.keys().isdisjoint(plain):
             return plain
         renamed = {key: value for key, value in plain.items() if key not in new}
@@ -227,7 +227,7 @@ class _Parser:
         return renamed
 
     def _implementation(self, contract: type[Spec], plain: object, at: Address) -> tuple[type[Spec], object]:
-        """Return the class that a document names with the contract's tag, and the rest of the document."""
+        """Return the class that the document's tag names, and the rest of the document."""
         registry = contract.registry
         assert registry is not None
         if isinstance(plain, str):

@@ -1,4 +1,4 @@
-"""What specs report about themselves, each asked once."""
+"""A cache of the problems that specs report about themselves."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ from lorapipe.spec.paths import trouble
 
 
 class ProblemCache:
-    """What specs say is wrong with them, as it was when they were first asked: they may look at files for that.
-
-    Of those in a document that are written alike, such as the base of a hundred stages, one is asked for all.
-    """
+    """Caches `Spec.problems()`, which may read files: equal specs, such as the base of a hundred stages, are asked once."""
 
     def __init__(self) -> None:
-        self._told: dict[Spec, tuple[Problem, ...]] = {}
+        self._cached: dict[Spec, tuple[Problem, ...]] = {}
 
     def of(self, spec: Spec) -> tuple[Problem, ...]:
-        """What it says; addresses start at the spec."""
+        """Return the problems of a spec; addresses start at the spec."""
         try:
-            told = self._told.get(spec)
-        except TypeError:  # it holds a mapping, and is compared with nothing
+            problems = self._cached.get(spec)
+        except TypeError:  # a spec with a mapping is not hashable
             return self._ask(spec)
-        if told is None:
-            told = self._told[spec] = self._ask(spec)
-        return told
+        if problems is None:
+            problems = self._cached[spec] = self._ask(spec)
+        return problems
 
     @staticmethod
     def _ask(spec: Spec) -> tuple[Problem, ...]:

@@ -12,7 +12,7 @@ from lorapipe.spec.shapes import Shape, shape_of
 
 
 class RecordField(NamedTuple):
-    """A field of a record: what may stand in it, and whether it must be there."""
+    """A field of a record: its shape, its declaration, and whether it is required."""
 
     name: str
     shape: Shape
@@ -21,7 +21,7 @@ class RecordField(NamedTuple):
 
 
 def record_fields(record: type) -> Iterator[RecordField]:
-    """Yield the fields of a `TypedDict` or dataclass; of the latter, those with a default need not be there."""
+    """Yield the fields of a `TypedDict` or dataclass; dataclass fields with a default are optional."""
     defaults = set()
     if dataclasses.is_dataclass(record):
         nothing = dataclasses.MISSING

@@ -1,4 +1,4 @@
-"""`$stage` in a document: a value that another stage will make."""
+"""`$stage` in a document: a reference to the result of another stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE = re.compile(r"\$([\w-]+)((?:\.\w+)*)")
 
 @dataclass(frozen=True)
 class Ref(Value):
-    """`$stage` or `$stage.field`: stands in a knob until the stage has run."""
+    """A reference `$stage` or `$stage.field`: the value of a knob until the stage has run."""
 
     stage: str
     fields: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""A document's numbers, truth values and texts as the type that is asked for, and the cures where they are not."""
+"""Convert scalars of a document (numbers, booleans, texts) to the type of a knob, and suggest cures if that fails."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ WORDS = {
     "text": "text",
     "path": "a path",
 }
-"""What a user calls each kind of scalar."""
+"""Each kind of scalar in a message."""
 TEXTS = ("text", "path")
 LONGEST_NUMBER = 30
-"""Letters of a text that may be a number in quotes."""
+"""Most characters of a text that is tested for being a number in quotes."""
 
 
 def as_scalar(kind: str, plain: object) -> Scalar | None:
-    """Convert a document's scalar to `kind`; None where it is none. 1e3 is a whole number, true is never a number."""
+    """Convert a document's scalar to `kind`; None if it does not fit. 1e3 is a whole number, true is never a number."""
     if isinstance(plain, bool):
         return plain if kind == "boolean" else None
     if kind == "integer" and isinstance(plain, float) and plain.is_integer():
@@ -34,15 +34,15 @@ def as_scalar(kind: str, plain: object) -> Scalar | None:
 
 
 def quote_cure(kind: str, plain: object) -> str:
-    """Say that quotes are missing, or too many, where the value would be right then."""
+    """Return the cure if the value would be right with quotes, or without them."""
     if kind == "text":
         return 'Put it in quotes: "…".' if isinstance(plain, (int, float)) else ""
     bare = _without_quotes(plain)
-    return f"Take the quotes away: {plain}." if bare is not None and as_scalar(kind, bare) is not None else ""
+    return f"Remove the quotes: {plain}." if bare is not None and as_scalar(kind, bare) is not None else ""
 
 
 def unquoted_cure(kind: type[Value], plain: object, folder: Path) -> str:
-    """Say that quotes are too many around a number which the value type takes."""
+    """Return the cure if the value type would take the number without its quotes."""
     bare = _without_quotes(plain)
     if bare is None:
         return ""
@@ -50,11 +50,11 @@ def unquoted_cure(kind: type[Value], plain: object, folder: Path) -> str:
         kind.parse(bare, folder)
     except (ValueError, OSError):
         return ""
-    return f"Take the quotes away: {plain}."
+    return f"Remove the quotes: {plain}."
 
 
 def _without_quotes(plain: object) -> bool | float | None:
-    """Return the number or truth value that a text in quotes spells."""
+    """Return the number or boolean in a quoted text; None if it is another text."""
     if plain in ("true", "false"):
         return plain == "true"
     try:

@@ -12,11 +12,11 @@ from lorapipe.spec.serialization import plain
 from lorapipe.spec.shapes import Shape, shape_of
 
 DEFINITIONS = "definitions"
-"""Where a draft-07 schema keeps what several places refer to."""
+"""The keyword of a draft-07 schema for shared definitions."""
 
 
 def json_schema(kind: type) -> JsonObject:
-    """Return the draft-07 schema of a type; what it refers to is among its own definitions."""
+    """Return the draft-07 schema of a type, with the definitions that it refers to."""
     writer, shape = SchemaWriter(), shape_of(kind)
     forms = writer.settings(shape.spec) if shape.kind == "spec" else writer.forms(shape)
     schema = joined(forms, writer.requirements(shape))
@@ -24,20 +24,20 @@ def json_schema(kind: type) -> JsonObject:
 
 
 def reference(name: str, keyword: str = DEFINITIONS) -> JsonObject:
-    """Return the schema that refers to a definition."""
+    """Return a reference to a definition."""
     return {"$ref": f"#/{keyword}/{name}"}
 
 
 def joined(*schemas: JsonObject) -> JsonObject:
-    """Return the schema of what fits all of these; an empty one asks for nothing."""
+    """Return a schema that requires all of these; empty ones are dropped."""
     [first, *rest] = [each for each in schemas if each] or [{}]
-    if "$ref" in first:  # beside which draft-07 sees nothing
+    if "$ref" in first:  # draft-07 ignores all keywords beside it
         return {"allOf": [first, *rest]}
     return {**first, "allOf": rest} if rest else first
 
 
 def any_of(schema: JsonObject, other: JsonObject) -> JsonObject:
-    """Return the schema of what fits one of two."""
+    """Return a schema that allows either of two."""
     return {"anyOf": [*(schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]), other]}
 
 
@@ -47,11 +47,11 @@ def schema_text(schema: JsonObject) -> str:
 
 
 class SchemaWriter:
-    """Writes schemas that share definitions: each contract, implementation, group of settings and value type once.
+    """Writes schemas with shared definitions: each contract, implementation, group of settings and value type once.
 
-    The schema of what may be written (`forms`) is apart from that of what must be (`requirements`): a document that
-    changes another one has the same forms, and needs nothing. A contract becomes `if/then` branches over its tag, which
-    editors explain well. `instead` is the schema of what may stand in place of any setting.
+    Allowed forms (`forms`) and required keys (`requirements`) are separate schemas: a document that extends another one
+    has the same forms but no required keys. A contract becomes `if/then` branches over its tag, which editors explain
+    well. `instead` is a schema that is allowed in place of any setting, such as a variable.
     """
 
     keyword = DEFINITIONS
@@ -61,7 +61,7 @@ class SchemaWriter:
         self._instead = instead
 
     def forms(self, shape: Shape, limits: Param | None = None) -> JsonObject:
-        """Return the schema of all that may be written for a type, whole or in part."""
+        """Return the schema of a type's allowed forms, complete or partial."""
         schema = self._of_kind(shape, limits or Param(""))
         return any_of(schema, {"type": "null"}) if shape.optional else schema
 
@@ -83,20 +83,20 @@ class SchemaWriter:
         return scalar_schema(shape, limits)
 
     def defined(self, name: str, write: Callable[[], JsonObject]) -> JsonObject:
-        """Return a reference to the definition of that name, which is written if there is none yet."""
+        """Return a reference to the definition of that name; write the definition if it is missing."""
         if name not in self.definitions:
-            self.definitions[name] = {}  # its place; what it refers to comes after it
+            self.definitions[name] = {}  # reserves its position before those it refers to
             self.definitions[name] = write()
         return reference(name, self.keyword)
 
     def or_instead(self, schema: JsonObject) -> JsonObject:
-        """Return the schema of a setting, or of what may stand in its place; any text fits one that has no pattern."""
+        """Return a setting's schema or `instead`, which text without a pattern includes already."""
         if self._instead is None or not schema or (schema.get("type") == "string" and "pattern" not in schema):
             return joined(schema)
         return any_of(schema, self._instead)
 
     def settings(self, cls: type[Spec], **others: JsonObject) -> JsonObject:
-        """Return the schema of a spec's settings, `others` among them."""
+        """Return the schema of a spec's settings, together with `others`."""
         properties = {**others, **dict(self._properties(cls))}
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -121,10 +121,10 @@ class SchemaWriter:
         cls = registry_of(contract).get(name)
         return self.defined(f"{registry_of(contract).kind}.{name}", lambda: self.settings(cls, **{contract.tag: {}}))
 
-    # ----------------------------------------------------------------------------------------------- what is required
+    # -------------------------------------------------------------------------------------------------- required keys
 
     def requirements(self, shape: Shape) -> JsonObject:
-        """Return the schema of what must be written of a type; an empty one where nothing must."""
+        """Return the schema of a type's required keys; empty if there are none."""
         match shape.kind:
             case "list":
                 return _within("items", self.requirements(shape.item))
@@ -137,7 +137,7 @@ class SchemaWriter:
         return {}
 
     def required_settings(self, cls: type[Spec]) -> JsonObject:
-        """Return the schema of the settings that a spec must have, and of those that these must have."""
+        """Return the schema of a spec's required settings, and of those within them."""
         required = [knob.name for knob in knobs(cls) if knob.required and not knob.param.aliases]
         inner = {
             name: schema
@@ -156,7 +156,7 @@ class SchemaWriter:
 
 
 def scalar_schema(shape: Shape, limits: Param) -> JsonObject:
-    """Return the schema of a number, text, truth value or choice within a knob's limits."""
+    """Return the schema of a number, text, boolean or choice within a knob's limits."""
     match shape.kind:
         case "boolean":
             return {"type": "boolean"}
@@ -172,7 +172,7 @@ def scalar_schema(shape: Shape, limits: Param) -> JsonObject:
 
 
 def _bounds(kind: str, limits: Param) -> JsonObject:
-    """Return a knob's limits; whole numbers have those of all numbers where they have none."""
+    """Return a knob's limits; whole numbers without limits get those of all numbers."""
     bounds = limits.bounds()
     if kind == "number" or "exclusiveMinimum" in bounds or "exclusiveMaximum" in bounds:
         return dict(bounds)
@@ -180,7 +180,7 @@ def _bounds(kind: str, limits: Param) -> JsonObject:
 
 
 def _chosen(contract: type[Spec], name: str) -> JsonObject:
-    """Return the schema of a document that names this implementation."""
+    """Return the schema of documents that name this implementation."""
     return {"properties": {contract.tag: {"const": name}}, "required": [contract.tag]}
 
 

@@ -1,4 +1,4 @@
-"""Specs → JSON types: the document form, the content of a key, the text for a digest, the text for a message."""
+"""Convert specs to JSON types: for documents, content keys, digests and messages."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from lorapipe.spec.base import Spec, Value
 from lorapipe.spec.fields import knobs
 
 PLAIN = frozenset({str, int, float, bool, type(None)})
-"""Most knobs hold one of these: they are their own document form, and hold no reference to anything."""
+"""Types that need no conversion and contain no reference; most knobs have one of these."""
 SHOWN, SHOWN_ITEMS = 70, 8
-"""Letters and entries of a value that a message may show."""
+"""Most characters and entries of a value in a message."""
 
 
 def to_dict(spec: Spec) -> dict[str, Any]:
-    """The document form of a spec; `from_dict` of it gives the spec again."""
+    """Return the document form of a spec, the inverse of `from_dict`."""
     fields = {knob.name: plain(getattr(spec, knob.name)) for knob in knobs(type(spec))}
     return fields if spec.registry is None else {spec.tag: spec.name, **fields}
 
 
 def content(spec: Spec, digest: Callable[[Value], object], *, defaults: bool = False) -> dict[str, Any]:
-    """What a content key is made of: the knobs that differ from their default and are declared `content=True`.
+    """Return a spec's part of a content key: the knobs with `content=True` that differ from their default.
 
-    So a knob added by a later release voids no key; nor does a new name, since knobs and implementations go by the first
-    that they had. `digest` gives what stands for a value: a source by the digest of its bytes, for one. With `defaults`, the
-    knobs left at their default too: what a person compares.
+    So keys stay the same when a later release adds a knob or renames one: knobs and implementations have their first names
+    here. `digest` replaces a value, such as a source by the digest of its bytes. With `defaults`, knobs at their default
+    are included too, for comparisons by a person.
     """
     chosen = {}
     for knob in knobs(type(spec)):
@@ -39,7 +39,7 @@ def content(spec: Spec, digest: Callable[[Value], object], *, defaults: bool = F
 
 
 def plain(value: Any, digest: Callable[[Value], object] | None = None, defaults: bool = False) -> Any:
-    """A knob's value as JSON types; with `digest`, as it enters a content key (see `content`)."""
+    """Return a knob's value as JSON types; with `digest`, its form in a content key (see `content`)."""
     if type(value) in PLAIN:
         return value
     if isinstance(value, Spec):
@@ -59,18 +59,18 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def canonical(plain: object) -> bytes:
-    """The one JSON text of a plain value, for digests."""
+    """Return the canonical JSON text of a plain value, for digests."""
     return _canonical(plain).encode()
 
 
 def show(plain: object) -> str:
-    """A document's value as its author would write it, cut short."""
+    """Return a document's value as it is written, shortened."""
     text = json.dumps(_some(plain), ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _some(plain: object) -> object:
-    """As much of a value as can be shown: its beginning."""
+    """Return the beginning of a value."""
     if isinstance(plain, str):
         return plain[:SHOWN]
     if isinstance(plain, (list, tuple)):

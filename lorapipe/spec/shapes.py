@@ -1,4 +1,4 @@
-"""What kind of thing a type is, worked out once: parsers, schemas, forms and help texts all branch on `Shape.kind`."""
+"""Shapes: types of knobs, resolved once. Parsers, schemas, forms and help texts all branch on `Shape.kind`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal[
 ]
 """`spec`: a group of settings. `contract`: one of several implementations, chosen by name. `record`: a JSON object."""
 ABSENT: Any = None
-"""In a field that the shape's kind does not have."""
+"""The value of a field that does not apply to the shape's kind."""
 
 SCALARS: dict[object, Kind] = {
     Any: "any",
@@ -47,11 +47,11 @@ class Shape(NamedTuple):
 
     @property
     def group(self) -> type[Spec] | None:
-        """The spec of a group of settings; None for whatever else the shape is."""
+        """The spec of a group of settings; None for other shapes."""
         return self.spec if self.kind == "spec" else None
 
     def specs(self) -> Iterator[type[Spec]]:
-        """Yield the spec classes and contracts of which it may hold an instance, itself or in its items."""
+        """Yield the spec classes and contracts of the shape and of its items."""
         if self.spec is not ABSENT:
             yield self.spec
         if self.item is not ABSENT:
@@ -59,7 +59,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(kind: object) -> Shape:
-    """Return the shape of a type. A union may only add None: whatever has several forms is a `Value` of its own."""
+    """Return the shape of a type. A union may only add None: a type with several forms must be a `Value`."""
     scalar = SCALARS.get(kind)
     shape = Shape(scalar) if scalar else _of_class(kind) if isinstance(kind, type) else None
     shape = shape or _of_generic(typing.get_origin(kind) or kind, typing.get_args(kind))

@@ -1,4 +1,4 @@
-"""Cures for unknown settings: what a setting is called here, or where it belongs, also by its kohya flag."""
+"""Cures for unknown settings: the name or place of the setting that is meant, also by its kohya flag."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from lorapipe.spec.base import Spec
 from lorapipe.spec.fields import knobs
 
 FEW = 3
-"""Places that a cure names."""
+"""Most settings that a cure names."""
 
 
 def suggestion(cls: type[Spec], name: str) -> str:
-    """Say what an unknown setting is called in this spec, or to which other implementation it belongs; "" if to none."""
+    """Return a hint: the setting's name in this spec, or the other implementation that has it; "" if there is none."""
     here = list(dict.fromkeys(knob_paths(cls, name)))
     if len(here) == 1 and "." not in here[0]:
         return f"Here it is called {here[0]!r}."
@@ -29,16 +29,16 @@ def suggestion(cls: type[Spec], name: str) -> str:
 
 
 def suggestion_further_out(around: Sequence[type[Spec]], name: str, at: Sequence[str | int]) -> str:
-    """Say that a setting belongs to a spec around the one at `at`; `around` has the outermost first. "" if to none."""
+    """Return a hint that a spec around the one at `at` has the setting; "" if none has. `around`: outermost first."""
     for outer in reversed(around):
         here = {knob.name for knob in knobs(outer)}
         if found := [path for path in dict.fromkeys(knob_paths(outer, name)) if path in here]:
-            return f"It stands one level further out, beside {at[-1]}: {' or '.join(found[:FEW])}."
+            return f"It belongs one level further out, beside {at[-1]}: {' or '.join(found[:FEW])}."
     return ""
 
 
 def knob_paths(cls: type[Spec], name: str) -> Iterator[str]:
-    """Yield the dotted paths of the knobs in and below a spec that have this name or this kohya flag."""
+    """Yield the dotted paths of all knobs in and below a spec with this name or kohya flag."""
     for knob in knobs(cls):
         if name == knob.name or name in knob.param.kohya:
             yield knob.name
@@ -47,6 +47,6 @@ def knob_paths(cls: type[Spec], name: str) -> Iterator[str]:
 
 
 def _below(specs: Iterator[type[Spec]]) -> Iterator[type[Spec]]:
-    """Yield the specs, every implementation in place of a contract."""
+    """Yield the specs; a contract is replaced by its implementations."""
     for spec in specs:
         yield from [spec] if spec.registry is None else map(spec.registry.get, spec.registry.names())

@@ -1,4 +1,4 @@
-"""Value types that any stage may use: how long, and from which file."""
+"""Value types that any stage may use: durations and source files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorapipe.spec.paths import must_exist, path_of
 from lorapipe.spec.serialization import show
 
 MOST = 10**12 - 1
-"""Steps, epochs or units of time: what twelve digits can say."""
+"""Most steps, epochs or units of time: twelve digits."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Duration(Value):
         if count > MOST:
             raise ValueError(f"{count:.0e} {unit} is longer than any training; the most is {MOST:.0e}.")
         if count < 1:
-            raise ValueError(f"a duration of {count} {unit} is no duration; the least is 1.")
+            raise ValueError(f"a duration of {count} {unit} is too short; the least is 1.")
         return cls(count, "steps" if unit == "steps" else "epochs")
 
     def plain(self) -> str:
@@ -60,7 +60,7 @@ class Span(Value):
             raise ValueError(f"{show(value)} is not a length of time; write '90 min', '8 h' or a number of minutes.")
         seconds = float(found[1]) * units[found[2]]
         if seconds <= 0:
-            raise ValueError("a time of 0 is no time.")
+            raise ValueError("a length of time must be above 0.")
         return cls(seconds, f"{found[1]} {found[2] or 'min'}")
 
     def plain(self) -> str:
@@ -74,19 +74,19 @@ class Span(Value):
 
 @dataclass(frozen=True)
 class Source(Value):
-    """A file or folder of the user's that must exist. It enters a content key by its bytes, not by its name."""
+    """A file or folder of the user that must exist. In a content key it is represented by its bytes, not its name."""
 
     path: Path
 
     value_kind: ClassVar[ValueKind] = "source"
     words: ClassVar[tuple[str, ...]] = ()
-    """What may be written that is no path."""
+    """Words that may be written instead of a path."""
     artifact: ClassVar[str] = ""
-    """The artifact (by its stored name) that may stand here too, as `$stage`: its path is taken. Empty: none."""
+    """The stored name of an artifact that is allowed here too, as `$stage`; its path is used. Empty: none."""
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """Return the source; ValueError about a missing path names a file beside it with nearly the same name."""
+        """Parse a path. The `ValueError` for a missing one names a neighbour with a similar name."""
         if not isinstance(value, str) or not value:
             raise ValueError(f"{show(value)} is not a path.")
         path = path_of(value, folder)
@@ -103,14 +103,14 @@ class Source(Value):
 
 @dataclass(frozen=True)
 class Warmup(Value):
-    """The beginning of a training: so many steps, epochs, or per cent of it. 0 is none."""
+    """The length of a warm-up in steps, epochs, or per cent of the training. 0 is none."""
 
     count: float
     unit: Literal["steps", "epochs", "%"] = "steps"
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:
-        """Return the warm-up: a bare number is steps, a bare number below 1 a share, as in kohya's sd-scripts."""
+        """Parse a warm-up: a bare number is steps, a bare number below 1 a share, as in kohya's sd-scripts."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if 0 < value < 1:
                 return cls(round(value * 100, 9), "%")
@@ -126,7 +126,7 @@ class Warmup(Value):
         if unit == "%" and count >= 100:
             raise ValueError(f"a warm-up of {count:g} % would leave nothing of the training; 5 to 10 % is usual.")
         if unit == "steps" and not count.is_integer():
-            raise ValueError(f"{count:g} steps: there are no parts of a step.")
+            raise ValueError(f"{count:g} is not a whole number of steps.")
         return cls(count, cast(Literal["steps", "epochs", "%"], unit))
 
     def plain(self) -> int | str:
@@ -141,6 +141,6 @@ class Warmup(Value):
         return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST}, share, steps, epochs, percent]}
 
     def steps(self, total: int, per_epoch: float) -> int:
-        """The steps of it, of `total`, an epoch being `per_epoch` long; at least one step is left for the rest."""
+        """Return the warm-up in steps, at most `total - 1`; an epoch has `per_epoch` steps."""
         share = {"steps": 1.0, "epochs": per_epoch, "%": total / 100}[self.unit]
         return min(int(self.count * share), total - 1)

@@ -1,4 +1,4 @@
-"""What a JSON Schema says is wrong with a value, as problems for a person; loads jsonschema when it is asked."""
+"""Validation by JSON Schema, with readable problems. jsonschema is imported on first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
-"""What a user calls the types of JSON."""
+"""The types of JSON in a message."""
 BOUNDS = {
     "minimum": "is below the minimum",
     "exclusiveMinimum": "must be above",
@@ -33,9 +33,9 @@ BOUNDS = {
 
 
 def schema_problems(value: object, schema: JsonObject, where: str, cure: str = "") -> list[Problem]:
-    """Return what a draft 2020-12 schema says is wrong with a value that was read from the file `where`.
+    """Validate a value that was read from the file `where` by a draft 2020-12 schema, and return its problems.
 
-    Each problem names its field; `cure` follows what the schema says that the field should hold.
+    Each problem names its field. Its cure is the field's description, then `cure`.
     """
     from jsonschema import Draft202012Validator
 
@@ -45,7 +45,7 @@ def schema_problems(value: object, schema: JsonObject, where: str, cure: str = "
 
 
 def _innermost(error: ValidationError) -> Iterator[ValidationError]:
-    """Yield the errors within one that says only that nothing fits: those of the form that comes nearest."""
+    """Replace an `anyOf` error by the errors of the branch that matched deepest."""
     if error.validator != "anyOf" or not error.context:
         yield error
         return

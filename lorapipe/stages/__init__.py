@@ -1,12 +1,12 @@
 """Stages: the steps of a pipeline.
 
 A stage is a frozen spec. Its fields are its inputs (typed as artifacts, or as `Source` for the user's own files) and
-its knobs; `run()` makes one artifact. A stage knows nothing of the pipeline, of other stages, or of who reads its
-events. Its result is a function of its content (fields declared `content=True`, inputs by their bytes, `version`,
-`libraries`): that is what lets the planner reuse it.
+its knobs; `run()` makes one artifact. A stage is independent of the pipeline, of other stages, and of the readers of its
+events. Its result is a function of its content (fields with `content=True`, the bytes of inputs, `version`, `libraries`),
+so the planner can reuse it.
 
-To add one, create a file here. Import only light modules at the top (a spec is read to draw a menu); import torch and
-its friends inside `run()`. Raise `version` when the same knobs come to mean another result.
+To add one, create a file here. Import only light modules at the top (menus are made from specs); import torch, diffusers
+and transformers inside `run()`. Increase `version` when the same knobs give a different result.
 """
 
 from __future__ import annotations
@@ -32,51 +32,56 @@ class Stage(Spec, contract="uses"):
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version changes the result (`diffusers`); part of the content key."""
     needs_device: ClassVar[bool] = False
-    """Whether it computes on the GPU (or what stands in for one): such stages run one at a time on each device."""
+    """Whether the stage computes on a GPU or its substitute: such stages run one at a time on each device."""
     trains: ClassVar[bool] = False
-    """Whether it computes for hours, as a training does: two of these take turns on the CPU, too."""
+    """Whether the stage computes for hours: such stages run one at a time on the CPU, too."""
     makes: ClassVar[type[Artifact]]
-    """The kind of artifact that `run` returns, so that references are checked before anything runs."""
+    """The class of artifact that `run` returns, for checking references before a run."""
+
+    @classmethod
+    def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
+        """The kind of artifact of a stage with these settings in document form: `makes`, or a kind of it."""
+        return cls.makes
 
     @abstractmethod
     def run(self, context: Context) -> Artifact:
-        """Make the artifact; every path in it lies in `context.out`, in an input, or is a `Source`."""
+        """Make the artifact. Every path in it is inside `context.out`, inside an input, or a `Source`."""
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-        """Yield what is wrong with its settings given what the other stages make, as far as that is known before they run.
+        """Yield problems of the settings that depend on other stages, as far as they are known before a run.
 
-        `stages` are the pipeline's, for references. Light and quick, as `problems`, which is asked first.
+        `stages` are the pipeline's, for references. It must be quick, like `problems`, which is called first.
         """
         return iter(())
 
     def notices(self) -> Iterator[Problem]:
-        """Yield settings that work but are seldom intended. Light and quick, like `problems`, after which it is called."""
+        """Yield settings that are valid but probably not intended. Quick, like `problems`; called after it."""
         return iter(())
 
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         """Yield warnings that depend on the user's files, for `plan` and before a run.
 
-        `stages` are the pipeline's, for references to stages that have not run yet. Light, and may read many small files.
+        `stages` are the pipeline's, for references to stages that have not run yet. It may read many small files.
         """
         return iter(())
 
     def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
-        """Yield lines for the plan: how much work, how long, how large. Light and quick; reads only file headers.
+        """Yield lines for the plan: the amount of work, time and memory. Quick: it reads only file headers.
 
         `stages` are the pipeline's, for references to stages that have not run yet.
         """
         return iter(())
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
-        """Return an upper bound of its work for a folder of so many pictures (each counted as often as it is repeated).
+        """Return an upper bound of the stage's work for a folder of so many pictures, repeats included.
 
-        Light and quick; reads nothing. It bounds what strangers may ask for.
+        It reads nothing. It limits the work that strangers can request through an inbox.
         """
         return Demand()
 
     def deliveries(self) -> Iterable[Delivery]:
-        """Return the files of its artifact that the user wants elsewhere.
+        """Return the files of the artifact that the user wants outside the store.
 
-        The engine puts copies there, after a run and after a reuse alike; before anything runs it looks whether it can.
+        The engine copies them there, after a run and after a reuse; before a run it checks that it can.
         """
         return ()

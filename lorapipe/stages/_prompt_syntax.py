@@ -1,4 +1,4 @@
-"""Prompt syntax of other programs (kohya's flags, `<lora:…>`), which would be read as words here."""
+"""Prompt syntax of other programs (kohya's flags, `<lora:…>`), which is plain text to lorapipe."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from lorapipe.errors import Problem, shortened
 
 FLAG = re.compile(r"(?:^|\s)(--(?:[nwhdlsgf]|fs|ss|am|as|cn|ce|cr))(?=\s|$)")
-"""kohya's marks of a line of sample prompts."""
+"""The flags in a line of kohya's sample prompts."""
 CALL = re.compile(r"<(lora|lyco|hypernet|lyco_u|ti):[^<>]*>", re.IGNORECASE)
 SETTINGS = {"n": "negative_prompt", "w": "size", "h": "size", "d": "seed", "l": "cfg", "s": "steps", "g": "cfg"}
 
 
 def notices(prompts: tuple[str, ...], field: str) -> Iterator[Problem]:
-    """One for each prompt of a field that has such marks."""
+    """Yield a notice for each prompt of a field that has such syntax."""
     for place, prompt in enumerate(prompts):
         if flags := FLAG.findall(prompt):
             known = dict.fromkeys(SETTINGS[flag[2:]] for flag in flags if flag[2:] in SETTINGS)
             what = (
-                f"{', '.join(dict.fromkeys(flags))} of kohya's sample prompts mean nothing here, and are read as words."
+                f"{', '.join(dict.fromkeys(flags))} of kohya's sample prompts have no effect: they are read as words."
             )
             instead = f" An evaluate stage has {', '.join(known)} as settings." if known else ""
-            yield Problem(what, cure=f"Take them away.{instead}", path=(field, place))
+            yield Problem(what, cure=f"Remove them.{instead}", path=(field, place))
         if call := CALL.search(prompt):
-            what = f"{shortened(call[0], 60)} loads nothing here, and is read as words."
-            cure = "Take it away: the LoRA that is made is applied by itself, at the strengths of an evaluate stage."
+            what = f"{shortened(call[0], 60)} loads nothing here: it is read as words."
+            cure = "Remove it: the trained LoRA is always applied, at the strengths of an evaluate stage."
             yield Problem(what, cure=cure, path=(field, place))

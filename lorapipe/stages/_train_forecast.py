@@ -1,4 +1,4 @@
-"""What a training will be, before it is: steps, epochs, memory. Light: for plans."""
+"""Forecast of a training for the plan: steps, epochs and memory. It loads no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """Lines for the plan."""
+    """Yield the lines of the plan."""
     found = _forecasts(train, stages)
     if found is None:
         return
@@ -40,10 +40,11 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
+        yield from _disk(train, base, total, updates)
 
 
 def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:
-    """What is known of each dataset; None where one cannot be known yet."""
+    """Return the forecast of each dataset; None if one is unknown before a run."""
     try:
         of_each = {dataset: _forecast(dataset, stages) for dataset in dict.fromkeys(train.datasets)}
     except InputError:
@@ -53,7 +54,10 @@ def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Fore
 
 
 def _showings(forecasts: Sequence[Forecast], is_regularised: bool) -> Counter[Pair]:
-    """How often an epoch shows pictures of each size; of the last dataset as many as of the others, if it regularises."""
+    """Count the showings of each picture size in an epoch.
+
+    Regularisation pictures, which are the last dataset, are shown as often in all as the others.
+    """
     subject = forecasts[:-1] if is_regularised else forecasts
     showings: Counter[Pair] = Counter()
     for each in subject:
@@ -64,7 +68,7 @@ def _showings(forecasts: Sequence[Forecast], is_regularised: bool) -> Counter[Pa
 
 
 def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -> Demand:
-    """How much work it is at the most."""
+    """Return an upper bound of the training's work."""
     made = (made_by(dataset, stages) for dataset in train.datasets)
     shown = max(1, pictures) * sum(getattr(stage, "repeats", 1) for stage in made)
     per_epoch = max(1, shown // (train.batch * train.accumulation))
@@ -74,9 +78,9 @@ def demand(train: TrainingOptions, stages: Mapping[str, Stage], pictures: int) -
 
 
 def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Need] | None:
-    """What the training needs on a GPU, by counting, and what it would with gradient checkpointing.
+    """Estimate the GPU memory of the training, as it is and with gradient checkpointing.
 
-    None where a base's shape or an adapter's size is not known. `pixels` are those of the largest picture.
+    None if the base's shape or the adapter's size is unknown. `pixels` is the area of the largest picture.
     """
     from lorapipe.training.memory_estimate import need
 
@@ -90,17 +94,45 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
         return None
     if EMBEDDING in rates:
         parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
+    held = _bytes_held(train)
     needed = partial(
         need,
         footprint,
         footprint.activations,
         parts,
         numbers,
-        train.optimizer.states,
+        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train),
         pixels * train.batch,
-        bytes_each=4 if train.precision == "fp32" else 2,
+        bytes_each=held,
     )
     return needed(checkpointing=train.gradient_checkpointing), needed(checkpointing=True)
+
+
+def _bytes_held(train: TrainingOptions) -> int:
+    """Of each of the base's weights, on a GPU."""
+    return 4 if train.precision == "fp32" else 2
+
+
+def _bytes_of_average(train: TrainingOptions) -> int:
+    """Of each trained number's moving average."""
+    return 4 if train.ema is not None else 0
+
+
+def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) -> Iterator[str]:
+    """What the files of a training take whose snapshots are as large as the base."""
+    if not train.adapter.in_place or (footprint := base.footprint()) is None:
+        return
+    numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])
+    snapshot = numbers * {"fp32": 4, "bf16": 2}[train.adapter.snapshot_dtype]
+    state = numbers * (4 + 4 * train.optimizer.states + _bytes_of_average(train))
+    count = len(train.snapshots.steps(total, per_epoch))
+    many = f"{count} snapshots of {_size(snapshot)}" if count > 1 else f"a snapshot of {_size(snapshot)}"
+    whole = _size(count * snapshot + 2 * state)
+    yield f"on disk about {whole}: {many}, and while it trains twice {_size(state)} to resume from"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]:
@@ -111,14 +143,14 @@ def _memory(train: TrainingOptions, base: Family, largest: int) -> Iterator[str]
     pieces = {"base": found.base, "adapter and optimizer": found.adapter, "pictures": found.pictures}
     told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in pieces.items())
     card = f"a {found.card()} GB card" if found.card() else "more than any card has"
-    how = "reckoned from the base's shape; trainings that were measured took 1 to 5 % less"
+    how = "estimated from the base's shape; measured trainings took 1 to 5 % less"
     yield f"on a GPU about {found.total / 1e9:.1f} GB ({told}): {card}; {how}"
     if not train.gradient_checkpointing and less.card() != found.card():
         yield f"with gradient_checkpointing: true about {less.total / 1e9:.1f} GB: a {less.card()} GB card"
 
 
 def _forecast(dataset: Dataset, stages: Mapping[str, Stage]) -> Forecast | None:
-    """What a dataset is, or will be; None where only a run can tell."""
+    """Return the forecast of a dataset; None if it is unknown before a run."""
     if isinstance(dataset, Dataset):
         from lorapipe.training.data.manifest import Manifest
 
@@ -134,5 +166,5 @@ def _base(dataset: Dataset, stages: Mapping[str, Stage]) -> Family | None:
 
 
 def _matched(found: Forecast, wanted: int) -> dict[Pair, int]:
-    """The buckets of regularisation pictures, shown `wanted` times in all."""
+    """Return the showings of regularisation pictures by bucket, scaled to `wanted` in all."""
     return {bucket: round(count * wanted / max(1, found.per_epoch)) for bucket, count in found.showings.items()}

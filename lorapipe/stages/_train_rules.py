@@ -1,6 +1,6 @@
-"""Rules over the settings of a training: errors and warnings about what is valid alone and wrong together.
+"""Rules over the settings of a training: errors and warnings about settings that are valid alone but wrong together.
 
-Each rule is a function that yields a `Problem`. Errors end a run before it begins; warnings are told once, before the
+Each rule is a function that yields a `Problem`. Errors are reported before a run; warnings are logged once, before the
 first step.
 """
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from lorapipe.stages import Stage
 
 STEEP = 0.02
-"""No optimizer with a fixed rate learns at this rate, and no adaptive one is meant to be damped below it."""
+"""The rate that separates usual rates of the two kinds: optimizers with a fixed rate stay below, adaptive ones above."""
 SLOW_STEPS = 2000
-"""Steps that are not enough for optimizers that say they are slow (guide §5)."""
+"""Too few steps for slow optimizers (guide §5)."""
 DAMPED = 0.1
-"""Adaptive optimizers are given 0.1 to 1.0 (guide §5)."""
+"""The least usual rate of adaptive optimizers: 0.1 to 1.0 (guide §5)."""
 
 
 def check(train: TrainingOptions) -> None:
-    """`InputError` where the datasets, which are there now, do not fit the settings or each other."""
+    """Raise `InputError` if the datasets, whose bases are known now, do not fit the settings or each other."""
     bases = [cast("Family", dataset.base) for dataset in train.datasets]
     if found := [*problems_with_bases(train, bases), *_no_vocabulary(bases[0])]:
         raise InputError(found)
@@ -39,7 +39,7 @@ def check(train: TrainingOptions) -> None:
 
 
 def problems(train: TrainingOptions) -> Iterator[Problem]:
-    """What is wrong with the settings, whatever the datasets are."""
+    """Yield problems of the settings that are independent of the datasets."""
     rates = train.rates_by_option()
     yield from _nothing_trained(train, rates)
     for option, rate in rates.items():
@@ -53,10 +53,12 @@ def problems(train: TrainingOptions) -> Iterator[Problem]:
     yield from _misleading_warmup(train)
     yield from _words(train)
     yield from _unused_rates(train)
+    yield from _in_place(train)
+    yield from _fused_backward(train)
 
 
 def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
-    """What is wrong with the settings for the bases that the datasets were prepared for; None is not known yet."""
+    """Yield problems of the settings with the bases of the datasets; a base that is unknown yet is None."""
     base = bases[0]
     yield from _different_bases(train, bases)
     if base is not None:
@@ -64,13 +66,13 @@ def problems_with_bases(train: TrainingOptions, bases: Sequence[Family | None]) 
 
 
 def bases_among(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[Family | None]:
-    """The base of each dataset, where the stage that will make it says so."""
+    """Yield the base of each dataset, from the stage that makes it; None if unknown."""
     for dataset in train.datasets:
         yield getattr(made_by(dataset, stages), "base", None)
 
 
 def made_by(dataset: Dataset | Ref, stages: Mapping[str, Stage]) -> Stage | None:
-    """The stage whose result a dataset is; None where it is there already, or a part of a result."""
+    """Return the stage that makes a dataset; None if the dataset exists already, or is part of a result."""
     return stages.get(dataset.stage) if isinstance(dataset, Ref) and not dataset.fields else None
 
 
@@ -78,7 +80,7 @@ def _nothing_trained(train: TrainingOptions, rates: Mapping[str, float]) -> Iter
     if not rates and train.rates_in_use == {"embedding"}:
         yield Problem("the word would learn nothing.", cure="Give a rate above 0.", path=("embedding_lr",))
     elif not rates:
-        cure = "Give the U-Net or the text encoder a rate above 0, or leave one of them empty."
+        cure = "Give the denoiser (unet_lr) or the text encoder a rate above 0, or leave one of them empty."
         yield Problem("both learning rates are 0: nothing would be trained.", cure=cure, path=("unet_lr",))
 
 
@@ -95,14 +97,14 @@ def _odd_rate(train: TrainingOptions, option: str, rate: float) -> Iterator[Prob
 
 
 def _several_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
-    """Optimizers that estimate one step size for everything."""
+    """Yield problems of different rates with an optimizer that estimates one step size for everything."""
     if train.optimizer.one_rate and train.optimizer.follows_rate and len(set(rates.values())) > 1:
         what = f"{train.optimizer.name} finds one step size for all parts and cannot give them different rates."
         cure = "Make both rates equal (1.0), or set one of them to 0."
         yield Problem(what, cure=cure, path=("text_encoder_lr",))
     if train.optimizer.one_rate and train.adapter.has_rates_of_its_own:
         what = f"{train.optimizer.name} finds one step size for all, and the adapter asks for several."
-        yield Problem(what, cure="Take lora_plus and block_rates away, or use another optimizer.", path=("adapter",))
+        yield Problem(what, cure="Remove lora_plus and block_rates, or use another optimizer.", path=("adapter",))
 
 
 def _initial_weights(train: TrainingOptions) -> Iterator[Problem]:
@@ -121,26 +123,29 @@ def _token_warmup(train: TrainingOptions, rates: Mapping[str, float]) -> Iterato
 def _prior_loss(train: TrainingOptions) -> Iterator[Problem]:
     if train.prior_loss_weight != 1 and train.regularisation is None:
         what = "there are no regularisation pictures for it to weigh."
-        yield Problem(what, cure="Name them as regularisation, or take it away.", path=("prior_loss_weight",))
+        yield Problem(what, cure="Name them as regularisation, or remove it.", path=("prior_loss_weight",))
 
 
 def _averaged_weights(train: TrainingOptions) -> Iterator[Problem]:
     if train.optimizer.averages and train.scale_weight_norms:
-        what = f"{train.optimizer.name} keeps an average of its own, which a limit on the weights does not reach."
+        what = f"{train.optimizer.name} keeps its own average of the weights, which this limit does not change."
         yield Problem(what, cure="Set it to 0, or use another optimizer.", path=("scale_weight_norms",))
+    if train.optimizer.averages and train.ema is not None:
+        what = f"{train.optimizer.name} keeps an average of its own, and saves that."
+        yield Problem(what, cure="Take ema away, or use another optimizer.", path=("ema",))
 
 
 def _ignored_rates(train: TrainingOptions, rates: Mapping[str, float]) -> Iterator[Problem]:
-    """Rates and schedules that an optimizer with its own schedule ignores."""
+    """Yield rates and schedules that an optimizer with its own schedule ignores."""
     if train.optimizer.follows_rate:
         return
-    who = f"{train.optimizer.name} makes its own rate and schedule"
+    who = f"{train.optimizer.name} has its own rate and schedule"
     for option, rate in rates.items():
         if rate != train.usual_rate(option):
-            cure = "Leave the rate empty, or take the optimizer's own schedule away (relative_step: false)."
+            cure = "Leave the rate empty, or switch the optimizer's own schedule off (relative_step: false)."
             yield Problem(f"{who}: a rate of {rate:g} would change nothing.", cure=cure, path=(option,))
     if train.scheduler.name != "constant" or train.scheduler.warmup.count:
-        cure = "Use the constant scheduler, or take the optimizer's own schedule away (relative_step: false)."
+        cure = "Use the constant scheduler, or switch the optimizer's own schedule off (relative_step: false)."
         yield Problem(f"{who}: {train.scheduler.name} would change nothing.", cure=cure, path=("scheduler",))
 
 
@@ -148,33 +153,64 @@ def _misleading_warmup(train: TrainingOptions) -> Iterator[Problem]:
     optimizer = train.optimizer
     if optimizer.follows_rate and train.scheduler.warmup.count and not optimizer.warms_up:
         what = f"the small rates of a warm-up mislead {optimizer.name} about its step size."
-        cure = "Write safeguard_warmup: true in the optimizer, or take the warm-up away."
+        cure = "Write safeguard_warmup: true in the optimizer, or remove the warm-up."
         yield Problem(what, cure=cure, path=("optimizer",))
 
 
 def _words(train: TrainingOptions) -> Iterator[Problem]:
-    """Settings of words that are learnt, and settings that such a training has no use for."""
+    """Yield problems of settings of an embedding, and of settings that have no effect on one."""
     if train.embedding and "embedding" in train.adapter.trains:
         what = "the adapter is an embedding already."
-        yield Problem(what, cure="Take one of the two away.", path=("embedding",))
+        yield Problem(what, cure="Remove one of the two.", path=("embedding",))
     if train.embedding and train.rate("embedding_lr") == 0:
         yield Problem(
-            "the word would learn nothing.", cure="Take embedding away, or give a rate.", path=("embedding_lr",)
+            "the word would learn nothing.", cure="Remove embedding, or give a rate above 0.", path=("embedding_lr",)
         )
     if train.scale_weight_norms and not train.adapter.has_norms:
         what = f"{train.adapter.name} has no modules whose norm it could limit."
-        yield Problem(what, cure="Take it away.", path=("scale_weight_norms",))
+        yield Problem(what, cure="Remove it.", path=("scale_weight_norms",))
     if train.optimizer.averages and any(word.norm for word in train.words):
-        what = f"{train.optimizer.name} keeps an average of its own, which a limit on the vectors does not reach."
+        what = f"{train.optimizer.name} keeps its own average of the vectors, which a limit on them does not change."
         yield Problem(what, cure="Set norm to 0, or use another optimizer.", path=("optimizer",))
 
 
 def _unused_rates(train: TrainingOptions) -> Iterator[Problem]:
-    """Rates of what the adapter does not train."""
+    """Yield rates of parts that the adapter does not train."""
     for option, role in RATES.items():
         if role not in train.rates_in_use and getattr(train, option):
-            what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} trains nothing that it is for"
-            yield Problem(f"{what}: this rate would change nothing.", cure="Take it away.", path=(option,))
+            what = "no word is learnt" if role == "embedding" else f"{train.adapter.name} does not train this part"
+            yield Problem(f"{what}: this rate would change nothing.", cure="Remove it.", path=(option,))
+
+
+def _in_place(train: TrainingOptions) -> Iterator[Problem]:
+    """What training of the base's own weights cannot be combined with."""
+    adapter, optimizer = train.adapter, train.optimizer
+    if adapter.in_place and train.embedding is not None:
+        what = f"with {adapter.name} the text encoder learns what a word means; vectors beside it are not offered."
+        yield Problem(what, cure="Take embedding away, and give text_encoder_lr a rate.", path=("embedding",))
+    if adapter.in_place and optimizer.averages:
+        what = f"{optimizer.name} keeps an average of its own, for which there is no place beside a base."
+        yield Problem(what, cure="Use adamw, adamw8bit or adafactor.", path=("optimizer",))
+    elif adapter.steps_apart and not optimizer.per_parameter:
+        what = f"{optimizer.name} estimates its step from all gradients at once, and here each weight is stepped alone."
+        cure = "Use adamw, adamw8bit, lion or adafactor, or take fused_backward and weights: bf16 away."
+        yield Problem(what, cure=cure, path=("optimizer",))
+    if adapter.needs_precision and train.precision not in ("auto", adapter.needs_precision):
+        what = f"the adapter needs the base in {adapter.needs_precision}."
+        yield Problem(what, cure=f"Write precision: {adapter.needs_precision}.", path=("precision",))
+
+
+def _fused_backward(train: TrainingOptions) -> Iterator[Problem]:
+    """What is stepped in the backward pass leaves no gradients behind."""
+    adapter = train.adapter
+    if adapter.steps_in_backward and train.accumulation > 1:
+        what = "fused_backward frees each gradient at once, so that none are left to accumulate."
+        yield Problem(what, cure="Write accumulation: 1, or fused_backward: false.", path=("accumulation",))
+    if adapter.steps_in_backward and train.precision == "fp16":
+        what = (
+            "fp16 scales the loss, and skips steps that overflow; fused_backward has stepped before that can be seen."
+        )
+        yield Problem(what, cure="Write precision: bf16, or fused_backward: false.", path=("precision",))
 
 
 def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> Iterator[Problem]:
@@ -187,19 +223,19 @@ def _different_bases(train: TrainingOptions, bases: Sequence[Family | None]) -> 
 
 
 def _unlike_base(train: TrainingOptions, base: Family) -> Iterator[Problem]:
-    """Settings that the base has no use for."""
+    """Yield settings that do not fit the base."""
     yield from base.objections(train.reading)
     yield from (replace(each, path=("adapter", *each.path)) for each in train.adapter.objections(base))
     if train.text_encoder_2_lr is not None and [*base.roles.values()].count("text_encoder") < 2:
         what = f"{base.name} has no second text encoder."
-        yield Problem(what, cure="Take the rate away; it is for SDXL.", path=("text_encoder_2_lr",))
+        yield Problem(what, cure="Remove the rate; it is for SDXL.", path=("text_encoder_2_lr",))
     prediction = getattr(base, "prediction", "auto")
     if prediction != "auto":
         yield from train.weighting.problems_with(prediction)
 
 
 def _no_vocabulary(base: Family) -> Iterator[Problem]:
-    """That a dataset's base has no vocabulary to read captions with; of a dataset to come, `prepare` tells it."""
+    """Yield a problem if the base of a dataset has no vocabulary to read captions with. `prepare` reports it earlier."""
     for problem in base.problems_of_captions():
         yield replace(problem, where="", path=("dataset",))
 
@@ -208,7 +244,10 @@ def _no_vocabulary(base: Family) -> Iterator[Problem]:
 
 
 def warnings(train: TrainingOptions, total: int | None = None, per_epoch: float = 1) -> Iterator[str]:
-    """What works and is seldom meant, a sentence each; `total` steps and those of an epoch, as far as they are known."""
+    """Yield sentences about settings that are valid but probably not intended.
+
+    `total` is the number of steps, None if unknown; `per_epoch` those of an epoch.
+    """
     if total is None and train.steps.unit == "steps":
         total = train.steps.count
     yield from _optimizer_warnings(train, total)
@@ -236,14 +275,14 @@ def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
             if rate < DAMPED:
                 yield f"{option} {rate:g} damps {train.optimizer.name} strongly: 0.1 to 1.0 is usual, 1.0 best."
     elif denoiser and text and text > denoiser:
-        what = f"the text encoder's rate ({text:g}) is above the U-Net's ({denoiser:g}); about half of it is usual"
-        yield f"{what}, and too much makes things appear that nobody asked for."
+        what = f"the text encoder's rate ({text:g}) is above the denoiser's ({denoiser:g}); about half of it is usual"
+        yield f"{what}, and too much makes things appear that the prompt does not ask for."
 
 
 def _scheduler_warnings(train: TrainingOptions, total: int | None, per_epoch: float) -> Iterator[str]:
     scheduler, name = train.scheduler, train.optimizer.name
     if train.optimizer.averages and scheduler.falls:
-        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} does it twice. constant is meant."
+        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} does both. Use constant."
     elif train.optimizer.adaptive and scheduler.falls:
         what = f"{name} finds its own step size, and {scheduler.name} lowers what it has found"
         yield f"{what}; constant is usual, or constant_with_warmup."

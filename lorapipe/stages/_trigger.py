@@ -1,4 +1,4 @@
-"""Whether the captions that a LoRA is trained on say its trigger word: what they do not say, it does not learn."""
+"""Check that training captions contain the trigger word of an export: a word that is missing there is not learnt."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def lacking(trigger: str, exporting: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """A line for each dataset of an export some of whose captions lack the trigger word, where nothing adds it."""
+    """Yield a line for each dataset behind an export whose captions lack the trigger word."""
     if not trigger:
         return
     for folder, said in _captions(behind(exporting, stages), stages):
         if without := sum(not has_words(text, trigger) for text in said):
             what = f"{without} of {len(said)} captions in {folder} lack the trigger word {trigger!r}"
-            yield f"{what}, which they do not teach; {_cure(trigger)} puts it before them"
+            yield f"{what}, so they do not teach it; {_cure(trigger)} puts it before them"
 
 
 def never_said(
     prompts: Sequence[str], field: str, among: Iterable[Stage], stages: Mapping[str, Stage]
 ) -> Iterator[str]:
-    """A line where two or more prompts of a field all have a tag that no caption of any dataset has.
+    """Yield a line for each tag that two or more prompts of a field all have, but no caption of any dataset.
 
-    `among` are the stages that the training is one of. Prompts of one tag alone tell of no trigger.
+    `among` are stages, the training among them. A single prompt says nothing about a trigger word.
     """
     tags = [[tag.strip() for tag in prompt.split(",") if tag.strip()] for prompt in prompts]
     shared = [tag for tag in tags[0] if all(tag in others for others in tags[1:])] if len(tags) > 1 else []
@@ -41,8 +41,8 @@ def never_said(
     for tag in shared if said else ():
         if not any(has_words(text, tag) for text in said):
             where = " and ".join(dict.fromkeys(folder for folder, _ in found))
-            what = f"all {field} have {tag!r}, and none of the {len(said)} captions in {where} says it"
-            yield f"{what}: nothing is learnt for it. If it is the trigger word, {_cure(tag)} puts it before them"
+            what = f"all {field} have {tag!r}, but none of the {len(said)} captions in {where} does"
+            yield f"{what}: it is not learnt. If it is the trigger word, {_cure(tag)} puts it before them"
 
 
 def _cure(trigger: str) -> str:
@@ -50,7 +50,7 @@ def _cure(trigger: str) -> str:
 
 
 def _captions(among: Iterable[Stage], stages: Mapping[str, Stage]) -> Iterator[tuple[str, list[str]]]:
-    """The folder of each dataset that the trainings among some stages learn from, and its captions as they read them."""
+    """Yield the folder and the canonical captions of each dataset of the trainings among some stages."""
     for stage in among:
         if hasattr(stage, "regularisation"):
             training = cast("Train", stage)
@@ -74,7 +74,7 @@ def _said(dataset: Prepare, captioning: Captioning) -> list[str]:
 
 
 def behind(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[Stage]:
-    """The stages that a stage needs, and those that they need, each once."""
+    """Yield the stages that a stage needs, directly or indirectly, each once."""
     waiting, seen = [*references.needs(stage)], set[str]()
     while waiting:
         name = waiting.pop()

@@ -1,4 +1,4 @@
-"""`evaluate`: samples and scores every snapshot, and judges which one to use."""
+"""The `evaluate` stage: samples and scores every snapshot, and chooses the one to use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lorapipe.training_record import TrainingRecord
 
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
-"""How prompts are read for weights of which no training tells."""
+"""How prompts are read for weights without a training record."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,18 @@ class Evaluate(Stage):
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
 
-    weights: Weights = param(help="what to judge: a train stage")
+    weights: Weights = param(help="the weights to judge: a train stage")
     dataset: Dataset | None = param(
         None,
-        "a prepare stage, whose pictures are compared with where the weights come from no training here; empty: what they "
-        "were trained on",
+        "a prepare stage with pictures to compare with, for weights that were not trained here; empty: the training set",
     )
     prompts: tuple[str, ...] = param(
-        help="what to ask for, the same of every snapshot: the trigger word in scenes, poses and clothes that the "
-        "training pictures do not all show. Four or more that differ; the verdict measures whether they still do",
+        help="the prompts, the same for every snapshot: the trigger word in scenes, poses and clothes that the "
+        "training pictures do not all show. Four or more that differ; the verdict measures whether their pictures do",
         min_items=1,
     )
-    negative_prompt: str = param("", "what the pictures should not show")
-    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict surer", ge=1, le=64)
+    negative_prompt: str = param("", "things that the pictures should not show")
+    pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
     seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
@@ -72,7 +71,7 @@ class Evaluate(Stage):
         ge=0,
         le=4,
     )
-    snapshots: int = param(6, "at most so many snapshots, evenly chosen; the last is always among them", ge=1, le=1000)
+    snapshots: int = param(6, "most snapshots to sample, evenly spaced; always with the last one", ge=1, le=1000)
     steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
     cfg: float | None = param(
         None,
@@ -82,8 +81,8 @@ class Evaluate(Stage):
     )
     low_cfg: float | None = param(
         1.5,
-        "also sample what the verdict chooses with so little guidance: pictures that are better there say that guidance "
-        "burns them, not the training; null: not",
+        "also sample the chosen snapshot with this low guidance: if its pictures are better there, guidance burns them, not "
+        "the training; null: off",
         ge=1,
         le=50,
     )
@@ -91,28 +90,28 @@ class Evaluate(Stage):
         "dpm++", "the solver: dpm++ (2M Karras), ddim or euler", kohya=("sample_sampler",)
     )
     size: Resolution | None = param(
-        None, "of the pictures, in pixels: 512, or 512x768 (width x height); by default what the base was made for"
+        None, "size of the pictures in pixels: 512, or 512x768 (width x height); by default the base's native size"
     )
     batch: int = param(
-        4, "pictures sampled at once; more is faster on a GPU and takes memory", ge=1, le=256, content=False
+        4, "pictures sampled at once; more is faster on a GPU and needs more memory", ge=1, le=256, content=False
     )
     clip: Source | None = param(
         None,
-        "a CLIP model folder (transformers): adds its similarities to the report. The verdict goes by what the base sees",
+        "a CLIP model folder (transformers): adds its similarities to the report. The verdict uses the base's own features",
     )
     kind: Literal["auto", "subject", "style"] = param(
         "auto",
-        "what was trained: a subject (a character, a thing), whose parts are looked for, or a style, which is texture. "
+        "what was trained: a subject (a character, a thing), which is compared part by part, or a style, which is texture. "
         "auto: a subject, if most of the pictures share a part",
     )
     embeddings: tuple[Source, ...] = param(
         (),
-        "embedding files whose words prompts and negative_prompt may say, by the files' names: a negative embedding, say. "
-        "What is judged has them, and the base beside it",
+        "embedding files whose words prompts and negative_prompt may contain, by the files' names, such as a negative "
+        "embedding. They apply to the judged weights and to the base beside them",
         shelf="embeddings",
     )
     precision: Precision = param(
-        "auto", "how the base is held. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
+        "auto", "number type of the base in memory. auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"
     )
 
     def problems(self) -> Iterator[Problem]:
@@ -120,8 +119,8 @@ class Evaluate(Stage):
         for place, prompt in enumerate(self.prompts):
             if prompt in seen:
                 yield Problem(
-                    f"{shortened(prompt, 100)!r} is there twice.",
-                    cure="Ask for something else.",
+                    f"{shortened(prompt, 100)!r} is given twice.",
+                    cure="Write another prompt.",
                     path=("prompts", place),
                 )
             seen.add(prompt)
@@ -191,7 +190,7 @@ class Evaluate(Stage):
         return self._published(result, self._about(base, record, manifest, options, folder), context)
 
     def _further_words(self, model: Model) -> AbstractContextManager[object]:
-        """The words of `embeddings` in the model; a file's name is its word."""
+        """Add the words of `embeddings` to the model; a file's name is its word."""
         from lorapipe import formats
         from lorapipe.formats import AdapterWeights
         from lorapipe.training.adapter_layers.weights_adapter import WeightsAdapter
@@ -201,7 +200,7 @@ class Evaluate(Stage):
         for place, file in enumerate(self.embeddings):
             found = formats.open(file.path, model.kohya_names())
             if found.modules or len(found.embeddings) != 1:
-                what = f"{file.path.name} is no embedding of one word."
+                what = f"{file.path.name} is not an embedding of one word."
                 raise InputError(what, where=f"embeddings[{place}]", cure="Name an embedding's file.")
             words[file.path.stem] = next(iter(found.embeddings.values()))
         return attached(WeightsAdapter(AdapterWeights(embeddings=words)), model, ()) if words else nullcontext()
@@ -211,7 +210,7 @@ class Evaluate(Stage):
         """The pictures to compare with."""
         found = self.dataset or self.weights.dataset
         if found is None:
-            what = "the weights come from no training here, so there are no pictures to compare with."
+            what = "the weights were not trained here, so there are no pictures to compare with."
             raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
         return found
 
@@ -237,7 +236,7 @@ class Evaluate(Stage):
         apart = self.text_encoder_strengths
         low = self.low_cfg if self.low_cfg is not None and self.low_cfg < self._guidance(base) else None
         if self._is_whole(parts):
-            text = "an embedding has no strength: prompts have its vectors, or do not. It is judged whole"
+            text = "an embedding has no strength: a prompt has its vectors or not. It is sampled at strength 1 only"
             context.emit(Log(text=text))
             return GridPlan(tuple(steps), (1.0,), low_cfg=low)
         if apart and all(base.role(part) == "denoiser" for part in parts if part != EMBEDDING):
@@ -247,7 +246,7 @@ class Evaluate(Stage):
         return GridPlan(tuple(steps), self.strengths, apart, low)
 
     def _is_whole(self, parts: Sequence[str]) -> bool:
-        """Whether there is nothing in the weights that could be applied in part."""
+        """Whether the weights are only an embedding, which has no strength."""
         return [*parts] == [EMBEDDING]
 
     def _about(
@@ -258,7 +257,7 @@ class Evaluate(Stage):
         options: SamplingOptions,
         clip: Path | None,
     ) -> dict[str, str]:
-        """The settings that the report shows; nothing in them depends on the machine or the day."""
+        """Return the settings that the report shows; they do not depend on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
         whole = record is not None and self._is_whole([*record.rates])
         return {
@@ -317,7 +316,7 @@ def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning
 
 
 def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
-    """The knobs of the training that advice may change, and their values."""
+    """Return the knobs of the training that advice may change, with their values."""
     from lorapipe.training.options import rate_options
 
     captions = record.settings.get("captions") or {}
@@ -335,7 +334,7 @@ def advised_options(base: Family, record: TrainingRecord) -> dict[str, float]:
 
 
 def _emit_metrics(result: EvaluationResult, context: Context) -> None:
-    """The scores of the snapshots as metrics, and the verdict for the log."""
+    """Emit the scores of the snapshots as metrics, and the verdict as a log line."""
     from statistics import fmean
 
     from lorapipe.evaluation.selection import following, identity

@@ -1,4 +1,4 @@
-"""`export`: weights become a file that other programs load."""
+"""The `export` stage: writes weights to a file that other programs load."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from lorapipe.errors import InputError, LorapipeError, Problem
 from lorapipe.formats import Format
-from lorapipe.pipeline.artifacts import Artifact, File, Snapshot, Weights
+from lorapipe.pipeline.artifacts import Artifact, Base, File, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.pipeline.delivery import Delivery
-from lorapipe.pipeline.delivery_log import SEAL, seal
+from lorapipe.pipeline.delivery_log import HASH, SEAL, seal
 from lorapipe.pipeline.events import Log
-from lorapipe.spec import Destination, param
-from lorapipe.stages import Stage
+from lorapipe.spec import Destination, Source, param
+from lorapipe.stages import Stage, _checkpoint_export
+from lorapipe.stages._checkpoint_export import CheckpointExport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 ENDING = ".safetensors"
 ROUNDING = {"fp32": 1e-6, "fp16": 2**-10, "bf16": 2**-7}
-"""Relative error of ΔW that rounding both factors may cause: two halves of a unit in the last place, and some."""
+"""Largest relative error of ΔW from rounding both factors: half a unit in the last place each, with a margin."""
 
 NOTABLE = 0.1
-"""An error of a conversion from which on it is a warning."""
+"""The relative error of a conversion above which it is reported as a warning."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Export(Stage):
 
     weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
-        help="where the file goes, such as out/penny.safetensors; in a folder, out/, it is called as the pipeline's file "
-        "is. ComfyUI keeps loaded files by name: a new name for a new version is safe",
+        help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
+        "ComfyUI caches loaded files by name, so give a new version a new name",
         content=False,
         kohya=("output_dir", "output_name"),
     )
@@ -55,11 +56,11 @@ class Export(Stage):
         kohya=("save_model_as",),
     )
     dtype: Literal["fp16", "bf16", "fp32"] = param(
-        "fp16", "numbers of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
+        "fp16", "number type of the file: fp16 is usual, fp32 twice the size", kohya=("save_precision",)
     )
     metadata: Literal["full", "private", "none"] = param(
         "full",
-        "what the file tells of its making; private leaves out names, tags and folders, none all but the format",
+        "metadata about the training in the file; private: without names, tags and folders; none: only the format",
         kohya=("no_metadata",),
     )
     title: str = param(
@@ -67,29 +68,42 @@ class Export(Stage):
         "a name written into the file, which A1111 shows; empty: programs show the file's name",
         kohya=("metadata_title",),
     )
-    comment: str = param(
-        "", "a note written into the file, for whoever reads its metadata", kohya=("training_comment",)
-    )
+    comment: str = param("", "a note in the file's metadata", kohya=("training_comment",))
     trigger: str = param("", "the trigger word or phrase, for programs that show it; an embedding's is its word")
     what: Literal["all", "adapter", "embedding"] = param(
         "all",
-        "of a word that was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 read), or "
-        "either alone",
+        "parts to write if a word was learnt together with an adapter: all in one file (bundle_emb, which ComfyUI and A1111 "
+        "read), or one of them",
     )
-    convert: Literal["own", "lora", "diff"] = param(
+    convert: Literal["own", "lora", "diff", "checkpoint"] = param(
         "own",
-        "write another form than the adapter's own: lora, by singular values, which every program reads, with its error "
-        "told; or diff, the dense difference, exact and as large as the base",
+        "form in the file: the adapter's own; lora, an approximation by singular values that every program reads, with its "
+        "error in the log; diff, the dense difference, exact and as large as the base; checkpoint, the base with the update "
+        "in it, for a fine-tune or to merge a LoRA: a single file in the original layout, or with format: diffusers a "
+        "folder, which `checkpoint: $file` uses as a base",
     )
     convert_rank: int = param(32, "with convert: lora, the rank; higher is nearer", ge=1, le=768)
+    strength: float | None = param(
+        None,
+        "with convert: checkpoint, the share of the update that is added to the base: 0.5 is half way between base and "
+        "fine-tune; empty: what evaluate recommends, and 1 for a train stage",
+        ge=-4,
+        le=4,
+    )
+    vae: Source | None = param(
+        None,
+        "with convert: checkpoint, another VAE for the checkpoint, as for a base; empty: the base's own",
+        shelf="vae",
+    )
     overwrite: bool = param(
         False,
-        "let a file go that is there and that lorapipe has not made, or that was changed since; its own it always replaces",
+        "also replace a file that lorapipe has not made, or that was changed since; files of its own are always replaced",
         content=False,
     )
 
     def problems(self) -> Iterator[Problem]:
-        if (found := self.to.complaint(self.format.ending)) is not None:
+        yield from _checkpoint_export.problems(self.format.name, self.vae, self.convert, self.strength)
+        if (found := self.to.complaint(self._ending)) is not None:
             yield Problem(found[0], cure=found[1], path=("to",))
         elif self._is_folder and self.to.path.suffix == ENDING:
             what = f"{self.format.name} is a folder of files, not one file."
@@ -97,11 +111,20 @@ class Export(Stage):
 
     def deliveries(self) -> Iterator[Delivery]:
         place = attrgetter("path")
-        yield Delivery("to", self.to, place, self.format.ending, self.overwrite, is_folder=self._is_folder)
+        yield Delivery("to", self.to, place, self._ending, self.overwrite, is_folder=self._is_folder)
+
+    @classmethod
+    def makes_with(cls, settings: Mapping[str, object]) -> type[Artifact]:
+        return Base if settings.get("convert") == "checkpoint" else cls.makes
 
     @property
     def _is_folder(self) -> bool:
-        return not self.format.ending
+        return not self._ending
+
+    @property
+    def _ending(self) -> str:
+        """Of the file's name; empty where it is a folder."""
+        return "" if self.convert == "checkpoint" and self.format.name == "diffusers" else self.format.ending
 
     def run(self, context: Context) -> File:
         from lorapipe import formats
@@ -109,32 +132,56 @@ class Export(Stage):
         snapshot = self.weights.snapshots[-1]
         model = cast("Family", self.weights.model).load("cpu")  # loads no weights
         names = model.kohya_names()
-        learned = self._converted(self._chosen(formats.open(snapshot.path, names)), model, context)
+        chosen = self._chosen(formats.open(snapshot.path, names))
         (delivery,) = self.deliveries()
-        path = context.out / delivery.place("lora").name
+        path = context.out / delivery.place("checkpoint" if self.convert == "checkpoint" else "lora").name
+        if self.convert == "checkpoint":
+            return self._checkpoint(path, snapshot, chosen, model, context)
+        learned = self._converted(chosen, model, context)
         metadata = partial(self._metadata, snapshot, learned, model.diffusion.prediction)
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
         worst = self._verify(path, learned, model)
-        megabytes = sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
-        context.emit(Log(text=f"{_contents(learned)}, {megabytes:.1f} MB, read back within {worst:.1e}"))
+        context.emit(Log(text=f"{_contents(learned)}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
         return File(path)
 
+    def _checkpoint(
+        self, path: Path, snapshot: Snapshot, learned: AdapterWeights, model: Model, context: Context
+    ) -> Base:
+        """Write the base with the update in it."""
+        strength = self.weights.strength if self.strength is None else self.strength
+        base, vae = cast("Family", self.weights.model), self.vae.path if self.vae else None
+        found = CheckpointExport(base, model, learned, strength, self.dtype, vae)
+        about = self._about(snapshot, learned, model.diffusion.prediction)
+        about = {key: value for key, value in about.items() if not key.startswith("ss_network_")}
+
+        def metadata(digest: str) -> Mapping[str, str]:
+            chosen = about | {HASH: digest}
+            if self.metadata == "none":
+                return chosen
+            chosen |= {"modelspec.hash_sha256": f"0x{digest}"}
+            return {**chosen, SEAL: seal(chosen)}
+
+        worst = found.write(path, self._is_folder, metadata)
+        changed = f"{len(learned.modules)} layers changed at strength {strength:g}"
+        context.emit(Log(text=f"a checkpoint, {changed}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
+        return Base(path)
+
     def _chosen(self, learned: AdapterWeights) -> AdapterWeights:
-        """What is to be written of it."""
+        """Return the parts to write."""
         if learned.hypernetwork is not None and self.format.updates:
             cure = "Write format: a1111, and a name that ends in .pt."
-            raise InputError("programs read hypernetworks in A1111's format alone.", where="format", cure=cure)
+            raise InputError("programs read hypernetworks only in A1111's format.", where="format", cure=cure)
         if self.what == "all":
             return learned
         is_adapter = self.what == "adapter"
         kept = replace(learned, embeddings={}) if is_adapter else replace(learned, modules={}, hypernetwork=None)
         if not kept.parts and kept.hypernetwork is None:
-            raise InputError(f"there is no {self.what} in it.", where="what", cure="Take what away.")
+            raise InputError(f"the weights have no {self.what}.", where="what", cure="Remove what.")
         return kept
 
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
-        """The update in the form that is asked for; loads the base only where ΔW depends on it."""
-        if self.convert == "own":
+        """Return the update in the requested form. The base's weights are loaded only if ΔW depends on them."""
+        if self.convert not in ("lora", "diff"):
             return learned
         from lorapipe.formats import converted
         from lorapipe.training.adapter_layers.base_weights import shape, weight
@@ -143,7 +190,7 @@ class Export(Stage):
         found = converted(learned, form, rank, partial(shape, model), partial(weight, model))
         if self.convert == "lora":
             level: Literal["info", "warning"] = "warning" if found.error > NOTABLE or found.biases else "info"
-            text = f"As a LoRA of rank {self.convert_rank} it is {found.error:.1%} off (of the norm of ΔW)"
+            text = f"As a LoRA of rank {self.convert_rank} it has an error of {found.error:.1%} (of the norm of ΔW)"
             text += f", and changes of {found.biases} biases are left out." if found.biases else "."
             context.emit(Log(text=text, level=level))
         return found.weights
@@ -157,7 +204,14 @@ class Export(Stage):
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
     ) -> Mapping[str, str]:
         from lorapipe.formats import serialize
-        from lorapipe.metadata import hashes, kohya_metadata, untrained_metadata
+        from lorapipe.metadata import hashes
+
+        chosen = {**self._about(snapshot, learned, prediction), **hashes(serialize(tensors, {}))}
+        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+
+    def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
+        """The metadata without what depends on the file's bytes."""
+        from lorapipe.metadata import kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
         record = TrainingRecord.load(self.weights.training) if self.weights.training else None
@@ -176,8 +230,7 @@ class Export(Stage):
             made = datetime.datetime.fromtimestamp(snapshot.path.stat().st_mtime, datetime.UTC)
             chosen["ss_training_finished_at"] = str(made.timestamp())
             chosen |= self._modelspec(record, base, prediction, made, learned)
-        chosen |= hashes(serialize(tensors, {}))
-        return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
+        return chosen
 
     def _modelspec(
         self,
@@ -198,17 +251,19 @@ class Export(Stage):
             record.settings.get("clip_skip", 1) if record else 1,
             self.trigger or next(iter(learned.embeddings), ""),
             self._hint(record),
-            kind="lora" if learned.modules else "textual-inversion",
+            kind="" if self.convert == "checkpoint" else "lora" if learned.modules else "textual-inversion",
         )
 
     def _hint(self, record: TrainingRecord | None) -> str:
+        if self.convert == "checkpoint":
+            return f"Made at {record.resolution[0]}x{record.resolution[1]}." if record else ""
         size = f", at {record.resolution[0]}x{record.resolution[1]}" if record else ""
         return f"Strength {self.weights.strength:g}{size}."
 
     def _verify(self, path: Path, learned: AdapterWeights, model: Model) -> float:
-        """The largest relative error of a module's ΔW in the file; an error where it is more than rounding.
+        """Return the largest relative error of a module's ΔW in the file. `LorapipeError` if it exceeds rounding.
 
-        Where ΔW depends on the base's weights, drawn ones stand for them: no weights are loaded.
+        If ΔW depends on the base's weights, random ones are used instead: no weights are loaded.
         """
         from lorapipe import formats
         from lorapipe.training.adapter_layers.base_weights import drawn
@@ -222,33 +277,42 @@ class Export(Stage):
             wanted, found = module.delta(weight), read.modules[place].delta(weight)
             error = float((found - wanted).norm()) / (float(wanted.norm()) or 1e-12)
             if not error <= 4 * ROUNDING[self.dtype]:
-                what = f"ΔW of {' '.join(place)} was not saved as it is (relative error {error:.1e})."
+                what = f"ΔW of {' '.join(place)} was not saved exactly (relative error {error:.1e})."
                 raise LorapipeError(what, where=str(path), cure="Export with dtype: fp32 and report this.")
             worst = max(worst, error)
         return max(worst, self._verify_words(path, learned, read))
 
     def _verify_words(self, path: Path, learned: AdapterWeights, read: AdapterWeights) -> float:
-        """The same of the vectors of words; their names are not in every kind of file."""
+        """Return the same for vectors of words, in order, since not every format has their names."""
         worst = 0.0
         if (nets := learned.hypernetwork) is not None:
             theirs = read.hypernetwork.tensors() if read.hypernetwork else {}
             worst = max(_error(theirs[key], tensor) for key, tensor in nets.tensors().items())
             if not worst <= ROUNDING[self.dtype]:
-                raise LorapipeError(f"the networks were not saved as they are ({worst:.1e}).", where=str(path))
+                raise LorapipeError(
+                    f"the networks were not saved exactly (relative error {worst:.1e}).", where=str(path)
+                )
         for wanted, found in zip(learned.embeddings.values(), read.embeddings.values(), strict=True):
             if wanted.keys() != found.keys():
                 raise LorapipeError("the file read back has vectors for other text encoders.", where=str(path))
             for part, vectors in wanted.items():
                 error = _error(found[part], vectors)
                 if not error <= ROUNDING[self.dtype]:
-                    raise LorapipeError(f"the vectors were not saved as they are ({error:.1e}).", where=str(path))
+                    raise LorapipeError(
+                        f"the vectors were not saved exactly (relative error {error:.1e}).", where=str(path)
+                    )
                 worst = max(worst, error)
         return worst
 
 
 def _error(found: Tensor, wanted: Tensor) -> float:
-    """The relative error of numbers."""
+    """Return the relative error of a tensor."""
     return float((found.float() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
+def _megabytes(path: Path) -> float:
+    """The size of a file, or of a folder's files."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
 
 
 def _contents(learned: AdapterWeights) -> str:

@@ -1,4 +1,4 @@
-"""`prepare`: a folder of pictures becomes a dataset that is ready to train on."""
+"""The `prepare` stage: turns a folder of pictures into a dataset that is ready to train on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepare(Stage):
-    """Look through a folder of pictures, sort them into buckets, encode them, and show what will be trained on."""
+    """Read a folder of pictures, sort them into buckets, encode them, and draw a contact sheet of the training set."""
 
     version: ClassVar[int] = 3
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Dataset
 
     images: Source = param(
-        help="the folder of pictures, looked through with all its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif "
+        help="the folder of pictures, read with all its subfolders: png, jpg, webp, avif, heic, tif, bmp, gif "
         "(first frame) and others. Nothing in it is changed. A subfolder named like kohya's, 10_penny cat, gives repeats "
         "(10) and, to pictures without a caption file, their caption (penny cat)",
         shelf="pictures",
@@ -44,19 +44,20 @@ class Prepare(Stage):
     )
     base: Family = param(help="the base model to train on; pictures are encoded with its VAE")
     exclude: tuple[str, ...] = param(
-        (), "names of subfolders that are not looked through, such as reg for pictures that another stage prepares"
+        (), "names of subfolders to skip, such as reg for pictures that another stage prepares"
     )
     min_pictures: int = param(
         1,
-        "with fewer usable pictures than this, there is no dataset; 10 is little, 1 asks for none more",
+        "least number of usable pictures; with fewer the stage fails. 10 is few for a training",
         ge=1,
         content=False,
     )
     resolution: Resolution | None = param(
-        None, "training size in pixels: 512, or 512x768 (width x height); by default what the base was made for"
+        None, "training size in pixels: 512, or 512x768 (width x height); by default the base's native size"
     )
     enable_bucket: bool = param(
-        True, "keep each picture's shape by sorting them into buckets of about equal area; false cuts all to resolution"
+        True,
+        "keep each picture's shape by sorting them into buckets of about equal area; false crops all to resolution",
     )
     min_bucket_reso: int | None = param(
         None, "shortest side of a bucket in pixels, rounded down to the step; by default half the resolution", ge=16
@@ -68,18 +69,19 @@ class Prepare(Stage):
         None, "bucket sides are multiples of this; by default the smallest that the base allows (64 for SD1.x)", ge=8
     )
     bucket_no_upscale: bool = param(
-        False, "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso then mean nothing"
+        False,
+        "never enlarge: small pictures get small buckets of their own; min and max_bucket_reso have no effect then",
     )
     caption_extensions: tuple[str, ...] = param(
         (".txt", ".caption"),
-        "endings of caption files beside the pictures; the first that exists counts",
+        "endings of caption files beside the pictures; the first file that exists is used",
         min_items=1,
         kohya=("caption_extension", "caption_extention"),
     )
     caption_lines: Lines = param(
         "joined",
-        "what is made of a caption file with several lines: one caption (joined), the first line alone (first, as "
-        "kohya does), or a caption a line, of which each showing says one (each)",
+        "how a caption file with several lines is read: as one caption (joined), only the first line (first, as "
+        "kohya does), or one caption per line, of which each showing uses one (each)",
     )
     class_word: str = param(
         "",
@@ -88,27 +90,29 @@ class Prepare(Stage):
     )
     repeats: int = param(
         1,
-        "times that each picture is shown in an epoch, where its folder's name does not say",
+        "times that each picture is shown in an epoch, unless its folder's name gives them",
         ge=1,
         le=10_000,
         kohya=("num_repeats", "dataset_repeats"),
     )
     background: Colour = param(WHITE, "the colour behind transparent pictures: '#rrggbb', white, grey or black")
     min_size: int | None = param(
-        None, "leave out pictures whose shorter side has fewer pixels; by default a quarter of the resolution", ge=1
+        None,
+        "leave out pictures whose shorter side is below this, in pixels; by default a quarter of the resolution",
+        ge=1,
     )
     duplicate_tolerance: int = param(
         10,
-        "how alike two pictures are when one is left out as a copy: the largest difference, in levels of 255, between "
-        "their 16x16 thumbnails. Pictures that differ in one place, or have captions that differ, are two anyway; 0 leaves "
-        "out only files that are equal byte for byte",
+        "largest difference, in levels of 255, between the 16x16 thumbnails of two pictures of which one is left out as a "
+        "copy. Pictures that differ in one place, or whose captions differ, are both kept; 0 leaves out only files that "
+        "are equal byte for byte",
         ge=0,
         le=64,
     )
     held_out: float = param(
         0.1,
-        "share of the pictures that is never trained on, so that evaluation can tell learning from memorising; fewer "
-        "than 10 pictures are all trained on",
+        "share of the pictures that is never trained on, so that evaluation can tell learning from memorising; if there "
+        "are fewer than 10 pictures, none is held out",
         ge=0,
         le=0.5,
         kohya=("validation_split",),
@@ -116,32 +120,34 @@ class Prepare(Stage):
 
     captions: Captioning | None = param(
         None,
-        "how captions of these pictures vary, in place of the training's `captions`: a prefix of their own, or {} for none; "
-        "for regularisation pictures, and for folders that differ",
+        "caption augmentation of these pictures, instead of the training's `captions`: a prefix of their own, or {} for "
+        "none; for regularisation pictures, and for folders that differ",
     )
     augment: Augmentation = param(
         Augmentation,
-        "pictures shown in more than one way: mirrored, in other colours, cut elsewhere or around the face",
+        "variants of pictures: mirrored, in other colours, cropped elsewhere or around the face",
     )
     masks: Source | None = param(
         None,
-        "a folder of masks, named like the pictures: the training looks where they are white, and not where "
-        "they are black. Pictures without one are looked at whole. Where it is the folder of images itself, masks are those "
-        "that lie beside the pictures: cat-masklabel.png, cat_mask.png",
+        "a folder of masks, named like the pictures: the loss counts where they are white, not where they are black. "
+        "Pictures without a mask count as a whole. If it is the folder of images itself, the masks are the files beside "
+        "the pictures: cat-masklabel.png, cat_mask.png",
         shelf="pictures",
         kohya=("conditioning_data_dir", "masked_loss"),
     )
-    alpha_mask: bool = param(False, "the training looks only where pictures are opaque; their transparency is the mask")
+    alpha_mask: bool = param(
+        False, "use the pictures' transparency as masks: the loss counts only where they are opaque"
+    )
 
     def problems(self) -> Iterator[Problem]:
         yield from self._file_problems()
         try:
             buckets, needed = self.buckets(), self.base.size_step()
         except InputError as error:
-            if not any(self.base.problems()):  # whoever reads the base from a document has asked it
+            if not any(self.base.problems()):  # these are reported when the base is parsed
                 yield from (problem.under("base", "checkpoint") for problem in error.problems)
             return
-        if self.base.is_pending:  # the stage asks again when it runs
+        if self.base.is_pending:  # checked again when the stage runs
             return
         yield from buckets.problems()
         yield from self._sizes_in_vain()
@@ -150,39 +156,41 @@ class Prepare(Stage):
             yield Problem(f"{buckets.step} does not fit the base.", cure=cure, path=("bucket_reso_steps",))
 
     def _file_problems(self) -> Iterator[Problem]:
-        """What is wrong with the folders and endings that are named."""
+        """Yield problems of the named folders and endings."""
         from lorapipe.training.data.image_folder import no_folder
 
         for name, source in (("images", self.images), ("masks", self.masks)):
             if source is not None and (problem := no_folder(source.path)):
                 yield replace(problem, where="", path=(name,))
         if self.masks and self.alpha_mask:
-            what = "masks and alpha_mask both say where the training looks."
-            yield Problem(what, cure="Take one of them away.", path=("alpha_mask",))
+            what = "masks and alpha_mask are both given."
+            yield Problem(what, cure="Remove one of them.", path=("alpha_mask",))
         for place, extension in enumerate(self.caption_extensions):
             if not extension.startswith(".") or len(extension) < 2:
                 cure = f"Write '.{extension.lstrip('.') or 'txt'}'."
-                yield Problem(f"{extension!r} is no file ending.", cure=cure, path=("caption_extensions", place))
+                yield Problem(f"{extension!r} is not a file ending.", cure=cure, path=("caption_extensions", place))
 
     def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-        """What trains on the pictures reads their captions, and needs a vocabulary for that."""
+        """Yield a problem if a stage uses the dataset but the base has no vocabulary to read captions with."""
         missing = [*self.base.problems_of_captions()]
         if missing and any(stages.get(name) is self for stage in stages.values() for name in needs(stage)):
             yield from (replace(problem, where="", path=("base", "checkpoint")) for problem in missing)
 
     def _sizes_in_vain(self) -> Iterator[Problem]:
-        """What is told of buckets that there are none of, or that have no bounds."""
+        """Yield bucket settings that have no effect: without buckets, or without their bounds."""
         bounds = [name for name in ("min_bucket_reso", "max_bucket_reso") if getattr(self, name) is not None]
         if not self.enable_bucket:
             steps = ["bucket_reso_steps"] if self.bucket_reso_steps is not None else []
             upscale = ["bucket_no_upscale"] if self.bucket_no_upscale else []
             for name in (*bounds, *steps, *upscale):
-                cure = "Take it away, or enable_bucket: false."
-                yield Problem("there are no buckets: all pictures are cut to the resolution.", cure=cure, path=(name,))
+                cure = "Remove it, or enable_bucket: false."
+                yield Problem(
+                    "there are no buckets: all pictures are cropped to the resolution.", cure=cure, path=(name,)
+                )
         elif self.bucket_no_upscale:
             for name in bounds:
                 what = "with bucket_no_upscale pictures keep their size, and buckets have no bounds."
-                yield Problem(what, cure="Take one of the two away.", path=(name,))
+                yield Problem(what, cure="Remove one of the two.", path=(name,))
 
     def run(self, context: Context) -> Dataset:
         from lorapipe.training.data import build, contact_sheet
@@ -211,7 +219,7 @@ class Prepare(Stage):
         )
 
     def forecast(self) -> Forecast:
-        """What the folder will come to, from the heads of its files."""
+        """Forecast the dataset from the headers of the folder's files."""
         return self._forecast(self.folder.contents())
 
     def _forecast(self, found: Contents) -> Forecast:
@@ -244,7 +252,7 @@ class Prepare(Stage):
         if most:
             yield f"buckets, with repeats: {shown}{more}"
 
-    # ------------------------------------------------------------------------------------------------------ the steps
+    # ------------------------------------------------------------------------------------------------- derived values
 
     @property
     def folder(self) -> ImageFolder:
@@ -256,7 +264,7 @@ class Prepare(Stage):
 
     @property
     def rules(self) -> Rules:
-        """Which pictures become part of the dataset, and how."""
+        """The rules that select pictures for the dataset."""
         from lorapipe.training.data.filter import Rules
 
         buckets = self.buckets()
@@ -271,7 +279,7 @@ class Prepare(Stage):
         )
 
     def buckets(self) -> Buckets:
-        """The buckets that pictures are sorted into."""
+        """Return the buckets that pictures are sorted into."""
         native = self.base.native_size()
         size = self.resolution.size if self.resolution else (native, native)
         return Buckets(
@@ -284,5 +292,5 @@ class Prepare(Stage):
         )
 
     def smallest(self, buckets: Buckets) -> int:
-        """The shorter side that a picture must have."""
+        """Return the least length of a picture's shorter side, in pixels."""
         return self.min_size or max(1, min(buckets.resolution) // 4)

@@ -1,4 +1,4 @@
-"""`train`: a dataset becomes an adapter."""
+"""The `train` stage: trains an adapter on a dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lorapipe.training.options import TrainingOptions
 
 @dataclass(frozen=True)
 class Train(TrainingOptions, Stage):
-    """Train an adapter on a dataset: snapshots on the way, curves, and resumption wherever it is stopped."""
+    """Train an adapter on a dataset, with snapshots, previews and curves; a stopped training resumes where it was."""
 
     version: ClassVar[int] = 2
     needs_device: ClassVar[bool] = True

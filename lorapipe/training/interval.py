@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +17,8 @@ class Interval(Value):
 
     count: int
     unit: Literal["times", "steps", "epochs"] = "times"
+    is_usual: bool = field(default=False, compare=False)
+    """Whether nobody has asked for it: a training that has better reasons may take another."""
 
     @classmethod
     def parse(cls, value: object, folder: Path) -> Self:

@@ -40,7 +40,7 @@ def need(
     activations: Activations,
     parts: Collection[str],
     numbers: int,
-    states: float,
+    bytes_of_number: float,
     pixels: int,
     *,
     bytes_each: int = 2,
@@ -48,11 +48,11 @@ def need(
 ) -> Need:
     """Estimate a training of `numbers` parameters in these parts; the denoiser is always in memory.
 
-    `states` is the number of the optimizer's values per parameter, `pixels` that of the largest batch; the base takes
-    `bytes_each` per weight.
+    Each takes `bytes_of_number` with its gradient and the optimizer's state (`Adapter.bytes_each`). `pixels` is the number
+    of the largest batch's; the base takes `bytes_each` per weight.
     """
     base = sum(footprint.parameters[part] for part in {footprint.denoiser, *parts}) * bytes_each
     kept = activations.recomputed if checkpointing else activations.kept
     # With checkpointing, the block that is being recomputed is kept too.
     block = (activations.kept - activations.recomputed) / 12 if checkpointing else 0
-    return Need(base, 4 * numbers * (2 + states), (kept + block) * pixels * bytes_each / 2)
+    return Need(base, numbers * bytes_of_number, (kept + block) * pixels * bytes_each / 2)

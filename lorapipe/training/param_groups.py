@@ -14,8 +14,13 @@ from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.resume_state import Trainable
 
 
-def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer, model: Model) -> Trainable:
-    """Build the optimizer with its parameter groups, named `unet`, or `unet ×4` at another rate; `rates` by part."""
+def grouped(
+    adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer, model: Model, max_grad_norm: float = 0.0
+) -> Trainable:
+    """Build the optimizer with its parameter groups, named `unet`, or `unet ×4` at another rate; `rates` by part.
+
+    `max_grad_norm` is for adapters that step in the backward pass; others are clipped by the loop.
+    """
     factors = adapter.rate_factors()
     parameters: dict[str, list[torch.nn.Parameter]] = {}
     group_rates: dict[str, float] = {}
@@ -25,14 +30,19 @@ def grouped(adapter: Attached, rates: Mapping[str, float], optimizer: Optimizer,
             name = part if factor == 1 else f"{part} ×{factor:g}"
             parameters.setdefault(name, []).append(parameter)
             group_rates[name] = rates[part] * factor
-    if optimizer.elementwise:
+    if optimizer.elementwise and adapter.may_be_flat:
         parameters = {name: [flatten(found)] for name, found in parameters.items()}
     groups = [
-        {"params": found, "lr": group_rates[name], "name": name, **_undecayed(name, optimizer)}
+        {
+            "params": [*map(adapter.optimized, found)],
+            "lr": group_rates[name],
+            "name": name,
+            **_undecayed(name, optimizer),
+        }
         for name, found in parameters.items()
     ]
     scaler = torch.amp.GradScaler(model.device.type, enabled=model.dtype == torch.float16)
-    return Trainable(parameters, optimizer.build(groups), scaler)
+    return Trainable(parameters, adapter.stepping(optimizer.build(groups), max_grad_norm), scaler)
 
 
 def _undecayed(group: str, optimizer: Optimizer) -> dict[str, float]:

@@ -18,6 +18,7 @@ import torch
 
 from lorapipe.atomic import PART_SUFFIX
 from lorapipe.checksum import crc_of, reading, writing
+from lorapipe.training.ema import ExponentialMovingAverage
 
 VERSION = 2
 KEPT = 2
@@ -26,11 +27,12 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Trainable:
-    """The objects whose state changes at each step: parameters by group, optimizer, gradient scaler of fp16."""
+    """The objects whose state changes at each step: parameters by group, optimizer, gradient scaler of fp16, EMA."""
 
     parameters: Mapping[str, Sequence[torch.nn.Parameter]]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    ema: ExponentialMovingAverage | None = None
 
     def state(self) -> dict[str, Any]:
         """Return the state as tensors and plain values."""
@@ -39,6 +41,7 @@ class Trainable:
             "parameters": tensors,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            **({"ema": self.ema.state()} if self.ema else {}),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -47,6 +50,8 @@ class Trainable:
         saved = {part: [t.shape for t in tensors] for part, tensors in state["parameters"].items()}
         if mine != saved:
             raise ValueError("its parameters have other shapes")
+        if ("ema" in state) != (self.ema is not None):
+            raise ValueError("it has an average of the weights, or none, other than this training")
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -54,6 +59,8 @@ class Trainable:
             for part, parameters in self.parameters.items():
                 for parameter, tensor in zip(parameters, state["parameters"][part], strict=True):
                     parameter.copy_(tensor)
+        if self.ema is not None:
+            self.ema.load(state["ema"])
 
 
 @dataclass(frozen=True)

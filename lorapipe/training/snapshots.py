@@ -21,7 +21,7 @@ def file_name(step: int) -> str:
 
 @dataclass(frozen=True)
 class SnapshotWriter:
-    """Writes the adapter of a training to a file in a format: fp32, with metadata."""
+    """Writes the adapter of a training to a file in a format and a precision, with metadata."""
 
     adapter: Attached
     model: Model
@@ -29,11 +29,14 @@ class SnapshotWriter:
     length: TrainingLength
     folder: Path
     format: Format
+    dtype: str = "fp32"
 
     def write(self, step: int) -> Path:
         """Write the snapshot after `step`, and return its path."""
         learned, epoch = self.adapter.learned(), self.length.epoch(step)
         metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.folder / file_name(step)
-        formats.save(learned, self.model.kohya_names(), path, self.format, metadata=lambda tensors: metadata)
+        formats.save(
+            learned, self.model.kohya_names(), path, self.format, dtype=self.dtype, metadata=lambda tensors: metadata
+        )
         return path

@@ -8,7 +8,7 @@ are due. `Trainer.publish` links the files into the stage's output folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
 from lorapipe.training.device import Compute, memory_explained
 from lorapipe.training.distributed_launch import launched
+from lorapipe.training.ema import ExponentialMovingAverage
 from lorapipe.training.initial_weights import initialise_from
 from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
 from lorapipe.training.monitor import Milestones, Monitor
@@ -46,10 +47,11 @@ from lorapipe.training_record import TrainingRecord
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The adapter and its files' format, its learning rate for each trained part, and options of the base's forward pass."""
+    """The adapter, its snapshots' format and dtype, the learning rate of each part, and options of the forward pass."""
 
     adapter: Attachable
     format: Format
+    dtype: str
     rates: dict[str, float]
     seed: int
     start_from: Path | None
@@ -71,12 +73,13 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class Optimization:
-    """The optimizer, its learning rate schedule, and limits on gradients (clipping) and weights; 0 is no limit."""
+    """The optimizer, its learning rate schedule, limits on gradients (clipping) and weights (0: none), an EMA's decay."""
 
     optimizer: Optimizer
     scheduler: Scheduler
     max_grad_norm: float
     max_weight_norm: float
+    ema: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,13 @@ class Trainer:
             loader=DataLoader(length, cache, conditions.with_size_conditioning(model, condition)),
             objective=loop.Objective(model, options.loss, options.weighting, options.noise.draw, options.seed),
             adaptation=Adaptation(
-                options.trained, Format.default(options.adapter.snapshot_format)(), rates, options.seed,
+                options.trained, Format.default(options.adapter.snapshot_format)(), options.adapter.snapshot_dtype,
+                rates, options.seed,
                 options.start_from.path if options.start_from else None,
                 options.gradient_checkpointing, options.compile,
             ),
             optimization=Optimization(
-                options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms
+                options.optimizer, options.scheduler, options.max_grad_norm, options.scale_weight_norms, options.ema
             ),
             milestones=Milestones(total, options.snapshots.steps(total, per_epoch), previews),
             record=record,
@@ -167,23 +171,34 @@ class Trainer:
     def steps(self) -> Iterator[loop.Step]:
         """Train, one optimizer step for each `next`. Raises `Interrupted` when asked to stop, after saving the state."""
         with memory_explained(), self.adaptation.applied(self.model) as adapter, self.launch() as parallel:
-            trainable = grouped(adapter, self.record.rates, self.optimization.optimizer, self.model)
+            how = self.optimization
+            trainable = grouped(adapter, self.record.rates, how.optimizer, self.model, how.max_grad_norm)
+            if how.ema is not None:
+                trainable = replace(trainable, ema=ExponentialMovingAverage(trainable.parameters, how.ema))
+            if adapter.steps_apart and parallel.world_size > 1:
+                what = (
+                    "fused_backward and weights: bf16 are for one device: there is no step at which devices could meet."
+                )
+                raise InputError(what, where="adapter", cure="Take them away, or train on one device.")
             if parallel.rank == 0:
                 yield from self._monitored(adapter, trainable, parallel)
             else:  # rank 0 alone logs and saves
                 done = Checkpoints(self.context.resume / "checkpoints").load(trainable).step
+                adapter.refresh()
                 yield from self._loop(adapter, trainable, parallel, done)
 
     def _monitored(self, adapter: Attached, trainable: Trainable, parallel: DataParallel) -> Iterator[loop.Step]:
         """Yield the steps of rank 0, and do what is due after each."""
         context, optimizer = self.context, self.optimization.optimizer
-        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, self.adaptation.format)
+        format, dtype = self.adaptation.format, self.adaptation.dtype
+        writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, format, dtype)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
+        adapter.refresh()
         steps = self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
                 if due.snapshot:
-                    with averaged_weights(trainable.optimizer):
+                    with _saved_weights(adapter, trainable):
                         monitor.check_weights(step.step)
                         monitor.keep(writer.write(step.step))
                 if due.checkpoint:
@@ -192,7 +207,7 @@ class Trainer:
                     at = f"step {step.step} of {self.milestones.total}"
                     raise Interrupted(f"Stopped after {at}; run the same command again to resume.")
                 if due.preview:
-                    with averaged_weights(trainable.optimizer):
+                    with _saved_weights(adapter, trainable):
                         self.previews.paint(step.step)
                 yield step
 
@@ -204,9 +219,9 @@ class Trainer:
             self.objective,
             trainable.optimizer,
             lambda step: how.scheduler.factor(step, total, per_epoch),
-            max_grad_norm=how.max_grad_norm,
+            max_grad_norm=0.0 if adapter.steps_in_backward else how.max_grad_norm,
             scaler=trainable.scaler,
-            constrain=partial(_constrain, adapter, how.max_weight_norm),
+            constrain=partial(_after_step, adapter, how.max_weight_norm, trainable.ema),
             parallel=parallel,
         )
 
@@ -223,10 +238,22 @@ class Trainer:
         )
 
 
-def _constrain(adapter: Attached, max_weight_norm: float) -> None:
+def _after_step(adapter: Attached, max_weight_norm: float, ema: ExponentialMovingAverage | None) -> None:
     adapter.constrain()
     if max_weight_norm:
         adapter.limit_norms(max_weight_norm)
+    if ema is not None:
+        ema.update()
+
+
+@contextmanager
+def _saved_weights(adapter: Attached, trainable: Trainable) -> Iterator[None]:
+    """Within: the weights that are saved, which may be an average of the steps'."""
+    with (
+        averaged_weights(trainable.optimizer),
+        trainable.ema.applied(adapter.refresh) if trainable.ema else nullcontext(),
+    ):
+        yield
 
 
 def _train_rank(options: TrainingOptions, context: Context, parallel: DataParallel) -> None:

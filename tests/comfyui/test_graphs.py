@@ -224,7 +224,7 @@ def test_a_killed_worker_is_started_again_and_one_that_dies_again_is_an_error_wi
 
     once = watch(place.server, small(place, steps=8, seed=2), Once(at_step(2), kill))
     assert once.end == "execution_success"
-    assert any("it is started once more" in text for text in once.said("penny"))
+    assert any("it is started again" in text for text in once.said("penny"))
     sent = small(place, steps=8, seed=3)
     sent["running"] = {"class_type": "LorapipeSettingsRunning", "inputs": {"retries": 0}}
     sent["penny"]["inputs"]["running"] = ["running", 0]

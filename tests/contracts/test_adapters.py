@@ -118,7 +118,10 @@ def test_it_loads_what_it_extracted(model: Model, adapter: Adapter) -> None:
     attached.detach()
     again = adapter.attach(model, parts_of(model), seed=7)
     again.load(weights)
-    assert torch.equal(answer(model), wanted)
+    if adapter.in_place:  # what it has learnt is a difference of float32 numbers
+        assert (answer(model) - wanted).abs().max() < 1e-4
+    else:
+        assert torch.equal(answer(model), wanted)
     again.detach()
 
 

@@ -102,4 +102,4 @@ def test_a_killed_worker_costs_one_more_try(project: Path, pool: Pool, launcher:
         pytest.skip("it has no process of its own to lose")
     events = list(Run(load(project, "stages:\n  a: {uses: trouble_on_device, how: die once}\n"), pool=pool))
     assert ends(events) == {"a": "finished"}
-    assert [event for event in events if isinstance(event, Log) and "started once more" in event.text]
+    assert [event for event in events if isinstance(event, Log) and "is started again" in event.text]

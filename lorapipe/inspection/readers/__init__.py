@@ -1,8 +1,7 @@
-"""Readers: what other programs make of an adapter's file, by their own rules.
+"""Readers: the rules by which other programs load adapter files.
 
-A reader says which modules of a file it loads, and computes the change of a weight as its program would: only what a
-program does differently is written here, for the rest its formula is the algorithm's own. So the difference between what a
-file means and what a program makes of it is a figure.
+A reader says which modules of a file its program loads, and computes ΔW as the program would. Only differences are written
+here; the default is the algorithm's own formula. So the error of a program is the difference of two ΔW.
 
 To add one, create a file here. It must load quickly: import torch inside functions.
 """
@@ -27,7 +26,7 @@ MAGNITUDE = "dora_scale"
 
 @dataclass(frozen=True)
 class ReadModule:
-    """A module of a file as readers ask for it."""
+    """A module of a file, in the form that readers use."""
 
     name: ModuleName
     algorithm: Algorithm
@@ -35,62 +34,62 @@ class ReadModule:
     """The algorithm's short names of its tensors."""
     keys: tuple[str, ...]
     alpha: float | None
-    """By a tensor of the file; None where none tells it."""
+    """From a tensor of the file; None if there is none."""
 
     def alpha_or_usual(self, tensors: Mapping[str, Tensor]) -> float:
-        """Its alpha; without one the scale is 1, and an OFT has no limit: all programs agree in that."""
+        """Return the alpha; without one, that which makes the scale 1 (or OFT unlimited), as in all programs."""
         return self.algorithm.usual_alpha(tensors) if self.alpha is None else self.alpha
 
 
 class Reader(ABC):
-    """A program that loads adapters' files."""
+    """A program that loads adapter files."""
 
     registry: ClassVar[Registry[Reader]]
     title: ClassVar[str]
-    """What people call the program."""
+    """The program's name in reports."""
     source: ClassVar[str]
-    """Where the rules are from: the program's release and file."""
+    """The source of the rules: the program's release and file."""
 
     @property
     def name(self) -> str:
-        """Its registered name."""
+        """The registered name."""
         return self.registry.name_of(type(self))
 
     def refusal(self, modules: Sequence[ReadModule], keys: Sequence[str]) -> str:
-        """Why the whole file is not loaded, to follow "because"; empty where it is. `keys` are all of the file's."""
+        """Return why the whole file is not loaded, to follow "because"; empty if it is. `keys`: all keys of the file."""
         return ""
 
     @abstractmethod
     def ignores(self, module: ReadModule) -> str:
-        """Why a module is left as it was, though the file is loaded; empty where it is changed."""
+        """Return why a module is ignored although the file is loaded; empty if it is applied."""
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
     ) -> Tensor:
-        """What is added to a weight at a strength; `tensors` by short names and `weight` in float32."""
+        """Return the ΔW that is added to a weight at a strength. `tensors` (by short name) and `weight` are float32."""
         return strength * module.algorithm.delta(tensors, module.alpha_or_usual(tensors), weight)
 
     @abstractmethod
     def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
-        """What becomes of embeddings, word → its text encoders, in a sentence."""
+        """Return how embeddings (word → its text encoders) are read, as a clause without its subject."""
 
 
 Reader.registry = Registry(__name__, Reader)  # type: ignore[type-abstract]
 
 
 def is_of_outputs(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a DoRA's magnitudes are one for each output."""
+    """Whether a DoRA has a magnitude for each output."""
     return MAGNITUDE in tensors and tensors[MAGNITUDE].shape[0] != 1
 
 
 def without_magnitude(module: ReadModule, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The product of a DoRA's factors, as if it were none."""
+    """Return the product of a DoRA's factors, without its magnitude."""
     plain = {short: tensor for short, tensor in tensors.items() if short != MAGNITUDE}
     return module.algorithm.delta(plain, module.alpha_or_usual(tensors))
 
 
 def divided_by_norms(weight: Tensor, product: Tensor, magnitude: Tensor, measured: Tensor, axis: int) -> Tensor:
-    """m ⊙ (W + P) / ‖measured‖ − W, with norms over all axes but `axis`."""
+    """Return m ⊙ (W + P) / ‖measured‖ − W, with norms over all axes but `axis`."""
     import torch
 
     others = [each for each in range(measured.dim()) if each != axis]

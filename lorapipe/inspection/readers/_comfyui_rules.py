@@ -1,4 +1,4 @@
-"""Rules of ComfyUI's loader that Forge's, which was made from it, shares."""
+"""Rules of ComfyUI's loader that Forge's, a fork of it, shares."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEXT_MODULE = re.compile(r"text_model[._]encoder[._]layers[._]\d+[._](mlp[._]fc[12]|self_attn[._](k|q|v|out)_proj)$")
-"""The modules of a text encoder that have names for adapters."""
+"""Matches the modules of a text encoder in the loader's table of names."""
 ATTENTION = re.compile(r"\.to_(q|k|v|out)")
 
 
 def unknown_name(module: ReadModule, styles: frozenset[str]) -> str:
-    """Why the loader's table of names does not have a module; empty where it has."""
+    """Return why a module is not in the loader's table of names; empty if it is."""
     style, part, path = module.name.style, module.name.part, module.name.path
     if style not in styles:
         return f"names in the style of {style or 'another program'} are not known"
     if part != DENOISER:
-        return "" if TEXT_MODULE.fullmatch(path) else "of a text encoder's modules this one has no name"
+        return "" if TEXT_MODULE.fullmatch(path) else "this module of the text encoder has no name"
     older = any(".processor." in key for key in module.keys)
     if style == "diffusers" and ATTENTION.search(path) and not older:
-        return "diffusers' names of attention are known with “processor” in them alone"
+        return "diffusers' names of attention are only known with “processor” in them"
     return ""
 
 
 def decomposed(module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor, strength: float) -> Tensor:
-    """A DoRA: with a magnitude for each output the norm is that of W, where it should be that of W + ΔW."""
+    """Return a DoRA's ΔW. With a magnitude per output, the loader wrongly uses the norm of W instead of W + ΔW."""
     product, magnitude = without_magnitude(module, tensors).reshape(weight.shape), tensors[MAGNITUDE]
     if is_of_outputs(tensors):
         return strength * divided_by_norms(weight, product, magnitude, weight, 0)
@@ -39,5 +39,5 @@ def decomposed(module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor
 
 
 def is_tucker_lokr(module: ReadModule) -> bool:
-    """A LoKr with a core: `torch.kron` fails on it, and the weight stays as it was."""
+    """Whether a LoKr has a Tucker core, on which `torch.kron` fails, so that the weight is unchanged."""
     return module.algorithm.name == "lokr" and "t2" in module.shorts

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 STYLES = frozenset({"kohya", "kohya-ldm", "kohya-oft"})
 LOADED = frozenset({"lora", "loha", "lokr", "glora", "oft", "full", "norm", "ia3"})
 NEEDED: Mapping[str, frozenset[str]] = {"norm": frozenset({"weight", "bias"})}
-"""Tensors without which a module is of no kind that is known, beside those that no program can do without."""
+"""Tensors that A1111 requires in addition to those that every program needs."""
 NEED_ALPHA = frozenset({"oft", "glora"})
 
 
 class A1111(Reader):
-    """It reads LyCORIS' kinds with classes of its own; one module that is of none of them refuses the file.
+    """Stable Diffusion web UI. One module of an unknown kind makes it refuse the file.
 
-    A DoRA is divided by the norm of each input's numbers, whatever its magnitudes are for. A GLoRA has its factors the other
-    way round than LyCORIS writes them since 2.0.
+    It divides a DoRA by norms per input, also if the magnitudes are per output. It expects a GLoRA's factors in the order
+    that LyCORIS wrote before 2.0.
     """
 
     title: ClassVar = "A1111"
@@ -31,9 +31,9 @@ class A1111(Reader):
         for module in (module for module in modules if module.name.style in STYLES):
             kind = module.algorithm.name
             if kind not in LOADED:
-                return f"{kind} is of no kind that it knows"
+                return f"it does not know {kind}"
             if lacking := NEEDED.get(kind, frozenset()) - module.shorts:
-                return f"a {kind} without {', '.join(sorted(lacking))} is of no kind that it knows"
+                return f"it does not know a {kind} without {', '.join(sorted(lacking))}"
             if kind in NEED_ALPHA and module.alpha is None:
                 return f"a {kind} without alpha fails"
         return ""
@@ -52,4 +52,4 @@ class A1111(Reader):
         return strength * divided_by_norms(weight, product, tensors[MAGNITUDE], weight + product, 1)
 
     def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
-        return "are read with the LoRA, by their words" if beside_modules else "is read, called as the file is"
+        return "are read with the LoRA, by their words" if beside_modules else "is read under the file's name"

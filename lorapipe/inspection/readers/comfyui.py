@@ -16,10 +16,10 @@ LOADED = frozenset({"lora", "loha", "lokr", "glora", "oft", "full", "norm"})
 
 
 class ComfyUI(Reader):
-    """It loads what it has a name and a loader for, and logs the keys of the rest.
+    """ComfyUI. It loads modules that it has a name and a loader for, and logs the keys of the others.
 
-    Of an OFT the limit is not multiplied by the outputs, `rescale` is left out, and a strength counts twice. A DoRA with a
-    magnitude for each output is divided by the norm of W.
+    For OFT, it does not multiply the limit by the outputs, ignores `rescale`, and applies the strength twice. It divides a
+    DoRA with a magnitude per output by the norm of W.
     """
 
     title: ClassVar = "ComfyUI"
@@ -30,7 +30,7 @@ class ComfyUI(Reader):
             return why
         if module.algorithm.name not in LOADED or "diag" in module.shorts or "bm" in module.shorts:
             return f"{module.algorithm.name} of this form has no loader"
-        return "a convolutional LoKr in Tucker's form fails, and is passed over" if is_tucker_lokr(module) else ""
+        return "a convolutional LoKr in Tucker form fails, and is skipped" if is_tucker_lokr(module) else ""
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
@@ -44,5 +44,5 @@ class ComfyUI(Reader):
 
     def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
         if beside_modules or len(encoders) > 1:
-            return "are read where the file lies in models/embeddings too; the LoRA loader passes them over"
-        return "is read, called as the file is (embedding:NAME)"
+            return "are read if the file is also in models/embeddings; the LoRA loader skips them"
+        return "is read under the file's name (embedding:NAME)"

@@ -16,9 +16,9 @@ FILTERED = "dora_scale"
 
 
 class Diffusers(Reader):
-    """It takes LoRA and LoCon alone, and refuses a file that has anything else; a DoRA loses its magnitudes.
+    """diffusers. It loads only LoRA and LoCon, and refuses files with other kinds; a DoRA loses its magnitudes.
 
-    Of kohya's keys each must be a LoRA's; of other files each must have “lora” in it.
+    In kohya's format every key must be a LoRA's; in others every key must contain “lora”.
     """
 
     title: ClassVar = "diffusers"
@@ -30,9 +30,9 @@ class Diffusers(Reader):
         kept = [key for key in keys if FILTERED not in key]
         if all(key.startswith(KOHYA) for key in kept):
             odd = next((key for key in kept if not key.endswith(CONVERTED)), "")
-            return f"{odd} is no LoRA's" if odd else ""
+            return f"{odd} is not a LoRA key" if odd else ""
         odd = next((key for key in kept if "lora" not in key), "")
-        return f"{odd} is no LoRA's" if odd else ""
+        return f"{odd} is not a LoRA key" if odd else ""
 
     def ignores(self, module: ReadModule) -> str:
         if module.name.style in ("kohya", "kohya-ldm", "diffusers"):
@@ -48,5 +48,5 @@ class Diffusers(Reader):
 
     def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
         if len(encoders) == 1 and len(keys) == 1:
-            return "is read; its word is the key, or what token= says"
-        return "are not read from a file of several tensors: give load_textual_inversion each by itself"
+            return "is read; its word is the key, or the argument token="
+        return "are not read from a file with several tensors: load each with load_textual_inversion"

@@ -1,4 +1,4 @@
-"""Forge's rules: its loader was made from ComfyUI's in 2024, and knows less."""
+"""Forge's rules: its loader was forked from ComfyUI's in 2024, and knows fewer kinds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOADED = frozenset({"lora", "loha", "lokr", "glora", "full", "norm"})
 
 
 class Forge(Reader):
-    """It has no loader for OFT, and none for (IA)³; DoRA is as in ComfyUI."""
+    """Forge. It has no loader for OFT and (IA)³; DoRA is as in ComfyUI."""
 
     title: ClassVar = "Forge"
     source: ClassVar = "June 2025: packages_3rdparty/comfyui_lora_collection/lora.py, backend/patcher/lora.py"
@@ -26,7 +26,7 @@ class Forge(Reader):
             return why
         if module.algorithm.name not in LOADED or "bm" in module.shorts:
             return f"{module.algorithm.name} of this form has no loader"
-        return "a convolutional LoKr in Tucker's form fails" if is_tucker_lokr(module) else ""
+        return "a convolutional LoKr in Tucker form fails" if is_tucker_lokr(module) else ""
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
@@ -36,4 +36,4 @@ class Forge(Reader):
         return super().change(module, tensors, weight, strength)
 
     def words(self, encoders: Mapping[str, Sequence[str]], beside_modules: bool, keys: Sequence[str]) -> str:
-        return "are not read from a LoRA's file" if beside_modules else "is read, called as the file is"
+        return "are not read from a LoRA file" if beside_modules else "is read under the file's name"

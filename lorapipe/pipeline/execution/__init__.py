@@ -1,1 +1,1 @@
-"""Running a plan: runner → scheduler → attempts on the slots of a pool, whose workers a launcher starts somewhere."""
+"""Execution of a plan: runner → scheduler → attempts on the slots of a worker pool, which a launcher provides."""

@@ -1,4 +1,4 @@
-"""An attempt: one stage that runs on a slot, with the lock of its result, its timeout and its retries."""
+"""An attempt: one stage on one slot, with the lock on its result, its timeout and its retries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lorapipe.stages import Stage
 from lorapipe.supervised_thread import in_words
 
 GRACE_SECONDS = 120.0
-"""How long a stage may take to save what it needs after it was asked to stop."""
+"""How long a stage may take to save its state after a stop request."""
 Inbox = queue.SimpleQueue[tuple["Attempt", Message]]
 
 
 class Attempt:
-    """A stage (references resolved) that a worker runs. The worker's messages go into the inbox."""
+    """A stage (references resolved) that runs on a worker. The worker's messages go into the inbox."""
 
     def __init__(
         self, stage: Stage, identity: Identity, job: Job, slot: Slot, lock: Lock, options: StageOptions
@@ -46,29 +46,32 @@ class Attempt:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether the stage was asked to stop."""
         return self._asked is not None
 
     def start(self, inbox: Inbox) -> None:
-        """Give the job to the worker. A worker that cannot be started counts as lost."""
+        """Give the job to the worker. A worker that cannot start counts as lost."""
         self._since = None
         try:
             self.slot.worker.start(self.job, lambda message: inbox.put((self, message)))
-        except Exception as error:  # no memory for a process, no thread, no disk, or whatever a cluster's client raises
+        except Exception as error:  # no memory, thread or disk space for a process, or any error of a cluster's client
             inbox.put((self, Failed(self.name, "lost", f"the worker could not be started: {in_words(error)}")))
 
     def mark_started(self) -> None:
-        """Start the timeout: the stage has all its locks."""
+        """Start the timeout. Called when the stage holds all its locks."""
         self.began, self._since = time.time(), time.monotonic()
 
     def ask_to_stop(self) -> None:
-        """Ask the stage to save what it needs and to end."""
+        """Ask the stage to save its state and to end."""
         if self._asked is None:
             self._asked = time.monotonic()
             self.slot.worker.ask_to_stop()
 
     def check_clock(self, stopping: int) -> Failed | None:
-        """Ask it to stop when the user wants that (see `run.Stopping`) or its time is over; how it ends, if it must now."""
+        """Ask the stage to stop on the user's request (a `runner.StopLevel`) or after its timeout.
+
+        Returns the failure if it must end now, else None.
+        """
         now = time.monotonic()
         limit = self._timeout
         if stopping:
@@ -81,25 +84,25 @@ class Attempt:
         return None
 
     def check_worker(self, inbox: Inbox) -> Failed | None:
-        """Return the failure of an attempt whose worker is gone without an outcome; None if an outcome can still come."""
+        """Return the failure if the worker is gone without an outcome; None while an outcome can still come."""
         lost = self.slot.worker.lost()
-        return lost if inbox.empty() else None  # in this order: what it told before is heard first
+        return lost if inbox.empty() else None  # in this order: messages sent before it was lost are handled first
 
     def explain(self, failed: Failed) -> Failed:
-        """Add to a failure what only the driver knows: that the timeout was over, and where the log is."""
+        """Add to a failure what only the driver knows: that the timeout expired, and where the log is."""
         if self._late and failed.cause == "cancelled" and self._timeout is not None:
-            hint = "What it has saved is kept: run again to go on, or give it more time."
+            hint = "Its saved state is kept: run again to go on, or give it more time."
             return Failed(self.name, "timeout", f"not finished within its timeout of {self._timeout.plain()}", hint)
         has_log = failed.cause in ("error", "oom", "lost") and self.job.log.exists()
         log = f"Its log: {self.job.log}" if has_log else ""
         return replace(failed, stage=self.name, hint=f"{failed.hint} {log}".strip())
 
     def release(self) -> None:
-        """Let go of the slot and of the lock."""
+        """Release the slot and the lock."""
         self._lock.close()
         self.slot.busy = False
 
     def abandon(self) -> None:
-        """End it and its worker at once."""
+        """Kill the worker at once, and release the slot and the lock."""
         self.slot.worker.close()
         self.release()

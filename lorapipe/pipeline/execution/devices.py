@@ -1,8 +1,8 @@
-"""One training at a time on a device, whichever project it belongs to: the lock that says so.
+"""Locks on devices: one stage at a time computes on a GPU, whichever project it belongs to.
 
-Two stages that compute on one GPU run out of memory together, so a second one waits. On the CPU only trainings take
-turns, which would make each other slow for hours: what else computes there shares it. The lock files lie in a folder of
-this user and this machine, outside every project. A device that CUDA_VISIBLE_DEVICES renames is locked under its real name.
+Two stages on one GPU would run out of memory, so the second one waits. On the CPU only trainings wait for each other, as
+they would slow each other down for hours; other stages share it. The lock files lie in a folder of this user and this
+machine, outside every project. A device that CUDA_VISIBLE_DEVICES renames is locked under its real name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ DEVICE = re.compile(rf"auto|{ONE}(\+{ONE})*")
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """`cuda:0,cuda:1` → its devices. `InputError` where one of them is none.
+    """Split a list of devices such as `cuda:0,cuda:1`. Raises `InputError` for an unknown device.
 
-    `cuda:0+cuda:1` is one device that consists of two, for trainings that share their batches out.
+    `cuda:0+cuda:1` is one device that consists of two, for data-parallel training.
     """
     devices = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for device in devices:
@@ -39,25 +39,28 @@ def parse_devices(text: str) -> tuple[str, ...]:
     return devices
 
 
-def locks_of(device: str) -> tuple[Path, ...]:
-    """The files whose locks mean that the device is at work. `auto` is the first GPU, or what is used in its place.
+def device_locks(device: str) -> tuple[Path, ...]:
+    """Return the lock files of a device. `auto` is the first GPU, or the device used in its place.
 
-    Sorted, so that two who need the same two do not wait for each other.
+    Sorted, so that two processes that need the same two devices cannot deadlock.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = {real_name(each, visible) for each in device.split("+")}
     return tuple(device_locks_folder() / f"{name}.lock" for name in sorted(names))
 
 
-def turns_on(device: str, trains: bool) -> tuple[Path, ...]:
-    """The locks of a stage that computes on the device, for hours if it `trains`. Asked in the process that computes."""
+def stage_locks(device: str, trains: bool) -> tuple[Path, ...]:
+    """Return the locks that a stage takes before it computes on a device. Called in the process that computes.
+
+    On the CPU only a stage that `trains` takes one.
+    """
     if not _is_cpu(device):
-        return locks_of(device)
-    return locks_of("cpu") if trains else ()
+        return device_locks(device)
+    return device_locks("cpu") if trains else ()
 
 
 def _is_cpu(device: str) -> bool:
-    """Whether it is the CPU. What `auto` is only PyTorch knows, which is loaded for that: it is needed soon."""
+    """Whether the device is the CPU. `auto` is resolved by PyTorch, which is imported for that: it is needed soon."""
     if device != "auto":
         return set(device.split("+")) == {"cpu"}
     try:
@@ -67,25 +70,25 @@ def _is_cpu(device: str) -> bool:
     return not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def say_who(lock: Path, what: str) -> None:
-    """Note for others who they wait for; the lock must be held."""
+def record_holder(lock: Path, what: str) -> None:
+    """Write this process's id and the stage's name beside a lock that it holds, for those who wait for it."""
     with suppress(OSError):
         lock.with_suffix(".txt").write_text(f"{os.getpid()} {what}", encoding="utf-8", errors="replace")
 
 
-def waiting_for(busy: Busy) -> str:
-    """Who holds a device's lock, and what to do, in words."""
+def waiting_message(busy: Busy) -> str:
+    """Return the message that says who holds a device's lock, and what to do."""
     try:
         process, _, what = busy.path.with_suffix(".txt").read_text("utf-8", "replace").partition(" ")
     except OSError:
         process, what = "", ""
     who = busy.who + (f" ({what})" if what and process == str(busy.holder) else "")
     cure = "It goes on by itself when that has ended; --device names another one."
-    return f"waits for {who}, which is at work on the same device, {busy.path.stem}. {cure}"
+    return f"waits for {who}, which uses the same device, {busy.path.stem}. {cure}"
 
 
 def real_name(device: str, visible: str | None) -> str:
-    """A device's name on the machine, for a process that is shown only the GPUs in `visible`."""
+    """Return a device's name on the machine, for a process that sees only the GPUs in `visible`."""
     if device == "cpu":
         return device
     _, _, number = device.partition(":")

@@ -13,10 +13,10 @@ from lorapipe.pipeline.publication import LOG
 
 
 class Job(NamedTuple):
-    """All that a worker needs. `spec` still has its references; `inputs` are the artifacts they stand for.
+    """The input of a worker. `spec` still has its references; `inputs` are the artifacts they stand for.
 
-    Paths are absolute. `lock` is held while the stage runs, so that a worker whose driver has died still holds it; so are
-    the device's locks, where the stage `takes_turns` with those of other projects (see `devices`).
+    Paths are absolute. The worker itself holds `lock` while the stage runs, so that it stays locked if the driver dies. It
+    also holds the device's locks if the stage `takes_turns` with stages of other projects (see `devices`).
     """
 
     name: str
@@ -32,11 +32,11 @@ class Job(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """What the stage prints goes here."""
+        """The file that gets the stage's standard output and error."""
         return Path(self.attempt) / LOG
 
     def to_dict(self) -> dict[str, object]:
-        """JSON types."""
+        """Return the job as JSON types."""
         return self._asdict()
 
 
@@ -47,7 +47,7 @@ class Done(NamedTuple):
 
 
 def failure(name: str, error: BaseException) -> Failed:
-    """The class of a failure, what to say of it, and what to do."""
+    """Return an error as a `Failed` event: the class of the failure, a message and a hint."""
     cause, message, hint = _classify(error)
     return Failed(name, cause, message, hint)
 

@@ -1,7 +1,7 @@
 """Workers, which run jobs one at a time and report events, and the pool of them that a run uses.
 
-A worker knows no pipeline and no ledger: it gets a job, tells events, and ends each job with one outcome. Where it lives
-(this machine, a cluster) is its launcher's affair, see `lorapipe.pipeline.execution.launchers`.
+A worker knows no pipeline and no ledger: it gets a job, emits events, and ends each job with one outcome. Its launcher
+decides where it runs (this machine, a cluster), see `lorapipe.pipeline.execution.launchers`.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from lorapipe.pipeline.events import Event, Failed, Log, Metric, Preview, Progre
 from lorapipe.pipeline.execution.job import Done, Job
 
 Message = Event | Done
-"""What a worker tells: events, and as the last one of a job `Done` or `Failed`."""
-TOLD = (Started, Progress, Metric, Preview, Log, Failed, Done)
-"""The kinds of message that are a worker's to tell; of plans and results the run itself tells."""
+"""A message of a worker: an event, or the outcome of a job: `Done` or `Failed`, always the last."""
+WORKER_MESSAGES = (Started, Progress, Metric, Preview, Log, Failed, Done)
+"""The types that a worker may send. Events of plans and reused results come from the run itself."""
 Tell = Callable[[Message], None]
 LONGEST_LINE = 16 << 20
-"""In bytes. No message is that long; what never ends must not fill the memory."""
+"""In bytes. No valid message is that long; the limit keeps an endless line from filling the memory."""
 
 
 def to_line(message: Message) -> str:
-    """A message as a line of JSON."""
+    """Serialize a message to a line of JSON."""
     return json.dumps({"artifact": message.artifact}) if isinstance(message, Done) else to_json(message)
 
 
 class Unreadable(LorapipeError):
-    """A worker has told what is no message."""
+    """A worker sent a line that is not a valid message."""
 
 
 def from_line(line: bytes) -> Message:
-    """The message of `to_line`'s line. Raises `Unreadable`, whatever is wrong with it."""
+    """Parse a line of `to_line`. Raises `Unreadable` for anything else."""
     try:
         message = _message(line.decode("utf-8"))
     except (ValueError, KeyError, TypeError, RecursionError):
         message = None
-    if not isinstance(message, TOLD):
-        raise Unreadable(f"the worker has told what is no message: {ascii(line[:80])[1:]}")
+    if not isinstance(message, WORKER_MESSAGES):
+        raise Unreadable(f"the worker sent an invalid message: {ascii(line[:80])[1:]}")
     return message
 
 
@@ -57,14 +57,14 @@ def _message(line: str) -> object:
 
 
 class Lines:
-    """The whole lines in what comes in pieces. What follows the last of them is kept for the next piece."""
+    """Splits a stream that comes in chunks into lines; an incomplete line is kept until the next chunk."""
 
     def __init__(self) -> None:
         self._begun: list[bytes] = []
         self._size = 0
 
     def of(self, piece: bytes) -> list[bytes]:
-        """The lines that are whole now. Raises `Unreadable` where one is longer than any message."""
+        """Return the lines that this chunk completes. Raises `Unreadable` if one exceeds `LONGEST_LINE`."""
         *whole, rest = piece.split(b"\n")
         if whole:
             whole[0] = b"".join([*self._begun, whole[0]])
@@ -72,13 +72,13 @@ class Lines:
         self._begun.append(rest)
         self._size += len(rest)
         if max([self._size, *map(len, whole)]) > LONGEST_LINE:
-            raise Unreadable(f"the worker has told a line of more than {LONGEST_LINE >> 20} MB")
+            raise Unreadable(f"the worker sent a line of more than {LONGEST_LINE >> 20} MB")
         return whole
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Send what this process prints, from Python or from C, to a file."""
+    """Redirect this process's standard output and error, of Python and of C libraries, to a file."""
     before = [os.dup(standard) for standard in (1, 2)]
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
@@ -101,40 +101,39 @@ def _redirect(files: Sequence[int]) -> None:
 
 
 class Worker(ABC):
-    """Something that runs jobs, one at a time, and keeps what is expensive (the base model) between them.
+    """A runner of jobs, one at a time, that keeps the base model in memory between them.
 
-    Nobody waits for a worker's next message without asking it, again and again, whether one can still come: `lost`.
+    The scheduler polls `lost` while it waits for a worker's next message, so that it never waits for one that cannot come.
     """
 
     @abstractmethod
     def start(self, job: Job, tell: Tell) -> None:
-        """Begin the job and return; `tell` is called from another thread, at last with `Done` or `Failed`."""
+        """Start the job and return. Another thread calls `tell` with each message, the last being `Done` or `Failed`."""
 
     @abstractmethod
     def lost(self) -> Failed | None:
-        """Why no outcome of the job will be told any more: whoever would tell it is gone. None while it may come.
+        """Return the failure if no outcome can come any more, because the process or thread is gone; else None.
 
-        All that was told is told before. Quick, and asked often: a worker that is silent may be at work, one that has
-        ended never is.
+        All messages that were sent have been passed on before. Called often, so it must be quick.
         """
 
     @abstractmethod
     def ask_to_stop(self) -> None:
-        """Raise the stop flag of the job. Returns at once, also where the worker does not listen."""
+        """Set the stop flag of the job. Returns at once, even if the worker does not respond."""
 
     @abstractmethod
     def close(self) -> None:
-        """End the worker now, and the job with it, within seconds whatever it does; `start` begins a new one."""
+        """Kill the worker and its job within seconds; `start` starts a new one."""
 
     @property
     @abstractmethod
     def is_warm(self) -> bool:
-        """Whether it has started already, so that another job costs no start."""
+        """Whether the worker is running, so that another job needs no start-up."""
 
 
 @dataclass
 class Slot:
-    """Room for one job: on a device, or (`device` None) for stages that need none."""
+    """A place for one job: on a device, or (`device` None) for stages without a device."""
 
     worker: Worker
     device: str | None = None
@@ -144,17 +143,17 @@ class Slot:
 
 
 class Pool:
-    """The slots of one or several runs; their workers stay warm in between."""
+    """The slots of one or more runs. Workers stay warm from one run to the next."""
 
     def __init__(self, slots: Iterable[Slot]) -> None:
         self._slots = tuple(slots)
         self._only_devices = all(slot.device is not None for slot in self._slots)
 
     def free(self, needs_device: bool, spare_devices: bool) -> Slot | None:
-        """A slot for a stage, a warm one if there is one.
+        """Return a free slot for a stage, a warm one if possible; None if there is none.
 
-        What needs no device has slots of its own. It takes a device's worker too if that is warm and, as
-        `spare_devices` says, nobody is going to wait for it; or where there are no others.
+        Stages without a device have slots of their own. They also get a device's slot if its worker is warm and no stage
+        will need it (`spare_devices`), or if there are no other slots.
         """
 
         def suits(slot: Slot) -> bool:

@@ -1,6 +1,6 @@
-"""Saves and restores a process's global state around a stage: random numbers, torch's switches, the working folder.
+"""Saves and restores a process's global state around a stage: RNG states, torch's global flags, the working folder.
 
-So a stage gives the same bytes whatever ran before it in the same warm worker.
+So a stage gives the same bytes whichever stages ran before it in the same worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Undo = Callable[[], None]
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Restore the process's global state. Modules that are not loaded yet need nothing: they start fresh."""
+    """Restore the process's global state on exit. Modules that are not imported yet have none to save."""
     undo = [_python(), *_numpy(), *_torch()]
     try:
         yield
@@ -71,7 +71,7 @@ def _setting(read: Callable[[], Any], write: Callable[[Any], Any]) -> Undo:
 
 
 def _torch_switches(torch: Any) -> Iterator[tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """Each switch as the function that reads it and the one that sets it."""
+    """Yield a getter and a setter for each global flag of torch."""
     yield torch.is_grad_enabled, torch.set_grad_enabled
     yield torch.get_default_dtype, torch.set_default_dtype
     yield torch.get_num_threads, torch.set_num_threads

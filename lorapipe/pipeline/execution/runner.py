@@ -1,10 +1,10 @@
-"""Plan → artifacts, as a stream of events. Knows no stage by name.
+"""The run of a pipeline: plan → artifacts, as a stream of events. It is independent of the kinds of stage.
 
     for event in Run(load("cat.yaml")):
         print(event)
 
-Stages that do not need each other run side by side, as many as there are slots. A stage that fails stops those that
-need it and no others. What is yielded is also written to `runs/<n>/events.jsonl`.
+Independent stages run concurrently, as many as there are slots. A stage that fails cancels the stages that need it and no
+others. The events are also written to `runs/<n>/events.jsonl`.
 """
 
 from __future__ import annotations
@@ -31,33 +31,32 @@ from lorapipe.pipeline.plan import PlannedStage, plan
 from lorapipe.spec import from_dict
 
 StopLevel = Callable[[], int]
-"""How urgently a run is asked to stop: 0 goes on, 1 when the running stages have saved what they need, 2 now."""
+"""How urgently a run shall stop: 0 not at all, 1 after the running stages have saved their state, 2 at once."""
 
 
 def never_stop() -> int:
-    """Never asks to stop."""
+    """Return 0: never stop."""
     return 0
 
 
 def open_pool(on: object = "local", devices: Sequence[str] = ("auto",)) -> Pool:
-    """The workers of a launcher, given as in a document: its name, or `{type: name, knob: value}`.
+    """Make the worker pool of a launcher, given as in a document: its name, or `{type: name, knob: value}`.
 
-    None is started before it is needed. Raises `InputError`.
+    Workers start when they are needed. Raises `InputError` for an unknown launcher or bad knobs.
     """
-    contract: Any = Launcher  # which is abstract: what is read is one of its implementations
+    contract: Any = Launcher  # abstract: from_dict returns one of its implementations
     launcher: Launcher = from_dict(contract, on)
     return Pool(launcher.slots(devices))
 
 
 class Run(Iterator[Event]):
-    """One run of a pipeline: what has to be made is made, while somebody iterates over its events.
+    """One run of a pipeline, which advances while somebody iterates over its events.
 
-    Stages in `anew` are made even where they have a result. `on` and `devices` say where (see `open_pool`); those
-    workers end with the run. A `pool` given in their place stays warm for the next run. `stopping()` is asked often. Closing
-    the run ends what is running.
+    Stages in `anew` run even if they have a result. `on` and `devices` choose the workers (see `open_pool`), which end with
+    the run; a `pool` given instead stays warm for the next run. `stopping()` is called often. Closing the run kills the
+    running stages.
 
-    Iterating raises `InputError` where the store or a place that a stage delivers to cannot be written, or a source not be
-    read.
+    Iterating raises `InputError` if the store or a stage's destination cannot be written, or a source cannot be read.
     """
 
     def __init__(
@@ -72,11 +71,11 @@ class Run(Iterator[Event]):
     ) -> None:
         self.pipeline = pipeline
         self.number: int | None = None
-        """The run's number in the history, once there is an event."""
+        """The run's number in the history; None before the first event."""
         self.artifacts: dict[str, Artifact] = {}
-        """What was made or reused so far, by stage name."""
+        """The artifacts made or reused so far, by stage name."""
         self.failures: list[Failed] = []
-        """The stages that failed; not those that were cancelled for it."""
+        """The stages that failed, without those that were cancelled because of them."""
         self._anew = anew
         self._stopping = stopping
         self._events = self._in_own_pool(on, devices) if pool is None else self._in_pool(pool)
@@ -94,13 +93,13 @@ class Run(Iterator[Event]):
         self.close()
 
     def close(self) -> None:
-        """End what is running, and with it the run."""
+        """Kill the running stages and end the run."""
         self._events.close()
 
     def finish(self, on_event: Callable[[Event], None] | None = None) -> dict[str, Artifact]:
-        """Run to the end and tell `on_event` of everything; the artifacts by stage name.
+        """Run to the end, call `on_event` with every event, and return the artifacts by stage name.
 
-        Raises `LorapipeError` with what failed, when all that does not depend on it is done.
+        Raises `LorapipeError` with all failures, after every stage that does not depend on them has run.
         """
         with self:
             for event in self:
@@ -124,12 +123,12 @@ class Run(Iterator[Event]):
             raise LorapipeError(problem_of(error, str(error.filename or ledger.root))) from None
 
     def _recorded(self, ledger: Ledger, roots: Roots, pool: Pool) -> Generator[Event, None, None]:
-        """Yield the run's events and keep all but the progress."""
+        """Yield the run's events and record them in `events.jsonl`, except for progress."""
         pipeline = self.pipeline
         destinations = Destinations(pipeline, ledger, ledger.digests.file)
         if problems := [*destinations.problems()]:
             raise InputError(problems)
-        destinations.try_out()
+        destinations.probe()
         began = time.time()
         self.number = number = ledger.records.begin(pipeline.name, ledger.next_run())
         folder = ledger.runs / str(number)
@@ -140,14 +139,14 @@ class Run(Iterator[Event]):
             with (folder / run_files.EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 scheduler = Scheduler(pipeline, ledger, roots, pool, number, self._anew, self._stopping, destinations)
                 self.artifacts = scheduler.artifacts
-                with suppress(Interrupted):  # while it was read what is there
+                with suppress(Interrupted):  # during planning
                     for event in _events(_planned(pipeline, ledger, roots, self._anew), ledger, scheduler):
                         _keep(event, file)
                         yield event
             if not self._stopping():
                 status = "done" if len(self.artifacts) == len(pipeline.stages) else "failed"
         finally:
-            with suppress(OSError):  # a second record, should the first be lost
+            with suppress(OSError):  # a second record, in case the ledger's is lost
                 run_files.note(folder, pipeline.name, began, time.time(), status)
             sync_all([folder / run_files.EVENTS, folder / run_files.RUN])
             ledger.sync_pointers()
@@ -156,7 +155,7 @@ class Run(Iterator[Event]):
 
 
 def _planned(pipeline: Pipeline, ledger: Ledger, roots: Roots, anew: Set[str]) -> tuple[PlannedStage, ...]:
-    """The plan, with those results that are reused among the roots of this run."""
+    """Return the plan, after its reused results were added to the GC roots of this run."""
     while True:
         stages = plan(pipeline, ledger, anew).stages
         if roots.add(each.identity.id for each in stages if each.result is not None and each.identity is not None):
@@ -174,5 +173,5 @@ def _events(stages: Sequence[PlannedStage], ledger: Ledger, scheduler: Scheduler
 def _keep(event: Event, file: IO[str]) -> None:
     if not isinstance(event, Progress):
         file.write(to_json(event) + "\n")
-        if not isinstance(event, (Planned, Reused)):  # these come by the thousand, and something always follows
+        if not isinstance(event, (Planned, Reused)):  # thousands of these come at once, and another event follows
             file.flush()

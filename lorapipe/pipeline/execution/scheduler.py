@@ -5,8 +5,8 @@
                                                                     ├─ lost: once more
                                                                     └─ failed ────────────────→ settled
 
-A stage is ready when all it needs is settled. One thread does all of this; workers only put messages into its inbox, so
-nothing here needs a lock but what other processes share: the key of a result.
+A stage is ready when all its needs are settled. One thread does all of this; workers only put messages into its inbox, so
+the only lock is the one that other processes share: that on the key of a result.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from lorapipe.spec import to_dict
 from lorapipe.stages import Stage
 
 POLL_SECONDS = 0.1
-"""How often the clock, the user's wish to stop and other processes' locks are looked at."""
+"""How often timeouts, stop requests and other processes' locks are checked."""
 
 
 class Scheduler:
-    """Runs one pipeline. `artifacts` holds what was made or reused so far."""
+    """The scheduler of one run. `artifacts` holds the artifacts made or reused so far, by stage name."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Scheduler:
         self._reported_waiting: set[str] = set()
 
     def events(self, steps: Iterable[PlannedStage]) -> Generator[Event, None, None]:
-        """Run the graph as planned; stages whose inputs had yet to be made are decided when those are there."""
+        """Run the plan and yield its events. A stage whose inputs did not exist yet is planned when they do."""
         self._steps = {step.name: step for step in steps}
         while True:
             while self._graph.ready and not self._stopping():
@@ -89,7 +89,7 @@ class Scheduler:
             yield from self._drain()
 
     def close(self) -> None:
-        """End what is still running, and its workers."""
+        """Kill the running stages and their workers."""
         for attempt in self._running:
             attempt.abandon()
         self._running.clear()
@@ -99,7 +99,7 @@ class Scheduler:
             yield self._pending.popleft()
 
     def _settle(self, name: str) -> None:
-        """Mark a stage as settled; stages that waited for it alone become ready, or cancelled."""
+        """Mark a stage as settled; stages that waited only for it become ready, or are cancelled."""
         if self._stopping():
             return
         for each, missing in self._graph.settle(name, self.artifacts):
@@ -129,14 +129,14 @@ class Scheduler:
             self._fail_stage(name, error)
 
     def _decide(self, name: str, stage: Stage) -> PlannedStage:
-        """What to do with a stage; a result that is reused is among the roots of this run."""
+        """Return the planned action of a stage; a reused result was added to the GC roots of this run."""
         while True:
             step = decide(self._pipeline, name, stage, self._ledger, self._anew)
             if step.result is None or step.identity is None or self._roots.add([step.identity.id]):
                 return step
 
     def _start_queued(self) -> None:
-        """Start queued stages, in order, while there is room."""
+        """Start queued stages, in order, while slots are free."""
         if not self._queue or self._stopping():
             return
         at_work = {attempt.name for attempt in self._running}
@@ -152,19 +152,19 @@ class Scheduler:
         self._queue = left
 
     def _start(self, stage: Stage, step: PlannedStage, slot: Slot) -> bool:
-        """Take the lock of a key and begin; False while a second run of the same thing has it, which we then reuse."""
+        """Lock the key and start the stage. Returns False while another run makes the same result (reused later)."""
         name, identity = step.name, step.identity
         assert identity is not None
         try:
             lock = take(self._ledger.locks / f"{identity.id}.lock")
         except Busy as busy:
             if name not in self._reported_waiting:
-                what = f"waits for {busy.who}, which makes the same result"
+                what = f"waits for {busy.who}, which is making the same result"
                 self._pending.append(Log(name, what, "warning"))
                 self._reported_waiting.add(name)
             return False
         try:
-            self._roots.add([identity.id])  # whatever is found or made from here on, `gc` leaves alone
+            self._roots.add([identity.id])  # from here on `gc` keeps the result, whether found or made
             found = None if name in self._anew else self._found(name, stage, identity)
             if found is not None:
                 lock.close()
@@ -180,7 +180,7 @@ class Scheduler:
         return True
 
     def _found(self, name: str, stage: Stage, identity: Identity) -> Result | None:
-        """Return a result that another run made meanwhile, or finished before it was killed."""
+        """Return a result that another run has made meanwhile, or had finished before it was killed."""
         inputs = references.inputs(stage)
         found = self._ledger.result(identity.key, inputs)
         if isinstance(found, Result):
@@ -188,7 +188,7 @@ class Scheduler:
         found = self._ledger.adopt(identity.key, inputs)
         if not isinstance(found, Result):
             return None
-        what = "an earlier run had finished it and ended before it was published; it is published now"
+        what = "an earlier run finished it but ended before publishing it; it is published now"
         self._pending.append(Log(name, what, "warning"))
         return found
 
@@ -215,7 +215,7 @@ class Scheduler:
             attempt, message = self._inbox.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return
-        if attempt in self._running:  # not one that was ended meanwhile
+        if attempt in self._running:  # it may have been killed meanwhile
             self._handle(attempt, message)
 
     def _handle(self, attempt: Attempt, message: Message) -> None:
@@ -240,12 +240,12 @@ class Scheduler:
     def _fail(self, attempt: Attempt, failed: Failed) -> None:
         if failed.cause == "lost" and attempt.retries and not attempt.is_ending:
             attempt.retries -= 1
-            self._pending.append(Log(attempt.name, f"{failed.message}; it is started once more", "warning"))
+            self._pending.append(Log(attempt.name, f"{failed.message}; it is started again", "warning"))
             attempt.slot.worker.close()
             attempt.start(self._inbox)
             return
         if failed.cause != "input":
-            attempt.slot.worker.close()  # what a failure has left in memory is not to be trusted
+            attempt.slot.worker.close()  # its memory may be in any state after a failure
         self._end(attempt)
         self._pending.append(attempt.explain(failed))
         self._settle(attempt.name)
@@ -258,7 +258,7 @@ class Scheduler:
         try:
             result = self._ledger.publish(identity, done.artifact, origin)
             files = self._use(name, attempt.stage, result)
-        except Exception as error:  # also what a stage of somebody else's has made, and is no artifact
+        except Exception as error:  # a third-party stage may also have returned an invalid artifact
             self._end(attempt)
             self._fail_stage(name, error)
             return
@@ -280,7 +280,7 @@ class Scheduler:
         """Record and deliver a result, and return the files that a user may open."""
         self._ledger.records.use(self._number, self._pipeline.name, name, stage.key_name, result.key, time.time())
         self._ledger.mark_used(result)
-        shown, out = self._ledger.point(name, result), f"{result.folder}{os.sep}out{os.sep}"
+        shown, out = self._ledger.link_output(name, result), f"{result.folder}{os.sep}out{os.sep}"
         delivered = self._destinations.deliver(name, stage, result.artifact)
         self.artifacts[name] = result.artifact
         if delivered:
@@ -290,7 +290,7 @@ class Scheduler:
 
 
 class _Graph:
-    """The dependency graph. `ready`: stages whose needs are all settled; `unsettled`: stages that have not ended."""
+    """The dependency graph. `ready`: stages whose needs are all settled; `unsettled`: stages not settled yet."""
 
     def __init__(self, needs: Mapping[str, tuple[str, ...]]) -> None:
         self._needs = needs
@@ -303,7 +303,7 @@ class _Graph:
         self.unsettled = set(needs)
 
     def settle(self, name: str, artifacts: dict[str, Artifact]) -> list[tuple[str, list[str]]]:
-        """Count a stage as settled. Returns those that can never run now, each with the needs that have no artifact."""
+        """Mark a stage as settled. Returns the stages that can no longer run, each with its needs without an artifact."""
         out_of_reach = []
         waiting = deque([name])
         while waiting:

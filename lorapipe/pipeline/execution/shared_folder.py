@@ -1,13 +1,13 @@
-"""A job on another machine that shares a folder with this one: what it is told and what it tells are files.
+"""A job on another machine that shares a folder with this one. All messages are files.
 
-    work/<key>.<n>.job/   job.json       what to do
-                          events.jsonl   what it tells, its outcome last
-                          stop           there when it is to stop
-                          driver         a count that rises while the run that wants the result is alive
+    work/<key>.<n>.job/   job.json       the job
+                          events.jsonl   its events, the outcome last
+                          stop           exists once the job is asked to stop
+                          driver         heartbeat: a counter that the driver increments while it is alive
 
-Only files are shared, so any way of starting `perform_in` elsewhere is a launcher: see `SharedFolderWorker`. It is given a
-stage; the run that was started here publishes the result. Each job has a folder of its own, so that one that was given up
-and lives on somewhere tells nobody anything.
+Only files are shared, so any way of starting `perform_in` elsewhere makes a launcher: see `SharedFolderWorker`. The job
+runs the stage; the driver publishes the result. Each job has a folder of its own, so that an abandoned job that is still
+running somewhere cannot send messages to its successor.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from lorapipe.pipeline.ledger import remove
 from lorapipe.supervised_thread import SupervisedThread, in_words, within
 
 POLL_SECONDS = 0.2
-BEAT_SECONDS = 5.0
-ABANDONED_SECONDS = 120.0
-"""A job whose driver has shown no sign for so long saves what it needs and ends."""
-AWAY_SECONDS = ABANDONED_SECONDS
-"""How long the shared folder, or the cluster's own client, may give nothing but errors."""
-SILENT_SECONDS = 600.0
-"""How long a call of the cluster's client, or of the shared disk, may not return at all."""
+HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_TIMEOUT_SECONDS = 120.0
+"""After this time without a heartbeat of the driver, a job saves its state and ends."""
+ERROR_SECONDS = HEARTBEAT_TIMEOUT_SECONDS
+"""How long the shared folder, or the cluster's client, may return errors before the job counts as lost."""
+BLOCKED_SECONDS = 600.0
+"""How long a call of the cluster's client, or of the shared disk, may block before the job counts as lost."""
 SETTLE_SECONDS = 5.0
-"""How long the last lines of a job that has ended may take to arrive over the network."""
+"""How long after a job's end its last lines may arrive over the network."""
 KILL_SECONDS = 30.0
-"""How long the cluster's client may take to end a job."""
+"""How long the cluster's client may take to kill a job."""
 REMOVE_SECONDS = 2.0
-"""How long what still writes into a job's folder is waited for, when that is removed."""
+"""How long the removal of a job's folder is tried again while something still writes into it."""
 
 
 class SharedFolderWorker(Worker):
-    """A worker whose jobs run elsewhere. Subclasses say how to launch one, whether it is alive, and how to kill it."""
+    """A worker whose jobs run on another machine. Subclasses launch a job, check that it is alive, and kill it."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
@@ -57,15 +57,15 @@ class SharedFolderWorker(Worker):
 
     @abstractmethod
     def launch(self, folder: Path) -> None:
-        """Have `perform_in(folder)` called on some machine; return at once."""
+        """Have `perform_in(folder)` called on another machine; return at once."""
 
     @abstractmethod
     def is_alive(self) -> bool:
-        """Whether what was launched is waiting or running."""
+        """Return whether the launched job is waiting or running."""
 
     @abstractmethod
     def kill(self) -> None:
-        """End what was launched, at once; nothing where it has ended."""
+        """Kill the launched job at once; do nothing if it has ended."""
 
     def start(self, job: Job, tell: Tell) -> None:
         attempt = Path(job.attempt)
@@ -83,9 +83,9 @@ class SharedFolderWorker(Worker):
         if self._follower is None:
             return None
         if not self._follower.is_alive():
-            return Failed(cause="lost", message=self._follower.reason or "nobody follows the job any more")
-        if time.monotonic() - self._looked > SILENT_SECONDS:
-            what = f"neither the cluster nor the shared folder has answered for {SILENT_SECONDS / 60:g} minutes"
+            return Failed(cause="lost", message=self._follower.reason or "the thread that follows the job has ended")
+        if time.monotonic() - self._looked > BLOCKED_SECONDS:
+            what = f"neither the cluster nor the shared folder has answered for {BLOCKED_SECONDS / 60:g} minutes"
             return Failed(cause="lost", message=what)
         return None
 
@@ -101,12 +101,12 @@ class SharedFolderWorker(Worker):
             within(KILL_SECONDS, lambda: _remove(folder), "remove")
 
     def _follow(self, folder: Path, tell: Tell) -> str | None:
-        """Launch the job and pass on its lines until its outcome; why there is none, where that is so."""
+        """Launch the job and pass on its messages up to the outcome. Returns the reason if it ends without one."""
         try:
             self.launch(folder)
-        except Exception as error:  # whatever a cluster's client raises
+        except Exception as error:  # any error of a cluster's client
             return f"could not be started: {in_words(error)}"
-        lines, beat = _NewLines(folder / "events.jsonl"), _Beat(folder / "driver")
+        lines, heartbeat = _NewLines(folder / "events.jsonl"), _Heartbeat(folder / "driver")
         gone_since, fine_at = None, time.monotonic()
         while self._folder == folder:
             self._looked = now = time.monotonic()
@@ -121,36 +121,36 @@ class SharedFolderWorker(Worker):
             if gone_since is not None and now - gone_since > SETTLE_SECONDS:
                 return "the job ended without an answer"
             try:
-                beat.tell()
+                heartbeat.write_if_due()
                 if not self.is_alive():
                     gone_since = gone_since or now
                 fine_at = now
-            except Exception as error:  # a share that is away for a while, a client that does not reach its cluster
+            except Exception as error:  # the share is unavailable for a while, or the client cannot reach its cluster
                 if _is_removed(folder):
                     return f"its folder was removed: {folder}"
-                if now - fine_at > AWAY_SECONDS:
-                    return f"nothing can be known of the job any more: {in_words(error)}"
+                if now - fine_at > ERROR_SECONDS:
+                    return f"the job's state cannot be read any more: {in_words(error)}"
             time.sleep(POLL_SECONDS)
         return None
 
 
-class _Beat:
-    """The sign that the driver is alive."""
+class _Heartbeat:
+    """The driver's heartbeat file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._count, self._told_at = 0, 0.0
+        self._count, self._written_at = 0, 0.0
 
-    def tell(self) -> None:
-        """Write it, when it is time."""
-        if time.monotonic() - self._told_at > BEAT_SECONDS:
+    def write_if_due(self) -> None:
+        """Increment the counter in the file when it is due."""
+        if time.monotonic() - self._written_at > HEARTBEAT_SECONDS:
             self._count += 1
             self._file.write_text(str(self._count), encoding="utf-8")
-            self._told_at = time.monotonic()
+            self._written_at = time.monotonic()
 
 
 class _NewLines:
-    """The whole lines that are added to a file."""
+    """Reads the complete lines that are appended to a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -158,7 +158,7 @@ class _NewLines:
         self._lines = Lines()
 
     def new(self) -> list[bytes]:
-        """Those since the last call."""
+        """Return the lines since the last call."""
         try:
             with self._file.open("rb") as file:
                 file.seek(self._read)
@@ -170,15 +170,15 @@ class _NewLines:
 
 
 def _is_removed(folder: Path) -> bool:
-    """Whether somebody has removed it; not, where the disk that it lies on is away."""
+    """Whether the folder was removed; False if its disk is unavailable."""
     try:
-        return folder.name not in os.listdir(folder.parent)  # noqa: PTH208 (asked of the disk, not of what is remembered)
+        return folder.name not in os.listdir(folder.parent)  # noqa: PTH208 (read from the disk, not from a cache)
     except OSError:
         return False
 
 
 def _remove(folder: Path) -> None:
-    """Remove a job's folder, into which a cluster's client may be writing its last words. What stays is for `gc`."""
+    """Remove a job's folder; a cluster's client may still be writing into it. `gc` removes the rest."""
     deadline = time.monotonic() + REMOVE_SECONDS
     while folder.is_dir():
         with suppress(OSError):
@@ -193,48 +193,48 @@ def _remove(folder: Path) -> None:
 
 
 def perform_in(folder: str, model_cache: ModelCache | None = None) -> None:
-    """Run the job of a folder; called on the machine that the launcher found."""
+    """Run the job in a folder. Called on the other machine."""
     place = Path(folder)
     events = _Events(place / "events.jsonl")
     try:
         job = _read_job(place / "job.json")
         Path(job.attempt).mkdir(parents=True, exist_ok=True)
         with logged_to(job.log):
-            outcome = perform(job, events.tell, _stopping(place), model_cache or ModelCache())
+            outcome = perform(job, events.write, _stopping(place), model_cache or ModelCache())
     except (LorapipeError, OSError) as error:
         outcome = Failed(cause="error", message=in_words(error))
-    events.tell_outcome(outcome)
+    events.write_outcome(outcome)
 
 
 def _read_job(file: Path) -> Job:
     try:
         return Job(**json.loads(file.read_text("utf-8")))
     except (ValueError, TypeError) as error:
-        cure = "The driver's lorapipe and that of this machine may be of different versions."
-        raise LorapipeError(f"is no job ({in_words(error)}).", where=str(file), cure=cure) from None
+        cure = "The driver's lorapipe and this machine's may have different versions."
+        raise LorapipeError(f"is not a valid job ({in_words(error)}).", where=str(file), cure=cure) from None
 
 
 class _Events:
-    """Tells the driver, through a file. While that cannot be written, what is to be told is kept."""
+    """Sends messages to the driver through a file. While the file cannot be written, messages are buffered."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._waiting = b""
 
-    def tell(self, message: Message) -> None:
-        """Write a message, now or later."""
+    def write(self, message: Message) -> None:
+        """Write a message, or buffer it if the file cannot be written now."""
         with self._lock:
             if len(self._waiting) < LONGEST_LINE:
                 self._waiting += to_line(message).encode("utf-8", "backslashreplace") + b"\n"
             with suppress(OSError):
                 self._write()
 
-    def tell_outcome(self, outcome: Done | Failed) -> None:
-        """Write the last message, as soon as that can be done. Raises where the share stays away."""
+    def write_outcome(self, outcome: Done | Failed) -> None:
+        """Write the last message, and wait for the share if necessary. Raises `OSError` if it stays unavailable."""
         with self._lock:
             self._waiting += to_line(outcome).encode("utf-8", "backslashreplace") + b"\n"
-            deadline = time.monotonic() + ABANDONED_SECONDS
+            deadline = time.monotonic() + HEARTBEAT_TIMEOUT_SECONDS
             while True:
                 try:
                     return self._write()
@@ -250,7 +250,7 @@ class _Events:
 
 
 def _stopping(folder: Path) -> Callable[[], bool]:
-    """Whether the job is to stop: it was asked to, nobody has wanted it for a while, or its folder was removed."""
+    """Return a function that says whether the job must stop: on request, without a driver, or without its folder."""
     looked, seen, seen_at, stop = 0.0, "", time.monotonic(), False
 
     def stopping() -> bool:
@@ -260,12 +260,12 @@ def _stopping(folder: Path) -> Callable[[], bool]:
             return stop
         looked = now
         try:
-            beat = (folder / "driver").read_text("utf-8")
-            if beat != seen:
-                seen, seen_at = beat, now
+            heartbeat = (folder / "driver").read_text("utf-8")
+            if heartbeat != seen:
+                seen, seen_at = heartbeat, now
         except (OSError, ValueError):
             stop = _is_removed(folder)
-        stop = stop or (folder / "stop").exists() or now - seen_at > ABANDONED_SECONDS
+        stop = stop or (folder / "stop").exists() or now - seen_at > HEARTBEAT_TIMEOUT_SECONDS
         return stop
 
     return stopping

@@ -1,4 +1,4 @@
-"""The execution of a job in a worker: its stage gets its inputs and a context, and the worker its process's state back."""
+"""The execution of a job in a worker: resolve the stage's inputs, run it, restore the process's global state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lorapipe.errors import InputError, Interrupted
 from lorapipe.pipeline.artifact_json import decode, encode
 from lorapipe.pipeline.context import Context, ModelCache
 from lorapipe.pipeline.events import Event, Failed, Log, Progress, Started
-from lorapipe.pipeline.execution.devices import say_who, turns_on, waiting_for
+from lorapipe.pipeline.execution.devices import record_holder, stage_locks, waiting_message
 from lorapipe.pipeline.execution.job import Done, Job, failure
 from lorapipe.pipeline.execution.process_state import restored
 from lorapipe.pipeline.locks import Busy, holding
@@ -24,7 +24,7 @@ from lorapipe.spec import from_dict
 from lorapipe.stages import Stage
 
 PROGRESS_SECONDS = 0.1
-"""Progress is told no more often than this: nobody reads faster, and a training may take a thousand steps a second."""
+"""Least time between two progress events: nobody reads faster, and a training may take a thousand steps a second."""
 
 
 def perform(
@@ -36,8 +36,8 @@ def perform(
     except BaseException as error:
         import traceback
 
-        with suppress(OSError):  # on a full disk it has no place in the log
-            if isinstance(error, InputError):  # a mistake of the user's, not of the code that found it
+        with suppress(OSError):  # the log cannot be written on a full disk
+            if isinstance(error, InputError):  # the user's mistake: no traceback
                 print(error, file=sys.stderr)
             else:
                 traceback.print_exc()
@@ -50,22 +50,22 @@ def _perform(
 ) -> dict[str, object]:
     attempt, store = Path(job.attempt), Path(job.store)
     contract: Any = Stage
-    spec: Stage = from_dict(contract, job.spec)  # before its inputs: it brings the classes that they are of
+    spec: Stage = from_dict(contract, job.spec)  # before its inputs: this imports their classes
     stage = resolve(spec, {name: decode(dict(data), store) for name, data in job.inputs.items()})
 
     def wait(busy: Busy) -> None:
         if stopping():
             raise Interrupted("Stopped while waiting.")
-        here = f"waits for {busy.who}, which is still at work here"
-        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_for(busy), "warning"))
+        here = f"waits for {busy.who}, which is still making the same result"
+        tell(Log(job.name, here if busy.path == Path(job.lock) else waiting_message(busy), "warning"))
 
     tell = _deduplicated(emit)
     with ExitStack() as held:
         held.enter_context(holding(Path(job.lock), wait))
-        for lock in turns_on(job.device, stage.trains) if job.takes_turns else ():
+        for lock in stage_locks(job.device, stage.trains) if job.takes_turns else ():
             held.enter_context(holding(lock, wait))
-            say_who(lock, f"{job.name} in {store.parent.parent}")
-        begin(attempt)  # only now: an orphan of an earlier run may have been writing there
+            record_holder(lock, f"{job.name} in {store.parent.parent}")
+        begin(attempt)  # only under the lock: an orphan of an earlier run may have been writing there
         emit(Started(job.name, job.key))
         held.enter_context(_guarded(stage))
         context = Context(
@@ -86,7 +86,7 @@ def _perform(
 def _guarded(stage: Stage) -> AbstractContextManager[None]:
     """Restore the process's global state once the stage is over.
 
-    Torch is loaded first where it is going to be: what is not loaded cannot be put back.
+    Import torch first if the stage will use it: the state of a module that is not imported cannot be saved.
     """
     if stage.needs_device:
         with suppress(ImportError):
@@ -95,7 +95,7 @@ def _guarded(stage: Stage) -> AbstractContextManager[None]:
 
 
 def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Tell the same thing once."""
+    """Wrap `emit` so that equal events are emitted once."""
     told: set[str] = set()
 
     def tell(event: Event) -> None:
@@ -107,7 +107,7 @@ def _deduplicated(emit: Callable[[Event], None]) -> Callable[[Event], None]:
 
 
 def _throttled(emit: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Pass on what a stage tells, but of its progress no more than can be read."""
+    """Wrap `emit` so that progress events are dropped if they come faster than `PROGRESS_SECONDS`."""
     last = 0.0
 
     def tell(event: Event) -> None:

@@ -1,9 +1,9 @@
 """A worker process: runs one job after another for the process that started it.
 
-It reads JSON lines from its standard input (`{"job": …}`, `{"stop": true}`) and writes JSON lines, many events and one
-outcome a job, to what was its standard output. Standard output and error are the job's log, down to what C libraries
-print. It ignores Ctrl-C, which a terminal sends to everyone: stopping is for the driver to decide. When its input ends,
-the driver has died: the worker stops its job, which saves what it needs to go on, and ends.
+It reads JSON lines from its standard input (`{"job": …}`, `{"stop": true}`) and writes JSON lines (many events and one
+outcome for each job) to its original standard output. Standard output and error are redirected to the job's log, also for
+C libraries. The worker ignores Ctrl-C, which a terminal sends to the whole group: the driver decides when to stop. End of
+input means that the driver has died: the worker asks its job to save its state and stop, and ends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from lorapipe.pipeline.execution.stage_execution import perform
 from lorapipe.supervised_thread import SupervisedThread
 
 ORPHAN_SECONDS = 30.0
-"""How long a stage may take to save what it needs when its driver has died."""
+"""How long a stage may take to save its state after its driver has died."""
 
 
 def main() -> None:
-    """Run jobs until there are no more."""
+    """Run jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     driver = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     stop, jobs = threading.Event(), queue.SimpleQueue[Job | None]()
@@ -47,13 +47,13 @@ def main() -> None:
             try:
                 with logged_to(job.log):
                     outcome = perform(job, tell, stop.is_set, model_cache)
-            except OSError as error:  # there is no place for its log
+            except OSError as error:  # its log cannot be created
                 outcome = failure(job.name, error)
             tell(outcome)
 
 
 def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue[Job | None]) -> None:
-    """Take jobs and the wish to stop. Whatever ends this, the end of the driver above all, ends the worker."""
+    """Read jobs and stop requests. The end of the input (the driver has died) or any error ends the worker."""
     try:
         for line in stream:
             message = json.loads(line)
@@ -65,7 +65,7 @@ def _read_driver(stream: IO[str], stop: threading.Event, jobs: queue.SimpleQueue
     finally:
         stop.set()
         jobs.put(None)
-        time.sleep(ORPHAN_SECONDS)  # a daemon thread: it ends with the process, or ends a process that does not
+        time.sleep(ORPHAN_SECONDS)  # a daemon thread: it ends with the process, or kills it after this time
         os._exit(1)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from lorapipe.errors import Problem
 from lorapipe.spec import Spec, knobs
@@ -32,8 +32,25 @@ class Adapter(Spec, contract="type"):
     has_norms: ClassVar[bool] = True
     """Whether it updates weights of modules, so that `Attached.limit_norms` has norms to limit."""
 
+    in_place: ClassVar[bool] = False
+    """Whether the base's own weights are trained: snapshots are as large as the base, and there is one, at the end."""
+
     snapshot_format: ClassVar[str] = "kohya"
-    """Registered name of the format of its snapshots; training can resume from, evaluate and export every format."""
+    """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""
+    snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"
+    """The numbers of its snapshots."""
+    rate_factor: ClassVar[float] = 1.0
+    """What the optimizer's usual rates, which are for LoRA, are multiplied by where the user gives none."""
+
+    @property
+    def steps_apart(self) -> bool:
+        """Whether each parameter is stepped for itself, so that the optimizer must be `per_parameter`."""
+        return False
+
+    @property
+    def steps_in_backward(self) -> bool:
+        """Whether that happens in the backward pass, which leaves no gradients to accumulate."""
+        return False
 
     @property
     def has_rates_of_its_own(self) -> bool:
@@ -43,6 +60,18 @@ class Adapter(Spec, contract="type"):
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
         """Count the trainable parameters in these parts of a base with this footprint; 0 if unknown."""
         return 0
+
+    @property
+    def needs_precision(self) -> str:
+        """The precision in which the base must be held; empty: any."""
+        return ""
+
+    def bytes_each(self, states: float, precision: int) -> float:
+        """Bytes on the device, beside the base, for each number that it trains: the number, its gradient, the optimizer's.
+
+        The optimizer has `states` of 4 bytes; `precision` is the bytes of each of the base's numbers.
+        """
+        return 4 * (2 + states)
 
     def objections(self, base: Family) -> Iterator[Problem]:
         """Yield the settings that this base does not support; each problem's path is a knob. Reads no weights."""
@@ -88,6 +117,13 @@ class Attachable(Protocol):
 class Attached(ABC):
     """Handle of an adapter that is inserted into a model."""
 
+    may_be_flat: ClassVar[bool] = True
+    """Whether its parameters may become views of one tensor (`lorapipe.training.flat_parameters`)."""
+    steps_in_backward: bool = False
+    """Whether parameters are stepped in the backward pass: there are no gradients after it."""
+    steps_apart: bool = False
+    """Whether each parameter is stepped for itself, by what one device alone knows."""
+
     @abstractmethod
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
         """Return the trainable parameters (float32) of each part, in a fixed order."""
@@ -95,6 +131,18 @@ class Attached(ABC):
     def rate_factors(self) -> dict[int, float]:
         """Map the `id` of a parameter to the factor on its part's learning rate; parameters without an entry have 1."""
         return {}
+
+    def optimized(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+        """What the optimizer has in the place of one of `parameters`."""
+        return parameter
+
+    def stepping(self, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> torch.optim.Optimizer:
+        """The optimizer as training is to call it; `max_grad_norm` (0: none) is for what steps in the backward pass."""
+        return optimizer
+
+    def refresh(self) -> None:
+        """Take notice that somebody else has changed `parameters`."""
+        return
 
     @abstractmethod
     def learned(self) -> AdapterWeights:

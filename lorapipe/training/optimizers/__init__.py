@@ -56,6 +56,11 @@ class Optimizer(Spec, contract="type"):
     install: ClassVar[str] = ""
     """How to get the library where lorapipe does not bring it along."""
 
+    @property
+    def per_parameter(self) -> bool:
+        """Whether no parameter's step depends on another, so that each may be stepped when its gradient is there."""
+        return not (self.adaptive or self.averages)
+
     arguments: dict[str, Any] = param(
         dict,
         "further arguments of the library's class by their own names, for those who know it: {maximize: false}",

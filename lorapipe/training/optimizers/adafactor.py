@@ -36,6 +36,7 @@ class Adafactor(Optimizer):
     # Whether it looks at rates is the user's choice here, not the class's.
     adaptive = one_rate = slow = property(lambda self: self.relative_step)
     follows_rate = property(lambda self: not self.relative_step)
+    per_parameter = property(lambda self: True)
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()

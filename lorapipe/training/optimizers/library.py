@@ -40,6 +40,7 @@ class Library(Optimizer):
         return float(str(defaults_of(self.implementation).get("lr") or Optimizer.denoiser_rate))
 
     adaptive = property(lambda self: self.denoiser_rate >= ADAPTIVE)
+    per_parameter = property(lambda self: False)  # nobody says
 
     def usual_rate(self, role: str) -> float:
         return self.denoiser_rate if self.adaptive else super().usual_rate(role)

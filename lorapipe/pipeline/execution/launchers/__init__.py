@@ -1,11 +1,11 @@
 """Launchers: where stages run.
 
-A launcher makes the slots that a run draws on, each with a worker: processes on this machine, jobs of a cluster. It is
-given stages, never the graph, the ledger or the cache: the run that the user started decides what is made, publishes
-results and writes the history, wherever the work is done. What another machine shares with this one is a folder.
+A launcher makes the slots of a run, each with a worker: a process on this machine, a job of a cluster. Workers get
+stages, never the graph or the ledger: the run that the user started decides which stages run, publishes their results
+and writes the history. Another machine needs only a folder that it shares with this one.
 
-To add one, create a file here with a subclass of `Launcher`, whose knobs are what its user must say (a queue, a limit).
-It is chosen with `lorapipe run --on NAME`, or `--on "{type: NAME, knob: value}"`.
+To add one, create a file here with a subclass of `Launcher`; its knobs are the settings (a queue, a limit).
+Users choose it with `lorapipe run --on NAME`, or `--on "{type: NAME, knob: value}"`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Launcher(Spec, contract="type"):
     """A place where stages run."""
 
     in_this_process: ClassVar[bool] = False
-    """Whether it runs them in the driver's own process, where they cannot be ended."""
+    """Whether stages run in the driver's own process, where they cannot be killed."""
 
     @abstractmethod
     def slots(self, devices: Sequence[str]) -> list[Slot]:
-        """Room for jobs, side by side. `devices` are what the user asked for: `auto`, or `cuda:0`, `cuda:1` …
+        """Return the slots for concurrent jobs. `devices` are the user's: `auto`, or `cuda:0`, `cuda:1` …
 
-        At least one slot must have a device. Nothing is started before a slot's worker gets its first job.
+        At least one slot must have a device. A slot's worker starts with its first job, not before.
         """

@@ -1,6 +1,6 @@
-"""Worker processes on this machine, and the launchers that have some of them beside the driver.
+"""Worker processes on this machine, and the base class of launchers that use some of them.
 
-The driver writes JSON lines to the worker's standard input and reads JSON lines from what was its standard output, see
+The driver writes JSON lines to the worker's standard input and reads JSON lines from its original standard output, see
 `lorapipe.pipeline.execution.worker_main`.
 """
 
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 WORKER = (sys.executable, "-m", "lorapipe.pipeline.execution.worker_main")
 KILL_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
-"""How long the last lines of a process that has ended may take, and the end of one whose lines have ended."""
+"""How long after a process's end its last lines may arrive, and how long after its last line it may live."""
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
-"""glibc gives every large tensor back to the kernel and asks for it anew, page by page. On a CPU that can cost as much as
-the training itself; other systems ignore these names."""
+"""Stops glibc from returning every large tensor to the kernel and requesting it again, page by page: on a CPU that can
+cost as much as the training itself. Other systems ignore these variables."""
 
 
 @dataclass(frozen=True)
-class Beside(Launcher):
-    """A launcher that runs what needs no device in processes beside the driver."""
+class SideJobsLauncher(Launcher):
+    """A launcher that runs stages without a device in processes on the driver's machine."""
 
     side_jobs: int = param(
         2, "how many stages that need no device may run on this machine at the same time", ge=1, le=64
     )
 
     def side_slots(self) -> list[Slot]:
-        """Room for those stages."""
+        """Return the slots of stages without a device."""
         return [Slot(Process()) for _ in range(self.side_jobs)]
 
 
 class Process(Worker):
-    """Runs jobs in a process of its own, started when there is a job and again when it was lost."""
+    """Runs jobs in a process of its own, which starts with the first job, and again after it was lost."""
 
     def __init__(self, command: Sequence[str] = WORKER) -> None:
         self._command = command
@@ -69,30 +69,30 @@ class Process(Worker):
         with self._lock:
             self._tell = tell
             if self._child is None:
-                self._child = Child(self._command, self._hear)
-            self._child.take(job)
+                self._child = Child(self._command, self._on_message)
+            self._child.submit(job)
 
     def lost(self) -> Failed | None:
         return None if self._child is None else self._child.lost()
 
     def ask_to_stop(self) -> None:
         if self._child is not None:
-            self._child.say({"stop": True})
+            self._child.send({"stop": True})
 
     @property
     def is_warm(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._child is not None and self._child.is_alive
 
     def close(self) -> None:
-        """Ask the process to end, then kill it."""
+        """Send the process SIGTERM, then kill it."""
         with self._lock:
             child, self._child, self._tell = self._child, None, None
         if child is not None:
             child.end()
 
-    def _hear(self, child: Child, message: Message) -> None:
-        """Pass a message on, unless the process is no longer ours or no job is waiting for an end."""
+    def _on_message(self, child: Child, message: Message) -> None:
+        """Pass a message on, unless it is from a process that was replaced or its job already has an outcome."""
         with self._lock:
             if child is not self._child:
                 return
@@ -104,23 +104,25 @@ class Process(Worker):
 
 
 class Child:
-    """A process of `worker_main`. `hear` gets what it tells, on a thread; another one writes what it is told.
+    """A process of `worker_main`. One thread reads its messages and calls `on_message`; another writes messages to it.
 
-    A pipe holds some 64 kB: whoever writes more to a process that does not read would wait for it.
+    A pipe holds some 64 kB: without a thread of its own, a write to a process that does not read would block.
     """
 
-    def __init__(self, command: Sequence[str], hear: Callable[[Child, Message], None]) -> None:
-        import subprocess  # here, as most runs find all that they need
+    def __init__(self, command: Sequence[str], on_message: Callable[[Child, Message], None]) -> None:
+        import subprocess  # here, as most runs start no process
 
-        self._too_late = subprocess.TimeoutExpired  # at the end of the program nothing can be imported any more
+        self._timeout_error = (
+            subprocess.TimeoutExpired
+        )  # kept: nothing can be imported while the interpreter shuts down
         self._process = _spawn(command)
-        self._hear = hear
-        self._to_say = queue.SimpleQueue[bytes | None]()
+        self._on_message = on_message
+        self._outgoing = queue.SimpleQueue[bytes | None]()
         self._ended_at: float | None = None
-        self._listener = SupervisedThread("worker's messages", self._listen)
+        self._reader = SupervisedThread("worker's messages", self._read_messages)
         self._writer = SupervisedThread("worker's jobs", self._write)
         try:
-            self._listener.start()
+            self._reader.start()
             self._writer.start()
         except BaseException:  # no more threads
             self.end()
@@ -128,82 +130,82 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take another job."""
-        return self._process.poll() is None and self._listener.is_alive() and self._writer.is_alive()
+        """Whether the process can take another job."""
+        return self._process.poll() is None and self._reader.is_alive() and self._writer.is_alive()
 
-    def take(self, job: Job) -> None:
-        """Give it a job."""
-        self._listener.log = self._writer.log = job.log
-        self.say({"job": job.to_dict()})
+    def submit(self, job: Job) -> None:
+        """Send the process a job."""
+        self._reader.log = self._writer.log = job.log
+        self.send({"job": job.to_dict()})
 
-    def say(self, message: dict[str, object]) -> None:
-        """Write a message to it, when it reads."""
-        self._to_say.put(json.dumps(message).encode() + b"\n")
+    def send(self, message: dict[str, object]) -> None:
+        """Queue a message for the process."""
+        self._outgoing.put(json.dumps(message).encode() + b"\n")
 
     def lost(self) -> Failed | None:
-        """It looks at the process, at what listens to it, and at what writes to it."""
-        status = self._process.poll()  # which buries a dead one: no zombie is taken for a living process
-        ends = status is not None or not self._listener.is_alive()
+        """Check the process and the two threads; return the failure if no outcome can come."""
+        status = self._process.poll()  # this also reaps a zombie
+        ends = status is not None or not self._reader.is_alive()
         if not ends and self._writer.is_alive():
             return None
         if self._ended_at is None:
             self._ended_at = time.monotonic()
         settled = time.monotonic() - self._ended_at > SETTLE_SECONDS
-        if self._listener.reason:
-            return Failed(cause="lost", message=self._listener.reason)
-        if status is not None:  # its last lines may be on their way, or what it has started may hold its output open
-            return _ended(status) if settled or not self._listener.is_alive() else None
+        if self._reader.reason:
+            return Failed(cause="lost", message=self._reader.reason)
+        if status is not None:  # its last lines may still come, or a child of it may hold its output open
+            return _exit_failure(status) if settled or not self._reader.is_alive() else None
         if not settled:
             return None
         what = "tells nothing any more" if ends else f"takes no message: {self._writer.reason}"
         return Failed(cause="lost", message=f"the worker process {what}")
 
     def end(self) -> None:
-        """End it, and what it has started. What even the system cannot end (a disk that does not answer) is left."""
-        self._to_say.put(None)
+        """Kill the process and its children. One that the system cannot kill (in disk wait) is left."""
+        self._outgoing.put(None)
         if self._process.poll() is not None:
             return
         for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
             if self._process.poll() is None:
                 _signal(self._process, number)
-                with suppress(self._too_late):
+                with suppress(self._timeout_error):
                     self._process.wait(KILL_SECONDS)
-        _signal(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))  # what it has left, be it stopped
+        _signal(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))  # its children, also suspended ones
 
-    def _listen(self) -> None:
-        """Pass on its lines, until there are no more. A line that is not whole is the end of one that was killed."""
+    def _read_messages(self) -> None:
+        """Pass on the process's lines until end of file. An incomplete last line (of a killed process) is dropped."""
         stream, lines = self._process.stdout, Lines()
         assert stream is not None
         with stream:
             while piece := stream.read(1 << 16):
                 for line in lines.of(piece):
-                    self._hear(self, from_line(line))
+                    self._on_message(self, from_line(line))
 
     def _write(self) -> str | None:
         stream = self._process.stdin
         assert stream is not None
         with stream:
-            while (message := self._to_say.get()) is not None:
+            while (message := self._outgoing.get()) is not None:
                 left = memoryview(message)
                 try:
                     while left:
                         left = left[stream.write(left) :]
-                except OSError as error:  # it has closed its input, most often because it has ended
+                except OSError as error:  # it closed its input, most often because it ended
                     return in_words(error)
         return None
 
 
-def _ended(status: int) -> Failed:
+def _exit_failure(status: int) -> Failed:
     if status == -9:
-        hint = "Most often the operating system does that when memory runs out."
+        hint = "Most often the operating system kills a process because memory ran out."
         return Failed(cause="lost", message="the worker process was killed", hint=hint)
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return Failed(cause="lost", message=f"the worker process ended unexpectedly ({how})")
 
 
 def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A worker that sees the same packages as this process, in a process group of its own."""
-    import subprocess  # here, as most runs find all that they need
+    """Start a worker that sees the same packages as this process, in a process group of its own."""
+    import subprocess  # here, as most runs start no process
 
     environment = {**KEEP_FREED_MEMORY, **os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
@@ -221,7 +223,7 @@ def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """To the worker and to what it has started."""
+    """Send a signal to the worker and its children."""
     with suppress(OSError):
         if sys.platform == "win32":
             process.terminate()

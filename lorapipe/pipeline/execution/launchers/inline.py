@@ -1,4 +1,4 @@
-"""Stages in this very process, one at a time, on a thread: for debuggers."""
+"""Stages run in the driver's process, one at a time, on a thread: for debuggers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lorapipe.supervised_thread import SupervisedThread
 
 @dataclass(frozen=True)
 class Inline(Launcher):
-    """In this process, for debuggers: a stage that does not stop when asked cannot be ended."""
+    """In this process, for debuggers: a stage that ignores a stop request cannot be killed."""
 
     in_this_process: ClassVar[bool] = True
 
@@ -52,10 +52,10 @@ class Thread(Worker):
         self._stop.set()
 
     def close(self) -> None:
-        """Ask; more cannot be done."""
+        """Request a stop: a thread cannot be killed."""
         self._stop.set()
 
     @property
     def is_warm(self) -> bool:
-        """Always: there is nothing to start."""
+        """True: there is nothing to start."""
         return True

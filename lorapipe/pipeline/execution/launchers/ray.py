@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.execution.launchers._subprocess import Beside
+from lorapipe.pipeline.execution.launchers._subprocess import SideJobsLauncher
 from lorapipe.pipeline.execution.pool import Slot
 from lorapipe.pipeline.execution.shared_folder import SharedFolderWorker
 from lorapipe.spec import param
 
 
 @dataclass(frozen=True)
-class Ray(Beside):
+class Ray(SideJobsLauncher):
     """Workers on a running Ray cluster. The project folder must be on a disk that its machines share."""
 
     address: str = param("auto", "where the cluster is: auto (the one this machine belongs to) or ray://host:10001")
-    workers: int = param(2, "how many at the most; each waits until the cluster has room", ge=1, le=1000)
+    workers: int = param(2, "largest number of workers; each waits until the cluster has room", ge=1, le=1000)
     gpus: float = param(1.0, "GPUs of a worker", ge=0, le=16)
     cpus: float = param(1.0, "CPU cores of a worker", ge=0, le=256)
 
@@ -39,7 +39,7 @@ class Ray(Beside):
 
 
 class Actor:
-    """The process on the cluster."""
+    """The actor: a process on the cluster that keeps its model cache."""
 
     def __init__(self) -> None:
         from lorapipe.pipeline.context import ModelCache
@@ -47,14 +47,14 @@ class Actor:
         self._warm = ModelCache()
 
     def perform(self, folder: str) -> None:
-        """Run a job."""
+        """Run the job in a folder."""
         from lorapipe.pipeline.execution.shared_folder import perform_in
 
         perform_in(folder, self._warm)
 
 
 class RayWorker(SharedFolderWorker):
-    """An actor, started for its first job and again when it was lost."""
+    """Runs jobs on an actor, which starts with the first job, and again after it was lost."""
 
     def __init__(self, launcher: Ray) -> None:
         super().__init__()
@@ -85,5 +85,5 @@ class RayWorker(SharedFolderWorker):
 
     @property
     def is_warm(self) -> bool:
-        """Whether the actor has been started."""
+        """Whether the actor was started."""
         return self._actor is not None

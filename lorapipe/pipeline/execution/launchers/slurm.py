@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorapipe.errors import InputError
-from lorapipe.pipeline.execution.launchers._subprocess import Beside
+from lorapipe.pipeline.execution.launchers._subprocess import SideJobsLauncher
 from lorapipe.pipeline.execution.pool import Slot
 from lorapipe.pipeline.execution.shared_folder import SharedFolderWorker, perform_in
 from lorapipe.spec import param
 
 
 @dataclass(frozen=True)
-class Slurm(Beside):
+class Slurm(SideJobsLauncher):
     """Jobs of a Slurm cluster. The project folder and this Python must be on a disk that its machines share."""
 
     partition: str = param("", "the partition (queue); empty: the cluster's default")
     gpus: int = param(1, "GPUs of a job", ge=0, le=16)
     cpus: int = param(4, "CPU cores of a job", ge=1, le=256)
     memory_gb: float = param(32.0, "main memory of a job in GB", gt=0)
-    hours: float = param(24.0, "the longest that a job may take", gt=0, le=24 * 30)
-    jobs: int = param(8, "how many may wait or run at the same time", ge=1, le=1000)
-    cluster: Literal["slurm", "local"] = param("slurm", "local tries the same without a cluster, on this machine")
+    hours: float = param(24.0, "time limit of a job in hours", gt=0, le=24 * 30)
+    jobs: int = param(8, "how many jobs may wait or run at the same time", ge=1, le=1000)
+    cluster: Literal["slurm", "local"] = param(
+        "slurm", "local: run the jobs on this machine, to try it without a cluster"
+    )
 
     def slots(self, devices: Sequence[str]) -> list[Slot]:
         try:
@@ -36,7 +38,7 @@ class Slurm(Beside):
 
 
 class SlurmJob(SharedFolderWorker):
-    """One job after another, each submitted anew: a queue gives nobody a warm process."""
+    """Submits every lorapipe job as a Slurm job of its own; no process stays warm."""
 
     def __init__(self, launcher: Slurm) -> None:
         super().__init__()
@@ -68,5 +70,5 @@ class SlurmJob(SharedFolderWorker):
 
     @property
     def is_warm(self) -> bool:
-        """Never."""
+        """False."""
         return False

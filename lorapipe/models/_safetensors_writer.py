@@ -1,0 +1,71 @@
+"""Write a safetensors file tensor by tensor: memory for one of them, whatever the file's size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+NAMES = {
+    "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int64": "I64", "int32": "I32", "int16": "I16",
+    "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+"""torch's dtypes → safetensors'."""
+UNKNOWN = "0" * 64
+"""Stands for the digest of the tensors, which is known when they are written, in the header before them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of the file: its shape and dtype, and what makes its numbers, which may be of another dtype."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    numbers: Callable[[], Tensor]
+
+
+def write(path: Path, entries: Mapping[str, Entry], metadata: Callable[[str], Mapping[str, str]]) -> None:
+    """Write a file. `metadata` is given the SHA-256 of the tensors' bytes, and its texts' lengths do not depend on it."""
+    import torch
+
+    order = sorted(entries, key=lambda name: (-entries[name].dtype.itemsize, name))  # so that all are aligned
+    start = _header(entries, order, metadata(UNKNOWN))
+    digest = hashlib.sha256()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(start)
+        for name in order:
+            entry = entries[name]
+            tensor = entry.numbers().detach().to("cpu", entry.dtype).reshape(entry.shape).contiguous()
+            if tensor.numel():
+                data = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+                digest.update(data)
+                file.write(data)
+        whole = _header(entries, order, metadata(digest.hexdigest()))
+        if len(whole) != len(start):
+            raise AssertionError("the metadata's length depends on the digest")
+        file.seek(0)
+        file.write(whole)
+
+
+def _header(entries: Mapping[str, Entry], order: list[str], metadata: Mapping[str, str]) -> bytes:
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    at = 0
+    for name in order:
+        entry = entries[name]
+        size = entry.dtype.itemsize
+        for side in entry.shape:
+            size *= side
+        dtype = NAMES[str(entry.dtype).removeprefix("torch.")]
+        header[name] = {"dtype": dtype, "shape": [*entry.shape], "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text

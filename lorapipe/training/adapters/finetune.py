@@ -1,0 +1,103 @@
+"""Full fine-tuning and DreamBooth: the base's own weights are trained, and become a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorapipe.errors import InputError, Problem
+from lorapipe.spec import param
+from lorapipe.training.adapter_layers.targets import complaint
+from lorapipe.training.adapters import Adapter, Attached
+
+if TYPE_CHECKING:
+    from lorapipe.models import Footprint, Model, ModuleRef
+
+
+@dataclass(frozen=True)
+class Finetune(Adapter):
+    """Every weight of the U-Net and, with a rate, of the text encoders is trained (kohya's `fine_tune.py`, `train_db.py`).
+
+    DreamBooth (Ruiz et al. 2022, arXiv:2208.12242) is this with `regularisation` pictures. A snapshot holds the change of
+    each weight; `export` with `convert: checkpoint` writes the base with it.
+    """
+
+    has_norms: ClassVar[bool] = False
+    in_place: ClassVar[bool] = True
+    snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "bf16"
+    rate_factor: ClassVar[float] = 0.05
+
+    include: tuple[str, ...] = param(
+        (),
+        "regular expressions: of the layers only those with one in their path, such as attn2 (cross attention alone)",
+    )
+    exclude: tuple[str, ...] = param(
+        (), "regular expressions: layers with one in their path keep their weights, such as norm"
+    )
+    weights: Literal["fp32", "bf16"] = param(
+        "fp32",
+        "what the optimizer adds its steps to. fp32: with precision bf16 or fp16 a copy in fp32 beside what is computed "
+        "with, 4 bytes more for each weight. bf16: no copy, and stochastic rounding, so that steps smaller than bf16 can "
+        "hold count on average; needs precision: bf16",
+        kohya=("full_bf16",),
+    )
+    fused_backward: bool = param(
+        False,
+        "step each weight in the backward pass as soon as its gradient is there, and free that: gradients never exist "
+        "together. Then max_grad_norm limits each tensor's gradient for itself. Not with accumulation or several devices",
+        kohya=("fused_backward_pass",),
+    )
+
+    @property
+    def steps_apart(self) -> bool:
+        return self.fused_backward or self.weights == "bf16"
+
+    @property
+    def steps_in_backward(self) -> bool:
+        return self.fused_backward
+
+    @property
+    def needs_precision(self) -> str:
+        return "bf16" if self.weights == "bf16" else ""
+
+    def chosen(self, refs: Sequence[ModuleRef]) -> list[ModuleRef]:
+        """The layers that are trained."""
+
+        def meant(path: str) -> bool:
+            wanted = not self.include or any(re.search(each, path) for each in self.include)
+            return wanted and not any(re.search(each, path) for each in self.exclude)
+
+        return [ref for ref in refs if meant(ref.path)]
+
+    def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
+        """A few more than there are, where layers have no bias."""
+        refs = [ref for part in parts for ref in (*footprint.modules(part), *footprint.outer_modules(part))]
+        return sum(math.prod(ref.shape) + ref.shape[0] for ref in self.chosen(refs))
+
+    def bytes_each(self, states: float, precision: int) -> float:
+        """Beside the base's own: gradients, unless they are freed at once, and a copy in fp32 where that is asked for."""
+        is_copied = precision < 4 and self.weights == "fp32"
+        return 4 * (is_copied + (not self.fused_backward) + states)
+
+    def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
+        from lorapipe.training.adapter_layers.finetuned_weights import FinetunedWeights
+
+        places = []
+        for part in parts:
+            found = self.chosen([*model.modules(part), *model.outer_modules(part)])
+            if not found:
+                rate = "unet_lr" if part == model.denoiser else f"{part}_lr"
+                what = f"include and exclude leave nothing of the {part.replace('_', ' ')}."
+                raise InputError(what, where="adapter", cure=f"Write {rate}: 0, or take others.")
+            places += [(part, ref.path) for ref in found]
+        return FinetunedWeights(model, places, self.weights == "bf16", self.fused_backward)
+
+    def problems(self) -> Iterator[Problem]:
+        for name in ("include", "exclude"):
+            for place, pattern in enumerate(getattr(self, name)):
+                if what := complaint(pattern):
+                    cure = "Write a part of a layer's path, such as attn2; a dot is \\."
+                    yield Problem(f"{pattern!r} is no regular expression: {what}.", cure=cure, path=(name, place))
