@@ -33,23 +33,23 @@ class Adapter(Spec, contract="type"):
     """Whether it updates weights of modules, so that `Attached.limit_norms` has norms to limit."""
 
     in_place: ClassVar[bool] = False
-    """Whether the base's own weights are trained: snapshots are as large as the base, and there is one, at the end."""
+    """Whether it trains the base's own weights: a snapshot is as large as the base, and only the last step has one."""
 
     snapshot_format: ClassVar[str] = "kohya"
     """Registered name of the format of its snapshots; evaluation, export and `start_from` read every format."""
     snapshot_dtype: ClassVar[Literal["fp32", "bf16"]] = "fp32"
-    """The numbers of its snapshots."""
+    """Dtype of its snapshots."""
     rate_factor: ClassVar[float] = 1.0
-    """What the optimizer's usual rates, which are for LoRA, are multiplied by where the user gives none."""
+    """Factor on the optimizer's default learning rates, which are for LoRA, where the user gives none."""
 
     @property
     def steps_apart(self) -> bool:
-        """Whether each parameter is stepped for itself, so that the optimizer must be `per_parameter`."""
+        """Whether each parameter has an optimizer step of its own, so that the optimizer must be `per_parameter`."""
         return False
 
     @property
     def steps_in_backward(self) -> bool:
-        """Whether that happens in the backward pass, which leaves no gradients to accumulate."""
+        """Whether these steps happen in the backward pass, so that gradients cannot be accumulated."""
         return False
 
     @property
@@ -63,13 +63,13 @@ class Adapter(Spec, contract="type"):
 
     @property
     def needs_precision(self) -> str:
-        """The precision in which the base must be held; empty: any."""
+        """Precision that the base must have; empty: any."""
         return ""
 
     def bytes_each(self, states: float, precision: int) -> float:
-        """Bytes on the device, beside the base, for each number that it trains: the number, its gradient, the optimizer's.
+        """Return device memory in bytes per trainable parameter, without the base: parameter, gradient, optimizer state.
 
-        The optimizer has `states` of 4 bytes; `precision` is the bytes of each of the base's numbers.
+        `states` is the number of 4-byte values in the optimizer's state, `precision` the bytes of a base weight.
         """
         return 4 * (2 + states)
 
@@ -120,9 +120,9 @@ class Attached(ABC):
     may_be_flat: ClassVar[bool] = True
     """Whether its parameters may become views of one tensor (`lorapipe.training.flat_parameters`)."""
     steps_in_backward: bool = False
-    """Whether parameters are stepped in the backward pass: there are no gradients after it."""
+    """Whether optimizer steps happen in the backward pass, which leaves no gradients."""
     steps_apart: bool = False
-    """Whether each parameter is stepped for itself, by what one device alone knows."""
+    """Whether each parameter has an optimizer step of its own, from one device's gradients alone."""
 
     @abstractmethod
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
@@ -133,15 +133,15 @@ class Attached(ABC):
         return {}
 
     def optimized(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
-        """What the optimizer has in the place of one of `parameters`."""
+        """Return the tensor that the optimizer holds for one of `parameters`."""
         return parameter
 
     def stepping(self, optimizer: torch.optim.Optimizer, max_grad_norm: float) -> torch.optim.Optimizer:
-        """The optimizer as training is to call it; `max_grad_norm` (0: none) is for what steps in the backward pass."""
+        """Wrap the optimizer for the training loop; `max_grad_norm` (0: no clipping) is for steps in the backward pass."""
         return optimizer
 
     def refresh(self) -> None:
-        """Take notice that somebody else has changed `parameters`."""
+        """Update what depends on `parameters` after other code has changed them."""
         return
 
     @abstractmethod
