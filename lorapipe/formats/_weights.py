@@ -65,6 +65,10 @@ class ModuleWeights:
         """Return the same ΔW with tensors in float16's range."""
         return replace(self, tensors=Algorithm.of(self.algorithm).balanced(self.tensors))
 
+    def portable(self) -> ModuleWeights:
+        """The same ΔW in tensors that most programs read."""
+        return replace(self, tensors=Algorithm.of(self.algorithm).portable(self.tensors))
+
     def folded(self) -> ModuleWeights:
         """Return the same ΔW with alpha = rank, the scale multiplied into the tensors."""
         return self if self.scale == 1 else replace(self.scaled(self.scale), alpha=float(self.rank))
@@ -94,6 +98,10 @@ class AdapterWeights:
     def balanced(self) -> AdapterWeights:
         """Return the same updates with tensors in float16's range."""
         return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
+
+    def portable(self) -> AdapterWeights:
+        """The same updates in tensors that most programs read."""
+        return replace(self, modules={place: module.portable() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:
         """Return the same updates with alpha = rank in each module."""

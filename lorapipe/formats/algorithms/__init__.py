@@ -97,6 +97,10 @@ class Algorithm(ABC):
         """Return tensors of the bit-identical ΔW whose values lie in float16's range."""
         return dict(tensors)
 
+    def portable(self, tensors: Tensors) -> dict[str, Tensor]:
+        """The tensors of the same ΔW, and of the same alpha, that most programs read; these where nothing is gained."""
+        return dict(tensors)
+
     def missing(self, tensors: Tensors) -> list[str]:
         """Return the short names of required tensors that are absent."""
         return [short for short in self.keys if short not in self.optional and short not in tensors]

@@ -13,3 +13,10 @@ def tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:
     import torch
 
     return torch.einsum("ijxy,io,jc->ocxy", core, a, b)
+
+
+def with_core(core: Tensor, b: Tensor) -> Tensor:
+    """The core multiplied into b: (r, in · k · k), so that aᵀ times it is Tucker's product as a matrix."""
+    import torch
+
+    return torch.einsum("ijxy,jc->icxy", core, b).flatten(1)

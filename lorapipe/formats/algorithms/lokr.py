@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.formats.algorithms import Tensors, evened, shapes_in_words
-from lorapipe.formats.algorithms._tucker import tucker
+from lorapipe.formats.algorithms._tucker import tucker, with_core
 from lorapipe.formats.algorithms._weight_decomposition import DORA, DecomposableAlgorithm
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ class LokrAlgorithm(DecomposableAlgorithm):
         if "w2" not in tensors:
             return evened(tensors, "w2_b", "w2_a")
         return evened(tensors, "w2", "w1" if "w1" in tensors else "w1_a")
+
+    def portable(self, tensors: Tensors) -> dict[str, Tensor]:
+        """Without Tucker's core, which ComfyUI and Forge fail on: `w2_b` (r, in_n · k · k) has the kernel."""
+        if (core := tensors.get("t2")) is None:
+            return dict(tensors)
+        flat = {name: tensor for name, tensor in tensors.items() if name != "t2"}
+        return {**flat, "w2_a": tensors["w2_a"].T, "w2_b": with_core(core, tensors["w2_b"])}
 
     def product_flaw(self, tensors: Tensors) -> str:
         shapes = shapes_in_words(tensors)

@@ -85,12 +85,18 @@ class FinetunedWeights(Attached):
         for weight in self._all():
             weight.refresh()
 
-    @torch.no_grad()
     def learned(self) -> AdapterWeights:
+        return self._changes(torch.float32)
+
+    def snapshot(self, dtype: str) -> AdapterWeights:
+        return self._changes({"fp32": torch.float32, "bf16": torch.bfloat16}[dtype])
+
+    @torch.no_grad()
+    def _changes(self, dtype: torch.dtype) -> AdapterWeights:
         modules = {}
         for place, named in self._weights.items():
             algorithm, short = SHORT[is_norm(self._layers[place])]
-            tensors = {short[name]: _difference(weight) for name, weight in named.items()}
+            tensors = {short[name]: _difference(weight).to(dtype) for name, weight in named.items()}
             modules[place] = ModuleWeights(algorithm, tensors, 1.0)
         return AdapterWeights(modules)
 

@@ -148,6 +148,10 @@ class Attached(ABC):
     def learned(self) -> AdapterWeights:
         """Copy the trained tensors, as float32 on the CPU."""
 
+    def snapshot(self, dtype: str) -> AdapterWeights:
+        """Return what a snapshot holds: `learned`, or that in the snapshot's `dtype` (fp32, bf16) where memory is short."""
+        return self.learned()
+
     @abstractmethod
     def load(self, weights: AdapterWeights) -> None:
         """Load trained tensors; `InputError` unless their modules are those of `attach`."""

@@ -55,7 +55,7 @@ class LoKr(LoraKnobs):
     )
     tucker: bool = param(
         False,
-        "3×3 convolutions in Tucker form: fewer parameters; ComfyUI and Forge do not load it (LyCORIS' use_tucker)",
+        "3×3 convolutions in Tucker form: fewer parameters; export multiplies them out, for ComfyUI (LyCORIS' use_tucker)",
         kohya=("use_tucker",),
     )
 
