@@ -18,6 +18,8 @@ REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
 """Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
+EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
+"""What early stopping and evaluation both use to measure a training."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -83,6 +85,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ) for name in JOB},
+    "lorapipe.training.early_stop": (
+        "lorapipe.training", "=lorapipe.models", *EVIDENCE, "lorapipe.pipeline.context", "lorapipe.pipeline.events",
+        *SHARED, *LIGHT
+    ),
+    "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.selection",),
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
@@ -131,6 +138,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
+        "lorapipe.inspection",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
