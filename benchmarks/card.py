@@ -4,10 +4,10 @@
     python benchmarks/card.py sdxl:1024:1:checkpointing sd15:512:4:optimizer=adamw8bit
 
 A case is a family, a resolution, a batch, and knobs of the train stage (`adapter.type=loha` too) or `checkpointing`,
-`compile`. Each runs in a process of its own: random weights of full size (built in --work when they are not there),
-pictures prepared by the stage, then its steps; `held` is the most that the process had of the card, its context
-included, `plan` what the plan says, `used` the most that tensors took. The text encoders are trained where a case says
-`text`.
+`compile`; `finetune` trains the whole U-Net, `adafactor` is at fixed rates. Each runs in a process of its own: random
+weights of full size (built in --work when they are not there), pictures prepared by the stage, then its steps; `held` is
+the most that the process had of the card, its context included, `plan` what the plan says, `used` the most that tensors
+took. The text encoders are trained where a case says `text`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ USUAL = (
     "sdxl:1024:4:checkpointing",
     "sdxl:1024:1:checkpointing:text:optimizer=prodigy",
     "sd2:768:1",
+    "sd15:512:1:checkpointing:finetune",
+    "sd15:512:1:checkpointing:finetune:adapter.weights=bf16:adapter.fused_backward=true:optimizer=adamw8bit",
+    "sdxl:1024:1:checkpointing:finetune:adapter.weights=bf16:adapter.fused_backward=true:adafactor",
 )
 STEPS, WARM_UP = 12, 4
 GB = 1e9
@@ -64,6 +67,10 @@ def knobs_of(words: list[str]) -> dict[str, Any]:
             found["gradient_checkpointing" if name == "checkpointing" else name] = True
         elif name.startswith("adapter."):
             found["adapter"][name.removeprefix("adapter.")] = yaml.safe_load(value)
+        elif name == "finetune":
+            found["adapter"] = {"type": "finetune"}
+        elif name == "adafactor":
+            found["optimizer"] = {"type": "adafactor", "relative_step": False, "warmup_init": False}
         else:
             found[name] = value
     return found

@@ -20,9 +20,9 @@ from lorapipe.errors import InputError
 class TrainingRecord:
     """The base, settings and data of a training.
 
-    `settings` are the train stage's knobs in document form. `rates` are the learning rates used, by part; `tags` counts the
-    captions' tags per folder; `buckets` counts pictures, `{"512x768": 3}`; `folders` has the `n_repeats` and `img_count` of
-    each folder.
+    `settings` are the train stage's knobs in document form. `rates` are the learning rates by part as they were used;
+    `tags` counts each tag of the captions per folder; `buckets` counts pictures as `{"512x768": 3}`; `folders` has of each
+    its `n_repeats` and `img_count`. `stopped` says why it was stopped early, after `steps`; empty where it was not.
     """
 
     family: str
@@ -48,6 +48,7 @@ class TrainingRecord:
     folders: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     regularisation_folders: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     augmented: Mapping[str, bool] = field(default_factory=dict)
+    stopped: str = ""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -57,7 +58,8 @@ class TrainingRecord:
 
     def save(self, path: Path) -> None:
         """Write the record atomically as JSON."""
-        text = json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        told = {name: value for name, value in dataclasses.asdict(self).items() if name != "stopped" or value}
+        text = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False)
         write_text(f"{text}\n", path)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The names under which ComfyUI looks for a LoRA's modules in SD1.x, SD2 and SDXL, spelled out from the architectures.
+"""ComfyUI's names of a LoRA's modules in SD1.x, SD2 and SDXL, generated from the architectures.
 
-A table of the tests' own: neither lorapipe's code nor diffusers' module names go into it, so that a renaming in either
-shows. The tests in `comfyui/` hold it against ComfyUI itself.
+This table uses neither lorapipe's code nor diffusers' module names, so that a renaming in either is noticed. The tests in
+`comfyui/` compare it with ComfyUI itself.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ TEXT = (*(f"self_attn_{leaf}_proj" for leaf in ("q", "k", "v", "out")), "mlp_fc1
 
 
 def transformer(block: str, depth: int = 1) -> Iterator[str]:
-    """The modules of an attention block."""
+    """Yield the modules of an attention block."""
     yield from (f"{block}_proj_in", f"{block}_proj_out")
     for place in range(depth):
         yield from (f"{block}_transformer_blocks_{place}_{leaf}" for leaf in INSIDE)
 
 
 def text(prefix: str, layers: int) -> Iterator[str]:
-    """The modules of a CLIP text encoder."""
+    """Yield the modules of a CLIP text encoder."""
     for layer in range(layers):
         yield from (f"{prefix}_text_model_encoder_layers_{layer}_{leaf}" for leaf in TEXT)
 
 
 def stable_diffusion(convolutions: bool) -> Iterator[str]:
-    """The U-Net of SD1.x and SD2: four levels of two layers, down and up, in diffusers' names."""
+    """Yield the modules of the U-Net of SD1.x and SD2: four levels of two layers, down and up, in diffusers' names."""
 
     def resnet(block: str, shortcut: bool) -> Iterator[str]:
         yield from (f"{block}_{leaf}" for leaf in ("conv1", "conv2", "time_emb_proj"))
@@ -53,7 +53,7 @@ def stable_diffusion(convolutions: bool) -> Iterator[str]:
 
 
 def sdxl(convolutions: bool) -> Iterator[str]:
-    """The U-Net of SDXL: three levels of two layers, in the original code's names."""
+    """Yield the modules of the U-Net of SDXL: three levels of two layers, in the original code's names."""
     depths = (0, 2, 10)
 
     def resnet(block: str, shortcut: bool) -> Iterator[str]:
@@ -79,7 +79,7 @@ def sdxl(convolutions: bool) -> Iterator[str]:
 
 
 def of_family(family: str, convolutions: bool) -> set[str]:
-    """All modules of a family's published base, as kohya's LoRA has them, or with convolutions as its C3Lier."""
+    """Return all modules of a family's published base, as in kohya's LoRA, or with convolutions as in its C3Lier."""
     unet = sdxl(convolutions) if family == "sdxl" else stable_diffusion(convolutions)
     texts = {
         "sd15": [("lora_te", 12)],

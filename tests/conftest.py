@@ -29,7 +29,7 @@ SLOW = (
     "test_sampler", "test_sampler_families", "test_sd15", "test_sd2", "test_sdxl", "test_seeded_runs", "test_train",
     "test_weightings", "test_whole_pipeline",
 )  # fmt: skip
-"""Modules whose tests train, sample, or start clusters: the half of the time that says least about the rest."""
+"""Modules whose tests train, sample or start clusters, which take half of the time."""
 MOST_WORKERS = 8
 """Each has PyTorch in its memory, and so have the processes that its tests start."""
 
@@ -39,13 +39,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before PyTorch is loaded, here and in
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """How many processes run tests, each with a core to itself; `-n0` runs them all in this one."""
+    """Return the number of test processes, each with its own core; `-n0` runs all tests in this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """A function's or class's own name: every process that runs tests must know them by the same."""
+    """Return a function's or class's name as its id, which must be the same in every test process."""
     return getattr(val, "__name__", None) if callable(val) else None
 
 
@@ -58,9 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Device locks of the tests' own: a training on this machine neither waits for tests nor makes them wait.
+    """Give the tests their own device locks, so that they and trainings on this machine do not wait for each other.
 
-    And a queue of their own: nothing of the user's is put out of order.
+    Also their own queue, so that they do not change the user's.
     """
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
         monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "user-cache"))
@@ -69,7 +69,7 @@ def own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """An empty queue, the one that commands find too."""
+    """An empty queue, which commands use too."""
     monkeypatch.setenv("LORAPIPE_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     queue = Queue(tmp_path / "home")
@@ -86,7 +86,7 @@ def inbox(tmp_path: Path) -> Path:
 
 @contextmanager
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package of the tests as any other is when it is installed: on the path, with entry points."""
+    """Install a test package within the block: on the path, with entry points."""
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     registry._entry_points.cache_clear()
@@ -103,7 +103,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The adapter of tests/plugins: one file that nothing in lorapipe knows of."""
+    """The adapter of tests/plugins: one file that lorapipe does not mention."""
     with installed(PLUGINS, monkeypatch):
         yield
 
@@ -132,7 +132,7 @@ stages:
 
 @pytest.fixture
 def shared_with(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project like `project`; from now on both have one store, in `shared`."""
+    """Create a project like `project`; both then share a store in `shared`."""
     monkeypatch.setenv("LORAPIPE_STORE", str(tmp_path / "shared"))
     other = tmp_path / "other"
     shutil.copytree(project / "texts", other / "texts")
@@ -142,7 +142,7 @@ def shared_with(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the stages of a module's tests run."""
+    """The folder in which the stages of a module's tests run."""
     return tmp_path_factory.mktemp("stages")
 
 
@@ -156,7 +156,7 @@ def dataset(folder: Path) -> Dataset:
 
 @pytest.fixture
 def bench(folder: Path) -> tiny.Bench:
-    """To run stages as the engine would."""
+    """A bench that runs stages as the engine does."""
     import tiny
 
     return tiny.Bench(folder)
@@ -172,7 +172,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> SD15:
 
 @pytest.fixture(scope="module")
 def model(base: SD15) -> Model:
-    """That base, loaded."""
+    """The loaded base."""
     import tiny
 
     return base.load(tiny.DEVICE)
@@ -180,7 +180,7 @@ def model(base: SD15) -> Model:
 
 @pytest.fixture(autouse=True)
 def model_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that fails with an adapter in `model` takes no other along: what was put in is taken out."""
+    """Detach adapters that a failed test has left in `model`, so that other tests do not fail."""
     if "model" not in request.fixturenames:
         yield
         return

@@ -1,9 +1,9 @@
-"""The keys of the example pipelines' stages, every source and every input standing for itself by its name.
+"""The content keys of the example pipelines' stages, with names in place of the digests of sources and inputs.
 
     python tests/recorded_keys.py FILE        writes them as JSON
 
-A key says what a result is kept under. Whoever has trained wants it found again by the next version: a key changes where the
-same settings give another result, and not because something was moved or renamed. Versions of libraries are left out.
+Results are stored under their keys, and the next version must find them: a key may change if the same settings give another
+result, but not because something was moved or renamed. Versions of libraries are left out.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = {"quickstart.yaml": "", "train-sd15.yaml": "sd15", "train-sdxl.yaml": "sdxl"}
-"""The examples, and the family of the base that they want beside them."""
+"""The examples, and the family of the base that they need beside them."""
 
 
 OF_A_TRAINING = {"Weights": ("dataset", "training", "log")}
-"""Fields that may be absent, and that what a training makes has."""
+"""Optional fields that the result of a training has."""
 
 
 class _Names:
-    """In place of the digests of files: their own names."""
+    """Digests of files, replaced by their names."""
 
     def __init__(self) -> None:
         self.listings: dict[str, dict[str, str]] = {}
 
     def path(self, path: Path) -> str:
-        """A name for a digest."""
+        """Return a file's name as its digest."""
         return f"sha256:{path.name}"
 
 
 def keys(folder: Path) -> dict[str, str]:
-    """The key of each stage of each example, by `file stage`; `folder` is empty."""
+    """Return the key of each stage of each example, by `file stage`; `folder` is empty."""
     from lorapipe.models import Family
     from lorapipe.pipeline import keys as module
     from lorapipe.pipeline import loader, references
@@ -61,7 +61,7 @@ def keys(folder: Path) -> dict[str, str]:
 
 
 def _stand_in(kind: Any, stage: str, base: Any, made: dict[str, Any]) -> Any:
-    """An artifact of a kind whose files are named after its stage and fields; what is inside it is an earlier one."""
+    """Make an artifact whose files are named after its stage and fields; artifacts inside it are earlier ones."""
     from lorapipe.spec import Spec
 
     hints = typing.get_type_hints(kind)

@@ -1,4 +1,4 @@
-"""An addition is its own file: a sample of each kind passes its contract tests with no line touched elsewhere."""
+"""An addition is one file: a sample of each kind passes its contract tests without changes elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import lorapipe` gives a surface for Python: load, plan, run, Run."""
+"""The Python API of `import lorapipe`: load, plan, run, Run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written is there whole or not at all."""
+"""Atomic writes: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
 def test_what_is_no_file_is_passed_over_by_a_sync(tmp_path: Path) -> None:
-    """A pipe would be waited for; a link leads out of the folder, or nowhere."""
+    """A pipe would block; a link leads out of the folder, or nowhere."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "lost").symlink_to(tmp_path / "nothing")
     (tmp_path / "deep" / "er").mkdir(parents=True)
@@ -49,7 +49,7 @@ def test_what_is_no_file_is_passed_over_by_a_sync(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such device")
 def test_what_cannot_sync_is_taken_as_it_is() -> None:
-    """As some network shares are: the device of nothing answers in the same way."""
+    """Some network shares cannot; the null device gives the same error."""
     with pytest.raises(OSError, match="argument"), Path("/dev/null").open("rb") as file:
         os.fsync(file.fileno())
     sync_file("/dev/null")
@@ -66,7 +66,7 @@ def test_folders_are_made_as_far_as_they_are_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts disks as Linux does")
 def test_a_disk_that_fails_while_it_syncs_leaves_the_old_file(tmp_path: Path) -> None:
-    """Writing went well, into memory; what the disk says of it is heard only by who syncs."""
+    """The write to memory succeeds; only the sync reports the disk's error."""
     with mounted(tmp_path / "memory", "size=24m") as memory, disk(memory / "disk", 64) as made:
         target = made.mounted / "file"
         write_text("before", target)

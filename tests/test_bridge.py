@@ -1,4 +1,4 @@
-"""The nodes as ComfyUI runs them, against a stand-in for its API (tests/fake_comfy); tests/comfyui has the real one."""
+"""The nodes as ComfyUI runs them, with a fake of its API (tests/fake_comfy); tests/comfyui uses the real one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ THEIRS = ("comfy", "comfy_api", "folder_paths", "server")
 
 @dataclass
 class Comfy:
-    """A ComfyUI of its own folder, which runs graphs in the server's form."""
+    """A fake ComfyUI with its own folder, which runs graphs in the API format."""
 
     base: Path
     modules: dict[str, Any]
@@ -46,7 +46,7 @@ class Comfy:
         return self.base / "output" / "lorapipe"
 
     def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        """Execute the nodes in the order they are given; what each returned."""
+        """Execute the nodes in the given order, and return their outputs."""
         made: dict[str, Any] = {}
         for id, node in prompt.items():
             cls = self.classes[node["class_type"]]
@@ -90,7 +90,7 @@ def comfy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> Iterat
 
 
 def toy_graph(**count: Any) -> dict[str, Any]:
-    """Texts are joined, and a word is counted in them."""
+    """Return a graph that joins texts and counts a word in them."""
     return {
         "1": {"class_type": "LorapipeStageWords", "inputs": {"folder": "texts", "upper": False, "note": ""}},
         "2": {
@@ -172,7 +172,7 @@ def test_a_graphs_pipeline_can_be_written_as_a_file(comfy: Comfy) -> None:
 
 
 def test_names_are_no_markup_on_the_page(comfy: Comfy) -> None:
-    """ComfyUI's page puts such texts into itself as HTML."""
+    """ComfyUI's page inserts such texts as HTML."""
     from comfy_nodes.node_display import say
 
     say("left out: <img src=x onerror=alert(1)>.png & [[a|javascript:alert(1)]]", "1")
@@ -363,7 +363,7 @@ def test_what_cannot_be_shown_does_not_end_a_training(comfy: Comfy, monkeypatch:
 
 
 def test_two_stages_of_one_prompt_take_turns(comfy: Comfy) -> None:
-    """ComfyUI goes on to other nodes while one of ours waits for its worker."""
+    """ComfyUI executes other nodes while a lorapipe node waits for its worker."""
     made = comfy.run({"1": toy_graph()["1"]})
     cls = comfy.classes["LorapipeStageCount"]
 
@@ -394,7 +394,7 @@ def test_a_lora_file_is_in_comfyuis_list_under_a_name_that_is_never_used_again(c
 def test_a_knob_keeps_its_old_name_in_documents_and_graphs(comfy: Comfy) -> None:
     @dataclass(frozen=True)
     class Renamed(Spec):
-        """A group with a knob that had another name."""
+        """A group with a renamed knob."""
 
         width: int = param(4, "how wide it is", ge=1, aliases=("rank", "dim"))
 

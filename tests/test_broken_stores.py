@@ -1,4 +1,4 @@
-"""What somebody has broken by hand in a store is damage or is passed over: commands end well, and results are right."""
+"""Damage by hand in a store is reported or ignored: commands succeed, and results are right."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def manifests(here: Path) -> list[Path]:
 
 
 def all_end_well(here: Path, *, same: bool = False) -> None:
-    """Every command ends without a traceback, and a run makes it right; `same`: nothing had to be made."""
+    """Check that every command ends without a traceback, and that a run repairs the store; `same`: without any stage."""
     for words in COMMANDS:
         assert main(list(words)) in (0, 2), words
     assert main(["run", "cat.yaml", "--quiet"]) == 0 and (here / "result.html").read_text() == "<p>3</p>"
@@ -96,7 +96,7 @@ def test_a_manifest_with_something_else_in_it_is_damage(here: Path, name: str) -
 
 
 def test_a_flipped_bit_in_a_manifest_is_damage(here: Path) -> None:
-    """It may stand in a strength, a step or a path, where any value is as good as another."""
+    """It may be in a strength, a step or a path, where any value looks valid."""
     chance = random.Random(3)
     for file in manifests(here):
         text = file.read_bytes()
@@ -108,7 +108,7 @@ def test_a_flipped_bit_in_a_manifest_is_damage(here: Path) -> None:
                 found = ledger.result(key)
                 assert found == Damage("manifest.json") or (
                     place < 21 and isinstance(found, Result)
-                )  # nothing is said there
+                )  # no message there
         file.write_bytes(text[:-40] + text[-40:].replace(b"1", b"2").replace(b"0", b"1"))
     all_end_well(here)
 

@@ -1,4 +1,4 @@
-"""What captions alone tell before a training: the trigger that none says, and what will be learnt as one."""
+"""Warnings from captions before a training: a trigger that no caption has, and tags that nearly all captions share."""
 
 from __future__ import annotations
 

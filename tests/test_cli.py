@@ -1,4 +1,4 @@
-"""The command line: what a person sees, what a program reads, and the exit status that both rely on."""
+"""The command line: output for people and for programs, and the exit status."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_plan_shows_actions_and_reasons_and_writes_nothing(here: Path, capsys: p
 
 def test_check_is_silent_on_what_is_right_and_lists_what_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "cat.yaml"]) == 0
-    assert capsys.readouterr().out == "cat.yaml is right: text, tally, kept.\n"
+    assert capsys.readouterr().out == "cat.yaml is valid: text, tally, kept.\n"
     assert main(["check", "cat.yaml", "--set", "tally.least=-1", "--set", "text.uper=1"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "--set text.uper: unknown setting \"uper\". Did you mean 'upper'?",
@@ -161,7 +161,7 @@ def test_a_console_without_our_characters_is_served_all_the_same(here: Path) -> 
     (here / "고양이.yaml").write_text((here / "cat.yaml").read_text(), encoding="utf-8")
     for words, expected in (
         (["run", "cat.yaml"], b"> text   first run"),
-        (["check", "고양이.yaml"], b"???.yaml is right"),
+        (["check", "고양이.yaml"], b"???.yaml is valid"),
     ):
         run = started(here, *words, env=environment)
         out, errors = run.communicate(timeout=60)
@@ -180,7 +180,7 @@ def test_closing_the_pipe_is_no_crash(here: Path) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     encoding = "utf-8"
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of our databases: the next command mends them with one line, and the history and the jobs are there."""
+"""Damaged databases: the next command repairs them with one line of output, without losing the history or jobs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ stages:
 """
 Lines = pytest.LogCaptureFixture
 UNNOTICED = {name for name in DAMAGES if name.startswith(("journal of", "index of", "page 4", "page 5"))}
-"""SQLite itself passes over these, or nobody asks for what stood there."""
+"""Damage that SQLite ignores, or in parts that are never read."""
 VERSION_1 = """
 DROP TABLE used; CREATE TABLE used (run INT, pipeline TEXT, stage TEXT, type TEXT, key TEXT, action TEXT, at REAL);
 CREATE INDEX used_by ON used (pipeline, stage, type, at); PRAGMA user_version=1
@@ -46,7 +46,7 @@ CREATE INDEX used_by ON used (pipeline, stage, type, at); PRAGMA user_version=1
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project that was run three times; its ledger has some pages."""
+    """A project with three runs; its ledger has several pages."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "texts").mkdir()
     (folder / "texts" / "one.txt").write_text("a b a c a")
@@ -69,7 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def here(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Lines) -> Path:
-    """A copy of it, the current folder."""
+    """A copy of the project as the current folder."""
     shutil.copytree(finished, tmp_path / "here", symlinks=True)
     monkeypatch.chdir(tmp_path / "here")
     caplog.set_level(logging.WARNING, "lorapipe")
@@ -151,7 +151,7 @@ def test_a_later_version_keeps_its_file_and_an_earlier_one_its_own(here: Path, c
 
 
 def test_gc_knows_what_the_runs_of_another_version_have_used(here: Path) -> None:
-    """Their database is another: ours knows nothing of them but their files."""
+    """They use another database: this version knows only their files."""
     with closing(Ledger(here)) as ledger:
         ledger.open()
         manifests = {str(each["key"]): each for each in ledger.manifests()}
@@ -228,7 +228,7 @@ def test_of_many_damaged_files_the_last_are_kept(here: Path) -> None:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a queue with jobs in every state."""
+    """The folder of a queue with jobs in every state."""
     home = tmp_path_factory.mktemp("full")
     with closing(Queue(home)) as queue:
         for index in range(30):
@@ -296,7 +296,7 @@ def test_without_a_journal_what_can_be_read_is_kept(full: Path, home: Path, page
     before, _ = all_of(full)
     (home / "queue.jsonl").unlink()
     databases.zeroed(page)(home / "queue.db")
-    assert all_of(home)[0] == before  # indexes and small tables lie there
+    assert all_of(home)[0] == before  # the pages of indexes and small tables
 
 
 def test_rows_around_a_lost_page_are_read(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ UPDATE job SET state = 'done', finished = 5.0 WHERE number = 9;
 DELETE FROM job WHERE number = 11;
 DELETE FROM setting
 """
-"""What a lorapipe does to the queue that keeps no journal."""
+"""Changes of the queue by a version without a journal."""
 
 
 @pytest.mark.parametrize("lost", ["deleted", "emptied", "noise"])
@@ -388,7 +388,7 @@ def test_a_later_version_that_has_only_added_columns_is_worked_beside(home: Path
         queue.resume()
         queue.pause()
         assert job is not None
-        queue.tell(job.number, {"step": 1})
+        queue.record_progress(job.number, {"step": 1})
     assert job.title in {each.title for each in all_of(home)[0]}  # type: ignore[attr-defined]
 
 

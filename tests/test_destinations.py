@@ -1,4 +1,4 @@
-"""Where results are put: nothing of the user's is lost, and what cannot be done is said before anything runs."""
+"""Destinations of results: no file of the user is lost, and problems are reported before a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def go(project: Path, *sets: str, name: str = "cat.yaml") -> list[Event]:
 
 
 def refused(project: Path, *sets: str) -> str:
-    """What `check`, `plan` and `run` say alike; none of them writes a byte."""
+    """Return the message of `check`, `plan` and `run`, which must be equal; none of them writes a byte."""
     pipeline, before = loader.load(project / "cat.yaml", sets), state(project)
     with pytest.raises(InputError) as checked:
         destinations.check([pipeline])
@@ -46,7 +46,7 @@ def refused(project: Path, *sets: str) -> str:
 
 
 def state(folder: Path) -> dict[str, object]:
-    """Every file with its bytes, every link with where it leads, every folder."""
+    """Return every file with its bytes, every link with its target, every folder."""
     return {
         str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -63,14 +63,14 @@ def test_what_somebody_else_has_made_stays(project: Path, data: bytes) -> None:
     assert FOREIGN in refused(project) and "overwrite: true" in refused(project)
     assert any(isinstance(event, Finished) for event in go(project, "kept.overwrite=true"))
     assert (project / "result.html").read_bytes() != data
-    go(project, "tally.word=b")  # it is ours now
+    go(project, "tally.word=b")  # lorapipe has written it now
     assert (project / "result.html").read_text() == "<p>1</p>"
 
 
 def test_our_own_is_replaced_until_somebody_changes_it(project: Path) -> None:
     go(project)
     go(project, "tally.word=b")
-    go(project, "tally.word=a")  # and an earlier one of ours, put back
+    go(project, "tally.word=a")  # and an earlier version of it, put back
     assert (project / "result.html").read_text() == "<p>3</p>"
     (project / "result.html").write_text("<p>3, I think</p>")
     assert CHANGED in refused(project)
@@ -139,7 +139,7 @@ def test_what_comes_to_be_there_while_it_runs_stays_and_the_result_is_kept(proje
 
 
 def test_runs_at_once_put_their_files_at_one_place_and_none_fails(tmp_path: Path) -> None:
-    """Each with a record of its own in memory, as processes have."""
+    """Each has its own delivery log in memory, as processes do."""
     for number in range(4):
         (tmp_path / f"made-{number}").write_bytes(bytes([number]) * 100_000)
     place, errors = tmp_path / "out" / "penny.safetensors", list[BaseException]()

@@ -1,4 +1,4 @@
-"""The documentation holds: what it tells to type works, what can be chosen is in it, its links lead somewhere."""
+"""The documentation is correct: its commands work, it covers every choice, its links exist."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ stages:
   lora: {uses: train, dataset: $dataset, adapter: {type: lora}}
   grid: {uses: evaluate, weights: $lora, prompts: [penny]}
 """
-"""What a block that shows a part of a pipeline is a part of."""
+"""The pipeline into which a block with a part of one is inserted."""
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
-    """Every block of a language, by its page and place in it."""
+    """Return every block of a language, by its page and position."""
     for page in WRITTEN:
         found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
         for place, (indent, text) in enumerate(found):
@@ -46,7 +46,7 @@ YAML, PYTHON = dict(blocks("yaml")), dict(blocks("python"))
 def test_every_pipeline_is_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With pocket in place of bases that are not there; a part is laid over a whole pipeline."""
+    """With pocket instead of missing bases; a part of a pipeline extends a complete one."""
     here = tmp_path / "project"
     for folder in ("photos/penny", "penny", "women", "larger"):
         (here / folder).mkdir(parents=True)
@@ -109,14 +109,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> Iterator[str]:
-    """What GitHub calls the headings of a page."""
+    """Return GitHub's anchors of a page's headings."""
     for heading in re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE):
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_are_named_are_there(page: Path) -> None:
-    """Paths of the repository in code marks."""
+    """Paths of the repository in code spans."""
     named = re.findall(
         r"`((?:lorapipe|tests|tools|benchmarks|pipelines|comfy_nodes|docs|schemas)/[\w./-]+)`", page.read_text("utf-8")
     )

@@ -1,4 +1,4 @@
-"""Every document below 1 MB is answered soon, in little memory and in words, whatever it asks for."""
+"""Every document below 1 MB is checked quickly, with little memory and readable messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lorapipe.limits import MOST_BYTES, MOST_PROBLEMS, MOST_STAGES
 from lorapipe.pipeline import loader
 
 SECONDS = 4.0
-"""CPU time for each of `check` and `plan`; 2 s are promised, and a machine of tests is shared."""
+"""CPU seconds for each of `check` and `plan`; the docs promise 2, and test machines are shared."""
 MOST_LETTERS = 400_000
-"""Of what either prints."""
+"""Most characters that either prints."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_every_document_is_answered_soon_and_in_words(
 ) -> None:
     monkeypatch.chdir(place)
     Path("heavy.yaml").write_bytes(HEAVY[name].encode())
-    for command in ("check", "plan"):  # what check refuses, plan refuses while it reads, in the same words
+    for command in ("check", "plan"):  # plan refuses the same documents with the same messages
         begun = time.process_time()
         status = main([command, "heavy.yaml"])
         took = time.process_time() - begun
@@ -79,7 +79,7 @@ def test_no_document_takes_much_memory(place: Path) -> None:
 
 
 def problems(folder: Path, text: str, *sets: str) -> list[str]:
-    """What is wrong with a document."""
+    """Return the problems of a document."""
     (folder / "p.yaml").write_bytes(text.encode())
     with pytest.raises(InputError) as caught:
         loader.load(folder / "p.yaml", sets)

@@ -1,4 +1,4 @@
-"""A `lorapipe.yaml` in a dropped folder is a stranger's: what it may name, how much it may ask for, and what it is told."""
+"""A `lorapipe.yaml` in a dropped folder is not trusted: limits on its paths and work, and messages that reveal nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="links as Unix has the
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A dropped folder, beside which something secret lies."""
+    """A dropped folder with a secret file beside it."""
     secret = tmp_path / "private"
     photographs(secret / "album")
     (secret / "SECRET-0.txt").write_text("secret", encoding="utf-8")
@@ -33,14 +33,14 @@ def order_of(folder: Path) -> DroppedFolder:
 
 
 def made(folder: Path, text: str, *sets: str, pipeline: Path | None = None, **settings: object) -> Pipeline:
-    """The pipeline of a folder with settings of its own."""
+    """Return the pipeline of a folder with its own settings."""
     (folder / "lorapipe.yaml").write_text(text, encoding="utf-8")
     known: dict[str, object] = {"least": 3, **settings}
     return write(InboxPipeline(pipeline, sets, WatchSettings(**known)), order_of(folder))
 
 
 def refused(folder: Path, text: str, *sets: str, **settings: object) -> InputError:
-    """What is said of settings that are not taken."""
+    """Return the message about refused settings."""
     with pytest.raises(InputError) as caught:
         made(folder, text, *sets, **settings)
     return caught.value
@@ -64,7 +64,7 @@ KNOBS = {
 
 @pytest.mark.parametrize("knob", KNOBS)
 def test_all_that_lies_outside_is_refused_with_one_sentence(folder: Path, knob: str) -> None:
-    """Whether it is there or not, a file or a folder, a user's or nobody's: the answer is the same."""
+    """The message is the same whether the path exists or not, and whatever it is."""
     private = folder.parents[1] / "private"
     outside = [
         str(private), str(private / "SECRET-0.txt"), str(private / "nix"), "/etc/passwd", "/dev/zero", "/no/such/thing",
@@ -131,7 +131,7 @@ def test_it_writes_only_into_the_folder_of_the_results(folder: Path, to: str) ->
 
 
 def test_a_message_names_nothing_of_the_owners(folder: Path) -> None:
-    """A mistake that shows in the owner's pipeline is told of the folder's settings, and paths by their last name."""
+    """A problem that shows in the owner's pipeline is reported at the folder's settings, without full paths."""
     mine = folder.parents[1] / "owner" / "mine.yaml"
     photographs(mine.parent)
     mine.write_text(
@@ -238,7 +238,7 @@ class Slow(Stage):
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A package with a stage that takes for ever to be checked, in one way or another."""
+    """A package with a stage whose check never ends, in several ways."""
     package = tmp_path / "package"
     (package / "slow-1.0.dist-info").mkdir(parents=True)
     (package / "slow.py").write_text(SLOW, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What an editor shows, asked of a real YAML language server.
+"""Hints in editors, tested with a real YAML language server.
 
-Runs where YAML_LANGUAGE_SERVER names the program; CONTRIBUTING says how to get it.
+It runs if YAML_LANGUAGE_SERVER names the program; CONTRIBUTING says how to install it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(not SERVER, reason="YAML_LANGUAGE_SERVER is not 
 
 
 class Editor:
-    """As much of an editor as is needed: it opens one document and asks about places in it."""
+    """A minimal language client: it opens one document and queries positions in it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen([SERVER, "--stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -59,7 +59,7 @@ class Editor:
             self._hear()
 
     def at(self, method: str, place: str) -> Any:
-        """Ask about the end of the first occurrence of a text."""
+        """Query the end of the first occurrence of a text."""
         before = TEXT[: TEXT.index(place) + len(place)]
         position = {"line": before.count("\n"), "character": len(before) - before.rfind("\n") - 1}
         return self.ask(f"textDocument/{method}", {"textDocument": {"uri": "file:///p.yaml"}, "position": position})
@@ -82,7 +82,7 @@ class Editor:
         self._process.stdin.flush()
 
     def _hear(self) -> dict[str, Any]:
-        """The next message; what the server asks of an editor is answered with nothing."""
+        """Return the next message; requests of the server get empty answers."""
         assert self._process.stdout is not None
         length = 0
         while line := self._process.stdout.readline().strip():

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lorapipe.errors import InputError, Interrupted
-from lorapipe.evaluation import report_data
+from lorapipe.evaluation import report_data, verdict
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.verdict import State
 from lorapipe.models import Checkpoint
@@ -64,7 +64,8 @@ def test_it_leaves_a_page_a_grid_and_every_picture(report: Report) -> None:
         assert grid.width > 400
     cells = {path.parent.name for path in (out / "pictures").glob("*-*/*.png")}
     assert len(cells - {"cfg-1.5"}) == 1 + 3 * 2  # the base, and three snapshots at two strengths
-    assert len(list((out / "pictures").glob("*/*.png"))) == 7 * 4  # two prompts, two pictures
+    assert len(list((out / "pictures").glob("*/*.png"))) == 7 * 6  # the trigger word and two prompts, two pictures
+    assert json.loads(report.data.read_text("utf-8"))["prompts"] == ["penny", *PROMPTS]
 
 
 def test_what_it_chooses_is_sampled_once_more_at_a_low_cfg(report: Report) -> None:
@@ -75,7 +76,7 @@ def test_what_it_chooses_is_sampled_once_more_at_a_low_cfg(report: Report) -> No
     assert low.name.startswith(f"{verdict['best']['step']:06d}")
     for file in low.glob("*.png"):
         assert (np.asarray(Image.open(file)) != np.asarray(Image.open(usual / file.name))).any()
-    assert len(list(low.glob("*.png"))) == 4
+    assert len(list(low.glob("*.png"))) == 6
     assert any("At CFG 1.5" in reason for reason in verdict["reasons"])
 
 
@@ -102,7 +103,7 @@ def test_more_strength_is_further_from_the_base(report: Report) -> None:
 def test_it_tells_how_far_it_is_and_what_it_found(judged: tuple[Report, tiny.Bench]) -> None:
     bench = judged[1]
     progress = [event for event in bench.told if isinstance(event, Progress) and event.unit == "pictures"]
-    assert progress[-1].step == progress[-1].total == 8 * 4  # and those at a low CFG
+    assert progress[-1].step == progress[-1].total == 8 * 6  # and those at a low CFG
     assert {event.step for event in bench.of(Metric)} == {4, 8, 12}
     assert bench.of(Preview)
     assert any(event.text.startswith(STATES) for event in bench.of(Log)), "the log tells the verdict"
@@ -110,7 +111,7 @@ def test_it_tells_how_far_it_is_and_what_it_found(judged: tuple[Report, tiny.Ben
 
 def test_a_stop_costs_a_batch_at_most(weights: Weights, bench: tiny.Bench, report: Report) -> None:
     counted = iter(range(1_000))
-    bench.stopping = lambda: next(counted) > 5
+    bench.stopping = lambda: next(counted) > 10
     with pytest.raises(Interrupted):
         small(weights).run(bench.context("stopped"))
     made = {path: path.stat().st_mtime_ns for path in (bench.folder / "stopped" / "resume").rglob("*.png")}
@@ -150,3 +151,43 @@ def test_a_broken_snapshot_is_named(weights: Weights, bench: tiny.Bench, tmp_pat
 
 def test_the_best_can_be_trained_further_by_others(report: Report) -> None:
     assert all(tensor.isfinite().all() for tensor in load_file(report.best.snapshots[0].path).values())
+
+
+def test_where_it_is_not_sure_it_paints_more_and_keeps_what_it_has(
+    weights: Weights, bench: tiny.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However sure it is, here it never is: so it doubles its pictures twice, and no more."""
+    monkeypatch.setattr(verdict, "SURE", 1.1)
+    knobs: dict[str, Any] = {"strengths": (1.0,), "snapshots": 1, "steps": 2, "low_cfg": None, "batch": 3}
+    once = small(weights, **knobs).run(bench.context("once"))
+    more = small(weights, surer="auto", **knobs).run(bench.context("surer"))
+    first, after = (
+        {path.relative_to(out.page.parent): path.read_bytes() for path in files(out)} for out in (once, more)
+    )
+    assert len(after) == 4 * len(first) == 4 * 2 * 6
+    assert {path: after[path] for path in first} == first, "the pictures of the first round are the same"
+    data = json.loads(more.data.read_text("utf-8"))
+    assert data["verdict"]["state"] == "not sure" and "8 a prompt, 2 at first" in data["about"]["pictures"]
+    assert sum("judged again" in event.text for event in bench.of(Log)) == 2
+
+    late = iter(range(1_000))
+    bench.stopping = lambda: next(late) > 20
+    with pytest.raises(Interrupted):
+        small(weights, surer="auto", **knobs).run(bench.context("broken-off"))
+    bench.stopping = lambda: False
+    kept = {path: path.stat().st_mtime_ns for path in (bench.folder / "broken-off" / "resume").rglob("*.png")}
+    assert len(first) < len(kept) < len(after)
+    again = small(weights, surer="auto", **knobs).run(bench.context("broken-off"))
+    assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "none is painted twice"
+    assert {path.relative_to(again.page.parent): path.read_bytes() for path in files(again)} == after
+    assert again.data.read_bytes() == more.data.read_bytes()
+
+
+def files(report: Report) -> list[Path]:
+    return [*report.page.parent.glob("pictures/*/*.png")]
+
+
+def test_the_plan_says_what_being_surer_may_cost(weights: Weights) -> None:
+    (never,), (auto,) = (small(weights, surer=surer).outlook({}) for surer in ("never", "auto"))
+    assert never == "at most 84 pictures of 3 steps"  # the base, six snapshots × two strengths, one at a low CFG
+    assert auto == f"{never}; where that leaves it unsure, up to 336 (surer: auto)"

@@ -1,4 +1,4 @@
-"""A job can be cancelled, and its owner ended, whatever it is doing: being opened, read, run, or seen off."""
+"""A job can be cancelled, and its owner stopped, at any time: while it is opened, read, run or ended."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 @pytest.fixture
 def endless(project: Path) -> Path:
-    """A source that takes a minute and more to read: the size of a disk, without using one."""
+    """A sparse file as a source that takes more than a minute to read."""
     with (project / "texts" / "huge.txt").open("wb") as file:
         file.truncate(200 << 30)
     return project
 
 
 class Waiting(JobHooks):
-    """Hangs in one of the things that it is asked, as where a disk does not answer, for jobs that are called `hangs`."""
+    """Hooks of which one blocks for jobs called `hangs`, as when a disk does not respond."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -103,7 +103,7 @@ def test_an_owner_that_is_stopped_while_sources_are_read_gives_the_job_back(queu
 def test_what_never_ends_is_left_behind(
     queue: Queue, project: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled twice, as by somebody who is impatient: only then a job that runs may not save any more."""
+    """Cancelled twice, as by an impatient user: only then a running job may not save its state."""
     monkeypatch.setattr("lorapipe.job_queue.execution.ENDING_SECONDS", 1.0)
     hooks = Waiting(where)
     job = queue.add(project / "cat.yaml", title="hangs")
@@ -138,7 +138,7 @@ def test_the_next_job_does_not_wait_for_ever_for_what_is_done_at_anothers_end(
 
 
 class Mistaken(JobHooks):
-    """Raises in one of the things that it is asked."""
+    """Hooks of which one raises."""
 
     def __init__(self, where: str, error: BaseException) -> None:
         self.where, self.error = where, error
@@ -176,7 +176,7 @@ def test_no_mistake_in_the_care_for_a_job_ends_the_queue(
 def test_what_ends_one_devices_thread_ends_the_queue_in_words(
     queue: Queue, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job that runs on the other device saves what it needs, and is given back."""
+    """The job that runs on the other device saves its state and returns to the queue."""
 
     def fail(self: Queue) -> None:
         raise ZeroDivisionError("nobody has thought of this")

@@ -41,7 +41,7 @@ RECORD = TrainingRecord(
 
 @pytest.fixture(scope="module")
 def learnt(model: Model) -> AdapterWeights:
-    """A LoCon with random weights, as a training would leave it."""
+    """A LoCon with random weights, as after a training."""
     attached = LoCon(rank=4, alpha=2.0, conv_rank=2).attach(model, ("unet", "text_encoder"))
     generator = torch.Generator().manual_seed(0)
     for parameters in attached.parameters().values():
@@ -74,7 +74,7 @@ def export(base: SD15, model: Model, learnt: AdapterWeights, tmp_path: Path) -> 
 
 
 def deltas(path: Path) -> dict[str, np.ndarray]:
-    """kohya's file by its published layout, in plain numpy: the second implementation."""
+    """Return ΔW of a kohya file by its published layout, in plain NumPy: an independent implementation."""
     tensors = load_file(path)
     found = {}
     for key in tensors:
@@ -130,7 +130,7 @@ def test_the_file_has_the_dtype_and_an_exact_alpha(export: Exporter, dtype: str)
 def test_an_update_too_small_for_fp16_is_saved_all_the_same(
     export: Exporter, model: Model, learnt: AdapterWeights, tmp_path: Path, size: float
 ) -> None:
-    """As after a few steps of prodigy: `up` is all but zero."""
+    """As after a few steps of prodigy: `up` is nearly zero."""
 
     def faint(module: ModuleWeights) -> ModuleWeights:
         return ModuleWeights(module.algorithm, {**module.tensors, "up": module.tensors["up"] * size}, module.alpha)
@@ -175,7 +175,7 @@ def test_the_same_weights_give_the_same_bytes(export: Exporter) -> None:
 
 
 def test_a_file_of_ours_is_known_by_itself_until_somebody_changes_it(export: Exporter, tmp_path: Path) -> None:
-    """It is told from other programs' files, and not replaced by a project that has not put it there."""
+    """It is distinguished from other programs' files, and only the project that has written it replaces it."""
     import safetensors.torch
 
     path, _ = export()

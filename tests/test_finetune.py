@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import published
 import pytest
 import tiny
 import torch
 from torch import Tensor
 
+from lorapipe import formats
 from lorapipe.errors import InputError
 from lorapipe.models import Model
 from lorapipe.models.sd15 import SD15
 from lorapipe.pipeline.artifacts import Dataset
-from lorapipe.spec import Duration
+from lorapipe.spec import Duration, Source
+from lorapipe.stages._train_forecast import _disk, memory
 from lorapipe.stages.train import Train
 from lorapipe.training import loop
 from lorapipe.training.adapter_layers.in_place_optimizer import round_stochastically
+from lorapipe.training.adapters import Adapter
 from lorapipe.training.adapters.finetune import Finetune
+from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.losses.mse import Mse
 from lorapipe.training.noise_options import NoiseOptions
@@ -245,7 +251,71 @@ def test_what_does_not_go_together_is_refused_with_its_reason(case: str) -> None
     assert any(words in problem.what for problem in train.problems())
 
 
-def test_it_trains_and_begins_from_its_snapshot(dataset: Dataset, bench: tiny.Bench) -> None:
-    knobs: dict[str, Any] = {"adapter": Finetune(), "steps": Duration(4), "unet_lr": 1e-3, "text_encoder_lr": 1e-3}
-    weights = Train(dataset=dataset, **knobs).run(bench.context("first"))
-    assert [each.step for each in weights.snapshots] == [4]
+STAGE: dict[str, Any] = {"adapter": Finetune(), "steps": Duration(4), "unet_lr": 1e-3, "text_encoder_lr": 1e-3}
+
+
+def changes(file: Path, model: Model) -> dict[str, Tensor]:
+    modules = formats.open(file, model.kohya_names()).modules
+    return {" ".join([*place, name]): t for place, m in modules.items() for name, t in m.tensors.items()}
+
+
+def test_it_begins_where_its_snapshot_ends(dataset: Dataset, bench: tiny.Bench, model: Model) -> None:
+    weights = Train(dataset=dataset, **STAGE).run(bench.context("first"))
+    (last,) = weights.snapshots
+    assert last.step == 4
+    still = {**STAGE, "unet_lr": 1e-12, "text_encoder_lr": 1e-12, "steps": Duration(1)}
+    again = Train(dataset=dataset, start_from=Source(last.path), **still).run(bench.context("again"))
+    before, after = changes(last.path, model), changes(again.snapshots[0].path, model)
+    assert max(float(change.abs().max()) for change in before.values()) > 1e-3
+    near(after, before, 1e-6)
+    with pytest.raises(InputError, match=r"is full in the file|other modules"):
+        Train(dataset=dataset, start_from=Source(last.path), steps=Duration(1)).run(bench.context("as a LoRA"))
+
+
+def test_regularisation_pictures_weigh_in_the_loss(dataset: Dataset, bench: tiny.Bench, model: Model) -> None:
+    """DreamBooth: pictures of the class beside the subject's, at a weight of their own; at 0 they teach nothing."""
+    found = {}
+    for weight in (0.0, 1.0):
+        knobs = {**STAGE, "regularisation": dataset, "prior_loss_weight": weight}
+        trained = Train(dataset=dataset, **knobs).run(bench.context(f"prior {weight}"))
+        found[weight] = changes(trained.snapshots[0].path, model)
+    assert any((found[0.0][name] - found[1.0][name]).abs().max() > 1e-4 for name in found[1.0])
+
+
+@pytest.mark.parametrize("adapter", [LoRA(rank=2), Finetune()])
+def test_an_average_is_what_is_saved(adapter: Adapter, dataset: Dataset, bench: tiny.Bench, model: Model) -> None:
+    """a ← d · a + (1 − d) · w, d = min(decay, (1 + n) / (10 + n)), of the weights that training without it has."""
+    knobs = {**STAGE, "adapter": adapter, "snapshots": Interval(4)}
+    plain = Train(dataset=dataset, **knobs).run(bench.context(f"plain {adapter.name}"))
+    averaged = Train(dataset=dataset, ema=0.2, **knobs).run(bench.context(f"average {adapter.name}"))
+    assert averaged.log.read_bytes() == plain.log.read_bytes(), "training itself is the same"
+    start = adapter.attach(model, PARTS)
+    initial = {
+        " ".join([*place, name]): tensor
+        for place, module in start.learned().modules.items()
+        for name, tensor in module.tensors.items()
+    }
+    start.detach()
+    average = initial
+    for number, (step, saved) in enumerate(zip(plain.snapshots, averaged.snapshots, strict=True), start=1):
+        decay = min(0.2, (1 + number) / (10 + number))
+        weights = changes(step.path, model)
+        average = {name: decay * average[name] + (1 - decay) * weights[name].float() for name in weights}
+        error = 1e-6 if isinstance(adapter, LoRA) else 1e-4  # a fine-tune's snapshots are in bf16
+        near(changes(saved.path, model), average, error)
+
+
+def test_the_plan_says_memory_and_disk(tmp_path: Path) -> None:
+    """Of a full-size SD1.5: weights in bf16 that are stepped at once take a fraction of copies in fp32."""
+    base, needs = published.base("sd15", tmp_path / "base"), {}
+    for name, adapter in {"copies": Finetune(), "lean": Finetune(weights="bf16", fused_backward=True)}.items():
+        train = Train(dataset="unused", adapter=adapter, precision="bf16", text_encoder_lr=0.0)  # type: ignore[arg-type]
+        found = memory(train, base, 512 * 512)
+        assert found is not None
+        needs[name] = found[0]
+    numbers = 859_520_964
+    assert needs["copies"].base == needs["lean"].base == 2 * numbers
+    assert needs["copies"].adapter == pytest.approx(numbers * (4 + 4 + 8), rel=1e-3)
+    assert needs["lean"].adapter == pytest.approx(numbers * 8, rel=0.1)
+    (line,) = _disk(train, base, 1000, 100)
+    assert "a snapshot of 1.7 GB" in line and "twice 8.6 GB" in line

@@ -1,4 +1,4 @@
-"""What a plan says of the work to come, from heads of files alone, against what comes."""
+"""The plan's forecast, made from file headers only, compared with the actual run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_forecast_is_what_comes(prepare: Prepare, tmp_path: Path) -> None:
     assert forecast.per_epoch == 14 + 3
     latents = [path for path in (bench.folder / "cache" / "latents").rglob("*") if path.is_file()]
     content = sum(path.stat().st_size for path in latents)
-    assert forecast.cache <= content <= forecast.cache + 400 * len(latents)  # each file has a head
+    assert forecast.cache <= content <= forecast.cache + 400 * len(latents)  # each file has a header
 
 
 def test_held_out_pictures_are_counted(prepare: Prepare) -> None:
@@ -161,7 +161,7 @@ def test_memory_follows_what_is_asked_for(tmp_path: Path) -> None:
 def test_footprints_are_those_of_the_published_models(
     tmp_path: Path, family: str, unet: tuple[int, int, int], texts: list[tuple[int, int, int]]
 ) -> None:
-    """Numbers in each part, and in a LoRA and a LoCon of rank 1 of it, as counted in diffusers' full-size modules."""
+    """Parameters of each part, and of a LoRA and a LoCon of rank 1 on it, counted in diffusers' full-size modules."""
     base = published.base(family, tmp_path).footprint()
     assert base is not None
     (plain, larger) = (LoRA(rank=1), LoCon(rank=1, conv_rank=1))
@@ -179,7 +179,7 @@ FURTHER = [
     LoHa(rank=3, tucker=True, preset="full"),
 ]
 RANKS = (4, 0, 8, 2, 1, 0, 2, 3, 4)
-"""Of the blocks of a tiny SD1.x."""
+"""Block settings for a tiny SD1.x."""
 
 
 @pytest.mark.parametrize("adapter", [*ADAPTERS, *FURTHER])
@@ -199,7 +199,7 @@ def test_the_size_of_an_adapter_of_differing_blocks_is_theirs(adapter: type[Lora
 
 
 def sizes(adapter: Adapter, folder: Path) -> tuple[int, int]:
-    """The numbers that an adapter is expected to train in a tiny base, and those that it does."""
+    """Return the expected and the actual number of trained parameters of an adapter on a tiny base."""
     base = SD15.tiny(folder / "base")
     model, footprint = base.load("cpu"), base.footprint()
     assert footprint is not None

@@ -1,4 +1,4 @@
-"""Damaged and hostile input of every kind is used or refused in words; see tests/fuzzers/README.md."""
+"""Damaged and hostile input of every kind is accepted or refused with a message; see tests/fuzzers/README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run at work uses stays, whoever cleans up beside it and however: also what it has only just found or made."""
+"""`gc` never removes results that a running run uses, including those that it has only just found or made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lorapipe.pipeline.ledger import Ledger
 
 
 def cleaned(folder: Path) -> set[str]:
-    """Clean up all that can go; the kinds of what could."""
+    """Remove all that can be removed, and return the kinds."""
     with closing(Ledger(folder)) as ledger:
         found = waste(ledger, 0)
         clean(ledger, found)
@@ -61,7 +61,7 @@ def test_a_run_looks_again_where_something_was_removed_since_it_looked(tmp_path:
 
 
 def test_every_step_of_a_run_outlasts_a_cleaning_after_it(project: Path) -> None:
-    """Nothing of it was used by an earlier run, so that the records know nothing of it."""
+    """No earlier run used any of its results, so the database does not know them."""
     events: list[Event] = []
     for event in Run(loader.load(project / "cat.yaml"), on="inline"):
         cleaned(project)
@@ -83,7 +83,7 @@ def test_old_results_that_a_run_takes_up_again_stay(project: Path) -> None:
                 clean(ledger, found)
             events.append(event)
         assert set(ends(events).values()) == {"reused"}
-        clean(ledger, found)  # over, and what it has used is what its pipeline used last
+        clean(ledger, found)  # the run has ended, and its results are the last ones of its pipeline
     assert {step.action for step in api.plan(first).stages} == {"reuse"}
 
 

@@ -1,4 +1,4 @@
-"""What was run can be told afterwards: reasons, durations, metrics, logs; compared, locked, cleaned up, and from Python."""
+"""The history of runs: reasons, durations, metrics and logs; comparison, lock file, clean-up, and the Python API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project as the current folder, run twice: with three steps, and with five and another word."""
+    """The project as the current folder, after two runs: with three steps, and with five steps and another word."""
     monkeypatch.chdir(project)
     make("tally.steps=3")
     make("tally.steps=5", "tally.word=b")
@@ -82,7 +82,7 @@ def test_history_survives_the_loss_of_the_database(here: Path, capsys: Capture) 
         file.unlink()
     make("tally.steps=5", "tally.word=b")
     ledger = Ledger(here)
-    assert runs(ledger)[0].number == 3  # the events of earlier runs are not written over
+    assert runs(ledger)[0].number == 3  # the events of earlier runs are not overwritten
     assert {stage.end for stage in read_run(ledger, 3).stages.values()} == {"reused"}
 
 

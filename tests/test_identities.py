@@ -1,4 +1,4 @@
-"""What users have stored is found and read again after packages, files, classes, knobs and fields got other names."""
+"""Stored results and graphs are still read after packages, files, classes, knobs and fields were renamed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _kinds(base: type[Artifact]) -> list[type[Artifact]]:
 
 @dataclasses.dataclass(frozen=True)
 class Kennel(Artifact, stored_name="Kennel"):
-    """An artifact as an earlier release has stored it."""
+    """An artifact as in an earlier release."""
 
     path: Path
     dog: Spec
@@ -58,7 +58,7 @@ class Kennel(Artifact, stored_name="Kennel"):
 
 @dataclasses.dataclass(frozen=True)
 class House(Artifact, stored_name="House"):
-    """The same under other names, with a field that is new."""
+    """The same artifact under other names, with a new field."""
 
     file: Annotated[Path, StoredName("path")]
     animal: Annotated[Spec, StoredName("dog")]
@@ -68,7 +68,7 @@ class House(Artifact, stored_name="House"):
 
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes a registry package, as a release has it, and gives its contract; the one before it is forgotten."""
+    """Write a registry package as in one release, and return its contract; the previous one is unloaded."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def release(package: str, file: str, text: str, contract: str = CONTRACT) -> type[Spec]:

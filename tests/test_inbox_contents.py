@@ -1,4 +1,4 @@
-"""Whatever is put into an inbox, the watcher goes on, says what is wrong with it, and takes what lies beside it."""
+"""Whatever is put into an inbox, the watcher continues, reports problems, and handles the other entries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and sock
 
 @pytest.fixture
 def watched(inbox: Path, queue: Queue, toys: None) -> Callable[..., list[QueueJob]]:
-    """Look at the inbox until all has settled, and work off what was found; the jobs."""
+    """Scan the inbox until all entries have settled, run the jobs, and return them."""
     clock = Clock()
     toy = inbox.parent / "toys.yaml"
     toy.write_text(TOYS, encoding="utf-8")
@@ -50,7 +50,7 @@ def watched(inbox: Path, queue: Queue, toys: None) -> Callable[..., list[QueueJo
 
 
 def said(inbox: Path, name: str) -> str:
-    """What the status file says of something."""
+    """Return an entry's text in the status file."""
     lines = (inbox / STATUS).read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.startswith(f"{name}: "))
 
@@ -147,7 +147,7 @@ def test_a_folder_that_is_too_large_is_told_which_setting_allows_it(inbox: Path,
 
 
 def test_what_takes_long_to_read_holds_nothing_else_up(inbox: Path, queue: Queue, monkeypatch) -> None:
-    """One folder is read for as long as the test likes; the other is a job meanwhile."""
+    """Reading one folder takes as long as the test wants; the other becomes a job meanwhile."""
     from lorapipe.pipeline import digests
     from lorapipe.watch import inbox as watching
 
@@ -241,11 +241,11 @@ def test_a_file_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("~nobody-of-this-name/x", "nobody called"),
+        ("~nobody-of-this-name/x", "there is no user"),
         ("gone.png", r"Did you mean '\d.png'"),
         ("no/such/folder", "does not exist either"),
         ("0.png/inside", "does not exist"),
-        ("a\0b", "is no path"),
+        ("a\0b", "is not a path"),
         ("x" * 300, "cannot be a file's name"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run is ended before each change that it makes to a file, one after the other; the next run must lose next to nothing."""
+"""A run is killed before each change that it makes to a file, one at a time; the next run must lose next to nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.lin
 
 @pytest.fixture
 def ended(tmp_path: Path) -> list[tuple[Path, str]]:
-    """A project for each point, left as the run left it that was ended there; and before what."""
+    """A project for each point, as the run that was killed there left it, and the change that was next."""
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     folder = tmp_path
@@ -41,7 +41,7 @@ def ended(tmp_path: Path) -> list[tuple[Path, str]]:
 
 
 def manifests(project: Path, place: str) -> dict[str, dict[str, Any]]:
-    """Key → manifest of what is whole in the store, or finished in work."""
+    """Return key → manifest of complete results in the store and finished attempts."""
     found = {}
     for file in (project / ".lorapipe" / place).glob("*/manifest.json"):
         manifest = json.loads(file.read_bytes())
@@ -71,7 +71,7 @@ def test_a_run_that_is_ended_anywhere_costs_at_most_the_last_step(toys: None, en
 
 
 def is_tidy(project: Path, what: str) -> None:
-    """Once the next run has ended well: no attempt, no resume/, no hidden link."""
+    """Return whether nothing is left over after the next run: no attempt, no resume/, no hidden link."""
     assert len(manifests(project, "store")) == 2
     assert not [*project.glob(".lorapipe/store/*/resume")], what
     assert not [*(project / ".lorapipe" / "work").iterdir()], what
@@ -82,7 +82,7 @@ def is_tidy(project: Path, what: str) -> None:
 
 
 def end_at(point: int, noted: Path) -> None:
-    """End this process before its n-th change, and note what that would have been."""
+    """Kill this process before its n-th change, and record that change."""
     left = point
 
     def look(event: str, about: tuple[Any, ...]) -> None:

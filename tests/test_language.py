@@ -1,4 +1,4 @@
-"""A pipeline file is either understood or every mistake in it is named, with its place and its cure."""
+"""A pipeline file is valid, or every mistake in it is reported with its place and cure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load(folder: Path, text: str, *sets: str) -> Pipeline:
 
 
 def complaints(folder: Path, text: str, *sets: str) -> list[str]:
-    """What is wrong with a document, without the folder's name."""
+    """Return the problems of a document, without the folder's name."""
     with pytest.raises(InputError) as caught:
         load(folder, text, *sets)
     return [str(problem).replace(f"{folder}/", "").replace(f"{folder}\\", "") for problem in caught.value.problems]

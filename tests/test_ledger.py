@@ -1,4 +1,4 @@
-"""Results are published whole or not at all, never change, and can be found again from the files alone."""
+"""Results are published completely or not at all, never change, and can be found again from the files alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def attempted(ledger: Ledger, key: str) -> Path:
 
 
 def publish(ledger: Ledger, key: str, text: str = "hello") -> Result:
-    """A result with one file, made as the runner makes it."""
+    """Publish a result with one file, as the runner does."""
     from toys import Text
 
     attempt = attempted(ledger, key)
@@ -80,7 +80,7 @@ def test_an_attempt_starts_empty_but_keeps_its_checkpoints(ledger: Ledger) -> No
 @pytest.mark.parametrize("place", ["", "out", "resume", "manifest.json"])
 @pytest.mark.parametrize("how", ["file", "link", "lost link", "folder"])
 def test_what_lies_in_the_place_of_an_attempt_makes_way(toys: None, ledger: Ledger, place: str, how: str) -> None:
-    """A file for a folder, a folder for a file, a link to somewhere else: the stage is made, nothing elsewhere is harmed."""
+    """A file for a folder, a folder for a file, a link to another place: the stage runs, nothing elsewhere is harmed."""
     attempt, mine = ledger.work / short(KEY), ledger.folder / "mine"
     mine.mkdir()
     (mine / "precious.txt").write_text("precious")
@@ -113,7 +113,7 @@ def test_a_file_or_a_folder_in_the_place_of_a_result_makes_way(toys: None, ledge
 def test_a_finished_attempt_is_published_and_no_other(
     toys: None, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run was ended when the manifest was written and before the attempt was in the store."""
+    """A run was killed after the manifest was written and before the attempt was in the store."""
     monkeypatch.setattr(ledger_module, "move", ended)
     with pytest.raises(KeyboardInterrupt):
         publish(ledger, KEY)

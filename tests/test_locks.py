@@ -1,4 +1,4 @@
-"""Locks, where the kernel has some and where the file system has none: held by one, freed by its end."""
+"""Locks, with and without kernel locks of the file system: one process holds a lock, and its end releases it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def flock(file, how, number=int(os.environ["NO_FLOCK"])):
     raise OSError(number, os.strerror(number))
 fcntl.flock = flock
 """
-"""What Python does at its start on a machine whose file system answers so."""
+"""Code at Python's start that simulates a file system without locks."""
 HOLD = """
 import pathlib, sys, time
 from lorapipe.pipeline.locks import take
@@ -48,7 +48,7 @@ UNSUPPORTED = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO, errno.EI
 
 @pytest.fixture
 def no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without locks, for this process and those that it starts."""
+    """A file system without locks, for this process and its children."""
     lacking(errno.ENOSYS, tmp_path, monkeypatch)
 
 
@@ -119,7 +119,7 @@ def test_without_kernel_locks_many_take_turns(tmp_path: Path) -> None:
 
 def test_a_mix_of_processes_with_and_without_locks_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        lacking(errno.ENOLCK, tmp_path, patch)  # a server that had no more to give
+        lacking(errno.ENOLCK, tmp_path, patch)  # a server without any more locks
         other = held(tmp_path / "a.lock")
     with pytest.raises(Busy):
         take(tmp_path / "a.lock")
@@ -129,7 +129,7 @@ def test_a_mix_of_processes_with_and_without_locks_takes_turns(tmp_path: Path, m
 
 
 def owned(lock: Path, owner: Owner, age: float = 0.0, number: int = 7) -> Path:
-    """A lock as another process has left or holds it."""
+    """Create a lock as another process has left it, or holds it."""
     file = lease_locks.folder_of(lock) / str(number)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(owner._asdict()))
@@ -141,7 +141,7 @@ def owned(lock: Path, owner: Owner, age: float = 0.0, number: int = 7) -> Path:
 @pytest.mark.parametrize(
     ("change", "age", "is_held"),
     [
-        ({"started": "1"}, 0.0, False),  # the same id came again
+        ({"started": "1"}, 0.0, False),  # the id was reused
         ({"pid": 2**22 + 5}, 0.0, False),
         ({"pid": 1, "started": lease_locks._start_of(1)}, 0.0, True),
         ({"host": "node7", "place": "node7 elsewhere"}, 0.0, True),

@@ -1,4 +1,4 @@
-"""A base that a stage has made stands where a checkpoint stands, and weights need no training to be judged and exported."""
+"""A base made by a stage can be used as a checkpoint, and weights without a training can be evaluated and exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several stages of one, stages that are left out, files over files: and every message points to where it is written."""
+"""Matrices, conditions and `extends`: every message points to the place where the value is written."""
 
 from __future__ import annotations
 

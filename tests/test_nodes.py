@@ -1,4 +1,4 @@
-"""ComfyUI's nodes as plain data: whatever can be written in a pipeline can be set in a graph, and means the same."""
+"""The nodes as plain data: every setting of a pipeline can be set in a graph, with the same meaning."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ WIDGETS = {
 
 
 def as_is(wanted: object, text: str) -> str:
-    """A path without ComfyUI's folders."""
+    """Return a path unchanged, without ComfyUI's folders."""
     return text
 
 
 def evaluated(prompt: Mapping[str, Any]) -> dict[str, Any]:
-    """The documents of all stages of a graph in the server's form."""
+    """Return the documents of all stages of a graph in the API format."""
     outputs: dict[str, dict[str, links.LinkValue]] = {}
 
     def of(id: str) -> dict[str, links.LinkValue]:
@@ -184,7 +184,7 @@ PIPELINES = [ROOT / "pipelines/quickstart.yaml", *sorted((ROOT / "comfy_nodes/ex
 
 
 def everything(folder: Path) -> str:
-    """A pipeline that sets at least one knob of each kind."""
+    """Return a pipeline that sets at least one knob of each kind."""
     (folder / "a photo.png").touch()
     return f"""
 stages:
@@ -235,7 +235,7 @@ def test_a_pipeline_becomes_a_graph_and_the_same_pipeline_again(tmp_path: Path) 
 
 
 def _ways_there_and_back(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Through a graph, and through a graph and the YAML text of its pipeline."""
+    """Yield round trips: through a graph, and through a graph and its YAML text."""
     prompt = json.loads(json.dumps(api_format(graph(pipeline))))
     stages = evaluated(prompt)
     for document in stages.values():
@@ -327,7 +327,7 @@ def test_the_packs_version_is_ours() -> None:
 
 
 def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
-    """An unlinked socket stands for the default: nothing must not be another choice."""
+    """An unlinked socket means the default, so null must not be another value."""
     for node in OF_SPECS.values():
         assert node.spec is not None
         for knob in knobs(node.spec):
@@ -336,7 +336,7 @@ def test_a_spec_that_may_be_nothing_is_nothing_by_default() -> None:
 
 
 def test_a_clone_of_the_repository_is_a_pack_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ComfyUI loads what lies in custom_nodes by its folder, under a name of its own."""
+    """ComfyUI loads packs in custom_nodes by folder, under its own module name."""
     spec = importlib.util.spec_from_file_location("a_clone", ROOT / "__init__.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,6 +1,6 @@
-"""The page: who may ask, what is answered, and what a user with a browser can do.
+"""The page: access control, responses, and actions of a user in a browser.
 
-What needs a browser runs where CHROMIUM and PLAYWRIGHT name one and its driver; CONTRIBUTING says how to get them.
+Browser tests run if CHROMIUM and PLAYWRIGHT name a browser and its driver; CONTRIBUTING says how to install them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def page(queue: Queue, tmp_path: Path) -> Iterator[Page]:
 
 
 def add(queue: Queue, folder: Path, title: str = "penny", *events: Event) -> int:
-    """A job whose run has told these events."""
+    """Add a job whose run has these events."""
     folder.mkdir(parents=True, exist_ok=True)
     job = queue.add(folder / "cat.yaml", title=title)
     tell(folder, *events)
@@ -76,7 +76,7 @@ def start(queue: Queue) -> Claim:
 
 
 def training(folder: Path, steps: int = 40) -> list[Event]:
-    """What a training tells; one step's loss is no number."""
+    """Return the events of a training; the loss of one step is NaN."""
     preview = folder / "step.png"
     folder.mkdir(parents=True, exist_ok=True)
     preview.write_bytes(PIXEL)
@@ -85,7 +85,7 @@ def training(folder: Path, steps: int = 40) -> list[Event]:
 
 
 class Asked:
-    """One request, and what came back."""
+    """One request and its response."""
 
     def __init__(self, page: Page, path: str, method: str = "GET", root: str | None = None, **headers: str) -> None:
         where = urlsplit(page.address)
@@ -141,7 +141,7 @@ def test_strangers_are_sent_away(page: Page, status: int, asked: dict[str, str])
 
 def test_a_crowd_of_silent_and_of_dribbling_connections_keeps_nobody_out(page: Page) -> None:
     where = urlsplit(page.address)
-    own = http.client.HTTPConnection(where.netloc, timeout=10)  # as a browser keeps it open
+    own = http.client.HTTPConnection(where.netloc, timeout=10)  # kept open, as by a browser
 
     def ask() -> int:
         own.request("GET", f"{where.path}board", headers={"Host": where.netloc})
@@ -180,7 +180,7 @@ def test_who_does_not_show_the_key_in_time_is_hung_up_on_however_it_dribbles(
     where = urlsplit(page.address)
     with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\n")
-        with suppress(OSError):  # it would go on for ever
+        with suppress(OSError):  # it would never end
             for _ in range(400):
                 stranger.sendall(b"X: y\r\n")
                 time.sleep(0.05)
@@ -256,7 +256,7 @@ def test_the_board_and_a_job_with_hostile_names_and_numbers_that_are_none(
         "seconds_left": 9.0,
         "values": {"loss": float("nan")},
     }
-    queue.tell(number, told)
+    queue.record_progress(number, told)
     board = Asked(page, "board").json
     assert board["jobs"][0]["title"] == NASTY and board["jobs"][0]["progress"]["values"]["loss"] is None
     assert board["inbox"] == str(tmp_path / "inbox") and board["arriving"] == {"new": "arriving, 3 pictures so far"}
@@ -287,14 +287,14 @@ def test_of_many_jobs_a_window_is_sent_with_the_counts_of_all(page: Page, queue:
 
 
 def test_with_ten_thousand_jobs_a_change_costs_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 ms are documented; a machine that runs other tests beside this one is granted three times that."""
+    """30 ms are documented; a machine that also runs other tests gets three times as long."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     benchmark = importlib.import_module("board")
     queue = benchmark.filled(tmp_path)
     claim, answers = start(queue), Routes(queue)
     begin, rounds = time.process_time(), 10
     for step in range(rounds):
-        queue.tell(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
+        queue.record_progress(claim.job.number, {"stage": "lora", "step": step, "total": 9, "unit": "steps"})
         body = answers.get("board").body
     assert (time.process_time() - begin) / rounds < 0.09 and len(body) < 200_000
     assert json.loads(body)["counts"] == {"running": 1, "waiting": 4999, "ended": 5000}
@@ -378,7 +378,7 @@ def test_commands_show_the_page_and_stop(tmp_path: Path, words: list[str]) -> No
         connection.request("GET", f"{where.path}board")
         inbox = str((tmp_path / "inbox").resolve()) if "inbox" in words else None
         assert json.loads(connection.getresponse().read())["inbox"] == inbox
-        watcher.send_signal(signal.SIGINT)  # a browser that stays connected does not keep it
+        watcher.send_signal(signal.SIGINT)  # a connected browser does not prevent that
         assert watcher.wait(20) == 130
         with pytest.raises(OSError):
             socket.create_connection((where.hostname or "", where.port or 0), timeout=1).close()
@@ -401,7 +401,7 @@ class Browser:
         )
 
     def do(self, script: str) -> Any:
-        """Run a script with `page` in a browser."""
+        """Run a script with `page` in the browser."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(script) + "\n")
         self._process.stdin.flush()
@@ -410,7 +410,7 @@ class Browser:
         return answer["result"]
 
     def has(self, expression: str) -> Any:
-        """The value of an expression in the page itself."""
+        """Return the value of an expression in the page."""
         return self.do(f"return await page.evaluate(() => {expression});")
 
     def open(self, page: Page, width: int = 1200) -> None:
@@ -419,7 +419,7 @@ class Browser:
         )
 
     def sees(self, *texts: str, where: str = "body") -> None:
-        """Wait until these texts are there."""
+        """Wait until the page shows these texts."""
         for text in texts:
             self.do(f"await page.locator({where!r}).getByText({json.dumps(text)}).first().waitFor();")
 
@@ -440,7 +440,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def watched(browser: Browser, page: Page) -> Iterator[Browser]:
-    """The browser at the page, which must not have complained, nor asked anyone else, when the test is over."""
+    """A browser at the page. After the test, it must have no errors, and no requests to other servers."""
     browser.do("complaints.length = 0; requests.clear();")
     yield browser
     where = urlsplit(page.address)
@@ -466,11 +466,11 @@ def test_a_training_is_seen_live(watched: Browser, page: Page, queue: Queue, tmp
     watched.sees(NASTY, "waiting", where="main")
     claim = start(queue)
     told = {"stage": "lora", "unit": "steps", "total": 80, "seconds_left": 125.0}
-    queue.tell(number, {**told, "step": 20, "values": {"loss": 0.25, "s/it": 1.5}})
+    queue.record_progress(number, {**told, "step": 20, "values": {"loss": 0.25, "s/it": 1.5}})
     watched.sees("20 / 80", "0.25", "1.5", "2:05", where="main")
-    queue.tell(number, {**told, "step": 40, "values": {"loss": 0.125, "s/it": 1.5}})
+    queue.record_progress(number, {**told, "step": 40, "values": {"loss": 0.125, "s/it": 1.5}})
     watched.sees("40 / 80", where="main")
-    assert watched.has("document.querySelector('svg .raw').points.length") == 39  # one was no number
+    assert watched.has("document.querySelector('svg .raw').points.length") == 39  # one was NaN
     assert watched.has("document.querySelector('svg').getAttribute('aria-label')").startswith(
         "Loss from 1 at step 1 to"
     )
@@ -524,12 +524,14 @@ def test_everything_works_with_the_keyboard(watched: Browser, page: Page, queue:
     watched.do(f"await page.locator('section:nth-of-type(2) li:first-child a[href=\"#{c}\"]').waitFor();")
     assert [job.number for job in queue.jobs()] == [a, c, b]
     watched.do("await page.locator('a.card').first().focus();")
-    queue.tell(a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}})
+    queue.record_progress(
+        a, {"stage": "lora", "step": 3, "total": 9, "unit": "steps", "seconds_left": None, "values": {}}
+    )
     watched.sees("lora · 3 of 9 steps")
     watched.press("Enter")
     watched.sees("job a", where="main")
     watched.do("await page.getByRole('button', {name: 'Cancel'}).focus();")
-    watched.press("Enter", "Enter")  # the first thing in the question is to let it run
+    watched.press("Enter", "Enter")  # the first choice of the dialog is to let it run
     assert queue.asked(a) == 0 and "Cancel" in watched.has(focused)
     watched.press("Enter", "Tab", "Enter")
     watched.sees("stopping", "Stop at once", where="main")

@@ -1,4 +1,4 @@
-"""The plan says what will run and why, before anything does, and writes nothing."""
+"""The plan lists what will run, and why, and writes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lorapipe.pipeline.plan import expected_seconds, plan
 
 
 def planned(project: Path, *sets: str) -> dict[str, str]:
-    """Each stage's action and reason, as words."""
+    """Return each stage's action and reason as text."""
     pipeline = loader.load(project / "cat.yaml", sets)
     ledger = Ledger(pipeline.folder)
     steps = plan(pipeline, ledger).stages
@@ -32,7 +32,7 @@ def planned(project: Path, *sets: str) -> dict[str, str]:
 
 @pytest.fixture
 def built(project: Path) -> Path:
-    """The project, with everything made."""
+    """The project after a complete run."""
     for _ in Run(loader.load(project / "cat.yaml"), on="inline"):
         pass
     return project

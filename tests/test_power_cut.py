@@ -1,7 +1,7 @@
-"""The power goes off: what was called done is whole, and what was under way goes on from its last saved state.
+"""After a power cut, finished results are complete, and interrupted stages resume from their last saved state.
 
-On a real file system, an ext4 that writes its journal every ten minutes unless asked. What its disk holds at the moment of
-the cut is mounted, the journal played back; see `corpus.disks`.
+On a real file system: ext4 that writes its journal every ten minutes unless it is synced. The content of its disk at the
+moment of the cut is mounted, and the journal replayed; see `corpus.disks`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, *words: str) -> list[dict[str, Any]]:
-    """A run that must end well; what it told."""
+    """Run a pipeline, which must succeed, and return its output."""
     found = subprocess.run(
         command("run", "p.yaml", "--json", *words), cwd=folder, env=environment(), capture_output=True, encoding="utf-8"
     )
@@ -52,7 +52,7 @@ def how_ended(told: list[dict[str, Any]]) -> dict[str, str]:
 
 @contextmanager
 def stopped_at(folder: Path, moment: Callable[[dict[str, Any]], bool], *words: str) -> Iterator[list[dict[str, Any]]]:
-    """A run that stands still at the first event that is the `moment`, its workers too; killed afterwards."""
+    """Suspend a run and its workers at the first event that matches `moment`; they are killed afterwards."""
     process = subprocess.Popen(
         command("run", "p.yaml", "--json", *words), cwd=folder, env=environment(), stdout=subprocess.PIPE,
         encoding="utf-8", stderr=subprocess.DEVNULL,
@@ -73,7 +73,7 @@ def stopped_at(folder: Path, moment: Callable[[dict[str, Any]], bool], *words: s
 
 
 def whole(folder: Path) -> set[str]:
-    """The keys of the results in the store, each of whose files must be what its manifest says."""
+    """Return the keys of the results in the store, after comparing all files with their manifests."""
     keys = set()
     for result in (folder / ".lorapipe" / "store").iterdir():
         manifest = json.loads((result / "manifest.json").read_bytes())
@@ -173,7 +173,7 @@ time.sleep(600)  # with its databases open: closing them would write more
 
 
 def test_whoever_writes_a_file_for_good_syncs_it(tmp_path: Path) -> None:
-    """The queue and the history, text files new and replaced, an unpacked zip, a training's state."""
+    """The queue, the history, new and replaced text files, an unpacked zip, the state of a training."""
     with disk(tmp_path) as made:
         root = made.mounted
         for folder in ("home", "project"):
@@ -216,12 +216,12 @@ stages:
 EVERY = 4
 """Steps from one snapshot to the next."""
 INLINE = ("--on", "inline")
-"""Without workers of its own a run loads PyTorch once."""
+"""Options with which a run loads PyTorch only once: it has no worker processes."""
 
 
 @pytest.fixture
 def materials(tmp_path: Path) -> Path:
-    """Pictures, a tiny base, the pipeline."""
+    """Create pictures, a tiny base and a pipeline."""
     from lorapipe.models.sd15 import SD15
 
     folder = tmp_path / "materials"
@@ -242,13 +242,13 @@ def project_on_a_disk(materials: Path, folder: Path) -> Iterator[tuple[Disk, Pat
 
 
 def files_of(project: Path) -> dict[str, str]:
-    """Digests of what a training has made. (An exported file has the time of its snapshot in it.)"""
+    """Return digests of a training's files. (An exported file contains the time of its snapshot.)"""
     files = [*project.glob(".lorapipe/store/*/out/snapshots/*"), *project.glob(".lorapipe/store/*/out/metrics.jsonl")]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def undisturbed(materials: Path, folder: Path) -> dict[str, str]:
-    """What the training makes; and when it has ended well, the power goes off."""
+    """The files of an undisturbed training, after which the power is cut."""
     from safetensors.torch import load_file
 
     with project_on_a_disk(materials, folder) as (made, project):
@@ -265,7 +265,7 @@ def undisturbed(materials: Path, folder: Path) -> dict[str, str]:
 def test_a_training_outlasts_a_power_cut_at_its_end_and_goes_on_after_one_on_its_way(
     materials: Path, tmp_path: Path
 ) -> None:
-    """From its last snapshot, or a later state, and not from the beginning; and it ends in the same files."""
+    """It resumes from its last snapshot or a later state, not from the beginning, and gives the same files."""
     made_in_one_go = undisturbed(materials, tmp_path / "undisturbed")
     assert len(made_in_one_go) == 7  # six snapshots and the curve
     with project_on_a_disk(materials, tmp_path / "cut") as (made, project):
@@ -274,7 +274,7 @@ def test_a_training_outlasts_a_power_cut_at_its_end_and_goes_on_after_one_on_its
         assert keys(told, "finished") <= whole(project)
         again = run(project, *INLINE)
         assert how_ended(again)["dataset"] == "reused" and "failed" not in how_ended(again).values()
-        if how_ended(again)["train"] == "finished":  # on a busy machine it may have ended before it stood still
+        if how_ended(again)["train"] == "finished":  # on a busy machine it may have ended before it was suspended
             assert steps(again)[0] > (steps(told)[-1] - 1) // EVERY * EVERY
         assert files_of(project) == made_in_one_go
 

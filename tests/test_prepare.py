@@ -1,4 +1,4 @@
-"""`prepare` on a folder as users have them."""
+"""The `prepare` stage on realistic folders."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ LEFT_OUT = {
 
 
 class Workplace:
-    """Runs prepare as a worker does, and remembers what it said."""
+    """Runs prepare as a worker does, and records its messages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -326,7 +326,7 @@ def test_a_large_folder_makes_a_bounded_sheet(place):
 
 
 def test_with_a_real_base_of_random_weights(few):
-    """The VAE of a Stable Diffusion in little: the latents of a batch are those of its pictures, encoded alone."""
+    """A tiny Stable Diffusion VAE: the latents of a batch equal those of its pictures encoded one by one."""
     base = SD15.tiny(few.folder / "base")
     few.base = base
     side = base.native_size()
@@ -457,7 +457,7 @@ def test_one_broken_link_is_left_out_and_the_rest_trained_on(few):
 
 
 def test_a_folder_of_captions_beside_the_images_is_noticed(few):
-    """Inside the named folder they are captions without pictures; outside of it nobody would see them."""
+    """Inside the named folder they are captions without pictures; outside of it they would not be noticed."""
     (few.folder / "captions").mkdir()
     for file in sorted(few.images.glob("*.txt")):
         file.rename(few.folder / "captions" / file.name)
@@ -483,7 +483,7 @@ def test_a_packed_folder_is_no_folder(few):
 
 
 def test_the_keys_of_latents_are_what_they_were(place):
-    """Whoever has encoded pictures keeps them; these keys were made before any other format than six was read."""
+    """Cached latents stay valid; these keys were made when only six formats could be read."""
     place.images.mkdir()
     ramp = Image.linear_gradient("L")
     (place.images / "ramp.bmp").write_bytes(encoded(ramp, "BMP"))

@@ -1,4 +1,4 @@
-"""Files that other programs read have schemas in `schemas/`, which hold for what is written, and for what is accepted."""
+"""Files that other programs read have schemas in `schemas/`, which describe both written and accepted files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRIALS: list[Any] = [None, True, 0, 1, 2, -0.5, 10**18, "", "x", [], ["x"], [1],
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, jsonschema.Draft202012Validator]:
-    """The committed schemas of files."""
+    """Return the committed schemas of files."""
     texts = {name: (ROOT / file_of(name)).read_text("utf-8") for name in DOCUMENTS}
     return {name: jsonschema.Draft202012Validator(json.loads(text)) for name, text in texts.items()}
 
@@ -43,7 +43,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(here: Path) -> Iterator[tuple[str, Any]]:
-    """Every document that a run and a lock have written, with its name."""
+    """Yield every document that a run and a lock have written, with its schema's name."""
     store = here / ".lorapipe"
     for name, pattern in (("manifest", "store/*/manifest.json"), ("run", "runs/*/run.json")):
         yield from ((name, json.loads(file.read_bytes())) for file in store.glob(pattern))
@@ -53,7 +53,7 @@ def written(here: Path) -> Iterator[tuple[str, Any]]:
 
 
 def changed(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The document with a part left out, or with another value for it: each part once with each."""
+    """Yield copies of a document in which one part is left out, or has another value."""
     for trial in TRIALS:
         yield at, trial
     items = (

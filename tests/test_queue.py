@@ -1,4 +1,4 @@
-"""The queue: who is next, what survives a kill, what another process may ask for."""
+"""The queue: order, survival of kills, and requests of other processes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_objection_is_noted_and_the_next_one_goes(queue: Queue) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
 def test_what_nothing_stands_against_any_more_begins_at_once(queue: Queue, seconds: float) -> None:
-    """Also where the look before has taken long, as it does on a busy machine or a share."""
+    """Also if the previous search took long, as on a busy machine or a network share."""
     add(queue, "large")
 
     def objection(job: QueueJob) -> str:
@@ -105,7 +105,7 @@ def test_no_two_owners_get_the_same_job(queue: Queue) -> None:
     for owner in owners:
         owner.join()
     assert sorted(got) == sorted(job.number for job in queue.jobs())
-    assert not list((queue.root / "jobs").iterdir())  # nor is a lock left behind
+    assert not list((queue.root / "jobs").iterdir())  # and no lock is left
 
 
 def test_a_paused_queue_gives_nothing_out(queue: Queue) -> None:
@@ -145,7 +145,7 @@ def test_a_job_that_was_to_be_cancelled_is_so_when_its_owner_is_gone(queue: Queu
     assert queue.cancel(job.number).asked == 1
     claim.lock.close()
     assert [each.state for each in queue.recover()] == ["cancelled"]
-    assert [each.number for each in queue.ended()] == [job.number] and queue.ended() == []  # told of once
+    assert [each.number for each in queue.ended()] == [job.number] and queue.ended() == []  # reported once
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
@@ -254,7 +254,7 @@ def test_workers_end_when_nothing_waits(queue: Queue, project: Path, monkeypatch
     deadline = time.monotonic() + 10
     while not closed and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(pools) == 1 and closed == pools  # warm between the two, gone after them
+    assert len(pools) == 1 and closed == pools  # warm between the two, ended after them
     queue.add(project / "cat.yaml", ["tally.word=c"])
     runner.wake()
     while done < 3:
@@ -286,17 +286,17 @@ def test_the_same_content_is_a_job_once_and_new_content_a_new_version(queue: Que
     assert two is not None and (two.version, two.folder) == (2, one.folder)
     assert queue.job(one.number).state == "cancelled" and f"job {two.number}" in queue.job(one.number).reason
     other = drop("Penny", "A", "Penny")
-    assert other is not None and other.folder == tmp_path / "Penny-2"  # where upper and lower case are the same, too
+    assert other is not None and other.folder == tmp_path / "Penny-2"  # also on file systems that ignore case
     (tmp_path / "cat").mkdir()
     cat = drop("cat", "A", "cat")
-    assert cat is not None and cat.folder.name == "cat-2"  # what is the user's is left alone
+    assert cat is not None and cat.folder.name == "cat-2"  # a user's folder is not touched
     claim = queue.claim("cpu")
     assert claim is not None and claim.job.number == two.number
     drop("penny", "C", "penny")
     assert next(each for each in iter(lambda: queue.claim("cpu"), None)).job.title == "Penny-2"  # not v3 beside v2
     queue.finish(claim, "done")
     assert queue.clear() == 2
-    assert drop("penny", "B", "penny") is None  # forgotten is the job, not that it was done
+    assert drop("penny", "B", "penny") is None  # the job is removed, but its content is still known
 
 
 # --------------------------------------------------------------------------------------------------------------- showing
@@ -351,7 +351,7 @@ def test_the_command_adds_lists_and_changes(
     ("words", "said"),
     [
         (["lst"], "Did you mean 'list'?"),
-        (["cancel"], "say which job"),
+        (["cancel"], "name a job by its number"),
         (["cancel", "x"], "'x' is not the number of a job"),
         (["cancel", "7"], "there is no job 7"),
         (["add"], "there is no pipeline to add"),

@@ -1,4 +1,4 @@
-"""What README tells a newcomer to type works as it stands there."""
+"""The commands of the README work as written."""
 
 from __future__ import annotations
 

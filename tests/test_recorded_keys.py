@@ -1,4 +1,4 @@
-"""What a user has stored is found again: results under their keys, and graphs by their nodes' names."""
+"""Stored data of users stays valid: results by their keys, and graphs by their nodes' names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODES = json.loads((RECORDED / "nodes.json").read_text(encoding="utf-8"))
 
 
 def test_the_keys_of_the_examples_are_what_they_were(tmp_path):
-    """A key that changes without need makes everyone train again. To record: python tests/recorded_keys.py FILE."""
+    """A changed key makes every user train again. To record new keys: python tests/recorded_keys.py FILE."""
     assert keys(tmp_path) == json.loads((RECORDED / "keys.json").read_text(encoding="utf-8"))
 
 

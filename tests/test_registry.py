@@ -1,4 +1,4 @@
-"""A file in a folder is a registered name."""
+"""Registries: a file in the package's folder is a registered name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dog(Loud):
 
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A registry folder with one file, made as a contributor would."""
+    """A registry package with one file, as a contributor writes it."""
     folder = tmp_path / "pets"
     folder.mkdir()
     (folder / "__init__.py").write_text(CONTRACT)

@@ -1,4 +1,4 @@
-"""A job elsewhere, of which only a shared folder and a cluster's client tell: whatever becomes of those, its stage ends."""
+"""A job on another machine, known only by a shared folder and a cluster's client: its stage ends whatever fails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COUNT = f"{TEXT}  tally: {{uses: count, text: $text, steps: 40, pause: 0.1}}\n"
 
 
 class Elsewhere(SharedFolderWorker):
-    """Jobs in processes of this machine that know nothing of the driver but the folder; and what may befall their client."""
+    """A launcher of jobs in local processes that share only a folder with the driver, with a client that may fail."""
 
     def __init__(self, program: str = PERFORM, **befalls: Callable[[Path], Any]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_a_job_that_can_tell_nothing_any_more_is_lost(
 
 
 def test_a_client_that_still_writes_when_the_job_is_over_stops_nothing(project: Path) -> None:
-    """It makes files in the folder all the time, so that removing it may find it not empty."""
+    """It keeps creating files in the folder, so that the folder may not be empty when it is removed."""
     over = threading.Event()
 
     def write(folder: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_client_that_still_writes_when_the_job_is_over_stops_nothing(project: 
 
 
 def test_a_share_that_is_away_for_a_while_costs_nothing(project: Path) -> None:
-    """Neither the driver nor the job reaches the folder for two seconds; no message is lost."""
+    """Neither the driver nor the job can reach the folder for two seconds; no message is lost."""
 
     def go_away(folder: Path) -> None:
         def away() -> None:
@@ -215,7 +215,7 @@ def test_a_client_that_fails_for_a_moment_ends_nothing(project: Path) -> None:
 
 
 def test_a_job_that_nobody_wants_any_more_ends(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder is gone, as when it was given up and started again elsewhere."""
+    """Its folder was removed, as when the driver has given it up and started it again elsewhere."""
     folder = project / "some.job"
     folder.mkdir()
     (folder / "driver").write_text("1")

@@ -28,6 +28,7 @@ from lorapipe.training.adapters.lora import LoRA
 from lorapipe.training.interval import Interval
 from lorapipe.training.optimizers import Optimizer
 from lorapipe.training.optimizers.adafactor import Adafactor
+from lorapipe.training.optimizers.adamw8bit import AdamW8bit
 from lorapipe.training.resume_state import Checkpoints
 
 STEPS = 16
@@ -70,8 +71,8 @@ def test_a_killed_process(
     assert any("Resumes after step" in event.text for event in bench.of(Log))
 
 
-def kill_at_random(folder: Path, optimizer: str) -> None:
-    target = random.SystemRandom().randint(5, STEPS - 2)
+def kill_at_random(folder: Path, optimizer: str, last: int = STEPS - 2) -> None:
+    target = random.SystemRandom().randint(5, last)
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     process = subprocess.Popen(
         [sys.executable, __file__, str(folder), optimizer],
@@ -106,22 +107,47 @@ def of_kind(kind: str, dataset: Dataset, **knobs: Any) -> Train:
     adapter = Adapter.registry.get(kind)  # type: ignore[union-attr]
     learns_word = any(field.name == "trigger" for field in dataclasses.fields(adapter))
     spec = adapter(trigger="penny", vectors=1, replace=True) if learns_word else adapter()
-    return Train(dataset=dataset, **{"adapter": spec, "steps": Duration(6), "snapshots": Interval(2), **knobs})
+    usual: dict[str, Any] = {"adapter": spec, "steps": Duration(6), "snapshots": Interval(2)}
+    return Train(dataset=dataset, **{**usual, **knobs})
 
 
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     **{kind: (kind, {}) for kind in KINDS},
     "lora of an average": ("lora", {"ema": 0.9}),
     "finetune of an average": ("finetune", {"ema": 0.9}),
-    "finetune, fused": ("finetune", {"adapter": Finetune(fused_backward=True)}),
-    "finetune in bf16": ("finetune", {"adapter": Finetune(weights="bf16"), "precision": "bf16"}),
     "finetune in bf16, fused": (
         "finetune",
         {"adapter": Finetune(weights="bf16", fused_backward=True), "precision": "bf16", "ema": 0.9},
     ),
     "finetune of copies": ("finetune", {"precision": "bf16", "accumulation": 2}),
+    "finetune in 8 bits": (
+        "finetune",
+        {
+            "adapter": Finetune(weights="bf16", fused_backward=True),
+            "precision": "bf16",
+            "optimizer": AdamW8bit(),
+        },
+    ),
     "finetune with adafactor": ("finetune", {"adapter": Finetune(fused_backward=True), "optimizer": Adafactor()}),
 }
+
+
+def test_a_killed_fine_tune(folder: Path, dataset: Dataset, bench: tiny.Bench) -> None:
+    """Killed with no chance to save anything: the same weights of the whole base, bit for bit."""
+    form = "finetune in bf16, fused"
+    whole = of_form(form, dataset).run(bench.context("whole"))
+    kill_at_random(folder, form, last=14)
+    bench.told.clear()
+    again = of_form(form, dataset).run(bench.context(f"killed-{form}"))
+    assert any("Resumes after step" in event.text for event in bench.of(Log))
+    assert again.log.read_bytes() == whole.log.read_bytes()
+    for mine, other in zip(again.snapshots, whole.snapshots, strict=True):
+        assert mine.path.read_bytes() == other.path.read_bytes()
+
+
+def of_form(form: str, dataset: Dataset) -> Train:
+    kind, knobs = FORMS[form]
+    return of_kind(kind, dataset, **knobs, steps=Duration(STEPS), snapshots=Interval(4))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -225,4 +251,6 @@ if __name__ == "__main__":  # the process that is to be killed: tells each step 
         if isinstance(event, Metric):
             print(event.step, flush=True)
 
-    training(tiny.dataset(root), chosen).run(tiny.Bench(root).context(f"killed-{chosen}", tell))
+    prepared = tiny.dataset(root)
+    spec = of_form(chosen, prepared) if chosen in FORMS else training(prepared, chosen)
+    spec.run(tiny.Bench(root).context(f"killed-{chosen}", tell))

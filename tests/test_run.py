@@ -1,4 +1,4 @@
-"""Running makes what is missing, tells what it does, survives whatever a stage does, and goes on where it stopped."""
+"""A run makes missing results, reports its events, survives failures of stages, and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lorapipe.pipeline.ledger import Ledger, Result
 
 
 def go(folder: Path, *sets: str, name: str = "cat.yaml", stopping: Callable[[], int] = lambda: 0, **options: object):
-    """All events of a run."""
+    """Run to the end and return all events."""
     return list(Run(loader.load(folder / name, sets), stopping=stopping, **options))
 
 
@@ -137,7 +137,7 @@ def test_what_a_stage_prints_goes_to_its_log(project: Path, capfd: pytest.Captur
 
 
 class StopAfter:
-    """Asks to stop once a number of metrics were seen."""
+    """A `stopping` that requests a stop after a number of metrics."""
 
     def __init__(self, seen: int, level: int = 1) -> None:
         self.left, self.level = seen, level
@@ -189,7 +189,7 @@ def test_leaving_the_loop_ends_the_worker(project: Path) -> None:
 
 
 def start(project: Path, *sets: str) -> subprocess.Popen[str]:
-    """A run in a process of its own."""
+    """Start a run in a process of its own."""
     words = [word for text in sets for word in ("--set", text)]
     command = [sys.executable, "-m", "lorapipe", "run", str(project / "cat.yaml"), "--json", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
@@ -216,7 +216,7 @@ def test_a_killed_run_leaves_nothing_in_the_way(project: Path) -> None:
     slow = ("tally.steps=400", "tally.pause=0.02")
     first = start(project, *slow)
     until(first, Metric)
-    first.send_signal(signal.SIGKILL)  # the worker is an orphan now: it saves, and ends by itself
+    first.send_signal(signal.SIGKILL)  # the worker is an orphan now: it saves its state and ends
     first.wait()
     events = go(project, "tally.steps=400", "tally.pause=0")
     assert ends(events) == {"text": "reused", "tally": "finished", "kept": "finished"}

@@ -1,4 +1,4 @@
-"""The state of a run after its events, and each event in words: what the terminal, the page, logs and the history show."""
+"""The state of a run after its events, and each event as text, for the terminal, the page, logs and the history."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_a_picture_is_finite_and_of_its_size(
     model = family.load(tiny.DEVICE)
     sampler = Sampler(model, SamplingOptions((64, 48), steps=4, cfg=3.0, solver=solver))
     sampler.read(["a red hat"])
-    latents = sampler._denoise(["a red hat"], [1], lambda: None)
+    latents = sampler.latents(["a red hat"], [1], lambda: None)
     assert latents.isfinite().all() and float(latents.abs().max()) < 1e3
     (picture,) = sampler.pictures(["a red hat"], [1], lambda: None)
     assert picture.size == (64, 48) and np.asarray(picture).std() > 0

@@ -1,4 +1,4 @@
-"""Stages run side by side where they can, one at a time on a device, and a lost worker costs one more try."""
+"""Stages run concurrently if they can, one at a time on a device, and a lost worker is replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pipeline(folder: Path, stages: str) -> Pipeline:
 
 
 def made(folder: Path, stage: str) -> list[str]:
-    """The words in a stage's only file."""
+    """Return the text in a stage's only file."""
     [file] = (folder / "outputs" / stage).iterdir()
     return file.read_text("utf-8").split()
 
@@ -41,7 +41,7 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(toys: None, tmp_pat
 def test_no_more_run_than_there_is_room_for(toys: None, tmp_path: Path) -> None:
     three = "".join(MEET.format(name=name, others=2).replace("}\n", ", patience: 0.5}\n") for name in ("a", "b", "c"))
     events = list(Run(pipeline(tmp_path, three), on={"type": "local", "side_jobs": 2}))
-    assert any(isinstance(event, Failed) for event in events)  # two waited for the third until one gave up
+    assert any(isinstance(event, Failed) for event in events)  # two of them waited for the third until one gave up
 
 
 def test_one_device_is_used_by_one_stage_at_a_time_and_two_by_two(toys: None, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_one_device_is_used_by_one_stage_at_a_time_and_two_by_two(toys: None, tm
     run_all(pipeline(tmp_path / "one", both))
     assert apart(tmp_path / "one", tmp_path / "one")
     meet = "".join(MEET.format(name=name, others=1).replace("meet,", "meet_on_device,") for name in ("a", "b"))
-    run_all(pipeline(tmp_path / "two", meet), devices=("cuda:0", "cuda:1"))  # each ends only when both are at work
+    run_all(pipeline(tmp_path / "two", meet), devices=("cuda:0", "cuda:1"))  # each ends only when both are running
     assert {made(tmp_path / "two", name)[1] for name in "ab"} == {"cuda:0", "cuda:1"}
 
 
@@ -58,7 +58,7 @@ def run_all(what: Pipeline, **where: object) -> None:
 
 
 def apart(first: Path, second: Path) -> bool:
-    """Whether one of the two stages had ended when the other began."""
+    """Return whether one of the two stages had ended before the other began."""
     a, b = made(first, "a"), made(second, "b")
     return float(a[1]) <= float(b[0]) or float(b[1]) <= float(a[0])
 
@@ -82,7 +82,7 @@ def test_two_projects_take_turns_on_a_device(toys: None, tmp_path: Path) -> None
 def test_what_does_not_train_shares_the_cpu_with_a_training_and_with_its_like(
     toys: None, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second pipeline ends while the training of the first one holds the CPU: it would wait for it otherwise."""
+    """The second pipeline ends while the training of the first one holds the lock of the CPU."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     first = Run(pipeline(tmp_path / "first", "  a: {uses: train_alone, seconds: 600}\n"), devices=("cpu",))
     while not isinstance(next(first), Started):

@@ -1,4 +1,4 @@
-"""Curves with fewer points and less noise, and a few of many items."""
+"""Downsampled and smoothed curves, and evenly spaced items."""
 
 from __future__ import annotations
 

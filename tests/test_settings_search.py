@@ -1,4 +1,4 @@
-"""What `lorapipe show WORD` finds: by our names, by kohya's flags, by words; and where a misplaced setting is led."""
+"""`lorapipe show WORD` finds settings by name, kohya's flag or words; misplaced settings get a hint."""
 
 from __future__ import annotations
 

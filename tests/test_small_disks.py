@@ -1,4 +1,4 @@
-"""Full disks, read-only projects, limits: words, exit 1, nothing wrong, and the next run goes on."""
+"""Full disks, read-only projects and limits: a message, exit status 1, no wrong results, and the next run resumes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pipeline_in(folder: Path) -> Path:
 
 
 def is_told(done, status: int = 1) -> bool:
-    """Whether a command has ended in words; why not, where it has not."""
+    """Return why a command has not ended with a proper message; empty if it has."""
     assert done.returncode == status and "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
     return bool(done.stderr.strip())
 

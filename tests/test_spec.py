@@ -1,4 +1,4 @@
-"""What `param()` declares is all there is to know of a knob: reading, writing, messages, keys, schema follow."""
+"""Parsing, serialization, messages, keys and schemas all follow from `param()`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorapipe.spec.schema import json_schema
 
 @dataclass(frozen=True)
 class Inner(Spec):
-    """Settings inside settings."""
+    """A group of settings."""
 
     size: int = param(3, "its size", ge=1)
 

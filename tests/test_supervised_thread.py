@@ -1,4 +1,4 @@
-"""A thread that follows something ends with a reason, and what it followed ends with it."""
+"""A background thread that ends has a reason, and its work ends with it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_page_that_cannot_be_served_ends_the_program_in_words(
         deadline = time.monotonic() + 20
         while not page.trouble and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert "ZeroDivisionError" in page.trouble  # and leaving it has not waited for a server that is gone
+    assert "ZeroDivisionError" in page.trouble  # and closing it has not waited for the dead server
 
 
 def test_a_graphs_run_ends_with_what_has_ended_its_thread(project: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_graphs_run_ends_with_what_has_ended_its_thread(project: Path) -> None
             time.sleep(0.01)
         assert run.is_over, name
         if expected is None:
-            assert len(run.artifacts()) == 3  # the workers were given back
+            assert len(run.artifacts()) == 3  # the workers were released
         else:
             with pytest.raises(expected):
                 run.artifacts()

@@ -1,4 +1,4 @@
-"""What is no YAML, or not the YAML that was meant, is told in the line of its cause and with what to type instead."""
+"""Syntax errors, and valid YAML that is probably not meant, are reported at the line of their cause with a cure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD = "stages:\n  d:\n    uses: train\n"
 
 
 def told(text: str) -> list[str]:
-    """What is said of a text; nothing where it is read."""
+    """Return the message about a text; empty if it is valid."""
     try:
         parse(text, "p")
     except InputError as error:
@@ -45,7 +45,7 @@ def told(text: str) -> list[str]:
         (HEAD + "    prompt: penny: smiling\n", "p:4:18", "Put text that contains ': ' in quotes"),
         (HEAD + "    prompts:\n      - a: b: c\n", "p:5:13", "Put text that contains ': ' in quotes"),
         ("stages:\n  d:\n    train\n    steps: 5\n", "p:3:5", "this line is not `name: value`"),
-        # spaces that are none, tabs
+        # odd spaces, tabs
         (HEAD + "\u00a0\u00a0\u00a0\u00a0steps: 6\n    batch: 2\n", "p:4:1", "no-break space (U+00A0)"),
         (HEAD + "    steps:\u00a06\n    batch: 2\n", "p:4:11", "no-break space (U+00A0)"),
         (HEAD + "    steps: \u00a06\n", "p:4:12", "no-break space (U+00A0)"),
@@ -87,7 +87,7 @@ def told(text: str) -> list[str]:
         (HEAD + "    prompts:\n      - a\n      -b\n", "p:6:7", "a space is missing after '-'"),
         (HEAD + "    prompts:\n      -a\n      -b\n", "p:5:7", "lacks a space after '-'"),
         (HEAD + "    - a\n", "p:4:5", "an entry of a list among settings"),
-        # what cannot begin a text, and what a page has put in
+        # characters that cannot begin a text, and text from web pages
         (HEAD + "    x: %a\n", "p:4:8", "'%' cannot begin a text. Put the text in quotes"),
         (HEAD + "    x: @a\n", "p:4:8", "'@' cannot begin a text"),
         (HEAD + "    x: `a`\n", "p:4:8", "'`' cannot begin a text"),

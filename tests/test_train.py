@@ -396,7 +396,7 @@ def test_defaults_are_fine_for_every_optimizer() -> None:
     [
         ({"optimizer": "prodigy", "unet_lr": 1e-4, "text_encoder_lr": 1e-4}, "finds its own step size"),
         ({"optimizer": "prodigy", "text_encoder_lr": 0.5}, "cannot give them different rates"),
-        ({"unet_lr": 1.0}, "takes its rate as it is"),
+        ({"unet_lr": 1.0}, "uses the rate unchanged"),
         ({"unet_lr": 0, "text_encoder_lr": 0}, "nothing would be trained"),
         ({"optimizer": "adafactor", "scheduler": "cosine"}, "has its own rate and schedule"),
         ({"optimizer": "adafactor", "unet_lr": 0.5, "text_encoder_lr": 0.5}, "would change nothing"),

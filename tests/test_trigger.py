@@ -1,4 +1,4 @@
-"""The trigger word: where captions lack it, it is added to them; where they have it, it is left alone."""
+"""The trigger word is added to captions that lack it; others are unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lorapipe.watch.settings import WatchSettings
 
 
 def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str) -> Path:
-    """A folder with a picture for each caption, None being none, and other files."""
+    """Create a folder with a picture for each caption (None: without a caption file) and other files."""
     for name, caption in captions.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(name.encode())
@@ -29,14 +29,14 @@ def dropped(folder: Path, captions: dict[str, str | bytes | None], **others: str
 
 
 def made(folder: Path, *sets: str, pipeline: Path | None = None) -> tuple[Pipeline, list[str]]:
-    """The pipeline of a dropped folder, and what its user is told."""
+    """Return the pipeline of a dropped folder, and the messages to its user."""
     told: list[str] = []
     order = DroppedFolder(folder, folder.name, folder.parent / "out" / folder.name, folder.name)
     return write(InboxPipeline(pipeline, sets, WatchSettings(least=1)), order, told.append), told
 
 
 def said(folder: Path, pipeline: Pipeline) -> dict[str, str]:
-    """What the training says of each picture, by the captions that prepare finds."""
+    """Return the caption of each picture in training, from the captions that prepare finds."""
     dataset, lora = pipeline.stages["dataset"], pipeline.stages["lora"]
     found = look_through(folder, dataset.exclude, dataset.caption_extensions)
     captions = CaptionFiles(folder, found.captions, dataset.caption_lines)

@@ -1,4 +1,4 @@
-"""The queue and the locks of devices lie where earlier releases put them, on every system."""
+"""The queue and the device locks are where earlier releases put them, on every system."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def play(monkeypatch: pytest.MonkeyPatch, system: str, dirs: type, local: Path | None = None) -> None:
-    """Be another system, on which `local` is what Windows itself answers for %LOCALAPPDATA%."""
+    """Simulate another system; `local` is Windows' own value of %LOCALAPPDATA%."""
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platformdirs, "PlatformDirs", dirs)
     monkeypatch.setattr(platformdirs.windows, "get_win_folder", lambda name: str(local))

@@ -1,4 +1,4 @@
-"""A path that a person writes, and any other text, is used or refused in words: wherever it stands, whatever it holds."""
+"""Paths and other texts of users are valid or refused with a message, in every setting and whatever they contain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with pictures, a pipeline and things that are in the way."""
+    """A folder with pictures, a pipeline and obstacles."""
     folder = tmp_path_factory.mktemp("paths")
     tiny.draw(folder / "photos")
     (folder / "a.yaml").write_text(TEXT, encoding="utf-8")

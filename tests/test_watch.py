@@ -1,4 +1,4 @@
-"""The inbox: when something is complete, what becomes of it, and what is refused."""
+"""The inbox: when an entry is complete, how it becomes a job, and what is refused."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_change_begins_the_quiet_anew(inbox: Path, clock: Clock, change: s
             (folder / "1.png").unlink()
         case "touched":
             os.utime(folder / "1.png", ns=(1, 1))
-        case "hidden":  # a copy under way
+        case "hidden":  # a copy in progress
             (folder / ".2.png.part").write_bytes(b"half")
     assert settling.poll() == []
     clock.now += 9
@@ -187,7 +187,7 @@ def test_many_files_and_many_folders(inbox: Path, clock: Clock) -> None:
     clock.now += 1
     began = time.perf_counter()
     settling.poll()
-    assert time.perf_counter() - began < took / 10  # what has settled is looked at rarely, unless something is told
+    assert time.perf_counter() - began < took / 10  # settled entries are checked rarely without an event
     (inbox / "large" / "one more.png").touch()
     settling.poll({"large"})
     assert "large" in settling.arriving()
@@ -426,7 +426,7 @@ def test_there_is_a_built_in_pipeline_for_each_kind_of_base(tmp_path: Path, give
     sets = [given, f"vars.checkpoint={tmp_path / 'base.safetensors'}"] if given else []
     try:
         stages = made(photographs(tmp_path / "penny"), tmp_path / "out", *sets).stages
-    except InputError as error:  # it is no checkpoint, and is held to be one of the right kind
+    except InputError as error:  # the file is not a checkpoint
         assert all("base.checkpoint" in str(problem) for problem in error.problems)
         text = (tmp_path / "out" / "penny" / "pipeline.yaml").read_text(encoding="utf-8")
         assert f"pipelines/{family}.yaml" in text
@@ -460,7 +460,7 @@ def opened(inbox: Path, queue: Queue, clock: Clock, pipeline: Path | None, *sets
 
 
 def looked(box: Inbox, clock: Clock, seconds: float = 1) -> list[QueueJob]:
-    """Look, and again when it has been quiet."""
+    """Scan the inbox, and again after it has settled."""
     everything = {path.name for path in box.folder.iterdir()}
     found = box.poll(everything)
     clock.now += seconds
@@ -509,7 +509,7 @@ def test_more_pictures_are_a_new_version_that_reuses(inbox: Path, queue: Queue, 
     outputs = inbox.parent / "outputs" / "penny"
     assert (outputs / "penny.html").exists() and (outputs / "penny-v2.html").read_text() == "<p>3</p>"
     (folder / "more.txt").unlink()
-    os.utime(folder / "0.png", (5, 5))  # as it was: the same content is no new job, whatever its times are
+    os.utime(folder / "0.png", (5, 5))  # restored: the same content makes no new job, whatever its times are
     assert looked(box, clock) == []
     assert "1 caption added: more.txt" in (outputs / "log.txt").read_text(encoding="utf-8")
 
@@ -713,13 +713,13 @@ def test_a_killed_watcher_and_worker_cost_nothing_but_time(inbox: Path, queue: Q
 
 
 def _below(process: int) -> list[int]:
-    """The worker processes of a program."""
+    """Return the worker processes of a program."""
     found = subprocess.run(["ps", "--ppid", str(process), "-o", "pid="], capture_output=True, check=False)
     return [int(word) for word in found.stdout.split()]
 
 
 def test_a_folder_of_pictures_becomes_a_lora(inbox: Path, queue: Queue) -> None:
-    """The built-in pipeline, for real, on the pocket base; a few steps of it."""
+    """A few steps of the built-in pipeline on the pocket base."""
     (inbox / "penny").mkdir()
     for name in sorted(PENNY.iterdir())[:12]:
         shutil.copy(name, inbox / "penny")

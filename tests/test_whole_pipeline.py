@@ -1,4 +1,4 @@
-"""A whole pipeline on a tiny base: what a change makes run again, and what it does not."""
+"""A complete pipeline on a tiny base: which stages run again after a change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has run once."""
+    """A project after one run."""
     folder = tmp_path_factory.mktemp("whole")
     SD15.tiny(folder / "base")
     tiny.draw(folder / "pictures")
@@ -65,11 +65,11 @@ def test_one_caption_changed_encodes_one_caption_and_trains_again(whole: Path) -
     assert len(cached(whole, "text") - texts) == 1
     assert cached(whole, "latents") == latents
     caption.write_text(before, encoding="utf-8")
-    assert set(ends(go(whole)).values()) == {"reused"}  # back as it was: the first results are still there
+    assert set(ends(go(whole)).values()) == {"reused"}  # restored: the first results are still stored
 
 
 def test_a_broken_picture_added_trains_nothing_again(whole: Path) -> None:
-    """The dataset says that it is left out; what is trained on is the same."""
+    """The dataset reports that it is left out; the training set is the same."""
     picture = whole / "pictures" / "5.png"
     picture.write_bytes((whole / "pictures" / "0.png").read_bytes()[:40])
     found = ends(go(whole))
@@ -78,7 +78,7 @@ def test_a_broken_picture_added_trains_nothing_again(whole: Path) -> None:
 
 
 def test_pictures_and_a_base_that_were_moved_train_nothing_again(whole: Path) -> None:
-    """And what is judged anew is compared with the pictures where they lie now."""
+    """A new evaluation compares with the pictures at their present place."""
     (whole / "pictures").rename(whole / "photos")
     (whole / "base").rename(whole / "checkpoint")
     moved = ["dataset.images=photos", "dataset.base.checkpoint=checkpoint"]
@@ -86,6 +86,11 @@ def test_pictures_and_a_base_that_were_moved_train_nothing_again(whole: Path) ->
         "dataset": "finished", "train": "reused", "judge": "reused", "file": "reused"
     }  # fmt: skip
     found = ends(go(whole, *moved, "judge.prompts=[penny, turquoise]"))
-    assert found == {"dataset": "reused", "train": "reused", "judge": "finished", "file": "reused"}  # the same is best
+    assert found == {
+        "dataset": "reused",
+        "train": "reused",
+        "judge": "finished",
+        "file": "reused",
+    }  # the best is the same
     (whole / "photos").rename(whole / "pictures")
     (whole / "checkpoint").rename(whole / "base")

@@ -1,4 +1,4 @@
-"""Words are found where they are words: in captions of any language."""
+"""Whole-word search in captions of any language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of a worker, its stage ends, in words, and so does the run: nothing is waited for that cannot come."""
+"""Whatever happens to a worker, its stage and the run end with a message: nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_outcome_that_was_told_is_taken_whatever_it_holds(project: Path, what
 
 @pytest.mark.parametrize("what", workers.SILENT)
 def test_a_silent_worker_is_left_at_work_and_ended_when_the_user_wants_it(project: Path, what: str) -> None:
-    """Its job is larger than a pipe holds, so that writing it to a process that does not read would never end."""
+    """Its job is larger than a pipe's buffer, so that writing it to a process that does not read would block."""
     does, deaf, urgently = workers.SILENT[what]
     text = STAGES.replace("how: noise}", "how: noise, text: $long}")
     long = f"  long: {{uses: words, folder: texts, note: {'x' * 300_000}}}\n"
@@ -74,7 +74,7 @@ def test_a_silent_worker_is_left_at_work_and_ended_when_the_user_wants_it(projec
 
 
 def test_other_stages_go_on(project: Path) -> None:
-    """The bad worker has the device; the other one is as it should be."""
+    """The bad worker has the device; the other one works."""
     text = "stages:\n  bad: {uses: trouble_on_device, how: noise}\n  good: {uses: trouble, how: noise}\n"
     bad = Slot(Process(workers.command(workers.LOST["not JSON"][0])), "cpu")
     with closing(Pool([bad, Slot(Process())])) as pool:
@@ -101,7 +101,7 @@ def test_a_worker_that_cannot_be_started_is_a_failure_of_its_stage(project: Path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits as Unix has them")
 def test_where_no_more_files_can_be_opened_for_a_worker_its_stage_fails(project: Path) -> None:
-    """In a process of its own, whose limit is reached when the worker is to be started."""
+    """In a process of its own, which reaches its limit when the worker is started."""
     load(project, "stages:\n  a: {uses: trouble, how: noise}\n  b: {uses: trouble, how: die}\n")
     script = f"""
 import json, os, resource, sys

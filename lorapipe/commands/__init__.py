@@ -67,7 +67,7 @@ def notices(pipeline: Pipeline) -> list[str]:
 
 
 def cautions(pipeline: Pipeline, most: int) -> list[str]:
-    """Return what the first `most` stages warn of in the user's files, each once."""
+    """Return the cautions of the first `most` stages, each once."""
     stages = [*pipeline.stages.values()][:most]
     return [*dict.fromkeys(f"! {line}." for stage in stages for line in stage.cautions(pipeline.stages))]
 

@@ -28,7 +28,7 @@ def main(options: argparse.Namespace) -> int:
     pipelines = load_all(options.files, options.set)
     destinations.check(pipelines)
     for file, pipeline in zip(options.files, pipelines, strict=True):
-        printer.line(f"{file} is right: {listed(pipeline.stages, MOST_STAGES)}.")
+        printer.line(f"{file} is valid: {listed(pipeline.stages, MOST_STAGES)}.")
         for line in (*notices(pipeline), *cautions(pipeline, MOST_STAGES)):
             printer.line(line)
     return DONE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Measure
+from lorapipe.evaluation.nearest_pictures import NearestPicture
 from lorapipe.evaluation.results import Results
 from lorapipe.evaluation.scorer import CellScores
 from lorapipe.evaluation.verdict import Verdict
@@ -22,7 +23,8 @@ class EvaluationResult:
     """Everything an evaluation found: metrics, verdict, pictures.
 
     `scored` has the base (`BASE`) too; `training` are the training pictures, `measures` what was measured,
-    `low_guidance` the pictures of the best cell at a low CFG.
+    `low_guidance` the pictures of the best cell at a low CFG, `nearest` the best cell's pictures that come nearest to
+    training pictures.
     """
 
     results: Results
@@ -32,6 +34,7 @@ class EvaluationResult:
     training: Sequence[Image]
     measures: Mapping[str, Measure] = field(default_factory=dict)
     low_guidance: ImageStore | None = None
+    nearest: Sequence[NearestPicture] = ()
 
     @property
     def best(self) -> Cell:

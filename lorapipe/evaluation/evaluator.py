@@ -16,6 +16,7 @@ from lorapipe.evaluation.grid_plan import BASE, Cell, GridPlan
 from lorapipe.evaluation.grid_sampler import GridSampler
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Reference
+from lorapipe.evaluation.nearest_pictures import nearest_pictures
 from lorapipe.evaluation.probe import Prober
 from lorapipe.evaluation.results import Kind, LowGuidance, Results
 from lorapipe.evaluation.scorer import CellScores, Scorer
@@ -23,6 +24,7 @@ from lorapipe.evaluation.selection import Probe
 from lorapipe.evaluation.verdict import judge
 from lorapipe.formats import AdapterWeights
 from lorapipe.models import Model
+from lorapipe.pipeline.events import Log
 from lorapipe.training.adapters import Attachable, Attached
 from lorapipe.training.model_contexts import attached
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lorapipe.evaluation.clip import Clip
+    from lorapipe.evaluation.features import Array
 
 UNSCORED = "The training pictures cannot be told from the base's by what the base sees in them"
 
@@ -40,7 +43,8 @@ class Evaluator:
 
     `adapter` is attached to `model` while pictures are sampled, and is out of it while they are looked at. `snapshots`
     are adapter files by step, `training` the pictures that were trained on with their `captions`, `knobs` those of the
-    training that advice may change (see `Results.knobs`), `kind` what the training is of, None to find out.
+    training that advice may change (see `Results.knobs`), `kind` what the training is of, None to find out, `rounds` how
+    often twice as many pictures may be painted.
     """
 
     model: Model
@@ -54,9 +58,24 @@ class Evaluator:
     captions: Sequence[str]
     knobs: Mapping[str, float]
     kind: Kind | None = None
+    rounds: int = 0
 
     def run(self) -> EvaluationResult:
-        """Sample, score and probe every cell, then judge. `InputError` where a snapshot's file cannot be used."""
+        """Judge; where the verdict is not sure, paint as many pictures again and judge anew, `rounds` times at most.
+
+        `InputError` where a snapshot's file cannot be used.
+        """
+        found = self._judged()
+        if found.verdict.state != "not sure" or not self.rounds:
+            return found
+        count = self.grid.images.count
+        what = f"{count} pictures of each prompt do not tell: {count} more are painted, and it is judged again"
+        self.grid.counter.emit(Log(text=f"not sure. {what} (at most {self.rounds} times)"))
+        again = replace(self, grid=self.grid.doubled(self.plan.size), rounds=self.rounds - 1)
+        return again.run()
+
+    def _judged(self) -> EvaluationResult:
+        """Sample, score and probe every cell, then judge."""
         base = self.prober.base
         self.grid.sample_base()
         with self._attached() as adapter:
@@ -73,7 +92,16 @@ class Evaluator:
             ),
             self.kind,
         )
-        scored = {cell: scorer(read(images.pictures(cell))) for cell in self.plan.cells}
+        latents: dict[Cell, Sequence[Array]] = {}
+
+        def score(cells: Sequence[Cell]) -> dict[Cell, CellScores]:
+            found = {}
+            for cell in cells:
+                seen = read(images.pictures(cell))
+                found[cell], latents[cell] = scorer(seen), seen.latents
+            return found
+
+        scored = score(self.plan.cells)
         results = self._results(scored, scorer, base, probes)
         cells = self.plan.part_cells(results.last_sound)
         if cells:
@@ -81,11 +109,12 @@ class Evaluator:
                 adapter.load(self._weights(results.last_sound))
                 for cell in cells:
                     self.grid.sample(cell, adapter)
-            scored |= {cell: scorer(read(images.pictures(cell))) for cell in cells}
+            scored |= score(cells)
             results = self._results(scored, scorer, base, probes)
         results, low = self._with_low_guidance(results, scorer, read)
         verdict, scored = judge(results), {BASE: scorer.base, **scored}
-        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low)
+        nearest = nearest_pictures(scorer.reference.training.latents, latents[verdict.best])
+        return EvaluationResult(results, verdict, scored, images, self.training, scorer.measures, low, nearest)
 
     def _with_low_guidance(
         self, results: Results, scorer: Scorer, read: FeatureReader

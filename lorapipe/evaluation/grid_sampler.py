@@ -23,6 +23,10 @@ class PictureCounter:
     sampled: int = 0
     start: float = field(default_factory=time.monotonic)
 
+    def restart(self, total: int) -> None:
+        """Count anew up to another total; what is there already is counted again as it is found."""
+        self.total, self.done, self.sampled, self.start = total, 0, 0, time.monotonic()
+
     def add(self, pictures: int, sampled: bool) -> None:
         """Count pictures that are there now and emit the progress; `sampled` says whether they were sampled just now."""
         self.done += pictures
@@ -60,6 +64,12 @@ class GridSampler:
         sampler = Sampler(self.sampler.model, replace(self.sampler.recipe, cfg=cfg))
         images = replace(self.images, folder=self.images.folder / f"cfg-{cfg:g}")
         return replace(self, sampler=sampler, images=images)
+
+    def doubled(self, cells: int) -> GridSampler:
+        """The same with twice as many pictures of each prompt in each of so many cells."""
+        images = self.images.doubled()
+        self.counter.restart(cells * len(images.slots))
+        return replace(self, images=images)
 
     def preview(self, cell: Cell) -> None:
         """Emit a cell's first picture as a preview."""

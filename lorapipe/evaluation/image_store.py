@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,20 @@ class ImageSlot:
 
 @dataclass(frozen=True)
 class ImageStore:
-    """The pictures of every cell. Each cell has `count` of each of `prompts`, in the order of `slots`."""
+    """The pictures of every cell. Each cell has `count` of each of `prompts`, in the order of `slots`.
+
+    `first` of these, if it is not 0, were there before the others were wanted: the rest is sampled in batches of its own.
+    """
 
     folder: Path
     prompts: tuple[str, ...]
     count: int
     seed: int
+    first: int = 0
+
+    def doubled(self) -> ImageStore:
+        """The same with twice as many pictures of each prompt."""
+        return replace(self, count=2 * self.count, first=self.first or self.count)
 
     @property
     def slots(self) -> list[ImageSlot]:
@@ -56,8 +64,15 @@ class ImageStore:
 
     def missing(self, cell: Cell, batch: int) -> list[list[ImageSlot]]:
         """The slots still to be sampled, in batches; a batch lacking any picture is sampled whole again."""
-        batches = [self.slots[start : start + batch] for start in range(0, len(self.slots), batch)]
+        batches = [slots[start : start + batch] for slots in self._rounds() for start in range(0, len(slots), batch)]
         return [slots for slots in batches if not all(self.path(cell, slot).is_file() for slot in slots)]
+
+    def _rounds(self) -> Iterator[list[ImageSlot]]:
+        """The slots by when they were wanted: the first, then each time as many as there were."""
+        start, end = 0, self.first or self.count
+        while start < self.count:
+            yield [slot for slot in self.slots if start <= slot.number < end]
+            start, end = end, 2 * end
 
     def path(self, cell: Cell, slot: ImageSlot) -> Path:
         """The file of a picture."""

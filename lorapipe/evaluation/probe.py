@@ -49,17 +49,24 @@ class Subject:
     size_conditioning: Condition = field(default_factory=dict)
 
 
-def losses(model: Model, subjects: Sequence[Subject], reading: TextReading = PLAIN_READING) -> torch.Tensor:
-    """Mean squared error of the prediction, (pictures, TIMESTEPS), float64 on the CPU.
+def losses(
+    model: Model,
+    subjects: Sequence[Subject],
+    reading: TextReading = PLAIN_READING,
+    levels: int = TIMESTEPS,
+    conditions: Mapping[str, Condition] | None = None,
+) -> torch.Tensor:
+    """Mean squared error of the prediction, (pictures, levels), float64 on the CPU.
 
-    Unweighted (Ho et al. 2020, eq. 14). The latents must be of one shape. NaN where the model has broken down.
+    Unweighted (Ho et al. 2020, eq. 14), at the middles of so many equal parts of the schedule. The latents must be of one
+    shape. `conditions` are captions that are encoded already. NaN where the model has broken down.
     """
-    timesteps = [model.diffusion.at((2 * part + 1) / (2 * TIMESTEPS)) for part in range(TIMESTEPS)]
+    timesteps = [model.diffusion.at((2 * part + 1) / (2 * levels)) for part in range(levels)]
     found = []
     with torch.inference_mode():
         for start in range(0, len(subjects), BATCH):
             batch = subjects[start : start + BATCH]
-            condition = model.encode_text([each.caption for each in batch], reading)
+            condition = _condition(model, [each.caption for each in batch], reading, conditions)
             sizes = {
                 name: torch.cat([each.size_conditioning[name] for each in batch]) for name in batch[0].size_conditioning
             }
@@ -68,6 +75,15 @@ def losses(model: Model, subjects: Sequence[Subject], reading: TextReading = PLA
             columns = [_loss(model, batch, clean, timestep, condition) for timestep in timesteps]
             found.append(torch.stack(columns, dim=1))
     return torch.cat(found)
+
+
+def _condition(
+    model: Model, captions: Sequence[str], reading: TextReading, encoded: Mapping[str, Condition] | None
+) -> Condition:
+    if encoded is None:
+        return model.encode_text(captions, reading)
+    rows = [encoded[caption] for caption in captions]
+    return {name: torch.cat([row[name] for row in rows]).to(model.device) for name in rows[0]}
 
 
 def relative(found: torch.Tensor, base: torch.Tensor) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from lorapipe.evaluation.grid_image import Column, Row, Table
 from lorapipe.evaluation.grid_plan import BASE, Cell
 from lorapipe.evaluation.image_store import ImageStore
 from lorapipe.evaluation.measures import Measure
-from lorapipe.evaluation.scorer import FOLLOWING, IDENTITY, CellScores
+from lorapipe.evaluation.scorer import COPIES, FOLLOWING, IDENTITY, CellScores
 from lorapipe.evaluation.selection import following, identity, merit
 from lorapipe.evaluation.svg_chart import Chart, Line, Point, smooth
 from lorapipe.evaluation.verdict import Verdict
@@ -45,6 +45,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class NearestPair:
+    """A training picture beside the painted picture that comes nearest to it; `note` says how near."""
+
+    training: Image
+    painted: Image
+    note: str
+
+
+@dataclass(frozen=True)
 class TableRow:
     """A row of scores, as text; the best is marked."""
 
@@ -70,6 +79,7 @@ class ReportModel:
     rows: Sequence[TableRow]
     settings: Mapping[str, str]
     notes: Sequence[str] = ()
+    nearest: Sequence[NearestPair] = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
@@ -182,6 +192,7 @@ def report_model(result: EvaluationResult, grid: Image, about: Mapping[str, str]
         ),
         rows=[_table_row(result, cell, scored) for cell, scored in sorted(result.scored.items())],
         settings=about,
+        nearest=_nearest(result),
         notes=(*NOTES, *(f"{each.title.capitalize()}: {each.meaning}." for each in _others(result).values())),
     )
 
@@ -210,6 +221,21 @@ def _pairs(result: EvaluationResult) -> list[Pair]:
     places = range(0, len(before), images.count)
     pairs = zip(images.prompts, places, strict=True)
     return [Pair(prompt, before[place], after[place]) for prompt, place in list(pairs)[:PAIRS]]
+
+
+def _nearest(result: EvaluationResult) -> list[NearestPair]:
+    """The best cell's pictures beside the training pictures that they come nearest to."""
+    if not result.nearest:
+        return []
+    painted, copied = result.images.pictures(result.best), result.scored[result.best].figures.get(COPIES, ())
+    return [
+        NearestPair(
+            result.training[each.training],
+            painted[each.painted],
+            f"copy {_percent(copied[each.painted])}" if copied else "",
+        )
+        for each in result.nearest
+    ]
 
 
 def _table_row(result: EvaluationResult, cell: Cell, scored: CellScores) -> TableRow:

@@ -72,10 +72,10 @@ class Sampler:
         import torch
 
         with torch.inference_mode():
-            latents = self._denoise(prompts, seeds, check)
-            return [self._picture(latent) for latent in latents]
+            return [self._picture(latent) for latent in self.latents(prompts, seeds, check)]
 
-    def _denoise(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
+    def latents(self, prompts: Sequence[str], seeds: Sequence[int], check: Callable[[], None]) -> torch.Tensor:
+        """The latents (B, C, h, w) of these pictures, as the VAE would encode them. Called within inference mode."""
         recipe, model = self.recipe, self.model
         guided = recipe.cfg != 1
         texts = [recipe.negative] * len(prompts) + list(prompts) if guided else list(prompts)

@@ -77,12 +77,12 @@ class Scorer:
 
 
 def _untaught(reference: Reference) -> tuple[str, ...]:
-    """Tags that some prompts ask for, not all, and no caption has."""
+    """Tags that no caption has, where each prompt that asks for something asks for one of these: no scene was taught."""
     said = {tag for caption in reference.captions for tag in tags(caption)}
-    asked = [tags(prompt) for prompt in reference.prompts]
-    return tuple(dict.fromkeys(
-        tag for one in asked for tag in one if tag not in said and not all(tag in other for other in asked)
-    ))  # fmt: skip
+    prompts = [tags(prompt) for prompt in reference.prompts]
+    asked = [[tag for tag in one if not all(tag in other for other in prompts)] for one in prompts]
+    missing = [[tag for tag in one if tag not in said] for one in asked if one]
+    return tuple(dict.fromkeys(tag for one in missing for tag in one)) if all(missing) else ()
 
 
 def _mean(opinions: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:

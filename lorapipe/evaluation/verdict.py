@@ -19,7 +19,7 @@ from lorapipe.evaluation.advice import Advice, Patch
 from lorapipe.evaluation.grid_plan import Cell
 from lorapipe.evaluation.part_strengths import part_advice
 from lorapipe.evaluation.results import Results
-from lorapipe.evaluation.selection import choose, comparable_losses
+from lorapipe.evaluation.selection import choose, order_of_equals
 from lorapipe.evaluation.verdict_rules import Finding, State, finding
 from lorapipe.evaluation.verdict_text import reasons
 
@@ -55,7 +55,7 @@ def judge(results: Results) -> Verdict:
     found, best, agreement, rival = _bagged(results)
     results = replace(results, chosen=best)
     if agreement < SURE:
-        best = choose(results.pooled, comparable_losses(results.probes, results.probe), errors=2.0)
+        best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
         results = replace(results, chosen=best)
         found = _not_sure(results, found, rival)
     advice = _joined(found.advice, tuple(part_advice(results))) + tuple(_guidance(results))

@@ -25,7 +25,7 @@ class Artifact(Value):
     """The class's name in stored results, content keys and saved graphs. It stays when the class is renamed."""
 
     def __init_subclass__(cls, stored_name: str = "", **keywords: object) -> None:
-        """`class Weights(Artifact, stored_name="Weights")`; the default is the class's name."""
+        """Set the stored name: `class Weights(Artifact, stored_name="Weights")`; the default is the class's name."""
         cls.stored_name = stored_name or cls.__name__
         super().__init_subclass__(**keywords)
 

@@ -43,7 +43,7 @@ def may_be_written(path: Path) -> bool:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that make up a database."""
+    """Return the files of a database."""
     return [path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 

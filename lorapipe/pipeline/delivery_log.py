@@ -81,7 +81,7 @@ class DeliveryLog:
         except FileNotFoundError:
             return ""
         if not stat.S_ISREG(there.st_mode):
-            return "what is there is not a regular file."
+            return "it is not a regular file."
         if not there.st_size:
             return ""
         try:

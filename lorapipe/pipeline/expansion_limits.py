@@ -20,8 +20,8 @@ class Allowance:
         self._values -= values
         self._letters -= letters
         if self._values < 0 or self._letters < 0:
-            limit = f"{MOST_VALUES} values" if self._values < 0 else f"{MOST_LETTERS} letters"
-            what = f"holds more than {limit}, {self._cause}."
+            limit = f"{MOST_VALUES} values" if self._values < 0 else f"{MOST_LETTERS} characters"
+            what = f"has more than {limit}, {self._cause}."
             raise InputError(what, where=self._where, cure="Write fewer, or shorter ones.")
 
 

@@ -94,7 +94,7 @@ def _over(upper: Document, lower: Document) -> Document:
 def _merged(
     upper: dict[object, object], lower: dict[object, object], has_short_forms: bool = False
 ) -> dict[object, object]:
-    """`has_short_forms`: settings of stages are below, where `adapter: lora` is `adapter: {type: lora}`."""
+    """Merge two mappings. `has_short_forms`: they are stages, in which `adapter: lora` is `adapter: {type: lora}`."""
     merged = dict(lower)
     for key, value in upper.items():
         old = lower.get(key)

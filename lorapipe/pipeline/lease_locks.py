@@ -44,7 +44,7 @@ class Owner(NamedTuple):
 
     @classmethod
     def this(cls) -> Owner:
-        """This process."""
+        """Return this process as an owner."""
         return cls(_host(), _place(), os.getpid(), _start_of(os.getpid()) or "")
 
 
@@ -148,7 +148,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _host() -> str:
-    """The name of this machine."""
+    """Return the name of this machine."""
     import platform  # seldom needed, and not quick to import
 
     return platform.node()

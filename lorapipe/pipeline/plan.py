@@ -93,7 +93,7 @@ def decide(
     """Decide whether a stage with resolved references runs. `look` has digests that were computed before."""
     identity = identify(stage, look or ledger.digests)
     if name in anew:
-        return PlannedStage(name, "run", "asked for", stage, identity)
+        return PlannedStage(name, "run", "requested", stage, identity)
     found = ledger.result(identity.key, references.inputs(stage))
     if isinstance(found, Result):
         return PlannedStage(name, "reuse", "unchanged", stage, identity, found)

@@ -36,6 +36,7 @@ class Param(NamedTuple):
     shelf: str = ""
     kohya: tuple[str, ...] = ()
     key: str = ""
+    word: str = ""
 
     @property
     def told(self) -> str:
@@ -78,6 +79,7 @@ def param(
     shelf: str = "",
     kohya: tuple[str, ...] = (),
     key: str = "",
+    word: str = "",
 ) -> Any:
     """Declare a knob: its default, a sentence a user reads, and its limits.
 
@@ -85,14 +87,15 @@ def param(
     that the knob does not change the result (a device, a log folder): it is not part of the content key. `aliases` are
     its names in earlier releases, which old documents and graphs may still use. `shelf` names the user's folder that a
     path is usually in: `pictures`, or a kind of model (`checkpoints`, `vae`). `kohya` are the equivalent flags of kohya's
-    sd-scripts: users who write or search for them find this knob.
+    sd-scripts: users who write or search for them find this knob. `word` is a text that may stand in place of a list of
+    texts, which then contains that text alone.
 
     A renamed knob keeps its first name as `key`: content keys contain that name, and it is an alias too. So renaming a
     knob does not invalidate stored results.
     """
     if key and key not in aliases:
         aliases = (*aliases, key)
-    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key)}
+    metadata = {"param": Param(help, ge, gt, le, lt, min_items, content, aliases, shelf, kohya, key, word)}
     if callable(default) and default is not REQUIRED:
         return dataclasses.field(default_factory=default, kw_only=True, metadata=metadata)
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)

@@ -146,6 +146,8 @@ class _Parser:
         return plain
 
     def _list(self, item: Shape, plain: object, limits: Param, at: Address) -> tuple[object, ...]:
+        if limits.word and plain == limits.word:
+            return (limits.word,)
         if not isinstance(plain, (list, tuple)):
             self._refuse(f"{show(plain)} is not a list.", at, f"Write it as [{show(plain)}].")
         if limits.min_items is not None and len(plain) < limits.min_items:

@@ -69,7 +69,8 @@ class SchemaWriter:
         match shape.kind:
             case "list":
                 floor = {} if limits.min_items is None else {"minItems": limits.min_items}
-                return {"type": "array", "items": self.or_instead(self.forms(shape.item, limits)), **floor}
+                schema = {"type": "array", "items": self.or_instead(self.forms(shape.item, limits)), **floor}
+                return any_of(schema, {"enum": [limits.word]}) if limits.word else schema
             case "mapping":
                 return {"type": "object", "additionalProperties": self.forms(shape.item, limits)}
             case "spec":

@@ -14,11 +14,12 @@ from lorapipe.pipeline.artifacts import Dataset
 from lorapipe.pipeline.demand import Demand
 from lorapipe.stages import Stage
 from lorapipe.stages._train_rules import made_by
+from lorapipe.training.check_steps import BACKWARD, CHECK_PASSES, check_steps
 from lorapipe.training.data.forecast import Forecast, of_manifest
 from lorapipe.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from lorapipe.models import Family
+    from lorapipe.models import Family, Footprint
     from lorapipe.training.data.buckets import Pair
     from lorapipe.training.memory_estimate import Need
 
@@ -37,10 +38,19 @@ def outlook(train: TrainingOptions, stages: Mapping[str, Stage]) -> Iterator[str
     about = "" if all(each.known for each in found) else "about "
     epochs = f"{about}{total / updates:.1f} epochs of {sum(showings.values())} pictures"
     yield f"{total} steps of {train.batch * train.accumulation}, {epochs}"
+    if train.stop:
+        yield _checks(total, train.batch * train.accumulation)
     base = _base(train.dataset, stages)
     if base is not None:
         yield from _memory(train, base, max(each.largest for each in found))
         yield from _disk(train, base, total, updates)
+
+
+def _checks(total: int, pictures: int) -> str:
+    """What early stopping costs."""
+    checks = len(check_steps(total, pictures))
+    share = checks * CHECK_PASSES / (BACKWARD * total * pictures)
+    return f"stop: early looks at it up to {checks} times, about {100 * share:.0f} % more time; it may end sooner"
 
 
 def _forecasts(train: TrainingOptions, stages: Mapping[str, Stage]) -> list[Forecast] | None:
@@ -94,14 +104,14 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
         return None
     if EMBEDDING in rates:
         parts = [*{*parts, *(part for part, role in base.roles.items() if role == "text_encoder")}]
-    held = _bytes_held(train)
+    held, one = _bytes_held(train), _bytes_of_one_step(train, footprint, parts)
     needed = partial(
         need,
         footprint,
         footprint.activations,
         parts,
         numbers,
-        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train),
+        train.adapter.bytes_each(train.optimizer.states, held) + _bytes_of_average(train) + one / numbers,
         pixels * train.batch,
         bytes_each=held,
     )
@@ -111,6 +121,12 @@ def memory(train: TrainingOptions, base: Family, pixels: int) -> tuple[Need, Nee
 def _bytes_held(train: TrainingOptions) -> int:
     """Of each of the base's weights, on a GPU."""
     return 4 if train.precision == "fp32" else 2
+
+
+def _bytes_of_one_step(train: TrainingOptions, footprint: Footprint, parts: Sequence[str]) -> int:
+    """Where each weight is stepped for itself: those of the largest, its gradient and its step, in fp32."""
+    refs = [ref for part in parts for ref in footprint.modules(part)] if train.adapter.steps_apart else []
+    return 16 * max((math.prod(ref.shape) for ref in refs), default=0)
 
 
 def _bytes_of_average(train: TrainingOptions) -> int:
@@ -124,7 +140,8 @@ def _disk(train: TrainingOptions, base: Family, total: int, per_epoch: float) ->
         return
     numbers = train.adapter.size(footprint, [part for part in train.rates(base.roles) if part in base.roles])
     snapshot = numbers * {"fp32": 4, "bf16": 2}[train.adapter.snapshot_dtype]
-    state = numbers * (4 + 4 * train.optimizer.states + _bytes_of_average(train))
+    weight = 2 if train.adapter.needs_precision == "bf16" else 4
+    state = numbers * (weight + 4 * train.optimizer.states + _bytes_of_average(train))
     count = len(train.snapshots.steps(total, per_epoch))
     many = f"{count} snapshots of {_size(snapshot)}" if count > 1 else f"a snapshot of {_size(snapshot)}"
     whole = _size(count * snapshot + 2 * state)

@@ -92,7 +92,7 @@ def _odd_rate(train: TrainingOptions, option: str, rate: float) -> Iterator[Prob
         what = f"{rate:g} is a rate for another optimizer: {name} finds its own step size, this is a factor on it."
         yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
     if not train.optimizer.adaptive and rate >= STEEP:
-        what = f"{rate:g} would destroy the adapter within a few steps: {name} takes its rate as it is."
+        what = f"{rate:g} would destroy the adapter within a few steps: {name} uses the rate unchanged."
         yield Problem(what, cure=f"Leave it empty, or write about {usual:g}.", path=(option,))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lorapipe.atomic import write_text
 from lorapipe.errors import InputError, Problem, shortened
+from lorapipe.evaluation import prompts
 from lorapipe.formats import EMBEDDING
 from lorapipe.pipeline.artifacts import Artifact, Dataset, Report, Weights
 from lorapipe.pipeline.context import Context
@@ -18,11 +19,13 @@ from lorapipe.pipeline.events import Log, Metric
 from lorapipe.spec import Source, from_dict, param
 from lorapipe.stages import Stage, _prompt_syntax
 from lorapipe.training.data.buckets import Resolution
+from lorapipe.training.data.trigger_word import trigger_word
 from lorapipe.training.device import Precision
 
 if TYPE_CHECKING:
     from lorapipe.evaluation.evaluation_result import EvaluationResult
     from lorapipe.evaluation.grid_plan import GridPlan
+    from lorapipe.evaluation.image_store import ImageStore
     from lorapipe.evaluation.sampler import SamplingOptions
     from lorapipe.models import Family, Model
     from lorapipe.training.adapters import Attachable
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from lorapipe.training.data.manifest import Manifest
     from lorapipe.training_record import TrainingRecord
 
+SURER = 2
+"""`surer: auto` doubles the pictures so often at most."""
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
 """How prompts are read for weights without a training record."""
 
@@ -38,7 +43,7 @@ READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": Fals
 class Evaluate(Stage):
     """Sample every snapshot at several strengths from fixed noise, compare, and say which to use and what to change."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     libraries: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     needs_device: ClassVar[bool] = True
     makes: ClassVar[type[Artifact]] = Report
@@ -49,16 +54,24 @@ class Evaluate(Stage):
         "a prepare stage with pictures to compare with, for weights that were not trained here; empty: the training set",
     )
     prompts: tuple[str, ...] = param(
-        help="the prompts, the same for every snapshot: the trigger word in scenes, poses and clothes that the "
-        "training pictures do not all show. Four or more that differ; the verdict measures whether their pictures do",
+        (prompts.AUTO,),
+        "the prompts, the same for every snapshot: the trigger word in scenes, poses and clothes that the training pictures "
+        "do not all show. Four or more that differ; the verdict measures whether their pictures do. auto, alone or among "
+        "others: four scenes made from the captions' tags. The trigger word alone is always a prompt too, where it is known",
         min_items=1,
+        word=prompts.AUTO,
     )
     negative_prompt: str = param("", "things that the pictures should not show")
     pictures: int = param(2, "pictures for each prompt in each cell; more make the verdict more certain", ge=1, le=64)
-    seed: int = param(0, "the noise of the first picture of each prompt; the others have the next numbers", ge=0)
+    surer: Literal["never", "auto"] = param(
+        "never",
+        "auto: if the verdict is not certain, sample twice as many pictures of each prompt and judge again, at most twice: "
+        "up to four times the pictures",
+    )
+    seed: int = param(0, "seed of each prompt's first picture; the other pictures have the next numbers", ge=0)
     strengths: tuple[float, ...] = param(
         (0.5, 1.0, 1.5),
-        "how strongly the LoRA is applied; a good one works at 1. Strengths below and above show whether it is too much "
+        "strengths at which the LoRA is applied; a good one works at 1. Others show whether the training was too much "
         "or too little",
         gt=0,
         le=4,
@@ -71,11 +84,13 @@ class Evaluate(Stage):
         ge=0,
         le=4,
     )
-    snapshots: int = param(6, "most snapshots to sample, evenly spaced; always with the last one", ge=1, le=1000)
+    snapshots: int = param(
+        6, "largest number of snapshots to sample, evenly spaced, always with the last one", ge=1, le=1000
+    )
     steps: int = param(25, "sampling steps of a picture", ge=1, le=1000)
     cfg: float | None = param(
         None,
-        "how strongly the prompt guides (classifier-free guidance): 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
+        "scale of classifier-free guidance: 5–7 for Stable Diffusion; empty: 7, and 4 for pocket",
         ge=1,
         le=50,
     )
@@ -127,7 +142,19 @@ class Evaluate(Stage):
 
     def demand(self, stages: Mapping[str, Stage], pictures: int) -> Demand:
         cells = self.snapshots * len(self.strengths) + len(self.text_encoder_strengths) * len(self.strengths) + 2
-        return Demand(painted=len(self.prompts) * self.pictures * cells * -(-self.steps // 100))
+        most = prompts.most_rows(self.prompts) * self.pictures * 2**self._rounds
+        return Demand(painted=most * cells * -(-self.steps // 100))
+
+    @property
+    def _rounds(self) -> int:
+        """How often the pictures may be doubled."""
+        return SURER if self.surer == "auto" else 0
+
+    def outlook(self, stages: Mapping[str, Stage]) -> Iterator[str]:
+        pictures = self.demand(stages, 0).painted // -(-self.steps // 100)
+        least = pictures // 2**self._rounds
+        more = f"; where that leaves it unsure, up to {pictures} (surer: auto)" if self._rounds else ""
+        yield f"at most {least} pictures of {self.steps} steps{more}"
 
     def notices(self) -> Iterator[Problem]:
         return _prompt_syntax.notices(self.prompts, "prompts")
@@ -166,10 +193,11 @@ class Evaluate(Stage):
             last = formats.open(self.weights.snapshots[-1].path, model.kohya_names())
             adapter, parts, reading = WeightsAdapter(last), last.parts, dict(READING)
         options, plan = self._sampling_options(base, reading), self._plan(base, parts, context)
-        images = ImageStore(context.resume / "pictures", self.prompts, self.pictures, self.seed)
-        counter = PictureCounter(plan.size * len(images.slots), context.emit)
         scene = Scene(dataset.images, manifest.background, dataset.masks)
         cache, captioning = Cache(context.cache), _captioning(record, manifest)
+        asked = self._asked(record, manifest, captioning, context)
+        images = ImageStore(context.resume / "pictures", asked, self.pictures, self.seed)
+        counter = PictureCounter(plan.size * len(images.slots), context.emit)
         prober = Prober(model, manifest, scene, cache, captioning, TextReading(**reading))
         evaluator = Evaluator(
             model=model,
@@ -183,11 +211,13 @@ class Evaluate(Stage):
             captions=[captioning.canonical(each.caption) for each in compared(manifest)],
             knobs=advised_options(base, record) if record else {},
             kind=None if self.kind == "auto" else self.kind,
+            rounds=self._rounds,
         )
         with self._further_words(model):
             result = evaluator.run()
         _emit_metrics(result, context)
-        return self._published(result, self._about(base, record, manifest, options, folder), context)
+        about = self._about(base, record, manifest, options, folder, result.images)
+        return self._published(result, about, context)
 
     def _further_words(self, model: Model) -> AbstractContextManager[object]:
         """Add the words of `embeddings` to the model; a file's name is its word."""
@@ -213,6 +243,20 @@ class Evaluate(Stage):
             what = "the weights were not trained here, so there are no pictures to compare with."
             raise InputError(what, where="dataset", cure="Name a prepare stage as dataset.")
         return found
+
+    def _asked(
+        self, record: TrainingRecord | None, manifest: Manifest, captioning: Captioning, context: Context
+    ) -> tuple[str, ...]:
+        """The prompts, the trigger word alone first where one is known."""
+        captions = [captioning.canonical(each.caption) for each in manifest.training]
+        own = {"captions": dict(manifest.captions)} if manifest.captions else {}
+        trigger = trigger_word({**(record.settings if record else {}), **own}, captions)
+        if not trigger:
+            context.emit(Log(text="no trigger word is known: neither settings nor captions have one in common"))
+        asked = prompts.prompt_rows(self.prompts, trigger, captions)
+        if prompts.AUTO in self.prompts:
+            context.emit(Log(text=f"prompts: auto asks for {' · '.join(asked)}"))
+        return asked
 
     def _sampling_options(self, base: Family, reading: Mapping[str, Any]) -> SamplingOptions:
         from lorapipe.evaluation.sampler import SamplingOptions
@@ -256,16 +300,18 @@ class Evaluate(Stage):
         manifest: Manifest,
         options: SamplingOptions,
         clip: Path | None,
+        images: ImageStore,
     ) -> dict[str, str]:
         """Return the settings that the report shows; they do not depend on the machine or the day."""
         pictures = f"{len(manifest.training)} pictures; {len(manifest.held_out)} held out"
         whole = record is not None and self._is_whole([*record.rates])
+        first = f", {images.first} at first, which did not tell" if images.first else ""
         return {
             "base": record.base_name if record else base.checkpoint.plain().rpartition("/")[2],
             **({"trained on": pictures, "training": _training(record)} if record else {"compared with": pictures}),
-            "prompts": " · ".join(self.prompts),
+            "prompts": " · ".join(images.prompts),
             **({"negative prompt": self.negative_prompt} if self.negative_prompt else {}),
-            "pictures": f"{self.pictures} a prompt, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
+            "pictures": f"{images.count} a prompt{first}, {options.size[0]}×{options.size[1]}, seeds from {self.seed}",
             "sampling": f"{options.steps} steps of {options.solver}, CFG {options.cfg:g}",
             **({"strengths": ", ".join(f"{strength:g}" for strength in self.strengths)} if not whole else {}),
             **({} if clip is None else {"CLIP": clip.name}),
@@ -306,7 +352,8 @@ def _adapter(record: TrainingRecord) -> Attachable:
 
 def _training(record: TrainingRecord) -> str:
     rates = ", ".join(f"{part} {rate:g}" for part, rate in record.rates.items())
-    return f"{record.steps} steps, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
+    early = " (stopped early)" if record.stopped else ""
+    return f"{record.steps} steps{early}, {f'rank {record.rank}, ' if record.rank else ''}rates {rates}"
 
 
 def _captioning(record: TrainingRecord | None, manifest: Manifest) -> Captioning:

@@ -7,9 +7,10 @@ for bit on the same machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lorapipe.pipeline.events import Event, Log, Metric, Progress
 from lorapipe.training.loop import Step
@@ -45,7 +46,8 @@ class Due:
 
 
 class Monitor:
-    """Logs the steps of a training. `done` is the number of steps that earlier attempts have completed."""
+    """Logs the steps of a training. `done` is the number of steps that earlier attempts have completed, `checks` those that
+    early stopping has made until then."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Monitor:
         if found.step:
             emit(Log(text=f"Resumes after step {found.step} of {milestones.total}."))
         self.done = found.step
+        self.checks = found.checks
         self._metrics = MetricsLog(folder, found.step, found.curve, min(PATIENCE, milestones.total))
         self._throughput = Throughput(milestones.total, found.step)
         self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
@@ -95,12 +98,12 @@ class Monitor:
         """Add a file that the training has written to the resume state, which is valid only if the file is intact."""
         self._checkpoints.add(file)
 
-    def save(self, step: int) -> None:
-        """Save the resume state after `step`."""
+    def save(self, step: int, checks: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Save the resume state after `step`, with the checks of early stopping."""
         begun = time.monotonic()
         self._write()  # the log is never behind the state
         self._metrics.flush()
-        self._checkpoints.save(step, self.trainable, self._metrics.path.read_bytes())
+        self._checkpoints.save(step, self.trainable, self._metrics.path.read_bytes(), checks)
         self._saved = time.monotonic()
         self._pause = max(CHECKPOINT_SECONDS, (self._saved - begun) / CHECKPOINT_SHARE)
 

@@ -29,7 +29,7 @@ RATES: Mapping[str, Role] = {
     "embedding_lr": "embedding",
 }
 """The options that are learning rates, and the role of what each is for."""
-LATER = ("embedding", "embedding_lr", "ema")
+LATER = ("embedding", "embedding_lr", "ema", "stop")
 """Options that came after files were made: where they are not used, files say nothing of them."""
 DATASETS = ("dataset", "more_datasets", "regularisation")
 """The options that are results of other stages."""
@@ -127,6 +127,12 @@ class TrainingOptions(Spec):
         "a character, 3000 for a style",
         kohya=("max_train_steps", "max_train_epochs"),
     )
+    stop: Literal["early"] | None = param(
+        None,
+        "early: stop where later steps are worse, by the loss on fixed pictures: held-out ones (eight are needed), training "
+        "pictures, and pictures of the base without the trigger word. Costs up to a fifth more time; snapshots stay. Empty: "
+        "train all steps",
+    )
     snapshots: Interval = param(
         Interval(10, is_usual=True),
         "how often to save the adapter, to choose the best of them later: 10 (times, evenly), 'every 100 steps', "
@@ -187,8 +193,8 @@ class TrainingOptions(Spec):
     )
     precision: Precision = param(
         "auto",
-        "data type of the frozen base; trained weights are always fp32. auto: bf16 on a GPU that supports it, else fp16; "
-        "fp32 on a CPU. fp32 takes twice the memory",
+        "data type of the base; trained weights are fp32 (for a fine-tune, adapter.weights). auto: bf16 on a GPU that "
+        "supports it, else fp16; fp32 on a CPU. fp32 takes twice the memory",
         kohya=("mixed_precision", "full_fp16", "full_bf16"),
     )
     gradient_checkpointing: bool = param(

@@ -65,11 +65,15 @@ class Trainable:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Where a training resumes: the last step (0: from scratch), its metrics log, and complaints about damaged states."""
+    """Where a training resumes: the last step (0: from scratch), its metrics log, and complaints about damaged states.
+
+    `checks` are those of early stopping up to this step, as plain values.
+    """
 
     step: int = 0
     curve: bytes = b""
     complaints: tuple[str, ...] = ()
+    checks: Sequence[Mapping[str, Any]] = ()
 
 
 class Checkpoints:
@@ -84,11 +88,14 @@ class Checkpoints:
         """Add a file that the training has written and will not write again: later checkpoints are invalid without it."""
         self._checksums[self._name(file)] = crc_of(file)
 
-    def save(self, step: int, trainable: Trainable, curve: bytes = b"") -> None:
+    def save(
+        self, step: int, trainable: Trainable, curve: bytes = b"", checks: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Save the state after `step` updates, atomically and synced to disk."""
         for left in self.folder.glob(f"*{PART_SUFFIX}"):
             left.unlink(missing_ok=True)
         about = {"version": VERSION, "step": step, "curve": curve, "files": self._checksums}
+        about |= {"checks": [*checks]} if checks else {}
         path = self.folder / f"step-{step:08d}.pt"
         with writing(path) as file:
             torch.save({**about, **trainable.state()}, file)
@@ -117,7 +124,7 @@ class Checkpoints:
                 self._damaged.append(path)
             else:
                 self._checksums = state["files"]
-                return Resumed(int(state["step"]), state["curve"], tuple(complaints))
+                return Resumed(int(state["step"]), state["curve"], tuple(complaints), state.get("checks", ()))
         if complaints:
             complaints.append("There is no earlier state: the training starts again.")
         return Resumed(complaints=tuple(complaints))

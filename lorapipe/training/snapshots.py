@@ -33,7 +33,7 @@ class SnapshotWriter:
 
     def write(self, step: int) -> Path:
         """Write the snapshot after `step`, and return its path."""
-        learned, epoch = self.adapter.learned(), self.length.epoch(step)
+        learned, epoch = self.adapter.snapshot(self.dtype), self.length.epoch(step)
         metadata = kohya_metadata(self.record, "", step, epoch, "none", learned.algorithms)
         path = self.folder / file_name(step)
         formats.save(

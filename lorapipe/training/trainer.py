@@ -29,6 +29,7 @@ from lorapipe.training.data_loader import DataLoader, TrainingLength
 from lorapipe.training.data_parallel import DataParallel
 from lorapipe.training.device import Compute, memory_explained
 from lorapipe.training.distributed_launch import launched
+from lorapipe.training.early_stop import EarlyStop, early_stop
 from lorapipe.training.ema import ExponentialMovingAverage
 from lorapipe.training.initial_weights import initialise_from
 from lorapipe.training.model_contexts import attached, compiled, gradient_checkpointing
@@ -84,7 +85,7 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Trainer:
-    """A training with all its parts. `launch` starts the processes for further devices."""
+    """A training with all its parts. `launch` starts the processes for further devices; `early_stop` is rank 0's."""
 
     context: Context
     dataset: Dataset
@@ -97,6 +98,7 @@ class Trainer:
     record: TrainingRecord
     previews: Previews
     launch: Callable[[], AbstractContextManager[DataParallel]]
+    early_stop: EarlyStop | None = None
 
     @classmethod
     def build(cls, options: TrainingOptions, context: Context, parallel: DataParallel | None = None) -> Self:
@@ -122,6 +124,7 @@ class Trainer:
         length = TrainingLength(batches, options.accumulation, options.steps)
         total, per_epoch = length.total, length.per_epoch
 
+        watched = None if parallel else early_stop(options, model, total, rates, cache, context)
         captions = [picture.caption for picture in pictures.all]
         conditions.warn_of_truncation(options.captions, captions, options.max_tokens, context)
         for word in options.words:
@@ -161,6 +164,7 @@ class Trainer:
                 rates, context,
             ),
             launch=launch,
+            early_stop=watched,
         )  # fmt: skip
 
     @property
@@ -194,15 +198,17 @@ class Trainer:
         writer = SnapshotWriter(adapter, self.model, self.record, self.length, context.resume, format, dtype)
         monitor = Monitor(context.resume, self.milestones, trainable, optimizer, context.emit, context.stopping)
         adapter.refresh()
-        steps = self._loop(adapter, trainable, parallel, monitor.done)
+        ended = self.early_stop is not None and self.early_stop.resume(monitor.checks)
+        steps = iter(()) if ended else self._loop(adapter, trainable, parallel, monitor.done)
         with closing(monitor.follow(steps)) as followed:
             for step, due in followed:
-                if due.snapshot:
+                end = self._is_to_stop(step.step, adapter, trainable)
+                if due.snapshot or end:
                     with _saved_weights(adapter, trainable):
                         monitor.check_weights(step.step)
                         monitor.keep(writer.write(step.step))
-                if due.checkpoint:
-                    monitor.save(step.step)
+                if due.checkpoint or end:
+                    monitor.save(step.step, self.early_stop.state if self.early_stop else ())
                 if due.stop:
                     at = f"step {step.step} of {self.milestones.total}"
                     raise Interrupted(f"Stopped after {at}; run the same command again to resume.")
@@ -210,6 +216,15 @@ class Trainer:
                     with _saved_weights(adapter, trainable):
                         self.previews.paint(step.step)
                 yield step
+                if end:
+                    break
+
+    def _is_to_stop(self, step: int, adapter: Attached, trainable: Trainable) -> bool:
+        """Check the training after `step`, where that is due; whether it is to stop."""
+        if self.early_stop is None or step not in self.early_stop.steps:
+            return False
+        with _saved_weights(adapter, trainable):
+            return self.early_stop.check(step)
 
     def _loop(self, adapter: Attached, trainable: Trainable, parallel: DataParallel, done: int) -> Iterator[loop.Step]:
         """Return the steps after the first `done`."""
@@ -228,10 +243,16 @@ class Trainer:
     def publish(self) -> Weights:
         """Publish all files of the completed training."""
         publish_training(self.context)
-        out = self.context.out
-        made = [(step, self.length.epoch(step)) for step in sorted(self.milestones.snapshots)]
+        out, made = self.context.out, self.milestones.snapshots
+        if self.early_stop:
+            self.early_stop.save(self.milestones.total)
+        if self.early_stop and (last := self.early_stop.stopped_at):
+            made = frozenset(step for step in made if step < last) | {last}
+            replace(self.record, steps=last, stopped=self.early_stop.reason or "").save(out / "training.json")
         return Weights(
-            snapshots=tuple(Snapshot(step, epoch, out / snapshots.file_name(step)) for step, epoch in made),
+            snapshots=tuple(
+                Snapshot(step, self.length.epoch(step), out / snapshots.file_name(step)) for step in sorted(made)
+            ),
             dataset=self.dataset,
             training=out / "training.json",
             log=out / "metrics.jsonl",

@@ -1,4 +1,4 @@
-"""Tests against a real ComfyUI; CONTRIBUTING.md says how they are run. Without `COMFYUI_PATH` they are skipped."""
+"""Tests against a real ComfyUI; CONTRIBUTING.md says how to run them. Without `COMFYUI_PATH` they are skipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def comfyui() -> ComfyUI:
-    """The checkout that the environment names."""
+    """The ComfyUI checkout that the environment names."""
     from real_comfyui import ComfyUI
 
     if not (path := os.environ.get("COMFYUI_PATH")):
@@ -29,7 +29,7 @@ def comfyui() -> ComfyUI:
 
 @pytest.fixture(scope="module")
 def server(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that loads tiny checkpoints; text encoders in full precision, as lorapipe has them on a CPU."""
+    """A server that loads tiny checkpoints, with text encoders in full precision, as in lorapipe on a CPU."""
     from real_comfyui import PACKS
 
     folder = tmp_path_factory.mktemp("comfyui")

@@ -1,7 +1,7 @@
-"""What ComfyUI's own loader makes of LoRA files; a program that ComfyUI's Python runs: `loader.py REQUEST ANSWER`.
+"""Load LoRA files with ComfyUI's own loader; a program for ComfyUI's Python: `loader.py REQUEST ANSWER`.
 
-The model is as large as the published one but has no weights, only names and shapes: its kind is found as for any
-checkpoint, the file goes through what the node Load LoRA calls, and ΔW is what is added to a weight of zeros.
+The model has the published size but no weights, only names and shapes: ComfyUI detects its kind as for any checkpoint, the
+file is loaded by the function of the node Load LoRA, and ΔW is its change of a zero weight.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "model.diffusion_model."
 
 
 def model_and_clip(unet: Mapping[str, list[int]]) -> tuple[Any, Any]:
-    """The patchers of a model whose U-Net has tensors of these names and shapes, and of its text encoders."""
+    """Return the patchers of a model whose U-Net has tensors with these names and shapes, and of its text encoders."""
     import comfy.model_detection
     import comfy.model_patcher
     import comfy.sd
@@ -35,7 +35,7 @@ def model_and_clip(unet: Mapping[str, list[int]]) -> tuple[Any, Any]:
 
 
 class Told(logging.Handler):
-    """What the loader says, of warnings and worse."""
+    """A log handler for the loader's warnings and errors."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -48,7 +48,7 @@ class Told(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """The lines that are logged meanwhile."""
+    """Yield the lines that are logged within the block."""
     told = Told()
     logging.getLogger().addHandler(told)
     try:
@@ -58,7 +58,7 @@ def listening() -> Iterator[list[str]]:
 
 
 def compare(model: Any, clip: Any, accepted: Mapping[str, str], names: Any, file: str, learnt: str) -> dict[str, Any]:
-    """Which weights a file changes, and how far ComfyUI's ΔW of each is from ours, relative to ours."""
+    """Return the weights that a file changes, and the relative difference between ComfyUI's ΔW and lorapipe's."""
     import comfy.lora
     import comfy.sd
     import comfy.utils
@@ -86,7 +86,7 @@ def compare(model: Any, clip: Any, accepted: Mapping[str, str], names: Any, file
 
 
 def main(request: Path, answer: Path) -> None:
-    """Answer a request, both JSON; `answer` in test_comfyui_loader.py says what is in them."""
+    """Answer a request; `answer` in test_comfyui_loader.py describes both JSON files."""
     asked = json.loads(request.read_text(encoding="utf-8"))
     sys.path.insert(0, asked["comfyui"])
     from comfy.cli_args import args

@@ -1,4 +1,4 @@
-"""A real ComfyUI, started for a test: prompts go in over HTTP, histories and the log come out."""
+"""Start a real ComfyUI for a test, queue prompts over HTTP, and read histories and the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKS = Path(__file__).parent
 UP = 120.0
-"""Seconds that ComfyUI may take to answer for the first time."""
+"""Seconds until ComfyUI must answer its first request."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ComfyUI:
     python: str
 
     def environment(self) -> dict[str, str]:
-        """For its processes: this checkout of lorapipe can be imported, and nothing is fetched."""
+        """Return the environment of its processes: this checkout of lorapipe can be imported, and downloads are off."""
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         ours = {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         # Networks this small are slower on several threads, much slower where other programs want the cores too.
@@ -37,7 +37,7 @@ class ComfyUI:
 
     @contextlib.contextmanager
     def serve(self, folder: Path, packs: Mapping[str, Path], *arguments: str) -> Iterator[Server]:
-        """A server whose models, outputs and custom nodes are below `folder`; `packs` are named and linked there."""
+        """Start a server whose models, outputs and custom nodes are below `folder`; node `packs` are linked there."""
         for name in ("models/checkpoints", "models/loras", "input", "output", "custom_nodes"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for name, pack in packs.items():
@@ -71,7 +71,7 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def wait_until_up(self) -> None:
-        """Return when it answers; its log is the message if it ends instead."""
+        """Wait until the server answers; fail with its log if it ends."""
         deadline = time.monotonic() + UP
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()
@@ -82,7 +82,7 @@ class Server:
         raise AssertionError(f"not up after {UP:g} s:\n{self.log()}")
 
     def stop(self) -> None:
-        """End it, by force if it does not listen."""
+        """Stop the server; kill it if it does not end."""
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -91,16 +91,16 @@ class Server:
             self.process.wait()
 
     def log(self) -> str:
-        """All it has said."""
+        """Return the server's log."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def get(self, path: str) -> Any:
-        """The JSON at a path, such as `object_info/KSampler`."""
+        """Return the JSON at a path, such as `object_info/KSampler`."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
             return json.load(answer)
 
     def post(self, path: str, data: Mapping[str, Any]) -> tuple[int, Any]:
-        """Status and JSON of the answer, also of a refusal."""
+        """Post JSON; return the status and JSON of the response, also of an error."""
         body, headers = json.dumps(data).encode(), {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", body, headers)
         try:
@@ -111,14 +111,14 @@ class Server:
         return status, json.loads(text) if text else None
 
     def queue(self, prompt: Mapping[str, Any], client: str = "lorapipe-tests") -> str:
-        """Queue a graph in API format and give its id. An answer of 200 may still hold errors of some nodes."""
+        """Queue a graph in API format and return its id. A response of 200 may still contain errors of some nodes."""
         status, answer = self.post("prompt", {"prompt": prompt, "client_id": client})
         assert status == 200 and answer["node_errors"] == {}, answer
         identifier: str = answer["prompt_id"]
         return identifier
 
     def history(self, identifier: str, timeout: float = 120.0) -> Any:
-        """What became of a prompt, waiting for its end."""
+        """Wait for the end of a prompt, and return its history."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if found := self.get(f"history/{identifier}"):
@@ -128,13 +128,13 @@ class Server:
         raise AssertionError(f"not done after {timeout:g} s:\n{self.log()[-4000:]}")
 
     def run(self, prompt: Mapping[str, Any], timeout: float = 120.0) -> dict[str, Any]:
-        """A graph's UI outputs by node; it must succeed."""
+        """Run a graph, which must succeed, and return its UI outputs by node."""
         entry = self.history(self.queue(prompt), timeout)
         assert entry["status"]["status_str"] == "success", f"{entry['status']}\n{self.log()[-4000:]}"
         outputs: dict[str, Any] = entry["outputs"]
         return outputs
 
     def file(self, shown: Mapping[str, str]) -> Path:
-        """The file of an entry of a UI output."""
+        """Return the file of an entry of a UI output."""
         root = {"output": "output", "temp": "temp", "input": "input"}[shown["type"]]
         return self.folder / root / shown["subfolder"] / shown["filename"]

@@ -1,4 +1,4 @@
-"""Every key of every adapter that we export is loaded by ComfyUI's own loader, and its ΔW is ours: at full size."""
+"""ComfyUI's own loader loads every key of every exported adapter, with the same ΔW, at full size."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from lorapipe.pipeline.artifacts import Dataset, Snapshot, Weights
 from lorapipe.pipeline.context import Context
 from lorapipe.spec import Destination, knobs
 from lorapipe.stages.export import ROUNDING, Export
+from lorapipe.training.adapter_layers.target_knobs import TargetKnobs
 from lorapipe.training.adapters import Adapter
 from lorapipe.training_record import TrainingRecord
 
 assert Adapter.registry is not None and Format.registry is not None and Family.registry is not None
 SMALL: dict[str, Any] = {"rank": 4, "conv_rank": 2}
 UNUSUAL: dict[str, Any] = {"rank": 6, "conv_rank": 3, "alpha": 1.5, "conv_alpha": 0.7}
-"""Values of the knobs that show in a file, for adapters that have them; `block_ranks` goes with `UNUSUAL`."""
+"""Values of the knobs that affect a file, for adapters that have them; `block_ranks` goes with `UNUSUAL`."""
 CONVOLUTIONS = {"lora": False, "locon": True}
-"""Whether a usual adapter reaches the resnet blocks too; with that, how many modules it has is known."""
+"""Whether an adapter at its defaults is on the resnet blocks too, which determines its number of modules."""
 TEXTS = {
     ("sd15", "text_encoder"): "clip_l",
     ("sd2", "text_encoder"): "clip_h",
@@ -46,7 +47,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Exported:
-    """A file as the stage `export` writes it, and the snapshot it was made of."""
+    """A file as the stage `export` writes it, and its snapshot."""
 
     adapter: str
     dtype: str
@@ -56,13 +57,13 @@ class Exported:
 
     @property
     def label(self) -> str:
-        """For messages."""
+        """The label in messages."""
         return f"{self.adapter}, {'usual' if self.usual else 'every knob'}, {self.file.stem} {self.dtype}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What ComfyUI did with all files of a family."""
+    """ComfyUI's results for all files of a family."""
 
     family: str
     model: LatentDiffusion
@@ -72,12 +73,12 @@ class Answer:
 
 
 def with_knobs(adapter: type[Adapter], values: dict[str, Any]) -> Adapter:
-    """An adapter with those of the values that it has a knob for."""
+    """Return an adapter with those values that it has a knob for."""
     return adapter(**{knob.name: values[knob.name] for knob in knobs(adapter) if knob.name in values})
 
 
 def stir(model: LatentDiffusion) -> None:
-    """Random values in place of the adapter's parameters, which the base's device has left without any."""
+    """Set the adapter's parameters, which have no values on the base's meta device, to random ones."""
     generator = torch.Generator().manual_seed(0)
     for part in model.trainable:
         for module in model.part(part).modules():
@@ -88,11 +89,13 @@ def stir(model: LatentDiffusion) -> None:
 
 
 def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Exported]:
-    """Files of every adapter in every format: as it usually is, and with every knob that shows; in all precisions."""
+    """Export every adapter in every format and precision: at its defaults, and with every knob that affects a file."""
     blocks = tuple(place % 4 for place in range(model.blocks))
     rarer = itertools.cycle(("fp32", "bf16"))
     assert Adapter.registry is not None and Format.registry is not None
     for name in Adapter.registry.names():
+        if not issubclass(Adapter.registry.get(name), TargetKnobs):  # a word, networks, a whole base
+            continue
         for values, dtype in ((SMALL, "fp16"), ({**UNUSUAL, "block_ranks": blocks}, next(rarer))):
             adapter = with_knobs(Adapter.registry.get(name), values)
             attached = adapter.attach(model, model.trainable)
@@ -116,7 +119,7 @@ def exports(base: Family, model: LatentDiffusion, folder: Path) -> Iterator[Expo
 
 
 def weights_of(base: Family, folder: Path) -> Weights:
-    """The snapshot in a folder as a training would leave it."""
+    """Return the snapshot in a folder as the weights of a training."""
     record = TrainingRecord(
         family=base.name, base_model_version="", architecture="", prediction="epsilon", base_name="published",
         settings={"adapter": {}, "seed": 0}, rates={}, rank=4, alpha=4.0, pictures=1, pictures_per_epoch=1,
@@ -128,12 +131,12 @@ def weights_of(base: Family, folder: Path) -> Weights:
 
 
 def unet_shapes(model: LatentDiffusion) -> dict[str, list[int]]:
-    """The tensors of the U-Net under the original code's names, with which a checkpoint tells what it is."""
+    """Return the U-Net's tensors under the original code's names, by which a checkpoint is recognised."""
     return {original(model, key): list(tensor.shape) for key, tensor in model.part("unet").state_dict().items()}
 
 
 def original(model: LatentDiffusion, key: str) -> str:
-    """The original name of a tensor of the U-Net, by a table of the tests' own."""
+    """Return the original name of a tensor of the U-Net, by the tests' own table."""
     config: Any = model.part("unet").config
     attentions = ["Attn" in kind for kind in config.up_block_types]
     return ldm_layout.unet_key(key, len(config.block_out_channels), config.layers_per_block, attentions.__getitem__)
@@ -141,7 +144,7 @@ def original(model: LatentDiffusion, key: str) -> str:
 
 @pytest.fixture(scope="module", params=Family.registry.names())
 def answer(request: pytest.FixtureRequest, comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Answer:
-    """All files of a family, loaded by ComfyUI in a process of its own; it checks ΔW in place of the exporter."""
+    """All files of a family, loaded by ComfyUI in a process of its own, which checks ΔW instead of the exporter."""
     folder = tmp_path_factory.mktemp(request.param)
     base = published.base(request.param, folder / "base")
     model = published.model(base)
@@ -166,7 +169,7 @@ def answer(request: pytest.FixtureRequest, comfyui: ComfyUI, tmp_path_factory: p
 
 
 def target(answer: Answer, part: str, path: str) -> str:
-    """ComfyUI's name of the weight of a module."""
+    """Return ComfyUI's name of the weight of a module."""
     if part == "unet":
         return f"diffusion_model.{original(answer.model, f'{path}.weight')}"
     return f"{TEXTS[answer.family, part]}.transformer.text_model.{path.removeprefix('text_model.')}.weight"

@@ -1,4 +1,4 @@
-"""What lorapipe trains and exports does in ComfyUI what it does in lorapipe: stock nodes, a real server, tiny bases."""
+"""An exported adapter has the same effect in ComfyUI as in lorapipe: stock nodes, a real server, tiny bases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LATENT_SCALE = {"sd15": 0.18215, "sdxl": 0.13025}
 
 @dataclass(frozen=True)
 class Trained:
-    """A base, what was trained on it, and both where the server looks for them."""
+    """A base and an adapter that was trained on it, both in the server's folders."""
 
     family: str
     model: Model
@@ -43,7 +43,7 @@ class Trained:
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
 def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tmp_path_factory: Any) -> Trained:
-    """A few steps of a real training, exported into the server's folder of LoRAs; and the base with ΔW added by us."""
+    """A short real training, exported into the server's folder of LoRAs, and the base with ΔW added by lorapipe."""
     family, folder = request.param, tmp_path_factory.mktemp(request.param)
     base = tiny_bases.base(family, folder / "base", comfyui.path / "comfy" / "sd1_tokenizer")
     bench, models, model = tiny.Bench(folder), server.folder / "models", base.load("cpu")
@@ -70,18 +70,18 @@ def trained(request: pytest.FixtureRequest, comfyui: ComfyUI, server: Server, tm
 
 
 def latent(server: Server, **how: Any) -> torch.Tensor:
-    """The sampled latent of a graph."""
+    """Run a graph and return its sampled latent."""
     (shown,) = server.run(tiny_bases.graph(**how))["latent"]["latents"]
     return load_file(server.file(shown))["latent_tensor"]
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The difference of two tensors, relative to the second."""
+    """Return the difference of two tensors, relative to the second."""
     return float((one - other).norm() / other.norm())
 
 
 def test_the_loaded_file_is_our_update(server: Server, trained: Trained) -> None:
-    """Load LoRA on the base samples what the base with ΔW added by us samples: at several steps, with guidance."""
+    """Load LoRA on the base samples the same as the base with ΔW added by lorapipe, with several steps and guidance."""
     how = {"steps": 4, "cfg": 4.0}
     base = latent(server, checkpoint=trained.checkpoint, **how)
     loaded = latent(server, checkpoint=trained.checkpoint, lora=trained.lora, **how)
@@ -100,13 +100,13 @@ def test_half_the_strength_is_half_the_update(server: Server, trained: Trained) 
 
 
 def test_nothing_of_the_file_is_left_out(server: Server, trained: Trained) -> None:
-    """The prompt succeeds all the same where keys fit nothing; only the log tells."""
+    """A prompt succeeds even if keys do not match; only the log shows it."""
     server.run(tiny_bases.graph(trained.checkpoint, trained.lora))
     assert not re.findall(r"(?i).*(?:not loaded|ERROR lora|shape mismatch).*", server.log())
 
 
 def test_both_networks_predict_the_same(server: Server, trained: Trained) -> None:
-    """One Euler step from pure noise lays the network's answer bare: it is ours, with the adapter in place.
+    """One Euler step from pure noise gives the network's prediction, which equals lorapipe's with the adapter attached.
 
     ComfyUI draws the noise on the CPU from the seed; x = noise · √(1 + σ²), and the result is x − σ · ε, divided by
     the latents' scale (Karras et al. 2022).

@@ -33,7 +33,7 @@ FEW = 5
 
 @dataclass
 class Place:
-    """A server with our nodes, and its folder with a few pictures."""
+    """A server with lorapipe's nodes, and its folder with a few pictures."""
 
     comfyui: ComfyUI
     server: Server
@@ -53,7 +53,7 @@ def place(comfyui: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def pictures(folder: Path) -> Path:
-    """A few of the example pictures, with their captions."""
+    """Copy a few of the example pictures, with their captions."""
     folder.mkdir(parents=True)
     for file in sorted((ROOT / "pipelines/examples/penny").iterdir())[: 2 * FEW]:
         shutil.copy(file, folder)
@@ -61,7 +61,7 @@ def pictures(folder: Path) -> Path:
 
 
 def pipeline(folder: Path, images: Path, steps: int = 4, seed: int = 0) -> Path:
-    """The quickstart in small."""
+    """Return a small version of the quickstart."""
     file = folder / f"small-{steps}-{seed}.yaml"
     file.write_text(
         f"""
@@ -81,7 +81,7 @@ stages:
 
 
 def small(place: Place, images: str = "penny", **how: int) -> dict[str, Any]:
-    """That pipeline as a graph, its nodes under their stages' names."""
+    """Return that pipeline as a graph, with its nodes by stage name."""
     placed = graph(loader.load(pipeline(place.folder, place.folder / "input" / images, **how)))
     sent = json.loads(json.dumps(api_format(placed)).replace((place.folder / "input").as_posix() + "/", ""))
     names = {id: node["inputs"].get("stage_name", id) for id, node in sent.items()}
@@ -94,7 +94,7 @@ def small(place: Place, images: str = "penny", **how: int) -> dict[str, Any]:
 
 
 def workers(server: Server) -> list[int]:
-    """The worker processes of a server."""
+    """Return the worker processes of a server."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -115,12 +115,12 @@ def no_workers_within(server: Server, seconds: float) -> bool:
 
 
 def at_step(number: int) -> Any:
-    """Whether a training has come so far."""
+    """Return a condition: a training has reached a step."""
     return lambda seen: any(node == "penny" and value >= number for node, value, _ in seen.progress)
 
 
 class Once:
-    """Does something when it is time, once, and notes when that was."""
+    """Calls a function once, when a condition is true, and records when that was."""
 
     def __init__(self, when: Any, what: Any) -> None:
         self.when, self.what, self.at = when, what, 0.0
@@ -165,7 +165,7 @@ def test_a_graph_trains_judges_and_exports(place: Place) -> None:
 
 
 def test_a_pipeline_file_with_the_same_settings_reuses_what_the_graph_made(place: Place) -> None:
-    """And so does the same graph in a ComfyUI that has forgotten everything: see the restart."""
+    """The same graph in a restarted ComfyUI does so too: see the restart."""
     file = pipeline(place.project, place.folder / "input/penny")
     run = subprocess.run(
         [place.comfyui.python, "-m", "lorapipe", "plan", str(file), "--json"],
@@ -237,7 +237,7 @@ def test_a_killed_worker_is_started_again_and_one_that_dies_again_is_an_error_wi
 
 @pytest.fixture(scope="module")
 def tiny(place: Place) -> str:
-    """A base of which ComfyUI has the folder, to train on, and the file, to sample with."""
+    """A base that ComfyUI has as a folder, to train on, and as a file, to sample with."""
     base = tiny_bases.base(
         "sd15", place.folder / "models/diffusers/tiny", place.comfyui.path / "comfy" / "sd1_tokenizer"
     )
@@ -246,7 +246,7 @@ def tiny(place: Place) -> str:
 
 
 def test_two_trainings_are_queued_while_pictures_are_made(place: Place, tiny: str) -> None:
-    """Pictures before, between and after; the server answers all the while."""
+    """Pictures before, between and after them; the server answers all the time."""
     picture = picture_graph("tiny.safetensors", steps=2)
     queued, slowest = [], 0.0
     for number, each in enumerate((picture, small(place, seed=4), picture, small(place, seed=5), picture)):
@@ -266,7 +266,7 @@ def test_two_trainings_are_queued_while_pictures_are_made(place: Place, tiny: st
 
 
 def test_the_name_of_the_file_goes_straight_to_load_lora(place: Place, tiny: str) -> None:
-    """One graph: train on a base of ComfyUI's own folders, and sample with what came out."""
+    """One graph: train on a base in ComfyUI's own folders, and sample with the result."""
     sent = small(place, seed=6)
     family = next(id for id, node in sent.items() if node["class_type"] == "LorapipeFamilySd15")
     sent[family]["inputs"]["checkpoint"] = tiny
@@ -284,7 +284,7 @@ def test_the_name_of_the_file_goes_straight_to_load_lora(place: Place, tiny: str
 
 @LINUX
 def test_a_restarted_server_goes_on_where_it_was(place: Place, tmp_path: Path) -> None:
-    """The server is killed in the middle of a training; another one reuses what there is and goes on from the state."""
+    """The server is killed during a training; another one reuses results and resumes from the saved state."""
     pictures(tmp_path / "input/penny")
     with place.comfyui.serve(tmp_path, OURS) as first:
         here = Place(place.comfyui, first, tmp_path)

@@ -25,7 +25,7 @@ from lorapipe.models.sdxl import SDXL
 
 WIDTH, LAYERS = 64, 3
 PROMPT, SEED = "penny, red", 5
-"""What `graph` samples."""
+"""The prompt of `graph`."""
 SD15_UNET: dict[str, Any] = {
     "block_out_channels": (32, 64),
     "layers_per_block": 1,
@@ -50,13 +50,13 @@ SDXL_UNET: dict[str, Any] = {
 
 
 def sd15(folder: Path, vocabulary: Path) -> SD15:
-    """An SD1.x as a diffusers folder; `vocabulary` has CLIP's `vocab.json` and `merges.txt`."""
+    """Create an SD1.x as a diffusers folder; `vocabulary` has CLIP's `vocab.json` and `merges.txt`."""
     _save(folder, SD15_UNET, {"text_encoder": _text(CLIPTextModel, "quick_gelu")}, vocabulary)
     return SD15(checkpoint=Checkpoint(folder))
 
 
 def sdxl(folder: Path, vocabulary: Path) -> SDXL:
-    """An SDXL as a diffusers folder."""
+    """Create an SDXL as a diffusers folder."""
     texts = {
         "text_encoder": _text(CLIPTextModel, "quick_gelu"),
         "text_encoder_2": _text(CLIPTextModelWithProjection, "gelu"),
@@ -93,7 +93,7 @@ def _save(folder: Path, unet: dict[str, Any], texts: dict[str, Any], vocabulary:
 
 
 def single_file(model: Model, path: Path) -> Path:
-    """The model, with its weights as they are now, as one file for ComfyUI."""
+    """Save the model with its current weights as one file for ComfyUI."""
     if "text_encoder_2" in model.trainable:
         texts = ldm_layout.clip(model.part("text_encoder"), "conditioner.embedders.0.transformer.")
         texts |= ldm_layout.open_clip(model.part("text_encoder_2"), "conditioner.embedders.1.model.")
@@ -122,13 +122,13 @@ BASES = {"sd15": sd15, "sdxl": sdxl}
 
 
 def base(family: str, folder: Path, vocabulary: Path) -> Family:
-    """A base of a family, below `folder`."""
+    """Create a base of a family below `folder`."""
     with torch.random.fork_rng(devices=[]):
         return BASES[family](folder, vocabulary)
 
 
 def graph(checkpoint: str, lora: str = "", strength: float = 1.0, steps: int = 1, cfg: float = 1.0) -> dict[str, Any]:
-    """Stock nodes: load, perhaps with a LoRA, sample one picture of 64 px, keep picture and latent."""
+    """Return a graph of stock nodes: load, optionally with a LoRA, sample a picture of 64 px, save picture and latent."""
 
     def node(kind: str, **inputs: Any) -> dict[str, Any]:
         return {"class_type": kind, "inputs": inputs}

@@ -1,4 +1,4 @@
-"""What a ComfyUI tells its page about a prompt, as it happens."""
+"""Messages of ComfyUI to its page while a prompt runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 @dataclass
 class Watched:
-    """A prompt from its beginning to its end."""
+    """The messages of one prompt."""
 
     id: str = ""
     end: str = ""
@@ -33,7 +33,7 @@ class Watched:
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def said(self, node: str) -> list[str]:
-        """The lines below a node."""
+        """Return the lines shown below a node."""
         return [text for of, text in self.texts if of == node]
 
 

@@ -1,4 +1,4 @@
-"""Who searches for a word of the field finds the file: in its name, in what it defines, or in what it says it is."""
+"""A search for a term of the field finds the file: in its name, its definitions, or its docstring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No module knows of one that knows of it: no cycle of imports, those for type checkers and in functions counted."""
+"""There are no import cycles, counting also imports for type checkers and inside functions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from test_imports import MODULES
 
 LEFT: tuple[frozenset[str], ...] = ()
-"""Cycles that are still there. None is ever added."""
+"""Remaining cycles. None may be added."""
 
 
 def imported(tree: ast.Module) -> set[str]:
-    """Modules of ours that a module imports, wherever and for whomever."""
+    """Return all modules of lorapipe that a module imports, anywhere in its source."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -26,7 +26,7 @@ def imported(tree: ast.Module) -> set[str]:
 
 
 def cycles(graph: Mapping[str, Iterable[str]]) -> list[frozenset[str]]:
-    """The strongly connected components of more than one module (Tarjan 1972)."""
+    """Return the strongly connected components of more than one module (Tarjan 1972)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

@@ -1,6 +1,6 @@
-"""Who may import whom. Data flows one way; the half that describes and plans never reaches the half that computes.
+"""The import table. Data flows one way; the half that describes and plans never imports the half that computes.
 
-Read from the source's syntax trees, so that an import inside a function counts, and one for type checkers does not.
+Imports are read from the source's syntax trees: those inside functions count, those for type checkers do not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 REGISTRIES = ("adapters", "optimizers", "schedulers", "losses")
 CONTRACTS = ("=lorapipe.models", *(f"=lorapipe.training.{name}" for name in REGISTRIES))
 JOB = ("trainer", "options", "record", "snapshots", "previews", "distributed_launch", "initial_weights")
-"""Modules of the training job, which joins what the others know nothing of: stages' surroundings, files, pictures."""
+"""Modules of the training job, which joins otherwise independent parts: the stage's context, files, pictures."""
+EVIDENCE = ("lorapipe.evaluation.probe", "lorapipe.evaluation.sampler", "lorapipe.evaluation.selection")
+"""What early stopping and evaluation both use to measure a training."""
 LIGHT = ("lorapipe.spec", "lorapipe.errors", "lorapipe.limits")
 SHARED = (
     "lorapipe.atomic",
@@ -83,6 +85,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lorapipe.training_record", "lorapipe.supervised_thread", "lorapipe.pipeline.artifacts", "lorapipe.pipeline.context",
         "lorapipe.pipeline.events", *SHARED, *LIGHT
     ) for name in JOB},
+    "lorapipe.training.early_stop": (
+        "lorapipe.training", "=lorapipe.models", *EVIDENCE, "lorapipe.pipeline.context", "lorapipe.pipeline.events",
+        *SHARED, *LIGHT
+    ),
+    "lorapipe.training.early_stop_rule": ("lorapipe.evaluation.selection",),
     "lorapipe.training": (
         "lorapipe.training", "=lorapipe.models", "=lorapipe.formats", "lorapipe.pipeline.events", *SHARED, *LIGHT
     ),
@@ -131,6 +138,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
+        "lorapipe.inspection",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,
@@ -158,17 +166,17 @@ TABLE: dict[str, tuple[str, ...]] = {
     "comfy_nodes": ("comfy_nodes", "=lorapipe.stages", *ENGINE),
     "comfy_nodes.paths": ("comfy_nodes", "lorapipe.pocket.examples", *ENGINE),
 }  # fmt: skip
-"""Module or package → what it may import: a package with all in it, or (`=`) only what its `__init__` declares."""
+"""Module or package → its allowed imports: packages with all their modules, or (`=`) only their `__init__`."""
 
 TORCH_FREE = (
     "limits", "errors", "file_signatures", "regular_files", "code_pages", "common_characters", "supervised_thread",
     "user_folders", "series", "registry", "spec", "pipeline", "job_queue", "watch", "page", "cli", "commands", "terminal",
     "run_display", "settings_reference", "settings_search", "kohya_flags", "__main__",
 )  # fmt: skip
-"""The half that may use no package but these."""
+"""Modules that may import no third-party packages but `SMALL_PACKAGES` and their own `CLIENTS`."""
 SMALL_PACKAGES = frozenset({"yaml", "rich"})
 COMFYUI = frozenset({"comfy", "comfy_api", "folder_paths", "server", "PIL"})
-"""What ComfyUI has loaded when it asks for our nodes."""
+"""Packages that ComfyUI has imported before it loads the nodes."""
 KNOW_COMFYUI = frozenset({"comfy_nodes.bridge", "comfy_nodes.comfy_folders", "comfy_nodes.node_display"})
 CLIENTS = {
     "lorapipe.pipeline.execution.launchers.slurm": {"submitit"},
@@ -177,7 +185,7 @@ CLIENTS = {
     "lorapipe.watch.fs_events": {"watchdog"},
     "lorapipe.user_folders": {"platformdirs"},
 }
-"""A module's own package, which is loaded when it is needed: a launcher's when it is chosen."""
+"""Module → packages that it imports on first use, such as a launcher's when the launcher is chosen."""
 SPEC_BEARING = (
     "lorapipe.stages",
     "lorapipe.formats",
@@ -186,11 +194,12 @@ SPEC_BEARING = (
     "lorapipe.training.adapter_layers.lora_knobs",
     *(contract.removeprefix("=") for contract in CONTRACTS),
 )
-"""Read to draw a menu: at the top only the standard library and ours. (Not so their private files.)"""
+"""Packages whose modules are imported to draw menus: at the top only the standard library and lorapipe's own modules.
+(Their private files are exempt.)"""
 
 
 def modules() -> dict[str, Path]:
-    """Every module of ours by its dotted name."""
+    """Return every module of lorapipe by its dotted name."""
     files = sorted(file for package in ("lorapipe", "comfy_nodes") for file in (ROOT / package).rglob("*.py"))
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
     return dict(zip(names, files, strict=True))
@@ -200,14 +209,14 @@ MODULES = modules()
 
 
 def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
-    """Dotted names that a module imports, except for type checkers alone; with `top`, only when it is loaded."""
+    """Yield the dotted names that a module imports, without those for type checkers; with `top`, only at its top."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = "comfy_nodes." * node.level  # ComfyUI loads that package under a name of its own
+            package = "comfy_nodes." * node.level  # ComfyUI loads that package under its own name
             module = f"{package}{node.module or ''}".rstrip(".")
             inner = [f"{module}.{alias.name}" for alias in node.names]
             yield from (name if name in MODULES else module for name in inner)
@@ -218,12 +227,12 @@ def imports(tree: ast.Module, *, top: bool = False) -> Iterator[str]:
 
 
 def forbidden(module: str, imported: set[str]) -> set[str]:
-    """What of ours a module may not import."""
+    """Return the modules of lorapipe that a module imports but must not."""
     row = max((name for name in TABLE if module == name or module.startswith(f"{name}.")), key=len)
     ours = {
         name for name in imported if name.startswith(("lorapipe.", "comfy_nodes"))
-    }  # anyone may ask for the version
-    allowed = (*TABLE[row], f"{row}._")  # a registry folder's files may share what is private to it
+    }  # every module may import the version
+    allowed = (*TABLE[row], f"{row}._")  # files in a registry folder may share its private modules
     return {name for name in ours if name != module and not any(_within(name, each) for each in allowed)}
 
 

@@ -1,4 +1,4 @@
-"""Every launcher runs stages as any other does: the same bytes, events, log and failures; stopped, killed, gone on."""
+"""Every launcher runs stages alike: the same bytes, events, logs and failures, also after a stop, a kill and a resume."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HERE: dict[str, dict[str, Any]] = {
     "slurm": {"cluster": "local", "gpus": 0, "jobs": 2, "memory_gb": 1},
     "ray": {"gpus": 0, "workers": 2},
 }
-"""What a launcher needs to be told to run on this machine, without a cluster or with one of its own."""
+"""Settings with which a launcher runs on this machine, without a cluster or with a local one."""
 IN_THIS_PROCESS = ("inline",)
-"""Those that have no process to lose, and print what stages print."""
+"""Launchers without a worker process: it cannot be lost, and the output of stages is the driver's."""
 PACKAGES = {"slurm": "submitit", "ray": "ray"}
 STAGES = """\
 stages:
@@ -37,7 +37,7 @@ stages:
 
 @pytest.fixture(scope="module", params=NAMES)
 def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A launcher's name; Ray's has a cluster of two workers on this machine."""
+    """A launcher's name; for Ray, with a local cluster of two workers."""
     name = request.param
     if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
         pytest.skip(f"{PACKAGES[name]} is not installed")
@@ -49,7 +49,7 @@ def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     path = str(Path(__file__).parents[1] / "toys")
     environment = {"env_vars": {"PYTHONPATH": path, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}}
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
-    ray.init("local", num_cpus=2, runtime_env=environment, **quiet)  # not one that runs beside these tests
+    ray.init("local", num_cpus=2, runtime_env=environment, **quiet)  # not an existing cluster
     yield name
     ray.shutdown()
 

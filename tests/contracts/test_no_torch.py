@@ -1,4 +1,4 @@
-"""Describing, planning and reusing never load a package that computes: that is what keeps the command line quick."""
+"""Describing, planning and reusing never import torch or similar packages, so that the command line is quick."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ sys.exit(status)
 
 
 def loaded(*words: str, folder: Path = ROOT) -> set[str]:
-    """The packages that a command has loaded when it is done."""
+    """Return the packages that a command has imported."""
     run = subprocess.run(
         [sys.executable, "-c", PROBE, *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=120
     )

@@ -1,4 +1,4 @@
-"""Every file of every registry keeps the contract of specs; nobody has to write a test for a new knob."""
+"""Every implementation in every registry fulfils the contract of specs, so a new knob needs no test of its own."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ TRIALS: list[Any] = [
     None, True, False, -1, 0, 1, 2, 3, 0.5, -0.5, 64, 1e9, 1e30, "", "x", "$stage", "$stage.field", "10 epochs",
     "0 steps", [], ["x"], [1], [0.5], [[]], {}, {"x": 1}, {"type": "x"}, {"x": "y"}, "constant", "pocket", "true", "1",
 ]  # fmt: skip
-"""Values of every shape: for each knob, some are right and some are wrong."""
+"""Values of every shape: for each knob, some are valid and some are not."""
 VALUES = ("value", "source", "destination")
 
 
 def sample(shape: Shape, here: Path) -> Any:
-    """A plain value that is right for a type, where a knob has no default."""
+    """Return a valid plain value of a type, for knobs without a default."""
     if shape.optional:
         return None
     match shape.kind:
@@ -71,19 +71,19 @@ def sample(shape: Shape, here: Path) -> Any:
 
 
 def document(cls: type[Spec], here: Path) -> dict[str, Any]:
-    """The shortest right document of a spec."""
+    """Return the shortest valid document of a spec."""
     plain = {knob.name: sample(knob.shape, here) for knob in knobs(cls) if knob.required}
     return {**plain, "checkpoint": checkpoint(cls)} if issubclass(cls, Family) else plain
 
 
 @functools.cache
 def checkpoint(family: type[Family]) -> str:
-    """A base of the family: each looks into what it is given."""
+    """Create a base of the family, since families read the file that they are given."""
     return family.tiny(Path(BASES.name) / family.__name__).checkpoint.plain()
 
 
 def built(label: str, here: Path) -> Spec:
-    """The spec with nothing but its required knobs given."""
+    """Build a spec with only its required knobs."""
     kind, name = SPECS[label]
     contract = CONTRACTS[kind]
     return from_dict(contract, {contract.tag: name, **document(CLASSES[label], here)}, here)
@@ -150,7 +150,7 @@ def _has_text(trial: object) -> bool:
 
 
 def _alone(knob: Knob) -> type[Spec]:
-    """A spec of this one knob."""
+    """Make a spec class with only this knob."""
     return dataclasses.make_dataclass("Alone", [(knob.name, knob.type, knob.field)], bases=(Spec,), frozen=True)
 
 

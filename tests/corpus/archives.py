@@ -1,4 +1,4 @@
-"""Zips as programs of other systems and languages write them, and as they should not be."""
+"""Zips as programs of other systems and languages write them, and invalid ones."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FOREIGN = {
     "russian linux": ("utf-8", "Маша"),
     "plain": ("ascii", "10_penny woman"),
 }
-"""Code page and folder name of zips whose names lack the mark of UTF-8."""
+"""Code page and folder name of zips without the UTF-8 flag."""
 
 
 def zip_of(
     path: Path, files: Mapping[bytes, bytes], *, utf8: bool = False, method: int = 0, flags: int = 0, extra: bytes = b""
 ) -> Path:
-    """A zip of files with names of raw bytes. `method` and `flags` are written as given; what is packed is stored."""
+    """Return a zip of files with raw names. `method` and `flags` are written as given; the data is not compressed."""
     local, central = b"", b""
     flags |= 0x800 if utf8 else 0
     for name, data in files.items():
@@ -55,26 +55,26 @@ def zip_of(
 
 
 def foreign(path: Path, page: str, folder: str, count: int = 3) -> Path:
-    """A zip of a folder of pictures, its names in a code page that it does not tell."""
+    """Return a zip of a folder of pictures, with names in a code page that the zip does not declare."""
     name = folder.encode(page)
     return zip_of(path, {name + b"/%d.png" % index: PICTURE for index in range(count)})
 
 
 def unicode_path(raw: bytes, name: str) -> bytes:
-    """Info-ZIP's extra field, which says a name in UTF-8."""
+    """Return Info-ZIP's extra field with a name in UTF-8."""
     field = b"\x01" + struct.pack("<I", zlib.crc32(raw)) + name.encode("utf-8")
     return struct.pack("<HH", 0x7075, len(field)) + field
 
 
 def packed(path: Path, method: int, data: bytes = PICTURE * 1000, name: str = "a.png") -> Path:
-    """A zip by Python's own hand."""
+    """Return a zip made by Python's zipfile."""
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr(name, data)
     return path
 
 
 def damaged(path: Path, at: float = 0.5, size: int = 8) -> Path:
-    """The same file with some bytes turned over, so far in."""
+    """Return the data with some bytes inverted at a position."""
     data = bytearray(path.read_bytes())
     start = int(len(data) * at)
     data[start : start + size] = bytes(byte ^ 0xFF for byte in data[start : start + size])

@@ -1,6 +1,6 @@
-"""SQLite files in the states that disks, crashes, other programs and other versions leave them in.
+"""SQLite files as disks, crashes, other programs and other versions damage them.
 
-Each builder takes the path of a database that nobody has open, and damages it where it lies.
+Each builder gets the path of a closed database and damages it in place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Damage = Callable[[Path], None]
 
 
 def settle(path: Path) -> None:
-    """Write what stands in the journal into the file."""
+    """Checkpoint the journal into the file."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     for suffix in ("-wal", "-shm"):
@@ -35,17 +35,17 @@ def overwrite(path: Path, start: int, data: bytes) -> None:
 
 
 def zeroed(page: int) -> Damage:
-    """A page that was never written: a lost write, a bad block."""
+    """Fill a page with zeros: a lost write, a bad block."""
     return lambda path: overwrite(path, page * PAGE, bytes(PAGE))
 
 
 def noisy(page: int, seed: int = 0) -> Damage:
-    """A page with other bytes in it."""
+    """Fill a page with random bytes."""
     return lambda path: overwrite(path, page * PAGE, random.Random(seed).randbytes(PAGE))
 
 
 def sprinkled(seed: int, count: int = 200) -> Damage:
-    """Single bytes, all over the file."""
+    """Change single bytes all over the file."""
 
     def damage(path: Path) -> None:
         chance = random.Random(seed)
@@ -57,7 +57,7 @@ def sprinkled(seed: int, count: int = 200) -> Damage:
 
 
 def cut(share: float) -> Damage:
-    """The first part of the file."""
+    """Truncate the file."""
     return lambda path: os.truncate(path, int(path.stat().st_size * share))
 
 
@@ -70,7 +70,7 @@ def replaced(data: bytes) -> Damage:
 
 
 def statement(sql: str) -> Damage:
-    """What another program, or another version of ours, has done to the tables."""
+    """Change the tables by an SQL statement, as another program or version does."""
 
     def damage(path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -82,7 +82,7 @@ def statement(sql: str) -> Damage:
 
 
 def beside(suffix: str, data: bytes) -> Damage:
-    """A journal or its index that does not belong to the database."""
+    """Add a journal or its index that does not belong to the database."""
     return lambda path: path.with_name(path.name + suffix).write_bytes(data)
 
 
@@ -91,7 +91,7 @@ def folder_beside(suffix: str) -> Damage:
 
 
 def foreign_journal(path: Path) -> None:
-    """The journal of another database."""
+    """Add the journal of another database."""
     other = path.with_name("other.db")
     with closing(sqlite3.connect(other, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
@@ -102,7 +102,7 @@ def foreign_journal(path: Path) -> None:
 
 
 def no_file(make: Callable[[Path], None]) -> Damage:
-    """Something else in its place."""
+    """Replace the file by something else."""
 
     def damage(path: Path) -> None:
         path.unlink()

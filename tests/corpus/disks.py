@@ -1,4 +1,4 @@
-"""What disks do: files that are damaged in the ways of a medium, and a file system whose power is cut."""
+"""Faults of disks: files with typical damage, and a file system whose power can be cut."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 4096
 
 
 def flipped(data: bytes, chance: random.Random) -> bytes:
-    """One bit is another."""
+    """Flip one bit."""
     place = chance.randrange(8 * len(data))
     changed = bytearray(data)
     changed[place // 8] ^= 1 << place % 8
@@ -27,7 +27,7 @@ def flipped(data: bytes, chance: random.Random) -> bytes:
 
 
 def sector_lost(data: bytes, chance: random.Random) -> bytes:
-    """Zeros in the place of a sector that held something."""
+    """Replace a sector by zeros."""
     places = [place for place in range(0, len(data), SECTOR) if any(data[place : place + SECTOR])]
     place = chance.choice(places)
     end = min(place + SECTOR, len(data))
@@ -35,7 +35,7 @@ def sector_lost(data: bytes, chance: random.Random) -> bytes:
 
 
 def blocks_exchanged(data: bytes, chance: random.Random) -> bytes:
-    """Two blocks, each in the place of the other; sectors where the file is small."""
+    """Exchange two blocks, or two sectors of a small file."""
     size = BLOCK if len(data) > 2 * BLOCK else SECTOR
     parts = [data[place : place + size] for place in range(0, len(data), size)]
     while True:
@@ -46,7 +46,7 @@ def blocks_exchanged(data: bytes, chance: random.Random) -> bytes:
 
 
 def stale(data: bytes, chance: random.Random) -> bytes:
-    """A sector as another one is: a write that went to the wrong place."""
+    """Replace a sector by a copy of another one: a misdirected write."""
     places = range(0, len(data) - SECTOR, SECTOR)
     while True:
         source, target = chance.choice(places), chance.choice(places)
@@ -56,33 +56,33 @@ def stale(data: bytes, chance: random.Random) -> bytes:
 
 
 def truncated(data: bytes, chance: random.Random) -> bytes:
-    """Only the beginning is there."""
+    """Truncate the data."""
     return data[: chance.randrange(1, len(data))]
 
 
 def tail_zeroed(data: bytes, chance: random.Random) -> bytes:
-    """The size is right, the end was never written: what a power cut leaves."""
+    """Replace the end by zeros, as after a power cut."""
     keep = chance.randrange(len(data) - 1 - (len(data) - len(data.rstrip(b"\0"))))
     return data[:keep] + bytes(len(data) - keep)
 
 
 def zeroed(data: bytes, chance: random.Random) -> bytes:
-    """Nothing was written."""
+    """Replace everything by zeros."""
     return bytes(len(data))
 
 
 def emptied(data: bytes, chance: random.Random) -> bytes:
-    """Not even the size is there."""
+    """Return no data at all."""
     return b""
 
 
 def noise(data: bytes, chance: random.Random) -> bytes:
-    """Something else altogether."""
+    """Return random bytes."""
     return chance.randbytes(len(data))
 
 
 def grown(data: bytes, chance: random.Random) -> bytes:
-    """More than was written."""
+    """Append data."""
     return data + chance.randbytes(chance.randrange(1, SECTOR))
 
 
@@ -92,16 +92,16 @@ DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def damage(path: Path, how: Callable[[bytes, random.Random], bytes], seed: int = 0) -> None:
-    """Damage a file where it lies."""
+    """Damage a file in place."""
     data = path.read_bytes()
     path.chmod(0o600)
     path.write_bytes(how(data, random.Random(seed)))
 
 
 class Disk:
-    """An ext4 in a file, mounted at `mounted`; its power can be cut.
+    """An ext4 image, mounted at `mounted`, whose power can be cut.
 
-    The journal is written every ten minutes, unless something is synced: what nobody has synced is not on the disk.
+    The journal is written every ten minutes or on a sync, so data that was not synced is not on the disk.
     """
 
     def __init__(self, folder: Path, megabytes: int) -> None:
@@ -117,13 +117,13 @@ class Disk:
         _call("mount", "-o", "loop,noatime,commit=600", str(self._image), str(self.mounted))
 
     def sync(self) -> None:
-        """All that was written until now is on the disk."""
+        """Sync everything written so far."""
         _call("sync", "-f", str(self.mounted))
 
     def cut(self) -> None:
-        """Cut the power, and start again: what the disk held at this moment is mounted, its journal played back.
+        """Cut the power and restart: the content of the disk at this moment is mounted, and its journal replayed.
 
-        Whoever writes there must stand still (`frozen`) until it is over, and end then.
+        Processes that write there must be suspended (`frozen`) meanwhile, and end afterwards.
         """
         held = self._image.with_suffix(".held")
         _call("cp", "--sparse=always", str(self._image), str(held))
@@ -138,7 +138,7 @@ class Disk:
 
 @contextmanager
 def disk(folder: Path, megabytes: int = 64) -> Iterator[Disk]:
-    """A disk; the test is skipped where none can be mounted."""
+    """Yield a disk; skip the test if it cannot be mounted."""
     if sys.platform != "linux" or os.geteuid() or not shutil.which("mkfs.ext4"):
         pytest.skip("mounting a disk takes Linux, root and mkfs.ext4")
     try:
@@ -153,10 +153,10 @@ def disk(folder: Path, megabytes: int = 64) -> Iterator[Disk]:
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """A process and all that it has started stand still; they are killed afterwards."""
+    """Suspend a process and its children within the block; kill them afterwards."""
     family = [pid]
     try:
-        for each in family:  # grows as it goes; who stands still starts no others
+        for each in family:  # grows during the loop; a suspended process starts no others
             os.kill(each, signal.SIGSTOP)
             family += _children(each)
         yield

@@ -1,6 +1,6 @@
-"""Documents below 1 MB that ask for much: each makes a reader that is not bounded slow, large, or deep.
+"""Expensive documents below 1 MB: each would cost an unlimited reader much time, memory or stack.
 
-`HEAVY` maps a name to the text of a pipeline. They use stages of lorapipe alone, and one folder `photos` beside them.
+`HEAVY` maps a name to the text of a pipeline. They use only stages of lorapipe, and one folder `photos` beside them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 LIMIT = 1_000_000
-"""The largest document that is read at all, in bytes."""
+"""Bytes of the largest document that is read."""
 BASE = "base: {family: sd15, checkpoint: pocket}"
 DATASET = f"  dataset: {{uses: prepare, images: photos, {BASE}}}\n"
 TRAIN = DATASET + "  penny: {uses: train, dataset: $dataset}\n"
@@ -25,17 +25,17 @@ def heavy(make: Callable[[], str]) -> Callable[[], str]:
 
 
 def stages(body: str, head: str = "") -> str:
-    """A pipeline of a head and the lines of its stages."""
+    """Return a pipeline with these lines of stages."""
     return f"{head}stages:\n{body}"
 
 
 def lines(count: int, line: str) -> str:
-    """A line for each number; `#` in it is the number."""
+    """Return a line for each number, with `#` replaced by the number."""
     return "".join(line.replace("#", str(number)) + "\n" for number in range(count))
 
 
 def when(condition: str) -> str:
-    """A pipeline with one stage that is there on a condition."""
+    """Return a pipeline with one conditional stage."""
     return stages(
         f"  dataset:\n    uses: prepare\n    when: {condition}\n    images: photos\n    {BASE}\n", "vars: {a: true}\n"
     )
@@ -89,7 +89,7 @@ def conditions_that_each_compare_a_large_list() -> str:
 
 
 def matrix(entries: str) -> str:
-    """A pipeline with a training of many cells."""
+    """Return a pipeline with a training matrix."""
     return stages(TRAIN.replace("penny: {", f"penny: {{matrix: {{{entries}}}, "))
 
 
@@ -120,7 +120,7 @@ def a_matrix_of_20000_axes() -> str:
 
 
 def cells(count: int) -> str:
-    """Numbers for a matrix of so many cells."""
+    """Return values for a matrix of so many cells."""
     return ", ".join(map(str, range(1, count + 1)))
 
 

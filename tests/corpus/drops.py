@@ -1,4 +1,4 @@
-"""What lies in an inbox: folders of pictures, and things that are no files, too large, or not to be read. And its clock."""
+"""Contents of an inbox: folders of pictures, and entries that are not files, too large, or unreadable; and a test clock."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ stages:
   tally: {uses: count, text: $text, word: a}
   kept: {uses: keep, tally: $tally, to: "${folder}/${name}.html"}
 """
-"""A pipeline for an inbox that trains nothing."""
+"""A pipeline for an inbox, without a training."""
 
 
 class Clock:
-    """A clock that goes where it is told to."""
+    """A clock that tests can set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -69,11 +69,11 @@ IRREGULAR: dict[str, tuple[Callable[[Path], None], str]] = (
         "sparse": (_sparse, "is larger than"),
     }
 )
-"""What may lie where a file is expected: how it is made, and what is said of it."""
+"""Entries in place of a file: how to make them, and part of the message."""
 
 
 def photographs(folder: Path, count: int = 3, text: str = "a b a") -> Path:
-    """A folder with files that are called pictures, and a text."""
+    """Create a folder with files named like pictures, and a text."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         (folder / f"{index}.png").write_bytes(b"picture %d" % index)

@@ -1,4 +1,4 @@
-"""Folders as network drives, trainers and photo apps leave them: relative names, what is meant in them and what is not."""
+"""Folders as network drives, trainers and photo apps leave them: paths of wanted pictures and of other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEFT_BEHIND = (
     "#SynoRecycle/old.png", "#Recycle Bin/old.png", "@__thumb/a.jpg", "FOUND.012/FILE0001.jpg", "Picasa Originals/a.jpg",
     "a.png@SynoEAStream", "sub/cover@SynoResource", "OneDriveTemp/a.png",
 )  # fmt: skip
-"""What nobody means when they name the folder, one of each kind."""
+"""Files that users do not mean when they name the folder, one of each kind."""
 SYSTEM_FILES = ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "Icon\r", "Picasa.ini")
 SOMEBODYS = (
     "@artist/a.png", "#holiday/a.png", "model/a.png", "sample/a.png", "samples/b.png", "log/a.jpg",
@@ -24,7 +24,7 @@ SOMEBODYS = (
     "lost/a.png", "photo_000123.png", "IMG_20240101_120000.jpg", "10_penny/a.png", "2024_01_02_03.png",
     "control/c.png", "found.me/a.png",
 )  # fmt: skip
-"""What looks a little like it, and is somebody's pictures."""
+"""Pictures of users whose names look similar."""
 
 PROJECTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
     "kohya_ss": (
@@ -100,7 +100,7 @@ PROJECTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
         },
     ),
 }
-"""Pictures that are meant, and the others with the kind that they are; what makes them so lies in `COMPANIONS`."""
+"""Wanted pictures, and other files with their kind, which depends on the files in `COMPANIONS`."""
 COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "kohya_ss": ("model/penny.safetensors", "log/20240101/events.out.tfevents.1"),
     "ai-toolkit": ("output/penny/penny_000000500.safetensors", "output/penny/config.yaml"),
@@ -112,7 +112,7 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def lay(root: Path, files: Iterable[str], content: bytes = b"x") -> Path:
-    """Write files of one content below a folder, which is returned."""
+    """Write files with the same content below a folder, and return the folder."""
     for name in files:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)

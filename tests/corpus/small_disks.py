@@ -1,4 +1,4 @@
-"""Places where a disk or a limit is in the way: full disks, read-only ones, no room for a file, no descriptors."""
+"""Limits of disks and systems: full disks, read-only ones, maximum file sizes, no descriptors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOYS = ROOT / "tests" / "toys"
 
 @contextmanager
 def mounted(place: Path, *options: str) -> Iterator[Path]:
-    """A file system in memory at a new folder, as small as `size=…` says; skips the test where mounts are not allowed."""
+    """Mount a small file system in memory (`size=…`) at a new folder; skip the test if mounts are not allowed."""
     if sys.platform != "linux" or shutil.which("mount") is None:
         pytest.skip("mounts are tried on Linux")
     place.mkdir()
@@ -34,12 +34,12 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
 
 
 def read_only(place: Path) -> None:
-    """From now on nothing is written there."""
+    """Remount the file system read-only."""
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
 
 
 def fill(place: Path) -> Path:
-    """A file that takes all the room there is."""
+    """Fill the file system with one file."""
     file = place / "fill"
     with suppress(OSError), file.open("wb", buffering=0) as opened:
         while True:
@@ -48,7 +48,7 @@ def fill(place: Path) -> Path:
 
 
 def lorapipe(folder: Path, *words: str, **limits: int) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own; `limits` as `resource` names them: RLIMIT_FSIZE=8192."""
+    """Run the command in a process of its own, with resource limits such as RLIMIT_FSIZE=8192."""
 
     def limit() -> None:
         import resource

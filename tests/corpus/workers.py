@@ -1,7 +1,7 @@
-"""Worker processes that do what none should: each is a program, started in the place of ours.
+"""Faulty worker processes: each is a program that is started instead of `worker_main`.
 
-They are told a job in a line of their standard input and tell lines on their standard output, as
-`lorapipe.pipeline.execution.worker_main` does, until they go wrong.
+They read a job from a line of standard input and write messages to standard output, as
+`lorapipe.pipeline.execution.worker_main` does, until they fail.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LOST = {
         "the worker process was killed",
     ),
 }  # fmt: skip
-"""What goes wrong → what the worker does, and what is said of it. Nothing more can be told, so nothing may be awaited."""
+"""Fault → the worker's code, and part of the message. No message can follow, so the driver must not wait for one."""
 
 FAILED = {
     "an artifact of no kind": ('tell({"artifact": {}}); live_on()', ""),
@@ -68,7 +68,7 @@ FAILED = {
         "once",
     ),
 }
-"""Likewise, with the message of the failure: the worker has told an outcome, of its own kind."""
+"""The same, with the message of the failure that the worker itself has sent."""
 
 SILENT = {
     "reads nothing": ("live_on()", True, 2),

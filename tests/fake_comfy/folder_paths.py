@@ -1,4 +1,4 @@
-"""ComfyUI's folders, below a base folder."""
+"""A fake of `folder_paths`: ComfyUI's folders below a base folder."""
 
 from pathlib import Path
 

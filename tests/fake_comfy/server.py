@@ -1,4 +1,4 @@
-"""The server's line of text below a node."""
+"""A fake of `server`: the text below a node."""
 
 TEXTS: list[tuple[str, str]] = []
 

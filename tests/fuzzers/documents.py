@@ -1,6 +1,6 @@
-"""Pipelines that were changed here and there: in what they mean, in how they are written, and from the command line.
+"""Randomly changed pipelines: in their values, in their text, and by the command line.
 
-Every one of them is answered by `check` and by `plan`, in words, within the CPU time that is promised.
+`check` and `plan` must accept or refuse each with a message, within the documented CPU time.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ SCRAPS = (
 
 
 def case(seed: int, folder: Path) -> str:
-    """See tests/fuzzers/README.md."""
+    """Run one case; see tests/fuzzers/README.md."""
     chance = random.Random(seed)
     (folder / "photos").mkdir()
     Image.new("RGB", (64, 64)).save(folder / "photos" / "a.png")
@@ -80,7 +80,7 @@ def case(seed: int, folder: Path) -> str:
 
 
 def _answer(words: list[str]) -> str:
-    """What is wrong with the answer to a command."""
+    """Return what is wrong with the output of a command."""
     told = io.StringIO()
     begun = time.process_time()
     try:
@@ -99,7 +99,7 @@ def _answer(words: list[str]) -> str:
 
 
 def _changed(chance: random.Random) -> tuple[str, list[str]]:
-    """A pipeline that was changed a few times, and settings for the command line."""
+    """Return a pipeline after a few changes, and settings for the command line."""
     text = chance.choice(EXAMPLES).read_text("utf-8").replace("./animefull.safetensors", "pocket")
     text = (
         text.replace("./photos", "photos")
@@ -117,7 +117,7 @@ def _in_both(text: str, chance: random.Random) -> str:
 
 
 def _in_meaning(text: str, chance: random.Random) -> str:
-    """The values of a document exchanged, taken away, doubled, nested, and new ones put in."""
+    """Exchange, remove, duplicate, nest or add values of a document."""
     document = yaml.safe_load(text)
     for _ in range(chance.randint(1, 4)):
         holder, key = chance.choice(list(_places(document)))
@@ -147,7 +147,7 @@ def _in_meaning(text: str, chance: random.Random) -> str:
 
 
 def _places(value: Any) -> Any:
-    """Every (holder, key) of a document, some levels deep."""
+    """Yield every (holder, key) of a document, some levels deep."""
     waiting = [value]
     while waiting:
         holder = waiting.pop()
@@ -176,7 +176,7 @@ def _value(chance: random.Random) -> Any:
 
 
 def _in_writing(text: str, chance: random.Random) -> str:
-    """Letters, lines and indentation of a text changed."""
+    """Change characters, lines and indentation of a text."""
     for _ in range(chance.randint(1, 5)):
         at = chance.randrange(len(text) + 1)
         lines = text.splitlines(keepends=True) or [""]

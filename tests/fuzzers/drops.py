@@ -1,4 +1,4 @@
-"""Dropped folders whose `lorapipe.yaml` has odd values under settings that exist: taken, or refused in words."""
+"""Dropped folders whose `lorapipe.yaml` has odd values of existing settings: accepted, or refused with a message."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NUMBERS = (0, -1, 1, 3, 10**9, 10**30, 1.5, float("inf"), float("nan"), True, Fa
 
 
 def case(seed: int, folder: Path) -> str:
-    """See README.md."""
+    """Run one case; see README.md."""
     chance = random.Random(f"drops {seed}")
     images = photographs(folder / "in" / chance.choice(("penny", "10_penny girl", "9999_a", "${name}", "reg")))
     if chance.random() < 0.3:

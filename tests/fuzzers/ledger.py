@@ -1,4 +1,4 @@
-"""Damage anywhere in `.lorapipe`: every command ends in words, and what a run then makes is right."""
+"""Damage anywhere in `.lorapipe`: every command ends with a message, and the next run gives right results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Damage = Callable[[Path, random.Random], object]
 
 
 def case(seed: int, folder: Path) -> str:
-    """A project that was run twice, up to three damages, every command in some order, and a run."""
+    """Run a project twice, damage it up to three times, run every command in some order, and run it again."""
     chance = random.Random(seed)
     with _toys(), contextlib.chdir(folder), _quiet():
         _project(folder)
@@ -46,7 +46,7 @@ def case(seed: int, folder: Path) -> str:
                 is_unknown = "overwrite: true" in str(error) and any("delivered.jsonl" in each for each in damaged)
                 if (
                     "is not a folder" not in str(error) and not is_unknown
-                ):  # it is said what to move away, or what else to do
+                ):  # the message says what to move away, or what else to do
                     return f"{words or 'run'} after {damaged}: {error}"
                 return ""
             except Exception:
@@ -58,7 +58,7 @@ def case(seed: int, folder: Path) -> str:
 
 @contextlib.contextmanager
 def _toys() -> Iterator[None]:
-    """The small stages, installed for a while."""
+    """Install the small stages within the block."""
     sys.path.insert(0, str(TOYS))
     registry._entry_points.cache_clear()
     try:
@@ -87,7 +87,7 @@ def _project(folder: Path) -> None:
 
 
 def _damage(root: Path, chance: random.Random) -> str:
-    """Damage something in the folder; what, and how."""
+    """Damage something in the folder; return what, and how."""
     path = chance.choice(sorted(root.rglob("*")))
     names = list(TO_FILES if path.is_file() and not path.is_symlink() else {}) + list(TO_ANY)
     name = chance.choice(names)

@@ -1,4 +1,4 @@
-"""Stages that make what no stage of lorapipe does yet: a base model, and weights that come from no training."""
+"""Stages whose results no stage of lorapipe makes yet: a base model, and weights without a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class CopiedBase(Stage):
-    """Makes a base: the same again, as a merge with nothing would."""
+    """Makes a base by copying one, like a merge with nothing."""
 
     makes: ClassVar[type[Artifact]] = Base
     base: Family = param(help="the base to copy")
@@ -27,7 +27,7 @@ class CopiedBase(Stage):
 
 @dataclass(frozen=True)
 class DrawnWeights(Stage):
-    """Makes a LoRA by chance, as an extraction makes one by arithmetic."""
+    """Makes a LoRA with random weights, in place of an extraction."""
 
     makes: ClassVar[type[Artifact]] = Weights
     base: Family = param(help="the base that it is for")

@@ -1,4 +1,4 @@
-"""TriLoRA as another package would add it: this file, and two lines of entry points."""
+"""TriLoRA as a third-party package adds it: this file, and two lines of entry points."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ThreeFactors(Algorithm):
 
 @dataclass(frozen=True)
 class TriLoRA(LoraKnobs):
-    """LoRA with a square matrix between its two."""
+    """LoRA with a square matrix between the two factors."""
 
     algorithm: ClassVar[str] = "trilora"
 

@@ -1,4 +1,4 @@
-"""Stages small enough to test the engine with, registered the way any other package would register its own.
+"""Small stages for tests of the engine, registered like those of any other package.
 
 They work on text files: `words` joins a folder of texts, `count` counts a word in it, `keep` copies the count to where
 the user wants it, and `trouble` fails in the ways that stages fail.
@@ -28,7 +28,7 @@ from lorapipe.stages import Stage
 
 @dataclass(frozen=True)
 class Text(Artifact):
-    """A text and where it came from."""
+    """A text and its sources."""
 
     path: Path
     origin: Annotated[Path, LOCATION]
@@ -36,7 +36,7 @@ class Text(Artifact):
 
 @dataclass(frozen=True)
 class Tally(Artifact):
-    """How often a word was met."""
+    """The count of a word."""
 
     text: Text
     page: Annotated[Path, OPEN]
@@ -97,7 +97,7 @@ class Count(Stage):
 
 @dataclass(frozen=True)
 class Walk(Stage):
-    """Takes step after step and saves each, as a training does; its diary, outside, tells of every step ever taken."""
+    """Makes steps and saves its state after each, like a training; its diary, outside the store, lists all steps."""
 
     makes: ClassVar = Text
     diary: Path = param(help="a file to tell it to", content=False)
@@ -120,14 +120,14 @@ class Walk(Stage):
 
 @dataclass(frozen=True)
 class CountOnDevice(Count):
-    """Counts a word, as if that took a GPU."""
+    """Counts a word, on a device."""
 
     needs_device: ClassVar = True
 
 
 @dataclass(frozen=True)
 class Keep(Stage):
-    """Copies texts to where the user wants them."""
+    """Copies texts to a destination."""
 
     makes: ClassVar = Tally
     tally: Tally = param(help="what to copy")
@@ -151,7 +151,7 @@ class Keep(Stage):
 
 @dataclass(frozen=True)
 class Meet(Stage):
-    """Ends only when as many of its kind as `others` says are at work at the same time."""
+    """Ends only when `others` stages of its kind run at the same time."""
 
     makes: ClassVar = Text
     place: Path = param(help="a folder where they leave a sign", content=False)
@@ -177,14 +177,14 @@ class Meet(Stage):
 
 @dataclass(frozen=True)
 class MeetOnDevice(Meet):
-    """Meets others, as if that took a GPU."""
+    """Meets others, on a device."""
 
     needs_device: ClassVar = True
 
 
 @dataclass(frozen=True)
 class TrainAlone(Stage):
-    """Stands for a training: alone on its device, or `text` is what it saw of another."""
+    """Simulates a training, which must be alone on its device: otherwise `text` says which other one it saw."""
 
     makes: ClassVar = Text
     needs_device: ClassVar = True
@@ -212,14 +212,14 @@ class TrainAlone(Stage):
 
 
 def _process() -> str:
-    """What a stage can see of those before it in the same process."""
+    """Return the global state of the process that earlier stages may have changed."""
     torch = sys.modules["torch"]
     return f"{torch.is_grad_enabled()} {torch.get_default_dtype()} {torch.are_deterministic_algorithms_enabled()}"
 
 
 @dataclass(frozen=True)
 class Trouble(Stage):
-    """Fails, in the way asked for."""
+    """Fails in a chosen way."""
 
     makes: ClassVar = Text
     how: Literal["bug", "input", "memory", "die", "die once", "hang", "nothing", "noise"] = param(
@@ -260,6 +260,6 @@ class Trouble(Stage):
 
 @dataclass(frozen=True)
 class TroubleOnDevice(Trouble):
-    """Fails as if that took a GPU."""
+    """Fails in a chosen way, on a device."""
 
     needs_device: ClassVar = True

@@ -83,7 +83,7 @@ def waiting_message(busy: Busy) -> str:
     except OSError:
         process, what = "", ""
     who = busy.who + (f" ({what})" if what and process == str(busy.holder) else "")
-    cure = "It goes on by itself when that has ended; --device names another one."
+    cure = "It continues when that ends; --device chooses another device."
     return f"waits for {who}, which uses the same device, {busy.path.stem}. {cure}"
 
 

@@ -1,4 +1,4 @@
-"""Interrupting, and making room."""
+"""A fake of `comfy.model_management`: interruption, and unloading of models."""
 
 INTERRUPT = False
 UNLOADED: list[bool] = []

@@ -1,4 +1,4 @@
-"""The progress bar, which looks for an interruption too."""
+"""A fake of `comfy.utils`: the progress bar, which also checks for an interruption."""
 
 from comfy.model_management import throw_exception_if_processing_interrupted
 

@@ -1,5 +1,5 @@
-"""A stand-in for the part of ComfyUI's API that `comfy_nodes.bridge` uses; for tests where there is no ComfyUI.
+"""A fake of the part of ComfyUI's API that `comfy_nodes.bridge` uses, for tests without ComfyUI.
 
-Written from what ComfyUI 0.3.64 was seen to do; arguments that it does not know are refused here as there. The tests in
-tests/comfyui run against the real one.
+It follows the observed behaviour of ComfyUI 0.3.64 and refuses unknown arguments as it does. The tests in tests/comfyui run
+against the real one.
 """

@@ -1,4 +1,4 @@
-"""Schemas: inputs and outputs with the arguments that exist."""
+"""A fake of `comfy_api.latest`: schemas, inputs and outputs with ComfyUI's arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Output:
 
 
 def _kind(name: str, **options: Any) -> Any:
-    """A type with an input that takes these options (and `default` where it is a widget), and an output."""
+    """Make a type with an input that takes these options (and `default` if it is a widget), and an output."""
 
     def begin(self, id, optional=False, tooltip=None, **given):
         _Socket.__init__(self, id, None, optional, tooltip)

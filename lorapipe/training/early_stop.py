@@ -1,0 +1,208 @@
+"""Early stopping: looks at a training a few times with fixed pictures and noise, and says when later steps are worse.
+
+The pictures are training pictures, held-out ones where there are eight, and some that the base makes of the captions
+without the trigger word, on which a training that changes only its subject changes nothing: their loss is its drift.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from lorapipe.atomic import write_text
+from lorapipe.errors import InputError
+from lorapipe.evaluation.probe import Subject, losses, relative
+from lorapipe.evaluation.sampler import Sampler, SamplingOptions
+from lorapipe.models import Condition, Model, TextReading
+from lorapipe.pipeline.events import Log, Metric
+from lorapipe.series import evenly_spaced
+from lorapipe.spec import from_dict
+from lorapipe.training.caption_augment import Captioning
+from lorapipe.training.check_steps import LEVELS, PICTURES, check_steps
+from lorapipe.training.data.latents import load_latents
+from lorapipe.training.data.manifest import Manifest
+from lorapipe.training.data.trigger_word import trigger_word, without_word
+from lorapipe.training.early_stop_rule import LEAST_CHECKS, LEAST_HELD_OUT, Check, reason_to_stop
+from lorapipe.training.seeds import seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lorapipe.models import Family
+    from lorapipe.pipeline.context import Context
+    from lorapipe.training.data.buckets import Pair
+    from lorapipe.training.data.cache import Cache
+    from lorapipe.training.data.manifest import Picture
+    from lorapipe.training.options import TrainingOptions
+
+FILE = "early_stop.json"
+SAMPLING_STEPS = 12
+
+
+@dataclass
+class EarlyStop:
+    """Checks a training at `steps`. `sets` are the pictures by name, in which `fit` and `drift` are never empty.
+
+    `conditions` are their encoded captions, where no training changes the text encoder. `checks` are those so far.
+    """
+
+    model: Model
+    steps: frozenset[int]
+    sets: Mapping[str, Sequence[Subject]]
+    reading: TextReading
+    context: Context
+    conditions: Mapping[str, Condition] | None = None
+    checks: list[Check] = field(default_factory=list)
+
+    def resume(self, state: Sequence[Mapping[str, Any]]) -> bool:
+        """Take over the checks of an earlier attempt, as a resume state has them; whether that one had stopped early."""
+        self.checks = [
+            Check(each["step"], *(tuple(each[name]) for name in ("fit", "drift", "held_out"))) for each in state
+        ]
+        return self.stopped_at is not None
+
+    @property
+    def state(self) -> list[dict[str, object]]:
+        """The checks for the resume state."""
+        return [check.plain() for check in self.checks]
+
+    @property
+    def reason(self) -> str | None:
+        """Why the training is to stop after the last check; None while it is not."""
+        return reason_to_stop(self.checks)
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The step after which the training stopped."""
+        return self.checks[-1].step if self.reason else None
+
+    def check(self, step: int) -> bool:
+        """Look at the model after `step`; whether the training is to stop now."""
+        found = {name: relative(self._losses(name), self._base[name]) for name in self.sets}
+        self.checks.append(Check(step, found["fit"], found["drift"], found.get("held_out", ())))
+        self.context.emit(Metric(step=step, values=self.checks[-1].values))
+        if reason := self.reason:
+            self.context.emit(Log(text=f"stop: early. Stopped after step {step}: {reason}."))
+        return reason is not None
+
+    def measure_base(self) -> None:
+        """Measure the base; before an adapter is attached."""
+        assert self._base
+
+    @cached_property
+    def _base(self) -> dict[str, torch.Tensor]:
+        return {name: self._losses(name) for name in self.sets}
+
+    def _losses(self, name: str) -> torch.Tensor:
+        """The losses of a set, (pictures, levels); pictures of one shape go through the network together."""
+        subjects = self.sets[name]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for place, subject in enumerate(subjects):
+            by_shape.setdefault(tuple(subject.latent.shape), []).append(place)
+        found: dict[int, torch.Tensor] = {}
+        for places in by_shape.values():
+            rows = losses(
+                self.model, [subjects[place] for place in places], self.reading, LEVELS[name], self.conditions
+            )
+            found |= dict(zip(places, rows, strict=True))
+        return torch.stack([found[place] for place in range(len(subjects))])
+
+    def save(self, total: int) -> None:
+        """Write what was measured and decided into the result."""
+        text = {"stopped_at": self.stopped_at, "of": total, "reason": self.reason or "", "checks": self.state}
+        write_text(json.dumps(text, indent=1) + "\n", self.context.out / FILE)
+
+
+def early_stop(
+    options: TrainingOptions, model: Model, total: int, trained: Iterable[str], cache: Cache, context: Context
+) -> EarlyStop | None:
+    """The early stopping of a training of `total` steps, with the base measured; the model must be without adapter.
+
+    `trained` are the parts that learn. None where it is not asked for. `InputError` where there is nothing to measure.
+    """
+    if not options.stop:
+        return None
+    sets = _sets(options, model, total, cache, context)
+    conditions = None if set(trained) - {model.denoiser} else _encoded(sets, model, options.reading)
+    steps = check_steps(total, options.batch * options.accumulation)
+    found = EarlyStop(model, steps, sets, options.reading, context, conditions)
+    found.measure_base()
+    return found
+
+
+def _sets(
+    options: TrainingOptions, model: Model, total: int, cache: Cache, context: Context
+) -> dict[str, Sequence[Subject]]:
+    """The pictures to look at, by name."""
+    datasets = [Manifest.load(each.manifest) for each in (options.dataset, *options.more_datasets)]
+    pictures = [(each, _captioning(options, of)) for of in datasets for each in of.training]
+    held_out = [(each, _captioning(options, of)) for of in datasets for each in of.held_out]
+    _require_evidence(options, total, len(held_out))
+    for part in (model.denoiser, *model.text_encoders):
+        model.part(part)  # what is loaded within inference mode cannot be trained
+    captions = [how.canonical(picture.caption) for picture, how in pictures]
+    word = trigger_word(options.settings("fp32"), captions)
+    scenes = [without_word(caption, word) for caption in evenly_spaced(captions, PICTURES)]
+    seen = {"held_out": _subjects(held_out, cache, model)} if len(held_out) >= LEAST_HELD_OUT else {}
+    drift = _made_by_base(model, scenes, options, datasets[0].resolution, context.check)
+    return {"fit": _subjects(pictures, cache, model), **seen, "drift": drift}
+
+
+def _captioning(options: TrainingOptions, dataset: Manifest) -> Captioning:
+    return options.captions if dataset.captions is None else from_dict(Captioning, dataset.captions)
+
+
+def _require_evidence(options: TrainingOptions, total: int, held_out: int) -> None:
+    """`InputError` where a training is too short to be watched, or cannot drift and has too few held-out pictures."""
+    seen = options.batch * options.accumulation
+    checks = len(check_steps(total, seen))
+    if checks < LEAST_CHECKS:
+        least = next(each for each in itertools.count(total) if len(check_steps(each, seen)) >= LEAST_CHECKS)
+        what = f"{total} steps are too few to see a turn in: {LEAST_CHECKS} checks are needed, {checks} would be made."
+        raise InputError(what, where="stop", cure=f"Take stop away, or train for {least} steps or more.")
+    if options.rates_in_use == {"embedding"} and held_out < LEAST_HELD_OUT:
+        what = f"a word alone changes no picture that does not say it, and {held_out} pictures are held out: nothing tells."
+        cure = f"Hold out {LEAST_HELD_OUT} (held_out in prepare), or take stop away."
+        raise InputError(what, where="stop", cure=cure)
+
+
+def _subjects(pictures: Sequence[tuple[Picture, Captioning]], cache: Cache, model: Model) -> list[Subject]:
+    """Some of the pictures, evenly chosen, to look at."""
+
+    def subject(picture: Picture, captioning: Captioning) -> Subject:
+        sizes = model.size_conditioning(picture.size, picture.crop, picture.bucket)
+        caption, seed = captioning.canonical(picture.caption), int(picture.digest[:12], 16)
+        return Subject(load_latents([picture], cache)[0], caption, seed, sizes)
+
+    return [subject(*each) for each in evenly_spaced(pictures, PICTURES)]
+
+
+def _encoded(sets: Mapping[str, Sequence[Subject]], model: Model, reading: TextReading) -> dict[str, Condition]:
+    """Every caption, encoded."""
+    texts = dict.fromkeys(subject.caption for subjects in sets.values() for subject in subjects)
+    with torch.inference_mode():
+        return {text: model.encode_text([text], reading) for text in texts}
+
+
+def _made_by_base(
+    model: Model, captions: Sequence[str], options: TrainingOptions, size: Pair, check: Callable[[], None]
+) -> list[Subject]:
+    """Pictures of these captions by the base, as latents."""
+    cfg = cast("Family", options.dataset.base).usual_cfg()
+    how = options.reading
+    recipe = SamplingOptions(size, SAMPLING_STEPS, cfg, max_tokens=how.max_tokens, clip_skip=how.clip_skip)
+    sampler = Sampler(model, recipe)
+    sizes = model.size_conditioning(recipe.size, (0, 0), recipe.size)
+    with torch.inference_mode():
+        sampler.read(captions)
+        latents = sampler.latents(captions, range(len(captions)), check).float().cpu()
+    return [
+        Subject(latent, caption, seed_of("drift", place), sizes)
+        for place, (latent, caption) in enumerate(zip(latents, captions, strict=True))
+    ]

@@ -1,0 +1,127 @@
+"""When to stop a training: arithmetic on the losses of its checks, without torch.
+
+A check has the losses of fixed pictures at fixed noise as shares of the base's: of training pictures (`fit`), of held-out
+ones, and of pictures that the base itself has made without the trigger word (`drift`). Differences are of the same
+pictures, so they are paired, and count if they are larger than one standard error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, pvariance
+
+from lorapipe.evaluation.selection import risen
+
+PATIENCE = 4
+"""So many checks in a row must be no better before a training stops."""
+ERRORS = 3.5
+"""A held-out loss has turned up if it has risen by so many standard errors (that of eight pictures is itself noisy)."""
+LEAST_CHECKS = PATIENCE + 2
+"""A training with fewer checks cannot be stopped, and has no use for them."""
+LEAST_HELD_OUT = 8
+"""With fewer held-out pictures their loss tells nothing."""
+CONVERGED = 0.01
+"""The variance of the last checks' fit as a share of that of all: below it, the fit is where it will stay."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Losses after `step` as shares of the base's, a number for each picture; `held_out` may be empty."""
+
+    step: int
+    fit: tuple[float, ...]
+    drift: tuple[float, ...]
+    held_out: tuple[float, ...] = ()
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The means, as metrics."""
+        found = {"check/training": fmean(self.fit), "check/drift": fmean(self.drift)}
+        return found | ({"check/held_out": fmean(self.held_out)} if self.held_out else {})
+
+    def plain(self) -> dict[str, object]:
+        """The check as plain values, for a file."""
+        return {"step": self.step, **{name: list(getattr(self, name)) for name in ("fit", "drift", "held_out")}}
+
+
+def base_check(like: Check) -> Check:
+    """The base, before the first step: 1 everywhere."""
+    return Check(0, (1.0,) * len(like.fit), (1.0,) * len(like.drift), (1.0,) * len(like.held_out))
+
+
+def reason_to_stop(checks: Sequence[Check]) -> str | None:
+    """Why later steps are worse, with the numbers; None while nothing says so. `checks` in order, without the base."""
+    if len(checks) <= PATIENCE or not all(map(math.isfinite, checks[-1].fit)):
+        return None
+    history = [base_check(checks[0]), *checks]
+    return _by_held_out(history) if checks[0].held_out else _by_fit(history)
+
+
+def _by_held_out(history: Sequence[Check]) -> str | None:
+    """Held-out pictures: no check is better than the best before them, together they are worse, and it learns or drifts.
+
+    Patience (Prechelt 1998, "Early stopping, but when?") over paired differences. The lowest of many is lucky, so it is
+    pooled with the checks beside it, and several standard errors are asked for: of trainings whose held-out loss just stays,
+    looked at fifteen times, few are stopped by chance.
+    """
+    before = history[:-PATIENCE]
+    place = min(range(len(before)), key=lambda each: fmean(before[each].held_out))
+    if any(risen(check.held_out, before[place].held_out) for check in history[-PATIENCE:]):
+        return None
+    best, last = _pooled(before[max(0, place - 1) : place + 2]), _pooled(history[-PATIENCE:])
+    if not _clearly_risen(best.held_out, last.held_out):
+        return None
+    learns, drifts = risen(last.fit, best.fit), risen(best.drift, last.drift)
+    if not (learns or drifts):
+        return None
+    how = [_change("on held-out pictures", best.held_out, last.held_out)]
+    how += [_change("on training pictures", best.fit, last.fit)] if learns else []
+    how += [_change("on pictures without the trigger word", best.drift, last.drift)] if drifts else []
+    since = f"step {before[place].step}" if before[place].step else "the base"
+    return f"no check since {since} is better: the loss went {'; '.join(how)}"
+
+
+def _pooled(checks: Sequence[Check]) -> Check:
+    """The mean of some checks, picture by picture."""
+
+    def mean(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        return tuple(fmean(values) for values in zip(*rows, strict=True))
+
+    fit, drift, held_out = (mean([getattr(check, name) for check in checks]) for name in ("fit", "drift", "held_out"))
+    return Check(checks[-1].step, fit, drift, held_out)
+
+
+def _clearly_risen(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether losses of the same pictures have grown by more than `ERRORS` standard errors."""
+    rise, error = _difference(before, after)
+    return rise > max(ERRORS * error, 1e-3)
+
+
+def _by_fit(history: Sequence[Check]) -> str | None:
+    """No held-out pictures: the fit has converged (DVAR: Voronov et al. 2023, arXiv:2302.04841), and the drift goes on."""
+    recent, last = history[-PATIENCE - 1 :], history[-1]
+    whole = pvariance([fmean(check.fit) for check in history])
+    share = pvariance([fmean(check.fit) for check in recent]) / whole if whole > 0 else 0.0
+    drifts = all(fmean(later.drift) > fmean(check.drift) for check, later in pairwise(recent))
+    if share >= CONVERGED or not drifts or not risen(recent[0].drift, last.drift):
+        return None
+    fit, drift = (
+        _change(what, getattr(recent[0], name), getattr(last, name))
+        for what, name in (("on training pictures", "fit"), ("on pictures without the trigger word", "drift"))
+    )
+    return f"since step {recent[0].step} it learns no more and only drifts: the loss went {fit}; {drift}"
+
+
+def _change(what: str, before: Sequence[float], after: Sequence[float]) -> str:
+    _, error = _difference(before, after)
+    return f"{what} from {fmean(before):.3f} to {fmean(after):.3f} of the base's (±{error:.3f})"
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """The mean of the paired differences and its standard error."""
+    differences = [late - early for early, late in zip(before, after, strict=True)]
+    count = len(differences)
+    return fmean(differences), math.sqrt(pvariance(differences) / (count - 1)) if count > 1 else 0.0
