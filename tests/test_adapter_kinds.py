@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[Adapter, str, str]] = {
     "lokr": (LoKr(rank=2, factor=4, module_dropout=0.2), "lokr_w2_b", "lokr"),
     "lokr, whole": (LoKr(full_matrix=True, preset="full-lin"), "lokr_w2", "lokr"),
     "oft": (OFT(block_size=4), "oft_blocks", "diag-oft"),
+    "lora and loha": (LoRA(rank=2, module_kinds={"ff\\.net": "loha"}, module_ranks={"attn2": 3}), "hada_w1_a", ""),
     "full": (Full(include=("attn2",), exclude=("to_out",)), "diff", "full"),
 }
 """An adapter, a tensor that its files have, and LyCORIS' name of the kind."""

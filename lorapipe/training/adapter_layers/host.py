@@ -12,29 +12,27 @@ import torch
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
-from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer
 from lorapipe.training.adapter_layers.norm_layer import NormLayer
 from lorapipe.training.adapter_layers.targets import Targets
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
-    from lorapipe.models import Model
+    from lorapipe.models import Model, ModuleRef
 
 
 @dataclass(frozen=True)
 class Options:
     """What an adapter's knobs say of all its layers.
 
-    `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
-    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With `norms`,
-    normalisations are trained too.
+    `placed` gives the layer of a module with its width, and the factor on its rate; None leaves it out. `lora_plus` says for
+    each part how many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With
+    `norms`, normalisations are trained too.
     """
 
     targets: Targets
     norms: bool
-    width: Callable[[bool], Width]
-    blocks: Blocks
+    placed: Callable[[ModuleRef], tuple[Callable[[torch.nn.Module], AdapterLayer], float] | None]
     dropouts: Mapping[str, float]
     lora_plus: Mapping[str, float]
 
@@ -42,12 +40,11 @@ class Options:
 def attach(
     model: Model,
     parts: Sequence[str],
-    layer: Callable[[torch.nn.Module, Width], AdapterLayer],
     options: Options,
     seed: int,
 ) -> Attached:
     """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
-    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
+    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, options)}
     for (part, path), site in sites.items():
         site.layer.reset(generator(seed, model.kohya_name(part, path)))
         for name, share in options.dropouts.items():
@@ -87,15 +84,13 @@ def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, to
     return parent, child, parent.get_submodule(child)
 
 
-def _sites(
-    model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
-) -> Iterator[_Site]:
+def _sites(model: Model, part: str, options: Options) -> Iterator[_Site]:
     root = model.part(part)
     for ref in options.targets.of(model, part):
         parent, child, base = _located(root, ref.path)
-        if found := options.blocks.of_module(options.width(ref.pointwise), ref):
-            width, rate = found
-            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
+        if found := options.placed(ref):
+            layer, rate = found
+            yield _Site(part, ref.path, parent, child, base, layer(base), rate)
     for ref in model.outer_modules(part) if options.norms else ():
         if ref.group == "norm":
             parent, child, base = _located(root, ref.path)
