@@ -205,6 +205,10 @@ class Export(Stage):
 
         yield from _compatibility.of_trainings(self, stages)
         yield from lacking(self.trigger, self, stages)
+        training = _compatibility.trained(self, stages)
+        if self.convert == "own" and training is not None and training.adapter.in_place:
+            what = "these are the changes of a fine-tune, as a file like a LoRA's"
+            yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]
