@@ -101,3 +101,44 @@ def test_the_log_of_a_mistake_says_it_and_shows_no_code(
     assert main(["log", "dataset"]) == 0
     said = capfd.readouterr().out
     assert "no pictures" in said and "Traceback" not in said
+
+
+EXPORT = "  file: {uses: export, weights: $penny, to: out/a.safetensors}\n"
+
+
+@pytest.fixture
+def exporting(folder: Path) -> Path:
+    file = folder / "export.yaml"
+    file.write_text(TEXT + EXPORT, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("adapter", "format", "words"),
+    [
+        ("lora", "kohya", ""),
+        ("lora, dora: true", "kohya", ""),
+        ("loha", "kohya", ""),
+        ("lora", "diffusers", ""),
+        ("lora, dora: true, dora_axis: output", "kohya", "ComfyUI divides the weights of a DoRA of outputs"),
+        ("loha", "diffusers", "no program reads loha"),
+    ],
+)
+def test_a_plan_says_what_no_program_will_read_rightly(exporting: Path, adapter: str, format: str, words: str) -> None:
+    stages = loader.load(exporting, [f"penny.adapter={{type: {adapter}}}", f"file.format={format}"]).stages
+    found = [*stages["file"].cautions(stages)]
+    assert len(found) == bool(words) and words in "".join(found)
+    assert not words or "dora_axis: input" in found[0] or "format: kohya" in found[0]
+
+
+def test_a_format_without_a_place_for_the_adapter_is_refused_before_the_training(exporting: Path) -> None:
+    def refused(adapter: str, *sets: str) -> str:
+        try:
+            loader.load(exporting, [f"penny.adapter={{type: {adapter}}}", "file.format=diffusers", *sets])
+        except InputError as error:
+            return "".join(map(str, error.problems))
+        return ""
+
+    assert "file.format: diffusers has no place for" in refused("full")
+    assert not refused("full", "file.convert=lora") and not refused("lora")
+    assert "(dora_scale)" in refused("lora, dora: true")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import Bench
 
 from lorapipe import formats
@@ -17,7 +18,8 @@ from lorapipe.formats.algorithms import Algorithm
 from lorapipe.formats.diffusers import Diffusers
 from lorapipe.formats.kohya import Kohya
 from lorapipe.formats.peft import Peft
-from lorapipe.models import Model
+from lorapipe.inspection import inspect
+from lorapipe.models import Family, Model
 from lorapipe.pipeline.artifacts import Dataset, File
 from lorapipe.spec import Destination, Duration
 from lorapipe.stages.export import Export
@@ -28,7 +30,8 @@ from lorapipe.training.interval import Interval
 from pipelines import pipeline_of
 
 PARTS = ("unet", "text_encoder")
-assert Format.registry is not None
+assert Format.registry is not None and Family.registry is not None
+FAMILIES = Family.registry
 FORMATS = [name for name in Format.registry.names() if Format.registry.get(name).updates]
 
 
@@ -139,6 +142,22 @@ def test_diffusers_itself_loads_the_file_as_the_same_update(model: Model, tmp_pa
         with torch.no_grad():
             for place, old in before.items():
                 model.part(place[0]).get_submodule(place[1]).weight.copy_(old)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
+def test_comfyui_and_forge_read_diffusers_keys_too(family: str, tmp_path: Path) -> None:
+    """By their tables of names; diffusers itself reads them in the test above, and of SDXL here."""
+    made = FAMILIES.get(family).tiny(tmp_path / family).load("cpu")
+    attached = UNEVEN.attach(made, made.trainable)
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    formats.save(attached.learned(), made.kohya_names(), file, Diffusers())
+    attached.detach()
+    for reading in inspect(file, ("comfyui", "forge", "diffusers")).readings:
+        assert not reading.refused and not reading.ignored and not reading.differences, reading
+    keys = [*load_file(file)]
+    assert any(".attn2.processor.to_out_lora.up." in key for key in keys)
+    found = formats.open(file, made.kohya_names())
+    assert {part for part, _ in found.modules} == {*made.trainable}
 
 
 @pytest.mark.parametrize(

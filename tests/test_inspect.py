@@ -14,7 +14,10 @@ from safetensors.torch import save_file
 from lorapipe.cli import main
 from lorapipe.formats.algorithms import Algorithm
 from lorapipe.inspection import inspect
+from lorapipe.inspection._comparison import read_modules
 from lorapipe.inspection._module_names import parsed
+from lorapipe.inspection._report import inspected
+from lorapipe.inspection.compatibility import Misreading, misreadings
 from lorapipe.inspection.readers import Reader, ReadModule
 
 NAME = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -91,6 +94,32 @@ def test_diffusers_itself_refuses_what_its_rules_here_refuse(kind: str) -> None:
         keys = {"refused": None}
     is_refused = not all("lora" in key for key in keys)  # as load_lora_weights asks
     assert is_refused == (TABLE[kind][READERS.index("diffusers")] == REFUSED)
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_what_a_reader_says_without_numbers_is_what_its_numbers_say(kind: str, tmp_path: Path) -> None:
+    file = inspected(saved(tmp_path / "a.safetensors", KINDS[kind]))
+    for name, expected in zip(READERS, TABLE[kind], strict=True):
+        said = [Reader.registry.get(name)().misreads(module) for module in read_modules(file)]
+        if expected in (RIGHT, WRONG):
+            assert any(said) == (expected == WRONG), name
+
+
+def test_what_is_misread_is_told_with_what_would_be_read(tmp_path: Path) -> None:
+    def told(kind: str) -> dict[str, Misreading]:
+        return {each.program: each for each in misreadings(saved(tmp_path / "a.safetensors", KINDS[kind]))}
+
+    assert not told("lora")
+    outputs = told("dora of outputs")
+    assert outputs.keys() == {"ComfyUI", "Forge", "A1111", "diffusers"} and all(
+        each.is_silent for each in outputs.values()
+    )
+    assert "off by" in outputs["ComfyUI"].what and "norm of W, not of W + ΔW" in outputs["ComfyUI"].what
+    assert "dora_axis: input in the training or convert: diff" in outputs["ComfyUI"].cure
+    assert outputs["diffusers"].cure == "It is read rightly with convert: lora."
+    loha = told("loha")
+    assert loha.keys() == {"diffusers"} and not loha["diffusers"].is_silent
+    assert "convert: diff" in told("ia3")["ComfyUI"].cure and "convert: diff" not in told("ia3")["diffusers"].cure
 
 
 def test_the_readers_in_this_table_are_those_that_there_are() -> None:

@@ -167,6 +167,8 @@ def test_a_file_that_lycoris_wrote_is_the_same_update(kind: str, base: str, tmp_
     tensors = {"diff": module.delta(layer.weight).reshape(layer.weight.shape)}
     if (bias := module.delta_bias()) is not None:
         tensors["diff_b"] = bias
+    portable = module.portable().delta(layer.weight)
+    assert close(portable.reshape(layer.weight.shape), tensors["diff"])
     dense = WeightsLayer(layer, ModuleWeights("full", tensors, 1.0))
     assert close(dense(x).detach() - before, wanted)
 

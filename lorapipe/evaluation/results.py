@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from lorapipe.evaluation.grid_plan import Cell
-from lorapipe.evaluation.selection import Probe, Scores, choose, comparable_losses, lowest, pooled, worse
+from lorapipe.evaluation.selection import Probe, Scores, choose, lowest, order_of_equals, pooled, worse
 
 if TYPE_CHECKING:
     from lorapipe.models import Role
@@ -93,7 +93,7 @@ class Results:
             return self.chosen
         if not self.pooled:
             return self._best_by_probe()
-        return choose(self.pooled, comparable_losses(self.probes, self.probe))
+        return choose(self.pooled, order_of_equals(self.probes, self.probe))
 
     def _best_by_probe(self) -> Cell:
         uniform = [cell for cell in self.cells if cell.uniform]

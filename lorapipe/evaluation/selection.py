@@ -7,10 +7,10 @@ identity is near the highest there is. Their *merit* is identity × following ×
 Figures come from a few pictures, so the highest is often the luckiest. A snapshot's figures are pooled with those of its
 neighbours at the same strength, a quarter from each side (a triangular kernel: Nadaraya 1964), since trainings move
 smoothly. Cells whose merit is within one standard error of the highest count as equal to it (the one-standard-error rule:
-Breiman et al. 1984; Hastie et al. 2009, §7.10). Of equals the one at the strength nearest 1 is chosen, then the one with the
-lowest loss on held-out pictures, which sees details that features of a few pictures do not, then the earliest. The error is
-that of the *difference* between two cells, whose pictures share prompts and noise one by one: a jackknife over those pairs
-(Efron & Stein 1981).
+Breiman et al. 1984; Hastie et al. 2009, §7.10). Of equals the one at the strength nearest 1 is chosen, then the latest whose
+loss on held-out pictures is not clearly above the lowest: training goes on to mend details that features of a few pictures
+do not show, and over-fitting shows in that loss and in the merit. The error is that of the *difference* between two cells,
+whose pictures share prompts and noise one by one: a jackknife over those pairs (Efron & Stein 1981).
 """
 
 from __future__ import annotations
@@ -119,16 +119,21 @@ def _mixed(scores: Scores, beside: Sequence[Scores]) -> Scores:
     )
 
 
-def choose(scores: Mapping[Cell, Scores], loss: Mapping[int, float] | None = None) -> Cell:
-    """The cell to use, of those given; their scores must be finite. `loss` is by step, see `comparable_losses`."""
+def choose(scores: Mapping[Cell, Scores], order: Mapping[int, tuple[bool, float]] | None = None) -> Cell:
+    """The cell to use, of those given; their scores must be finite. `order` is of snapshots, see `order_of_equals`."""
     most = max(identity(each) for each in scores.values())
     shown = {cell: each for cell, each in scores.items() if identity(each) >= GATE * most}
     highest = max(shown.values(), key=merit)
     equals = [cell for cell, each in shown.items() if not worse(each, highest)]
-    known = loss or {}
+    known = order or {}
 
-    def rank(cell: Cell) -> tuple[float, float, float, int]:
-        return abs(math.log(cell.strength)), abs(cell.text_encoder - 1), known.get(cell.step, math.inf), cell.step
+    def rank(cell: Cell) -> tuple[float, float, tuple[bool, float], int]:
+        return (
+            abs(math.log(cell.strength)),
+            abs(cell.text_encoder - 1),
+            known.get(cell.step, (True, math.inf)),
+            cell.step,
+        )
 
     return min(equals, key=rank)
 
@@ -161,17 +166,20 @@ def lowest(probes: Mapping[int, Probe], base: Probe) -> int:
     return min(step for step, gone in way.items() if gone >= most - 0.1 * abs(most))
 
 
-def comparable_losses(probes: Mapping[int, Probe], base: Probe) -> dict[int, float]:
-    """By step, the mean loss on held-out pictures where there are any; otherwise the training loss, which falls for ever
-    and therefore counts only down to nine tenths of its way. Without the steps whose loss is no number.
+def order_of_equals(probes: Mapping[int, Probe], base: Probe) -> dict[int, tuple[bool, float]]:
+    """By step, which of equal snapshots comes first: the smallest does. Without the steps whose loss is no number.
+
+    With held-out pictures: the latest of those whose loss on them has not clearly risen above the lowest. Without: the
+    loss on the training pictures falls for ever, so it counts only down to nine tenths of its way.
     """
     training = {step: loss for step, probe in probes.items() if math.isfinite(loss := fmean(probe.training))}
     if base.held_out:
-        held_out = {step: fmean(probes[step].held_out) for step in training}
-        return {step: loss for step, loss in held_out.items() if math.isfinite(loss)}
+        held_out = {step: probes[step].held_out for step in training if math.isfinite(fmean(probes[step].held_out))}
+        best = min(held_out.values(), key=fmean, default=())
+        return {step: (risen(best, losses), -step) for step, losses in held_out.items()}
     start = fmean(base.training)
     floor = start - 0.9 * (start - min(training.values(), default=start))
-    return {step: max(loss, floor) for step, loss in training.items()}
+    return {step: (False, max(loss, floor)) for step, loss in training.items()}
 
 
 def risen(before: Sequence[float], after: Sequence[float]) -> bool:

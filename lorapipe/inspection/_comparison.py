@@ -84,10 +84,17 @@ def _words(inspected: InspectedFile, reader: Reader) -> str:
     return reader.words(encoders, bool(found.modules), [*inspected.file.headers]) if encoders else ""
 
 
+def read_modules(inspected: InspectedFile) -> list[ReadModule]:
+    """The modules of a file as readers ask for them."""
+    return [_read(inspected, module) for module in inspected.contents.modules]
+
+
 def _read(inspected: InspectedFile, module: NamedModule) -> ReadModule:
     name = inspected.names[module.name]
     keys = tuple(filter(None, [*module.keys.values(), module.alpha_key]))
-    return ReadModule(name, module.algorithm, frozenset(module.tensors), keys, inspected.alpha(module))
+    of_outputs = MAGNITUDE in module.tensors and module.tensors[MAGNITUDE].shape[0] != 1
+    shorts = frozenset(module.tensors)
+    return ReadModule(name, module.algorithm, shorts, keys, inspected.alpha(module), of_outputs)
 
 
 def _differences(

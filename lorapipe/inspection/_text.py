@@ -88,12 +88,12 @@ def _table(readings: Sequence[Reading], modules: int) -> Iterator[str]:
     yield f"  {'program':<{WIDTH}}{'loaded':>9}  differences from the correct result"
     for reading in readings:
         count = f"{reading.loaded}/{modules}" if modules else ""
-        first, *others = [*_remarks(reading)] or ["nothing"]
+        first, *others = [*remarks(reading)] or ["nothing"]
         yield f"  {reading.title:<{WIDTH}}{count:>9}  {first}"
         yield from (f"  {'':<{WIDTH}}{'':>9}  {other}" for other in others)
 
 
-def _remarks(reading: Reading) -> Iterator[str]:
+def remarks(reading: Reading) -> Iterator[str]:
     if reading.refused:
         yield f"refuses the file: {reading.refused}"
     for why, count in reading.ignored.items():

@@ -52,9 +52,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-ELSEWHERE = Answer(b"Open the address that lorapipe has printed.", TEXT, 404)
-FOREIGN = Answer(b"This page is for this computer alone.", TEXT, 403)
-TOO_MUCH = Answer(b"Nothing is to be sent here.", TEXT, 413)
+ELSEWHERE = Answer(b"Open the address that lorapipe printed.", TEXT, 404)
+FOREIGN = Answer(b"This page can be opened on this computer only.", TEXT, 403)
+TOO_MUCH = Answer(b"This address accepts no data.", TEXT, 413)
 
 
 class Page:

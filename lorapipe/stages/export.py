@@ -18,7 +18,7 @@ from lorapipe.pipeline.delivery import Delivery
 from lorapipe.pipeline.delivery_log import HASH, SEAL, seal
 from lorapipe.pipeline.events import Log
 from lorapipe.spec import Destination, Source, param
-from lorapipe.stages import Stage, _checkpoint_export
+from lorapipe.stages import Stage, _checkpoint_export, _compatibility
 from lorapipe.stages._checkpoint_export import CheckpointExport
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Export(Stage):
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File
 
-    weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
+    weights: Weights = param(help="the weights to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
         help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
         "ComfyUI caches loaded files by name, so give a new version a new name",
@@ -109,6 +109,9 @@ class Export(Stage):
             what = f"{self.format.name} is a folder of files, not one file."
             yield Problem(what, cure=f"Write {self.to.path.stem}/.", path=("to",))
 
+    def problems_among(self, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+        return _compatibility.problems(self, stages)
+
     def deliveries(self) -> Iterator[Delivery]:
         place = attrgetter("path")
         yield Delivery("to", self.to, place, self._ending, self.overwrite, is_folder=self._is_folder)
@@ -142,6 +145,8 @@ class Export(Stage):
         formats.save(learned, names, path, self.format, dtype=self.dtype, metadata=metadata)
         worst = self._verify(path, learned, model)
         context.emit(Log(text=f"{_contents(learned)}, {_megabytes(path):.1f} MB, read back within {worst:.1e}"))
+        for log in _compatibility.of_file(path):
+            context.emit(log)
         return File(path)
 
     def _checkpoint(
@@ -182,7 +187,7 @@ class Export(Stage):
     def _converted(self, learned: AdapterWeights, model: Model, context: Context) -> AdapterWeights:
         """Return the update in the requested form. The base's weights are loaded only if ΔW depends on them."""
         if self.convert not in ("lora", "diff"):
-            return learned
+            return learned.portable() if self.convert == "own" else learned
         from lorapipe.formats import converted
         from lorapipe.training.adapter_layers.base_weights import shape, weight
 
@@ -198,7 +203,12 @@ class Export(Stage):
     def cautions(self, stages: Mapping[str, Stage]) -> Iterator[str]:
         from lorapipe.stages._trigger import lacking
 
-        return lacking(self.trigger, self, stages)
+        yield from _compatibility.of_trainings(self, stages)
+        yield from lacking(self.trigger, self, stages)
+        training = _compatibility.trained(self, stages)
+        if self.convert == "own" and training is not None and training.adapter.in_place:
+            what = "these are the changes of a fine-tune, as a file like a LoRA's"
+            yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]

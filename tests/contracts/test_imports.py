@@ -138,6 +138,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "lorapipe.pocket": ("lorapipe.pocket",),
     "lorapipe.stages": (
         "=lorapipe.stages", "lorapipe.training", "=lorapipe.models", "lorapipe.formats", "lorapipe.evaluation",
+        "lorapipe.inspection",
         "lorapipe.metadata", "lorapipe.training_record", *SHARED, *ENGINE
     ),
     "lorapipe.__main__": FRONT,

@@ -35,6 +35,8 @@ class ReadModule:
     keys: tuple[str, ...]
     alpha: float | None
     """From a tensor of the file; None if there is none."""
+    of_outputs: bool = False
+    """Whether it is a DoRA with a magnitude for each output."""
 
     def alpha_or_usual(self, tensors: Mapping[str, Tensor]) -> float:
         """Return the alpha; without one, that which makes the scale 1 (or OFT unlimited), as in all programs."""
@@ -62,6 +64,13 @@ class Reader(ABC):
     @abstractmethod
     def ignores(self, module: ReadModule) -> str:
         """Return why a module is ignored although the file is loaded; empty if it is applied."""
+
+    def misreads(self, module: ReadModule) -> str:
+        """What it makes another ΔW of than the file means, to follow the program's name; empty where it does not.
+
+        In words what `change` is in numbers, and without torch.
+        """
+        return ""
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float

@@ -30,6 +30,11 @@ def unknown_name(module: ReadModule, styles: frozenset[str]) -> str:
     return ""
 
 
+def misread_dora(module: ReadModule) -> str:
+    """What is wrong with a DoRA of outputs, in words."""
+    return "divides the weights of a DoRA of outputs by the norm of W, not of W + ΔW" if module.of_outputs else ""
+
+
 def decomposed(module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor, strength: float) -> Tensor:
     """Return a DoRA's ΔW. With a magnitude per output, the loader wrongly uses the norm of W instead of W + ΔW."""
     product, magnitude = without_magnitude(module, tensors).reshape(weight.shape), tensors[MAGNITUDE]

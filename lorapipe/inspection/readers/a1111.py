@@ -43,6 +43,9 @@ class A1111(Reader):
             return f"names in the style of {module.name.style or 'another program'} are not known"
         return "a GLoRA of LyCORIS 2.0 or later fails" if module.algorithm.name == "glora" else ""
 
+    def misreads(self, module: ReadModule) -> str:
+        return "divides the weights of a DoRA of outputs by norms of inputs" if module.of_outputs else ""
+
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
     ) -> Tensor:

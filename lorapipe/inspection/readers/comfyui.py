@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule
-from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, unknown_name
+from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, misread_dora, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,13 @@ class ComfyUI(Reader):
         if module.algorithm.name not in LOADED or "diag" in module.shorts or "bm" in module.shorts:
             return f"{module.algorithm.name} of this form has no loader"
         return "a convolutional LoKr in Tucker form fails, and is skipped" if is_tucker_lokr(module) else ""
+
+    def misreads(self, module: ReadModule) -> str:
+        if module.algorithm.name == "oft":
+            left_out = " and leaves out its rescale" if "rescale" in module.shorts else ""
+            limit = " and misreads its limit" if module.alpha else ""
+            return f"counts the strength of an OFT twice{limit}{left_out}"
+        return misread_dora(module)
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float

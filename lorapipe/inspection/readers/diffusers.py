@@ -39,6 +39,9 @@ class Diffusers(Reader):
             return ""
         return f"names in the style of {module.name.style or 'another program'} are not known"
 
+    def misreads(self, module: ReadModule) -> str:
+        return "leaves the magnitudes of a DoRA out" if MAGNITUDE in module.shorts else ""
+
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float
     ) -> Tensor:

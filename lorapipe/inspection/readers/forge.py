@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.inspection.readers import MAGNITUDE, Reader, ReadModule
-from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, unknown_name
+from lorapipe.inspection.readers._comfyui_rules import decomposed, is_tucker_lokr, misread_dora, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,9 @@ class Forge(Reader):
         if module.algorithm.name not in LOADED or "bm" in module.shorts:
             return f"{module.algorithm.name} of this form has no loader"
         return "a convolutional LoKr in Tucker form fails" if is_tucker_lokr(module) else ""
+
+    def misreads(self, module: ReadModule) -> str:
+        return misread_dora(module)
 
     def change(
         self, module: ReadModule, tensors: Mapping[str, Tensor], weight: Tensor | None, strength: float

@@ -6,13 +6,13 @@ import { ENDED, clock, duration, figure, moment, nameOf, stateOf } from "./words
 
 const MARKS = { finished: "✓", reused: "✓", running: "▸", failed: "✕", cancelled: "✕", waiting: "·" };
 const WHAT_TO_DO = {
-  failed: "Put right what is said here, then try again. What was done before is kept, and not done twice.",
+  failed: "Correct this, then try again. Finished stages are not run again.",
   aside:
-    "It was set aside so that the others could go on; most often the memory did not suffice. " +
-    "Trying again goes on from what was saved.",
-  cancelled: "Trying again goes on from what was saved.",
+    "It was set aside so that the other jobs could go on. Most often memory ran out. " +
+    "If you try again, it continues from its last checkpoint.",
+  cancelled: "If you try again, it continues from its last checkpoint.",
 };
-const DIVERGED = "the training has diverged. A lower rate cures that most often.";
+const DIVERGED = "the training has diverged. A lower learning rate usually helps.";
 const TINY = 160; // smaller pictures are shown pixel by pixel
 
 let shown = null; // the parts of the job that is shown, by name
@@ -101,7 +101,7 @@ function result(job) {
 }
 
 function running(told, stages) {
-  if (!told || !stages.includes(told.stage)) return h("p", { class: "soft" }, stages.length ? `${stages[0]} begins.` : "It begins.");
+  if (!told || !stages.includes(told.stage)) return h("p", { class: "soft" }, stages.length ? `Starting ${stages[0]}.` : "Starting.");
   const { step, total, unit, seconds_left: left, values } = told;
   const measured = Object.entries(values).filter(([name]) => !name.startsWith("lr"));
   const facts = [
@@ -121,7 +121,7 @@ function curve(stage, points, named) {
   const since = diverged(points);
   return [
     h("h3", {}, named ? `Loss of ${stage}` : "Loss", legend),
-    since !== null && h("p", { class: "why failed" }, `Since step ${since} the loss is no number: ${DIVERGED}`),
+    since !== null && h("p", { class: "why failed" }, `Since step ${since} the loss is not a number: ${DIVERGED}`),
     h("div", { class: "drawing", "data-stage": stage }),
   ];
 }

@@ -72,9 +72,9 @@ function line(card, board, index) {
     const left = told.seconds_left === null ? "" : ` · ${clock(told.seconds_left)} left`;
     return `${told.stage} · ${told.step} of ${told.total} ${told.unit}${left}`;
   }
-  if (card.state === "running") return "begins";
+  if (card.state === "running") return "starting";
   if (card.state === "waiting" && card.reason) return card.reason;
-  if (card.state === "waiting") return index ? `${index + 1} in line` : board.paused ? "next, once the queue goes on" : "next";
+  if (card.state === "waiting") return index ? `${index + 1} in line` : board.paused ? "next, when the queue is resumed" : "next";
   const took = card.started && card.state === "done" ? ` · took ${duration(card.finished - card.started)}` : "";
   const why = card.state === "done" ? "" : ` · ${brief(card)}`;
   return `${moment(card.finished)}${took}${why === " · " ? "" : why}`;

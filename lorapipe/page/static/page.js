@@ -76,12 +76,12 @@ async function forever() {
 
 function reason(error) {
   if (error.status === 503) return `lorapipe cannot read its queue: ${error.message}`;
-  if (error.status) return "This address is no longer right. Open the one that lorapipe has printed.";
+  if (error.status) return "This address is no longer valid. Open the address that lorapipe printed.";
   if (error instanceof TypeError || error.name === "TimeoutError") {
-    return "Not connected: lorapipe is not running. What you see is how it was; this page goes on by itself.";
+    return "Not connected: lorapipe is not running. This page shows the last known state, and reconnects by itself.";
   }
   console.error(error);
-  return `This page has made a mistake: ${error.message}`;
+  return `This page has an error: ${error.message}`;
 }
 
 // ------------------------------------------------------------------------------------------------------ choosing
@@ -148,7 +148,7 @@ function draw() {
   pause.hidden = !board.jobs.length && !board.paused;
   pause.textContent = board.paused ? "Resume" : "Pause";
   pause.classList.toggle("first", board.paused);
-  pause.title = board.paused ? "Begin jobs again" : "Begin no further job; what runs goes on";
+  pause.title = board.paused ? "Start jobs again" : "Start no further job; running jobs go on";
   const running = board.jobs.find((card) => card.state === "running" && card.progress?.total);
   const part = running ? `${Math.floor((100 * running.progress.step) / running.progress.total)} % ${running.title} · ` : "";
   if (document.title !== `${part}lorapipe`) document.title = `${part}lorapipe`;
@@ -180,7 +180,7 @@ function tell(before, now) {
   const hasNew = total(now) > total(before); // else what was not shown has but come into the part that is
   const news = now.jobs.filter((card) => (known.has(card.number) ? known.get(card.number) !== stateOf(card) : hasNew));
   if (news.length) say(news.slice(0, 3).map((card) => `${nameOf(card)}: ${stateOf(card)}`).join(". "));
-  else if (before.paused !== now.paused) say(now.paused ? "The queue is paused." : "The queue goes on.");
+  else if (before.paused !== now.paused) say(now.paused ? "The queue is paused." : "The queue is resumed.");
 }
 
 function say(words) {
@@ -192,8 +192,8 @@ function say(words) {
 async function act(what, about) {
   if (what === "cancel" && about.state === "running") {
     const isSure = about.asked
-      ? await sure(`Stop ${nameOf(about)} at once?`, "What was done since it last saved is lost.", "Stop it")
-      : await sure(`Cancel ${nameOf(about)}?`, "It ends as soon as it has saved its work. Trying again goes on from there.", "Cancel it");
+      ? await sure(`Stop ${nameOf(about)} at once?`, "The progress since its last save is lost.", "Stop it")
+      : await sure(`Cancel ${nameOf(about)}?`, "It saves, then stops. If you try again, it continues from there.", "Cancel it");
     if (!isSure) return;
   }
   await send(`jobs/${about.number}/${what}`);
@@ -204,7 +204,7 @@ async function send(path) {
   try {
     await read(await fetch(path, { method: "POST", signal: AbortSignal.timeout(ANSWERS_WITHIN) }));
   } catch (error) {
-    $("#problem p").textContent = error instanceof TypeError ? "Not connected: nothing was done." : error.message;
+    $("#problem p").textContent = error instanceof TypeError ? "Not connected: nothing was changed." : error.message;
     $("#problem").hidden = false;
   }
   wake();
@@ -215,7 +215,7 @@ function sure(what, more, yes) {
   const dialog = $("#sure");
   $("#sure-what").textContent = what;
   $("#sure-more").textContent = more;
-  dialog.querySelector("[value=no]").textContent = "Let it run";
+  dialog.querySelector("[value=no]").textContent = "Keep running";
   dialog.querySelector("[value=yes]").textContent = yes;
   dialog.showModal();
   return new Promise((done) => {

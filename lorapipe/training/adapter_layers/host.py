@@ -1,4 +1,4 @@
-"""Adapter layers in a model: put in, scaled, read, taken out again. The same for every algorithm."""
+"""Attaches adapter layers to a model, scales, reads and detaches them; the same for every algorithm."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What an adapter's knobs say of all its layers.
+    """Settings that all layers of an adapter share.
 
-    `width` gives the width of a pointwise module's update, or of a larger convolution's. `lora_plus` says for each part how
-    many times faster its layers' `fast` tensors learn; `dropouts` are attributes of `AdapterLayer`. With `norms`,
-    normalisations are trained too.
+    `width(pointwise)` gives the width for Linear layers and 1×1 convolutions, or for larger ones. `lora_plus` maps a part to
+    the learning-rate factor of its layers' `fast` tensors. `dropouts` maps attributes of `AdapterLayer` to values. `norms`
+    trains normalisations too.
     """
 
     targets: Targets
@@ -46,7 +46,7 @@ def attach(
     options: Options,
     seed: int,
 ) -> Attached:
-    """Put a layer around every target of the parts. Initial values depend on the seed and the module's name alone."""
+    """Wrap every target module of the parts in a layer. Initial values depend on the seed and the module's name alone."""
     sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
     for (part, path), site in sites.items():
         site.layer.reset(generator(seed, model.kohya_name(part, path)))
@@ -59,7 +59,10 @@ def attach(
 def attach_weights(
     model: Model, weights: AdapterWeights, layer: Callable[[torch.nn.Module, ModuleWeights], AdapterLayer]
 ) -> Attached:
-    """Put layers around the modules of weights, each such as `layer` gives for its base, and load them."""
+    """Wrap each module of `weights` in the layer that `layer(base, weights)` makes, and load the weights.
+
+    `InputError`, with the model left as it was, where they do not fit.
+    """
     sites = {}
     for (part, path), module in weights.modules.items():
         parent, child, base = _located(model.part(part), path)
@@ -81,7 +84,7 @@ def attach_weights(
 
 
 def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, torch.nn.Module]:
-    """A module's parent, its name in it, and the module."""
+    """Return (parent, name in the parent, module) of a dotted path."""
     parent_path, _, child = path.rpartition(".")
     parent = root.get_submodule(parent_path)
     return parent, child, parent.get_submodule(child)
@@ -103,14 +106,14 @@ def _sites(
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """Initial values depend on the seed and the module's name, not on which modules came before."""
+    """Return a generator seeded by (seed, module name), so that initial values do not depend on the other modules."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass
 class _Site:
-    """One module of the base, and the layer that takes its place; `rate` is the factor on its learning rate."""
+    """One module of the base and the layer that replaces it; `rate` is the factor on its learning rate."""
 
     part: str
     path: str
@@ -129,7 +132,7 @@ class _Site:
 
 
 class LayersAttached(Attached):
-    """Adapter layers inside a model."""
+    """Handle of adapter layers inside a model."""
 
     def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
         self._sites = dict(sites)
@@ -137,7 +140,7 @@ class LayersAttached(Attached):
 
     @property
     def layers(self) -> dict[tuple[str, str], AdapterLayer]:
-        """(part, path) → its layer."""
+        """(part, path) → layer."""
         return {place: site.layer for place, site in self._sites.items()}
 
     def parameters(self) -> dict[str, list[torch.nn.Parameter]]:
@@ -188,7 +191,7 @@ class LayersAttached(Attached):
 
 
 def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
-    """Another alpha than ours is the same update at another scale."""
+    """Load one module's tensors; with another alpha they are rescaled, so that ΔW stays the same."""
     ours = layer.tensors()
     if module.algorithm != layer.algorithm or module.tensors.keys() != ours.keys():
         what = f"{name} is {module.algorithm} ({', '.join(module.tensors)}) in the weights, and {layer.algorithm} here."
@@ -200,7 +203,7 @@ def _load(layer: AdapterLayer, module: ModuleWeights, name: str) -> None:
             )
             raise InputError(what, cure="Use the adapter that the weights were trained with.")
     mine, theirs = Algorithm.of(layer.algorithm).scale(ours, layer.width.alpha), module.scale
-    if mine == theirs:  # or alpha is no scale: an OFT's is a limit
+    if mine == theirs:  # also where alpha is not a scale: OFT's is a limit
         layer.width = replace(layer.width, alpha=module.alpha)
     for short, tensor in (module if mine == theirs else module.scaled(theirs / mine)).tensors.items():
         ours[short].copy_(tensor.reshape(ours[short].shape))

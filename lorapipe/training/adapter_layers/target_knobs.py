@@ -1,4 +1,4 @@
-"""The knobs of every adapter that puts a layer around modules of the base: which modules."""
+"""Knobs that choose the base's modules that an adapter trains."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
 @dataclass(frozen=True)
 class TargetKnobs(Adapter):
-    """A preset, patterns, and normalisations beside; a subclass gives the layer and how wide it is."""
+    """Adapter whose layers wrap modules chosen by a preset and patterns; a subclass gives the layer and its width."""
 
     algorithm: ClassVar[str]
-    """The registered name of the algorithm of its layers' tensors."""
+    """Registered name of the algorithm of its layers' tensors."""
     convolutions: ClassVar[bool] = False
-    """Whether `auto` means the resnet, downsample and upsample blocks too."""
+    """Whether `auto` includes the resnet, downsample and upsample blocks."""
 
     preset: Preset = param(
         "auto",
-        "which modules, by LyCORIS' names: full (all of the blocks, first and last convolution, embedding of time), "
-        "full-lin (without 3×3 convolutions), attn-mlp (what lora has), attn-only, unet-only, unet-transformer-only, "
-        "unet-convblock-only; auto: what the kind is known for",
+        "which modules to train, by LyCORIS' names: full (all blocks, first and last convolution, time embedding), "
+        "full-lin (without 3×3 convolutions), attn-mlp (lora's modules), attn-only, unet-only, unet-transformer-only, "
+        "unet-convblock-only; auto: the usual modules of this kind of adapter",
         kohya=("preset",),
     )
     include: tuple[str, ...] = param(
         (),
-        "regular expressions: of these modules only those with one in their path, such as attn2 or mid_block",
+        "regular expressions: train only modules whose path contains a match, such as attn2 or mid_block",
         kohya=("include_patterns",),
     )
     exclude: tuple[str, ...] = param(
         (),
-        "regular expressions: modules with one in their path are left out, such as ff\\.net",
+        "regular expressions: leave out modules whose path contains a match, such as ff\\.net",
         kohya=("exclude_patterns",),
     )
     norms: bool = param(
-        False, "train weights and biases of the normalisations too (LyCORIS' train_norm)", kohya=("train_norm",)
+        False, "also train weights and biases of normalisations (LyCORIS' train_norm)", kohya=("train_norm",)
     )
     module_dropout: float = param(
         0.0,
-        "chance of each module to be left out of a step; 0.1 to 0.3 where it over-fits",
+        "chance of each module to be left out of a training step; 0.1 to 0.3 against over-fitting",
         ge=0,
         lt=1,
         kohya=("module_dropout",),
@@ -61,17 +61,17 @@ class TargetKnobs(Adapter):
 
     @abstractmethod
     def layer(self, base: Module, width: Width) -> AdapterLayer:
-        """The layer that takes the place of a Linear or Conv2d."""
+        """Make the layer that replaces a Linear or Conv2d."""
 
     @abstractmethod
     def width(self, pointwise: bool) -> Width:
-        """How wide the update of a Linear or 1×1 convolution is, or that of a larger convolution."""
+        """Return the width of the update: of Linear layers and 1×1 convolutions (`pointwise`), or of larger ones."""
 
     def _targets(self) -> Targets:
         return Targets(self.preset, self.include, self.exclude, self.convolutions)
 
     def layer_of(self, base: Module, width: Width) -> AdapterLayer:
-        """`layer`, with what further knobs put around it."""
+        """Make the layer, wrapped as further knobs say (DoRA)."""
         return self.layer(base, width)
 
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
@@ -88,11 +88,11 @@ class TargetKnobs(Adapter):
         return host.attach(model, parts, self.layer_of, options, seed)
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:
-        """How many numbers a layer of this width trains beside a weight of this shape; 0 if that cannot be told."""
+        """Count the trainable parameters of a layer of this width for a weight of this shape; 0 if unknown."""
         return 0
 
     def numbers_of(self, shape: Sequence[int], width: Width) -> int:
-        """`numbers`, with those of what further knobs put around the layer."""
+        """Count the parameters of `layer_of`, with those that further knobs add."""
         return self.numbers(shape, width)
 
     def size(self, footprint: Footprint, parts: Sequence[str]) -> int:
@@ -108,17 +108,17 @@ class TargetKnobs(Adapter):
         return sum(counts) + self._norm_numbers(footprint, parts) if all(counts) else 0
 
     def _norm_numbers(self, footprint: Footprint, parts: Sequence[str]) -> int:
-        """The numbers of the normalisations' weights and biases, where those are trained."""
+        """Count the weights and biases of normalisations; 0 where they are not trained."""
         outer = [ref for part in parts for ref in footprint.outer_modules(part)] if self.norms else []
         return sum(2 * ref.shape[0] for ref in outer if ref.group == "norm")
 
     def objections(self, base: Family) -> Iterator[Problem]:
-        """Lists by block must be as long as the base has blocks."""
+        """Check that lists by block are as long as the base has blocks."""
         if any(getattr(self, name, ()) for name in BY_BLOCK) and (footprint := base.footprint()):
             yield from Blocks.problems(self, footprint.blocks)
 
     def lora_plus_of(self, role: Role) -> float:
-        """How many times faster the layers' `fast` tensors learn in parts of a role."""
+        """Return the learning-rate factor of the layers' `fast` tensors in parts of a role."""
         return 1.0
 
     def problems(self) -> Iterator[Problem]:

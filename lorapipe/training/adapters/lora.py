@@ -1,4 +1,4 @@
-"""LoRA on the transformer blocks (kohya's LierLa): what "LoRA" means without qualification."""
+"""LoRA on the transformer blocks (kohya's LierLa): the plain meaning of "LoRA"."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LoRA(LoraKnobs):
     )
     alpha: float = param(
         0.0,
-        "scale: the update is multiplied by alpha / rank. 0 means rank, no damping; 1 damps strongly and wants more "
-        "steps, a higher rate, or an adaptive optimizer",
+        "scale: the update is multiplied by alpha / rank. 0 means rank (scale 1); 1 damps strongly and needs more "
+        "steps, a higher learning rate, or an adaptive optimizer",
         ge=0,
         kohya=("network_alpha",),
     )

@@ -1,0 +1,106 @@
+"""Whether programs can read what an export writes: before a training, by its settings, and of the file that was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lorapipe.errors import Problem, listed
+from lorapipe.formats import NameTable
+from lorapipe.formats.algorithms import Algorithm
+from lorapipe.pipeline.events import Log
+from lorapipe.spec import Ref
+from lorapipe.stages import Stage
+from lorapipe.stages._train_rules import bases_among
+
+if TYPE_CHECKING:
+    from lorapipe.inspection.readers import ReadModule
+    from lorapipe.stages.export import Export
+    from lorapipe.stages.train import Train
+    from lorapipe.training.adapters import Adapter
+
+TRIAL_PATH = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+"""A module of every U-Net that every preset has; of some spellings programs know no attention."""
+
+
+def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
+    """That the format has no place for what will be trained."""
+    if (training := trained(export, stages)) is None or export.convert in ("lora", "checkpoint"):
+        return
+    adapter = training.adapter
+    name = "full" if export.convert == "diff" else getattr(adapter, "algorithm", "")
+    if not name:
+        return
+    algorithm = Algorithm.of(name)
+    shorts = _shorts(adapter, algorithm) if export.convert == "own" else {"diff"}
+    lacking = [short for short in shorts if short not in export.format.suffixes(algorithm)]
+    if lacking or not export.format.updates:
+        what = f"{export.format.name} has no place for {adapter.name if export.convert == 'own' else 'a difference'}"
+        what += f" ({', '.join(lacking)})." if lacking else "."
+        yield Problem(what, cure="Write format: kohya, or convert: lora.", path=("format",))
+
+
+def of_trainings(export: Export, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Warnings that no program will read rightly what will be trained, as the export would write it."""
+    from lorapipe.inspection.compatibility import unread
+
+    training = trained(export, stages)
+    if training is None or export.convert != "own" or not export.format.ending:
+        return
+    adapter, base = training.adapter, next(iter(bases_among(training, stages)), None)
+    module = _trial(export, adapter, base.denoiser) if base and hasattr(adapter, "algorithm") else None
+    found = [*unread([module], module.keys)] if module else []
+    if found:
+        told = "; ".join(f"{each.program} {each.what}" for each in found)
+        cures = [*dict.fromkeys(each.cure for each in found if each.cure)]
+        what = f"no program reads {adapter.name} of these settings rightly in {export.format.name}'s format"
+        yield f"{what}: {told}. {' '.join(cures)}".strip()
+
+
+def of_file(path: Path) -> Iterator[Log]:
+    """What programs make of a file that was written, where that is not what it means.
+
+    A warning of each program that loads it and misreads it; of those that do not load it at all a line, as information.
+    """
+    from lorapipe.inspection.compatibility import misreadings
+
+    programs: dict[tuple[str, str, bool], list[str]] = {}
+    for found in misreadings(path):
+        programs.setdefault((found.what, found.cure, found.is_silent), []).append(found.program)
+    for (what, cure, is_silent), titles in programs.items():
+        yield Log(text=f"{listed(titles)}: {what}. {cure}".strip(), level="warning" if is_silent else "info")
+
+
+def trained(export: Export, stages: Mapping[str, Stage]) -> Train | None:
+    """The training among the stages whose weights are exported; None where there is none."""
+    stage: object = export
+    for _ in stages:
+        weights = getattr(stage, "weights", None)
+        stage = stages.get(weights.stage) if isinstance(weights, Ref) else None
+        if hasattr(stage, "adapter"):
+            return cast("Train", stage)
+    return None
+
+
+def _shorts(adapter: Adapter, algorithm: Algorithm) -> list[str]:
+    """The tensors that each of its modules surely has."""
+    needed = [short for short in algorithm.keys if short not in algorithm.optional]
+    return [*needed, *(["dora_scale"] if getattr(adapter, "dora", False) else [])]
+
+
+def _trial(export: Export, adapter: Adapter, denoiser: str) -> ReadModule | None:
+    """A module of the denoiser as the export will write it; None where its format has no name for it."""
+    from lorapipe.inspection._module_names import parsed
+    from lorapipe.inspection.readers import ReadModule
+
+    algorithm = Algorithm.of(getattr(adapter, "algorithm", ""))
+    shorts, place = _shorts(adapter, algorithm), (denoiser, TRIAL_PATH)
+    table, suffixes = NameTable({f"lora_unet_{TRIAL_PATH.replace('.', '_')}": place}), export.format.suffixes(algorithm)
+    if not set(shorts) <= suffixes.keys():
+        return None
+    keys = tuple(export.format.key(place, suffixes[short], table) for short in shorts or [*suffixes][:1])
+    parts = export.format.split(keys[0])
+    of_outputs = "dora_scale" in shorts and getattr(adapter, "dora_axis", "") == "output"
+    name = parsed(parts[0]) if parts else None
+    return ReadModule(name, algorithm, frozenset(shorts), keys, 1.0, of_outputs) if name else None
