@@ -52,7 +52,7 @@ def main() -> None:
         answers = Routes(queue)
 
         def changed(number: int) -> None:
-            queue.tell(claim.job.number, {"stage": "lora", "step": number, "total": 100, "unit": "steps"})
+            queue.record_progress(claim.job.number, {"stage": "lora", "step": number, "total": 100, "unit": "steps"})
             answers.get("board")
 
         seen = answers.get("board")

@@ -43,7 +43,7 @@ class Export(Stage):
     version: ClassVar[int] = 1
     makes: ClassVar[type[Artifact]] = File
 
-    weights: Weights = param(help="what to export: $evaluation.best, or a train stage for its last snapshot")
+    weights: Weights = param(help="the weights to export: $evaluation.best, or a train stage for its last snapshot")
     to: Destination = param(
         help="path of the file, such as out/penny.safetensors; in a folder, out/, it gets the name of the pipeline's file. "
         "ComfyUI caches loaded files by name, so give a new version a new name",
@@ -205,6 +205,10 @@ class Export(Stage):
 
         yield from _compatibility.of_trainings(self, stages)
         yield from lacking(self.trigger, self, stages)
+        training = _compatibility.trained(self, stages)
+        if self.convert == "own" and training is not None and training.adapter.in_place:
+            what = "these are the changes of a fine-tune, as a file like a LoRA's"
+            yield f"{what}; convert: checkpoint writes the base with them, and convert: lora the nearest LoRA."
 
     def _metadata(
         self, snapshot: Snapshot, learned: AdapterWeights, prediction: str, tensors: Mapping[str, Tensor]

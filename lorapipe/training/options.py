@@ -193,8 +193,8 @@ class TrainingOptions(Spec):
     )
     precision: Precision = param(
         "auto",
-        "data type of the frozen base; trained weights are always fp32. auto: bf16 on a GPU that supports it, else fp16; "
-        "fp32 on a CPU. fp32 takes twice the memory",
+        "data type of the base; trained weights are fp32 (for a fine-tune, adapter.weights). auto: bf16 on a GPU that "
+        "supports it, else fp16; fp32 on a CPU. fp32 takes twice the memory",
         kohya=("mixed_precision", "full_fp16", "full_bf16"),
     )
     gradient_checkpointing: bool = param(
