@@ -168,7 +168,7 @@ def test_arguments_are_held_against_the_library(name: str) -> None:
     own = next((each.name for each in knobs(kind) if each.name not in ("arguments", "use")), None)
     if own:
         (problem,) = kind(arguments={own: 1}).problems()
-        assert "knob of its own" in problem.what
+        assert "setting of its own" in problem.what
     (problem,) = kind(arguments={"lr": 1}).problems()
     assert "unet_lr" in problem.cure
 
