@@ -32,8 +32,7 @@ def never_said(
 
     `among` are stages, the training among them. A single prompt says nothing about a trigger word.
     """
-    tags = [[tag.strip() for tag in prompt.split(",") if tag.strip()] for prompt in prompts]
-    shared = [tag for tag in tags[0] if all(tag in others for others in tags[1:])] if len(tags) > 1 else []
+    shared = _shared_tags(prompts) if len(prompts) > 1 else []
     if not shared:
         return
     found = [*_captions(among, stages)]
@@ -43,6 +42,12 @@ def never_said(
             where = " and ".join(dict.fromkeys(folder for folder, _ in found))
             what = f"all {field} have {tag!r}, but none of the {len(said)} captions in {where} does"
             yield f"{what}: it is not learnt. If it is the trigger word, {_cure(tag)} puts it before them"
+
+
+def _shared_tags(prompts: Sequence[str]) -> list[str]:
+    """Return the tags (parts between commas) that all prompts have, in the order of the first one."""
+    first, *others = ([tag.strip() for tag in prompt.split(",")] for prompt in prompts)
+    return [tag for tag in first if tag and all(tag in each for each in others)]
 
 
 def _cure(trigger: str) -> str:
