@@ -207,6 +207,33 @@ def test_patterns_and_kinds_that_there_are_not_are_mistakes(tmp_path: Path) -> N
     assert [each for each in odd.objections(base) if "no module of this base has 'attn3'" in each.what]
 
 
+@pytest.mark.parametrize("name", ["lora", "locon"])
+def test_high_noise_trains_the_first_ranks_alone(name: str, model: Model) -> None:
+    """T-LoRA: ⌊(1 − share) · (r − m)⌋ + m ranks of each sample get a gradient; samples are painted with all of them."""
+    plain, masked = made(name), dataclasses.replace(made(name), rank=8, noise_rank=2)
+    plain = dataclasses.replace(plain, rank=8)
+    condition = {key: each.detach() for key, each in model.encode_text(["a red hat", "b"]).items()}
+    found = plain.attach(model, [model.denoiser])
+    stir(found)
+    wanted, weights = answer(model), found.learned()
+    found.detach()
+    attached = masked.attach(model, [model.denoiser])
+    attached.load(weights)
+    assert torch.equal(answer(model), wanted)
+    for steps, ranks in (([1000, 1000], 2), ([750, 1000], 3), ([500, 500], 5), ([0, 0], 8)):
+        t = torch.tensor([min(step, 999) if model.diffusion.prediction != "flow" else step for step in steps])
+        model.predict(noise(model), t, condition).square().sum().backward()
+        downs = [each for each in attached.parameters()[model.denoiser] if each.shape[0] == 8 and each.grad is not None]
+        used = {int((each.grad.flatten(1).abs().sum(1) > 0).sum()) for each in downs}
+        assert used - {0} == {ranks}, (steps, used)  # 0: modules on which the output does not depend
+        for each in attached.parameters()[model.denoiser]:
+            each.grad = None
+    assert not torch.equal(model.predict(noise(model), torch.tensor([999, 999]), condition).detach(), wanted)
+    attached.detach()
+    root = model.part(model.denoiser)
+    assert not root._forward_pre_hooks
+
+
 def norms(attached: Attached, model: Model) -> dict[tuple[str, str], float]:
     """Return the norm of each module's full ΔW."""
     modules = attached.learned().modules

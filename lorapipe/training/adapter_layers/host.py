@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -13,11 +13,14 @@ from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
 from lorapipe.training.adapter_layers.layer import AdapterLayer
+from lorapipe.training.adapter_layers.noise_levels import HasNoiseLevels, watch
 from lorapipe.training.adapter_layers.norm_layer import NormLayer
 from lorapipe.training.adapter_layers.targets import Targets
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
     from lorapipe.models import Model, ModuleRef
 
 
@@ -50,7 +53,11 @@ def attach(
         for name, share in options.dropouts.items():
             setattr(site.layer, name, share)
         site.put_in()
-    return LayersAttached(sites, options.lora_plus)
+    masked = [
+        site.layer for (part, _), site in sites.items() if part == model.denoiser and vars(site.layer).get("noise_rank")
+    ]
+    hooks = [watch(model, cast("list[HasNoiseLevels]", masked))] if masked else []
+    return LayersAttached(sites, options.lora_plus, hooks)
 
 
 def attach_weights(
@@ -129,7 +136,13 @@ class _Site:
 class LayersAttached(Attached):
     """Handle of adapter layers inside a model."""
 
-    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        sites: Mapping[tuple[str, str], _Site],
+        lora_plus: Mapping[str, float],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
+        self._hooks = hooks
         self._sites = dict(sites)
         self._lora_plus = lora_plus
 
@@ -181,6 +194,8 @@ class LayersAttached(Attached):
             site.layer.shrink((maximum / site.layer.norm()).clamp(max=1))
 
     def detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
         for site in self._sites.values():
             site.take_out()
 
