@@ -1,4 +1,4 @@
-"""Every kind of adapter from a training to a file: stopped and resumed bit for bit, exported, opened by keys, used."""
+"""Every kind of adapter from training to file: resumed bit for bit, exported, read back, sampled with."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[Adapter, str, str]] = {
     "oft": (OFT(block_size=4), "oft_blocks", "diag-oft"),
     "full": (Full(include=("attn2",), exclude=("to_out",)), "diff", "full"),
 }
-"""An adapter, a tensor that its files have, and LyCORIS' name of the kind."""
+"""(adapter, a tensor in its files, LyCORIS' name of the algorithm)."""
 
 
 def trained(dataset: Dataset, kind: str, bench: tiny.Bench, name: str) -> Weights:
@@ -109,7 +109,7 @@ def test_it_is_trained_stopped_resumed_exported_and_used(
 def test_it_is_exported_as_a_difference_and_as_a_lora(
     kind: str, dataset: Dataset, bench: tiny.Bench, model: Model, tmp_path: Path
 ) -> None:
-    """The difference is the same pictures; the LoRA is as near as singular values allow, and its error is told."""
+    """A dense difference gives equal pictures; a LoRA is as near as its singular values allow, and its error is reported."""
     adapter = KINDS[kind][0]
     weights = trained(dataset, kind, bench, f"converted {kind}")
     names, base = model.kohya_names(), answer(model)

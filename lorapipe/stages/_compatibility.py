@@ -1,4 +1,4 @@
-"""Whether programs can read what an export writes: before a training, by its settings, and of the file that was written."""
+"""Compatibility of an export with other programs: checked by its settings before a training, and on the written file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lorapipe.training.adapters import Adapter
 
 TRIAL_PATH = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-"""A module of every U-Net that every preset has; of some spellings programs know no attention."""
+"""A module of every U-Net and every preset. It is one of an attention, since some programs lack names for these."""
 
 
 def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
-    """That the format has no place for what will be trained."""
+    """Yield a problem if the format cannot store the adapter that will be trained."""
     if (training := trained(export, stages)) is None or export.convert in ("lora", "checkpoint"):
         return
     adapter = training.adapter
@@ -42,7 +42,7 @@ def problems(export: Export, stages: Mapping[str, Stage]) -> Iterator[Problem]:
 
 
 def of_trainings(export: Export, stages: Mapping[str, Stage]) -> Iterator[str]:
-    """Warnings that no program will read rightly what will be trained, as the export would write it."""
+    """Yield a warning if no program reads the adapter that will be trained correctly, as the export would write it."""
     from lorapipe.inspection.compatibility import unread
 
     training = trained(export, stages)
@@ -59,9 +59,9 @@ def of_trainings(export: Export, stages: Mapping[str, Stage]) -> Iterator[str]:
 
 
 def of_file(path: Path) -> Iterator[Log]:
-    """What programs make of a file that was written, where that is not what it means.
+    """Yield log lines about programs that read a written file wrongly.
 
-    A warning of each program that loads it and misreads it; of those that do not load it at all a line, as information.
+    Warnings about programs that load it with a wrong ΔW, and information about those that do not load it.
     """
     from lorapipe.inspection.compatibility import misreadings
 
@@ -73,7 +73,7 @@ def of_file(path: Path) -> Iterator[Log]:
 
 
 def trained(export: Export, stages: Mapping[str, Stage]) -> Train | None:
-    """The training among the stages whose weights are exported; None where there is none."""
+    """Return the training whose weights are exported; None if there is none."""
     stage: object = export
     for _ in stages:
         weights = getattr(stage, "weights", None)
@@ -84,13 +84,13 @@ def trained(export: Export, stages: Mapping[str, Stage]) -> Train | None:
 
 
 def _shorts(adapter: Adapter, algorithm: Algorithm) -> list[str]:
-    """The tensors that each of its modules surely has."""
+    """Return the short names of the tensors that every module of the adapter has."""
     needed = [short for short in algorithm.keys if short not in algorithm.optional]
     return [*needed, *(["dora_scale"] if getattr(adapter, "dora", False) else [])]
 
 
 def _trial(export: Export, adapter: Adapter, denoiser: str) -> ReadModule | None:
-    """A module of the denoiser as the export will write it; None where its format has no name for it."""
+    """Return a module of the denoiser as the export will write it; None if its format has no name for it."""
     from lorapipe.inspection._module_names import parsed
     from lorapipe.inspection.readers import ReadModule
 

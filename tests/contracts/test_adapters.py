@@ -1,4 +1,4 @@
-"""What every adapter must do, whichever file it is in."""
+"""Contract tests of all registered adapters."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FAMILIES = Family.registry
 
 
 NAMES = [*REGISTRY.names(), "trilora"]
-"""All adapters; trilora is another package's, one file."""
+"""All adapters; trilora is a file of another package."""
 OF_LAYERS = [name for name in NAMES if name == "trilora" or issubclass(REGISTRY.get(name), TargetKnobs)]
-"""Those that update modules, by some ΔW."""
+"""Adapters that update modules by a ΔW."""
 
 
 def made(name: str) -> Adapter:
-    """An adapter with its defaults. One that gives a word other vectors takes a word of `answer`'s captions."""
+    """Make an adapter with its defaults; an embedding gets a word of `answer`'s captions as its trigger."""
     kind = REGISTRY.get(name)
     learns_word = any(field.name == "trigger" for field in dataclasses.fields(kind))
     return kind(trigger="hat", vectors=1, replace=True) if learns_word else kind()
@@ -46,12 +46,12 @@ def layered(request: pytest.FixtureRequest, plugins: None) -> Adapter:
 
 @pytest.fixture(scope="module", params=["sd15", families.NAME])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A U-Net that predicts noise, and a transformer that predicts a flow."""
+    """Return a U-Net with ε-prediction, and a transformer with flow matching."""
     return FAMILIES.get(request.param).tiny(tmp_path_factory.mktemp(request.param)).load(tiny.DEVICE)
 
 
 def parts_of(model: Model) -> tuple[str, str]:
-    """The denoiser, and a text encoder that can be trained."""
+    """Return the denoiser, and a trainable text encoder."""
     return model.denoiser, next(part for part in model.trainable if part != model.denoiser)
 
 
@@ -93,7 +93,7 @@ def test_only_it_learns_in_float32(model: Model, adapter: Adapter) -> None:
 
 
 def test_what_it_extracts_is_what_it_does(model: Model, layered: Adapter) -> None:
-    """ΔW of the extracted weights, added to the base by hand, gives the adapter's answers."""
+    """ΔW of the extracted weights, added to the base's weights, gives the adapter's outputs."""
     attached = layered.attach(model, parts_of(model))
     stir(attached)
     wanted, weights = answer(model), attached.learned()
@@ -155,7 +155,7 @@ def test_a_seed_is_a_beginning(model: Model, layered: Adapter) -> None:
 
 
 def norms(attached: Attached, model: Model) -> dict[tuple[str, str], float]:
-    """The norm of each module's ΔW, made in full."""
+    """Return the norm of each module's full ΔW."""
     modules = attached.learned().modules
     weights = {place: model.part(place[0]).get_submodule(place[1]).weight for place in modules}
     return {place: float(module.delta(weights[place]).norm()) for place, module in modules.items()}
@@ -175,7 +175,7 @@ def test_norms_are_limited_and_the_others_left_alone(model: Model, layered: Adap
 
 @pytest.mark.parametrize("knob", ["dropout", "rank_dropout", "module_dropout"])
 def test_dropouts_act_in_training_alone(model: Model, adapter: Adapter, knob: str) -> None:
-    """Sampling sees the whole adapter; what is left out differs from step to step and, on average, changes little."""
+    """Sampling has no dropout; dropout masks differ between steps, and change the mean output little."""
     if knob not in {each.name for each in knobs(type(adapter))}:
         pytest.skip("has no such knob")
     whole = adapter.attach(model, parts_of(model))
