@@ -17,7 +17,7 @@ class TimestepRankKnobs(LoraKnobs):
     noise_rank: int = param(
         0,
         "T-LoRA: the number of ranks that are trained at pure noise; without noise all are, between them a share. Half of "
-        "rank is common, against over-fitting on a few pictures; 0 trains all ranks always. Samples and files use all ranks  "
+        "rank is common, against over-fitting on few pictures; 0: always all ranks. Samples and files use all ranks  "
         "(Soboleva et al. 2025, arXiv:2507.05964)",
         ge=0,
         le=768,
