@@ -469,7 +469,7 @@ def test_a_negative_embedding_is_there_where_prompts_are_read(
         report = Evaluate(**plain, embeddings=given).run(bench.context(f"words-negative-{place}"))  # type: ignore[arg-type]
         files = sorted((report.page.parent / "pictures").rglob("*.png"))
         pictures.append([file.read_bytes() for file in files])
-    assert len(pictures[0]) == 2 and all(one != other for one, other in zip(*pictures, strict=True))
+    assert len(pictures[0]) == 4 and all(one != other for one, other in zip(*pictures, strict=True))
 
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {

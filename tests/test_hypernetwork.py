@@ -253,7 +253,7 @@ def test_what_was_trained_is_judged_and_exported(
         weights=trained, prompts=("penny, red",), strengths=(0.5, 1.0), low_cfg=None, steps=2, snapshots=1, pictures=1
     ).run(bench.context("nets-judged"))
     pictures = sorted((report.page.parent / "pictures").rglob("*.png"))
-    assert len({picture.read_bytes() for picture in pictures}) == 3, "the base, and two strengths"
+    assert len({picture.read_bytes() for picture in pictures}) == 2 * 3, "of two prompts the base, and two strengths"
     assert json.loads(report.data.read_text("utf-8"))
     with pytest.raises(InputError, match="a1111"):
         Export(weights=report.best, to=Destination(tmp_path / "a.safetensors")).run(bench.context("nets-kohya"))
