@@ -282,7 +282,7 @@ def _rate_warnings(train: TrainingOptions) -> Iterator[str]:
 def _scheduler_warnings(train: TrainingOptions, total: int | None, per_epoch: float) -> Iterator[str]:
     scheduler, name = train.scheduler, train.optimizer.name
     if train.optimizer.averages and scheduler.falls:
-        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} does both. Use constant."
+        yield f"{name} averages its weights in place of a falling rate; {scheduler.name} lowers the rate too. Use constant."
     elif train.optimizer.adaptive and scheduler.falls:
         what = f"{name} finds its own step size, and {scheduler.name} lowers what it has found"
         yield f"{what}; constant is usual, or constant_with_warmup."
