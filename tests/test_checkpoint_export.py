@@ -1,4 +1,4 @@
-"""A base with an update in it: a checkpoint that lorapipe, diffusers and an independent layout read as the same weights."""
+"""Exported checkpoints: lorapipe, diffusers and an independent writer of the layout give the same weights."""
 
 from __future__ import annotations
 

@@ -50,9 +50,13 @@ class Verdict:
     agreement: float = 1.0
 
 
-def judge(results: Results) -> Verdict:
-    """Judges the results."""
-    found, best, agreement, rival = _bagged(results)
+Vote = tuple[Finding, Cell, float, State]
+"""What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+
+
+def judge(results: Results, vote: Vote | None = None) -> Verdict:
+    """Judge the results; `vote` is theirs where it was taken already. A low CFG's pictures have none."""
+    found, best, agreement, rival = voted(results) if vote is None else vote
     results = replace(results, chosen=best)
     if agreement < SURE:
         best = choose(results.pooled, order_of_equals(results.probes, results.probe), errors=2.0)
@@ -68,8 +72,8 @@ def _joined(found: tuple[Advice, ...], parts: tuple[Advice, ...]) -> tuple[Advic
     return parts + tuple(advice for advice in found if not named & {*advice.patch}) if named else found + parts
 
 
-def _bagged(results: Results) -> tuple[Finding, Cell, float, State]:
-    """What most replicates find, the cell that most of these choose, their share, and the state found most besides."""
+def voted(results: Results) -> Vote:
+    """Draw replicates, and count what they find: most of the time that judging takes."""
     found = finding(results)
     if len({*results.prompt_of}) < 2 or not results.pooled or found.state == "broken":
         return found, results.best, 1.0, found.state

@@ -66,7 +66,7 @@ class ModuleWeights:
         return replace(self, tensors=Algorithm.of(self.algorithm).balanced(self.tensors))
 
     def portable(self) -> ModuleWeights:
-        """The same ΔW in tensors that most programs read."""
+        """Return the same ΔW in tensors that most programs read."""
         return replace(self, tensors=Algorithm.of(self.algorithm).portable(self.tensors))
 
     def folded(self) -> ModuleWeights:
@@ -100,7 +100,7 @@ class AdapterWeights:
         return replace(self, modules={place: module.balanced() for place, module in self.modules.items()})
 
     def portable(self) -> AdapterWeights:
-        """The same updates in tensors that most programs read."""
+        """Return the same updates in tensors that most programs read."""
         return replace(self, modules={place: module.portable() for place, module in self.modules.items()})
 
     def folded(self) -> AdapterWeights:

@@ -77,6 +77,6 @@ class Diffusers(Format):
 
 
 def _older(key: str) -> str:
-    """A key of a U-Net's module as diffusers spelled it before it took over PEFT's."""
+    """Return a U-Net's key in diffusers' spelling before it adopted PEFT's."""
     older = key.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up.")
     return re.sub(r"\.(to_[qkv]|to_out)(?:\.0)?\.lora\.", r".processor.\1_lora.", older)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lorapipe.training_record import TrainingRecord
 
 SURER = 2
-"""`surer: auto` doubles the pictures so often at most."""
+"""How often `surer: auto` doubles the pictures at most."""
 READING: Mapping[str, Any] = {"max_tokens": 75, "clip_skip": 1, "weighted": False}
 """How prompts are read for weights without a training record."""
 
@@ -247,7 +247,7 @@ class Evaluate(Stage):
     def _asked(
         self, record: TrainingRecord | None, manifest: Manifest, captioning: Captioning, context: Context
     ) -> tuple[str, ...]:
-        """The prompts, the trigger word alone first where one is known."""
+        """Return the prompts; the trigger word alone is the first, if it is known."""
         captions = [captioning.canonical(each.caption) for each in manifest.training]
         own = {"captions": dict(manifest.captions)} if manifest.captions else {}
         trigger = trigger_word({**(record.settings if record else {}), **own}, captions)

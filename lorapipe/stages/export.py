@@ -126,7 +126,7 @@ class Export(Stage):
 
     @property
     def _ending(self) -> str:
-        """Of the file's name; empty where it is a folder."""
+        """The ending of the file's name; empty for a folder."""
         return "" if self.convert == "checkpoint" and self.format.name == "diffusers" else self.format.ending
 
     def run(self, context: Context) -> File:
@@ -220,7 +220,7 @@ class Export(Stage):
         return chosen if self.metadata == "none" else {**chosen, SEAL: seal(chosen)}
 
     def _about(self, snapshot: Snapshot, learned: AdapterWeights, prediction: str) -> dict[str, str]:
-        """The metadata without what depends on the file's bytes."""
+        """Return the metadata that does not depend on the file's bytes."""
         from lorapipe.metadata import kohya_metadata, untrained_metadata
         from lorapipe.training_record import TrainingRecord
 
@@ -321,7 +321,7 @@ def _error(found: Tensor, wanted: Tensor) -> float:
 
 
 def _megabytes(path: Path) -> float:
-    """The size of a file, or of a folder's files."""
+    """Return the size of a file, or of a folder's files, in megabytes."""
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file()) / 1e6
 
 

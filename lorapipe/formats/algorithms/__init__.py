@@ -98,7 +98,7 @@ class Algorithm(ABC):
         return dict(tensors)
 
     def portable(self, tensors: Tensors) -> dict[str, Tensor]:
-        """The tensors of the same ΔW, and of the same alpha, that most programs read; these where nothing is gained."""
+        """Return tensors of the same ΔW and alpha that most programs read; by default the given ones."""
         return dict(tensors)
 
     def missing(self, tensors: Tensors) -> list[str]:

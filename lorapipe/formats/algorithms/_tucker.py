@@ -16,7 +16,7 @@ def tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def with_core(core: Tensor, b: Tensor) -> Tensor:
-    """The core multiplied into b: (r, in · k · k), so that aᵀ times it is Tucker's product as a matrix."""
+    """Multiply the core into b: the result B is (r, in · k · k), and aᵀ · B is `tucker(core, a, b)` as a matrix."""
     import torch
 
     return torch.einsum("ijxy,jc->icxy", core, b).flatten(1)

@@ -58,7 +58,7 @@ class LokrAlgorithm(DecomposableAlgorithm):
         return evened(tensors, "w2", "w1" if "w1" in tensors else "w1_a")
 
     def portable(self, tensors: Tensors) -> dict[str, Tensor]:
-        """Without Tucker's core, which ComfyUI and Forge fail on: `w2_b` (r, in_n · k · k) has the kernel."""
+        """Remove the Tucker core, which ComfyUI and Forge cannot read: `w2_b` becomes (r, in_n · k · k)."""
         if (core := tensors.get("t2")) is None:
             return dict(tensors)
         flat = {name: tensor for name, tensor in tensors.items() if name != "t2"}

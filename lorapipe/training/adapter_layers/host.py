@@ -5,36 +5,37 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.formats import AdapterWeights, ModuleWeights
 from lorapipe.formats.algorithms import Algorithm, numbers, shape_in_words
-from lorapipe.training.adapter_layers.block_widths import Blocks, Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer
+from lorapipe.training.adapter_layers.noise_levels import HasNoiseLevels, watch
 from lorapipe.training.adapter_layers.norm_layer import NormLayer
 from lorapipe.training.adapter_layers.targets import Targets
 from lorapipe.training.adapters import Attached
 
 if TYPE_CHECKING:
-    from lorapipe.models import Model
+    from torch.utils.hooks import RemovableHandle
+
+    from lorapipe.models import Model, ModuleRef
 
 
 @dataclass(frozen=True)
 class Options:
     """Settings that all layers of an adapter share.
 
-    `width(pointwise)` gives the width for Linear layers and 1×1 convolutions, or for larger ones. `lora_plus` maps a part to
-    the learning-rate factor of its layers' `fast` tensors. `dropouts` maps attributes of `AdapterLayer` to values. `norms`
-    trains normalisations too.
+    `placed(module)` gives the layer of a module and the factor on its learning rate; None leaves the module out. `lora_plus`
+    maps a part to the learning-rate factor of its layers' `fast` tensors. `dropouts` maps attributes of `AdapterLayer` to
+    values. `norms` trains normalisations too.
     """
 
     targets: Targets
     norms: bool
-    width: Callable[[bool], Width]
-    blocks: Blocks
+    placed: Callable[[ModuleRef], tuple[Callable[[torch.nn.Module], AdapterLayer], float] | None]
     dropouts: Mapping[str, float]
     lora_plus: Mapping[str, float]
 
@@ -42,18 +43,21 @@ class Options:
 def attach(
     model: Model,
     parts: Sequence[str],
-    layer: Callable[[torch.nn.Module, Width], AdapterLayer],
     options: Options,
     seed: int,
 ) -> Attached:
     """Wrap every target module of the parts in a layer. Initial values depend on the seed and the module's name alone."""
-    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, layer, options)}
+    sites = {(site.part, site.path): site for part in parts for site in _sites(model, part, options)}
     for (part, path), site in sites.items():
         site.layer.reset(generator(seed, model.kohya_name(part, path)))
         for name, share in options.dropouts.items():
             setattr(site.layer, name, share)
         site.put_in()
-    return LayersAttached(sites, options.lora_plus)
+    masked = [
+        site.layer for (part, _), site in sites.items() if part == model.denoiser and vars(site.layer).get("noise_rank")
+    ]
+    hooks = [watch(model, cast("list[HasNoiseLevels]", masked))] if masked else []
+    return LayersAttached(sites, options.lora_plus, hooks)
 
 
 def attach_weights(
@@ -90,15 +94,13 @@ def _located(root: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str, to
     return parent, child, parent.get_submodule(child)
 
 
-def _sites(
-    model: Model, part: str, layer: Callable[[torch.nn.Module, Width], AdapterLayer], options: Options
-) -> Iterator[_Site]:
+def _sites(model: Model, part: str, options: Options) -> Iterator[_Site]:
     root = model.part(part)
     for ref in options.targets.of(model, part):
         parent, child, base = _located(root, ref.path)
-        if found := options.blocks.of_module(options.width(ref.pointwise), ref):
-            width, rate = found
-            yield _Site(part, ref.path, parent, child, base, layer(base, width), rate)
+        if found := options.placed(ref):
+            layer, rate = found
+            yield _Site(part, ref.path, parent, child, base, layer(base), rate)
     for ref in model.outer_modules(part) if options.norms else ():
         if ref.group == "norm":
             parent, child, base = _located(root, ref.path)
@@ -134,7 +136,13 @@ class _Site:
 class LayersAttached(Attached):
     """Handle of adapter layers inside a model."""
 
-    def __init__(self, sites: Mapping[tuple[str, str], _Site], lora_plus: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        sites: Mapping[tuple[str, str], _Site],
+        lora_plus: Mapping[str, float],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
+        self._hooks = hooks
         self._sites = dict(sites)
         self._lora_plus = lora_plus
 
@@ -186,6 +194,8 @@ class LayersAttached(Attached):
             site.layer.shrink((maximum / site.layer.norm()).clamp(max=1))
 
     def detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
         for site in self._sites.values():
             site.take_out()
 

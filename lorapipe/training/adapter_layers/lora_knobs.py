@@ -96,6 +96,11 @@ class LoraKnobs(TargetKnobs):
         own = "" if pointwise or not getattr(self, "conv_rank", 0) else "conv_"
         return Width.of(getattr(self, f"{own}rank"), getattr(self, f"{own}alpha"))
 
+    def of_rank(self, rank: int, pointwise: bool) -> Width:
+        """With the alpha that is set; 0 means the rank."""
+        own = "" if pointwise or not getattr(self, "conv_rank", 0) else "conv_"
+        return Width.of(rank, getattr(self, f"{own}alpha"))
+
     def layer_of(self, base: Module, width: Width) -> AdapterLayer:
         if self.rs_lora:
             width = replace(width, alpha=width.alpha * math.sqrt(width.rank))
@@ -133,6 +138,8 @@ class LoraKnobs(TargetKnobs):
         for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
             if hasattr(self, rank):
                 yield from self._too_strong(alpha, getattr(self, alpha), rank, getattr(self, rank))
+        if own := [rank for rank in self.module_ranks.values() if rank]:
+            yield from self._too_strong("alpha", getattr(self, "alpha", 0.0), "the lowest of module_ranks,", min(own))
         for alphas, ranks in (("block_alphas", "block_ranks"), ("conv_block_alphas", "conv_block_ranks")):
             if hasattr(self, ranks):
                 yield from self._by_block(alphas, ranks)

@@ -16,6 +16,7 @@ import torch
 
 from lorapipe.training.adapter_layers.block_widths import Width
 from lorapipe.training.adapter_layers.layer import AdapterLayer, device_of, is_plain, kept, shape_of
+from lorapipe.training.adapter_layers.noise_levels import NoiseLevels
 from lorapipe.training.adapter_layers.products import POINTWISE, Narrow, add_product, applied_back, rows
 
 Factor: TypeAlias = float | torch.Tensor
@@ -119,8 +120,12 @@ class LoraLayer(AdapterLayer):
     algorithm: ClassVar = "lora"
     fast: ClassVar = ("up",)
 
-    def __init__(self, base: torch.nn.Module, width: Width) -> None:
+    levels: NoiseLevels | None = None
+    """Those of the pass that is computed, where fewer ranks are trained at high noise."""
+
+    def __init__(self, base: torch.nn.Module, width: Width, noise_rank: int = 0) -> None:
         super().__init__(base, width)
+        self.noise_rank = noise_rank
         self.lora_down, self.lora_up = _pair(base, width.rank)
         self._is_fused = is_plain(base)
 
@@ -190,6 +195,9 @@ class LoraLayer(AdapterLayer):
             samples, rank, others = input.shape[0], self.width.rank, [1] * (input.ndim - 2)
             shape = [samples, rank, *others] if input.ndim == 4 else [samples, *others, rank]
             factor = factor * kept(shape, self.rank_dropout, input.device) / (1 - self.rank_dropout)
+        if self.levels is not None:
+            mask = self.levels.mask(self.width.rank, self.noise_rank, input.ndim)
+            factor = factor if mask is None else factor * mask.to(input.device)
         if self.module_dropout:
             factor = factor * kept([1] * input.ndim, self.module_dropout, input.device)
         return factor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.errors import InputError, Problem
 from lorapipe.spec import param
+from lorapipe.training.adapter_layers import module_choice
 from lorapipe.training.adapter_layers.block_widths import BY_BLOCK, Blocks, Width
 from lorapipe.training.adapter_layers.targets import Preset, Targets, complaint
 from lorapipe.training.adapters import Adapter, Attached
@@ -16,7 +17,7 @@ from lorapipe.training.adapters import Adapter, Attached
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lorapipe.models import Family, Footprint, Model, Role
+    from lorapipe.models import Family, Footprint, Model, ModuleRef, Role
     from lorapipe.training.adapter_layers.layer import AdapterLayer
 
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
@@ -59,6 +60,18 @@ class TargetKnobs(Adapter):
         kohya=("module_dropout",),
     )
 
+    module_ranks: dict[str, int] = param(
+        dict,
+        "another rank for named modules: a regular expression and a rank, {attn2: 64, ff\\.net: 8}; the first that is found "
+        "in a module's path counts, 0 leaves it out",
+        kohya=("network_reg_dims",),
+    )
+    module_kinds: dict[str, str] = param(
+        dict,
+        "another kind of adapter for named modules, {ff\\.net: lokr}, with the settings of this one that it has too and its "
+        "usual ones else (LyCORIS' name_algo_map)",
+    )
+
     @abstractmethod
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         """Make the layer that replaces a Linear or Conv2d."""
@@ -66,6 +79,10 @@ class TargetKnobs(Adapter):
     @abstractmethod
     def width(self, pointwise: bool) -> Width:
         """Return the width of the update: of Linear layers and 1×1 convolutions (`pointwise`), or of larger ones."""
+
+    def of_rank(self, rank: int, pointwise: bool) -> Width:
+        """The width of an update of this rank."""
+        return replace(self.width(pointwise), rank=rank)
 
     def _targets(self) -> Targets:
         return Targets(self.preset, self.include, self.exclude, self.convolutions)
@@ -77,15 +94,22 @@ class TargetKnobs(Adapter):
     def attach(self, model: Model, parts: Sequence[str], seed: int = 0) -> Attached:
         from lorapipe.training.adapter_layers import host
 
+        blocks = Blocks.of(self, model.blocks)
+
+        def placed(ref: ModuleRef) -> tuple[Callable[[Module], AdapterLayer], float] | None:
+            if (found := module_choice.placed(self, ref, blocks)) is None:
+                return None
+            kind, width, rate = found
+            return lambda base: kind.layer_of(base, width), rate
+
         options = host.Options(
             targets=self._targets(),
             norms=self.norms,
-            width=self.width,
-            blocks=Blocks.of(self, model.blocks),
+            placed=placed,
             dropouts={name: getattr(self, name, 0.0) for name in DROPOUTS},
             lora_plus={part: self.lora_plus_of(model.roles[part]) for part in parts},
         )
-        return host.attach(model, parts, self.layer_of, options, seed)
+        return host.attach(model, parts, options, seed)
 
     def numbers(self, shape: Sequence[int], width: Width) -> int:
         """Count the trainable parameters of a layer of this width for a weight of this shape; 0 if unknown."""
@@ -103,8 +127,8 @@ class TargetKnobs(Adapter):
             refs = [ref for part in parts for ref in targets.of(footprint, part)]
         except InputError:
             return 0
-        widths = ((ref, blocks.of_module(self.width(ref.pointwise), ref)) for ref in refs)
-        counts = [self.numbers_of(ref.shape, found[0]) for ref, found in widths if found]
+        widths = ((ref, module_choice.placed(self, ref, blocks)) for ref in refs)
+        counts = [found[0].numbers_of(ref.shape, found[1]) for ref, found in widths if found]
         return sum(counts) + self._norm_numbers(footprint, parts) if all(counts) else 0
 
     def _norm_numbers(self, footprint: Footprint, parts: Sequence[str]) -> int:
@@ -113,7 +137,10 @@ class TargetKnobs(Adapter):
         return sum(2 * ref.shape[0] for ref in outer if ref.group == "norm")
 
     def objections(self, base: Family) -> Iterator[Problem]:
-        """Check that lists by block are as long as the base has blocks."""
+        """Check that lists by block are as long as the base has blocks, and that every pattern matches a module."""
+        if any(getattr(self, name) for name in module_choice.OWN) and (footprint := base.footprint()):
+            of_parts = (*footprint.inner.values(), *footprint.outer.values())
+            yield from module_choice.unmatched(self, {ref.path: ref for refs in of_parts for ref in refs})
         if any(getattr(self, name, ()) for name in BY_BLOCK) and (footprint := base.footprint()):
             yield from Blocks.problems(self, footprint.blocks)
 
@@ -122,6 +149,7 @@ class TargetKnobs(Adapter):
         return 1.0
 
     def problems(self) -> Iterator[Problem]:
+        yield from module_choice.problems(self, TargetKnobs)  # type: ignore[type-abstract]
         for name in ("include", "exclude"):
             for place, pattern in enumerate(getattr(self, name)):
                 if what := complaint(pattern):
@@ -130,5 +158,7 @@ class TargetKnobs(Adapter):
 
     @classmethod
     def network_args(cls, settings: Mapping[str, object]) -> dict[str, str]:
-        args = super().network_args(settings)
+        args = super().network_args({name: each for name, each in settings.items() if name not in module_choice.OWN})
+        if isinstance(ranks := settings.get("module_ranks"), Mapping) and ranks:
+            args["network_reg_dims"] = ",".join(f"{pattern}={rank}" for pattern, rank in ranks.items())
         return {name: value for name, value in args.items() if (name, value) != ("preset", "auto")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lorapipe.spec import param
 from lorapipe.training.adapter_layers.block_widths import Width
-from lorapipe.training.adapter_layers.lora_knobs import LoraKnobs
+from lorapipe.training.adapter_layers.timestep_ranks import TimestepRankKnobs
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoCon(LoraKnobs):
+class LoCon(TimestepRankKnobs):
     """LoRA that also trains resnet, downsample and upsample blocks; 3×3 convolutions have their own rank (conv_dim)."""
 
     algorithm: ClassVar[str] = "lora"
@@ -54,4 +54,4 @@ class LoCon(LoraKnobs):
     def layer(self, base: Module, width: Width) -> AdapterLayer:
         from lorapipe.training.adapter_layers.lora_layer import LoraLayer
 
-        return LoraLayer(base, width)
+        return LoraLayer(base, width, self.noise_rank)
