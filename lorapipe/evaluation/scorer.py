@@ -79,9 +79,9 @@ class Scorer:
 def _untaught(reference: Reference) -> tuple[str, ...]:
     """Tags that no caption has, where each prompt that asks for something asks for one of these: no scene was taught."""
     said = {tag for caption in reference.captions for tag in tags(caption)}
-    prompts = [tags(prompt) for prompt in reference.prompts]
-    asked = [[tag for tag in one if not all(tag in other for other in prompts)] for one in prompts]
-    missing = [[tag for tag in one if tag not in said] for one in asked if one]
+    prompts = [dict.fromkeys(tags(prompt)) for prompt in reference.prompts]
+    shared = set(prompts[0]).intersection(*prompts)
+    missing = [dict.fromkeys(tag for tag in one if tag not in said | shared) for one in prompts if one.keys() - shared]
     return tuple(dict.fromkeys(tag for one in missing for tag in one)) if all(missing) else ()
 
 

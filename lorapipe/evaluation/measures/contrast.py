@@ -38,7 +38,7 @@ class Contrast(Measure):
     prompt_of: Sequence[int]
     whole: float = 1.0
 
-    title = "contrast"
+    title = "prompt contrast"
     meaning = (
         "how much a picture is of its own prompt and not of the others: 1 as the base's pictures, 0 as the others'"
     )
