@@ -92,10 +92,7 @@ def _diverged(results: Results, step: int) -> bool:
     cells = [cell for cell in results.cells if cell.step == step and cell.uniform]
     if all(cell in results.broken for cell in cells):
         return True
-    sound = [
-        fmean(each.sound) for cell in cells if cell.strength <= 1 and (each := results.valid.get(cell)) and each.sound
-    ]
-    if sound and max(sound) < RUINED:
+    if _ruined(results, cells):
         return True
     probe = results.probes.get(step)
     if probe is None or not any(cell.strength >= 1 for cell in cells):
@@ -104,6 +101,13 @@ def _diverged(results: Results, step: int) -> bool:
     if not math.isfinite(loss):
         return True
     return loss > 1.05 * fmean(results.probe.training) and _most_shown(results, cells) < WEAK
+
+
+def _ruined(results: Results, cells: Sequence[Cell]) -> bool:
+    """Whether nothing but artefacts is painted at strength 1 and at every lower one."""
+    scores = [results.valid[cell] for cell in cells if cell.strength <= 1 and cell in results.valid]
+    sound = [fmean(each.sound) for each in scores if each.sound]
+    return bool(sound) and max(sound) < RUINED
 
 
 def _most_shown(results: Results, cells: Sequence[Cell]) -> float:
